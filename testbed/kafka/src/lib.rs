@@ -1,0 +1,1 @@
+//! Real parts for tests: a Kafka cluster on loopback

@@ -1,0 +1,1 @@
+//! A slow and obvious computation of every result, to check the engine against

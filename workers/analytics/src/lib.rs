@@ -1,0 +1,1 @@
+//! The pure engine: sliding windows, visits, ranking and trends

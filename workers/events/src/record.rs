@@ -1,0 +1,133 @@
+//! The records that cross a topic. Field for field as `schemas/` has them.
+
+use serde::{Deserialize, Serialize};
+
+/// What a visitor did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum EventType {
+    /// Saw a page.
+    View,
+    /// Clicked something on it.
+    Click,
+    /// Put a product into the cart.
+    AddToCart,
+    /// Bought: a conversion.
+    Purchase,
+    /// Searched.
+    Search,
+}
+
+/// One action of one visitor (`schemas/clickstream-event.avsc`), borrowed from the bytes it was decoded from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClickstreamEvent<'a> {
+    /// The visitor; the record's key.
+    pub user_id: &'a str,
+    /// The visit, as the client names it.
+    pub session_id: &'a str,
+    /// What was done.
+    pub event_type: EventType,
+    /// Where: an absolute http(s) URL or an absolute path.
+    pub page_url: &'a str,
+    /// With what, if with a product.
+    pub product_id: Option<&'a str>,
+    /// Event time, milliseconds since the epoch, UTC.
+    pub timestamp: i64,
+    /// The client's software.
+    pub user_agent: &'a str,
+    /// The client's address.
+    pub ip_address: &'a str,
+    /// The page before.
+    pub referrer: Option<&'a str>,
+    /// Seconds since the visit began, as the client says.
+    pub session_duration: Option<i32>,
+}
+
+/// The final numbers of one page in one sealed window (`schemas/page-analytics.avsc`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PageAnalytics {
+    /// The page; the record's key.
+    pub page_url: String,
+    /// First millisecond of the window.
+    pub window_start: i64,
+    /// First millisecond after the window.
+    pub window_end: i64,
+    /// VIEW events.
+    pub view_count: i64,
+    /// Exact number of distinct visitors with any event.
+    pub unique_users: i32,
+    /// CLICK events.
+    pub click_count: i64,
+    /// PURCHASE events.
+    pub conversion_count: i64,
+    /// Clicks per view; 0.0 without views; not clamped.
+    pub engagement_rate: f64,
+    /// Share of the page's visits that had exactly one event.
+    pub bounce_rate: f64,
+    /// Mean duration of the page's visits, seconds.
+    pub avg_session_duration: f64,
+}
+
+/// Ranking, trends and the site's totals of one sealed window (`schemas/top-pages.avsc`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TopPages {
+    /// First millisecond of the window.
+    pub window_start: i64,
+    /// First millisecond after the window.
+    pub window_end: i64,
+    /// The most viewed pages, first rank first.
+    pub pages: Vec<TopPage>,
+    /// Too few aligned windows lie behind to say what is usual.
+    pub warming_up: bool,
+    /// Pages with unusually many views, highest score first.
+    pub trending: Vec<TrendingPage>,
+    /// All pages together.
+    pub site: SiteTotals,
+}
+
+/// One place in the ranking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopPage {
+    /// From 1.
+    pub rank: i32,
+    /// The page.
+    pub page_url: String,
+    /// VIEW events.
+    pub view_count: i64,
+    /// Distinct visitors.
+    pub unique_users: i32,
+    /// Rank one slide before; `None` if it was not in that ranking.
+    pub previous_rank: Option<i32>,
+}
+
+/// A page with more views than expected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrendingPage {
+    /// The page.
+    pub page_url: String,
+    /// VIEW events.
+    pub view_count: i64,
+    /// Views expected from the page's usual level and the site's present traffic.
+    pub expected: f64,
+    /// Over-dispersed Poisson z of `view_count` against `expected`.
+    pub score: f64,
+    /// Distinct visitors.
+    pub unique_users: i32,
+}
+
+/// The site's totals in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SiteTotals {
+    /// VIEW events.
+    pub view_count: i64,
+    /// CLICK events.
+    pub click_count: i64,
+    /// PURCHASE events.
+    pub conversion_count: i64,
+    /// Exact number of distinct visitors.
+    pub unique_users: i32,
+    /// Visits with an event in the window.
+    pub visits: i64,
+    /// Those of them that had exactly one event before the window's end.
+    pub bounces: i64,
+}

@@ -1,0 +1,1 @@
+//! Simulated visitors of a web shop

@@ -1,0 +1,1 @@
+//! The ClickstreamPipeline document: types, defaults, validation

@@ -1,0 +1,1 @@
+//! The exactly-once loop over Kafka or an in-memory log
