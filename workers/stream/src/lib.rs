@@ -1,1 +1,3 @@
-//! The exactly-once loop over Kafka or an in-memory log
+//! The exactly-once loop over Kafka or an in-memory log.
+
+pub mod log;
