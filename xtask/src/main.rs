@@ -1,1 +1,69 @@
-fn main() {}
+//! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
+//! things on, coverage.
+
+mod ci;
+mod coverage;
+mod kafka;
+mod test;
+mod totals;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What cargo lacks")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run every test and start what the tests need; the last line is the sum
+    Test {
+        /// For `cargo test`, such as `-p weir-stream` or a test's name; all tests when absent
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Everything that CI checks, the tests last
+    Ci,
+    /// A Kafka on the loopback address
+    Kafka {
+        #[command(subcommand)]
+        action: kafka::Action,
+    },
+    /// Run every test and print how many lines of each crate they reach
+    Coverage,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Test { arguments } => test::run(&arguments),
+        Task::Ci => ci::run(),
+        Task::Kafka { action } => kafka::run(&action),
+        Task::Coverage => coverage::run(),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Cargo as this very program was started with it, at the workspace's root.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo
+}
+
+/// Runs a command with its output on this terminal; whether it succeeded.
+fn succeeds(command: &mut Command) -> anyhow::Result<bool> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    Ok(command.status().with_context(|| format!("could not run {program}"))?.success())
+}

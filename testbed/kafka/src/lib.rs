@@ -1,1 +1,28 @@
-//! Real parts for tests: a Kafka cluster on loopback
+//! A real Kafka for tests: one or three brokers on the loopback address, from Maven packages.
+//!
+//! What a pipeline relies on (transactions, fencing, rebalances, replicas) is Kafka's to get right, and no stand-in does:
+//! hence the real thing, started in seconds, and stopped, killed, paused and restarted at will.
+//!
+//! No broker outlives the process that started it: each runs under a small shell script that waits on a pipe from this
+//! process, and kills the broker and removes its data when the pipe closes. That holds for SIGKILL too, and needs neither
+//! `unsafe` nor a feature of one system.
+//!
+//! ```no_run
+//! let kafka = weir_testbed::Kafka::start(3)?;
+//! println!("bootstrap.servers={}", kafka.bootstrap());
+//! kafka.broker(1).kill()?;
+//! kafka.broker(1).start()?;
+//! # Ok::<(), weir_testbed::Error>(())
+//! ```
+
+mod broker;
+mod cluster;
+mod distribution;
+mod error;
+mod ports;
+mod settings;
+
+pub use broker::Broker;
+pub use cluster::{EXISTING, Kafka};
+pub use distribution::{Distribution, cache};
+pub use error::Error;

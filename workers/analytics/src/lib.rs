@@ -1,1 +1,7 @@
-//! The pure engine: sliding windows, visits, ranking and trends
+//! The pure engine: sliding windows, visits, ranking and trends.
+
+mod block;
+mod settings;
+
+pub use block::{Block, BlockError, Row};
+pub use settings::Settings;

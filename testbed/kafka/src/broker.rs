@@ -1,0 +1,223 @@
+//! One broker: a process that can be stopped, killed, paused and started again with the same data and ports.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::Distribution;
+use crate::error::{Error, tail};
+
+const SCRIPT: &str = include_str!("broker.sh");
+
+/// For a broker of a busy machine to get ready.
+const READY: Duration = Duration::from_secs(120);
+/// For an orderly stop, which takes its time when the other brokers are down.
+const STOP: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// One broker of a [`Kafka`](crate::Kafka).
+#[derive(Debug)]
+pub struct Broker {
+    pub(crate) index: usize,
+    pub(crate) address: String,
+    pub(crate) distribution: Distribution,
+    pub(crate) heap_mib: u32,
+    /// The properties file.
+    pub(crate) settings: PathBuf,
+    /// What is removed when this process dies without having stopped the broker: the whole cluster's data.
+    pub(crate) cluster: PathBuf,
+    pub(crate) state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    process: Option<Process>,
+    /// How often it was started: each run has a log of its own, so that readiness is never read from an older one.
+    runs: u32,
+}
+
+/// The shell that watches over a broker: see `broker.sh`.
+#[derive(Debug)]
+struct Process {
+    shell: Child,
+    signals: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Broker {
+    /// Where clients reach it: `127.0.0.1:PORT`, the same after every start.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Starts it, with the data that it had, and waits until it serves. Does nothing when it runs.
+    ///
+    /// # Errors
+    /// [`Error::Died`] or [`Error::NotReady`] with the end of its log, [`Error::PortTaken`].
+    pub fn start(&self) -> Result<(), Error> {
+        self.launch()?;
+        self.await_ready()
+    }
+
+    /// Stops it in an orderly way (SIGTERM): it hands over what it leads. It is killed when that takes over 30 s.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn stop(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        if let Some(process) = &mut state.process {
+            process.signal("CONT")?; // a paused one would not see the next signal
+            process.signal("TERM")?;
+            let deadline = Instant::now() + STOP;
+            while process.runs()? && Instant::now() < deadline {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            process.kill()?;
+            state.process = None;
+        }
+        Ok(())
+    }
+
+    /// Kills it (SIGKILL), as a crash of its machine would, save that the page cache survives.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn kill(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        if let Some(process) = &mut state.process {
+            process.kill()?;
+            state.process = None;
+        }
+        Ok(())
+    }
+
+    /// Freezes it (SIGSTOP): connections stay open and nothing answers. A thread that runs at that moment may still finish
+    /// what it is at: the system stops it at its next chance.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when it is down.
+    pub fn pause(&self) -> Result<(), Error> {
+        self.signal("STOP")
+    }
+
+    /// Ends a [`pause`](Self::pause) (SIGCONT).
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`] when it is down.
+    pub fn resume(&self) -> Result<(), Error> {
+        self.signal("CONT")
+    }
+
+    /// Whether its process is there; a paused one is.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the system refuses.
+    pub fn runs(&self) -> Result<bool, Error> {
+        self.state().process.as_mut().map_or(Ok(false), Process::runs)
+    }
+
+    /// The end of its log, for messages.
+    #[must_use]
+    pub fn log(&self) -> String {
+        tail(&self.read_log(self.state().runs))
+    }
+
+    /// Starts the process; it serves only later, see [`Self::await_ready`].
+    pub(crate) fn launch(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        if state.process.as_mut().map_or(Ok(false), Process::runs)? {
+            return Ok(());
+        }
+        state.runs += 1;
+        let java = self.distribution.java("kafka.Kafka", self.heap_mib);
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(SCRIPT).arg("sh").arg(&self.cluster).arg(self.log_file(state.runs));
+        shell.arg(java.get_program()).args(java.get_args()).arg(&self.settings);
+        // A group of its own: Ctrl-C at a terminal ends this process alone, and the script does the rest.
+        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = shell.spawn().map_err(Error::io("start a shell (sh)"))?;
+        if let (Some(signals), Some(answers)) = (shell.stdin.take(), shell.stdout.take()) {
+            state.process = Some(Process { shell, signals, answers: BufReader::new(answers) });
+        }
+        Ok(())
+    }
+
+    /// Waits until the broker says in its log that it serves, which it does once the controller has let it in.
+    pub(crate) fn await_ready(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + READY;
+        loop {
+            let runs = self.runs()?; // before the log is read: a dead broker's log is complete
+            let log = self.read_log(self.state().runs);
+            let broker = self.index;
+            if runs && log.contains("Kafka Server started") {
+                return Ok(());
+            }
+            if !runs && log.contains("Address already in use") {
+                return Err(Error::PortTaken { address: self.address.clone() });
+            }
+            if !runs {
+                return Err(Error::Died { broker, log: tail(&log) });
+            }
+            if Instant::now() > deadline {
+                return Err(Error::NotReady { broker, seconds: READY.as_secs(), log: tail(&log) });
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn signal(&self, name: &str) -> Result<(), Error> {
+        let mut state = self.state();
+        let sent = state.process.as_mut().map_or(Ok(false), |process| process.signal(name))?;
+        if sent { Ok(()) } else { Err(Error::NotRunning { broker: self.index }) }
+    }
+
+    fn log_file(&self, run: u32) -> PathBuf {
+        self.settings.with_extension(format!("{run}.log"))
+    }
+
+    /// The log of a run so far; empty before its first line.
+    fn read_log(&self, run: u32) -> String {
+        fs::read(self.log_file(run))
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// A test that failed while it held the lock must not keep the others from cleaning up.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Process {
+    fn runs(&mut self) -> Result<bool, Error> {
+        Ok(self.shell.try_wait().map_err(Error::io("look after a broker"))?.is_none())
+    }
+
+    /// Whether the signal was sent; not when the broker is gone.
+    fn signal(&mut self, name: &str) -> Result<bool, Error> {
+        if writeln!(self.signals, "{name}").is_err() {
+            return Ok(false);
+        }
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).map_err(Error::io("signal a broker"))?;
+        Ok(answer == "sent\n")
+    }
+
+    fn kill(&mut self) -> Result<(), Error> {
+        self.signal("KILL")?;
+        self.shell.wait().map_err(Error::io("wait for a broker's end"))?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nobody is left to tell; when this fails, the end of the pipe makes the script do the same.
+        let _ = self.kill();
+    }
+}

@@ -1,0 +1,161 @@
+//! A cluster: brokers that know each other, and the folder they keep their data in.
+
+use std::fs;
+use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::broker::{Broker, State};
+use crate::error::Error;
+use crate::settings::{Ports, properties};
+use crate::{Distribution, ports};
+
+/// Names an existing cluster for [`Kafka::shared`]: `HOST:PORT,...`.
+pub const EXISTING: &str = "WEIR_TEST_KAFKA";
+
+/// How often other ports are tried when another process took one first.
+const TRIES: usize = 5;
+
+/// A running cluster in KRaft mode, each broker also a controller. Ends, data and all, when it is dropped or when this
+/// process ends, however it ends.
+#[derive(Debug)]
+pub struct Kafka {
+    // Dropped in this order: first the brokers, then their data.
+    brokers: Vec<Broker>,
+    bootstrap: String,
+    distribution: Distribution,
+    data: TempDir,
+}
+
+impl Kafka {
+    /// Starts a cluster on free ports of the loopback address and waits until every broker serves: three to nine seconds,
+    /// more where Kafka's packages must be fetched first. Three brokers keep three replicas and need two of them.
+    ///
+    /// # Errors
+    /// What [`Distribution::install`] reports; [`Error::Died`] or [`Error::NotReady`] with the end of a broker's log.
+    pub fn start(brokers: usize) -> Result<Self, Error> {
+        let mut tries = 1;
+        loop {
+            let mut free = ports::free(2 * brokers);
+            let controllers = free.split_off(free.len() / 2);
+            match Self::start_at(&Ports { clients: free, controllers }) {
+                Err(Error::PortTaken { .. }) if tries < TRIES => tries += 1,
+                started => return started,
+            }
+        }
+    }
+
+    /// As [`Kafka::start`], with the ports from `first` on for clients; the controllers' ports are free ones.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`], and [`Error::PortTaken`].
+    pub fn start_on(brokers: usize, first: u16) -> Result<Self, Error> {
+        let clients = (first..).take(brokers).collect();
+        Self::start_at(&Ports { clients, controllers: ports::free(brokers) })
+    }
+
+    /// The bootstrap servers of one cluster for all tests of a process: that of `WEIR_TEST_KAFKA` if set, else a broker
+    /// that the first caller starts and that ends with the process. Topics and groups are the caller's to name
+    /// differently; nobody may stop it.
+    ///
+    /// # Panics
+    /// When there is no Kafka, with the reason: a test can do nothing else.
+    pub fn shared() -> &'static str {
+        static SHARED: OnceLock<(String, Option<Kafka>)> = OnceLock::new();
+        let (bootstrap, _) = SHARED.get_or_init(|| match std::env::var(EXISTING) {
+            Ok(existing) if !existing.is_empty() => (existing, None),
+            _ => match Self::start(1) {
+                Ok(kafka) => (kafka.bootstrap.clone(), Some(kafka)),
+                Err(error) => panic!("{error}"),
+            },
+        });
+        bootstrap
+    }
+
+    /// Every broker's address, separated by commas, as clients' `bootstrap.servers` takes them.
+    #[must_use]
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// The broker with this index, which is also its node id; they count from 0.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn broker(&self, index: usize) -> &Broker {
+        &self.brokers[index]
+    }
+
+    /// All brokers, by index.
+    #[must_use]
+    pub fn brokers(&self) -> &[Broker] {
+        &self.brokers
+    }
+
+    /// The packages that it runs from, for Kafka's own tools.
+    #[must_use]
+    pub fn distribution(&self) -> &Distribution {
+        &self.distribution
+    }
+
+    /// Blocks until a broker ends by itself.
+    ///
+    /// # Errors
+    /// Always: [`Error::Died`], or [`Error::Io`].
+    pub fn watch(&self) -> Result<std::convert::Infallible, Error> {
+        loop {
+            for broker in &self.brokers {
+                if !broker.runs()? {
+                    return Err(Error::Died { broker: broker.index, log: broker.log() });
+                }
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    fn start_at(ports: &Ports) -> Result<Self, Error> {
+        let distribution = Distribution::install()?;
+        let data = tempfile::Builder::new()
+            .prefix("weir-kafka-")
+            .tempdir()
+            .map_err(Error::io("make a temporary folder"))?;
+        let mut kafka = Self { brokers: Vec::new(), bootstrap: String::new(), distribution, data };
+        let folder = kafka.data.path().to_owned();
+        for (index, port) in ports.clients.iter().enumerate() {
+            let settings = folder.join(format!("broker-{index}.properties"));
+            let text = properties(index, ports, &folder.join(format!("broker-{index}")));
+            fs::write(&settings, text).map_err(Error::io("write a broker's properties"))?;
+            kafka.brokers.push(Broker {
+                index,
+                address: format!("127.0.0.1:{port}"),
+                distribution: kafka.distribution.clone(),
+                heap_mib: if ports.clients.len() == 1 { 512 } else { 384 },
+                settings,
+                cluster: folder.clone(),
+                state: Mutex::new(State::default()),
+            });
+        }
+        let addresses: Vec<&str> = kafka.brokers.iter().map(Broker::address).collect();
+        kafka.bootstrap = addresses.join(",");
+        for broker in &kafka.brokers {
+            let settings = broker.settings.to_string_lossy();
+            // The id is any: clusters are told apart by their ports.
+            kafka.distribution.tool(
+                "kafka.tools.StorageTool",
+                &["format", "-t", "AAAAAAAAQAAAAAAAAAAAAA", "-c", &settings],
+            )?;
+        }
+        for broker in &kafka.brokers {
+            broker.launch()?;
+        }
+        for broker in &kafka.brokers {
+            broker.await_ready()?;
+        }
+        Ok(kafka)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

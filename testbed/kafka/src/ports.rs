@@ -1,0 +1,44 @@
+//! Ports that nobody listens on.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+/// Below the range that systems take outgoing connections' ports from (Linux: from 32768), so that a broker that is down
+/// for a while finds its port still free when it comes back; and below Kubernetes' node ports.
+const FIRST: u16 = 20_000;
+const COUNT: u16 = 10_000;
+
+static NEXT: AtomicU16 = AtomicU16::new(0);
+
+/// `count` ports of the loopback address that were free a moment ago. Different processes begin at different places, so
+/// that they seldom choose alike.
+pub(crate) fn free(count: usize) -> Vec<u16> {
+    let begin = (std::process::id() % u32::from(COUNT)) as u16;
+    std::iter::repeat_with(|| {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        FIRST + (begin.wrapping_mul(37) % COUNT + step) % COUNT
+    })
+    .take(usize::from(COUNT))
+    .filter(|&port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok())
+    .take(count)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_not_offered() {
+        let taken = free(1)[0];
+        let _listener = TcpListener::bind((Ipv4Addr::LOCALHOST, taken)).unwrap();
+        let mut offered = Vec::new();
+        while !offered.contains(&FIRST) {
+            offered.extend(free(1_000)); // once round the whole range
+        }
+        assert!(offered.len() > 1_000);
+        assert!(!offered.contains(&taken), "{taken} is listened on");
+    }
+}

@@ -1,0 +1,64 @@
+//! A broker's properties: as Kafka's defaults wherever a test could see the difference in what is kept or committed, and
+//! smaller or quicker where only waiting would differ.
+
+use std::path::Path;
+
+/// The ports of a cluster, one of each for every broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Ports {
+    pub(crate) clients: Vec<u16>,
+    pub(crate) controllers: Vec<u16>,
+}
+
+/// The properties of the broker with this index, which keeps its log in `data`.
+pub(crate) fn properties(index: usize, ports: &Ports, data: &Path) -> String {
+    let brokers = ports.clients.len();
+    let in_sync = if brokers >= 3 { 2 } else { 1 };
+    let voters: Vec<String> = ports
+        .controllers
+        .iter()
+        .enumerate()
+        .map(|(index, port)| format!("{index}@127.0.0.1:{port}"))
+        .collect();
+    let (client, controller) = (ports.clients[index], ports.controllers[index]);
+    format!(
+        "\
+process.roles=broker,controller
+node.id={index}
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+default.replication.factor={brokers}
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={brokers}
+offsets.topic.num.partitions=10
+transaction.state.log.replication.factor={brokers}
+transaction.state.log.min.isr={in_sync}
+transaction.state.log.num.partitions=10
+share.coordinator.state.topic.replication.factor={brokers}
+share.coordinator.state.topic.min.isr={in_sync}
+share.coordinator.state.topic.num.partitions=1
+# Test data carries old event times: by age it would be gone at once.
+log.retention.ms=-1
+# What tests would only wait for: that a killed broker is noticed (it cannot come back before), joining a new group, losing
+# a member, a transaction that timed out.
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=4000
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
+transaction.max.timeout.ms=900000
+# Small enough for three of them beside the tests: the cleaner alone would take 128 MiB.
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+",
+        voters = voters.join(","),
+        data = data.display(),
+    )
+}

@@ -1,0 +1,89 @@
+//! What a computation starts from.
+
+/// What a visitor did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Saw a page.
+    View,
+    /// Clicked something on it.
+    Click,
+    /// Put something into the cart.
+    AddToCart,
+    /// Bought: a conversion.
+    Purchase,
+    /// Searched.
+    Search,
+}
+
+/// One valid event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Who; all events of a user are in one partition.
+    pub user: String,
+    /// The visit, as the client names it.
+    pub session: String,
+    /// What was done.
+    pub kind: Kind,
+    /// On which page.
+    pub page: String,
+    /// When, milliseconds since the epoch.
+    pub timestamp: i64,
+    /// Seconds since the visit began, as the client says; may be absurd.
+    pub session_duration: Option<i32>,
+}
+
+/// One entry of a partition's log, in reading order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A valid event.
+    Event(Event),
+    /// A logged decision that the partition is idle: its watermark is at least this from here on (milliseconds).
+    RaiseWatermark(i64),
+}
+
+/// What the numbers depend on besides the logs. All times in milliseconds; the default is the product's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Window size S: a positive multiple of the slide.
+    pub size: i64,
+    /// Slide L between window ends; positive.
+    pub slide: i64,
+    /// How far the watermark stays behind the greatest timestamp; not negative.
+    pub out_of_orderness: i64,
+    /// The longest gap within a visit; not negative.
+    pub session_gap: i64,
+    /// Length of the ranking K.
+    pub top: usize,
+    /// Half-life of the usual level; positive.
+    pub trending_half_life: i64,
+    /// Aligned windows needed before anything trends.
+    pub warm_up: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            size: 300_000,
+            slide: 10_000,
+            out_of_orderness: 30_000,
+            session_gap: 1_800_000,
+            top: 10,
+            trending_half_life: 7_200_000,
+            warm_up: 2,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn check(&self) {
+        assert!(
+            self.slide > 0
+                && self.size > 0
+                && self.size % self.slide == 0
+                && self.out_of_orderness >= 0
+                && self.session_gap >= 0
+                && self.trending_half_life > 0,
+            "these settings make no sense: {self:?}"
+        );
+    }
+}

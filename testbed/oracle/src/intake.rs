@@ -1,0 +1,85 @@
+//! Reads the logs: watermarks, what is accepted, what is late.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::{Entry, Event, Settings};
+
+/// An accepted event and where its partition stood.
+pub(crate) struct Accepted<'a> {
+    pub(crate) event: &'a Event,
+    pub(crate) partition: usize,
+    /// The partition's watermark just before this was read; `None` (less than any) where nothing had been read.
+    before: Option<i64>,
+}
+
+impl Accepted<'_> {
+    /// It was read before its partition sealed `end`.
+    pub(crate) fn known_to(&self, end: i64) -> bool {
+        self.before < Some(end)
+    }
+}
+
+/// All logs, read.
+pub(crate) struct Intake<'a> {
+    /// Accepted events of all partitions by timestamp.
+    pub(crate) events: Vec<Accepted<'a>>,
+    /// Indices into `events`, so by timestamp too, by partition and session id.
+    pub(crate) sessions: HashMap<(usize, &'a str), Vec<usize>>,
+    /// Indices of late entries in each partition's log.
+    pub(crate) late: Vec<Vec<usize>>,
+    /// Each partition's last watermark.
+    watermarks: Vec<Option<i64>>,
+}
+
+impl<'a> Intake<'a> {
+    pub(crate) fn read(partitions: &'a [Vec<Entry>], settings: &Settings) -> Self {
+        let mut intake =
+            Self { events: Vec::new(), sessions: HashMap::new(), late: Vec::new(), watermarks: Vec::new() };
+        for (partition, log) in partitions.iter().enumerate() {
+            let mut watermark = None;
+            let mut late = Vec::new();
+            for (place, entry) in log.iter().enumerate() {
+                match entry {
+                    Entry::RaiseWatermark(to) => watermark = watermark.max(Some(*to)),
+                    Entry::Event(event) => {
+                        let last_end = first_end(event, settings) + settings.size - settings.slide;
+                        let accepted = Accepted { event, partition, before: watermark };
+                        if accepted.known_to(last_end) {
+                            intake.events.push(accepted);
+                            watermark = watermark.max(Some(event.timestamp - settings.out_of_orderness));
+                        } else {
+                            late.push(place);
+                        }
+                    }
+                }
+            }
+            intake.late.push(late);
+            intake.watermarks.push(watermark);
+        }
+        intake.events.sort_by_key(|accepted| accepted.event.timestamp);
+        for (index, accepted) in intake.events.iter().enumerate() {
+            let key = (accepted.partition, accepted.event.session.as_str());
+            intake.sessions.entry(key).or_default().push(index);
+        }
+        intake
+    }
+
+    /// The greatest window end that every partition has sealed.
+    pub(crate) fn sealed(&self, slide: i64) -> Option<i64> {
+        let slowest = self.watermarks.iter().copied().min()??;
+        Some(slowest.div_euclid(slide) * slide)
+    }
+
+    /// The ends of all windows that may have members.
+    pub(crate) fn ends(&self, settings: &Settings) -> BTreeSet<i64> {
+        let firsts: BTreeSet<i64> =
+            self.events.iter().map(|accepted| first_end(accepted.event, settings)).collect();
+        let windows = settings.size / settings.slide;
+        firsts.iter().flat_map(|first| (0..windows).map(move |n| first + n * settings.slide)).collect()
+    }
+}
+
+/// The end of the first window that the event is in.
+fn first_end(event: &Event, settings: &Settings) -> i64 {
+    (event.timestamp.div_euclid(settings.slide) + 1) * settings.slide
+}

@@ -1,0 +1,53 @@
+//! Splits the events of one session id into visits.
+
+use crate::{
+    Event,
+    intake::{Accepted, Intake},
+};
+
+/// A client that says more than a day is not believed.
+const LONGEST_SAID: i32 = 86_400;
+
+/// One visit as of some window's end.
+pub(crate) struct Visit<'a> {
+    /// In timestamp order; never empty.
+    pub(crate) events: Vec<&'a Event>,
+}
+
+impl Visit<'_> {
+    /// Greatest age over its events, milliseconds.
+    pub(crate) fn duration(&self) -> i64 {
+        let t1 = self.events[0].timestamp;
+        let age = |event: &&Event| match event.session_duration {
+            Some(said) if (0..=LONGEST_SAID).contains(&said) => i64::from(said) * 1000,
+            _ => event.timestamp - t1,
+        };
+        self.events.iter().map(age).max().unwrap_or(0)
+    }
+
+    /// It has exactly one event, on any page.
+    pub(crate) fn is_bounce(&self) -> bool {
+        self.events.len() == 1
+    }
+}
+
+/// The visits of one session id as of `end`: made of what is known to that window and older than it, however long ago.
+pub(crate) fn of_session<'a>(
+    intake: &Intake<'a>,
+    session: (usize, &'a str),
+    session_gap: i64,
+    end: i64,
+) -> Vec<Visit<'a>> {
+    let counts = |accepted: &&Accepted<'_>| accepted.known_to(end) && accepted.event.timestamp < end;
+    let mut visits: Vec<Visit<'a>> = Vec::new();
+    let mut last = None;
+    for accepted in intake.sessions[&session].iter().map(|index| &intake.events[*index]).filter(counts) {
+        let event = accepted.event;
+        match (visits.last_mut(), last) {
+            (Some(visit), Some(last)) if event.timestamp - last <= session_gap => visit.events.push(event),
+            _ => visits.push(Visit { events: vec![event] }),
+        }
+        last = Some(event.timestamp);
+    }
+    visits
+}

@@ -1,0 +1,103 @@
+//! Strings as small numbers, for as long as something holds them.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Gives each distinct string a number and forgets it when its last holder lets go. Strings are compared in full: a
+/// hash alone would not be exact.
+#[derive(Default)]
+pub(crate) struct Interner {
+    numbers: HashTable<u32>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+struct Slot {
+    text: Box<str>,
+    hash: u64,
+    holders: u32,
+}
+
+impl Interner {
+    /// The number of `text`, held once more.
+    pub(crate) fn acquire(&mut self, text: &str) -> u32 {
+        let hash = self.hasher.hash_one(text);
+        let slots = &self.slots;
+        if let Some(&number) = self.numbers.find(hash, |&n| &*slots[n as usize].text == text) {
+            self.slots[number as usize].holders += 1;
+            return number;
+        }
+        let slot = Slot { text: text.into(), hash, holders: 1 };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.slots[number as usize] = slot;
+                number
+            }
+            None => {
+                self.slots.push(slot);
+                (self.slots.len() - 1) as u32
+            }
+        };
+        let slots = &self.slots;
+        self.numbers.insert_unique(hash, number, |&n| slots[n as usize].hash);
+        number
+    }
+
+    /// The number of `text`, if something holds it.
+    pub(crate) fn find(&self, text: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(text);
+        self.numbers.find(hash, |&n| &*self.slots[n as usize].text == text).copied()
+    }
+
+    /// One more holder of a number that is held already.
+    pub(crate) fn hold(&mut self, number: u32) {
+        self.slots[number as usize].holders += 1;
+    }
+
+    /// One holder less. True if it was the last: the number may then come back for another string.
+    pub(crate) fn release(&mut self, number: u32) -> bool {
+        let slot = &mut self.slots[number as usize];
+        slot.holders -= 1;
+        if slot.holders > 0 {
+            return false;
+        }
+        slot.text = Box::default();
+        let hash = slot.hash;
+        if let Ok(entry) = self.numbers.find_entry(hash, |&n| n == number) {
+            entry.remove();
+        }
+        self.free.push(number);
+        true
+    }
+
+    /// The string behind a held number.
+    pub(crate) fn text(&self, number: u32) -> &str {
+        &self.slots[number as usize].text
+    }
+
+    /// How many strings are held.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_lives_as_long_as_its_holders() {
+        let mut names = Interner::default();
+        let a = names.acquire("a");
+        assert_eq!(names.acquire("a"), a);
+        let b = names.acquire("b");
+        assert_ne!(a, b);
+        assert!(!names.release(a));
+        assert_eq!((names.text(a), names.len()), ("a", 2));
+        assert!(names.release(a));
+        assert_eq!((names.find("a"), names.find("b"), names.len()), (None, Some(b), 1));
+        assert_eq!(names.acquire("c"), a, "a freed number is used again");
+    }
+}

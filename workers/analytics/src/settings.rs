@@ -1,0 +1,74 @@
+//! What the engine is told about windows. All durations and times are in milliseconds.
+
+/// Window sizes and limits; `docs/semantics.md` says what each of them does to a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Length of a window. A multiple of `slide`.
+    pub size: i64,
+    /// Distance between window ends.
+    pub slide: i64,
+    /// How far the watermark stays behind the greatest timestamp.
+    pub out_of_orderness: i64,
+    /// The longest silence inside a visit.
+    pub session_gap: i64,
+    /// Number of partitions of the blocks topic, over which windows are dealt in turn.
+    pub lanes: i32,
+    /// Length of the ranking.
+    pub top: usize,
+    /// Age at which an aligned window counts half in a page's usual level.
+    pub trending_half_life: i64,
+    /// Aligned windows needed before anything is called trending.
+    pub warm_up: u32,
+}
+
+impl Settings {
+    /// The slice that holds a timestamp: `[k * slide, (k + 1) * slide)`.
+    pub(crate) fn slice_of(&self, timestamp: i64) -> i64 {
+        timestamp.div_euclid(self.slide)
+    }
+
+    /// The greatest window end that a watermark has reached.
+    pub(crate) fn sealed_by(&self, watermark: i64) -> i64 {
+        self.slice_of(watermark) * self.slide
+    }
+
+    /// The end of the last window that holds a timestamp.
+    pub fn last_window_end(&self, timestamp: i64) -> i64 {
+        self.slice_of(timestamp) * self.slide + self.size
+    }
+
+    /// The first slice of the window that ends at `end`.
+    pub(crate) fn first_slice(&self, end: i64) -> i64 {
+        (end - self.size).div_euclid(self.slide)
+    }
+
+    /// The partition of the blocks topic that gets the window that ends at `end`.
+    pub fn lane(&self, end: i64) -> i32 {
+        end.div_euclid(self.slide).rem_euclid(i64::from(self.lanes)) as i32
+    }
+
+    /// The last aligned window `[k * size, (k + 1) * size)` that ended at or before the start of the window that ends at
+    /// `end`.
+    pub(crate) fn last_aligned(&self, end: i64) -> i64 {
+        (end - self.size).div_euclid(self.size) - 1
+    }
+
+    /// By how much an aligned window's weight falls from one aligned window to the next.
+    pub(crate) fn decay(&self) -> f64 {
+        libm::exp2(-(self.size as f64) / self.trending_half_life as f64)
+    }
+}
+
+/// `base` to the power of `exponent` by squaring: only multiplications, so that every machine gets the same bits (a
+/// platform's own `pow` need not).
+pub(crate) fn power(base: f64, exponent: i64) -> f64 {
+    let (mut result, mut square, mut left) = (1.0, base, exponent.max(0));
+    while left > 0 {
+        if left & 1 == 1 {
+            result *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    result
+}

@@ -1,0 +1,20 @@
+//! Avro on the wire: single-object encoding out, single-object encoding or Confluent's frame in.
+//!
+//! `docs/decisions/0001-avro-on-the-hot-path.md` says why events are not read through a library.
+
+mod cursor;
+mod decoder;
+mod encode;
+mod error;
+mod results;
+mod skip;
+
+pub use decoder::Decoder;
+#[cfg(test)]
+pub(crate) use decoder::fingerprints;
+pub use encode::encode_event;
+pub use error::{DecodeError, Fault, SchemaError};
+pub use results::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
+
+#[cfg(test)]
+mod tests;

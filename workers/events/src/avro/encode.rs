@@ -1,0 +1,78 @@
+//! Writes Avro's binary encoding into a buffer that the caller keeps.
+
+use crate::schema::{CLICKSTREAM_EVENT_FINGERPRINTS, Fingerprints, SINGLE_OBJECT};
+use crate::{ClickstreamEvent, EventType};
+
+/// Appends the event in Avro's single-object encoding. Allocates only where `out` must grow.
+///
+/// ```
+/// use weir_events::{ClickstreamEvent, Decoder, EventType, encode_event};
+///
+/// let event = ClickstreamEvent {
+///     user_id: "user-1",
+///     session_id: "visit-1",
+///     event_type: EventType::View,
+///     page_url: "/home",
+///     product_id: None,
+///     timestamp: 1_700_000_000_000,
+///     user_agent: "curl/8",
+///     ip_address: "192.0.2.1",
+///     referrer: None,
+///     session_duration: Some(0),
+/// };
+/// let mut bytes = Vec::new();
+/// encode_event(&event, &mut bytes);
+/// assert_eq!(Decoder::new().decode(&bytes), Ok(event));
+/// ```
+pub fn encode_event(event: &ClickstreamEvent<'_>, out: &mut Vec<u8>) {
+    header(CLICKSTREAM_EVENT_FINGERPRINTS, out);
+    string(event.user_id, out);
+    string(event.session_id, out);
+    out.push(symbol(event.event_type) << 1);
+    string(event.page_url, out);
+    optional(event.product_id, out, string);
+    long(event.timestamp, out);
+    string(event.user_agent, out);
+    string(event.ip_address, out);
+    optional(event.referrer, out, string);
+    optional(event.session_duration, out, |seconds, out| long(i64::from(seconds), out));
+}
+
+fn symbol(event_type: EventType) -> u8 {
+    match event_type {
+        EventType::View => 0,
+        EventType::Click => 1,
+        EventType::AddToCart => 2,
+        EventType::Purchase => 3,
+        EventType::Search => 4,
+    }
+}
+
+pub(super) fn header(fingerprints: Fingerprints, out: &mut Vec<u8>) {
+    out.extend_from_slice(&SINGLE_OBJECT);
+    out.extend_from_slice(&fingerprints.written);
+}
+
+pub(super) fn long(value: i64, out: &mut Vec<u8>) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+pub(super) fn string(value: &str, out: &mut Vec<u8>) {
+    long(value.len() as i64, out);
+    out.extend_from_slice(value.as_bytes());
+}
+
+pub(super) fn optional<T>(value: Option<T>, out: &mut Vec<u8>, write: impl FnOnce(T, &mut Vec<u8>)) {
+    match value {
+        None => out.push(0),
+        Some(value) => {
+            out.push(2);
+            write(value, out);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What can be wrong with bytes and with schemas.
+
+use crate::Reason;
+
+/// Why bytes are not a record. Never carries what the bytes say, only where they go wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// No bytes at all.
+    #[error("the value is empty, expected an avro record")]
+    Empty,
+    /// Neither of the two framings; only the first byte is told.
+    #[error(
+        "the value begins with {0:02x}, expected c3 01 (single-object encoding) or 00 (confluent's frame)"
+    )]
+    Framing(u8),
+    /// The value ends within its header.
+    #[error("the value has {0} bytes, too few for its header")]
+    Header(usize),
+    /// Single-object encoding of a schema nobody registered; the fingerprint as its bytes stand in the value.
+    #[error("unknown schema fingerprint {0:016x}, register its schema")]
+    UnknownFingerprint(u64),
+    /// Confluent's frame with an id nobody registered.
+    #[error("unknown schema id {0}, register its schema")]
+    UnknownId(u32),
+    /// The body contradicts the schema.
+    #[error("field {field} at byte {at}: {fault}")]
+    Body {
+        /// The field that could not be read.
+        field: &'static str,
+        /// How many bytes of the body come before the fault.
+        at: usize,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+    /// Bytes are left over after the record.
+    #[error("{0} bytes follow the record, expected none")]
+    Trailing(usize),
+}
+
+/// What is wrong with a field's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// The input ends within the field.
+    #[error("the value ends here")]
+    Truncated,
+    /// A number of more bytes than its type can have, or out of its range.
+    #[error("a number out of its type's range")]
+    Number,
+    /// A length below zero.
+    #[error("a negative length")]
+    Length,
+    /// A branch that the union does not have.
+    #[error("a branch that the union does not have")]
+    Branch,
+    /// A symbol that the enum does not have.
+    #[error("a symbol that the enum does not have")]
+    Symbol,
+    /// A boolean that is neither 0 nor 1.
+    #[error("a boolean that is neither 0 nor 1")]
+    Boolean,
+    /// Text that is not UTF-8.
+    #[error("text that is not UTF-8")]
+    Utf8,
+}
+
+/// Why a writer's schema cannot be read as ours.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// Not an Avro schema.
+    #[error("not an avro schema: {0}")]
+    Parse(#[source] Box<apache_avro::Error>),
+    /// Avro's rules of resolution forbid it.
+    #[error("schema {name} cannot be read as analytics.events.ClickstreamEvent: {source}")]
+    Incompatible {
+        /// The writer schema's full name.
+        name: String,
+        /// What apache-avro found.
+        source: Box<apache_avro::error::CompatibilityError>,
+    },
+    /// Avro would allow it, but our fields do not come first and unchanged.
+    #[error("schema {name} has {found} where {expected} is expected: fields may only be added at the end")]
+    Layout {
+        /// The writer schema's full name.
+        name: String,
+        /// The field found there.
+        found: String,
+        /// The field of ours that belongs there.
+        expected: String,
+    },
+    /// A field contains itself, which no event needs and a decoder without bounds would follow.
+    #[error("type {name} contains itself: spell it out without recursion")]
+    Recursive {
+        /// The type that contains itself.
+        name: String,
+    },
+    /// A schema of something else than records.
+    #[error("the schema is not a record, expected analytics.events.ClickstreamEvent")]
+    NotARecord,
+}
+
+impl DecodeError {
+    #[cold]
+    pub(super) fn framing(bytes: &[u8]) -> Self {
+        match bytes {
+            [] => Self::Empty,
+            [0xC3, 0x01, ..] | [0, ..] => Self::Header(bytes.len()),
+            [first, ..] => Self::Framing(*first),
+        }
+    }
+
+    /// The reason under which the bytes go to the dead letters.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::UnknownFingerprint(_) | Self::UnknownId(_) => Reason::UnknownSchema,
+            _ => Reason::Malformed,
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! What of a visitor stays in the stream: the first stage after validation, before any counting.
+//!
+//! What is removed here appears in no result, log, metric label, dead letter or state topic. Events stay in the
+//! partition that their raw `user_id` gave them: hashing changes who is counted under which name, never where.
+//!
+//! Hashes are BLAKE3 keyed, 128 bits, in lower-case hexadecimal. One secret gives one name per visitor, so visitors can
+//! still be told apart; without the secret a name cannot be found by trying likely ids. A new secret makes every visitor
+//! new.
+
+mod family;
+
+use std::fmt;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ClickstreamEvent;
+
+/// Separates the key from every other use of the same secret. Part of the hashes' definition: never changes.
+const KEY_CONTEXT: &str = "weir 2026-11-21 pseudonyms of visitors";
+
+/// Hexadecimal digits of 128 bits.
+const DIGITS: usize = 32;
+
+/// What becomes of `user_id` and `session_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum IdPolicy {
+    /// Stays.
+    #[default]
+    Keep,
+    /// Becomes a keyed hash.
+    Hash,
+}
+
+/// What becomes of `ip_address`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum IpPolicy {
+    /// Stays.
+    #[default]
+    Keep,
+    /// Keeps its network, /24 of IPv4 and /48 of IPv6; what is no address becomes empty.
+    Truncate,
+    /// Becomes a keyed hash; an empty one stays empty.
+    Hash,
+    /// Becomes empty.
+    Drop,
+}
+
+/// What becomes of `user_agent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum UserAgentPolicy {
+    /// Stays.
+    #[default]
+    Keep,
+    /// Becomes the name of the browser's family, such as `Firefox`; an empty one stays empty.
+    Family,
+    /// Becomes empty.
+    Drop,
+}
+
+/// The policies of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct PrivacySettings {
+    /// Of `user_id` and `session_id`.
+    pub user_id: IdPolicy,
+    /// Of `ip_address`.
+    pub ip_address: IpPolicy,
+    /// Of `user_agent`.
+    pub user_agent: UserAgentPolicy,
+}
+
+impl PrivacySettings {
+    /// Whether a secret is needed.
+    pub fn hashes(self) -> bool {
+        self.user_id == IdPolicy::Hash || self.ip_address == IpPolicy::Hash
+    }
+}
+
+/// Why settings cannot be followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PrivacyError {
+    /// A hash is asked for without a secret, or with an empty one, which anyone could try ids against.
+    #[error("pii asks for hashes but there is no key or an empty one, name one in pii.hashKeySecretRef")]
+    NoKey,
+}
+
+/// Applies a pipeline's policies to its events.
+///
+/// ```
+/// use weir_events::{IpPolicy, Privacy, PrivacySettings, Scratch};
+/// # use weir_events::{ClickstreamEvent, EventType};
+/// # let event = ClickstreamEvent {
+/// #     user_id: "u", session_id: "s", event_type: EventType::View, page_url: "/", product_id: None, timestamp: 1,
+/// #     user_agent: "", ip_address: "192.0.2.99", referrer: None, session_duration: None,
+/// # };
+/// let settings = PrivacySettings { ip_address: IpPolicy::Truncate, ..Default::default() };
+/// let privacy = Privacy::new(settings, None)?;
+/// let mut scratch = Scratch::default();
+/// assert_eq!(privacy.apply(event, &mut scratch).ip_address, "192.0.2.0");
+/// # Ok::<(), weir_events::PrivacyError>(())
+/// ```
+#[derive(Clone)]
+pub struct Privacy {
+    settings: PrivacySettings,
+    key: [u8; blake3::KEY_LEN],
+}
+
+/// Buffers for what replaces an event's fields, used again from event to event.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    user_id: String,
+    session_id: String,
+    ip_address: String,
+}
+
+impl Privacy {
+    /// Follows `settings`, with a secret of any length where they ask for hashes.
+    ///
+    /// # Errors
+    /// [`PrivacyError::NoKey`] when they ask for hashes and there is no secret.
+    pub fn new(settings: PrivacySettings, secret: Option<&[u8]>) -> Result<Self, PrivacyError> {
+        let secret = secret.unwrap_or_default();
+        if settings.hashes() && secret.is_empty() {
+            return Err(PrivacyError::NoKey);
+        }
+        Ok(Self { settings, key: blake3::derive_key(KEY_CONTEXT, secret) })
+    }
+
+    /// Whether every event stays as it is.
+    pub fn keeps_everything(&self) -> bool {
+        self.settings == PrivacySettings::default()
+    }
+
+    /// The event as it may go on. Allocates nothing once `scratch` has held an event.
+    #[inline]
+    pub fn apply<'a>(&self, event: ClickstreamEvent<'a>, scratch: &'a mut Scratch) -> ClickstreamEvent<'a> {
+        if self.keeps_everything() { event } else { self.reduce(event, scratch) }
+    }
+
+    fn reduce<'a>(&self, mut event: ClickstreamEvent<'a>, scratch: &'a mut Scratch) -> ClickstreamEvent<'a> {
+        if self.settings.user_id == IdPolicy::Hash {
+            event.user_id = self.hash(event.user_id, &mut scratch.user_id);
+            event.session_id = self.hash(event.session_id, &mut scratch.session_id);
+        }
+        event.ip_address = match self.settings.ip_address {
+            IpPolicy::Keep => event.ip_address,
+            IpPolicy::Truncate => network(event.ip_address, &mut scratch.ip_address),
+            IpPolicy::Hash if event.ip_address.is_empty() => "",
+            IpPolicy::Hash => self.hash(event.ip_address, &mut scratch.ip_address),
+            IpPolicy::Drop => "",
+        };
+        event.user_agent = match self.settings.user_agent {
+            UserAgentPolicy::Keep => event.user_agent,
+            UserAgentPolicy::Family => family::of(event.user_agent),
+            UserAgentPolicy::Drop => "",
+        };
+        event
+    }
+
+    fn hash<'a>(&self, value: &str, out: &'a mut String) -> &'a str {
+        out.clear();
+        out.push_str(&blake3::keyed_hash(&self.key, value.as_bytes()).to_hex()[..DIGITS]);
+        out
+    }
+}
+
+impl fmt::Debug for Privacy {
+    /// Leaves the key out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Privacy").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// The network of an address. An IPv4 address in IPv6's clothes (`::ffff:192.0.2.1`) is treated as IPv4.
+fn network<'a>(address: &str, out: &'a mut String) -> &'a str {
+    out.clear();
+    // Writing into a string cannot fail.
+    let _ = match address.parse().map(|address: IpAddr| address.to_canonical()) {
+        Ok(IpAddr::V4(v4)) => write!(out, "{}", Ipv4Addr::from_bits(v4.to_bits() & !0xff)),
+        Ok(IpAddr::V6(v6)) => write!(out, "{}", Ipv6Addr::from_bits(v6.to_bits() >> 80 << 80)),
+        Err(_) => Ok(()),
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests;

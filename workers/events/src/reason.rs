@@ -1,0 +1,120 @@
+//! Why a record goes to the dead letters: one list for every stage.
+
+use std::fmt;
+
+use crate::DecodeError;
+
+/// Why a record is not counted. The codes are part of the dead letters' format and label metrics: they never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// Not the Avro of its schema.
+    Malformed,
+    /// Avro, but of a schema nobody knows.
+    UnknownSchema,
+    /// No visitor.
+    EmptyUserId,
+    /// No visit.
+    EmptySessionId,
+    /// No page.
+    EmptyPageUrl,
+    /// A page that is neither an absolute http(s) URL nor an absolute path.
+    BadPageUrl,
+    /// A time at or before the epoch.
+    NonPositiveTimestamp,
+    /// A time too far ahead of the record's own.
+    FutureTimestamp,
+    /// More than [`MAX_PAGE_URL`](crate::MAX_PAGE_URL) bytes.
+    PageUrlTooLong,
+    /// More than [`MAX_USER_AGENT`](crate::MAX_USER_AGENT) bytes.
+    UserAgentTooLong,
+    /// A user, session or product of more than [`MAX_ID`](crate::MAX_ID) bytes.
+    IdTooLong,
+    /// Every window of the event was sealed before it came.
+    Late,
+}
+
+impl Reason {
+    /// Every reason, so that metrics exist from the start.
+    pub const ALL: [Self; 12] = [
+        Self::Malformed,
+        Self::UnknownSchema,
+        Self::EmptyUserId,
+        Self::EmptySessionId,
+        Self::EmptyPageUrl,
+        Self::BadPageUrl,
+        Self::NonPositiveTimestamp,
+        Self::FutureTimestamp,
+        Self::PageUrlTooLong,
+        Self::UserAgentTooLong,
+        Self::IdTooLong,
+        Self::Late,
+    ];
+
+    /// The stable code.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::UnknownSchema => "unknown_schema",
+            Self::EmptyUserId => "empty_user_id",
+            Self::EmptySessionId => "empty_session_id",
+            Self::EmptyPageUrl => "empty_page_url",
+            Self::BadPageUrl => "bad_page_url",
+            Self::NonPositiveTimestamp => "non_positive_timestamp",
+            Self::FutureTimestamp => "future_timestamp",
+            Self::PageUrlTooLong => "page_url_too_long",
+            Self::UserAgentTooLong => "user_agent_too_long",
+            Self::IdTooLong => "id_too_long",
+            Self::Late => "late",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A record that is not counted: the reason, and for a person what was found and what is allowed. The detail names
+/// fields, lengths and times, never what a field says, because the privacy stage may have to remove that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {detail}")]
+pub struct Invalid {
+    /// Why.
+    pub reason: Reason,
+    /// What was found, what is allowed.
+    pub detail: String,
+}
+
+impl From<DecodeError> for Invalid {
+    fn from(error: DecodeError) -> Self {
+        Self { reason: error.reason(), detail: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_distinct_and_stable() {
+        let codes: Vec<_> = Reason::ALL.iter().map(|reason| reason.to_string()).collect();
+        assert_eq!(
+            codes.join(" "),
+            "malformed unknown_schema empty_user_id empty_session_id empty_page_url bad_page_url \
+             non_positive_timestamp future_timestamp page_url_too_long user_agent_too_long id_too_long late"
+        );
+        assert_eq!(Reason::ALL.iter().collect::<BTreeSet<_>>().len(), codes.len());
+    }
+
+    #[test]
+    fn bytes_that_cannot_be_read_have_a_reason() {
+        let invalid = Invalid::from(DecodeError::UnknownId(7));
+        assert_eq!(invalid.to_string(), "unknown_schema: unknown schema id 7, register its schema");
+        assert_eq!(Invalid::from(DecodeError::UnknownFingerprint(7)).reason, Reason::UnknownSchema);
+        assert_eq!(Invalid::from(DecodeError::Empty).reason, Reason::Malformed);
+        assert_eq!(Invalid::from(DecodeError::Trailing(1)).reason, Reason::Malformed);
+    }
+}

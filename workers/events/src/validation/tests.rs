@@ -1,0 +1,206 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::EventType;
+
+const NOW: i64 = 1_700_000_000_000;
+const MAX_FUTURE: i64 = 300_000;
+const GOOD: ClickstreamEvent<'static> = ClickstreamEvent {
+    user_id: "user-1",
+    session_id: "visit-1",
+    event_type: EventType::View,
+    page_url: "/home",
+    product_id: None,
+    timestamp: NOW,
+    user_agent: "",
+    ip_address: "",
+    referrer: None,
+    session_duration: None,
+};
+
+fn check(event: &ClickstreamEvent<'_>) -> Result<(), Invalid> {
+    validate(event, NOW, MAX_FUTURE)
+}
+
+fn reason(event: &ClickstreamEvent<'_>) -> Option<Reason> {
+    check(event).err().map(|invalid| invalid.reason)
+}
+
+fn page_reason(page_url: &str) -> Option<Reason> {
+    reason(&ClickstreamEvent { page_url, ..GOOD })
+}
+
+#[test]
+fn fields_that_name_things_are_filled() {
+    assert_eq!(check(&GOOD), Ok(()));
+    assert_eq!(reason(&ClickstreamEvent { user_id: "", ..GOOD }), Some(Reason::EmptyUserId));
+    assert_eq!(reason(&ClickstreamEvent { session_id: "", ..GOOD }), Some(Reason::EmptySessionId));
+    assert_eq!(reason(&ClickstreamEvent { page_url: "", ..GOOD }), Some(Reason::EmptyPageUrl));
+    assert_eq!(reason(&ClickstreamEvent { product_id: Some(""), ..GOOD }), None);
+}
+
+/// Limits are bytes, and are themselves allowed.
+#[test]
+fn lengths_have_limits() {
+    let id = "é".repeat(MAX_ID / 2);
+    let long_id = format!("{id}x");
+    let page = format!("/{}", "x".repeat(MAX_PAGE_URL - 1));
+    let long_page = format!("{page}x");
+    let agent = "x".repeat(MAX_USER_AGENT);
+    let long_agent = format!("{agent}x");
+    let full = ClickstreamEvent {
+        user_id: &id,
+        session_id: &id,
+        product_id: Some(&id),
+        page_url: &page,
+        user_agent: &agent,
+        ..GOOD
+    };
+    assert_eq!(check(&full), Ok(()));
+    for (event, reason, detail) in [
+        (
+            ClickstreamEvent { user_id: &long_id, ..full.clone() },
+            Reason::IdTooLong,
+            "user_id has 257 bytes, allowed are 256",
+        ),
+        (
+            ClickstreamEvent { session_id: &long_id, ..full.clone() },
+            Reason::IdTooLong,
+            "session_id has 257 bytes, allowed are 256",
+        ),
+        (
+            ClickstreamEvent { product_id: Some(&long_id), ..full.clone() },
+            Reason::IdTooLong,
+            "product_id has 257 bytes, allowed are 256",
+        ),
+        (
+            ClickstreamEvent { page_url: &long_page, ..full.clone() },
+            Reason::PageUrlTooLong,
+            "page_url has 2049 bytes, allowed are 2048",
+        ),
+        (
+            ClickstreamEvent { user_agent: &long_agent, ..full.clone() },
+            Reason::UserAgentTooLong,
+            "user_agent has 1025 bytes, allowed are 1024",
+        ),
+    ] {
+        assert_eq!(check(&event), Err(Invalid { reason, detail: detail.to_owned() }));
+    }
+}
+
+#[test]
+fn times_are_after_the_epoch_and_not_far_ahead_of_the_record() {
+    let at = |timestamp| check(&ClickstreamEvent { timestamp, ..GOOD });
+    assert_eq!(at(1), Ok(()));
+    assert_eq!(
+        at(0).unwrap_err().to_string(),
+        "non_positive_timestamp: timestamp is 0 ms, expected a time after 1970"
+    );
+    assert_eq!(at(i64::MIN).unwrap_err().reason, Reason::NonPositiveTimestamp);
+    assert_eq!(at(NOW + MAX_FUTURE), Ok(()));
+    assert_eq!(
+        at(NOW + MAX_FUTURE + 1).unwrap_err().to_string(),
+        "future_timestamp: timestamp is 1700000300001 ms, 300001 ms ahead of the record's own, allowed are 300000 ms"
+    );
+    let last = ClickstreamEvent { timestamp: i64::MAX, ..GOOD };
+    assert_eq!(validate(&last, i64::MIN, 0).unwrap_err().reason, Reason::FutureTimestamp);
+    assert_eq!(validate(&last, i64::MAX, i64::MAX), Ok(()));
+}
+
+#[test]
+fn pages_are_absolute() {
+    for good in [
+        "/",
+        "/a/b?c=d#e",
+        "/a//b",
+        "/@user",
+        "/:80",
+        "/größe",
+        "http://a",
+        "https://a/",
+        "HtTpS://A.example/x",
+        "http://a:80/",
+        "http://a:/",
+        "http://a?b",
+        "http://a#b",
+        "http://a/b@c",
+        "http://a?b@c:d",
+        "http://a/b:c",
+        "http://[2001:db8::1]",
+        "http://[2001:db8::1]:80/x",
+        "http://münchen.example/",
+    ] {
+        assert_eq!(page_reason(good), None, "{good}");
+    }
+    for bad in [
+        "home",
+        "./home",
+        "?a",
+        "#a",
+        "//a/b",
+        "///",
+        "http",
+        "http:",
+        "http:/a",
+        "http//a",
+        "http://",
+        "http:///a",
+        "http://?a",
+        "http://#a",
+        "http://:80",
+        "http://[]",
+        "http://[]:80",
+        "http://[2001:db8::1",
+        "http://[::1]x",
+        "http://a:b",
+        "http://a:80:80",
+        "http://user@a/",
+        "http://user:secret@a/",
+        "http://@a/",
+        "ftp://a/",
+        "httpss://a/",
+        "javascript:alert(1)",
+        "mailto:a@b",
+        " /",
+        "/a b",
+        "/a\tb",
+        "/a\n",
+        "/a\0",
+        "/a\u{7f}",
+        "http://a b/",
+        "http://a/\r",
+        "é/",
+    ] {
+        assert_eq!(page_reason(bad), Some(Reason::BadPageUrl), "{bad}");
+    }
+}
+
+proptest! {
+    /// What goes to the dead letters must not carry what the privacy stage may have to remove.
+    #[test]
+    fn errors_never_quote(secret in "[A-Z]{12}", kind in 0..7) {
+        let long = secret.repeat(200);
+        let relative = format!("{secret} {secret}");
+        let user = format!("http://{secret}@a/");
+        let port = format!("http://a:{secret}/");
+        let event = match kind {
+            0 => ClickstreamEvent { user_id: &long, ..GOOD },
+            1 => ClickstreamEvent { session_id: &long, ..GOOD },
+            2 => ClickstreamEvent { product_id: Some(&long), ..GOOD },
+            3 => ClickstreamEvent { page_url: &relative, ..GOOD },
+            4 => ClickstreamEvent { page_url: &user, ..GOOD },
+            5 => ClickstreamEvent { page_url: &port, ..GOOD },
+            _ => ClickstreamEvent { user_agent: &long, ..GOOD },
+        };
+        let message = check(&event).unwrap_err().to_string();
+        prop_assert!(!message.contains(&secret), "{message}");
+    }
+
+    #[test]
+    fn no_text_panics(page_url in "(?s)(/|https?://)?.{0,40}", timestamp: i64, record_timestamp: i64, ahead: i64) {
+        let event = ClickstreamEvent { page_url: &page_url, timestamp, ..GOOD };
+        let _ = validate(&event, record_timestamp, ahead);
+    }
+}

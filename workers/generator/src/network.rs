@@ -1,0 +1,95 @@
+//! The way from the visitors to the log: most events arrive at once, some later, a few much too late or twice.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::crowd::Action;
+use crate::fault::Fault;
+use crate::options::{Faults, Options};
+use crate::random::Random;
+
+/// Usual delays: exponential with this mean, milliseconds.
+const MEAN: f64 = 12.0;
+/// Longest usual delay, milliseconds.
+const USUAL: f64 = 50.0;
+/// Share of the events that take longer.
+const SLOW: f64 = 0.05;
+/// Share of the allowed out-of-orderness that slow events use at most.
+const USED: f64 = 0.8;
+/// A duplicate comes at most this long after the first, milliseconds.
+const AGAIN: u32 = 500;
+/// Late events are spread over this long, milliseconds.
+const SPREAD: u32 = 10_000;
+
+/// Something on its way, ordered by arrival.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Parcel {
+    /// Milliseconds since the epoch.
+    pub(crate) due: i64,
+    sequence: u64,
+    pub(crate) action: Action,
+    pub(crate) fault: Option<Fault>,
+}
+
+pub(crate) struct Network {
+    faults: Faults,
+    /// Longest delay that makes nothing late, milliseconds. No record delivered before a delay's end has a greater
+    /// timestamp than that end, so a bound on delays bounds the disorder in every partition.
+    bound: i64,
+    sequence: u64,
+    under_way: BinaryHeap<Reverse<Parcel>>,
+}
+
+impl Network {
+    pub(crate) fn new(options: &Options) -> Self {
+        Self {
+            faults: options.faults.clone(),
+            bound: (options.out_of_orderness as f64 * USED) as i64,
+            sequence: 0,
+            under_way: BinaryHeap::new(),
+        }
+    }
+
+    pub(crate) fn send(&mut self, action: Action, random: &mut Random) {
+        let on_time = action.timestamp + self.delay(random);
+        match self.faults.draw(random) {
+            Some(Fault::Late) => {
+                let late = action.timestamp + self.faults.late_by + i64::from(random.below(SPREAD));
+                self.push(late, action, Some(Fault::Late));
+            }
+            Some(Fault::Duplicate) => {
+                self.push(on_time, action, None);
+                let again = on_time + 1 + i64::from(random.below(AGAIN));
+                let again = again.min(action.timestamp + self.bound).max(on_time);
+                self.push(again, action, Some(Fault::Duplicate));
+            }
+            fault => self.push(on_time, action, fault),
+        }
+    }
+
+    /// What arrives next, unless an event that happens at `now` or later may arrive before it.
+    pub(crate) fn receive(&mut self, now: i64) -> Option<Parcel> {
+        if self.under_way.peek()?.0.due > now {
+            return None;
+        }
+        self.under_way.pop().map(|Reverse(parcel)| parcel)
+    }
+
+    fn delay(&self, random: &mut Random) -> i64 {
+        let usual = random.exponential(MEAN).min(USUAL);
+        let slow = random.chance(SLOW);
+        let late = random.unit();
+        let delay = if slow {
+            // The square: most slow ones are only a little slow.
+            usual.max(late * late * self.bound as f64)
+        } else {
+            usual
+        };
+        (delay as i64).min(self.bound)
+    }
+
+    fn push(&mut self, due: i64, action: Action, fault: Option<Fault>) {
+        self.under_way.push(Reverse(Parcel { due, sequence: self.sequence, action, fault }));
+        self.sequence += 1;
+    }
+}

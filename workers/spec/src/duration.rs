@@ -1,0 +1,190 @@
+//! Spans of time as people write them.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// Largest first, which is also the order in which they must be written.
+const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+
+/// Longer spans are mistakes, and within a century no sum of a few of them can overflow.
+const LONGEST: i64 = 36_500 * 86_400_000;
+
+/// A span of time, written as whole numbers with units from the largest to the smallest: `5m`, `1h30m`, `500ms`, `1d`.
+///
+/// Never negative, at most 36,500 days. [`Display`](fmt::Display) gives the canonical form: `90m` becomes `1h30m`.
+///
+/// ```
+/// let gap: weir_spec::Duration = "90m".parse()?;
+/// assert_eq!((gap.as_millis(), gap.to_string().as_str()), (5_400_000, "1h30m"));
+/// # Ok::<(), weir_spec::DurationError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(i64);
+
+/// A text that is no [`Duration`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not a duration, expected {}", Duration::EXPECTED)]
+pub struct DurationError {
+    found: String,
+}
+
+impl Duration {
+    /// What the schema says about the text, beside that it is not empty. Parsing also limits the span to 36,500 days.
+    pub const PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+
+    pub(crate) const EXPECTED: &str =
+        "whole numbers with units d, h, m, s, ms in that order, such as 5m, 1h30m or 500ms, at most 36500d";
+
+    /// So many seconds.
+    pub const fn from_secs(seconds: u32) -> Self {
+        Self(seconds as i64 * 1_000)
+    }
+
+    pub(crate) const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// The span in milliseconds: the unit of every timestamp.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+}
+
+impl std::ops::Add for Duration {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0 + other.0)
+    }
+}
+
+impl From<Duration> for std::time::Duration {
+    fn from(span: Duration) -> Self {
+        Self::from_millis(span.0.unsigned_abs())
+    }
+}
+
+impl FromStr for Duration {
+    type Err = DurationError;
+
+    fn from_str(text: &str) -> Result<Self, DurationError> {
+        parse(text).map(Self).ok_or_else(|| DurationError { found: text.to_owned() })
+    }
+}
+
+fn parse(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0_i64;
+    let mut units = UNITS.iter();
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let number: i64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest.bytes().take_while(u8::is_ascii_lowercase).count();
+        let (_, millis) = units.find(|(unit, _)| *unit == &rest[..letters])?;
+        rest = &rest[letters..];
+        total = total.checked_add(number.checked_mul(*millis)?)?;
+    }
+    (!text.is_empty() && total <= LONGEST).then_some(total)
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 {
+            return f.write_str("0s");
+        }
+        let mut rest = self.0;
+        for (unit, millis) in UNITS {
+            if rest >= millis {
+                write!(f, "{}{unit}", rest / millis)?;
+                rest %= millis;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Cow::<str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "minLength": 1, "pattern": Self::PATTERN })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write_and_writes_the_canonical_form() {
+        for (text, millis, canonical) in [
+            ("5m", 300_000, "5m"),
+            ("10s", 10_000, "10s"),
+            ("2h", 7_200_000, "2h"),
+            ("500ms", 500, "500ms"),
+            ("1h30m", 5_400_000, "1h30m"),
+            ("1d", 86_400_000, "1d"),
+            ("24h", 86_400_000, "1d"),
+            ("90s", 90_000, "1m30s"),
+            ("1s500ms", 1_500, "1s500ms"),
+            ("0s", 0, "0s"),
+            ("0ms", 0, "0s"),
+            ("36500d", LONGEST, "36500d"),
+        ] {
+            let span: Duration = text.parse().unwrap();
+            assert_eq!(span.as_millis(), millis, "{text}");
+            assert_eq!(span.to_string(), canonical, "{text}");
+            assert_eq!(canonical.parse::<Duration>().unwrap(), span, "{canonical}");
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        for text in [
+            "",
+            "5",
+            "m",
+            "5 m",
+            " 5m",
+            "5m ",
+            "-5m",
+            "+5m",
+            "1.5h",
+            "5min",
+            "5M",
+            "30m1h",
+            "5m5m",
+            "1w",
+            "5µs",
+            "٥m",
+            "36501d",
+            "99999999999999999999d",
+            "9223372036854775807d",
+        ] {
+            let error = text.parse::<Duration>().unwrap_err();
+            assert!(error.to_string().contains(&format!("`{text}`")), "{error}");
+        }
+    }
+}

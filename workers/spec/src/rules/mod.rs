@@ -1,0 +1,41 @@
+//! What depends on more than one field, or needs a reason. Ranges and patterns stand in the schema instead.
+
+mod kafka;
+mod privacy;
+mod topics;
+mod window;
+mod workloads;
+
+use crate::{Pipeline, PipelineSpec, error::Problem};
+
+/// Everything that is wrong with a document of the right shape.
+pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
+    const RULES: [fn(&PipelineSpec) -> Vec<Problem>; 9] = [
+        kafka::brokers_are_distinct,
+        topics::retention_covers_the_state,
+        topics::retention_is_positive,
+        window::slide_is_a_tick,
+        window::size_is_a_multiple_of_slide,
+        window::spans_are_positive,
+        window::half_life_is_a_second,
+        workloads::autoscaling_is_a_range,
+        privacy::hashing_has_a_key,
+    ];
+    let mut problems: Vec<_> = RULES.iter().flat_map(|rule| rule(&pipeline.spec)).collect();
+    problems.extend(topics::names_are_distinct(pipeline));
+    problems
+}
+
+/// What is allowed but worth saying.
+pub(crate) fn remarks(pipeline: &Pipeline) -> Vec<Problem> {
+    const REMARKS: [fn(&PipelineSpec) -> Option<Problem>; 4] = [
+        workloads::replicas_beyond_partitions,
+        workloads::maximum_beyond_partitions,
+        kafka::password_in_the_clear,
+        privacy::dead_letters_keep_what_is_hidden,
+    ];
+    REMARKS.iter().filter_map(|remark| remark(&pipeline.spec)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Rules about time.
+
+use crate::{Duration, PipelineSpec, Problem};
+
+/// Slices per window that the engine keeps: a day of windows every ten seconds.
+const MOST_SLICES: i64 = 8_640;
+
+pub(super) fn slide_is_a_tick(spec: &PipelineSpec) -> Vec<Problem> {
+    let slide = spec.window.slide;
+    if slide.as_millis() >= 100 {
+        return Vec::new();
+    }
+    let message = format!("found {slide}, expected at least 100ms: each slide costs a transaction");
+    vec![Problem::new("spec.window.slide", message)]
+}
+
+pub(super) fn size_is_a_multiple_of_slide(spec: &PipelineSpec) -> Vec<Problem> {
+    let (size, slide) = (spec.window.size, spec.window.slide);
+    let path = "spec.window.size";
+    if size.as_millis() == 0 {
+        return vec![Problem::new(path, "found 0s, expected more: a window without length holds no event")];
+    }
+    if slide.as_millis() == 0 {
+        return Vec::new();
+    }
+    if size.as_millis() % slide.as_millis() != 0 {
+        let message = format!(
+            "found {size}, expected a multiple of window.slide ({slide}): windows are made of whole slides, such as {}",
+            Duration::from_millis((size.as_millis() / slide.as_millis() + 1) * slide.as_millis()),
+        );
+        return vec![Problem::new(path, message)];
+    }
+    let slices = size.as_millis() / slide.as_millis();
+    if slices > MOST_SLICES {
+        let message = format!(
+            "found {size}, which is {slices} slides of {slide}, expected at most {MOST_SLICES} (here {}): each slide \
+             of a window is kept apart",
+            Duration::from_millis(slide.as_millis() * MOST_SLICES),
+        );
+        return vec![Problem::new(path, message)];
+    }
+    Vec::new()
+}
+
+pub(super) fn spans_are_positive(spec: &PipelineSpec) -> Vec<Problem> {
+    [
+        ("spec.window.sessionGap", spec.window.session_gap, "without it every event is a visit"),
+        (
+            "spec.window.idleTimeout",
+            spec.window.idle_timeout,
+            "without it every pause seals windows too early",
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, span, _)| span.as_millis() == 0)
+    .map(|(path, _, why)| Problem::new(path, format!("found 0s, expected more: {why}")))
+    .collect()
+}
+
+pub(super) fn half_life_is_a_second(spec: &PipelineSpec) -> Vec<Problem> {
+    let half_life = spec.ranking.trending_half_life;
+    if half_life.as_millis() >= 1_000 {
+        return Vec::new();
+    }
+    let message = format!("found {half_life}, expected at least 1s: a shorter memory knows no usual level");
+    vec![Problem::new("spec.ranking.trendingHalfLife", message)]
+}

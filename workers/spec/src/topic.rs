@@ -1,0 +1,188 @@
+//! Every topic of a pipeline, as Kafka is to have it.
+
+use std::collections::BTreeMap;
+
+use crate::{Compression, Duration, Management, Pipeline};
+
+/// What a topic is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// The input.
+    Events,
+    /// Numbers of pages and windows.
+    Results,
+    /// Rankings, trends and totals of windows.
+    TopPages,
+    /// From stage 1 to stage 2: what one input partition adds to a window.
+    Blocks,
+    /// What stage 1 needs to go on after a restart.
+    State,
+    /// Provisional values of the open window.
+    Live,
+    /// Records that could not be counted.
+    DeadLetters,
+}
+
+impl Role {
+    /// The document's path of the topic's name; `None` for an internal topic, whose name follows from the pipeline's.
+    pub(crate) const fn path(self) -> Option<&'static str> {
+        match self {
+            Self::Events => Some("spec.topics.events.name"),
+            Self::Results => Some("spec.topics.results.name"),
+            Self::TopPages => Some("spec.topics.topPages.name"),
+            Self::Blocks | Self::State | Self::Live | Self::DeadLetters => None,
+        }
+    }
+}
+
+/// One topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// What it is for.
+    pub role: Role,
+    /// Its name.
+    pub name: String,
+    /// Partitions.
+    pub partitions: i32,
+    /// Copies of each record.
+    pub replicas: i32,
+    /// What its producers compress with.
+    pub compression: Compression,
+    /// External topics are only looked at.
+    pub management: Management,
+    /// Kafka's topic settings by name.
+    pub settings: BTreeMap<String, String>,
+}
+
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+impl Pipeline {
+    /// The topic that events are read from.
+    pub fn events_topic(&self) -> &str {
+        &self.spec.topics.events.name
+    }
+
+    /// The topic that the numbers of pages and windows go to.
+    pub fn results_topic(&self) -> &str {
+        &self.spec.topics.results.name
+    }
+
+    /// The topic that rankings, trends and totals go to.
+    pub fn top_pages_topic(&self) -> &str {
+        &self.spec.topics.top_pages.name
+    }
+
+    /// The topic between the two stages.
+    pub fn blocks_topic(&self) -> String {
+        self.internal("blocks")
+    }
+
+    /// The topic that stage 1 restarts from.
+    pub fn state_topic(&self) -> String {
+        self.internal("state")
+    }
+
+    /// The topic of provisional values.
+    pub fn live_topic(&self) -> String {
+        self.internal("live")
+    }
+
+    /// The topic of records that could not be counted.
+    pub fn dead_letters_topic(&self) -> String {
+        self.internal("dead-letters")
+    }
+
+    fn internal(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.metadata.name)
+    }
+
+    /// Every topic of the pipeline, the input first. Internal topics are as safe as the safer of events and results.
+    pub fn topics(&self) -> Vec<TopicSpec> {
+        let topics = &self.spec.topics;
+        let (events, results, top_pages) = (&topics.events, &topics.results, &topics.top_pages);
+        let inner = events.replicas.max(results.replicas);
+        let blocks_kept = events.retention.as_millis().max(2 * HOUR);
+
+        let events_topic = Draft::new(Role::Events, self.events_topic(), events.partitions, events.replicas);
+        let results_topic =
+            Draft::new(Role::Results, self.results_topic(), results.partitions, results.replicas);
+        let top_pages_replicas = top_pages.replicas.unwrap_or(results.replicas);
+        let top_pages_topic = Draft::new(Role::TopPages, self.top_pages_topic(), 1, top_pages_replicas);
+        let top_pages_compression = top_pages.compression.unwrap_or(results.compression);
+        vec![
+            TopicSpec {
+                management: events.management,
+                ..events_topic.recompressed(events.compression).kept(events.retention)
+            },
+            results_topic.recompressed(results.compression).kept(results.retention),
+            top_pages_topic
+                .recompressed(top_pages_compression)
+                .kept(top_pages.retention.unwrap_or(results.retention)),
+            Draft::new(Role::Blocks, &self.blocks_topic(), results.partitions, inner)
+                .kept_millis(blocks_kept),
+            Draft::new(Role::State, &self.state_topic(), events.partitions, inner).compacted(),
+            Draft::new(Role::Live, &self.live_topic(), 1, inner).kept_millis(10 * MINUTE),
+            Draft::new(Role::DeadLetters, &self.dead_letters_topic(), 1, inner).kept_millis(7 * DAY),
+        ]
+    }
+}
+
+/// A topic whose cleanup is still to be said. Internal topics keep the batches as their producer compressed them.
+struct Draft(TopicSpec);
+
+impl Draft {
+    fn new(role: Role, name: &str, partitions: i32, replicas: i32) -> Self {
+        let settings = [
+            ("compression.type", "producer".to_owned()),
+            // The broker's clock: part of the log, so that a replay judges `maxFuture` alike, and independent of
+            // the events' own times, so that old events loaded today are kept as long as new ones.
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
+            // With three copies one broker may be away; with fewer any stricter rule would stop all writing then.
+            ("min.insync.replicas", if replicas >= 3 { "2" } else { "1" }.to_owned()),
+        ];
+        Self(TopicSpec {
+            role,
+            name: name.to_owned(),
+            partitions,
+            replicas,
+            compression: Compression::Lz4,
+            management: Management::Managed,
+            settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        })
+    }
+
+    fn set(mut self, name: &str, value: impl ToString) -> Self {
+        self.0.settings.insert(name.to_owned(), value.to_string());
+        self
+    }
+
+    /// The broker sees to it that everything in the topic is compressed this way, whoever wrote it.
+    fn recompressed(mut self, compression: Compression) -> Self {
+        self.0.compression = compression;
+        self.set("compression.type", compression.topic_setting())
+    }
+
+    fn kept(self, retention: Duration) -> TopicSpec {
+        self.kept_millis(retention.as_millis())
+    }
+
+    fn kept_millis(self, retention: i64) -> TopicSpec {
+        // Only whole segments are deleted, and the one being written never: at Kafka's default of a week per segment a
+        // retention of two hours would keep a week.
+        let segment = (retention / 4).clamp(MINUTE, DAY);
+        self.set("cleanup.policy", "delete").set("retention.ms", retention).set("segment.ms", segment).0
+    }
+
+    fn compacted(self) -> TopicSpec {
+        // A restart reads the topic from its start, so what was overwritten must go soon.
+        self.set("cleanup.policy", "compact")
+            .set("min.cleanable.dirty.ratio", "0.1")
+            .set("segment.ms", 10 * MINUTE)
+            .0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::PipelineSpec;
+
+fn line(topic: &TopicSpec) -> String {
+    let settings: Vec<_> = topic.settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let TopicSpec { role, name, partitions, replicas, compression, management, .. } = topic;
+    format!(
+        "{role:?} {name} {partitions}x{replicas} {} {management:?} {}",
+        compression.codec(),
+        settings.join(" ")
+    )
+}
+
+#[test]
+fn the_demo_has_seven_topics() {
+    let lines: Vec<_> = Pipeline::demo().topics().iter().map(line).collect();
+    let rest = "message.timestamp.type=LogAppendTime min.insync.replicas=1";
+    let expected = [
+        format!("Events clickstream-events 6x1 snappy Managed cleanup.policy=delete compression.type=snappy {rest} retention.ms=7200000 segment.ms=1800000"),
+        format!("Results analytics-results 3x1 gzip Managed cleanup.policy=delete compression.type=gzip {rest} retention.ms=86400000 segment.ms=21600000"),
+        format!("TopPages analytics-top-pages 1x1 gzip Managed cleanup.policy=delete compression.type=gzip {rest} retention.ms=86400000 segment.ms=21600000"),
+        format!("Blocks shop.blocks 3x1 lz4 Managed cleanup.policy=delete compression.type=producer {rest} retention.ms=7200000 segment.ms=1800000"),
+        format!("State shop.state 6x1 lz4 Managed cleanup.policy=compact compression.type=producer {rest} segment.ms=600000")
+            .replace("min.insync", "min.cleanable.dirty.ratio=0.1 min.insync"),
+        format!("Live shop.live 1x1 lz4 Managed cleanup.policy=delete compression.type=producer {rest} retention.ms=600000 segment.ms=150000"),
+        format!("DeadLetters shop.dead-letters 1x1 lz4 Managed cleanup.policy=delete compression.type=producer {rest} retention.ms=604800000 segment.ms=86400000"),
+    ];
+    assert_eq!(lines, expected);
+}
+
+fn topic(spec: &str, role: Role) -> TopicSpec {
+    let spec: PipelineSpec = serde_saphyr::from_str(spec).unwrap();
+    Pipeline::new("p", spec).topics().into_iter().find(|t| t.role == role).unwrap()
+}
+
+#[test]
+fn blocks_are_kept_as_long_as_events_but_two_hours_at_least() {
+    for (retention, expected) in [("35m", "7200000"), ("2h", "7200000"), ("1d", "86400000")] {
+        let blocks = topic(&format!("{{topics: {{events: {{retention: {retention}}}}}}}"), Role::Blocks);
+        assert_eq!(blocks.settings["retention.ms"], expected, "{retention}");
+    }
+}
+
+#[test]
+fn one_broker_of_three_may_be_away() {
+    for (replicas, expected) in [(1, "1"), (2, "1"), (3, "2"), (5, "2")] {
+        let events = topic(&format!("{{topics: {{events: {{replicas: {replicas}}}}}}}"), Role::Events);
+        assert_eq!(events.settings["min.insync.replicas"], expected, "{replicas}");
+    }
+}
+
+#[test]
+fn internal_topics_are_as_safe_as_the_safer_neighbour() {
+    for role in [Role::Blocks, Role::State, Role::Live, Role::DeadLetters] {
+        assert_eq!(topic("{topics: {events: {replicas: 3}}}", role).replicas, 3, "{role:?}");
+        assert_eq!(topic("{topics: {results: {replicas: 2}}}", role).replicas, 2, "{role:?}");
+    }
+}
+
+#[test]
+fn top_pages_follow_the_results_where_nothing_is_said() {
+    let results = "results: {replicas: 2, retention: 1h, compression: none, partitions: 9}";
+    let followed = topic(&format!("{{topics: {{{results}}}}}"), Role::TopPages);
+    assert_eq!((followed.partitions, followed.replicas, followed.compression), (1, 2, Compression::None));
+    assert_eq!(followed.settings["compression.type"], "uncompressed");
+    assert_eq!(followed.settings["retention.ms"], "3600000");
+    let own = "topPages: {replicas: 1, retention: 2h, compression: zstd}";
+    let own = topic(&format!("{{topics: {{{results}, {own}}}}}"), Role::TopPages);
+    assert_eq!((own.replicas, own.settings["retention.ms"].as_str()), (1, "7200000"));
+    assert_eq!(own.settings["compression.type"], "zstd");
+}
+
+#[test]
+fn external_events_are_only_looked_at() {
+    let spec = "{topics: {events: {management: External}}}";
+    assert_eq!(topic(spec, Role::Events).management, Management::External);
+    assert_eq!(topic(spec, Role::Results).management, Management::Managed);
+}

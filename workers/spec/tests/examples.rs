@@ -1,0 +1,28 @@
+//! The documents in examples/ are valid and say what their names promise.
+#![allow(clippy::unwrap_used)]
+
+use weir_spec::{DeadLetterPayload, Pipeline};
+
+fn figures(text: &str) -> (Pipeline, [f64; 4]) {
+    let p = Pipeline::from_yaml(text).unwrap();
+    let (events, rate) = (&p.spec.topics.events, p.spec.generator.events_per_second);
+    let figures = [events.partitions.into(), events.replicas.into(), p.spec.processor.replicas.into(), rate];
+    (p, figures)
+}
+
+#[test]
+fn development() {
+    let (pipeline, figures) = figures(include_str!("../../../examples/development.yaml"));
+    assert_eq!(figures, [3.0, 1.0, 2.0, 100.0]);
+    assert!(pipeline.topics().iter().all(|topic| topic.replicas == 1));
+    assert!(pipeline.remarks().is_empty());
+}
+
+#[test]
+fn production() {
+    let (pipeline, figures) = figures(include_str!("../../../examples/production.yaml"));
+    assert_eq!(figures, [12.0, 3.0, 8.0, 1_000.0]);
+    assert!(pipeline.topics().iter().all(|topic| topic.replicas == 3));
+    assert_eq!(pipeline.dead_letter_payload(), DeadLetterPayload::Omit);
+    assert!(pipeline.remarks().is_empty());
+}

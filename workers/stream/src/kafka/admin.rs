@@ -1,0 +1,246 @@
+//! Topics as they should be.
+//!
+//! Everything is looked at before anything is changed, so that a refusal leaves the cluster as it was.
+
+mod outcome;
+mod waiting;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use weir_spec::{Management, TopicSpec};
+
+pub use self::outcome::{AdminError, Change, Mismatch, TopicOutcome};
+use self::waiting::wait_for;
+use super::clients::{self, ANSWER};
+use super::context;
+
+/// How long a new topic may take until all of its partitions have a leader.
+const LEADERS: Duration = Duration::from_secs(30);
+
+/// A topic that exists.
+struct Existing<'a> {
+    spec: &'a TopicSpec,
+    current: ConfigResource,
+    /// The settings that differ.
+    names: BTreeSet<String>,
+}
+
+/// Administration of one cluster.
+pub struct Admin {
+    client: AdminClient<Logged>,
+    bootstrap: String,
+}
+
+impl Admin {
+    /// A client; connects when it is used. `extra` are further librdkafka properties (security, mostly).
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`] for properties that librdkafka does not know.
+    pub fn new(bootstrap: &str, extra: &[(String, String)]) -> Result<Self, AdminError> {
+        let client = clients::admin(bootstrap, "weir-admin", extra).create_with_context(Logged);
+        let client = client.map_err(|error| unreachable(bootstrap, &error))?;
+        Ok(Self { client, bootstrap: bootstrap.to_owned() })
+    }
+
+    /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
+    /// settings, and the number of replicas of a topic that exists. External topics are only looked at.
+    ///
+    /// # Errors
+    /// [`AdminError::Partitions`] for topics that exist with other partitions and [`AdminError::Missing`] for an external one
+    /// that does not, both before anything is changed; [`AdminError::Unreachable`]; [`AdminError::Refused`].
+    pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
+        let present = self.partitions()?;
+        let mismatches: Vec<Mismatch> = topics
+            .iter()
+            .filter_map(|topic| {
+                let found = *present.get(&topic.name)?;
+                let mismatch = Mismatch { topic: topic.name.clone(), found, expected: topic.partitions };
+                (found != topic.partitions).then_some(mismatch)
+            })
+            .collect();
+        if !mismatches.is_empty() {
+            return Err(AdminError::Partitions(mismatches));
+        }
+        let (managed, external): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
+            topics.iter().partition(|topic| topic.management == Management::Managed);
+        if let Some(topic) = external.iter().find(|topic| !present.contains_key(&topic.name)) {
+            return Err(AdminError::Missing { topic: topic.name.clone() });
+        }
+        let (old, new): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
+            managed.into_iter().partition(|topic| present.contains_key(&topic.name));
+        let differing = self.differing(&old)?;
+        let mut outcomes: BTreeMap<&str, Change> =
+            external.iter().map(|topic| (topic.name.as_str(), Change::Unchanged)).collect();
+        for topic in &new {
+            outcomes.insert(topic.name.as_str(), self.create(topic)?);
+        }
+        for existing in differing {
+            let name = existing.spec.name.as_str();
+            let change = if existing.names.is_empty() { Change::Unchanged } else { self.update(existing)? };
+            outcomes.insert(name, change);
+        }
+        self.await_leaders(&new)?;
+        Ok(topics
+            .iter()
+            .filter_map(|topic| {
+                let change = outcomes.remove(topic.name.as_str())?;
+                Some(TopicOutcome { name: topic.name.clone(), change })
+            })
+            .collect())
+    }
+
+    /// The number of partitions of a topic.
+    ///
+    /// # Errors
+    /// [`AdminError::Missing`], [`AdminError::Unreachable`].
+    pub fn partition_count(&self, topic: &str) -> Result<i32, AdminError> {
+        let missing = || AdminError::Missing { topic: topic.to_owned() };
+        self.partitions()?.get(topic).copied().ok_or_else(missing)
+    }
+
+    /// The partitions of every topic of the cluster. All are asked for: asking for one could create it.
+    fn partitions(&self) -> Result<BTreeMap<String, i32>, AdminError> {
+        let metadata = self.metadata()?;
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        Ok(topics
+            .map(|topic| {
+                (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX))
+            })
+            .collect())
+    }
+
+    fn metadata(&self) -> Result<rdkafka::metadata::Metadata, AdminError> {
+        self.client.inner().fetch_metadata(None, ANSWER).map_err(|error| unreachable(&self.bootstrap, &error))
+    }
+
+    fn create(&self, topic: &TopicSpec) -> Result<Change, AdminError> {
+        let replication = TopicReplication::Fixed(topic.replicas);
+        let mut new = NewTopic::new(&topic.name, topic.partitions, replication);
+        for (key, value) in &topic.settings {
+            new = new.set(key, value);
+        }
+        let answer = wait_for(self.client.create_topics([&new], &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        match answer.into_iter().next() {
+            Some(Ok(_)) => Ok(Change::Created),
+            // Another process of the pipeline was faster, with the same settings.
+            Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Change::Unchanged),
+            Some(Err((_, code))) => Err(refused("create", &topic.name, code)),
+            None => Err(refused("create", &topic.name, RDKafkaErrorCode::Unknown)),
+        }
+    }
+
+    /// Compares topics with what was asked for.
+    fn differing<'a>(&self, topics: &[&'a TopicSpec]) -> Result<Vec<Existing<'a>>, AdminError> {
+        if topics.is_empty() {
+            return Ok(Vec::new());
+        }
+        let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
+        let answer = wait_for(self.client.describe_configs(&resources, &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let mut differing = Vec::with_capacity(topics.len());
+        for (topic, current) in topics.iter().zip(answer) {
+            let current = current.map_err(|code| refused("read the settings of", &topic.name, code))?;
+            let differs = |key: &str, value: &str| {
+                current.get(key).and_then(|entry| entry.value.as_deref()) != Some(value)
+            };
+            let names: BTreeSet<String> = topic
+                .settings
+                .iter()
+                .filter(|(key, value)| differs(key, value))
+                .map(|(key, _)| key.clone())
+                .collect();
+            differing.push(Existing { spec: topic, current, names });
+        }
+        Ok(differing)
+    }
+
+    /// rdkafka has no incremental change, and the plain one resets what is not named: so everything set is named again.
+    fn update(&self, existing: Existing<'_>) -> Result<Change, AdminError> {
+        let Existing { spec: topic, current, names } = existing;
+        let mut alter = AlterConfig::new(ResourceSpecifier::Topic(&topic.name));
+        let set = current.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
+        for entry in set {
+            if let Some(value) = &entry.value {
+                alter = alter.set(&entry.name, value);
+            }
+        }
+        for (key, value) in &topic.settings {
+            alter = alter.set(key, value);
+        }
+        let answer = wait_for(self.client.alter_configs([&alter], &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        match answer.into_iter().next() {
+            Some(Ok(_)) => Ok(Change::Updated(names)),
+            Some(Err((_, code))) => Err(refused("change the settings of", &topic.name, code)),
+            None => Err(refused("change the settings of", &topic.name, RDKafkaErrorCode::Unknown)),
+        }
+    }
+
+    /// A client that meets a topic without leaders takes it for missing.
+    fn await_leaders(&self, topics: &[&TopicSpec]) -> Result<(), AdminError> {
+        let deadline = Instant::now() + LEADERS;
+        for topic in topics {
+            loop {
+                let metadata = self.metadata()?;
+                let found = metadata.topics().iter().find(|found| found.name() == topic.name);
+                let led = |count: usize| i32::try_from(count) == Ok(topic.partitions);
+                if found.is_some_and(|found| {
+                    led(found.partitions().iter().filter(|partition| partition.leader() >= 0).count())
+                }) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    return Err(refused(
+                        "elect leaders for",
+                        &topic.name,
+                        RDKafkaErrorCode::LeaderNotAvailable,
+                    ));
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`Admin::ensure_topics`], for a cluster without security.
+///
+/// # Errors
+/// As there.
+pub fn ensure_topics(bootstrap: &str, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
+    Admin::new(bootstrap, &[])?.ensure_topics(topics)
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER))
+}
+
+fn unreachable(bootstrap: &str, error: &KafkaError) -> AdminError {
+    AdminError::Unreachable { bootstrap: bootstrap.to_owned(), reason: error.to_string(), waited: ANSWER }
+}
+
+fn refused(doing: &'static str, topic: &str, code: RDKafkaErrorCode) -> AdminError {
+    AdminError::Refused { topic: topic.to_owned(), doing, reason: code.to_string() }
+}
+
+struct Logged;
+
+impl ClientContext for Logged {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        context::log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka administration");
+    }
+}

@@ -1,0 +1,172 @@
+//! What librdkafka calls back with: log lines, errors, rebalances, delivery reports.
+
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, TopicPartitionList};
+
+/// A change of the assignment as librdkafka announced it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    Assigned(Vec<i32>),
+    Taken { lost: bool },
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    change: Option<Change>,
+    end: Option<i64>,
+    detail: String,
+}
+
+/// The consumers' context. A rebalance is only noted: librdkafka waits for `assign` or `unassign`, which may come at any
+/// later time.
+#[derive(Debug, Default)]
+pub(super) struct ConsumerNotes {
+    noted: Mutex<Noted>,
+    /// Set before the consumer is dropped: closing waits for rebalances to be answered, and nobody else would.
+    closing: AtomicBool,
+}
+
+impl ConsumerNotes {
+    pub(super) fn take_change(&self) -> Option<Change> {
+        self.lock().change.take()
+    }
+
+    /// The offset of the end of partition that was reported last: rdkafka passes on the partition only.
+    pub(super) fn take_end(&self) -> Option<i64> {
+        self.lock().end.take()
+    }
+
+    /// librdkafka's words about the last error.
+    pub(super) fn take_detail(&self) -> String {
+        mem::take(&mut self.lock().detail)
+    }
+
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClientContext for ConsumerNotes {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut noted = self.lock();
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            noted.end = end_offset(reason);
+        } else {
+            reason.clone_into(&mut noted.detail);
+        }
+    }
+}
+
+impl ConsumerContext for ConsumerNotes {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        if self.closing.load(Ordering::Relaxed) {
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(%error, "could not give partitions back while closing");
+            }
+            return;
+        }
+        let change = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            Change::Assigned(partitions.elements().iter().map(|element| element.partition()).collect())
+        } else {
+            Change::Taken { lost: consumer.assignment_lost() }
+        };
+        self.lock().change = Some(change);
+    }
+}
+
+/// `Fetch from broker 1 reached end of partition at offset 42 (HighwaterMark 43)` -> 42.
+fn end_offset(reason: &str) -> Option<i64> {
+    let (_, after) = reason.split_once(" at offset ")?;
+    after.split(' ').next()?.parse().ok()
+}
+
+/// The producers' context: remembers the first delivery that failed.
+#[derive(Debug, Default)]
+pub(super) struct DeliveryNotes {
+    failed: Mutex<Option<String>>,
+}
+
+impl DeliveryNotes {
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for DeliveryNotes {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for DeliveryNotes {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = result {
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert_with(|| {
+                use rdkafka::Message;
+                format!(
+                    "a record for {} partition {} was not written: {error}",
+                    message.topic(),
+                    message.partition()
+                )
+            });
+        }
+    }
+}
+
+/// librdkafka's log lines, as ours.
+pub(super) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg
+        | RDKafkaLogLevel::Alert
+        | RDKafkaLogLevel::Critical
+        | RDKafkaLogLevel::Error => {
+            tracing::error!(target: "librdkafka", facility, "{line}");
+        }
+        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{line}"),
+        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+            tracing::info!(target: "librdkafka", facility, "{line}");
+        }
+        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_offset_is_read_from_the_reason() {
+        let reason = "Fetch from broker 1 reached end of partition at offset 42 (HighwaterMark 43)";
+        assert_eq!(end_offset(reason), Some(42));
+        assert_eq!(end_offset("Fetch from broker 1 reached end of partition"), None);
+    }
+}

@@ -1,0 +1,264 @@
+//! The consumer's side of a member: polling and rebalances.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::clients::ANSWER;
+use super::context::{Change, ConsumerNotes};
+use super::error::{Class, class, of_code, sorted};
+use crate::log::{Error, Item, Rebalance, Record};
+
+/// Where this member stands between the group's calls and the caller's answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Owns nothing and has not been offered anything.
+    Outside,
+    /// Was offered partitions, not answered yet.
+    Offered,
+    /// Owns its partitions.
+    Holding,
+    /// Must give its partitions back, not answered yet: the generation is still good.
+    Revoked,
+    /// Was expelled, not answered yet.
+    Lost,
+}
+
+pub(super) struct Group {
+    consumer: BaseConsumer<ConsumerNotes>,
+    pub(super) topic: String,
+    pub(super) group: String,
+    pub(super) instance: Option<String>,
+    bootstrap: String,
+    standing: Standing,
+    /// The next offset of each partition held, by partition; -1 for those not held.
+    positions: Vec<i64>,
+}
+
+impl Group {
+    pub(super) fn join(config: &ClientConfig, options: &super::Options) -> Result<Self, Error> {
+        let doing = || format!("join group {:?} at {}", options.group, options.bootstrap);
+        let consumer: BaseConsumer<ConsumerNotes> =
+            config.create_with_context(ConsumerNotes::default()).map_err(|error| sorted(&doing(), &error))?;
+        let group = Self {
+            consumer,
+            topic: options.topic.clone(),
+            group: options.group.clone(),
+            instance: options.instance.clone(),
+            bootstrap: options.bootstrap.clone(),
+            standing: Standing::Outside,
+            positions: Vec::new(),
+        };
+        group.consumer.subscribe(&[&options.topic]).map_err(|error| sorted(&doing(), &error))?;
+        Ok(group)
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        sink: &mut dyn FnMut(Item<'_>),
+    ) -> Result<Option<Rebalance>, Error> {
+        let deadline = Instant::now() + wait;
+        let (mut records, mut ends) = (0, 0);
+        while records < max {
+            let patience = if records + ends > 0 {
+                Duration::ZERO
+            } else {
+                deadline.saturating_duration_since(Instant::now())
+            };
+            match self.consumer.poll(patience) {
+                Some(Ok(message)) => {
+                    let record = record(&message);
+                    if let Some(position) = place(&mut self.positions, record.partition) {
+                        *position = record.offset + 1;
+                        sink(Item::Record(record));
+                        records += 1;
+                    }
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    let end = self.consumer.context().take_end();
+                    if let Some(position) = place(&mut self.positions, partition) {
+                        *position = end.unwrap_or(*position);
+                        sink(Item::End { partition, offset: *position });
+                        ends += 1;
+                    }
+                }
+                Some(Err(error)) => self.judge(&error, records + ends == 0)?,
+                None => {
+                    if let Some(change) = self.consumer.context().take_change() {
+                        return Ok(Some(self.reported(change)));
+                    }
+                    // Log lines and the like also end a poll.
+                    if patience.is_zero() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn reported(&mut self, change: Change) -> Rebalance {
+        match change {
+            Change::Assigned(mut partitions) => {
+                self.standing = Standing::Offered;
+                partitions.sort_unstable();
+                Rebalance::Assigned(partitions)
+            }
+            Change::Taken { lost: false } => {
+                self.standing = Standing::Revoked;
+                Rebalance::Revoked
+            }
+            Change::Taken { lost: true } => {
+                self.standing = Standing::Lost;
+                Rebalance::Lost
+            }
+        }
+    }
+
+    /// Most of what librdkafka reports while polling, it also handles. `quiet`: nothing was handed out yet, so that an
+    /// outage may be reported.
+    fn judge(&self, error: &KafkaError, quiet: bool) -> Result<(), Error> {
+        let detail = self.consumer.context().take_detail();
+        let doing = format!("read topic {:?} at {}", self.topic, self.bootstrap);
+        let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing, error)) };
+        let text = if detail.is_empty() { error.to_string() } else { detail };
+        if code == RDKafkaErrorCode::AutoOffsetReset {
+            return Err(self.gone(&text));
+        }
+        self.alive()?;
+        match class(code) {
+            // One broker of several is no outage.
+            Class::Retry if quiet && code == RDKafkaErrorCode::AllBrokersDown => {
+                Err(Error::Retry(format!("could not {doing}: {text}")))
+            }
+            // A rebalance that says so follows.
+            Class::Retry | Class::Abort => {
+                tracing::debug!(code = ?code, text, "kafka consumer");
+                Ok(())
+            }
+            Class::Fenced | Class::Fatal => Err(of_code(&doing, code, &text)),
+        }
+    }
+
+    /// The log no longer has our next offset: says of which partition.
+    fn gone(&self, text: &str) -> Error {
+        let topic = &self.topic;
+        for (partition, position) in (0..).zip(&self.positions) {
+            let Ok((first, end)) = self.consumer.fetch_watermarks(topic, partition, ANSWER) else { continue };
+            if *position >= 0 && !(first..=end).contains(position) {
+                let cause = if *position < first {
+                    "retention deleted records before they were read"
+                } else {
+                    "the topic was deleted and made anew"
+                };
+                return Error::Fatal(format!(
+                    "partition {partition} of topic {topic:?} no longer has offset {position}, it has {first} to {end}: \
+                     {cause}; what is missing cannot be counted any more. To go on with what is there, delete the group \
+                     {:?} and the pipeline's internal topics",
+                    self.group
+                ));
+            }
+        }
+        Error::Fatal(format!("an offset of topic {topic:?} could not be read: {text}"))
+    }
+
+    pub(super) fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
+        // Also while it holds them, to start again somewhere else.
+        let allowed = matches!(self.standing, Standing::Offered | Standing::Holding);
+        if !allowed || self.consumer.assignment_lost() {
+            return Err(Error::Abort("the partitions are no longer this member's".into()));
+        }
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        let mut positions = Vec::new();
+        for &(partition, offset) in starts {
+            let index = usize::try_from(partition)
+                .map_err(|_| Error::Fatal(format!("there is no partition {partition}")))?;
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).map_err(|error| {
+                Error::Fatal(format!("partition {partition} cannot start at {offset}: {error}"))
+            })?;
+            if positions.len() <= index {
+                positions.resize(index + 1, -1);
+            }
+            positions[index] = offset;
+        }
+        self.consumer.assign(&list).map_err(|error| sorted("take partitions", &error))?;
+        self.positions = positions;
+        self.standing = Standing::Holding;
+        Ok(())
+    }
+
+    pub(super) fn unassign(&mut self) -> Result<(), Error> {
+        self.standing = Standing::Outside;
+        self.positions.clear();
+        self.consumer.unassign().map_err(|error| sorted("give partitions back", &error))
+    }
+
+    /// What a commit is fenced with, as of now.
+    ///
+    /// librdkafka forgets its member id when it is expelled, and Kafka fences nothing that carries neither member id nor
+    /// generation: hence the checks, which must come after the metadata was read.
+    pub(super) fn metadata(&self) -> Result<ConsumerGroupMetadata, Error> {
+        let gone = || Error::Abort(format!("this member is no longer in group {:?}", self.group));
+        let metadata = self.consumer.group_metadata().ok_or_else(gone)?;
+        self.alive()?;
+        match self.standing {
+            Standing::Outside | Standing::Lost => Err(gone()),
+            _ if self.consumer.assignment_lost() => Err(gone()),
+            Standing::Offered | Standing::Holding | Standing::Revoked => Ok(metadata),
+        }
+    }
+
+    /// Whether librdkafka gave this consumer up.
+    fn alive(&self) -> Result<(), Error> {
+        match self.consumer.client().fatal_error() {
+            Some((code, text)) => {
+                let fatal = of_code(&format!("stay in group {:?}", self.group), code, &text);
+                Err(Error::Fatal(fatal.to_string()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Answers what is open, and drops the subscription: from now on every rebalance is answered by itself.
+    pub(super) fn unsubscribe(&mut self) -> &BaseConsumer<ConsumerNotes> {
+        // librdkafka puts an unsubscription off while a rebalance waits for its answer.
+        let answered = match self.standing {
+            Standing::Outside | Standing::Holding => Ok(()),
+            Standing::Offered => self.consumer.assign(&TopicPartitionList::new()),
+            Standing::Revoked | Standing::Lost => self.consumer.unassign(),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "could not answer a rebalance before leaving");
+        }
+        self.consumer.context().close();
+        self.consumer.unsubscribe();
+        &self.consumer
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.consumer.context().close();
+    }
+}
+
+fn place(positions: &mut [i64], partition: i32) -> Option<&mut i64> {
+    let position = positions.get_mut(usize::try_from(partition).ok()?)?;
+    (*position >= 0).then_some(position)
+}
+
+/// A message as a record, without copying.
+pub(super) fn record<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis().unwrap_or(-1),
+        key: message.key(),
+        value: message.payload(),
+    }
+}

@@ -1,0 +1,143 @@
+//! What a member asks beside its membership: what was committed, where partitions begin, what is in them.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::clients::{self, ANSWER};
+use super::context::ConsumerNotes;
+use super::error::sorted;
+use super::group::record;
+use super::partitions;
+use super::reader::passing;
+use crate::log::{Committed, Error, Record};
+
+/// How long pending transactions are waited for before the caller is asked to try again.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// How long reading may go without a record before it is given up.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// A consumer under the group's name that never joins it. A connection answers in order, and the member's own may hold a
+/// request to join until all other members have joined too: whatever was asked behind it would wait as long.
+pub(super) struct Lookup {
+    consumer: BaseConsumer<ConsumerNotes>,
+    topic: String,
+    group: String,
+    bootstrap: String,
+}
+
+impl Lookup {
+    pub(super) fn connect(options: &super::Options) -> Result<Self, Error> {
+        let consumer = clients::lookup(options)
+            .create_with_context(ConsumerNotes::default())
+            .map_err(|error| sorted("start reading", &error))?;
+        Ok(Self {
+            consumer,
+            topic: options.topic.clone(),
+            group: options.group.clone(),
+            bootstrap: options.bootstrap.clone(),
+        })
+    }
+
+    /// The number of partitions of the group's topic.
+    pub(super) fn partition_count(&self) -> Result<i32, Error> {
+        partitions::count(self.consumer.client(), &self.topic, &self.bootstrap)
+    }
+
+    /// Where the group stands in every partition of its topic.
+    pub(super) fn committed(&self) -> Result<Vec<Option<Committed>>, Error> {
+        let doing = || format!("read what group {:?} committed on {:?}", self.group, self.topic);
+        let mut list = TopicPartitionList::new();
+        for partition in 0..self.partition_count()? {
+            list.add_partition(&self.topic, partition);
+        }
+        // With read_committed librdkafka asks for stable offsets only, and asks again while they are not.
+        let list = self.consumer.committed_offsets(list, STABLE).map_err(|error| sorted(&doing(), &error))?;
+        let mut elements = list.elements();
+        elements.sort_by_key(|element| element.partition());
+        elements
+            .iter()
+            .map(|element| {
+                element.error().map_err(|error| sorted(&doing(), &error))?;
+                Ok(match element.offset() {
+                    Offset::Offset(offset) => {
+                        Some(Committed { offset, metadata: element.metadata().to_owned() })
+                    }
+                    _ => None,
+                })
+            })
+            .collect()
+    }
+
+    /// The first offset that a partition of the group's topic still has.
+    pub(super) fn beginning(&self, partition: i32) -> Result<i64, Error> {
+        let doing = || format!("find the beginning of partition {partition} of {:?}", self.topic);
+        let (first, _) = self
+            .consumer
+            .fetch_watermarks(&self.topic, partition, ANSWER)
+            .map_err(|error| sorted(&doing(), &error))?;
+        Ok(first)
+    }
+
+    /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.
+    pub(super) fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        sink: &mut dyn FnMut(Record<'_>),
+    ) -> Result<i64, Error> {
+        let doing = || format!("read partition {partition} of {topic:?}");
+        // The end is the last stable offset, because this consumer reads committed records only.
+        let (first, end) = self
+            .consumer
+            .fetch_watermarks(topic, partition, ANSWER)
+            .map_err(|error| sorted(&doing(), &error))?;
+        let from = from.max(first);
+        if from >= end {
+            return Ok(from);
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(from))
+            .map_err(|error| sorted(&doing(), &error))?;
+        self.consumer.assign(&list).map_err(|error| sorted(&doing(), &error))?;
+        let reached = self.follow((topic, partition), (from, end), sink, &doing);
+        self.consumer.unassign().map_err(|error| sorted(&doing(), &error))?;
+        reached
+    }
+
+    fn follow(
+        &self,
+        (topic, partition): (&str, i32),
+        (from, end): (i64, i64),
+        sink: &mut dyn FnMut(Record<'_>),
+        doing: &dyn Fn() -> String,
+    ) -> Result<i64, Error> {
+        let mut position = from;
+        let mut progress = Instant::now();
+        while position < end {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) if message.topic() == topic && message.partition() == partition => {
+                    sink(record(&message));
+                    position = message.offset() + 1;
+                    progress = Instant::now();
+                }
+                // What was there when this began has been read; aborted records and markers have no other trace.
+                Some(Err(KafkaError::PartitionEOF(at))) if at == partition => {
+                    let reached = self.consumer.context().take_end();
+                    position = reached.unwrap_or(end).max(position);
+                }
+                Some(Err(error)) => passing(&error, &self.consumer.context().take_detail(), doing)?,
+                Some(Ok(_)) | None => {}
+            }
+            if progress.elapsed() > SILENCE {
+                return Err(Error::Retry(format!("could not {}: nothing came for {SILENCE:?}", doing())));
+            }
+        }
+        Ok(position)
+    }
+}

@@ -1,0 +1,29 @@
+//! Faults that a test orders in advance, by transactional id.
+
+use std::collections::VecDeque;
+
+/// Something that goes wrong once. Commit faults queue up: each commit takes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The next commit never arrives: the transaction stays open, the caller gets `Abort`.
+    CommitLost,
+    /// The next commit is applied, but its answer is lost: the caller gets `Abort`.
+    CommitUnknown,
+    /// The next commit's offsets arrive and are pending, its end is held back until
+    /// [`Broker::release`](super::Broker::release) (a late `EndTxn`); the caller gets `Abort`.
+    CommitLate,
+    /// The next commit succeeds and sets the offsets, but its outputs become visible only at
+    /// [`Broker::release`](super::Broker::release), or when the id's next transaction or successor starts. Kafka answers
+    /// a commit as soon as it is decided, before it has reached every partition.
+    MarkersLate,
+    /// The broker is away for the next so many calls: `Retry` from every call but `send`, `commit` and `leave`. They
+    /// don't count as polls.
+    Away(u32),
+}
+
+/// What is still to go wrong for one transactional id.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    pub(super) commits: VecDeque<Fault>,
+    pub(super) away: u32,
+}

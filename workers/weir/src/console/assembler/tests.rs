@@ -1,0 +1,126 @@
+use weir_events::{SiteTotals, TopPage, TrendingPage};
+
+use super::*;
+
+const SLIDE: i64 = 10_000;
+const SIZE: i64 = 300_000;
+const START: i64 = 1_795_225_200_000;
+
+fn end(n: i64) -> i64 {
+    START + n * SLIDE
+}
+
+fn top(n: i64, pages: &[&str], trending: &[&str]) -> TopPages {
+    let page = |url: &&str| TopPage {
+        rank: 1,
+        page_url: (*url).to_owned(),
+        view_count: 1,
+        unique_users: 1,
+        previous_rank: None,
+    };
+    let trend = |url: &&str| TrendingPage {
+        page_url: (*url).to_owned(),
+        view_count: 1,
+        expected: 1.0,
+        score: 4.0,
+        unique_users: 1,
+    };
+    TopPages {
+        window_start: end(n) - SIZE,
+        window_end: end(n),
+        pages: pages.iter().map(page).collect(),
+        warming_up: false,
+        trending: trending.iter().map(trend).collect(),
+        site: SiteTotals::default(),
+    }
+}
+
+fn row(n: i64, url: &str) -> PageAnalytics {
+    PageAnalytics {
+        page_url: url.to_owned(),
+        window_start: end(n) - SIZE,
+        window_end: end(n),
+        view_count: 1,
+        unique_users: 1,
+        click_count: 0,
+        conversion_count: 0,
+        engagement_rate: 0.0,
+        bounce_rate: 0.0,
+        avg_session_duration: 0.0,
+    }
+}
+
+/// What came out: the windows' numbers, each with the pages whose numbers are there.
+fn out(sealed: &[Sealed]) -> Vec<(i64, Vec<&str>)> {
+    let pages = sealed.iter().map(|s| s.rows.iter().map(|r| r.page_url.as_str()).collect());
+    sealed.iter().map(|s| (s.top.window_end - START) / SLIDE).zip(pages).collect()
+}
+
+#[test]
+fn a_window_comes_out_once_whatever_the_order_of_its_records() {
+    // The ranking (0) and the rows of /a, /b and of /c, which is in neither list.
+    for order in [[0, 1, 2, 3], [1, 2, 3, 0], [3, 2, 0, 1], [2, 0, 3, 1], [1, 3, 0, 2]] {
+        let mut assembler = Assembler::default();
+        let mut found = Vec::new();
+        for record in order.into_iter().chain(order) {
+            found.extend(match record {
+                0 => assembler.top(top(1, &["/a"], &["/b", "/a"])),
+                n => assembler.row(row(1, ["/a", "/b", "/c"][n - 1])),
+            });
+        }
+        let mut found = out(&found);
+        found.iter_mut().for_each(|(_, pages)| pages.sort_unstable());
+        assert_eq!(found, [(1, vec!["/a", "/b"])], "{order:?}");
+    }
+}
+
+#[test]
+fn it_comes_out_with_its_last_record_and_no_sooner() {
+    let mut assembler = Assembler::default();
+    assert_eq!(assembler.top(top(1, &["/a", "/b"], &[])), []);
+    assert_eq!(assembler.row(row(1, "/a")), []);
+    assert_eq!(assembler.row(row(2, "/b")), [], "of another window");
+    assert_eq!(out(&assembler.row(row(1, "/b"))), [(1, vec!["/a", "/b"])]);
+}
+
+#[test]
+fn an_empty_window_needs_no_rows() {
+    assert_eq!(out(&Assembler::default().top(top(1, &[], &[]))), [(1, vec![])]);
+}
+
+#[test]
+fn windows_come_out_in_their_order() {
+    let mut assembler = Assembler::default();
+    for n in [1, 2, 3] {
+        assert_eq!(assembler.top(top(n, &["/a"], &[])), []);
+    }
+    assert_eq!(assembler.row(row(3, "/a")), [], "1 and 2 come first");
+    assert_eq!(assembler.row(row(2, "/a")), [], "1 comes first");
+    let found = assembler.row(row(1, "/a"));
+    assert_eq!(out(&found), [(1, vec!["/a"]), (2, vec!["/a"]), (3, vec!["/a"])]);
+}
+
+#[test]
+fn a_window_that_stays_incomplete_is_passed_over_and_may_come_later() {
+    let mut assembler = Assembler::default();
+    assert_eq!(assembler.top(top(0, &["/a"], &[])), []);
+    for n in [1, 2, 3] {
+        assert_eq!(assembler.top(top(n, &[], &[])), [], "{n} waits");
+    }
+    let found = assembler.top(top(4, &[], &[]));
+    assert_eq!(out(&found).iter().map(|(n, _)| *n).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(out(&assembler.top(top(5, &[], &[]))), [(5, vec![])], "nothing waits for 0 any more");
+    assert_eq!(out(&assembler.row(row(0, "/a"))), [(0, vec!["/a"])]);
+}
+
+#[test]
+fn windows_older_than_an_hour_are_forgotten() {
+    let mut assembler = Assembler::default();
+    assert_eq!(assembler.top(top(0, &["/a"], &[])), []);
+    assert_eq!(assembler.top(top(1, &["/a"], &[])), []);
+    assert_eq!(assembler.row(row(361, "/b")), [], "an hour after 1");
+    assert_eq!(assembler.windows.len(), 2, "1 and 361");
+    assert_eq!(assembler.row(row(0, "/a")), []);
+    assert_eq!(assembler.top(top(0, &[], &[])), []);
+    assert_eq!(out(&assembler.row(row(1, "/a"))), [(1, vec!["/a"])]);
+}

@@ -1,0 +1,213 @@
+//! The two pictures: a sealed window, and the open one.
+
+use std::collections::HashMap;
+
+use weir_events::{PageAnalytics, SiteTotals, TopPage, TrendingPage};
+
+use super::{
+    Live, LivePage, Sealed, Style, figures, page,
+    table::{self, Column, Paint, Row},
+};
+
+/// More lines than this push the picture off the screen.
+const MOST_LINES: usize = 10;
+
+/// A window's bounds fit, even over midnight and with milliseconds.
+const LEAST_WIDTH: usize = 60;
+
+/// A sealed window as text, each line ended: its bounds, the site's totals, the ranking, the trends.
+pub fn render_sealed(sealed: &Sealed, style: Style) -> String {
+    let style = usable(style);
+    let top = &sealed.top;
+    let mut text = Paint::Bold.on(&figures::window(top.window_start, top.window_end), style);
+    text.push('\n');
+    text.push_str(&site(&top.site, style));
+    text.push('\n');
+
+    if top.pages.is_empty() {
+        text.push_str("no page was viewed\n");
+    } else {
+        let numbers: HashMap<&str, &PageAnalytics> =
+            sealed.rows.iter().map(|row| (row.page_url.as_str(), row)).collect();
+        let rows: Vec<_> = top
+            .pages
+            .iter()
+            .take(MOST_LINES)
+            .map(|page| ranked(page, numbers.get(page.page_url.as_str()).copied()))
+            .collect();
+        text.push_str(&table::render(&RANKED, &rows, style));
+        text.push_str(&left_out(top.pages.len()));
+    }
+    text.push('\n');
+    text.push_str(&trends(top.warming_up, &top.trending, style));
+    text
+}
+
+/// The open window as text, each line ended: marked provisional, with the site's totals and the pages by views.
+pub fn render_live(live: &Live, style: Style) -> String {
+    let style = usable(style);
+    let title = format!("provisional, as of {}", figures::moment(live.as_of));
+    let mut text = Paint::Provisional.on(&title, style);
+    text.push('\n');
+    text.push_str(&site(&live.site, style));
+    text.push('\n');
+    if live.pages.is_empty() {
+        text.push_str("no page has an event yet\n");
+        return text;
+    }
+    let mut pages: Vec<&LivePage> = live.pages.iter().collect();
+    pages.sort_by(|a, b| b.view_count.cmp(&a.view_count).then_with(|| a.page_url.cmp(&b.page_url)));
+    let rows: Vec<_> = pages.iter().take(MOST_LINES).map(|page| provisional(page)).collect();
+    text.push_str(&table::render(&LIVE, &rows, style));
+    text.push_str(&left_out(pages.len()));
+    text
+}
+
+const RANKED: [Column; 9] = [
+    Column { title: "#", dispensable: 0 },
+    Column { title: "", dispensable: 0 },
+    Column { title: "views", dispensable: 0 },
+    Column { title: "users", dispensable: 1 },
+    Column { title: "clicks", dispensable: 2 },
+    Column { title: "conversions", dispensable: 4 },
+    Column { title: "engagement", dispensable: 3 },
+    Column { title: "bounce", dispensable: 5 },
+    Column { title: "visit", dispensable: 6 },
+];
+
+fn ranked(page: &TopPage, row: Option<&PageAnalytics>) -> Row {
+    let number = |figure: fn(&PageAnalytics) -> String| row.map_or(figures::NONE.to_owned(), figure);
+    let (change, paint) = change(page);
+    let cells = vec![
+        (page.rank.to_string(), Paint::Plain),
+        (change, paint),
+        (figures::count(page.view_count), Paint::Bold),
+        (figures::count(page.unique_users), Paint::Plain),
+        (number(|r| figures::count(r.click_count)), Paint::Plain),
+        (number(|r| figures::count(r.conversion_count)), Paint::Plain),
+        (number(|r| figures::percent(r.engagement_rate)), Paint::Plain),
+        (number(|r| figures::percent(r.bounce_rate)), Paint::Plain),
+        (number(|r| figures::span(r.avg_session_duration)), Paint::Plain),
+    ];
+    Row { cells, page: page.page_url.clone() }
+}
+
+/// Places won or lost against the window one slide before.
+fn change(page: &TopPage) -> (String, Paint) {
+    match page.previous_rank {
+        None => ("new".to_owned(), Paint::Up),
+        Some(before) if before > page.rank => (format!("▲{}", before.saturating_sub(page.rank)), Paint::Up),
+        Some(before) if before < page.rank => (format!("▼{}", page.rank.saturating_sub(before)), Paint::Down),
+        Some(_) => ("=".to_owned(), Paint::Dim),
+    }
+}
+
+const LIVE: [Column; 5] = [
+    Column { title: "views", dispensable: 0 },
+    Column { title: "users", dispensable: 1 },
+    Column { title: "clicks", dispensable: 2 },
+    Column { title: "conversions", dispensable: 4 },
+    Column { title: "engagement", dispensable: 3 },
+];
+
+fn provisional(page: &LivePage) -> Row {
+    let engagement =
+        if page.view_count == 0 { 0.0 } else { page.click_count as f64 / page.view_count as f64 };
+    let cells = [
+        figures::count(page.view_count),
+        figures::count(page.unique_users),
+        figures::count(page.click_count),
+        figures::count(page.conversion_count),
+        figures::percent(engagement),
+    ];
+    Row { cells: cells.into_iter().map(|cell| (cell, Paint::Plain)).collect(), page: page.page_url.clone() }
+}
+
+/// The totals, on as many lines as the width needs.
+fn site(totals: &SiteTotals, style: Style) -> String {
+    let items = [
+        figures::counted(totals.view_count, "view"),
+        figures::counted(totals.click_count, "click"),
+        figures::counted(totals.conversion_count, "conversion"),
+        figures::counted(totals.unique_users, "user"),
+        figures::counted(totals.visits, "visit"),
+        format!("{} bounced", figures::share(totals.bounces, totals.visits)),
+    ];
+    let mut lines = vec!["site:".to_owned()];
+    for item in items {
+        let line = lines.last_mut().filter(|line| line.len() + 2 + item.len() <= style.width);
+        match line {
+            Some(line) => line.extend(["  ", &item]),
+            None => lines.push(format!("       {item}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn trends(warming_up: bool, trending: &[TrendingPage], style: Style) -> String {
+    if warming_up {
+        return wrapped(
+            "warming up: trends are shown once enough windows lie behind to say what is usual",
+            style,
+        );
+    }
+    if trending.is_empty() {
+        return "nothing is trending\n".to_owned();
+    }
+    let sentences: Vec<_> = trending.iter().take(MOST_LINES).map(|t| (sentence(t), &t.page_url)).collect();
+    let width = sentences.iter().map(|(sentence, _)| sentence.len()).max().unwrap_or_default();
+    let mut text = Paint::Bold.on("trending", style) + "\n";
+    for (sentence, url) in sentences {
+        // Beside the sentence where there is room, else below it.
+        let room = style.width.saturating_sub(width + 2);
+        let (between, room) = if room >= 24 {
+            (" ".repeat(width + 2 - sentence.len()), room)
+        } else {
+            ("\n  ".to_owned(), style.width - 2)
+        };
+        text.push_str(&format!("{}{between}{}\n", Paint::Up.on(&sentence, style), page::shown(url, room)));
+    }
+    text.push_str(&left_out(trending.len()));
+    text
+}
+
+/// Why a page trends: `184 views, 41 expected, 4.5 times`.
+fn sentence(trend: &TrendingPage) -> String {
+    let views = figures::counted(trend.view_count, "view");
+    if !trend.expected.is_finite() || trend.expected < 0.05 {
+        return format!("{views}, none expected");
+    }
+    let expected = if trend.expected < 10.0 {
+        format!("{:.1}", trend.expected)
+    } else {
+        figures::count(trend.expected.round() as i64)
+    };
+    format!("{views}, {expected} expected, {:.1} times", trend.view_count as f64 / trend.expected)
+}
+
+fn left_out(lines: usize) -> String {
+    if lines > MOST_LINES {
+        format!("and {} more\n", figures::count((lines - MOST_LINES) as i64))
+    } else {
+        String::new()
+    }
+}
+
+fn wrapped(sentence: &str, style: Style) -> String {
+    let mut lines = vec![String::new()];
+    for word in sentence.split(' ') {
+        match lines.last_mut().filter(|line| line.is_empty() || line.len() + 1 + word.len() <= style.width) {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(format!("  {word}")),
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+fn usable(style: Style) -> Style {
+    Style { width: style.width.max(LEAST_WIDTH), ..style }
+}
+
+#[cfg(test)]
+mod tests;
