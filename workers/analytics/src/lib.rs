@@ -1,7 +1,42 @@
 //! The pure engine: sliding windows, visits, ranking and trends.
+//!
+//! No Kafka, no clock, no threads, no randomness: the same log gives the same bytes. Stage 1 ([`Partition`]) does what needs
+//! a whole visitor, one input partition at a time, and says per window a [`Block`] of sums. Stage 2 ([`Merge`]) only adds
+//! blocks up, ranks and compares with what is usual.
+//!
+//! ```
+//! use weir_analytics::{Partition, Settings, Verdict};
+//! use weir_events::{ClickstreamEvent, EventType};
+//!
+//! let settings = Settings {
+//!     size: 300_000, slide: 10_000, out_of_orderness: 30_000, session_gap: 1_800_000,
+//!     lanes: 1, top: 10, trending_half_life: 7_200_000, warm_up: 2,
+//! };
+//! let mut partition = Partition::new(0, settings);
+//! let view = ClickstreamEvent {
+//!     user_id: "u1", session_id: "s1", event_type: EventType::View, page_url: "/", product_id: None, timestamp: 1_000_005_000,
+//!     user_agent: "", ip_address: "", referrer: None, session_duration: None,
+//! };
+//! assert_eq!(partition.read(&view), Verdict::Counted);
+//! partition.raise(1_000_010_000);
+//! let block = partition.take_blocks().pop().expect("the window that ends at 1_000_010_000");
+//! assert_eq!((block.end, block.pages[0].views, block.pages[0].bounces), (1_000_010_000, 1, 1));
+//! ```
 
+mod baseline;
 mod block;
+mod intern;
+mod merge;
+mod pairs;
+mod partition;
+mod ranking;
+mod recency;
 mod settings;
+mod trends;
+mod visits;
+mod window;
 
 pub use block::{Block, BlockError, Row};
+pub use merge::{Merge, WindowResult};
+pub use partition::{Partition, Verdict};
 pub use settings::Settings;

@@ -17,6 +17,9 @@ use crate::log::{Committed, Error, Output};
 /// How long taking a transactional id over may take: the predecessor's transaction is aborted first.
 const TAKE_OVER: Duration = Duration::from_secs(30);
 
+/// How long delivery reports are waited for at a time.
+const TURN: Duration = Duration::from_millis(1);
+
 pub(super) struct Transactions {
     config: ClientConfig,
     id: String,
@@ -72,7 +75,7 @@ impl Transactions {
             record = match producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
-                    producer.poll(Duration::from_millis(100));
+                    producer.poll(TURN);
                     record
                 }
                 Err((error, _)) => return Err(self.failed(&doing(), &error)),
@@ -91,7 +94,7 @@ impl Transactions {
         let deadline = Instant::now() + self.timeout;
         let doing = "commit a transaction";
         // Flushed first, so that a failed delivery is told as such and not as a refused commit.
-        producer.flush(left(deadline)).map_err(|error| self.failed(doing, &error))?;
+        drain(producer, deadline).map_err(|error| self.failed(doing, &error))?;
         if let Some(failure) = producer.context().failure() {
             self.unfenced(doing)?;
             return Err(Error::Abort(format!("could not {doing}: {failure}")));
@@ -182,6 +185,19 @@ impl Transactions {
                  own",
                 self.id
             )),
+        }
+    }
+}
+
+/// Waits until everything sent is delivered or has failed. rdkafka's own flush looks every 100 ms only, because its poll
+/// blocks for its whole time even when something came.
+fn drain(producer: &BaseProducer<DeliveryNotes>, deadline: Instant) -> Result<(), KafkaError> {
+    loop {
+        match producer.flush(Duration::ZERO) {
+            Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if Instant::now() < deadline => {
+                producer.poll(TURN);
+            }
+            flushed => return flushed,
         }
     }
 }

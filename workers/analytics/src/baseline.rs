@@ -1,0 +1,71 @@
+//! What is usual for a page: the views of its aligned windows, decayed.
+
+use std::collections::BTreeMap;
+
+use crate::settings::{Settings, power};
+
+/// A level below this is forgotten: a millionth of a view, which one view reaches after 20 half-lives.
+const FORGOTTEN: f64 = 1e-6;
+
+/// A page's decayed sum of views, and the aligned window that is not yet part of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Baseline {
+    /// The sum as of aligned window `at`.
+    pub(crate) sum: f64,
+    pub(crate) at: i64,
+    /// The newest aligned window with views: it counts once it ended before a window's start.
+    next: Option<(i64, u64)>,
+}
+
+/// The baselines of all pages and of the site.
+#[derive(Default)]
+pub(crate) struct Baselines {
+    pages: BTreeMap<u32, Baseline>,
+}
+
+impl Baselines {
+    /// Makes the baselines those that hold for the window that ends at `end`. Returns pages that were forgotten.
+    pub(crate) fn advance(&mut self, end: i64, settings: &Settings) -> Vec<u32> {
+        let usable = settings.last_aligned(end);
+        let decay = settings.decay();
+        let mut forgotten = Vec::new();
+        self.pages.retain(|&page, baseline| {
+            if let Some((window, views)) = baseline.next
+                && window <= usable
+            {
+                baseline.sum = baseline.sum * power(decay, window - baseline.at) + views as f64;
+                baseline.at = window;
+                baseline.next = None;
+            }
+            let live = baseline.next.is_some() || baseline.sum * power(decay, usable - baseline.at) >= FORGOTTEN;
+            if !live {
+                forgotten.push(page);
+            }
+            live
+        });
+        forgotten
+    }
+
+    /// Notes the views of an aligned window that was sealed. True if the page had no baseline.
+    pub(crate) fn note(&mut self, page: u32, window: i64, views: u64) -> bool {
+        let new = !self.pages.contains_key(&page);
+        let baseline = self.pages.entry(page).or_insert(Baseline { sum: 0.0, at: window, next: None });
+        baseline.next = Some((window, views));
+        new
+    }
+
+    /// Whether an aligned window waits to become part of a baseline.
+    pub(crate) fn pending(&self) -> bool {
+        self.pages.values().any(|b| b.next.is_some())
+    }
+
+    /// A page's baseline.
+    pub(crate) fn get(&self, page: u32) -> Option<Baseline> {
+        self.pages.get(&page).copied()
+    }
+
+    /// The pages that have one.
+    pub(crate) fn pages(&self) -> impl Iterator<Item = u32> + '_ {
+        self.pages.keys().copied()
+    }
+}

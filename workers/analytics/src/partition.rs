@@ -1,0 +1,262 @@
+//! Stage 1: one input partition as a deterministic state machine. What it has read decides all it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_events::ClickstreamEvent;
+
+use crate::{
+    baseline::Baselines,
+    block::{Block, Row},
+    intern::Interner,
+    settings::Settings,
+    window::{Click, Names, SITE, Window},
+};
+
+/// The longest visit age that a client is believed, seconds.
+const LONGEST_VISIT: i32 = 86_400;
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts, in every window of its own that was still open.
+    Counted,
+    /// All its windows are sealed: it changed nothing.
+    Late,
+}
+
+/// One input partition.
+///
+/// Events wait in their slice until the slice is closed, and then go into the running sums in one go: so the sums are
+/// always those of a window's end, however much later events were read.
+pub struct Partition {
+    settings: Settings,
+    number: i32,
+    names: Names,
+    window: Window,
+    baselines: Baselines,
+    /// Views in the window sealed last, by page, of pages with a row there.
+    previous: BTreeMap<u32, u64>,
+    /// Events of slices that are not closed yet.
+    pending: BTreeMap<i64, Vec<Click>>,
+    watermark: Option<i64>,
+    greatest: Option<i64>,
+    sealed: Option<i64>,
+    first_aligned: Option<i64>,
+    blocks: Vec<Block>,
+}
+
+impl Partition {
+    /// An input partition of which nothing was read yet.
+    pub fn new(number: i32, settings: Settings) -> Self {
+        let mut names =
+            Names { pages: Interner::default(), users: Interner::default(), sessions: Interner::default() };
+        // Held for good, so that it stays SITE. No event has an empty page_url.
+        names.pages.acquire("");
+        Self {
+            settings,
+            number,
+            names,
+            window: Window::default(),
+            baselines: Baselines::default(),
+            previous: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            watermark: None,
+            greatest: None,
+            sealed: None,
+            first_aligned: None,
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Takes the next valid event of the partition's log. Windows that it closes go to [`take_blocks`](Self::take_blocks).
+    pub fn read(&mut self, event: &ClickstreamEvent<'_>) -> Verdict {
+        let timestamp = event.timestamp;
+        if self.watermark.is_some_and(|watermark| self.settings.last_window_end(timestamp) <= watermark) {
+            return Verdict::Late;
+        }
+        self.greatest = self.greatest.max(Some(timestamp));
+        let aligned = timestamp.div_euclid(self.settings.size);
+        // The event is in none of the windows that it closes, so they can be closed before it is taken in.
+        self.raise(timestamp - self.settings.out_of_orderness);
+        self.first_aligned = Some(self.first_aligned.map_or(aligned, |first| first.min(aligned)));
+        let click = Click {
+            page: self.names.pages.acquire(event.page_url),
+            user: self.names.users.acquire(event.user_id),
+            session: self.names.sessions.acquire(event.session_id),
+            kind: event.event_type,
+            timestamp,
+            measured: event
+                .session_duration
+                .filter(|seconds| (0..=LONGEST_VISIT).contains(seconds))
+                .map(|seconds| i64::from(seconds) * 1000),
+        };
+        if self.sealed.is_some_and(|sealed| timestamp < sealed) {
+            self.take_in(click);
+        } else {
+            self.pending.entry(self.settings.slice_of(timestamp)).or_default().push(click);
+        }
+        Verdict::Counted
+    }
+
+    /// Raises the watermark, and seals what it passes. It never moves back.
+    pub fn raise(&mut self, watermark: i64) {
+        if self.watermark.is_some_and(|now| now >= watermark) {
+            return;
+        }
+        self.watermark = Some(watermark);
+        let target = self.settings.sealed_by(watermark);
+        while self.sealed.is_none_or(|sealed| sealed < target) {
+            if self.nothing_can_change() {
+                self.skip(target);
+            } else {
+                self.seal_next();
+            }
+        }
+    }
+
+    /// The blocks of the windows sealed since the last call, in order.
+    pub fn take_blocks(&mut self) -> Vec<Block> {
+        std::mem::take(&mut self.blocks)
+    }
+
+    /// The watermark, once something was read.
+    pub fn watermark(&self) -> Option<i64> {
+        self.watermark
+    }
+
+    /// The end up to which everything is sealed.
+    pub fn sealed(&self) -> Option<i64> {
+        self.sealed
+    }
+
+    /// The end of the last window that holds an event of this partition.
+    pub fn last_window_end(&self) -> Option<i64> {
+        self.greatest.map(|timestamp| self.settings.last_window_end(timestamp))
+    }
+
+    /// How many (page, visitor) pairs, (page, visit) pairs and visits are live: what memory follows.
+    pub fn live(&self) -> usize {
+        self.window.pairs() + self.window.visits.len()
+    }
+
+    /// True while sealing a window would say nothing that the window before did not say.
+    fn nothing_can_change(&self) -> bool {
+        self.window.is_empty() && self.previous.is_empty() && !self.baselines.pending()
+    }
+
+    /// Passes over windows in which nothing can differ, as far as `target` or the next slice with an event. The last of them
+    /// in each lane gets a block, so that stage 2 hears of the rest too.
+    fn skip(&mut self, target: i64) {
+        let slide = self.settings.slide;
+        let next_event = self.pending.keys().next().map(|slice| slice * slide);
+        let to = next_event.map_or(target, |start| target.min(start));
+        if self.sealed == Some(to) {
+            return self.seal_next();
+        }
+        let lanes = i64::from(self.settings.lanes);
+        let from = to - (lanes - 1) * slide;
+        let first = self.sealed.map_or(from, |sealed| from.max(sealed + slide));
+        for end in (first..=to).step_by(slide as usize) {
+            self.release_forgotten(end);
+            let block = self.block(end);
+            self.blocks.push(block);
+        }
+        self.sealed = Some(to);
+        self.expire_visits(to);
+    }
+
+    /// Seals one window: lets the slice before it go, takes the newest slice in, says the sums.
+    fn seal_next(&mut self) {
+        let Some(sealed) = self.sealed else { return };
+        let end = sealed + self.settings.slide;
+        self.window.leave(self.settings.first_slice(end) - 1, &mut self.names);
+        if let Some(clicks) = self.pending.remove(&(self.settings.slice_of(end) - 1)) {
+            for click in clicks {
+                self.take_in(click);
+            }
+        }
+        self.sealed = Some(end);
+        self.release_forgotten(end);
+        let block = self.block(end);
+        self.remember(&block);
+        if end.rem_euclid(self.settings.size) == 0 {
+            self.note_aligned(end);
+        }
+        self.blocks.push(block);
+        self.expire_visits(end);
+    }
+
+    fn take_in(&mut self, click: Click) {
+        self.window.count(click, &mut self.names, &self.settings);
+        self.names.pages.release(click.page);
+        self.names.users.release(click.user);
+        self.names.sessions.release(click.session);
+    }
+
+    fn remember(&mut self, block: &Block) {
+        for page in std::mem::take(&mut self.previous).into_keys() {
+            self.names.pages.release(page);
+        }
+        for row in block.pages.iter().filter(|row| row.users > 0) {
+            if let Some(page) = self.names.pages.find(&row.url) {
+                self.names.pages.hold(page);
+                self.previous.insert(page, row.views);
+            }
+        }
+    }
+
+    fn note_aligned(&mut self, end: i64) {
+        let index = end.div_euclid(self.settings.size) - 1;
+        let pages: Vec<u32> = self.previous.keys().copied().chain([SITE]).collect();
+        for page in pages {
+            let views = self.window.totals(page).counts.views;
+            if views > 0 && self.baselines.note(page, index, views) {
+                self.names.pages.hold(page);
+            }
+        }
+    }
+
+    fn release_forgotten(&mut self, end: i64) {
+        for page in self.baselines.advance(end, &self.settings) {
+            self.names.pages.release(page);
+        }
+    }
+
+    /// An event to come that counts lies in a window that ends after `end`, so after its first slice; a visit that ended more
+    /// than a gap before that can get no more events.
+    fn expire_visits(&mut self, end: i64) {
+        let earliest = end + self.settings.slide - self.settings.size;
+        let over = self.settings.slice_of(earliest - self.settings.session_gap) - 1;
+        let left = self.settings.first_slice(end) - 1;
+        self.window.forget_visits(over.min(left), &mut self.names);
+    }
+
+    fn block(&self, end: i64) -> Block {
+        let mut block = Block::new(self.number, end, self.first_aligned);
+        block.site = self.row(SITE);
+        let with_rows = self.window.pages();
+        let pages: BTreeSet<u32> =
+            with_rows.chain(self.previous.keys().copied()).chain(self.baselines.pages()).collect();
+        block.pages = pages.into_iter().filter(|&page| page != SITE).map(|page| self.row(page)).collect();
+        block.pages.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+        block
+    }
+
+    fn row(&self, page: u32) -> Row {
+        let totals = self.window.totals(page);
+        let baseline = self.baselines.get(page).unwrap_or_default();
+        Row {
+            url: self.names.pages.text(page).to_owned(),
+            views: totals.counts.views,
+            clicks: totals.counts.clicks,
+            conversions: totals.counts.conversions,
+            users: totals.users,
+            visits: totals.visits,
+            bounces: totals.bounces,
+            duration: totals.duration,
+            previous_views: self.previous.get(&page).copied(),
+            baseline: baseline.sum,
+            baseline_at: baseline.at,
+        }
+    }
+}

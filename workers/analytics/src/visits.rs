@@ -1,0 +1,163 @@
+//! Visits: runs of one session's events with gaps of at most `session_gap`.
+
+use crate::recency::Recency;
+
+/// A run of events of one session.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit {
+    pub(crate) session: u32,
+    first: i64,
+    last: i64,
+    events: u64,
+    /// Greatest timestamp among the events whose age counts from `first`.
+    last_unmeasured: Option<i64>,
+    /// Greatest age that a client told, milliseconds.
+    max_measured: Option<i64>,
+    /// Pages (and the site) that the visit has an event on in the window.
+    pub(crate) pages: Vec<u32>,
+}
+
+impl Visit {
+    /// The greatest age over its events, milliseconds.
+    pub(crate) fn duration(&self) -> i64 {
+        let unmeasured = self.last_unmeasured.map(|last| last - self.first);
+        unmeasured.max(self.max_measured).unwrap_or(0)
+    }
+
+    /// Whether it has exactly one event.
+    pub(crate) fn bounced(&self) -> bool {
+        self.events == 1
+    }
+
+    fn absorb(&mut self, other: &Self) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.events += other.events;
+        self.last_unmeasured = self.last_unmeasured.max(other.last_unmeasured);
+        self.max_measured = self.max_measured.max(other.max_measured);
+    }
+}
+
+/// All visits that an event to come could still belong to.
+#[derive(Default)]
+pub(crate) struct Visits {
+    visits: Vec<Option<Visit>>,
+    free: Vec<u32>,
+    /// By session: its visits. Nearly always one.
+    of_session: hashbrown::HashMap<u32, Vec<u32>>,
+    /// By the slice of the last event.
+    recency: Recency,
+}
+
+/// An event, as far as visits care.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub(crate) session: u32,
+    pub(crate) timestamp: i64,
+    /// The visit's age as the client told it, milliseconds, where that is believable.
+    pub(crate) measured: Option<i64>,
+}
+
+impl Visits {
+    /// The visits that an event touches, extends or joins: those of its session that are within `gap` of it.
+    pub(crate) fn near(&self, moment: Moment, gap: i64) -> Vec<u32> {
+        let Some(candidates) = self.of_session.get(&moment.session) else { return Vec::new() };
+        candidates
+            .iter()
+            .copied()
+            .filter(|&v| {
+                let visit = self.get(v);
+                moment.timestamp >= visit.first - gap && moment.timestamp <= visit.last + gap
+            })
+            .collect()
+    }
+
+    /// Makes one visit of an event and the visits near it, and says which. The caller has taken their figures out of the
+    /// pages before and puts the joined visit's back after. `slide` gives the slice of its last event.
+    pub(crate) fn join(&mut self, moment: Moment, near: &[u32], slide: i64) -> u32 {
+        let mut joined = Visit {
+            session: moment.session,
+            first: moment.timestamp,
+            last: moment.timestamp,
+            events: 1,
+            last_unmeasured: moment.measured.is_none().then_some(moment.timestamp),
+            max_measured: moment.measured,
+            pages: Vec::new(),
+        };
+        for (i, &other) in near.iter().enumerate() {
+            if i == 0 {
+                let visit = self.get_mut(other);
+                visit.absorb(&joined);
+                joined = visit.clone();
+            } else {
+                joined.absorb(&self.take(other));
+            }
+        }
+        let slice = joined.last.div_euclid(slide);
+        match near.first() {
+            Some(&number) => {
+                joined.pages = std::mem::take(&mut self.get_mut(number).pages);
+                self.visits[number as usize] = Some(joined);
+                self.recency.raise(number, slice);
+                number
+            }
+            None => {
+                let session = joined.session;
+                let number = match self.free.pop() {
+                    Some(number) => {
+                        self.visits[number as usize] = Some(joined);
+                        number
+                    }
+                    None => {
+                        self.visits.push(Some(joined));
+                        (self.visits.len() - 1) as u32
+                    }
+                };
+                self.recency.insert(number, slice);
+                self.of_session.entry(session).or_default().push(number);
+                number
+            }
+        }
+    }
+
+    /// A live visit.
+    #[expect(clippy::expect_used, reason = "numbers are handed out here and forgotten by all holders when a visit ends")]
+    pub(crate) fn get(&self, number: u32) -> &Visit {
+        self.visits[number as usize].as_ref().expect("a live visit")
+    }
+
+    /// A live visit, to change.
+    #[expect(clippy::expect_used, reason = "as for get")]
+    pub(crate) fn get_mut(&mut self, number: u32) -> &mut Visit {
+        self.visits[number as usize].as_mut().expect("a live visit")
+    }
+
+    /// Takes out one visit whose last event was at or before a slice, and gives its session.
+    pub(crate) fn expire(&mut self, slice: i64) -> Option<u32> {
+        let number = self.recency.pop(slice)?;
+        Some(self.forget(number).session)
+    }
+
+    /// How many visits are live.
+    pub(crate) fn len(&self) -> usize {
+        self.visits.len() - self.free.len()
+    }
+
+    fn take(&mut self, number: u32) -> Visit {
+        self.recency.remove(number);
+        self.forget(number)
+    }
+
+    #[expect(clippy::expect_used, reason = "as for get")]
+    fn forget(&mut self, number: u32) -> Visit {
+        let visit = self.visits[number as usize].take().expect("a live visit");
+        if let Some(of_session) = self.of_session.get_mut(&visit.session) {
+            of_session.retain(|&v| v != number);
+            if of_session.is_empty() {
+                self.of_session.remove(&visit.session);
+            }
+        }
+        self.free.push(number);
+        visit
+    }
+}

@@ -1,0 +1,141 @@
+//! The engine against the brute-force oracle, over random logs.
+#![allow(clippy::unwrap_used)]
+
+use proptest::{prelude::*, test_runner::TestCaseError};
+use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
+use weir_events::{ClickstreamEvent, EventType};
+use weir_oracle::{Entry, Kind, Page, Ranked, Site, Trend, Window, logs};
+
+/// What the engine says of a log: windows, the late entries of each partition, and the sums behind the ratios, by
+/// partition, window and page.
+fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
+    let s = &case.settings;
+    let settings = Settings {
+        size: s.size,
+        slide: s.slide,
+        out_of_orderness: s.out_of_orderness,
+        session_gap: s.session_gap,
+        lanes,
+        top: s.top,
+        trending_half_life: s.trending_half_life,
+        warm_up: s.warm_up,
+    };
+    let inputs = case.partitions.len() as i32;
+    let mut merges: Vec<Merge> = (0..lanes).map(|_| Merge::new(settings, inputs, None)).collect();
+    let mut late = Vec::new();
+    let mut blocks = Vec::new();
+    for (number, log) in case.partitions.iter().enumerate() {
+        let mut partition = Partition::new(number as i32, settings);
+        late.push(Vec::new());
+        for (i, entry) in log.iter().enumerate() {
+            match entry {
+                Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
+                Entry::Event(e) => {
+                    let event = ClickstreamEvent {
+                        user_id: &e.user,
+                        session_id: &e.session,
+                        event_type: match e.kind {
+                            Kind::View => EventType::View,
+                            Kind::Click => EventType::Click,
+                            Kind::AddToCart => EventType::AddToCart,
+                            Kind::Purchase => EventType::Purchase,
+                            Kind::Search => EventType::Search,
+                        },
+                        page_url: &e.page,
+                        product_id: None,
+                        timestamp: e.timestamp,
+                        user_agent: "",
+                        ip_address: "",
+                        referrer: None,
+                        session_duration: e.session_duration,
+                    };
+                    if partition.read(&event) == Verdict::Late {
+                        late[number].push(i);
+                    }
+                }
+            }
+        }
+        blocks.extend(partition.take_blocks());
+    }
+    let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
+    for (offset, block) in blocks.iter().enumerate() {
+        let wire = Block::decode(&block.encode().unwrap()).unwrap();
+        merges[settings.lane(block.end) as usize].add(wire, offset as i64);
+    }
+    for merge in &mut merges {
+        for result in merge.complete() {
+            let end = result.end;
+            results.push((result, blocks.iter().filter(|b| b.end == end).cloned().collect()));
+        }
+    }
+    results.sort_by_key(|(result, _)| result.end);
+    (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late)
+}
+
+fn window(result: WindowResult, blocks: &[Block]) -> Window {
+    let top = result.top;
+    let pages = result.pages.into_iter().map(|p| {
+        let rows = || blocks.iter().flat_map(|b| &b.pages).filter(|row| row.url == p.page_url);
+        Page {
+            view_count: p.view_count,
+            unique_users: p.unique_users,
+            click_count: p.click_count,
+            conversion_count: p.conversion_count,
+            engagement_rate: p.engagement_rate,
+            bounce_rate: p.bounce_rate,
+            avg_session_duration: p.avg_session_duration,
+            visits: rows().map(|r| i64::from(r.visits)).sum(),
+            bounces: rows().map(|r| i64::from(r.bounces)).sum(),
+            duration_sum_ms: rows().map(|r| r.duration).sum(),
+            page: p.page_url.clone(),
+        }
+    });
+    Window {
+        start: top.window_start,
+        end: top.window_end,
+        pages: pages.collect(),
+        top: top
+            .pages
+            .into_iter()
+            .map(|p| Ranked {
+                rank: p.rank,
+                page: p.page_url,
+                view_count: p.view_count,
+                unique_users: p.unique_users,
+                previous_rank: p.previous_rank,
+            })
+            .collect(),
+        warming_up: top.warming_up,
+        trending: top
+            .trending
+            .into_iter()
+            .map(|t| Trend {
+                page: t.page_url,
+                view_count: t.view_count,
+                expected: t.expected,
+                score: t.score,
+                unique_users: t.unique_users,
+            })
+            .collect(),
+        site: Site {
+            views: top.site.view_count,
+            clicks: top.site.click_count,
+            conversions: top.site.conversion_count,
+            unique_users: top.site.unique_users,
+            visits: top.site.visits,
+            bounces: top.site.bounces,
+        },
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_engine_agrees_with_the_oracle(case in logs::logs(), lanes in 1..4_i32) {
+        let expected = weir_oracle::compute(&case.partitions, &case.settings);
+        let (windows, late) = run(&case, lanes);
+        prop_assert_eq!(&late, &expected.late);
+        weir_oracle::compare(&expected.windows, &windows).map_err(TestCaseError::fail)?;
+    }
+}

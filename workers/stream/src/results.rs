@@ -1,0 +1,127 @@
+//! Stage 2: blocks in, results out; one lane at a time.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_analytics::{Block, Merge, Settings, WindowResult};
+use weir_events::{encode_page_analytics, encode_top_pages, partition_of};
+
+use crate::{
+    log::{Committed, Error, Member, Output, Record},
+    worker::Stage,
+};
+
+/// Names and sizes of stage 2.
+pub struct Options {
+    /// Windows.
+    pub settings: Settings,
+    /// Number of input partitions whose blocks make a window complete.
+    pub inputs: i32,
+    /// Topic of results.
+    pub results: String,
+    /// Its number of partitions.
+    pub result_partitions: i32,
+    /// Topic of rankings, one partition.
+    pub top_pages: String,
+}
+
+/// Stage 2.
+pub struct Results {
+    options: Options,
+}
+
+/// One lane at work.
+pub struct Lane {
+    merge: Merge,
+    next: i64,
+}
+
+/// What a lane has emitted, committed beside the offset of the first block that it still needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emitted {
+    /// The end up to which all windows of the lane were emitted.
+    pub emitted: Option<i64>,
+}
+
+impl Results {
+    /// Stage 2 over the given topics.
+    pub fn new(options: Options) -> Self {
+        Self { options }
+    }
+
+    fn write(&self, result: &WindowResult, out: &mut Vec<Output>) {
+        for page in &result.pages {
+            let key = page.page_url.as_bytes();
+            out.push(Output {
+                topic: self.options.results.clone(),
+                partition: partition_of(key, self.options.result_partitions),
+                key: Some(key.to_vec()),
+                value: Some(encode_page_analytics(page)),
+                headers: Vec::new(),
+            });
+        }
+        out.push(Output {
+            topic: self.options.top_pages.clone(),
+            partition: 0,
+            key: None,
+            value: Some(encode_top_pages(&result.top)),
+            headers: Vec::new(),
+        });
+    }
+}
+
+impl Stage for Results {
+    type State = Lane;
+
+    fn restore<M: Member>(
+        &mut self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+    ) -> Result<(Lane, i64), Error> {
+        let (start, emitted) = match committed {
+            None => (member.beginning(partition)?, None),
+            Some(committed) => {
+                let emitted: Emitted = serde_json::from_str(&committed.metadata).map_err(|error| {
+                    let found = &committed.metadata;
+                    Error::Fatal(format!("the group's commit for lane {partition} is not of this version: {found:?}: {error}"))
+                })?;
+                (committed.offset, emitted.emitted)
+            }
+        };
+        Ok((Lane { merge: Merge::new(self.options.settings, self.options.inputs, emitted), next: start }, start))
+    }
+
+    fn record(&mut self, lane: &mut Lane, record: &Record<'_>, _now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+        let block = Block::decode(record.value.unwrap_or_default()).map_err(|error| {
+            Error::Fatal(format!("lane {} at offset {}: {error}", record.partition, record.offset))
+        })?;
+        lane.next = record.offset + 1;
+        lane.merge.add(block, record.offset);
+        for result in lane.merge.complete() {
+            self.write(&result, out);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _lane: &mut Lane, _now: i64, _out: &mut Vec<Output>) {}
+
+    fn tick<M: Member>(
+        &mut self,
+        _lanes: &mut BTreeMap<i32, Lane>,
+        _member: &mut M,
+        _now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn position(&self, lane: &Lane) -> Committed {
+        let emitted = Emitted { emitted: lane.merge.emitted() };
+        Committed {
+            offset: lane.merge.needed().unwrap_or(lane.next),
+            metadata: serde_json::to_string(&emitted).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Stage 1: events in, blocks and dead letters out; one input partition at a time.
+//!
+//! The state of a partition is a function of its log: it is rebuilt by reading the partition again, from its first record to
+//! where the group stands, without writing. The only decisions that are not in that log, watermarks raised because a
+//! partition was idle, are logged in the state topic in the transaction that carries their effects, and repeated at the same
+//! place.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+use weir_analytics::{Partition, Settings, Verdict};
+use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, validate};
+
+use crate::{
+    log::{Committed, Error, Member, Output, Record},
+    worker::Stage,
+};
+
+/// How long between two looks at where idle partitions' neighbours stand, milliseconds.
+const LOOK: i64 = 250;
+
+/// Names and limits of stage 1. Times in milliseconds.
+pub struct Options {
+    /// Windows.
+    pub settings: Settings,
+    /// How far ahead of its record's timestamp an event may be.
+    pub max_future: i64,
+    /// Silence after which a partition that was read to its end is idle.
+    pub idle_timeout: i64,
+    /// A partition that was read to its end is idle at once, and nothing is sealed for idleness before all are: for a log that
+    /// has come to its end.
+    pub until_end: bool,
+    /// Topic names.
+    pub events: String,
+    /// Topic of blocks; as many partitions as `settings.lanes`.
+    pub blocks: String,
+    /// Topic of logged decisions; as many partitions as `events`.
+    pub state: String,
+    /// Topic of dead letters, one partition.
+    pub dead_letters: String,
+    /// Whether dead letters carry their original bytes.
+    pub keep_payload: bool,
+}
+
+/// Where stage 1 stands in a partition: committed beside the offset, so that every process knows how far the others are.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Standing {
+    /// The partition's watermark, milliseconds.
+    pub watermark: Option<i64>,
+    /// The end up to which its windows are sealed.
+    pub sealed: Option<i64>,
+    /// The end of its last window with an event.
+    pub last_end: Option<i64>,
+    /// Read to its end, and silent since.
+    pub idle: bool,
+    /// Records read.
+    pub read: u64,
+    /// Events counted.
+    pub counted: u64,
+    /// Events all of whose windows were sealed.
+    pub late: u64,
+    /// Records that are no valid event.
+    pub dead: u64,
+}
+
+/// A watermark raised although no event said so: taken before the record at `offset` is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Raise {
+    offset: i64,
+    watermark: i64,
+}
+
+/// Stage 1.
+pub struct Windows {
+    options: Options,
+    decoder: Decoder,
+    privacy: Privacy,
+    scratch: Scratch,
+    last_look: i64,
+    finished: Option<Option<i64>>,
+}
+
+/// One input partition at work.
+pub struct Input {
+    number: i32,
+    engine: Partition,
+    next: i64,
+    /// Up to here everything was committed before: it is read again without writing.
+    replay_to: i64,
+    raises: VecDeque<Raise>,
+    at_end: bool,
+    silent_since: i64,
+    standing: Standing,
+}
+
+impl Windows {
+    /// Stage 1 over the given topics.
+    pub fn new(options: Options, decoder: Decoder, privacy: Privacy) -> Self {
+        Self { options, decoder, privacy, scratch: Scratch::default(), last_look: i64::MIN, finished: None }
+    }
+
+    /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
+    /// partition has sealed it.
+    pub fn finished(&self) -> Option<Option<i64>> {
+        self.finished
+    }
+
+    fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
+        input.standing.read += 1;
+        let Err(invalid) = self.count(input, record) else { return };
+        if invalid.reason == Reason::Late {
+            input.standing.late += 1;
+        } else {
+            input.standing.dead += 1;
+        }
+        out.push(self.dead_letter(record, &invalid));
+    }
+
+    fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<(), Invalid> {
+        let event = self.decoder.decode(record.value.unwrap_or_default())?;
+        validate(&event, record.timestamp, self.options.max_future)?;
+        let timestamp = event.timestamp;
+        let event = self.privacy.apply(event, &mut self.scratch);
+        match input.engine.read(&event) {
+            Verdict::Counted => {
+                input.standing.counted += 1;
+                Ok(())
+            }
+            Verdict::Late => {
+                let watermark = input.engine.watermark().unwrap_or_default();
+                let detail = format!("timestamp {timestamp} lies in no window that ends after the watermark {watermark}");
+                Err(Invalid { reason: Reason::Late, detail })
+            }
+        }
+    }
+
+    fn dead_letter(&self, record: &Record<'_>, invalid: &Invalid) -> Output {
+        let keep = self.options.keep_payload;
+        Output {
+            topic: self.options.dead_letters.clone(),
+            partition: 0,
+            key: record.key.filter(|_| keep).map(<[u8]>::to_vec),
+            value: record.value.filter(|_| keep).map(<[u8]>::to_vec),
+            headers: vec![
+                ("reason", invalid.reason.as_str().to_owned()),
+                ("detail", invalid.detail.to_string()),
+                ("topic", self.options.events.clone()),
+                ("partition", record.partition.to_string()),
+                ("offset", record.offset.to_string()),
+            ],
+        }
+    }
+
+    fn write_blocks(&self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
+        for block in input.engine.take_blocks() {
+            let value = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
+            out.push(Output {
+                topic: self.options.blocks.clone(),
+                partition: self.options.settings.lane(block.end),
+                key: None,
+                value: Some(value),
+                headers: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Raises the watermark of an idle partition, and logs that.
+    fn raise(&self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+        let raise = Raise { offset: input.next, watermark };
+        let value = serde_json::to_vec(&raise).map_err(|error| Error::Fatal(error.to_string()))?;
+        out.push(Output {
+            topic: self.options.state.clone(),
+            partition: input.number,
+            key: Some(format!("raise/{}/{watermark}", input.next).into_bytes()),
+            value: Some(value),
+            headers: Vec::new(),
+        });
+        input.engine.raise(watermark);
+        self.write_blocks(input, out)
+    }
+}
+
+impl Input {
+    /// Repeats the logged decisions that were taken before the record at `offset` was read.
+    fn repeat_raises(&mut self, offset: i64) {
+        while let Some(raise) = self.raises.front().filter(|raise| raise.offset <= offset) {
+            self.engine.raise(raise.watermark);
+            self.raises.pop_front();
+        }
+        // Their blocks were written when they were taken.
+        self.engine.take_blocks();
+    }
+
+    fn replays(&self) -> bool {
+        self.next < self.replay_to
+    }
+}
+
+impl Stage for Windows {
+    type State = Input;
+
+    fn restore<M: Member>(
+        &mut self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+        now: i64,
+    ) -> Result<(Input, i64), Error> {
+        let start = member.beginning(partition)?;
+        let mut raises = VecDeque::new();
+        let mut unreadable = None;
+        member.read(&self.options.state, partition, 0, &mut |record| {
+            match serde_json::from_slice::<Raise>(record.value.unwrap_or_default()) {
+                Ok(raise) => raises.push_back(raise),
+                Err(error) => unreadable = Some((record.offset, error)),
+            }
+        })?;
+        if let Some((offset, error)) = unreadable {
+            let topic = &self.options.state;
+            return Err(Error::Fatal(format!("{topic}/{partition} holds no decision of this version at {offset}: {error}")));
+        }
+        let mut input = Input {
+            number: partition,
+            engine: Partition::new(partition, self.options.settings),
+            next: start,
+            replay_to: committed.map_or(start, |c| c.offset),
+            raises,
+            at_end: false,
+            silent_since: now,
+            standing: Standing::default(),
+        };
+        if !input.replays() {
+            input.repeat_raises(input.next);
+        }
+        Ok((input, start))
+    }
+
+    fn record(&mut self, input: &mut Input, record: &Record<'_>, now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+        input.at_end = false;
+        input.silent_since = now;
+        input.standing.idle = false;
+        if record.offset < input.replay_to {
+            input.repeat_raises(record.offset);
+            self.apply(input, record, &mut Vec::new());
+            input.engine.take_blocks();
+            input.next = record.offset + 1;
+            if !input.replays() {
+                input.repeat_raises(input.next);
+            }
+            return Ok(());
+        }
+        if input.replays() {
+            input.next = input.replay_to;
+            input.repeat_raises(input.next);
+        }
+        self.apply(input, record, out);
+        input.next = record.offset + 1;
+        self.write_blocks(input, out)
+    }
+
+    fn end(&mut self, input: &mut Input, _now: i64, _out: &mut Vec<Output>) {
+        if input.replays() {
+            input.next = input.replay_to;
+            input.repeat_raises(input.next);
+        }
+        input.at_end = true;
+    }
+
+    fn tick<M: Member>(
+        &mut self,
+        inputs: &mut BTreeMap<i32, Input>,
+        member: &mut M,
+        now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
+        for input in inputs.values_mut() {
+            input.standing.idle = input.at_end && now - input.silent_since >= timeout;
+        }
+        // Somebody's last partition may be read elsewhere: with `until_end`, even a process without partitions looks.
+        let look = self.options.until_end || inputs.values().any(|input| input.standing.idle);
+        if !look || now - self.last_look < LOOK {
+            return Ok(());
+        }
+        self.last_look = now;
+        let everyone: Vec<Option<Standing>> = match member.committed() {
+            Ok(committed) => committed
+                .into_iter()
+                .map(|c| c.and_then(|c| serde_json::from_str(&c.metadata).ok()))
+                .collect(),
+            // Somebody commits right now: look again later.
+            Err(Error::Retry(_)) => return Ok(()),
+            Err(other) => return Err(other),
+        };
+        let all_idle = everyone.iter().all(|s| s.as_ref().is_some_and(|s| s.idle));
+        let target = if all_idle {
+            let last = everyone.iter().flatten().filter_map(|s| s.last_end).max();
+            let sealed = everyone.iter().flatten().all(|s| last.is_none() || s.sealed >= last);
+            if self.options.until_end && sealed {
+                self.finished = Some(last);
+            }
+            last
+        } else if self.options.until_end {
+            None
+        } else {
+            let busy = everyone.iter().filter(|s| s.as_ref().is_none_or(|s| !s.idle));
+            busy.map(|s| s.as_ref().and_then(|s| s.watermark)).min().flatten()
+        };
+        let Some(target) = target else { return Ok(()) };
+        for input in inputs.values_mut().filter(|input| input.standing.idle) {
+            // Raising it within a slide would change nothing but the log.
+            let sealed = target.div_euclid(self.options.settings.slide) * self.options.settings.slide;
+            if input.engine.sealed().is_none_or(|now| now < sealed) {
+                self.raise(input, target, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn position(&self, input: &Input) -> Committed {
+        let mut standing = input.standing.clone();
+        standing.watermark = input.engine.watermark();
+        standing.sealed = input.engine.sealed();
+        standing.last_end = input.engine.last_window_end();
+        let metadata = serde_json::to_string(&standing).unwrap_or_default();
+        Committed { offset: input.next.max(input.replay_to), metadata }
+    }
+}

@@ -1,0 +1,264 @@
+//! Read, process, write, commit: the loop that both stages share.
+
+use std::{
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use crate::log::{Committed, Error, Item, Member, Output, Rebalance, Record};
+
+/// Most records read before the loop looks up.
+const BATCH: usize = 20_000;
+/// Longest time that outputs wait for their commit while more records keep coming, milliseconds.
+const LONGEST_TRANSACTION: i64 = 250;
+/// Time after which progress without outputs is committed, milliseconds.
+const PROGRESS: i64 = 1_000;
+
+/// What happens to records between the reading and the writing.
+pub trait Stage {
+    /// Everything known of one input partition.
+    type State;
+
+    /// Rebuilds the state of a partition as of where the group stands, and says at which offset reading starts.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn restore<M: Member>(
+        &mut self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+        now: i64,
+    ) -> Result<(Self::State, i64), Error>;
+
+    /// Takes a record.
+    ///
+    /// # Errors
+    /// A record that only a person can deal with.
+    fn record(&mut self, state: &mut Self::State, record: &Record<'_>, now: i64, out: &mut Vec<Output>) -> Result<(), Error>;
+
+    /// Hears that everything committed in the partition was read.
+    fn end(&mut self, state: &mut Self::State, now: i64, out: &mut Vec<Output>);
+
+    /// Looks at the clock, after each batch. `everyone` says where the group stands in all partitions.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn tick<M: Member>(
+        &mut self,
+        states: &mut BTreeMap<i32, Self::State>,
+        member: &mut M,
+        now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error>;
+
+    /// Where the partition stands, to be committed with the outputs so far.
+    fn position(&self, state: &Self::State) -> Committed;
+}
+
+/// One member of a group at work on a stage.
+pub struct Worker<S: Stage, M: Member> {
+    stage: S,
+    member: M,
+    states: BTreeMap<i32, S::State>,
+    /// What was committed last, by partition.
+    committed: BTreeMap<i32, Committed>,
+    out: Vec<Output>,
+    /// When the oldest output that is not committed was made.
+    waiting_since: Option<i64>,
+    last_commit: i64,
+    /// An assignment whose state could not be restored yet.
+    unanswered: Option<Vec<i32>>,
+}
+
+impl<S: Stage, M: Member> Worker<S, M> {
+    /// A worker that owns nothing yet.
+    pub fn new(stage: S, member: M) -> Self {
+        Self {
+            stage,
+            member,
+            states: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            out: Vec::new(),
+            waiting_since: None,
+            last_commit: 0,
+            unanswered: None,
+        }
+    }
+
+    /// One turn: reads what is there (waiting at most `wait` for it), processes it, commits when it is time. `now` is the
+    /// wall clock, milliseconds since the epoch.
+    ///
+    /// # Errors
+    /// [`Error::Retry`]: nothing was lost, call again. [`Error::Fatal`]: a person must act. [`Error::Abort`] does not
+    /// come out: the worker goes back to what was committed by itself.
+    pub fn step(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
+        match self.turn(now, wait) {
+            Err(Error::Abort(why)) => {
+                tracing::warn!(reason = %why, "transaction given up, going back to what was committed");
+                self.go_back(now)
+            }
+            other => other,
+        }
+    }
+
+    /// The stage.
+    pub fn stage(&self) -> &S {
+        &self.stage
+    }
+
+    /// The member, to ask where the group stands.
+    pub fn member(&mut self) -> &mut M {
+        &mut self.member
+    }
+
+    /// The partitions that this worker owns.
+    pub fn partitions(&self) -> Vec<i32> {
+        self.states.keys().copied().collect()
+    }
+
+    /// Commits what is done and leaves the group.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn leave(mut self) -> Result<(), Error> {
+        if let Err(error) = self.commit(0) {
+            tracing::warn!(%error, "last commit failed: another process will do this work again");
+        }
+        self.member.leave()
+    }
+
+    fn turn(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
+        if let Some(partitions) = self.unanswered.clone() {
+            self.take_over(&partitions, now)?;
+            self.unanswered = None;
+        }
+        let mut read = 0;
+        let (stage, states, out) = (&mut self.stage, &mut self.states, &mut self.out);
+        let mut failed = None;
+        let rebalance = self.member.poll(BATCH, wait, &mut |item| match item {
+            Item::Record(record) => {
+                read += 1;
+                if let (Some(state), None) = (states.get_mut(&record.partition), &failed) {
+                    failed = stage.record(state, &record, now, out).err();
+                }
+            }
+            Item::End { partition, .. } => {
+                if let Some(state) = states.get_mut(&partition) {
+                    stage.end(state, now, out);
+                }
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        match rebalance {
+            Some(Rebalance::Assigned(partitions)) => {
+                self.unanswered = Some(partitions.clone());
+                self.take_over(&partitions, now)?;
+                self.unanswered = None;
+            }
+            Some(Rebalance::Revoked) => {
+                let kept = self.commit(now);
+                self.forget();
+                if let Err(error) = kept {
+                    tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
+                    self.member.restart()?;
+                }
+                self.member.unassign()?;
+            }
+            Some(Rebalance::Lost) => {
+                self.forget();
+                self.member.restart()?;
+                self.member.unassign()?;
+            }
+            None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out)?,
+        }
+        if !self.out.is_empty() {
+            self.waiting_since.get_or_insert(now);
+        }
+        let caught_up = read < BATCH;
+        let due = match self.waiting_since {
+            Some(since) => caught_up || now - since >= LONGEST_TRANSACTION,
+            None => now - self.last_commit >= PROGRESS,
+        };
+        if due { self.commit(now) } else { Ok(()) }
+    }
+
+    /// Restores the partitions' states and starts to read.
+    fn take_over(&mut self, partitions: &[i32], now: i64) -> Result<(), Error> {
+        self.forget();
+        let committed = self.member.committed()?;
+        let mut starts = Vec::new();
+        for &partition in partitions {
+            let at = committed.get(partition as usize).cloned().flatten();
+            let (state, start) = self.stage.restore(&mut self.member, partition, at.as_ref(), now)?;
+            self.states.insert(partition, state);
+            if let Some(at) = at {
+                self.committed.insert(partition, at);
+            }
+            starts.push((partition, start));
+        }
+        self.member.assign(&starts)?;
+        tracing::info!(?partitions, "partitions assigned");
+        Ok(())
+    }
+
+    /// After a transaction that failed, or whose outcome is unknown: fence it, and begin again from what was committed.
+    fn go_back(&mut self, now: i64) -> Result<(), Error> {
+        let owned = self.unanswered.take().unwrap_or_else(|| self.partitions());
+        self.forget();
+        // Kept until it is done, so that an error on the way does not lose the assignment.
+        self.unanswered = Some(owned.clone());
+        self.member.restart()?;
+        match self.take_over(&owned, now) {
+            Ok(()) => self.unanswered = None,
+            Err(Error::Abort(why)) => {
+                tracing::info!(reason = %why, "the assignment is no longer ours");
+                self.forget();
+                self.unanswered = None;
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.states.clear();
+        self.committed.clear();
+        self.out.clear();
+        self.waiting_since = None;
+    }
+
+    /// Commits outputs and progress, if there are any.
+    fn commit(&mut self, now: i64) -> Result<(), Error> {
+        self.last_commit = now;
+        let positions: Vec<(i32, Committed)> = self
+            .states
+            .iter()
+            .map(|(&partition, state)| (partition, self.stage.position(state)))
+            .filter(|(partition, position)| self.committed.get(partition) != Some(position))
+            .collect();
+        if positions.is_empty() && self.out.is_empty() {
+            return Ok(());
+        }
+        let done = self.transact(&positions);
+        if let Err(error) = done {
+            return Err(match error {
+                Error::Fatal(why) => Error::Fatal(why),
+                Error::Abort(why) | Error::Retry(why) => Error::Abort(why),
+            });
+        }
+        self.committed.extend(positions);
+        self.waiting_since = None;
+        Ok(())
+    }
+
+    fn transact(&mut self, positions: &[(i32, Committed)]) -> Result<(), Error> {
+        self.member.begin()?;
+        for output in self.out.drain(..) {
+            self.member.send(output)?;
+        }
+        self.member.commit(positions)
+    }
+}
