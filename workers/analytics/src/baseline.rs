@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::settings::{Settings, power};
+use crate::{
+    settings::{Settings, power},
+    window::SITE,
+};
 
-/// A level below this is forgotten: a millionth of a view, which one view reaches after 20 half-lives.
-const FORGOTTEN: f64 = 1e-6;
+/// A page whose share of the site's level fell below this is forgotten. Half-lives of silence while others are busy: 166, two
+/// weeks by default. Shares, not levels: a long silence of the whole site says nothing about its pages.
+const FORGOTTEN: f64 = 1e-50;
 
 /// A page's decayed sum of views, and the aligned window that is not yet part of it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,7 +33,7 @@ impl Baselines {
         let usable = settings.last_aligned(end);
         let decay = settings.decay();
         let mut forgotten = Vec::new();
-        self.pages.retain(|&page, baseline| {
+        for baseline in self.pages.values_mut() {
             if let Some((window, views)) = baseline.next
                 && window <= usable
             {
@@ -37,7 +41,11 @@ impl Baselines {
                 baseline.at = window;
                 baseline.next = None;
             }
-            let live = baseline.next.is_some() || baseline.sum * power(decay, usable - baseline.at) >= FORGOTTEN;
+        }
+        let level = |baseline: &Baseline| baseline.sum * power(decay, usable - baseline.at);
+        let least = self.pages.get(&SITE).map_or(0.0, level) * FORGOTTEN;
+        self.pages.retain(|&page, baseline| {
+            let live = baseline.next.is_some() || page == SITE || level(baseline) >= least;
             if !live {
                 forgotten.push(page);
             }

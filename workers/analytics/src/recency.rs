@@ -88,17 +88,6 @@ impl Recency {
         }
         None
     }
-
-    /// The things whose slice is before `slice`.
-    pub(crate) fn before(&self, slice: i64) -> impl Iterator<Item = u32> + '_ {
-        let lists = (slice - self.base).clamp(0, self.heads.len() as i64) as usize;
-        self.heads.iter().take(lists).flat_map(|&head| {
-            std::iter::successors((head != NONE).then_some(head), |&thing| {
-                let next = self.links[thing as usize].next;
-                (next != NONE).then_some(next)
-            })
-        })
-    }
 }
 
 #[cfg(test)]
@@ -113,7 +102,6 @@ mod tests {
         }
         assert!(recency.raise(0, 11));
         assert!(!recency.raise(2, 11), "never back");
-        assert_eq!(recency.before(11).collect::<Vec<_>>(), [3, 1]);
         let mut gone = Vec::new();
         while let Some(thing) = recency.pop(11) {
             gone.push(thing);
