@@ -76,7 +76,6 @@ impl Interner {
     pub(crate) fn text(&self, number: u32) -> &str {
         &self.slots[number as usize].text
     }
-
 }
 
 #[cfg(test)]

@@ -102,7 +102,11 @@ impl Merge {
         let previous = ranked(&rows, |row| row.previous_views, self.settings.top);
         Some(WindowResult {
             end,
-            pages: rows.iter().filter(|(_, row)| row.users > 0).map(|(url, row)| result(url, row, start, end)).collect(),
+            pages: rows
+                .iter()
+                .filter(|(_, row)| row.users > 0)
+                .map(|(url, row)| result(url, row, start, end))
+                .collect(),
             top: TopPages {
                 window_start: start,
                 window_end: end,

@@ -12,7 +12,8 @@ pub(crate) fn ranked<'a>(
     views: impl Fn(&Row) -> Option<u64>,
     top: usize,
 ) -> Vec<&'a str> {
-    let mut pages: Vec<(u64, &str)> = rows.iter().filter_map(|(&url, row)| Some((views(row)?, url))).collect();
+    let mut pages: Vec<(u64, &str)> =
+        rows.iter().filter_map(|(&url, row)| Some((views(row)?, url))).collect();
     pages.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
     pages.into_iter().take(top).map(|(_, url)| url).collect()
 }

@@ -46,8 +46,7 @@ pub(crate) fn trending(
         .filter(|(_, row)| row.views >= 10 && row.users >= 5)
         .map(|(&url, row)| {
             let mean = levels.get(url).map_or(0.0, |level| level.0) / weights;
-            let expected =
-                if site_level.0 > 0.0 { mean * (site.views as f64 / site_mean) } else { 0.0 };
+            let expected = if site_level.0 > 0.0 { mean * (site.views as f64 / site_mean) } else { 0.0 };
             let excess = row.views as f64 - expected;
             let score = excess / (expected + 1.0 + (0.15 * expected) * (0.15 * expected)).sqrt();
             TrendingPage {

@@ -121,7 +121,10 @@ impl Visits {
     }
 
     /// A live visit.
-    #[expect(clippy::expect_used, reason = "numbers are handed out here and forgotten by all holders when a visit ends")]
+    #[expect(
+        clippy::expect_used,
+        reason = "numbers are handed out here and forgotten by all holders when a visit ends"
+    )]
     pub(crate) fn get(&self, number: u32) -> &Visit {
         self.visits[number as usize].as_ref().expect("a live visit")
     }

@@ -85,15 +85,26 @@ impl Stage for Results {
             Some(committed) => {
                 let emitted: Emitted = serde_json::from_str(&committed.metadata).map_err(|error| {
                     let found = &committed.metadata;
-                    Error::Fatal(format!("the group's commit for lane {partition} is not of this version: {found:?}: {error}"))
+                    Error::Fatal(format!(
+                        "the group's commit for lane {partition} is not of this version: {found:?}: {error}"
+                    ))
                 })?;
                 (committed.offset, emitted.emitted)
             }
         };
-        Ok((Lane { merge: Merge::new(self.options.settings, self.options.inputs, emitted), next: start }, start))
+        Ok((
+            Lane { merge: Merge::new(self.options.settings, self.options.inputs, emitted), next: start },
+            start,
+        ))
     }
 
-    fn record(&mut self, lane: &mut Lane, record: &Record<'_>, _now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn record(
+        &mut self,
+        lane: &mut Lane,
+        record: &Record<'_>,
+        _now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
         let block = Block::decode(record.value.unwrap_or_default()).map_err(|error| {
             Error::Fatal(format!("lane {} at offset {}: {error}", record.partition, record.offset))
         })?;

@@ -96,7 +96,7 @@ pub struct Input {
 impl Windows {
     /// Stage 1 over the given topics.
     pub fn new(options: Options, decoder: Decoder, privacy: Privacy) -> Self {
-        Self { options, decoder, privacy, scratch: Scratch::default(), last_look: i64::MIN, finished: None }
+        Self { options, decoder, privacy, scratch: Scratch::default(), last_look: 0, finished: None }
     }
 
     /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
@@ -128,7 +128,9 @@ impl Windows {
             }
             Verdict::Late => {
                 let watermark = input.engine.watermark().unwrap_or_default();
-                let detail = format!("timestamp {timestamp} lies in no window that ends after the watermark {watermark}");
+                let detail = format!(
+                    "timestamp {timestamp} lies in no window that ends after the watermark {watermark}"
+                );
                 Err(Invalid { reason: Reason::Late, detail })
             }
         }
@@ -210,15 +212,20 @@ impl Stage for Windows {
         let start = member.beginning(partition)?;
         let mut raises = VecDeque::new();
         let mut unreadable = None;
-        member.read(&self.options.state, partition, 0, &mut |record| {
-            match serde_json::from_slice::<Raise>(record.value.unwrap_or_default()) {
+        member.read(
+            &self.options.state,
+            partition,
+            0,
+            &mut |record| match serde_json::from_slice::<Raise>(record.value.unwrap_or_default()) {
                 Ok(raise) => raises.push_back(raise),
                 Err(error) => unreadable = Some((record.offset, error)),
-            }
-        })?;
+            },
+        )?;
         if let Some((offset, error)) = unreadable {
             let topic = &self.options.state;
-            return Err(Error::Fatal(format!("{topic}/{partition} holds no decision of this version at {offset}: {error}")));
+            return Err(Error::Fatal(format!(
+                "{topic}/{partition} holds no decision of this version at {offset}: {error}"
+            )));
         }
         let mut input = Input {
             number: partition,
@@ -236,7 +243,13 @@ impl Stage for Windows {
         Ok((input, start))
     }
 
-    fn record(&mut self, input: &mut Input, record: &Record<'_>, now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn record(
+        &mut self,
+        input: &mut Input,
+        record: &Record<'_>,
+        now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
         input.at_end = false;
         input.silent_since = now;
         input.standing.idle = false;

@@ -1,9 +1,6 @@
 //! Read, process, write, commit: the loop that both stages share.
 
-use std::{
-    collections::BTreeMap,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::log::{Committed, Error, Item, Member, Output, Rebalance, Record};
 
@@ -35,7 +32,13 @@ pub trait Stage {
     ///
     /// # Errors
     /// A record that only a person can deal with.
-    fn record(&mut self, state: &mut Self::State, record: &Record<'_>, now: i64, out: &mut Vec<Output>) -> Result<(), Error>;
+    fn record(
+        &mut self,
+        state: &mut Self::State,
+        record: &Record<'_>,
+        now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error>;
 
     /// Hears that everything committed in the partition was read.
     fn end(&mut self, state: &mut Self::State, now: i64, out: &mut Vec<Output>);

@@ -1,0 +1,92 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Real-time clickstream analytics over Kafka: exact per-page numbers for sliding event-time windows, exactly once.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version)]
+pub struct Args {
+    /// The pipeline's manifest (a ClickstreamPipeline in YAML). Without it: a pipeline named `shop` with all defaults.
+    #[arg(long, global = true, env = "WEIR_PIPELINE", value_name = "FILE")]
+    pub pipeline: Option<PathBuf>,
+    /// Kafka brokers. Without it: the manifest's spec.kafka.bootstrapServers.
+    #[arg(long, global = true, env = "WEIR_BROKERS", value_name = "HOST:PORT,...")]
+    pub brokers: Option<String>,
+    /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_stream=debug, ...).
+    #[arg(long, global = true, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The pipeline's Kafka topics.
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Simulate visitors and send their clicks to the events topic.
+    Generate(Generate),
+    /// Turn events into results. Any number of these processes share a pipeline's partitions.
+    Process {
+        /// Read to the end of the log, seal what remains, exit.
+        #[arg(long)]
+        until_end: bool,
+        /// A name that stays over restarts, one per process: a restarted process then gets its partitions back, and what its
+        /// predecessor left open is ended at once.
+        #[arg(long, env = "WEIR_INSTANCE", value_name = "NAME")]
+        instance: Option<String>,
+    },
+    /// Show each sealed window: the most viewed pages, and those that trend.
+    Top {
+        /// Begin with the first window that is still in the topics.
+        #[arg(long)]
+        from_beginning: bool,
+    },
+}
+
+/// Commands on topics.
+#[derive(Debug, Subcommand)]
+pub enum Topics {
+    /// Create what is missing, with its settings; refuse what cannot be made to fit.
+    Apply,
+}
+
+/// Options of `generate`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Generate {
+    /// Stop after so many events.
+    #[arg(long)]
+    pub events: Option<u64>,
+    /// Events per second, paced by the clock; 0: as fast as it can, event time then advances as the manifest's
+    /// eventsPerSecond says. Without it: the manifest's eventsPerSecond.
+    #[arg(long)]
+    pub rate: Option<f64>,
+    /// Event time of the first event. Without it: now.
+    #[arg(long, value_name = "RFC3339")]
+    pub start: Option<jiff::Timestamp>,
+    /// Same seed and options, same events.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Share of events that come too late for all their windows.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub late: f64,
+    /// Share of events that are sent twice.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub duplicates: f64,
+    /// Share of records that are no valid event.
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
+    pub malformed: f64,
+}

@@ -1,0 +1,92 @@
+//! `weir generate`: simulated visitors at the events topic.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use weir_generator::{Faults, Generator, Options, Profile};
+use weir_spec::Pipeline;
+use weir_stream::kafka::{Producer, ProducerOptions};
+
+use crate::args::Generate;
+
+/// Time between two lines of progress.
+const PROGRESS: Duration = Duration::from_secs(5);
+/// Longest sleep, so that a stop is heard.
+const NAP: i64 = 100;
+
+/// Sends events until there are enough, or until `stop`.
+///
+/// # Errors
+/// Options that make no sense, or records that the brokers did not take.
+pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Generate { events, rate, start, seed, late, duplicates, malformed } = options.clone();
+    let generator = &pipeline.spec.generator;
+    let paced = rate != Some(0.0);
+    let start = start.unwrap_or_else(jiff::Timestamp::now).as_millisecond();
+    let mut simulation = Generator::new(Options {
+        events_per_second: rate.filter(|_| paced).unwrap_or(generator.events_per_second),
+        users: generator.users,
+        pages: generator.pages,
+        products: generator.products,
+        seed: seed.unwrap_or(generator.seed),
+        profile: match generator.profile {
+            weir_spec::Profile::Constant => Profile::Constant,
+            weir_spec::Profile::Diurnal => Profile::Diurnal,
+        },
+        start,
+        partitions: pipeline.spec.topics.events.partitions,
+        out_of_orderness: pipeline.spec.window.out_of_orderness.as_millis(),
+        faults: Faults { late, duplicates, malformed, ..Faults::default() },
+    })?;
+    let topic = pipeline.events_topic();
+    let producer = Producer::connect(&ProducerOptions {
+        bootstrap: brokers.to_owned(),
+        client_id: "weir-generate".to_owned(),
+        compression: pipeline.spec.topics.events.compression,
+        linger: Duration::from_millis(if paced { 5 } else { 20 }),
+        extra: Vec::new(),
+    })?;
+    let found = producer.partition_count(topic).context("run `weir topics apply` first")?;
+    let expected = pipeline.spec.topics.events.partitions;
+    if found != expected {
+        bail!(
+            "topic {topic} has {found} partitions, the pipeline says {expected}: visitors would be spread wrongly"
+        );
+    }
+    let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
+    while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
+        let delivery = simulation.next();
+        if paced {
+            // Time that the sending itself takes is made up for by itself: each delivery has its place on the clock.
+            loop {
+                let early = delivery.due - start - begun.elapsed().as_millis() as i64;
+                if early <= 0 || stop.load(Ordering::SeqCst) {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(early.min(NAP) as u64));
+            }
+        }
+        producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
+        sent += 1;
+        if sent % 1024 == 0 && said.elapsed() >= PROGRESS {
+            said = Instant::now();
+            println!("{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64());
+        }
+    }
+    producer.flush(Duration::from_secs(60))?;
+    let (failed, reason) = producer.failed();
+    let seconds = begun.elapsed().as_secs_f64();
+    println!(
+        "{sent} events in {seconds:.1} s, {:.0} per second, {} acknowledged",
+        sent as f64 / seconds,
+        producer.acknowledged()
+    );
+    if failed > 0 {
+        bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! The `weir` command: what runs where, and what a person sees of it. What a pipeline *is* stands in its manifest.
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use anyhow::Context;
+use weir_spec::Pipeline;
+
+pub mod args;
+pub mod console;
+pub mod generate;
+pub mod process;
+pub mod top;
+pub mod topics;
+
+/// Runs a command to its end.
+///
+/// # Errors
+/// What a person must deal with, in words for a person.
+pub fn run(args: args::Args) -> anyhow::Result<()> {
+    let args::Args { pipeline, brokers, log_format, command } = args;
+    log_to_stderr(log_format);
+    let pipeline = match pipeline {
+        None => Pipeline::demo(),
+        Some(file) => {
+            let text =
+                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            Pipeline::from_yaml(&text).with_context(|| format!("{} is not a pipeline", file.display()))?
+        }
+    };
+    for remark in pipeline.remarks() {
+        tracing::warn!("{remark}");
+    }
+    let brokers = brokers
+        .or_else(|| {
+            let servers = &pipeline.spec.kafka.bootstrap_servers;
+            (!servers.is_empty()).then(|| servers.join(","))
+        })
+        .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for ctrl-C")?;
+    match command {
+        args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers),
+        args::Command::Generate(options) => generate::run(&pipeline, &brokers, &options, &stop),
+        args::Command::Process { until_end, instance } => {
+            process::run(&pipeline, &brokers, until_end, instance.as_deref(), &stop)
+        }
+        args::Command::Top { from_beginning } => top::run(&pipeline, &brokers, from_beginning, &stop),
+    }
+}
+
+fn log_to_stderr(format: args::LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match format {
+        args::LogFormat::Text => logs.init(),
+        args::LogFormat::Json => logs.json().init(),
+    }
+}

@@ -1,0 +1,204 @@
+//! `weir process`: both stages, each on a thread of its own, against Kafka.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::anyhow;
+use weir_analytics::Settings;
+use weir_events::{Decoder, IdPolicy, IpPolicy, Privacy, PrivacySettings, UserAgentPolicy};
+use weir_spec::{DeadLetterPayload, Pipeline};
+use weir_stream::{
+    kafka,
+    log::{Committed, Error, Member},
+    results::{self, Emitted, Results},
+    windows::{self, Windows},
+    worker::{Stage, Worker},
+};
+
+/// Longest wait for records, and so between two looks at the stop flag.
+const WAIT: Duration = Duration::from_millis(50);
+/// First and longest pause after an error that may pass.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// No end known yet, and the end of a log without an event, in the cell that both threads share.
+const UNKNOWN: i64 = i64::MIN;
+const NOTHING: i64 = i64::MIN + 1;
+
+/// Runs both stages until `stop`, or with `until_end` until everything that was in the log is in the results.
+pub fn run(
+    pipeline: &Pipeline,
+    brokers: &str,
+    until_end: bool,
+    instance: Option<&str>,
+    stop: &Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    let settings = settings(pipeline);
+    let end = AtomicI64::new(UNKNOWN);
+    // A name that comes back lets a restart end at once what its predecessor left open.
+    let name = instance.map_or_else(|| format!("{}-{}", std::process::id(), millis()), str::to_owned);
+    let connect = |stage: &str, topic: &str| {
+        let group = format!("{}.{stage}", pipeline.metadata.name);
+        let mut options = kafka::Options::new(brokers, &group, topic, &format!("{group}.{name}"));
+        options.instance = instance.map(str::to_owned);
+        kafka::Member::connect(options)
+    };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            let stage = Windows::new(
+                first_options(pipeline, settings, until_end),
+                Decoder::new(),
+                privacy(pipeline)?,
+            );
+            drive(connect("windows", pipeline.events_topic()), stage, stop, |worker| {
+                if let Some(last) = worker.stage().finished() {
+                    end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
+                }
+                // The second stage says when all is done.
+                false
+            })
+        });
+        let second = scope.spawn(|| {
+            let stage = Results::new(second_options(pipeline, settings));
+            let done = drive(connect("results", &pipeline.blocks_topic()), stage, stop, |worker| {
+                let end = end.load(Ordering::SeqCst);
+                end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end)
+            });
+            stop.store(true, Ordering::SeqCst);
+            done
+        });
+        let first = first.join().map_err(|_| anyhow!("stage 1 panicked"))?;
+        let second = second.join().map_err(|_| anyhow!("stage 2 panicked"))?;
+        first.and(second)
+    })
+}
+
+/// Steps a worker until it is done or told to stop; waits and tries again where that can help.
+fn drive<S: Stage, M: Member>(
+    member: Result<M, Error>,
+    stage: S,
+    stop: &AtomicBool,
+    mut done: impl FnMut(&mut Worker<S, M>) -> bool,
+) -> anyhow::Result<()> {
+    let _alarm = Alarm(stop);
+    let result = member.and_then(|member| {
+        let mut worker = Worker::new(stage, member);
+        let mut pause = BACKOFF.0;
+        while !stop.load(Ordering::SeqCst) {
+            match worker.step(millis(), WAIT) {
+                Ok(()) => pause = BACKOFF.0,
+                Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
+                Err(error) => {
+                    tracing::warn!(%error, again_in = ?pause, "not now");
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(BACKOFF.1);
+                }
+            }
+            if done(&mut worker) {
+                break;
+            }
+        }
+        worker.leave()
+    });
+    // One stage without the other is of no use.
+    if result.is_err() {
+        stop.store(true, Ordering::SeqCst);
+    }
+    result.map_err(|error| anyhow!("{error}"))
+}
+
+/// Stops the other stage when this one panics.
+struct Alarm<'a>(&'a AtomicBool);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// Whether every lane has emitted its last window that ends at or before `end`.
+fn emitted_all<M: Member>(member: &mut M, settings: Settings, end: i64) -> bool {
+    let Ok(lanes) = member.committed() else { return false };
+    let emitted = |committed: &Option<Committed>| {
+        let committed = committed.as_ref()?;
+        serde_json::from_str::<Emitted>(&committed.metadata).ok()?.emitted
+    };
+    (0..i64::from(settings.lanes)).all(|back| {
+        let last = end - back * settings.slide;
+        lanes.get(settings.lane(last) as usize).and_then(emitted).is_some_and(|emitted| emitted >= last)
+    })
+}
+
+fn settings(pipeline: &Pipeline) -> Settings {
+    let (window, ranking) = (&pipeline.spec.window, &pipeline.spec.ranking);
+    Settings {
+        size: window.size.as_millis(),
+        slide: window.slide.as_millis(),
+        out_of_orderness: window.out_of_orderness.as_millis(),
+        session_gap: window.session_gap.as_millis(),
+        lanes: pipeline.spec.topics.results.partitions,
+        top: ranking.top as usize,
+        trending_half_life: ranking.trending_half_life.as_millis(),
+        warm_up: ranking.warm_up,
+    }
+}
+
+fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> windows::Options {
+    windows::Options {
+        settings,
+        max_future: pipeline.spec.window.max_future.as_millis(),
+        idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
+        until_end,
+        events: pipeline.events_topic().to_owned(),
+        blocks: pipeline.blocks_topic(),
+        state: pipeline.state_topic(),
+        dead_letters: pipeline.dead_letters_topic(),
+        keep_payload: pipeline.dead_letter_payload() == DeadLetterPayload::Keep,
+    }
+}
+
+fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
+    results::Options {
+        settings,
+        inputs: pipeline.spec.topics.events.partitions,
+        results: pipeline.results_topic().to_owned(),
+        result_partitions: pipeline.spec.topics.results.partitions,
+        top_pages: pipeline.top_pages_topic().to_owned(),
+    }
+}
+
+/// The privacy stage as the manifest has it; the hash key comes from `WEIR_PII_KEY`.
+fn privacy(pipeline: &Pipeline) -> anyhow::Result<Privacy> {
+    let pii = &pipeline.spec.pii;
+    let settings = PrivacySettings {
+        user_id: match pii.user_id {
+            weir_spec::IdPolicy::Keep => IdPolicy::Keep,
+            weir_spec::IdPolicy::Hash => IdPolicy::Hash,
+        },
+        ip_address: match pii.ip_address {
+            weir_spec::IpPolicy::Keep => IpPolicy::Keep,
+            weir_spec::IpPolicy::Truncate => IpPolicy::Truncate,
+            weir_spec::IpPolicy::Hash => IpPolicy::Hash,
+            weir_spec::IpPolicy::Drop => IpPolicy::Drop,
+        },
+        user_agent: match pii.user_agent {
+            weir_spec::UserAgentPolicy::Keep => UserAgentPolicy::Keep,
+            weir_spec::UserAgentPolicy::Family => UserAgentPolicy::Family,
+            weir_spec::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
+        },
+    };
+    let key = std::env::var("WEIR_PII_KEY").ok();
+    Privacy::new(settings, key.as_deref().map(str::as_bytes))
+        .map_err(|error| anyhow!("spec.pii: {error} (the key is read from WEIR_PII_KEY)"))
+}
+
+/// The wall clock, milliseconds since the epoch.
+fn millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
