@@ -45,6 +45,8 @@ pub struct Options {
 /// Where stage 1 stands in a partition: committed beside the offset, so that every process knows how far the others are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Standing {
+    /// The first offset that was read: the state is a function of everything since.
+    pub from: i64,
     /// The partition's watermark, milliseconds.
     pub watermark: Option<i64>,
     /// The end up to which its windows are sealed.
@@ -210,6 +212,23 @@ impl Stage for Windows {
         now: i64,
     ) -> Result<(Input, i64), Error> {
         let start = member.beginning(partition)?;
+        let from = match committed.map(|c| serde_json::from_str::<Standing>(&c.metadata)) {
+            Some(Ok(standing)) => standing.from,
+            Some(Err(error)) => {
+                return Err(Error::Fatal(format!(
+                    "the group's commit for {}/{partition} is not of this version: {error}",
+                    self.options.events
+                )));
+            }
+            None => start,
+        };
+        if start > from {
+            return Err(Error::Fatal(format!(
+                "{}/{partition} begins at offset {start}, but the state of this pipeline is made of all events since {from}: retention \
+                 deleted some. Give the topic a longer retention and the pipeline a new name, under which it starts afresh",
+                self.options.events
+            )));
+        }
         let mut raises = VecDeque::new();
         let mut unreadable = None;
         member.read(
@@ -235,7 +254,7 @@ impl Stage for Windows {
             raises,
             at_end: false,
             silent_since: now,
-            standing: Standing::default(),
+            standing: Standing { from, ..Standing::default() },
         };
         if !input.replays() {
             input.repeat_raises(input.next);

@@ -34,6 +34,12 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// See it work: a simulated shop, the processing and the console in one process, without Kafka.
+    Demo {
+        /// How many times faster than the clock event time runs. Above 1 it begins in the past and lasts a day.
+        #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
+        speed: f64,
+    },
     /// The pipeline's Kafka topics.
     #[command(subcommand)]
     Topics(Topics),

@@ -24,23 +24,14 @@ const NAP: i64 = 100;
 /// Options that make no sense, or records that the brokers did not take.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &AtomicBool) -> anyhow::Result<()> {
     let Generate { events, rate, start, seed, late, duplicates, malformed } = options.clone();
-    let generator = &pipeline.spec.generator;
     let paced = rate != Some(0.0);
     let start = start.unwrap_or_else(jiff::Timestamp::now).as_millisecond();
+    let defaults = options_of(pipeline, start);
     let mut simulation = Generator::new(Options {
-        events_per_second: rate.filter(|_| paced).unwrap_or(generator.events_per_second),
-        users: generator.users,
-        pages: generator.pages,
-        products: generator.products,
-        seed: seed.unwrap_or(generator.seed),
-        profile: match generator.profile {
-            weir_spec::Profile::Constant => Profile::Constant,
-            weir_spec::Profile::Diurnal => Profile::Diurnal,
-        },
-        start,
-        partitions: pipeline.spec.topics.events.partitions,
-        out_of_orderness: pipeline.spec.window.out_of_orderness.as_millis(),
+        events_per_second: rate.filter(|_| paced).unwrap_or(defaults.events_per_second),
+        seed: seed.unwrap_or(defaults.seed),
         faults: Faults { late, duplicates, malformed, ..Faults::default() },
+        ..defaults
     })?;
     let topic = pipeline.events_topic();
     let producer = Producer::connect(&ProducerOptions {
@@ -89,4 +80,24 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());
     }
     Ok(())
+}
+
+/// The simulation as the manifest has it, from `start` on (milliseconds since the epoch).
+pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> Options {
+    let generator = &pipeline.spec.generator;
+    Options {
+        events_per_second: generator.events_per_second,
+        users: generator.users,
+        pages: generator.pages,
+        products: generator.products,
+        seed: generator.seed,
+        profile: match generator.profile {
+            weir_spec::Profile::Constant => Profile::Constant,
+            weir_spec::Profile::Diurnal => Profile::Diurnal,
+        },
+        start,
+        partitions: pipeline.spec.topics.events.partitions,
+        out_of_orderness: pipeline.spec.window.out_of_orderness.as_millis(),
+        faults: Faults::default(),
+    }
 }

@@ -13,6 +13,7 @@ use weir_spec::Pipeline;
 
 pub mod args;
 pub mod console;
+pub mod demo;
 pub mod generate;
 pub mod process;
 pub mod top;
@@ -36,22 +37,25 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     for remark in pipeline.remarks() {
         tracing::warn!("{remark}");
     }
-    let brokers = brokers
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for ctrl-C")?;
+    let brokers = || {
+        brokers
         .or_else(|| {
             let servers = &pipeline.spec.kafka.bootstrap_servers;
             (!servers.is_empty()).then(|| servers.join(","))
         })
-        .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")?;
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for ctrl-C")?;
+        .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")
+    };
     match command {
-        args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers),
-        args::Command::Generate(options) => generate::run(&pipeline, &brokers, &options, &stop),
+        args::Command::Demo { speed } => demo::run(&pipeline, speed, &stop),
+        args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
+        args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance } => {
-            process::run(&pipeline, &brokers, until_end, instance.as_deref(), &stop)
+            process::run(&pipeline, &brokers()?, until_end, instance.as_deref(), &stop)
         }
-        args::Command::Top { from_beginning } => top::run(&pipeline, &brokers, from_beginning, &stop),
+        args::Command::Top { from_beginning } => top::run(&pipeline, &brokers()?, from_beginning, &stop),
     }
 }
 

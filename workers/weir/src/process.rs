@@ -1,10 +1,7 @@
 //! `weir process`: both stages, each on a thread of its own, against Kafka.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -35,18 +32,27 @@ pub fn run(
     brokers: &str,
     until_end: bool,
     instance: Option<&str>,
-    stop: &Arc<AtomicBool>,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    // A name that comes back lets a restart end at once what its predecessor left open.
+    let name = instance.map_or_else(|| format!("{}-{}", std::process::id(), millis()), str::to_owned);
+    stages(pipeline, until_end, stop, |group, topic| {
+        let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
+        options.instance = instance.map(str::to_owned);
+        kafka::Member::connect(options)
+    })
+}
+
+/// Both stages on the log that `connect` gives members of, by group and topic.
+pub(crate) fn stages<M: Member>(
+    pipeline: &Pipeline,
+    until_end: bool,
+    stop: &AtomicBool,
+    connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
     let end = AtomicI64::new(UNKNOWN);
-    // A name that comes back lets a restart end at once what its predecessor left open.
-    let name = instance.map_or_else(|| format!("{}-{}", std::process::id(), millis()), str::to_owned);
-    let connect = |stage: &str, topic: &str| {
-        let group = format!("{}.{stage}", pipeline.metadata.name);
-        let mut options = kafka::Options::new(brokers, &group, topic, &format!("{group}.{name}"));
-        options.instance = instance.map(str::to_owned);
-        kafka::Member::connect(options)
-    };
+    let name = &pipeline.metadata.name;
     thread::scope(|scope| {
         let first = scope.spawn(|| {
             let stage = Windows::new(
@@ -54,7 +60,7 @@ pub fn run(
                 Decoder::new(),
                 privacy(pipeline)?,
             );
-            drive(connect("windows", pipeline.events_topic()), stage, stop, |worker| {
+            drive(connect(&format!("{name}.windows"), pipeline.events_topic()), stage, stop, |worker| {
                 if let Some(last) = worker.stage().finished() {
                     end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
                 }
@@ -64,10 +70,11 @@ pub fn run(
         });
         let second = scope.spawn(|| {
             let stage = Results::new(second_options(pipeline, settings));
-            let done = drive(connect("results", &pipeline.blocks_topic()), stage, stop, |worker| {
-                let end = end.load(Ordering::SeqCst);
-                end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end)
-            });
+            let done =
+                drive(connect(&format!("{name}.results"), &pipeline.blocks_topic()), stage, stop, |worker| {
+                    let end = end.load(Ordering::SeqCst);
+                    end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end)
+                });
             stop.store(true, Ordering::SeqCst);
             done
         });
