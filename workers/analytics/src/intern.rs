@@ -72,6 +72,27 @@ impl Interner {
         true
     }
 
+    /// All strings at their numbers, each with its number of holders; 0 holders: the number is free.
+    pub(crate) fn all(&self) -> Vec<(&str, u32)> {
+        self.slots.iter().map(|slot| (&*slot.text, slot.holders)).collect()
+    }
+
+    /// Strings at their numbers, as [`all`](Self::all) gave them.
+    pub(crate) fn restore(texts: Vec<(&str, u32)>) -> Self {
+        let mut restored = Self::default();
+        for (number, (text, holders)) in (0..).zip(texts) {
+            let hash = restored.hasher.hash_one(text);
+            restored.slots.push(Slot { text: text.into(), hash, holders });
+            if holders == 0 {
+                restored.free.push(number);
+            } else {
+                let slots = &restored.slots;
+                restored.numbers.insert_unique(hash, number, |&n| slots[n as usize].hash);
+            }
+        }
+        restored
+    }
+
     /// The string behind a held number.
     pub(crate) fn text(&self, number: u32) -> &str {
         &self.slots[number as usize].text

@@ -1,9 +1,11 @@
 //! Visits: runs of one session's events with gaps of at most `session_gap`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::recency::Recency;
 
 /// A run of events of one session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Visit {
     pub(crate) session: u32,
     first: i64,
@@ -139,6 +141,27 @@ impl Visits {
     pub(crate) fn expire(&mut self, slice: i64) -> Option<u32> {
         let number = self.recency.pop(slice)?;
         Some(self.forget(number).session)
+    }
+
+    /// All visits at their numbers.
+    pub(crate) fn all(&self) -> &[Option<Visit>] {
+        &self.visits
+    }
+
+    /// Visits at their numbers, as [`all`](Self::all) gave them.
+    pub(crate) fn restore(visits: Vec<Option<Visit>>, slide: i64) -> Self {
+        let mut restored = Self::default();
+        for (number, visit) in (0..).zip(&visits) {
+            match visit {
+                None => restored.free.push(number),
+                Some(visit) => {
+                    restored.recency.insert(number, visit.last.div_euclid(slide));
+                    restored.of_session.entry(visit.session).or_default().push(number);
+                }
+            }
+        }
+        restored.visits = visits;
+        restored
     }
 
     /// How many visits are live.

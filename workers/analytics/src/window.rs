@@ -1,13 +1,15 @@
 //! The running sums of the window that is being closed, kept up event by event so that neither size nor slide costs.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
+use serde::{Deserialize, Serialize};
 use weir_events::EventType;
 
 use crate::{
     intern::Interner,
     pairs::Pairs,
     settings::Settings,
+    snapshot::Saved,
     visits::{Moment, Visits},
 };
 
@@ -15,7 +17,7 @@ use crate::{
 pub(crate) const SITE: u32 = 0;
 
 /// Sums of one page, or of the site, over the window.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Totals {
     pub(crate) counts: Counts,
     pub(crate) users: u32,
@@ -25,7 +27,7 @@ pub(crate) struct Totals {
 }
 
 /// Events by what the results count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) views: u64,
     pub(crate) clicks: u64,
@@ -33,7 +35,7 @@ pub(crate) struct Counts {
 }
 
 /// An event with its strings as numbers.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Click {
     pub(crate) page: u32,
     pub(crate) user: u32,
@@ -61,6 +63,28 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// Everything the window holds, to be saved.
+    pub(crate) fn save(&self) -> Saved<'_> {
+        Saved {
+            totals: (&self.totals).into(),
+            slices: Cow::Borrowed(&self.slices),
+            users: self.users.by_slice(),
+            members: self.members.by_slice(),
+            visits: self.visits.all().into(),
+        }
+    }
+
+    /// The window that was saved.
+    pub(crate) fn restore(saved: Saved<'_>, settings: &Settings) -> Self {
+        Self {
+            totals: saved.totals.into_owned(),
+            slices: saved.slices.into_owned(),
+            users: Pairs::restore(saved.users),
+            members: Pairs::restore(saved.members),
+            visits: Visits::restore(saved.visits.into_owned(), settings.slide),
+        }
+    }
+
     /// Counts an event in the slice of its timestamp.
     pub(crate) fn count(&mut self, click: Click, names: &mut Names, settings: &Settings) {
         let slice = settings.slice_of(click.timestamp);

@@ -1,14 +1,14 @@
 //! The engine against the brute-force oracle, over random logs.
 #![allow(clippy::unwrap_used)]
 
-use proptest::{prelude::*, test_runner::TestCaseError};
+use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCaseError};
 use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
 use weir_events::{ClickstreamEvent, EventType};
 use weir_oracle::{Entry, Kind, Page, Ranked, Site, Trend, Window, logs};
 
-/// What the engine says of a log: windows, the late entries of each partition, and the sums behind the ratios, by
-/// partition, window and page.
-fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
+/// What the engine says of a log: windows, the late entries of each partition, and the end of its last window. Where `saves` says
+/// so (in turn), a partition is put away and goes on from its snapshot.
+fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<usize>>, Vec<Option<i64>>) {
     let s = &case.settings;
     let settings = Settings {
         size: s.size,
@@ -22,12 +22,17 @@ fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
     };
     let inputs = case.partitions.len() as i32;
     let mut merges: Vec<Merge> = (0..lanes).map(|_| Merge::new(settings, inputs, None)).collect();
-    let mut late = Vec::new();
+    let (mut late, mut last_ends) = (Vec::new(), Vec::new());
     let mut blocks = Vec::new();
     for (number, log) in case.partitions.iter().enumerate() {
         let mut partition = Partition::new(number as i32, settings);
         late.push(Vec::new());
         for (i, entry) in log.iter().enumerate() {
+            if saves[i % saves.len()] {
+                blocks.extend(partition.take_blocks());
+                partition =
+                    Partition::restore(number as i32, settings, &partition.snapshot().unwrap()).unwrap();
+            }
             match entry {
                 Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
                 Entry::Event(e) => {
@@ -56,6 +61,7 @@ fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
             }
         }
         blocks.extend(partition.take_blocks());
+        last_ends.push(partition.last_window_end());
     }
     let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
     for (offset, block) in blocks.iter().enumerate() {
@@ -69,7 +75,7 @@ fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
         }
     }
     results.sort_by_key(|(result, _)| result.end);
-    (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late)
+    (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late, last_ends)
 }
 
 fn window(result: WindowResult, blocks: &[Block]) -> Window {
@@ -134,8 +140,13 @@ proptest! {
     #[test]
     fn the_engine_agrees_with_the_oracle(case in logs::logs(), lanes in 1..4_i32) {
         let expected = weir_oracle::compute(&case.partitions, &case.settings);
-        let (windows, late) = run(&case, lanes);
+        let (windows, late, _) = run(&case, lanes, &[false]);
         prop_assert_eq!(&late, &expected.late);
         weir_oracle::compare(&expected.windows, &windows).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn a_partition_goes_on_from_its_snapshot(case in logs::logs(), saves in vec(weighted(0.1), 1..50)) {
+        prop_assert_eq!(run(&case, 2, &saves), run(&case, 2, &[false]));
     }
 }

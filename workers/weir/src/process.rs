@@ -18,6 +18,8 @@ use weir_stream::{
     worker::{Stage, Worker},
 };
 
+/// Time between snapshots of a partition's state, unless windows are longer or retention is short, milliseconds.
+const SNAPSHOT_EVERY: i64 = 300_000;
 /// Longest wait for records, and so between two looks at the stop flag.
 const WAIT: Duration = Duration::from_millis(50);
 /// First and longest pause after an error that may pass.
@@ -162,12 +164,20 @@ fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> wi
         max_future: pipeline.spec.window.max_future.as_millis(),
         idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
         until_end,
+        snapshot_every: snapshot_every(pipeline),
         events: pipeline.events_topic().to_owned(),
         blocks: pipeline.blocks_topic(),
         state: pipeline.state_topic(),
         dead_letters: pipeline.dead_letters_topic(),
         keep_payload: pipeline.dead_letter_payload() == DeadLetterPayload::Keep,
     }
+}
+
+/// Once a window, where windows are not short: by then most of the state is new. Four times before retention deletes what a
+/// restart would have to read again.
+fn snapshot_every(pipeline: &Pipeline) -> i64 {
+    let kept = pipeline.spec.topics.events.retention.as_millis();
+    pipeline.spec.window.size.as_millis().max(SNAPSHOT_EVERY).min(kept / 4)
 }
 
 fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
