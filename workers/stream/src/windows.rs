@@ -353,7 +353,8 @@ impl Stage for Windows {
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
         // One at a time, so that a process with many partitions has no long pause and no peak of memory.
-        if let Some(input) = inputs.values_mut().find(|input| self.snapshot_due(input, now)) {
+        let due = inputs.values_mut().filter(|input| self.snapshot_due(input, now));
+        if let Some(input) = due.min_by_key(|input| input.saved_at) {
             self.save(input, now, out)?;
         }
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };

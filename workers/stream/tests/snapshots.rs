@@ -24,6 +24,9 @@ const SETTINGS: Settings = Settings {
 };
 const PARTITIONS: i32 = 2;
 
+/// A record's value and headers.
+type Written = (Option<Vec<u8>>, Vec<(String, String)>);
+
 struct Ground {
     broker: Broker,
     settings: Settings,
@@ -106,13 +109,11 @@ impl Ground {
     }
 
     /// Blocks and dead letters, as they are in their topics.
-    fn written(&self) -> Vec<Vec<(Option<Vec<u8>>, Vec<(String, String)>)>> {
-        [("blocks", 0), ("blocks", 1), ("dead-letters", 0)]
-            .map(|(topic, partition)| {
-                let records = self.broker.records(topic, partition).into_iter();
-                records.map(|record| (record.value, record.headers)).collect()
-            })
-            .to_vec()
+    fn written(&self) -> [Vec<Written>; 3] {
+        [("blocks", 0), ("blocks", 1), ("dead-letters", 0)].map(|(topic, partition)| {
+            let records = self.broker.records(topic, partition).into_iter();
+            records.map(|record| (record.value, record.headers)).collect()
+        })
     }
 }
 
@@ -131,7 +132,7 @@ fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
         let standings = ground.catch_up(&mut worker).unwrap();
         for (partition, standing) in (0..).zip(standings) {
             // One partition is saved a turn, so the first commit may know of no more than one.
-            assert!(standing.snapshot || round == 0);
+            assert!(standing.snapshot || round < 2);
             replayed += ground.broker.end_offset("events", partition).unwrap() - standing.from;
             ground.broker.truncate("events", partition, standing.from).unwrap();
         }
