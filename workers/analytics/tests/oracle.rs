@@ -65,8 +65,10 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
     }
     let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
     for (offset, block) in blocks.iter().enumerate() {
-        let wire = Block::decode(&block.encode().unwrap()).unwrap();
-        merges[settings.lane(block.end) as usize].add(wire, offset as i64);
+        for record in block.clone().encode().unwrap() {
+            let wire = Block::decode(&record).unwrap();
+            merges[settings.lane(block.end) as usize].add(wire, offset as i64);
+        }
     }
     for merge in &mut merges {
         for result in merge.complete() {

@@ -164,14 +164,15 @@ impl Windows {
 
     fn write_blocks(&self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
         for block in input.engine.take_blocks() {
-            let value = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
-            out.push(Output {
+            let lane = self.options.settings.lane(block.end);
+            let records = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
+            out.extend(records.into_iter().map(|record| Output {
                 topic: self.options.blocks.clone(),
-                partition: self.options.settings.lane(block.end),
+                partition: lane,
                 key: None,
-                value: Some(value),
+                value: Some(record),
                 headers: Vec::new(),
-            });
+            }));
         }
         Ok(())
     }
