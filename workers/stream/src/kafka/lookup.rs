@@ -23,7 +23,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// A consumer under the group's name that never joins it. A connection answers in order, and the member's own may hold a
 /// request to join until all other members have joined too: whatever was asked behind it would wait as long.
-pub(super) struct Lookup {
+pub struct Lookup {
     consumer: BaseConsumer<ConsumerNotes>,
     topic: String,
     group: String,
@@ -31,7 +31,11 @@ pub(super) struct Lookup {
 }
 
 impl Lookup {
-    pub(super) fn connect(options: &super::Options) -> Result<Self, Error> {
+    /// Connects as the given group, on the given topic.
+    ///
+    /// # Errors
+    /// Options that librdkafka refuses.
+    pub fn connect(options: &super::Options) -> Result<Self, Error> {
         let consumer = clients::lookup(options)
             .create_with_context(ConsumerNotes::default())
             .map_err(|error| sorted("start reading", &error))?;
@@ -44,12 +48,18 @@ impl Lookup {
     }
 
     /// The number of partitions of the group's topic.
-    pub(super) fn partition_count(&self) -> Result<i32, Error> {
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn partition_count(&self) -> Result<i32, Error> {
         partitions::count(self.consumer.client(), &self.topic, &self.bootstrap)
     }
 
-    /// Where the group stands in every partition of its topic.
-    pub(super) fn committed(&self) -> Result<Vec<Option<Committed>>, Error> {
+    /// Where the group stands in every partition of its topic: see [`Member::committed`](crate::log::Member::committed).
+    ///
+    /// # Errors
+    /// [`Error::Retry`] while a transaction with offsets of the group is pending.
+    pub fn committed(&self) -> Result<Vec<Option<Committed>>, Error> {
         let doing = || format!("read what group {:?} committed on {:?}", self.group, self.topic);
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partition_count()? {
@@ -74,7 +84,10 @@ impl Lookup {
     }
 
     /// The first offset that a partition of the group's topic still has.
-    pub(super) fn beginning(&self, partition: i32) -> Result<i64, Error> {
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn beginning(&self, partition: i32) -> Result<i64, Error> {
         let doing = || format!("find the beginning of partition {partition} of {:?}", self.topic);
         let (first, _) = self
             .consumer
@@ -84,7 +97,10 @@ impl Lookup {
     }
 
     /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.
-    pub(super) fn read(
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn read(
         &self,
         topic: &str,
         partition: i32,

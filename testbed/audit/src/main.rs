@@ -1,0 +1,55 @@
+//! `weir-audit`: compares a pipeline's results with the oracle, from outside.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use clap::Parser;
+use weir_audit::Audit;
+use weir_spec::Pipeline;
+
+/// Reads a pipeline's topics and compares every window and every field with a brute-force computation over its events.
+#[derive(Parser)]
+struct Args {
+    /// The pipeline's manifest. Without it: a pipeline named `shop` with all defaults.
+    #[arg(long, env = "WEIR_PIPELINE", value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    /// Kafka brokers. Without it: the manifest's.
+    #[arg(long, env = "WEIR_BROKERS", value_name = "HOST:PORT,...")]
+    brokers: Option<String>,
+    /// The log was processed with --until-end: every window must be there.
+    #[arg(long)]
+    ended: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-audit: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let pipeline = match &args.pipeline {
+        None => Pipeline::demo(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+            Pipeline::from_yaml(&text)?
+        }
+    };
+    let brokers = args.brokers.clone().unwrap_or_else(|| pipeline.spec.kafka.bootstrap_servers.join(","));
+    let report = Audit::connect(&pipeline, &brokers)?.compare(args.ended)?;
+    println!(
+        "{} records: {} invalid, {} late. {} windows with {} rows equal the oracle in every field, {} are outstanding. digest {}",
+        report.records,
+        report.invalid,
+        report.late,
+        report.windows,
+        report.rows,
+        report.outstanding,
+        report.digest
+    );
+    Ok(())
+}
