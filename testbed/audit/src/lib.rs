@@ -4,6 +4,7 @@
 //! letters. Nothing is asked of the processes that wrote them. From the engine's side only the codecs and the validation are used.
 
 mod events;
+mod latency;
 mod results;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use weir_stream::{
 };
 
 pub use events::Events;
+pub use latency::Latency;
 pub use results::Results;
 
 /// What an audit found to be in order.

@@ -1,6 +1,6 @@
 //! `weir-audit`: compares a pipeline's results with the oracle, from outside.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
@@ -19,6 +19,10 @@ struct Args {
     /// The log was processed with --until-end: every window must be there.
     #[arg(long)]
     ended: bool,
+    /// Do not compare: watch a running pipeline for so many seconds and say how long results take and how far processing is
+    /// behind.
+    #[arg(long, value_name = "SECONDS")]
+    watch: Option<u64>,
 }
 
 fn main() -> ExitCode {
@@ -40,7 +44,24 @@ fn run(args: &Args) -> anyhow::Result<()> {
         }
     };
     let brokers = args.brokers.clone().unwrap_or_else(|| pipeline.spec.kafka.bootstrap_servers.join(","));
-    let report = Audit::connect(&pipeline, &brokers)?.compare(args.ended)?;
+    let audit = Audit::connect(&pipeline, &brokers)?;
+    if let Some(seconds) = args.watch {
+        let latency = audit.latency(&brokers, Duration::from_secs(seconds))?;
+        let percentile =
+            |share| latency.percentile(share).map_or("-".to_owned(), |delay| format!("{delay} ms"));
+        println!(
+            "{} windows: from the event that sealed it to its committed result p50 {}, p95 {}, p99 {}. events not yet committed: at \
+             most {} in {} looks",
+            latency.delays.len(),
+            percentile(0.5),
+            percentile(0.95),
+            percentile(0.99),
+            latency.lags.iter().max().copied().unwrap_or(0),
+            latency.lags.len()
+        );
+        return Ok(());
+    }
+    let report = audit.compare(args.ended)?;
     println!(
         "{} records: {} invalid, {} late. {} windows with {} rows equal the oracle in every field, {} are outstanding. digest {}",
         report.records,

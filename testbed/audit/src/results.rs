@@ -19,7 +19,11 @@ pub struct Results {
 }
 
 impl Results {
-    pub(crate) fn ranking(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
+    /// Takes a record of the rankings' topic.
+    ///
+    /// # Errors
+    /// It is no ranking, or the second of its window.
+    pub fn ranking(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         let value = record.value.context("a ranking without a value")?;
         let top = decode_top_pages(value)?;
         let second = self.bytes.insert((top.window_end, None), value.to_vec());
@@ -58,8 +62,11 @@ impl Results {
         Ok(())
     }
 
-    /// Rows come after all rankings were read.
-    pub(crate) fn row(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
+    /// Takes a record of the results' topic, after all rankings were taken.
+    ///
+    /// # Errors
+    /// It is no row, or the second of its page and window.
+    pub fn row(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         let value = record.value.context("a row without a value")?;
         let row = decode_page_analytics(value)?;
         let place = (row.window_end, Some(row.page_url.clone()));
@@ -88,8 +95,9 @@ impl Results {
         Ok(())
     }
 
-    /// The windows as the oracle tells them.
-    pub(crate) fn with_sums(&self, expected: &[Window]) -> Vec<Window> {
+    /// The windows as the oracle tells them. The sums behind the ratios are not in the topics: they are taken from `expected`.
+    #[must_use]
+    pub fn with_sums(&self, expected: &[Window]) -> Vec<Window> {
         let expected: BTreeMap<i64, &Window> = expected.iter().map(|window| (window.end, window)).collect();
         let complete = self.windows.values().cloned().map(|mut window| {
             window.pages.sort_by(|a, b| a.page.cmp(&b.page));

@@ -70,8 +70,19 @@ pub struct Worker<S: Stage, M: Member> {
     /// When the oldest output that is not committed was made.
     waiting_since: Option<i64>,
     last_commit: i64,
-    /// An assignment whose state could not be restored yet.
-    unanswered: Option<Vec<i32>>,
+    duties: Duties,
+}
+
+/// What has to be done, in this order, before anything is read again. Each is tried until it succeeds: an answer that the
+/// group never gets would hold up everybody.
+#[derive(Default)]
+struct Duties {
+    /// The transaction failed or its outcome is unknown.
+    restart: bool,
+    /// All partitions are to be given back.
+    give_back: bool,
+    /// These are to be read, from where the group stands.
+    take_over: Option<Vec<i32>>,
 }
 
 impl<S: Stage, M: Member> Worker<S, M> {
@@ -85,7 +96,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
             out: Vec::new(),
             waiting_since: None,
             last_commit: 0,
-            unanswered: None,
+            duties: Duties::default(),
         }
     }
 
@@ -99,7 +110,12 @@ impl<S: Stage, M: Member> Worker<S, M> {
         match self.turn(now, wait) {
             Err(Error::Abort(why)) => {
                 tracing::warn!(reason = %why, "transaction given up, going back to what was committed");
-                self.go_back(now)
+                self.duties.restart = true;
+                if !self.duties.give_back && self.duties.take_over.is_none() {
+                    self.duties.take_over = Some(self.partitions());
+                }
+                self.forget();
+                self.fulfil(now)
             }
             other => other,
         }
@@ -132,10 +148,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     fn turn(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
-        if let Some(partitions) = self.unanswered.clone() {
-            self.take_over(&partitions, now)?;
-            self.unanswered = None;
-        }
+        self.fulfil(now)?;
         let mut read = 0;
         let (stage, states, out) = (&mut self.stage, &mut self.states, &mut self.out);
         let mut failed = None;
@@ -156,27 +169,22 @@ impl<S: Stage, M: Member> Worker<S, M> {
             return Err(error);
         }
         match rebalance {
-            Some(Rebalance::Assigned(partitions)) => {
-                self.unanswered = Some(partitions.clone());
-                self.take_over(&partitions, now)?;
-                self.unanswered = None;
-            }
+            Some(Rebalance::Assigned(partitions)) => self.duties.take_over = Some(partitions),
             Some(Rebalance::Revoked) => {
-                let kept = self.commit(now);
-                self.forget();
-                if let Err(error) = kept {
+                if let Err(error) = self.commit(now) {
                     tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
-                    self.member.restart()?;
+                    self.duties.restart = true;
                 }
-                self.member.unassign()?;
+                self.duties.give_back = true;
+                self.forget();
             }
             Some(Rebalance::Lost) => {
+                (self.duties.restart, self.duties.give_back) = (true, true);
                 self.forget();
-                self.member.restart()?;
-                self.member.unassign()?;
             }
             None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out)?,
         }
+        self.fulfil(now)?;
         if !self.out.is_empty() {
             self.waiting_since.get_or_insert(now);
         }
@@ -186,6 +194,29 @@ impl<S: Stage, M: Member> Worker<S, M> {
             None => now - self.last_commit >= PROGRESS,
         };
         if due { self.commit(now) } else { Ok(()) }
+    }
+
+    /// Does what is to be done before anything is read.
+    fn fulfil(&mut self, now: i64) -> Result<(), Error> {
+        if self.duties.restart {
+            self.member.restart()?;
+            self.duties.restart = false;
+        }
+        if self.duties.give_back {
+            self.member.unassign()?;
+            self.duties.give_back = false;
+        }
+        if let Some(partitions) = self.duties.take_over.clone() {
+            match self.take_over(&partitions, now) {
+                Err(Error::Abort(why)) => {
+                    tracing::info!(reason = %why, "the assignment is no longer ours");
+                    self.forget();
+                }
+                other => other?,
+            }
+            self.duties.take_over = None;
+        }
+        Ok(())
     }
 
     /// Restores the partitions' states and starts to read.
@@ -204,25 +235,6 @@ impl<S: Stage, M: Member> Worker<S, M> {
         }
         self.member.assign(&starts)?;
         tracing::info!(?partitions, "partitions assigned");
-        Ok(())
-    }
-
-    /// After a transaction that failed, or whose outcome is unknown: fence it, and begin again from what was committed.
-    fn go_back(&mut self, now: i64) -> Result<(), Error> {
-        let owned = self.unanswered.take().unwrap_or_else(|| self.partitions());
-        self.forget();
-        // Kept until it is done, so that an error on the way does not lose the assignment.
-        self.unanswered = Some(owned.clone());
-        self.member.restart()?;
-        match self.take_over(&owned, now) {
-            Ok(()) => self.unanswered = None,
-            Err(Error::Abort(why)) => {
-                tracing::info!(reason = %why, "the assignment is no longer ours");
-                self.forget();
-                self.unanswered = None;
-            }
-            Err(other) => return Err(other),
-        }
         Ok(())
     }
 

@@ -88,12 +88,22 @@ impl Lookup {
     /// # Errors
     /// As [`Error`] says.
     pub fn beginning(&self, partition: i32) -> Result<i64, Error> {
-        let doing = || format!("find the beginning of partition {partition} of {:?}", self.topic);
-        let (first, _) = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition, ANSWER)
-            .map_err(|error| sorted(&doing(), &error))?;
-        Ok(first)
+        Ok(self.watermarks(&self.topic, partition)?.0)
+    }
+
+    /// The offset after everything committed in a partition of the group's topic.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn end(&self, partition: i32) -> Result<i64, Error> {
+        Ok(self.watermarks(&self.topic, partition)?.1)
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+        // The end is the last stable offset, because this consumer reads committed records only.
+        self.consumer
+            .fetch_watermarks(topic, partition, ANSWER)
+            .map_err(|error| sorted(&format!("find the ends of partition {partition} of {topic:?}"), &error))
     }
 
     /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.
@@ -108,11 +118,7 @@ impl Lookup {
         sink: &mut dyn FnMut(Record<'_>),
     ) -> Result<i64, Error> {
         let doing = || format!("read partition {partition} of {topic:?}");
-        // The end is the last stable offset, because this consumer reads committed records only.
-        let (first, end) = self
-            .consumer
-            .fetch_watermarks(topic, partition, ANSWER)
-            .map_err(|error| sorted(&doing(), &error))?;
+        let (first, end) = self.watermarks(topic, partition)?;
         let from = from.max(first);
         if from >= end {
             return Ok(from);
