@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::de::DeserializeOwned;
+use weir_analytics::Block;
 use weir_audit::Results;
 use weir_stream::{
     log::{Error, Member as _, Record},
@@ -20,8 +21,9 @@ use crate::{
     reference::{self, Bytes, Raises},
 };
 
-/// Rounds after which a crew that nothing disturbs any more must be done.
-const PATIENCE: usize = 3_000;
+/// Rounds of about 100 ms after which a crew that nothing disturbs any more must be done: some sessions and transactions may
+/// have to time out one after the other, but not a member that polls and never answers (5 minutes).
+const PATIENCE: usize = 1_500;
 /// Rounds after all is done, in which nothing more may be written.
 const QUIET: usize = 20;
 const MOST_PROCESSES: usize = 4;
@@ -344,6 +346,13 @@ impl World {
             sums.dead += standing.dead;
         }
         assert_eq!((sums.late, sums.dead), (late, poison));
+        for lane in 0..self.plan.settings.lanes {
+            let mut seen = BTreeSet::new();
+            for record in self.broker.records(BLOCKS, lane) {
+                let block = Block::decode(&record.value.unwrap()).unwrap();
+                assert!(seen.insert((block.partition, block.end)), "a second block: {block:?}");
+            }
+        }
         let letters = self.broker.records(DEAD_LETTERS, 0);
         let places: BTreeSet<_> = letters.iter().map(place).collect();
         assert_eq!((letters.len(), places.len()), ((late + poison) as usize, letters.len()), "dead letters");
