@@ -138,9 +138,9 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether a snapshot would cover raises.
-    pub(crate) fn has_raises(&self) -> bool {
-        !self.raises.is_empty()
+    /// How many raises no snapshot covers.
+    pub(crate) fn raises(&self) -> usize {
+        self.raises.len()
     }
 
     fn output(&self, key: String, value: Option<Vec<u8>>) -> Output {

@@ -57,6 +57,8 @@ pub struct Standing {
     pub from: i64,
     /// Whether there is a snapshot as of `from`.
     pub snapshot: bool,
+    /// How many decisions were logged since.
+    pub raises: usize,
     /// The partition's watermark, milliseconds.
     pub watermark: Option<i64>,
     /// The end up to which its windows are sealed.
@@ -185,7 +187,7 @@ impl Windows {
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {
-        let changed = input.next > input.standing.from || input.journal.has_raises();
+        let changed = input.next > input.standing.from || input.journal.raises() > 0;
         let every = self.options.snapshot_every;
         let advanced = match (input.saved_sealed, input.engine.sealed()) {
             (Some(before), Some(sealed)) => sealed - before >= every,
@@ -245,7 +247,7 @@ impl Stage for Windows {
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, raises) = Journal::read(member, state, partition)?;
         let standing = match committed {
-            None if snapshot.is_some() => {
+            None if snapshot.is_some() || !raises.is_empty() => {
                 return Err(Error::Fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
                      deleted or have expired. To start afresh delete the pipeline's internal topics, or give it a new name"
@@ -265,12 +267,13 @@ impl Stage for Windows {
                 standing.settings
             )));
         }
-        let found = snapshot.as_ref().map(|snapshot| snapshot.offset);
-        if found != standing.snapshot.then_some(standing.from) {
-            // Offsets and records become visible one after the other.
+        let found = (snapshot.as_ref().map(|snapshot| snapshot.offset), raises.len());
+        let expected = (standing.snapshot.then_some(standing.from), standing.raises);
+        if found != expected {
+            // A transaction's offsets and records become visible one after the other.
             return Err(Error::Retry(format!(
-                "{state}/{partition} shows a snapshot at {found:?}, the commit speaks of one at {:?}",
-                standing.snapshot.then_some(standing.from)
+                "{state}/{partition} shows a snapshot at {:?} and {} decisions since, the commit speaks of {:?} and {}",
+                found.0, found.1, expected.0, expected.1
             )));
         }
         let start = standing.from;
@@ -404,6 +407,7 @@ impl Stage for Windows {
 
     fn position(&self, input: &Input) -> Committed {
         let mut standing = input.standing.clone();
+        standing.raises = input.journal.raises();
         standing.watermark = input.engine.watermark();
         standing.sealed = input.engine.sealed();
         standing.last_end = input.engine.last_window_end();
