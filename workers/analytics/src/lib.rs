@@ -26,6 +26,7 @@
 mod baseline;
 mod block;
 mod intern;
+mod live;
 mod merge;
 mod pairs;
 mod partition;
@@ -38,6 +39,7 @@ mod visits;
 mod window;
 
 pub use block::{Block, BlockError, Row};
+pub use live::{Live, LiveError, LiveRow};
 pub use merge::{Merge, WindowResult};
 pub use partition::{Partition, Verdict};
 pub use settings::Settings;

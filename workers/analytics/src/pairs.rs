@@ -40,6 +40,19 @@ impl Pairs {
         true
     }
 
+    /// The slice the pair was last seen in.
+    pub(crate) fn last_slice(&self, page: u32, member: u32) -> Option<i64> {
+        let pair = (page, member);
+        let hash = self.hasher.hash_one(pair);
+        self.places.find(hash, |&p| self.pairs[p as usize] == pair).map(|&place| self.recency.slice(place))
+    }
+
+    /// The page of each pair that was seen in or after a slice.
+    pub(crate) fn pages_since(&self, first: i64) -> impl Iterator<Item = u32> + '_ {
+        let lists = self.recency.lists().filter(move |(slice, _)| *slice >= first);
+        lists.flat_map(|(_, places)| places.map(|p| self.pairs[p as usize].0))
+    }
+
     /// Takes the pair out, and says which slice it was last seen in.
     pub(crate) fn remove(&mut self, page: u32, member: u32) -> Option<i64> {
         let pair = (page, member);

@@ -11,6 +11,7 @@ use crate::{
     baseline::Baselines,
     block::{Block, Row},
     intern::Interner,
+    live::{self, Live},
     settings::Settings,
     snapshot::{Snapshot, SnapshotError},
     window::{Click, Names, SITE, Window},
@@ -179,6 +180,19 @@ impl Partition {
     /// The end of the last window that holds an event of this partition.
     pub fn last_window_end(&self) -> Option<i64> {
         self.greatest.map(|timestamp| self.settings.last_window_end(timestamp))
+    }
+
+    /// What the open window shows right now, once something was read. Walks over all that is live.
+    pub fn look(&self) -> Option<Live> {
+        let newest = self.greatest?;
+        Some(live::look(
+            self.number,
+            (newest, self.sealed),
+            &self.window,
+            &self.pending,
+            &self.names,
+            &self.settings,
+        ))
     }
 
     /// How many (page, visitor) pairs, (page, visit) pairs and visits are live: what memory follows.

@@ -32,6 +32,8 @@ pub(crate) struct Counts {
     pub(crate) views: u64,
     pub(crate) clicks: u64,
     pub(crate) conversions: u64,
+    /// For live values only.
+    pub(crate) carts: u64,
 }
 
 /// An event with its strings as numbers.
@@ -188,6 +190,16 @@ impl Window {
         all.filter(|(page, totals)| *page as u32 != SITE && totals.users > 0).map(|(page, _)| page as u32)
     }
 
+    /// Events by page, slice by slice, from a slice on; the site is among the pages.
+    pub(crate) fn counts_since(&self, first: i64) -> impl Iterator<Item = (u32, &Counts)> {
+        self.slices.range(first..).flat_map(|(_, pages)| pages.iter().map(|(&page, counts)| (page, counts)))
+    }
+
+    /// Who was on which page; the site is among the pages.
+    pub(crate) fn users(&self) -> &Pairs {
+        &self.users
+    }
+
     /// Whether the window holds no event.
     pub(crate) fn is_empty(&self) -> bool {
         self.slices.is_empty()
@@ -215,12 +227,13 @@ impl Totals {
 }
 
 impl Counts {
-    fn add(&mut self, kind: EventType) {
+    pub(crate) fn add(&mut self, kind: EventType) {
         match kind {
             EventType::View => self.views += 1,
             EventType::Click => self.clicks += 1,
             EventType::Purchase => self.conversions += 1,
-            EventType::AddToCart | EventType::Search => {}
+            EventType::AddToCart => self.carts += 1,
+            EventType::Search => {}
         }
     }
 
@@ -228,5 +241,6 @@ impl Counts {
         self.views -= other.views;
         self.clicks -= other.clicks;
         self.conversions -= other.conversions;
+        self.carts -= other.carts;
     }
 }

@@ -4,22 +4,12 @@
 use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCaseError};
 use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
 use weir_events::{ClickstreamEvent, EventType};
-use weir_oracle::{Entry, Kind, Page, Ranked, Site, Trend, Window, logs};
+use weir_oracle::{Entry, Event, Kind, Page, Ranked, Site, Trend, Window, logs};
 
 /// What the engine says of a log: windows, the late entries of each partition, and the end of its last window. Where `saves` says
 /// so (in turn), a partition is put away and goes on from its snapshot.
 fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<usize>>, Vec<Option<i64>>) {
-    let s = &case.settings;
-    let settings = Settings {
-        size: s.size,
-        slide: s.slide,
-        out_of_orderness: s.out_of_orderness,
-        session_gap: s.session_gap,
-        lanes,
-        top: s.top,
-        trending_half_life: s.trending_half_life,
-        warm_up: s.warm_up,
-    };
+    let settings = settings(&case.settings, lanes);
     let inputs = case.partitions.len() as i32;
     let mut merges: Vec<Merge> = (0..lanes).map(|_| Merge::new(settings, inputs, None)).collect();
     let (mut late, mut last_ends) = (Vec::new(), Vec::new());
@@ -36,24 +26,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
             match entry {
                 Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
                 Entry::Event(e) => {
-                    let event = ClickstreamEvent {
-                        user_id: &e.user,
-                        session_id: &e.session,
-                        event_type: match e.kind {
-                            Kind::View => EventType::View,
-                            Kind::Click => EventType::Click,
-                            Kind::AddToCart => EventType::AddToCart,
-                            Kind::Purchase => EventType::Purchase,
-                            Kind::Search => EventType::Search,
-                        },
-                        page_url: &e.page,
-                        product_id: None,
-                        timestamp: e.timestamp,
-                        user_agent: "",
-                        ip_address: "",
-                        referrer: None,
-                        session_duration: e.session_duration,
-                    };
+                    let event = record(e);
                     if partition.read(&event) == Verdict::Late {
                         late[number].push(i);
                     }
@@ -78,6 +51,40 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
     }
     results.sort_by_key(|(result, _)| result.end);
     (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late, last_ends)
+}
+
+fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
+    Settings {
+        size: s.size,
+        slide: s.slide,
+        out_of_orderness: s.out_of_orderness,
+        session_gap: s.session_gap,
+        lanes,
+        top: s.top,
+        trending_half_life: s.trending_half_life,
+        warm_up: s.warm_up,
+    }
+}
+
+fn record(e: &Event) -> ClickstreamEvent<'_> {
+    ClickstreamEvent {
+        user_id: &e.user,
+        session_id: &e.session,
+        event_type: match e.kind {
+            Kind::View => EventType::View,
+            Kind::Click => EventType::Click,
+            Kind::AddToCart => EventType::AddToCart,
+            Kind::Purchase => EventType::Purchase,
+            Kind::Search => EventType::Search,
+        },
+        page_url: &e.page,
+        product_id: None,
+        timestamp: e.timestamp,
+        user_agent: "",
+        ip_address: "",
+        referrer: None,
+        session_duration: e.session_duration,
+    }
 }
 
 fn window(result: WindowResult, blocks: &[Block]) -> Window {

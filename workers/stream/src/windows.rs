@@ -4,7 +4,10 @@
 //! since, read again without writing, up to where the group stands. The only decisions that are not in that log, watermarks
 //! raised because a partition was idle, are in the state topic too, and repeated at the same place.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Partition, Settings, Verdict};
@@ -18,6 +21,11 @@ use crate::{
 
 /// How long between two looks at where idle partitions' neighbours stand, milliseconds.
 const LOOK: i64 = 250;
+
+/// Time between two pictures of the open window, while reading keeps up and while it is behind, milliseconds.
+const LIVE_EVERY: (i64, i64) = (250, 1_000);
+/// Most of the time that pictures may take: one part in so many.
+const LIVE_SHARE: i64 = 20;
 
 /// Most records that are read again after a restart.
 const MOST_REPLAYED: i64 = 2_000_000;
@@ -42,6 +50,8 @@ pub struct Options {
     pub blocks: String,
     /// Topic of snapshots and logged decisions; as many partitions as `events`.
     pub state: String,
+    /// Topic of live values, if they are wanted; one partition.
+    pub live: Option<String>,
     /// Topic of dead letters, one partition.
     pub dead_letters: String,
     /// Whether dead letters carry their original bytes.
@@ -84,6 +94,7 @@ pub struct Windows {
     privacy: Privacy,
     scratch: Scratch,
     last_look: i64,
+    live_due: i64,
     finished: Option<Option<i64>>,
 }
 
@@ -99,6 +110,8 @@ pub struct Input {
     /// When the last snapshot was taken, by the clock and in event time.
     saved_at: i64,
     saved_sealed: Option<i64>,
+    /// The next offset when live values were last published.
+    shown: i64,
     at_end: bool,
     silent_since: i64,
     standing: Standing,
@@ -107,7 +120,15 @@ pub struct Input {
 impl Windows {
     /// Stage 1 over the given topics.
     pub fn new(options: Options, decoder: Decoder, privacy: Privacy) -> Self {
-        Self { options, decoder, privacy, scratch: Scratch::default(), last_look: 0, finished: None }
+        Self {
+            options,
+            decoder,
+            privacy,
+            scratch: Scratch::default(),
+            last_look: 0,
+            live_due: i64::MIN,
+            finished: None,
+        }
     }
 
     /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
@@ -184,6 +205,26 @@ impl Windows {
         input.journal.raise(Raise { offset: input.next, watermark }, out)?;
         input.engine.raise(watermark);
         self.write_blocks(input, out)
+    }
+
+    /// Publishes what the open windows show, where that changed.
+    fn publish_live<M: Member>(&mut self, inputs: &mut BTreeMap<i32, Input>, member: &mut M, now: i64) {
+        let Some(topic) = self.options.live.as_ref().filter(|_| now >= self.live_due) else { return };
+        let begun = Instant::now();
+        for input in inputs.values_mut().filter(|input| input.next > input.shown) {
+            let value = input.engine.look().and_then(|live| live.encode().ok());
+            input.shown = input.next;
+            member.publish(Output {
+                topic: topic.clone(),
+                partition: 0,
+                key: Some(input.number.to_string().into_bytes()),
+                value,
+                headers: Vec::new(),
+            });
+        }
+        let keeps_up = inputs.values().all(|input| input.at_end);
+        let pause = if keeps_up { LIVE_EVERY.0 } else { LIVE_EVERY.1 };
+        self.live_due = now + pause.max(begun.elapsed().as_millis() as i64 * LIVE_SHARE);
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {
@@ -301,6 +342,7 @@ impl Stage for Windows {
             saved_at,
             saved_sealed: engine.sealed(),
             engine,
+            shown: replay_to,
             at_end: false,
             silent_since: now,
             standing,
@@ -361,6 +403,7 @@ impl Stage for Windows {
         if let Some(input) = due.min_by_key(|input| input.saved_at) {
             self.save(input, now, out)?;
         }
+        self.publish_live(inputs, member, now);
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
         for input in inputs.values_mut() {
             input.standing.idle = input.at_end && now - input.silent_since >= timeout;

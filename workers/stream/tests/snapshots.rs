@@ -57,6 +57,7 @@ impl Ground {
             events: "events".to_owned(),
             blocks: "blocks".to_owned(),
             state: "state".to_owned(),
+            live: Some("live".to_owned()),
             dead_letters: "dead-letters".to_owned(),
             keep_payload: true,
         };

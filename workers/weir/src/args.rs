@@ -34,7 +34,8 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// See it work: a simulated shop, the processing and the console in one process, without Kafka.
+    /// See it work: a simulated shop, the processing and the console in one process, without Kafka unless --brokers says
+    /// where one is.
     Demo {
         /// How many times faster than the clock event time runs. Above 1 it begins in the past and lasts a day.
         #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
@@ -55,7 +56,7 @@ pub enum Command {
         #[arg(long, env = "WEIR_INSTANCE", value_name = "NAME")]
         instance: Option<String>,
     },
-    /// Show each sealed window: the most viewed pages, and those that trend.
+    /// Show each sealed window, the most viewed pages and those that trend; in a terminal also what the open window shows.
     Top {
         /// Begin with the first window that is still in the topics.
         #[arg(long)]
@@ -95,4 +96,8 @@ pub struct Generate {
     /// Share of records that are no valid event.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub malformed: f64,
+    /// Every 10 minutes of event time, for 2 minutes, send two events in five to this page (0: the most popular one), so
+    /// that it trends.
+    #[arg(long, value_name = "PAGE")]
+    pub burst: Option<u32>,
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use weir_generator::{Faults, Generator, Options, Profile};
+use weir_generator::{Burst, Faults, Generator, Options, Profile};
 use weir_spec::Pipeline;
 use weir_stream::kafka::{Producer, ProducerOptions};
 
@@ -15,6 +15,8 @@ use crate::args::Generate;
 
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
+const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
 /// Longest sleep, so that a stop is heard.
 const NAP: i64 = 100;
 
@@ -23,31 +25,19 @@ const NAP: i64 = 100;
 /// # Errors
 /// Options that make no sense, or records that the brokers did not take.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Generate { events, rate, start, seed, late, duplicates, malformed } = options.clone();
+    let Generate { events, rate, start, seed, late, duplicates, malformed, burst } = options.clone();
+    let burst = burst.map(|page| Burst { page, ..BURST });
     let paced = rate != Some(0.0);
     let start = start.unwrap_or_else(jiff::Timestamp::now).as_millisecond();
     let defaults = options_of(pipeline, start);
     let mut simulation = Generator::new(Options {
         events_per_second: rate.filter(|_| paced).unwrap_or(defaults.events_per_second),
         seed: seed.unwrap_or(defaults.seed),
-        faults: Faults { late, duplicates, malformed, ..Faults::default() },
+        faults: Faults { late, duplicates, malformed, burst, ..Faults::default() },
         ..defaults
     })?;
     let topic = pipeline.events_topic();
-    let producer = Producer::connect(&ProducerOptions {
-        bootstrap: brokers.to_owned(),
-        client_id: "weir-generate".to_owned(),
-        compression: pipeline.spec.topics.events.compression,
-        linger: Duration::from_millis(if paced { 5 } else { 20 }),
-        extra: Vec::new(),
-    })?;
-    let found = producer.partition_count(topic).context("run `weir topics apply` first")?;
-    let expected = pipeline.spec.topics.events.partitions;
-    if found != expected {
-        bail!(
-            "topic {topic} has {found} partitions, the pipeline says {expected}: visitors would be spread wrongly"
-        );
-    }
+    let producer = producer(pipeline, brokers, paced)?;
     let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
     while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
         let delivery = simulation.next();
@@ -80,6 +70,26 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());
     }
     Ok(())
+}
+
+/// A producer for the events topic, which must be as the manifest has it.
+pub(crate) fn producer(pipeline: &Pipeline, brokers: &str, paced: bool) -> anyhow::Result<Producer> {
+    let topic = pipeline.events_topic();
+    let producer = Producer::connect(&ProducerOptions {
+        bootstrap: brokers.to_owned(),
+        client_id: "weir-generate".to_owned(),
+        compression: pipeline.spec.topics.events.compression,
+        linger: Duration::from_millis(if paced { 5 } else { 20 }),
+        extra: Vec::new(),
+    })?;
+    let found = producer.partition_count(topic).context("run `weir topics apply` first")?;
+    let expected = pipeline.spec.topics.events.partitions;
+    if found != expected {
+        bail!(
+            "topic {topic} has {found} partitions, the pipeline says {expected}: visitors would be spread wrongly"
+        );
+    }
+    Ok(producer)
 }
 
 /// The simulation as the manifest has it, from `start` on (milliseconds since the epoch).

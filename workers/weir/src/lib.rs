@@ -25,7 +25,9 @@ pub mod topics;
 /// What a person must deal with, in words for a person.
 pub fn run(args: args::Args) -> anyhow::Result<()> {
     let args::Args { pipeline, brokers, log_format, command } = args;
-    log_to_stderr(log_format);
+    // Where a picture is drawn, news would spoil it; what a person must know still comes.
+    let quiet = matches!(command, args::Command::Demo { .. } | args::Command::Top { .. });
+    log_to_stderr(log_format, if quiet { "warn" } else { "info" });
     let pipeline = match pipeline {
         None => Pipeline::demo(),
         Some(file) => {
@@ -40,6 +42,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for ctrl-C")?;
+    let given = brokers.clone();
     let brokers = || {
         brokers
         .or_else(|| {
@@ -49,7 +52,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")
     };
     match command {
-        args::Command::Demo { speed } => demo::run(&pipeline, speed, &stop),
+        args::Command::Demo { speed } => demo::run(&pipeline, given.as_deref(), speed, &stop),
         args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance } => {
@@ -59,9 +62,9 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     }
 }
 
-fn log_to_stderr(format: args::LogFormat) {
+fn log_to_stderr(format: args::LogFormat, default: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match format {
         args::LogFormat::Text => logs.init(),

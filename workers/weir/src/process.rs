@@ -168,6 +168,7 @@ fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> wi
         events: pipeline.events_topic().to_owned(),
         blocks: pipeline.blocks_topic(),
         state: pipeline.state_topic(),
+        live: Some(pipeline.live_topic()),
         dead_letters: pipeline.dead_letters_topic(),
         keep_payload: pipeline.dead_letter_payload() == DeadLetterPayload::Keep,
     }

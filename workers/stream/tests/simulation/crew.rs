@@ -65,6 +65,7 @@ impl Process {
             events: EVENTS.to_owned(),
             blocks: BLOCKS.to_owned(),
             state: STATE.to_owned(),
+            live: Some("live".to_owned()),
             dead_letters: DEAD_LETTERS.to_owned(),
             keep_payload: true,
         };
