@@ -17,8 +17,8 @@ use crate::args::Generate;
 const PROGRESS: Duration = Duration::from_secs(5);
 /// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
 const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
-/// Longest sleep, so that a stop is heard.
-const NAP: i64 = 100;
+/// Shortest sleep, because waking up for each event would cost more than the event, and longest, so that a stop is heard.
+const NAP: (i64, i64) = (5, 100);
 
 /// Sends events until there are enough, or until `stop`.
 ///
@@ -48,7 +48,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                 if early <= 0 || stop.load(Ordering::SeqCst) {
                     break;
                 }
-                thread::sleep(Duration::from_millis(early.min(NAP) as u64));
+                thread::sleep(Duration::from_millis(early.clamp(NAP.0, NAP.1) as u64));
             }
         }
         producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
