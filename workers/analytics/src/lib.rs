@@ -39,6 +39,7 @@ mod visits;
 mod window;
 
 pub use block::{Block, BlockError, Row};
+pub use intern::Interner;
 pub use live::{Live, LiveError, LiveRow};
 pub use merge::{Merge, WindowResult};
 pub use partition::{Partition, Verdict};

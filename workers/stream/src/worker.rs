@@ -12,7 +12,7 @@ const LONGEST_TRANSACTION: i64 = 250;
 const PROGRESS: i64 = 1_000;
 /// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
 /// lag stays below a thousand, and a quiet topic is not asked for a commit ten times a second.
-const PROGRESS_EARLY: (usize, i64) = (400, 50);
+const PROGRESS_EARLY: (usize, i64) = (200, 20);
 
 /// What happens to records between the reading and the writing.
 pub trait Stage {

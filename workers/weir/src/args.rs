@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -40,6 +40,9 @@ pub enum Command {
         /// How many times faster than the clock event time runs. Above 1 it begins in the past and lasts a day.
         #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
         speed: f64,
+        /// Where the dashboard listens. Without it: on 127.0.0.1, port 8080 or the next that is free.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
     },
     /// The pipeline's Kafka topics.
     #[command(subcommand)]
@@ -61,6 +64,12 @@ pub enum Command {
         /// Begin with the first window that is still in the topics.
         #[arg(long)]
         from_beginning: bool,
+    },
+    /// Serve results and live values over HTTP: the dashboard, REST under /api/v1, a WebSocket, server-sent events.
+    Serve {
+        /// Where to listen. Whoever can reach it can read: 0.0.0.0 only where that is wanted.
+        #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+        listen: SocketAddr,
     },
 }
 

@@ -1,16 +1,19 @@
 //! `weir demo`: the whole product in one process, on a log in memory or on Kafka.
 
 use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Context;
+use weir_gateway::{Gateway, Limits};
 use weir_generator::{Delivery, Generator};
 use weir_spec::{Pipeline, Role};
 use weir_stream::memory::{Broker, Clock, Member, MemberOptions, Retention};
 
-use crate::{console::Screen, generate, process, top, topics};
+use crate::{console::Screen, generate, process, serve, top, topics};
 
 /// What a partition of the log in memory keeps, bytes, of events and of everything else: far more than a reader is behind.
 const KEPT: (usize, usize) = (32 << 20, 1 << 20);
@@ -19,27 +22,69 @@ const LASTS: i64 = 24 * 3_600_000;
 /// Time between two looks of the console.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Simulates a shop, processes its clicks and shows what comes out, until `stop`: on `brokers`, or else in memory. Event time runs
-/// `speed` times as fast as the clock.
+/// What can be said about a demo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    /// How many times faster than the clock event time runs; 1 or more.
+    pub speed: f64,
+    /// Where the dashboard listens. `None`: on the loopback address, the first free port from 8080 on.
+    pub listen: Option<SocketAddr>,
+}
+
+/// Simulates a shop, processes its clicks and shows what comes out, until `stop`: on `brokers`, or else in memory.
 ///
 /// # Errors
 /// Options that make no sense, or a part that failed.
-pub fn run(pipeline: &Pipeline, brokers: Option<&str>, speed: f64, stop: &AtomicBool) -> anyhow::Result<()> {
+pub fn run(
+    pipeline: &Pipeline,
+    brokers: Option<&str>,
+    options: &Options,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let speed = options.speed;
     anyhow::ensure!(speed.is_finite() && speed >= 1.0, "--speed is {speed}, expected 1 or more");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     let start = now - ((speed - 1.0) * LASTS as f64) as i64;
-    let simulation = Generator::new(generate::options_of(pipeline, start))?;
+    let simulation =
+        Simulation { simulation: Generator::new(generate::options_of(pipeline, start))?, start, speed };
+    let listener = listener(options.listen)?;
     let first = 40.0 / speed;
     let place = brokers.map_or("in memory".to_owned(), |brokers| format!("on Kafka at {brokers}"));
     println!("a simulated shop {place}; the first window is sealed after about {first:.0} s. ctrl-C ends.");
-    let simulation = Simulation { simulation, start, speed };
-    match brokers {
-        None => in_memory(pipeline, simulation, stop),
-        Some(brokers) => on_kafka(pipeline, brokers, simulation, stop),
-    }
+    println!("the dashboard is at http://{}/", listener.local_addr()?);
+    let gateway = Gateway::new(pipeline, Limits::default());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            if let Err(error) = gateway.serve(listener, stop) {
+                tracing::error!(%error, "the dashboard ended");
+            }
+        });
+        let done = match brokers {
+            None => in_memory(pipeline, simulation, &gateway, stop),
+            Some(brokers) => on_kafka(pipeline, brokers, simulation, &gateway, stop),
+        };
+        stop.store(true, Ordering::SeqCst);
+        done
+    })
 }
 
-fn in_memory(pipeline: &Pipeline, simulation: Simulation, stop: &AtomicBool) -> anyhow::Result<()> {
+fn listener(given: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
+    if let Some(address) = given {
+        return TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
+    }
+    // Any port, if all of these are taken.
+    let mut ports = (8_080..8_090).chain([0]);
+    ports
+        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
+        .context("no port is free on 127.0.0.1")
+}
+
+fn in_memory(
+    pipeline: &Pipeline,
+    simulation: Simulation,
+    gateway: &Gateway,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     let broker = Broker::new(Clock::System);
     for topic in pipeline.topics() {
         broker.create_topic(&topic.name, topic.partitions);
@@ -60,7 +105,7 @@ fn in_memory(pipeline: &Pipeline, simulation: Simulation, stop: &AtomicBool) -> 
             })
         });
         let shown = scope.spawn(|| {
-            let shown = show(pipeline, &broker, stop);
+            let shown = show(pipeline, &broker, gateway, stop);
             stop.store(true, Ordering::SeqCst);
             shown
         });
@@ -75,10 +120,11 @@ fn on_kafka(
     pipeline: &Pipeline,
     brokers: &str,
     simulation: Simulation,
+    gateway: &Gateway,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     topics::apply(pipeline, brokers)?;
-    let producer = generate::producer(pipeline, brokers, true)?;
+    let producer = generate::producer(pipeline, brokers)?;
     thread::scope(|scope| {
         scope.spawn(|| {
             simulation.run(stop, |delivery| {
@@ -90,6 +136,11 @@ fn on_kafka(
             let shown = top::run(pipeline, brokers, false, stop);
             stop.store(true, Ordering::SeqCst);
             shown
+        });
+        scope.spawn(|| {
+            if let Err(error) = serve::feed(gateway, brokers, stop) {
+                tracing::error!(%error, "the dashboard has no more news");
+            }
         });
         let done = process::run(pipeline, brokers, false, None, stop);
         done.and(ended(shown.join()))
@@ -125,7 +176,7 @@ impl Simulation {
     }
 }
 
-fn show(pipeline: &Pipeline, broker: &Broker, stop: &AtomicBool) -> anyhow::Result<()> {
+fn show(pipeline: &Pipeline, broker: &Broker, gateway: &Gateway, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut screen = Screen::on_stdout(pipeline);
     let mut next: Vec<(String, i32, i64)> = Vec::new();
     for topic in pipeline.topics().into_iter().filter(|topic| screen.topics().contains(&topic.name.as_str()))
@@ -138,9 +189,13 @@ fn show(pipeline: &Pipeline, broker: &Broker, stop: &AtomicBool) -> anyhow::Resu
             for record in broker.records(topic, *partition).into_iter().filter(|record| record.offset >= from)
             {
                 *next = record.offset + 1;
-                screen.take(topic, &record.value.unwrap_or_default())?;
+                let value = record.value.unwrap_or_default();
+                gateway.take(topic, &value);
+                screen.take(topic, &value)?;
             }
         }
+        gateway.caught_up();
+        gateway.tell();
         screen.draw()?;
         thread::sleep(LOOK);
     }

@@ -15,6 +15,9 @@ use crate::args::Generate;
 
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
+/// How long a record may wait for company. With 5 ms, a request for each partition 200 times a second took 70 µs of CPU per event at
+/// 5,000 events/s, and more of the brokers'.
+const LINGER: Duration = Duration::from_millis(20);
 /// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
 const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
 /// Shortest sleep, because waking up for each event would cost more than the event, and longest, so that a stop is heard.
@@ -37,7 +40,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         ..defaults
     })?;
     let topic = pipeline.events_topic();
-    let producer = producer(pipeline, brokers, paced)?;
+    let producer = producer(pipeline, brokers)?;
     let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
     while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
         let delivery = simulation.next();
@@ -73,13 +76,13 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
 }
 
 /// A producer for the events topic, which must be as the manifest has it.
-pub(crate) fn producer(pipeline: &Pipeline, brokers: &str, paced: bool) -> anyhow::Result<Producer> {
+pub(crate) fn producer(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Producer> {
     let topic = pipeline.events_topic();
     let producer = Producer::connect(&ProducerOptions {
         bootstrap: brokers.to_owned(),
         client_id: "weir-generate".to_owned(),
         compression: pipeline.spec.topics.events.compression,
-        linger: Duration::from_millis(if paced { 5 } else { 20 }),
+        linger: LINGER,
         extra: Vec::new(),
     })?;
     let found = producer.partition_count(topic).context("run `weir topics apply` first")?;

@@ -16,6 +16,7 @@ pub mod console;
 pub mod demo;
 pub mod generate;
 pub mod process;
+pub mod serve;
 pub mod top;
 pub mod topics;
 
@@ -52,7 +53,10 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")
     };
     match command {
-        args::Command::Demo { speed } => demo::run(&pipeline, given.as_deref(), speed, &stop),
+        args::Command::Demo { speed, listen } => {
+            demo::run(&pipeline, given.as_deref(), &demo::Options { speed, listen }, &stop)
+        }
+        args::Command::Serve { listen } => serve::run(&pipeline, &brokers()?, listen, &stop),
         args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance } => {
