@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,19 +17,41 @@ use crate::{Audit, settings};
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latency {
-    /// Per window, ascending, milliseconds: from the moment the broker stored the event that sealed it (in the last partition
+    /// Per window: from the moment the broker stored the event that sealed it (in the last partition
     /// to do so) to the moment a reader of committed records had its ranking.
-    pub delays: Vec<i64>,
+    pub delays: Delays,
     /// Events that were stored but not committed as processed, at each look (one a second).
     pub lags: Vec<i64>,
 }
 
-impl Latency {
-    /// The delay that a share of the windows stays within.
+/// Milliseconds that things took, in ascending order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delays(Vec<i64>);
+
+impl Delays {
+    pub(crate) fn new(mut delays: Vec<i64>) -> Self {
+        delays.sort_unstable();
+        Self(delays)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The delay that a share of them stays within.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Option<i64> {
-        let last = self.delays.len().checked_sub(1)?;
-        self.delays.get((last as f64 * share).round() as usize).copied()
+        let last = self.0.len().checked_sub(1)?;
+        self.0.get((last as f64 * share).round() as usize).copied()
+    }
+}
+
+impl fmt::Display for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p50, p95, p99] = [0.5, 0.95, 0.99].map(|share| self.percentile(share).unwrap_or_default());
+        write!(f, "p50 {p50} ms, p95 {p95} ms, p99 {p99} ms of {}", self.count())
     }
 }
 
@@ -63,10 +86,8 @@ impl Audit<'_> {
             }
         }
         let seals = self.seals(arrivals.keys().copied().collect())?;
-        let mut delays: Vec<i64> =
-            arrivals.iter().filter_map(|(end, arrival)| Some(arrival - seals.get(end)?)).collect();
-        delays.sort_unstable();
-        Ok(Latency { delays, lags })
+        let delays = arrivals.iter().filter_map(|(end, arrival)| Some(arrival - seals.get(end)?));
+        Ok(Latency { delays: Delays::new(delays.collect()), lags })
     }
 
     /// When each window was sealed by the last partition, by the broker's clock.

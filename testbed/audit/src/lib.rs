@@ -5,6 +5,7 @@
 
 mod events;
 mod latency;
+mod probe;
 mod results;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use weir_stream::{
 };
 
 pub use events::Events;
-pub use latency::Latency;
+pub use latency::{Delays, Latency};
 pub use results::Results;
 
 /// What an audit found to be in order.

@@ -19,10 +19,15 @@ struct Args {
     /// The log was processed with --until-end: every window must be there.
     #[arg(long)]
     ended: bool,
-    /// Do not compare: watch a running pipeline for so many seconds and say how long results take and how far processing is
-    /// behind.
-    #[arg(long, value_name = "SECONDS")]
-    watch: Option<u64>,
+    /// Do not compare: watch a running pipeline and say how long results take and how far processing is behind.
+    #[arg(long)]
+    watch: bool,
+    /// Do not compare: send marked events and say how long they take to a subscriber of the gateway.
+    #[arg(long, value_name = "HOST:PORT")]
+    probe: Option<String>,
+    /// How long to watch or to probe.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
 }
 
 fn main() -> ExitCode {
@@ -45,20 +50,16 @@ fn run(args: &Args) -> anyhow::Result<()> {
     };
     let brokers = args.brokers.clone().unwrap_or_else(|| pipeline.spec.kafka.bootstrap_servers.join(","));
     let audit = Audit::connect(&pipeline, &brokers)?;
-    if let Some(seconds) = args.watch {
-        let latency = audit.latency(&brokers, Duration::from_secs(seconds))?;
-        let percentile =
-            |share| latency.percentile(share).map_or("-".to_owned(), |delay| format!("{delay} ms"));
-        println!(
-            "{} windows: from the event that sealed it to its committed result p50 {}, p95 {}, p99 {}. events not yet committed: at \
-             most {} in {} looks",
-            latency.delays.len(),
-            percentile(0.5),
-            percentile(0.95),
-            percentile(0.99),
-            latency.lags.iter().max().copied().unwrap_or(0),
-            latency.lags.len()
-        );
+    if args.watch {
+        let latency = audit.latency(&brokers, Duration::from_secs(args.seconds))?;
+        println!("from the event that sealed a window to its committed result: {}", latency.delays);
+        let most = latency.lags.iter().max().copied().unwrap_or(0);
+        println!("events stored and not yet committed: at most {most} in {} looks", latency.lags.len());
+        return Ok(());
+    }
+    if let Some(gateway) = &args.probe {
+        let delays = audit.probe(&brokers, gateway, Duration::from_secs(args.seconds))?;
+        println!("from the producer of an event to a subscriber of live values: {delays}");
         return Ok(());
     }
     let report = audit.compare(args.ended)?;

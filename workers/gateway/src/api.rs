@@ -16,6 +16,8 @@ use crate::{Shared, csv, problem::Problem, store::Store};
 
 /// Most windows, or pages, in one answer.
 const MOST: usize = 10_000;
+/// Most pages of the open window in one message: it goes to everybody four times a second.
+const MOST_LIVE: usize = 50;
 
 pub(crate) fn routes() -> Router<Shared> {
     Router::new()
@@ -34,12 +36,12 @@ pub(crate) fn routes() -> Router<Shared> {
 /// Parameters; each answer says which it takes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+pub(crate) struct Asked {
     window: Option<String>,
     from: Option<String>,
     to: Option<String>,
     url: Option<String>,
-    search: Option<String>,
+    pub(crate) search: Option<String>,
     sort: Option<String>,
     limit: Option<String>,
     offset: Option<String>,
@@ -148,20 +150,23 @@ async fn page(State(shared): State<Shared>, asked: Asked, headers: HeaderMap) ->
     Ok(fresh(&store, &headers, &json!({"page_url": url, "windows": rows})))
 }
 
-async fn open(State(shared): State<Shared>) -> Answer {
+async fn open(State(shared): State<Shared>, asked: Asked) -> Answer {
     let open = shared.store().open().ok_or_else(|| Problem::not_found("nothing was published yet"))?;
-    Ok(Json(provisional(&open)).into_response())
+    Ok(Json(provisional(&open, asked.search.as_deref())).into_response())
 }
 
-/// The open window, marked provisional.
-pub(crate) fn provisional(open: &Live) -> Value {
+/// The open window, marked provisional: the most viewed pages, or those whose URL holds a text.
+pub(crate) fn provisional(open: &Live, search: Option<&str>) -> Value {
+    let search = search.map(str::to_lowercase);
+    let found = |url: &str| search.as_ref().is_none_or(|search| url.to_lowercase().contains(search));
+    let pages: Vec<_> = open.pages.iter().filter(|page| found(&page.url)).take(MOST_LIVE).collect();
     json!({
         "provisional": true,
         "start": open.start,
         "end": open.end,
         "as_of": open.as_of,
         "site": open.site,
-        "pages": open.pages,
+        "pages": pages,
     })
 }
 

@@ -97,21 +97,20 @@ impl Gateway {
     /// Tells subscribers what is new: windows that were sealed, and what the open one shows.
     pub fn tell(&self) {
         let mut store = self.store();
-        let mut news: Vec<_> = Vec::new();
+        let mut news = Vec::new();
         for end in store.take_news() {
-            news.extend(store.ranking(end).map(api::sealed));
+            news.extend(store.ranking(end).map(|top| (api::sealed(top), None)));
         }
         if self.moved.swap(false, Ordering::Relaxed) {
-            news.extend(store.open().as_ref().map(api::provisional));
+            news.extend(store.open().map(|open| (api::provisional(&open, None), Some(Arc::new(open)))));
         }
         drop(store);
         // Who reads old windows at the start has nobody to tell.
-        for message in news.into_iter().filter(|_| self.news.receiver_count() > 0) {
+        for (mut message, open) in news.into_iter().filter(|_| self.news.receiver_count() > 0) {
             let number = self.number.fetch_add(1, Ordering::Relaxed) + 1;
-            let mut message = message;
             message["sequence"] = number.into();
             // Nobody is left to hear it: fine.
-            let _ = self.news.send(News { number, text: message.to_string().into() });
+            let _ = self.news.send(News { number, text: message.to_string().into(), open });
         }
     }
 

@@ -153,6 +153,11 @@ fn live_messages_come_in_order_to_those_who_may_have_them() {
     let kinds: Vec<bool> = told.iter().map(|message| message["provisional"].as_bool().unwrap()).collect();
     assert!(kinds.contains(&true) && kinds.contains(&false), "{kinds:?}");
 
+    let told = messages(BufReader::new(demo.open("/api/v1/events?search=CART", &[])).lines(), 8);
+    let mut pages = told.iter().filter_map(|message| message["pages"].as_array()).flatten().peekable();
+    assert!(pages.peek().is_some());
+    assert!(pages.all(|page| page["url"].as_str().unwrap().contains("cart")));
+
     let upgrade = [
         ("connection", "upgrade"),
         ("upgrade", "websocket"),
