@@ -1,6 +1,7 @@
 //! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
 //! things on, coverage.
 
+mod browser;
 mod ci;
 mod coverage;
 mod kafka;
@@ -34,6 +35,8 @@ enum Task {
         #[command(subcommand)]
         action: kafka::Action,
     },
+    /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
+    Browser,
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
+        Task::Browser => browser::run(),
         Task::Coverage => coverage::run(),
     };
     match done {

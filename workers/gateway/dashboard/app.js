@@ -113,6 +113,8 @@ function showTop() {
     button.title = page.page_url;
     button.addEventListener("click", () => { $("filter").value = page.page_url; filtered(); });
     name.append(button);
+    name.style.backgroundImage = "linear-gradient(var(--bar), var(--bar))";
+    name.style.backgroundSize = `${100 * page.view_count / Math.max(1, top.pages[0].page.view_count)}% 100%`;
     row.append(element("td", rank), change({ rank, previous_rank }), name);
     for (const value of [count.format(page.view_count), count.format(page.unique_users), count.format(page.click_count), count.format(page.conversion_count),
       percent(page.engagement_rate), percent(page.bounce_rate), span(page.avg_session_duration)]) row.append(element("td", value));
