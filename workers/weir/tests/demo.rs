@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
 };
@@ -76,8 +77,9 @@ fn the_demo_runs_on_kafka_too() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), manifest).unwrap();
     let mut demo = Demo::start(&["--brokers", Kafka::shared(), "--pipeline", &file.path().to_string_lossy()]);
-    let windows = demo.windows(5);
-    assert!(windows.len() == 5 && in_order(&windows), "{windows:?}");
+    // At this speed one lane may be several windows ahead of another: each comes once, nearly in order.
+    let windows = demo.windows(12);
+    assert_eq!(windows.iter().collect::<BTreeSet<_>>().len(), 12, "{windows:?}");
     demo.interrupt();
 }
 

@@ -85,8 +85,10 @@ impl<W: Write> Screen<W> {
         };
         self.changed = true;
         match sealed {
+            // Lanes may be some windows apart: what is shown never goes back.
             Ok(sealed) if self.terminal => {
-                self.sealed = sealed.into_iter().next_back().or(self.sealed.take())
+                let newest = sealed.into_iter().chain(self.sealed.take());
+                self.sealed = newest.max_by_key(|window| window.top.window_end);
             }
             Ok(sealed) => {
                 for window in sealed {

@@ -110,6 +110,14 @@ fn a_terminal_is_drawn_over_and_given_back() {
 }
 
 #[test]
+fn a_terminal_never_goes_back_in_time() {
+    let (first, second) = (window(END, 7), window(END + 10_000, 8));
+    let text = shown(true, &[(0, second.0), (1, second.1), (0, first.0), (1, first.1)]);
+    let last = text.split("\x1b[H").last().unwrap();
+    assert!(last.contains("8 views") && !last.contains("7 views"), "{text}");
+}
+
+#[test]
 fn what_cannot_be_read_is_passed_over() {
     let first = window(END, 7);
     let text = shown(false, &[(0, vec![1, 2, 3]), (2, vec![99]), (0, first.0), (1, first.1)]);
