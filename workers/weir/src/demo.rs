@@ -124,7 +124,7 @@ fn on_kafka(
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     topics::apply(pipeline, brokers)?;
-    let producer = generate::producer(pipeline, brokers)?;
+    let Some(producer) = generate::producer(pipeline, brokers, stop)? else { return Ok(()) };
     thread::scope(|scope| {
         scope.spawn(|| {
             simulation.run(stop, |delivery| {

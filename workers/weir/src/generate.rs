@@ -11,7 +11,7 @@ use weir_generator::{Burst, Faults, Generator, Options, Profile};
 use weir_spec::Pipeline;
 use weir_stream::kafka::{Producer, ProducerOptions};
 
-use crate::args::Generate;
+use crate::{args::Generate, patience::patiently};
 
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         ..defaults
     })?;
     let topic = pipeline.events_topic();
-    let producer = producer(pipeline, brokers)?;
+    let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
     let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
     while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
         let delivery = simulation.next();
@@ -75,8 +75,12 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     Ok(())
 }
 
-/// A producer for the events topic, which must be as the manifest has it.
-pub(crate) fn producer(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Producer> {
+/// A producer for the events topic, which must be as the manifest has it; `None` when told to stop before a broker was there.
+pub(crate) fn producer(
+    pipeline: &Pipeline,
+    brokers: &str,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<Producer>> {
     let topic = pipeline.events_topic();
     let producer = Producer::connect(&ProducerOptions {
         bootstrap: brokers.to_owned(),
@@ -85,14 +89,16 @@ pub(crate) fn producer(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Pro
         linger: LINGER,
         extra: Vec::new(),
     })?;
-    let found = producer.partition_count(topic).context("run `weir topics apply` first")?;
+    let found =
+        patiently(stop, || producer.partition_count(topic)).context("run `weir topics apply` first")?;
+    let Some(found) = found else { return Ok(None) };
     let expected = pipeline.spec.topics.events.partitions;
     if found != expected {
         bail!(
             "topic {topic} has {found} partitions, the pipeline says {expected}: visitors would be spread wrongly"
         );
     }
-    Ok(producer)
+    Ok(Some(producer))
 }
 
 /// The simulation as the manifest has it, from `start` on (milliseconds since the epoch).

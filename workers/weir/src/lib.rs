@@ -15,6 +15,7 @@ pub mod args;
 pub mod console;
 pub mod demo;
 pub mod generate;
+mod patience;
 pub mod process;
 pub mod serve;
 pub mod top;

@@ -15,10 +15,10 @@ use weir_stream::{
     log::Error,
 };
 
+use crate::patience::patiently;
+
 /// Longest wait for records, and so the longest that a live value waits to be told.
 const WAIT: Duration = Duration::from_millis(50);
-/// Pause after an error that may pass.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Serves the API and the dashboard until `stop`.
 ///
@@ -49,15 +49,8 @@ pub(crate) fn feed(gateway: &Gateway, brokers: &str, stop: &AtomicBool) -> anyho
         client_id: "weir-serve".to_owned(),
         extra: Vec::new(),
     };
-    let mut reader = loop {
-        match Reader::follow(&options, &gateway.topics(), Start::Beginning) {
-            Err(Error::Retry(why)) if !stop.load(Ordering::SeqCst) => {
-                tracing::warn!(reason = %why, "not now");
-                thread::sleep(PAUSE);
-            }
-            other => break other?,
-        }
-    };
+    let follow = || Reader::follow(&options, &gateway.topics(), Start::Beginning);
+    let Some(mut reader) = patiently(stop, follow)? else { return Ok(()) };
     while !stop.load(Ordering::SeqCst) {
         let polled = reader.poll(10_000, WAIT, &mut |topic, record| {
             if let Some(value) = record.value {

@@ -11,7 +11,7 @@ use weir_stream::{
     log::Error,
 };
 
-use crate::console::Screen;
+use crate::{console::Screen, patience::patiently};
 
 /// Shows each window once it is sealed, and in a terminal what the open one shows, until `stop`.
 ///
@@ -27,7 +27,8 @@ pub fn run(
         ReaderOptions { bootstrap: brokers.to_owned(), client_id: "weir-top".to_owned(), extra: Vec::new() };
     let start = if from_beginning { Start::Beginning } else { Start::End };
     let mut screen = Screen::on_stdout(pipeline);
-    let mut reader = Reader::follow(&options, &screen.topics(), start)?;
+    let follow = || Reader::follow(&options, &screen.topics(), start);
+    let Some(mut reader) = patiently(stop, follow)? else { return Ok(()) };
     while !stop.load(Ordering::SeqCst) {
         let mut shown = Ok(());
         let polled = reader.poll(10_000, Duration::from_millis(200), &mut |topic, record| {
