@@ -22,8 +22,8 @@ use crate::{
 /// How long between two looks at where idle partitions' neighbours stand, milliseconds.
 const LOOK: i64 = 250;
 
-/// Time between two pictures of the open window, while reading keeps up and while it is behind, milliseconds.
-const LIVE_EVERY: (i64, i64) = (250, 1_000);
+/// Time between two pictures of the open window, milliseconds: an event is told half of it later on average.
+const LIVE_EVERY: i64 = 200;
 /// Most of the time that pictures may take: one part in so many.
 const LIVE_SHARE: i64 = 20;
 
@@ -222,9 +222,7 @@ impl Windows {
                 headers: Vec::new(),
             });
         }
-        let keeps_up = inputs.values().all(|input| input.at_end);
-        let pause = if keeps_up { LIVE_EVERY.0 } else { LIVE_EVERY.1 };
-        self.live_due = now + pause.max(begun.elapsed().as_millis() as i64 * LIVE_SHARE);
+        self.live_due = now + LIVE_EVERY.max(begun.elapsed().as_millis() as i64 * LIVE_SHARE);
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {

@@ -1,9 +1,12 @@
 //! What a member asks beside its membership: what was committed, where partitions begin, what is in them.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -28,6 +31,8 @@ pub struct Lookup {
     topic: String,
     group: String,
     bootstrap: String,
+    /// Whether a topic was ever found there.
+    found: Cell<bool>,
 }
 
 impl Lookup {
@@ -44,6 +49,7 @@ impl Lookup {
             topic: options.topic.clone(),
             group: options.group.clone(),
             bootstrap: options.bootstrap.clone(),
+            found: Cell::new(false),
         })
     }
 
@@ -100,10 +106,22 @@ impl Lookup {
     }
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+        use RDKafkaErrorCode as C;
+        let doing = || format!("find the ends of partition {partition} of {topic:?}");
         // The end is the last stable offset, because this consumer reads committed records only.
-        self.consumer
-            .fetch_watermarks(topic, partition, ANSWER)
-            .map_err(|error| sorted(&format!("find the ends of partition {partition} of {topic:?}"), &error))
+        let ends = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(|error| {
+            match error.rdkafka_error_code() {
+                // A broker that was just started again does not know its topics at once.
+                Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition)
+                    if self.found.get() =>
+                {
+                    Error::Retry(format!("could not {}: {error}", doing()))
+                }
+                _ => sorted(&doing(), &error),
+            }
+        })?;
+        self.found.set(true);
+        Ok(ends)
     }
 
     /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.
