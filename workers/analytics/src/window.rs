@@ -10,7 +10,7 @@ use crate::{
     pairs::Pairs,
     settings::Settings,
     snapshot::Saved,
-    visits::{Moment, Visits},
+    visits::{Figures, Moment, Visits},
 };
 
 /// The number that stands for all pages together.
@@ -62,6 +62,8 @@ pub(crate) struct Window {
     users: Pairs,
     members: Pairs,
     pub(crate) visits: Visits,
+    /// Empty between events: kept for its memory.
+    near: Vec<u32>,
 }
 
 impl Window {
@@ -84,6 +86,7 @@ impl Window {
             users: Pairs::restore(saved.users),
             members: Pairs::restore(saved.members),
             visits: Visits::restore(saved.visits.into_owned(), settings.slide),
+            near: Vec::new(),
         }
     }
 
@@ -113,13 +116,12 @@ impl Window {
 
     fn visit(&mut self, click: Click, slice: i64, names: &mut Names, settings: &Settings) {
         let moment = Moment { session: click.session, timestamp: click.timestamp, measured: click.measured };
-        let near = self.visits.near(moment, settings.session_gap);
-        for &number in &near {
-            self.weigh(number, -1);
-        }
+        let mut near = std::mem::take(&mut self.near);
+        self.visits.near(moment, settings.session_gap, &mut near);
         // A visit that ends in another one leaves its pages to it.
         let mut inherited = Vec::new();
         for &number in near.iter().skip(1) {
+            self.weigh(number, -1);
             for page in std::mem::take(&mut self.visits.get_mut(number).pages) {
                 if let Some(seen) = self.members.remove(page, number) {
                     inherited.push((page, seen));
@@ -127,24 +129,31 @@ impl Window {
             }
             names.sessions.release(click.session);
         }
+        let before = near.first().map(|&number| self.visits.get(number).figures());
         let number = self.visits.join(moment, &near, settings.slide);
-        if near.is_empty() {
-            names.sessions.hold(click.session);
+        let after = self.visits.get(number).figures();
+        match before {
+            None => names.sessions.hold(click.session),
+            Some(before) => {
+                for &page in &self.visits.get(number).pages {
+                    totals(&mut self.totals, page).change(before, after);
+                }
+            }
         }
         for (page, seen) in inherited.into_iter().chain([(click.page, slice), (SITE, slice)]) {
             if self.members.see(page, number, seen) {
                 self.visits.get_mut(number).pages.push(page);
+                totals(&mut self.totals, page).weigh(after, 1);
             }
         }
-        self.weigh(number, 1);
+        self.near = near;
     }
 
     /// Puts a visit's figures into the sums of its pages (`sign` 1), or takes them out (-1).
     fn weigh(&mut self, number: u32, sign: i64) {
         let visit = self.visits.get(number);
-        let (bounced, duration) = (visit.bounced(), visit.duration());
         for &page in &visit.pages {
-            totals(&mut self.totals, page).weigh(bounced, duration, sign);
+            totals(&mut self.totals, page).weigh(visit.figures(), sign);
         }
     }
 
@@ -159,7 +168,7 @@ impl Window {
         while let Some((page, number)) = self.members.expire(slice) {
             let visit = self.visits.get_mut(number);
             visit.pages.retain(|&p| p != page);
-            totals(&mut self.totals, page).weigh(visit.bounced(), visit.duration(), -1);
+            totals(&mut self.totals, page).weigh(visit.figures(), -1);
         }
         while let Some(entry) = self.slices.first_entry() {
             if *entry.key() > slice {
@@ -219,10 +228,16 @@ fn totals(all: &mut Vec<Totals>, page: u32) -> &mut Totals {
 }
 
 impl Totals {
-    fn weigh(&mut self, bounced: bool, duration: i64, sign: i64) {
+    fn weigh(&mut self, figures: Figures, sign: i64) {
         self.visits = (i64::from(self.visits) + sign) as u32;
-        self.bounces = (i64::from(self.bounces) + sign * i64::from(bounced)) as u32;
-        self.duration += sign * duration;
+        self.bounces = (i64::from(self.bounces) + sign * i64::from(figures.bounced)) as u32;
+        self.duration += sign * figures.duration;
+    }
+
+    /// A visit that is among them already has other figures now.
+    fn change(&mut self, before: Figures, after: Figures) {
+        self.bounces = self.bounces - u32::from(before.bounced) + u32::from(after.bounced);
+        self.duration += after.duration - before.duration;
     }
 }
 
