@@ -131,6 +131,18 @@ impl<'a> Audit<'a> {
         refused.map_or(Ok(results), Err)
     }
 
+    /// Reads the events topic and counts its records.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn drain(&self) -> anyhow::Result<u64> {
+        let mut records = 0;
+        for partition in 0..self.pipeline.spec.topics.events.partitions {
+            self.read(self.pipeline.events_topic(), partition, &mut |_| records += 1)?;
+        }
+        Ok(records)
+    }
+
     fn dead_letters(&self) -> anyhow::Result<usize> {
         let mut records = 0;
         self.read(&self.pipeline.dead_letters_topic(), 0, &mut |_| records += 1)?;

@@ -25,6 +25,9 @@ struct Args {
     /// Do not compare: send marked events and say how long they take to a subscriber of the gateway.
     #[arg(long, value_name = "HOST:PORT")]
     probe: Option<String>,
+    /// Do not compare: read the events topic and do nothing with it, as the bare limit that processing is measured by.
+    #[arg(long)]
+    drain: bool,
     /// How long to watch or to probe.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -55,6 +58,10 @@ fn run(args: &Args) -> anyhow::Result<()> {
         println!("from the event that sealed a window to its committed result: {}", latency.delays);
         let most = latency.lags.iter().max().copied().unwrap_or(0);
         println!("events stored and not yet committed: at most {most} in {} looks", latency.lags.len());
+        return Ok(());
+    }
+    if args.drain {
+        println!("{} records read and nothing done with them", audit.drain()?);
         return Ok(());
     }
     if let Some(gateway) = &args.probe {

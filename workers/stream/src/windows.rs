@@ -360,7 +360,6 @@ impl Stage for Windows {
     ) -> Result<(), Error> {
         input.at_end = false;
         input.silent_since = now;
-        input.standing.idle = false;
         if record.offset < input.replay_to {
             input.repeat_raises(record.offset);
             // What it counts as, and says, was committed before.
@@ -376,6 +375,7 @@ impl Stage for Windows {
             input.next = input.replay_to;
             input.repeat_raises(input.next);
         }
+        input.standing.idle = false;
         self.apply(input, record, out);
         input.next = record.offset + 1;
         self.write_blocks(input, out)
@@ -403,7 +403,7 @@ impl Stage for Windows {
         }
         self.publish_live(inputs, member, now);
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
-        for input in inputs.values_mut() {
+        for input in inputs.values_mut().filter(|input| !input.replays()) {
             input.standing.idle = input.at_end && now - input.silent_since >= timeout;
         }
         // Somebody's last partition may be read elsewhere: with `until_end`, even a process without partitions looks.
@@ -448,11 +448,16 @@ impl Stage for Windows {
 
     fn position(&self, input: &Input) -> Committed {
         let mut standing = input.standing.clone();
+        // In the middle of a replay the engine is behind what was committed.
+        if input.replays() {
+            let metadata = serde_json::to_string(&standing).unwrap_or_default();
+            return Committed { offset: input.replay_to, metadata };
+        }
         standing.raises = input.journal.raises();
         standing.watermark = input.engine.watermark();
         standing.sealed = input.engine.sealed();
         standing.last_end = input.engine.last_window_end();
         let metadata = serde_json::to_string(&standing).unwrap_or_default();
-        Committed { offset: input.next.max(input.replay_to), metadata }
+        Committed { offset: input.next, metadata }
     }
 }
