@@ -22,12 +22,16 @@ const MANIFEST: &str = "snapshot";
 pub(crate) struct Raise {
     pub(crate) offset: i64,
     pub(crate) watermark: i64,
+    /// Its number among all raises and snapshots of the partition.
+    number: u64,
 }
 
 /// Says that the snapshot is whole, and of when it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
     version: u32,
+    /// Its number among all raises and snapshots of the partition.
+    number: u64,
     /// Everything before this offset of the events is in it.
     offset: i64,
     /// The wall clock, milliseconds.
@@ -38,7 +42,6 @@ struct Manifest {
 
 /// A snapshot as it was found.
 pub(crate) struct Snapshot {
-    pub(crate) offset: i64,
     pub(crate) taken: i64,
     pub(crate) bytes: Vec<u8>,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Journal {
     topic: String,
     partition: i32,
+    /// The number of the last raise or snapshot.
+    number: u64,
     /// Chunks that the topic may hold.
     chunks: usize,
     /// Raises that no snapshot covers.
@@ -63,7 +68,8 @@ impl Journal {
         topic: &str,
         partition: i32,
     ) -> Result<(Self, Option<Snapshot>, VecDeque<Raise>), Error> {
-        let mut journal = Self { topic: topic.to_owned(), partition, chunks: 0, raises: Vec::new() };
+        let mut journal =
+            Self { topic: topic.to_owned(), partition, number: 0, chunks: 0, raises: Vec::new() };
         let mut chunks: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         let mut manifest = None;
         let mut unreadable = None;
@@ -78,10 +84,14 @@ impl Journal {
                     })
                 }
                 (Some(("raise", _)), Some(value)) => serde_json::from_slice(value)
-                    .map(|raise| journal.raises.push(raise))
+                    .map(|raise: Raise| {
+                        journal.number = raise.number;
+                        journal.raises.push(raise);
+                    })
                     .map_err(|error| error.to_string()),
                 (None, Some(value)) if key == MANIFEST => serde_json::from_slice(value)
                     .map(|found: Manifest| {
+                        journal.number = found.number;
                         manifest = Some(found);
                         // Those before it are in it.
                         journal.raises.clear();
@@ -106,8 +116,10 @@ impl Journal {
         Ok((journal, snapshot, raises))
     }
 
-    /// Writes a raise.
-    pub(crate) fn raise(&mut self, raise: Raise, out: &mut Vec<Output>) -> Result<(), Error> {
+    /// Writes a watermark that was raised before the record at `offset` is read.
+    pub(crate) fn raise(&mut self, offset: i64, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+        self.number += 1;
+        let raise = Raise { offset, watermark, number: self.number };
         let value = serde_json::to_vec(&raise).map_err(|error| Error::Fatal(error.to_string()))?;
         self.raises.push(raise);
         out.push(self.output(raise.key(), Some(value)));
@@ -127,7 +139,10 @@ impl Journal {
             out.push(self.output(format!("{MANIFEST}/{number}"), Some(chunk.to_vec())));
             chunks = number + 1;
         }
-        let manifest = Manifest { version: VERSION, offset, taken, chunks, checksum: checksum(bytes) };
+        self.number += 1;
+        let number = self.number;
+        let manifest =
+            Manifest { version: VERSION, number, offset, taken, chunks, checksum: checksum(bytes) };
         let value = serde_json::to_vec(&manifest).map_err(|error| Error::Fatal(error.to_string()))?;
         out.push(self.output(MANIFEST.to_owned(), Some(value)));
         let longer_before = (chunks..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
@@ -138,9 +153,14 @@ impl Journal {
         Ok(())
     }
 
-    /// How many raises no snapshot covers.
-    pub(crate) fn raises(&self) -> usize {
-        self.raises.len()
+    /// Whether a snapshot would cover raises.
+    pub(crate) fn has_raises(&self) -> bool {
+        !self.raises.is_empty()
+    }
+
+    /// The number of the last raise or snapshot: the journal is as it was committed when it has the same.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     fn output(&self, key: String, value: Option<Vec<u8>>) -> Output {
@@ -174,7 +194,7 @@ impl Manifest {
                 self.checksum
             ));
         }
-        Ok(Snapshot { offset: self.offset, taken: self.taken, bytes })
+        Ok(Snapshot { taken: self.taken, bytes })
     }
 }
 

@@ -67,8 +67,8 @@ pub struct Standing {
     pub from: i64,
     /// Whether there is a snapshot as of `from`.
     pub snapshot: bool,
-    /// How many decisions were logged since.
-    pub raises: usize,
+    /// The number of the last snapshot or decision in the state topic: what a restart must find there.
+    pub journal: u64,
     /// The partition's watermark, milliseconds.
     pub watermark: Option<i64>,
     /// The end up to which its windows are sealed.
@@ -105,6 +105,8 @@ pub struct Input {
     next: i64,
     /// Up to here everything was committed before: it is read again without writing.
     replay_to: i64,
+    /// Where the group stands while that goes on.
+    committed: Option<Committed>,
     raises: VecDeque<Raise>,
     journal: Journal,
     /// When the last snapshot was taken, by the clock and in event time.
@@ -202,7 +204,7 @@ impl Windows {
 
     /// Raises the watermark of an idle partition, and logs that.
     fn raise(&self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
-        input.journal.raise(Raise { offset: input.next, watermark }, out)?;
+        input.journal.raise(input.next, watermark, out)?;
         input.engine.raise(watermark);
         self.write_blocks(input, out)
     }
@@ -226,7 +228,7 @@ impl Windows {
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {
-        let changed = input.next > input.standing.from || input.journal.raises() > 0;
+        let changed = input.next > input.standing.from || input.journal.has_raises();
         let every = self.options.snapshot_every;
         let advanced = match (input.saved_sealed, input.engine.sealed()) {
             (Some(before), Some(sealed)) => sealed - before >= every,
@@ -286,7 +288,7 @@ impl Stage for Windows {
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, raises) = Journal::read(member, state, partition)?;
         let standing = match committed {
-            None if snapshot.is_some() || !raises.is_empty() => {
+            None if journal.number() > 0 => {
                 return Err(Error::Fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
                      deleted or have expired. To start afresh delete the pipeline's internal topics, or give it a new name"
@@ -306,13 +308,12 @@ impl Stage for Windows {
                 standing.settings
             )));
         }
-        let found = (snapshot.as_ref().map(|snapshot| snapshot.offset), raises.len());
-        let expected = (standing.snapshot.then_some(standing.from), standing.raises);
-        if found != expected {
+        if journal.number() != standing.journal {
             // A transaction's offsets and records become visible one after the other.
             return Err(Error::Retry(format!(
-                "{state}/{partition} shows a snapshot at {:?} and {} decisions since, the commit speaks of {:?} and {}",
-                found.0, found.1, expected.0, expected.1
+                "{state}/{partition} shows {} entries, the commit speaks of {}",
+                journal.number(),
+                standing.journal
             )));
         }
         let start = standing.from;
@@ -335,6 +336,7 @@ impl Stage for Windows {
             number: partition,
             next: start,
             replay_to,
+            committed: committed.cloned(),
             raises,
             journal,
             saved_at,
@@ -360,6 +362,7 @@ impl Stage for Windows {
     ) -> Result<(), Error> {
         input.at_end = false;
         input.silent_since = now;
+        input.standing.idle = false;
         if record.offset < input.replay_to {
             input.repeat_raises(record.offset);
             // What it counts as, and says, was committed before.
@@ -375,7 +378,6 @@ impl Stage for Windows {
             input.next = input.replay_to;
             input.repeat_raises(input.next);
         }
-        input.standing.idle = false;
         self.apply(input, record, out);
         input.next = record.offset + 1;
         self.write_blocks(input, out)
@@ -403,7 +405,7 @@ impl Stage for Windows {
         }
         self.publish_live(inputs, member, now);
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
-        for input in inputs.values_mut().filter(|input| !input.replays()) {
+        for input in inputs.values_mut() {
             input.standing.idle = input.at_end && now - input.silent_since >= timeout;
         }
         // Somebody's last partition may be read elsewhere: with `until_end`, even a process without partitions looks.
@@ -447,13 +449,12 @@ impl Stage for Windows {
     }
 
     fn position(&self, input: &Input) -> Committed {
-        let mut standing = input.standing.clone();
         // In the middle of a replay the engine is behind what was committed.
-        if input.replays() {
-            let metadata = serde_json::to_string(&standing).unwrap_or_default();
-            return Committed { offset: input.replay_to, metadata };
+        if let Some(committed) = input.committed.as_ref().filter(|_| input.replays()) {
+            return committed.clone();
         }
-        standing.raises = input.journal.raises();
+        let mut standing = input.standing.clone();
+        standing.journal = input.journal.number();
         standing.watermark = input.engine.watermark();
         standing.sealed = input.engine.sealed();
         standing.last_end = input.engine.last_window_end();

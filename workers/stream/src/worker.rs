@@ -177,12 +177,18 @@ impl<S: Stage, M: Member> Worker<S, M> {
         match rebalance {
             Some(Rebalance::Assigned(partitions)) => self.duties.take_over = Some(partitions),
             Some(Rebalance::Revoked) => {
-                if let Err(error) = self.commit(now) {
-                    tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
-                    self.duties.restart = true;
-                }
-                self.duties.give_back = true;
+                let kept = self.commit(now);
                 self.forget();
+                self.duties.give_back = true;
+                match kept {
+                    Ok(()) => {}
+                    // Another has the transactional id: a restart would take it from him.
+                    Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
+                    Err(error) => {
+                        tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
+                        self.duties.restart = true;
+                    }
+                }
             }
             Some(Rebalance::Lost) => {
                 (self.duties.restart, self.duties.give_back) = (true, true);
