@@ -3,6 +3,7 @@
 
 mod ci;
 mod coverage;
+mod crds;
 mod kafka;
 mod test;
 mod totals;
@@ -34,6 +35,12 @@ enum Task {
         #[command(subcommand)]
         action: kafka::Action,
     },
+    /// Generate the custom resource's definition from the types: crds/, and the chart's
+    Crds {
+        /// Write nothing; fail when something would be written
+        #[arg(long)]
+        check: bool,
+    },
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -43,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
+        Task::Crds { check } => crds::run(check),
         Task::Coverage => coverage::run(),
     };
     match done {

@@ -21,6 +21,13 @@ const fn rule(at: &'static str, field: &'static str, rule: &'static str, message
 }
 
 pub(super) const RULES: &[Rule] = &[
+    // A file may leave it to the command line; pods have none.
+    rule(
+        "spec",
+        ".kafka.bootstrapServers",
+        "has(self.kafka.bootstrapServers) && self.kafka.bootstrapServers.size() > 0",
+        "must name a broker",
+    ),
     rule(
         "spec.window",
         ".slide",
@@ -149,6 +156,8 @@ pub(super) const RULES: &[Rule] = &[
         "ms(self.catchUp) >= 1000",
         "must be at least 1s: nothing is worked off in no time",
     ),
+    // The schema says so too, but the API server rounds its minimum where the value is a whole number.
+    rule("spec.generator", ".eventsPerSecond", "self.eventsPerSecond >= 0.1", "must be at least 0.1"),
     rule(
         "spec.pii",
         ".hashKeySecretRef",
