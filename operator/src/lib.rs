@@ -1,6 +1,9 @@
 //! The operator: keeps the Kafka topics and the pods of each `ClickstreamPipeline` as the resource says.
 
 mod args;
+pub mod build;
+pub mod object;
+pub mod plan;
 
 pub use args::{Args, Command};
 
