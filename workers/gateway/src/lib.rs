@@ -1,0 +1,3 @@
+//! REST, WebSocket and dashboard over a pipeline results.
+
+pub mod store;

@@ -1,0 +1,169 @@
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const SLIDE: i64 = 10_000;
+
+fn row(url: &str, end: i64, views: i64) -> PageAnalytics {
+    PageAnalytics {
+        page_url: url.to_owned(),
+        window_start: end - 300_000,
+        window_end: end,
+        view_count: views,
+        unique_users: 3,
+        click_count: 1,
+        conversion_count: 0,
+        engagement_rate: 1.0 / views as f64,
+        bounce_rate: 0.1 + views as f64,
+        avg_session_duration: 12.345,
+    }
+}
+
+fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
+    let places = pages.iter().zip(1..).map(|((url, views), rank)| TopPage {
+        rank,
+        page_url: (*url).to_owned(),
+        view_count: *views,
+        unique_users: 3,
+        previous_rank: None,
+    });
+    TopPages {
+        window_start: end - 300_000,
+        window_end: end,
+        pages: places.collect(),
+        warming_up: false,
+        trending: Vec::new(),
+        site: SiteTotals {
+            view_count: pages.iter().map(|(_, views)| views).sum(),
+            click_count: pages.len() as i64,
+            ..SiteTotals::default()
+        },
+    }
+}
+
+#[test]
+fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
+    let mut store = Store::default();
+    store.row(&row("/a", SLIDE, 5));
+    assert!(store.settle().is_empty());
+    assert!(store.latest().is_none(), "a window without its ranking is not shown");
+    store.top(&top(SLIDE, &[("/a", 5), ("/b", 2)]));
+    assert!(store.settle().is_empty());
+    assert!(!store.latest().unwrap().complete());
+    store.row(&row("/b", SLIDE, 2));
+    assert_eq!(store.settle(), [SLIDE]);
+    let latest = store.latest().unwrap();
+    assert!(latest.complete());
+    assert_eq!(latest.page("/b").unwrap().views, 2);
+    assert_eq!(latest.page("/b").unwrap().engagement_rate, 0.5);
+    assert_eq!(latest.page("/b").unwrap().bounce_rate, 2.1);
+    assert_eq!(latest.page("/c"), None);
+}
+
+#[test]
+fn the_latest_window_is_the_newest_complete_one() {
+    let mut store = Store::default();
+    for end in [SLIDE, 2 * SLIDE] {
+        store.top(&top(end, &[("/a", 5)]));
+    }
+    store.row(&row("/a", SLIDE, 5));
+    store.settle();
+    assert_eq!(store.latest().unwrap().end(), SLIDE, "the second lacks its page");
+}
+
+#[test]
+fn what_is_out_of_bounds_goes_with_its_names() {
+    let mut store = Store::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX });
+    for window in 1..=5 {
+        let url = format!("/{window}");
+        store.row(&row(&url, window * SLIDE, 1));
+        store.top(&top(window * SLIDE, &[(&url, 1)]));
+        store.settle();
+    }
+    store.row(&row("/late", SLIDE, 1));
+    store.settle();
+    assert_eq!(
+        store.windows(0, i64::MAX).map(|window| window.end()).collect::<Vec<_>>(),
+        [30_000, 40_000, 50_000]
+    );
+    assert_eq!((store.held().0, store.held().1), (3, 3));
+    assert!(store.knows("/5") && !store.knows("/1") && !store.knows("/late"));
+
+    let mut store = Store::new(Bounds { age: i64::MAX / 2, bytes: 3_000 });
+    for window in 1..=500 {
+        store.top(&top(window * SLIDE, &[("/a", 1)]));
+        store.settle();
+        assert!(store.held().2 <= 3_000);
+    }
+    assert_eq!(store.latest().unwrap().end(), 500 * SLIDE);
+}
+
+#[test]
+fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
+    let mut store = Store::default();
+    let urls: Vec<String> = (0..100).map(|page| format!("https://shop.example/page/{page}")).collect();
+    let ranked: Vec<(&str, i64)> = urls.iter().map(|url| (url.as_str(), 7)).collect();
+    for window in 1..=8_640 {
+        for url in &urls {
+            store.row(&row(url, window * SLIDE, 7));
+        }
+        let mut top = top(window * SLIDE, &ranked);
+        top.pages.truncate(10);
+        store.top(&top);
+        if window % 100 == 0 {
+            store.settle();
+        }
+    }
+    store.settle();
+    let (windows, pages, bytes, refused) = store.held();
+    assert_eq!((windows, pages, refused), (8_640, 100, 0));
+    assert!(store.windows(0, i64::MAX).all(|window| window.complete()));
+    assert!(bytes < 50_000_000, "{bytes} bytes");
+}
+
+#[test]
+fn counts_that_do_not_fit_are_refused_and_counted() {
+    let mut store = Store::default();
+    store.row(&row("/a", SLIDE, i64::MAX));
+    store.row(&row("/a", SLIDE, -1));
+    store.settle();
+    assert_eq!((store.held().1, store.held().3), (0, 2));
+}
+
+proptest! {
+    /// Against a plain map: any order, records twice, batches of any size.
+    #[test]
+    fn the_order_of_records_changes_nothing(
+        records in prop::collection::vec((0u8..6, 1i64..40, 1i64..9, prop::bool::weighted(0.2)), 1..200),
+    ) {
+        let bounds = Bounds { age: 20 * SLIDE, bytes: usize::MAX };
+        let mut store = Store::new(bounds);
+        let mut plain: BTreeMap<i64, BTreeMap<String, i64>> = BTreeMap::new();
+        let mut newest = 0;
+        for (page, window, views, settle) in records {
+            let (url, end) = (format!("/{page}"), window * SLIDE);
+            newest = newest.max(end);
+            if end >= newest - bounds.age {
+                plain.entry(end).or_default().insert(url.clone(), views);
+            }
+            plain = plain.split_off(&(newest - bounds.age));
+            store.row(&row(&url, end, views));
+            store.top(&top(end, &[]));
+            if settle {
+                store.settle();
+            }
+        }
+        store.settle();
+        let kept: BTreeMap<i64, BTreeMap<String, i64>> = store
+            .windows(i64::MIN, i64::MAX)
+            .map(|w| (w.end(), w.pages().map(|p| (p.url.to_owned(), i64::from(p.views))).collect()))
+            .collect();
+        prop_assert_eq!(&kept, &plain);
+        let names: BTreeSet<&String> = plain.values().flat_map(|pages| pages.keys()).collect();
+        prop_assert_eq!(store.held().1, names.len());
+    }
+}
