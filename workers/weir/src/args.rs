@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -35,7 +35,12 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// See it work: a simulated shop, the processing and the console in one process, without Kafka.
+    ///
+    /// The dashboard is at the address that it prints.
     Demo {
+        /// Where the dashboard listens; if the port is taken, the next free one.
+        #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+        listen: SocketAddr,
         /// How many times faster than the clock event time runs. Above 1 it begins in the past and lasts a day.
         #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
         speed: f64,
@@ -55,6 +60,8 @@ pub enum Command {
         #[arg(long, env = "WEIR_INSTANCE", value_name = "NAME")]
         instance: Option<String>,
     },
+    /// Serve the dashboard, the REST API and live values over WebSocket. Any number of these can run.
+    Serve(Serve),
     /// Show each sealed window: the most viewed pages, and those that trend.
     Top {
         /// Begin with the first window that is still in the topics.
@@ -95,4 +102,27 @@ pub struct Generate {
     /// Share of records that are no valid event.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub malformed: f64,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Serve {
+    /// Where to listen. Whoever reaches it can read everything: there is no login.
+    #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// If the port is taken, take the next free one.
+    #[arg(long)]
+    pub next_free: bool,
+    /// Another site whose pages may ask, such as https://board.example. May be given several times.
+    #[arg(long, env = "WEIR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<String>,
+    /// Clients of live values at a time.
+    #[arg(long, env = "WEIR_MAX_CLIENTS", default_value_t = 2_000, value_name = "COUNT")]
+    pub max_clients: u32,
+    /// Sealed windows are kept for so many hours of event time.
+    #[arg(long, env = "WEIR_KEEP_HOURS", default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u16).range(1..=8_760))]
+    pub keep_hours: u16,
+    /// Sealed windows take at most so many MiB; the oldest go first.
+    #[arg(long, env = "WEIR_KEEP_MIB", default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_mib: u32,
 }

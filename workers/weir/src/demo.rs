@@ -2,12 +2,14 @@
 
 use std::{
     io::IsTerminal,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 use weir_events::{decode_page_analytics, decode_top_pages};
+use weir_gateway::{Batch, Gateway, Limits, Options};
 use weir_generator::Generator;
 use weir_spec::{Pipeline, Role};
 use weir_stream::memory::{Broker, Clock, Member, MemberOptions, Retention};
@@ -15,6 +17,7 @@ use weir_stream::memory::{Broker, Clock, Member, MemberOptions, Retention};
 use crate::{
     console::{Assembler, Style, render_sealed},
     generate, process,
+    serve::serve,
 };
 
 /// What a partition of the log in memory keeps, bytes, of events and of everything else: far more than a reader is behind.
@@ -22,14 +25,16 @@ const KEPT: (usize, usize) = (32 << 20, 1 << 20);
 /// How long a demo can run before fast event time overtakes the clock.
 const LASTS: i64 = 24 * 3_600_000;
 /// Time between two looks of the console.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(20);
+/// Longest sleep of the shop, so that a stop is heard.
+const NAP: Duration = Duration::from_millis(200);
 
 /// Simulates a shop, processes its clicks and prints each sealed window, until `stop`. Event time runs `speed` times as fast as
 /// the clock.
 ///
 /// # Errors
 /// Options that make no sense, or a stage that failed.
-pub fn run(pipeline: &Pipeline, speed: f64, stop: &AtomicBool) -> anyhow::Result<()> {
+pub fn run(pipeline: &Pipeline, listen: SocketAddr, speed: f64, stop: &AtomicBool) -> anyhow::Result<()> {
     anyhow::ensure!(speed.is_finite() && speed >= 1.0, "--speed is {speed}, expected 1 or more");
     let broker = Broker::new(Clock::System);
     for topic in pipeline.topics() {
@@ -41,22 +46,33 @@ pub fn run(pipeline: &Pipeline, speed: f64, stop: &AtomicBool) -> anyhow::Result
     }
     let start = broker.now() - ((speed - 1.0) * LASTS as f64) as i64;
     let simulation = Generator::new(generate::options_of(pipeline, start))?;
-    println!(
-        "a simulated shop in memory; the first window is sealed after about {:.0} s. ctrl-C ends.",
-        40.0 / speed
-    );
+    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[])?;
+    let listening = Options { listen, next_free: true, origins: Vec::new() };
+    let first = 40.0 / speed;
     thread::scope(|scope| {
-        scope.spawn(|| feed(pipeline, &broker, simulation, start, speed, stop));
-        scope.spawn(|| show(pipeline, &broker, stop));
-        process::stages(pipeline, false, stop, |group, topic| -> Result<Member, _> {
+        scope.spawn(|| feed(pipeline, &broker, &gateway, simulation, start, speed, stop));
+        scope.spawn(|| show(pipeline, &broker, &gateway, stop));
+        let served = scope.spawn(|| {
+            let served = serve(&gateway, &listening, stop, |address| {
+                println!(
+                    "a simulated shop in memory; its dashboard is at {address}\nthe first window is sealed after about {first:.0} s. ctrl-C ends."
+                );
+            });
+            stop.store(true, Ordering::SeqCst);
+            served
+        });
+        let processed = process::stages(pipeline, false, stop, |group, topic| -> Result<Member, _> {
             Ok(broker.member(MemberOptions::new(group, topic, group)))
-        })
+        });
+        stop.store(true, Ordering::SeqCst);
+        served.join().map_err(|_| anyhow::anyhow!("the server panicked"))?.and(processed)
     })
 }
 
 fn feed(
     pipeline: &Pipeline,
     broker: &Broker,
+    gateway: &Gateway,
     mut simulation: Generator,
     start: i64,
     speed: f64,
@@ -67,8 +83,9 @@ fn feed(
         let delivery = simulation.next();
         let due = Duration::from_secs_f64((delivery.due - start).max(0) as f64 / 1000.0 / speed);
         if let Some(early) = due.checked_sub(begun.elapsed()) {
-            thread::sleep(early.min(LOOK));
+            thread::sleep(early.min(NAP));
         }
+        gateway.offer(delivery.value);
         let (key, value) = (Some(delivery.key), Some(delivery.value));
         if let Err(error) = broker.append(pipeline.events_topic(), delivery.partition, key, value, &[]) {
             tracing::error!(%error, "an event was not taken");
@@ -77,30 +94,40 @@ fn feed(
     }
 }
 
-fn show(pipeline: &Pipeline, broker: &Broker, stop: &AtomicBool) {
+/// Reads what the stages wrote, for the console and the gateway.
+fn show(pipeline: &Pipeline, broker: &Broker, gateway: &Gateway, stop: &AtomicBool) {
     let style = Style { color: std::io::stdout().is_terminal(), width: 120 };
     let mut windows = Assembler::default();
-    let mut next: Vec<(&str, i32, i64)> = (0..pipeline.spec.topics.results.partitions)
-        .map(|partition| (pipeline.results_topic(), partition, 0))
-        .chain([(pipeline.top_pages_topic(), 0, 0)])
+    let topics = pipeline.topics();
+    let shown = [Role::Results, Role::TopPages, Role::Live];
+    let mut next: Vec<(Role, &str, i32, i64)> = topics
+        .iter()
+        .filter(|topic| shown.contains(&topic.role))
+        .flat_map(|topic| {
+            (0..topic.partitions).map(|partition| (topic.role, topic.name.as_str(), partition, 0))
+        })
         .collect();
     while !stop.load(Ordering::SeqCst) {
-        let mut sealed = Vec::new();
-        for (topic, partition, next) in &mut next {
-            let from = *next;
-            for record in broker.records(topic, *partition).into_iter().filter(|record| record.offset >= from)
-            {
+        let (mut batch, mut sealed) = (Batch::default(), Vec::new());
+        for (role, topic, partition, next) in &mut next {
+            for record in broker.records_from(topic, *partition, *next) {
                 *next = record.offset + 1;
                 let value = record.value.unwrap_or_default();
-                if *topic == pipeline.top_pages_topic() {
-                    sealed.extend(decode_top_pages(&value).map(|top| windows.top(top)).unwrap_or_default());
-                } else {
-                    sealed.extend(
-                        decode_page_analytics(&value).map(|row| windows.row(row)).unwrap_or_default(),
-                    );
+                batch.record(*role, &value);
+                match role {
+                    Role::TopPages => {
+                        sealed
+                            .extend(decode_top_pages(&value).map(|top| windows.top(top)).unwrap_or_default());
+                    }
+                    Role::Results => {
+                        let row = decode_page_analytics(&value);
+                        sealed.extend(row.map(|row| windows.row(row)).unwrap_or_default());
+                    }
+                    _ => {}
                 }
             }
         }
+        gateway.apply(batch);
         for window in sealed {
             println!("{}", render_sealed(&window, style));
         }

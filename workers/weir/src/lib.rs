@@ -16,6 +16,7 @@ pub mod console;
 pub mod demo;
 pub mod generate;
 pub mod process;
+pub mod serve;
 pub mod top;
 pub mod topics;
 
@@ -49,12 +50,13 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")
     };
     match command {
-        args::Command::Demo { speed } => demo::run(&pipeline, speed, &stop),
+        args::Command::Demo { listen, speed } => demo::run(&pipeline, listen, speed, &stop),
         args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance } => {
             process::run(&pipeline, &brokers()?, until_end, instance.as_deref(), &stop)
         }
+        args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Top { from_beginning } => top::run(&pipeline, &brokers()?, from_beginning, &stop),
     }
 }
