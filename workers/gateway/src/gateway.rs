@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -70,12 +70,14 @@ pub struct Limits {
     pub bounds: Bounds,
     /// Clients that are pushed to at a time.
     pub clients: usize,
+    /// How long a client of the WebSocket may take nothing before it is let go.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
-    /// A day, 512 MiB, 2,000 clients.
+    /// A day, 512 MiB, 2,000 clients, 10 seconds.
     fn default() -> Self {
-        Self { bounds: Bounds::default(), clients: 2_000 }
+        Self { bounds: Bounds::default(), clients: 2_000, patience: Duration::from_secs(10) }
     }
 }
 

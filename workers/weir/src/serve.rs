@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBool) -> anyhow::Result<()> {
     let Serve { listen, next_free, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
     let bounds = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
-    let limits = Limits { bounds, clients: max_clients as usize };
+    let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
     let gateway = Gateway::new(pipeline.clone(), limits, &follow::needed(pipeline))?;
     let listening = Options { listen, next_free, origins: allow_origin };
     thread::scope(|scope| {

@@ -85,7 +85,8 @@ export class Connection {
     if (message.type !== "value" && message.type !== "patch") return;
     const topic = message.topic ?? "";
     const key = message.page === undefined ? topic : `page ${message.page}`;
-    let value = message.value;
+    // A merge patch cannot tell null from missing, so neither does a whole value.
+    let value: unknown = merged(undefined, message.value);
     if (message.type === "patch") {
       const known = this.values.get(key);
       if (!known || known.sequence !== message.since) {

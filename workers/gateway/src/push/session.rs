@@ -21,6 +21,8 @@ pub(super) struct Session {
     topics: BTreeMap<Topic, u64>,
     /// The last picture whose sealed windows the client has.
     windows: u64,
+    /// The end of the last sealed window that it had when it came back.
+    after: Option<i64>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -38,7 +40,7 @@ impl Session {
         let place = Arc::clone(&gateway.shared.places).try_acquire_owned().ok()?;
         gateway.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let windows = gateway.shared.picture.borrow().sequence;
-        Some(Self { gateway: gateway.clone(), topics: BTreeMap::new(), windows, _place: place })
+        Some(Self { gateway: gateway.clone(), topics: BTreeMap::new(), windows, after: None, _place: place })
     }
 
     /// Subscribes. `after` is the end of the last sealed window that the client has: it gets those since then, as far as they
@@ -60,6 +62,7 @@ impl Session {
         if let Some(after) = after {
             let picture = Arc::clone(&self.gateway.shared.picture.borrow());
             let missed = picture.windows.iter().filter(|window| window.end > after).map(|w| w.sequence).min();
+            self.after = Some(after);
             self.windows = missed.map_or(self.windows, |first| self.windows.min(first - 1));
         }
         // A page that nobody wanted so far is not in any picture yet.
@@ -85,7 +88,9 @@ impl Session {
             news.push(News::Value { topic: topic.clone(), frame: Arc::clone(frame), whole });
         }
         if self.topics.contains_key(&Topic::Windows) {
-            let missed = picture.windows.iter().filter(|window| window.sequence > self.windows);
+            let after = self.after.take().unwrap_or(i64::MIN);
+            let missed = picture.windows.iter();
+            let missed = missed.filter(|window| window.sequence > self.windows && window.end > after);
             news.extend(missed.map(|window| News::Sealed(Arc::clone(window))));
         }
         self.windows = picture.sequence;

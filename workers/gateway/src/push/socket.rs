@@ -27,8 +27,6 @@ const MOST_MESSAGES: u32 = 50;
 const PERIOD: Duration = Duration::from_secs(10);
 /// Time without any message after which a heartbeat is sent.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a client may take nothing before it is let go.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the reason waits to be taken.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -64,8 +62,8 @@ impl Farewell {
     }
 
     /// 1013: come back later.
-    fn slow() -> Self {
-        Self(1013, format!("too slow: nothing taken for {} s; reconnect and resume", PATIENCE.as_secs()))
+    fn slow(patience: Duration) -> Self {
+        Self(1013, format!("too slow: nothing taken for {patience:?}; reconnect and resume"))
     }
 }
 
@@ -112,6 +110,7 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
 /// Until the client is gone (`Ok`) or to be let go.
 async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSocket) -> Result<(), Farewell> {
     let shared = &gateway.shared;
+    let patience = shared.limits.patience;
     let mut pictures = shared.picture.subscribe();
     let hello = json!({
         "type": "hello",
@@ -121,7 +120,7 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
         "at": millis(),
         "heartbeat_ms": HEARTBEAT.as_millis() as u64,
     });
-    send(socket, hello.to_string().into()).await?;
+    send(socket, hello.to_string().into(), patience).await?;
     let (mut period, mut messages) = (Instant::now(), 0);
     loop {
         tokio::select! {
@@ -154,24 +153,24 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                 Ok(Ok(())) => {
                     let picture = pictures.borrow_and_update().clone();
                     for news in session.news(&picture) {
-                        send(socket, news.message()).await?;
+                        send(socket, news.message(), patience).await?;
                     }
                 }
                 Err(_) => {
                     let sequence = pictures.borrow().sequence;
                     let beat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
-                    send(socket, beat.to_string().into()).await?;
+                    send(socket, beat.to_string().into(), patience).await?;
                 }
             },
         }
     }
 }
 
-async fn send(socket: &mut WebSocket, text: Utf8Bytes) -> Result<(), Farewell> {
-    match time::timeout(PATIENCE, socket.send(Message::Text(text))).await {
+async fn send(socket: &mut WebSocket, text: Utf8Bytes, patience: Duration) -> Result<(), Farewell> {
+    match time::timeout(patience, socket.send(Message::Text(text))).await {
         // A broken connection is noticed by the next read.
         Ok(_) => Ok(()),
-        Err(_) => Err(Farewell::slow()),
+        Err(_) => Err(Farewell::slow(patience)),
     }
 }
 
