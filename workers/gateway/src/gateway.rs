@@ -15,7 +15,7 @@ use weir_spec::Pipeline;
 
 use crate::{
     intake::Batch,
-    live::{Now, Standing, Sum},
+    live::{Now, Standing},
     push::{Picture, Subscriptions},
     sample::{Sample, SampledEvent},
     store::{Bounds, Store},
@@ -161,10 +161,15 @@ impl Gateway {
         self.shared.store.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The provisional values, added up, and where each partition stands.
-    pub fn now(&self) -> (Sum, Vec<Standing>) {
-        let now = self.shared.now.read().unwrap_or_else(PoisonError::into_inner);
-        (now.sum(self.shared.pipeline.spec.window.size.as_millis()), now.standings())
+    /// Takes where the pipeline stands in each input partition.
+    pub fn stand(&self, standings: Vec<Standing>) {
+        self.shared.now.write().unwrap_or_else(PoisonError::into_inner).stand(standings);
+        self.shared.changed.notify_one();
+    }
+
+    /// What is so right now, for reading. Held for a moment only.
+    pub fn now(&self) -> RwLockReadGuard<'_, Now> {
+        self.shared.now.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The newest sampled events after a number, oldest first.

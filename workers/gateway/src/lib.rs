@@ -18,4 +18,5 @@ mod stub;
 
 pub use gateway::{Gateway, Limits, Source};
 pub use intake::Batch;
+pub use live::Standing;
 pub use server::{Options, Server};

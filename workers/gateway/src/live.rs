@@ -1,30 +1,31 @@
-//! Provisional values: what the open window shows, the newest of each input partition, added up.
+//! What is so right now: the open window's provisional values, and where the stream stands.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use crate::stub::{Live, LiveRow};
+use crate::stub::Live;
 
-/// The newest values of each input partition.
+/// The newest values and standing of each input partition.
 #[derive(Default)]
 pub struct Now {
-    parts: BTreeMap<i32, Part>,
+    values: BTreeMap<i32, Live>,
+    /// When values last came, by this process's clock.
+    heard: Option<i64>,
+    standings: Vec<Standing>,
 }
 
-struct Part {
-    values: Live,
-    /// When they came, by this process's clock.
-    at: i64,
-}
-
-/// Where one input partition stands.
+/// Where the pipeline stands in one input partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     /// The partition.
     pub partition: i32,
-    /// Its watermark.
+    /// Its watermark, milliseconds.
     pub watermark: Option<i64>,
     /// The end up to which its windows are sealed.
     pub sealed: Option<i64>,
+    /// Read to its end, and silent since.
+    pub idle: bool,
+    /// Records that are there and not read yet.
+    pub lag: i64,
     /// Records read.
     pub read: u64,
     /// Events counted.
@@ -33,65 +34,41 @@ pub struct Standing {
     pub late: u64,
     /// Records that are no valid event.
     pub dead_letters: u64,
-    /// When it was last heard of, by this process's clock.
-    pub heard: i64,
-}
-
-/// All partitions together.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Sum {
-    /// The newest end of a partition's open window; `None` before any was heard of.
-    pub end: Option<i64>,
-    /// All pages.
-    pub site: LiveRow,
-    /// Pages with an event, most viewed first, ties by page.
-    pub pages: Vec<LiveRow>,
 }
 
 impl Now {
-    /// Takes what a partition says, at `at` by this process's clock.
+    /// Takes what a partition shows, at `at` by this process's clock.
     pub fn take(&mut self, values: Live, at: i64) {
-        self.parts.insert(values.partition, Part { values, at });
-    }
-
-    /// Adds the partitions up. A partition whose open window ended a window's length before the newest shows nothing that is
-    /// in the newest window, so it is left out.
-    pub fn sum(&self, size: i64) -> Sum {
-        let end = self.parts.values().map(|part| part.values.end).max();
-        let mut site = LiveRow::default();
-        let mut pages: HashMap<&str, LiveRow> = HashMap::new();
-        for part in self.parts.values().filter(|part| end.is_some_and(|end| part.values.end > end - size)) {
-            add(&mut site, &part.values.site);
-            for row in &part.values.pages {
-                add(pages.entry(&row.url).or_default(), row);
-            }
+        if let Some(partition) = values.partition {
+            self.values.insert(partition, values);
+            self.heard = Some(at);
         }
-        let mut pages: Vec<LiveRow> =
-            pages.into_iter().map(|(url, row)| LiveRow { url: url.to_owned(), ..row }).collect();
-        pages.sort_unstable_by(|a, b| b.views.cmp(&a.views).then_with(|| a.url.cmp(&b.url)));
-        Sum { end, site, pages }
     }
 
-    /// Where each partition stands, by partition.
-    pub fn standings(&self) -> Vec<Standing> {
-        let standing = |part: &Part| Standing {
-            partition: part.values.partition,
-            watermark: part.values.watermark,
-            sealed: part.values.sealed,
-            read: part.values.read,
-            counted: part.values.counted,
-            late: part.values.late,
-            dead_letters: part.values.dead_letters,
-            heard: part.at,
-        };
-        self.parts.values().map(standing).collect()
+    /// Takes where the partitions stand.
+    pub fn stand(&mut self, standings: Vec<Standing>) {
+        self.standings = standings;
+    }
+
+    /// All partitions together; `None` before any was heard of.
+    pub fn sum(&self) -> Option<Live> {
+        Live::together(self.values.values())
+    }
+
+    /// When values last came, by this process's clock.
+    pub fn heard(&self) -> Option<i64> {
+        self.heard
+    }
+
+    /// Where each partition stands, by partition; those without a commit are missing.
+    pub fn standings(&self) -> &[Standing] {
+        &self.standings
     }
 }
 
-fn add(sum: &mut LiveRow, row: &LiveRow) {
-    sum.views += row.views;
-    sum.clicks += row.clicks;
-    sum.carts += row.carts;
-    sum.conversions += row.conversions;
-    sum.users += row.users;
+/// The smallest watermark: of the partitions that are not idle, or of all if all are. `None` while one that counts has none.
+pub fn watermark(standings: &[Standing]) -> Option<i64> {
+    let all_idle = standings.iter().all(|standing| standing.idle);
+    let counts = standings.iter().filter(|standing| all_idle || !standing.idle);
+    counts.map(|standing| standing.watermark).min().flatten()
 }

@@ -9,10 +9,13 @@ use std::{
 };
 
 use weir_events::{decode_page_analytics, decode_top_pages};
-use weir_gateway::{Batch, Gateway, Limits, Options};
+use weir_gateway::{Batch, Gateway, Limits, Options, follow};
 use weir_generator::Generator;
 use weir_spec::{Pipeline, Role};
-use weir_stream::memory::{Broker, Clock, Member, MemberOptions, Retention};
+use weir_stream::{
+    log::{Committed, Member as _},
+    memory::{Broker, Clock, Member, MemberOptions, Retention},
+};
 
 use crate::{
     console::{Assembler, Style, render_sealed},
@@ -26,6 +29,8 @@ const KEPT: (usize, usize) = (32 << 20, 1 << 20);
 const LASTS: i64 = 24 * 3_600_000;
 /// Time between two looks of the console.
 const LOOK: Duration = Duration::from_millis(20);
+/// Time between two looks at where the pipeline stands.
+const STANDINGS: Duration = Duration::from_millis(500);
 /// Longest sleep of the shop, so that a stop is heard.
 const NAP: Duration = Duration::from_millis(200);
 
@@ -107,6 +112,10 @@ fn show(pipeline: &Pipeline, broker: &Broker, gateway: &Gateway, stop: &AtomicBo
             (0..topic.partitions).map(|partition| (topic.role, topic.name.as_str(), partition, 0))
         })
         .collect();
+    let name = format!("{}.windows", pipeline.metadata.name);
+    // Looks, and never joins.
+    let mut group = broker.member(MemberOptions::new(&name, pipeline.events_topic(), "gateway"));
+    let mut looked = Instant::now();
     while !stop.load(Ordering::SeqCst) {
         let (mut batch, mut sealed) = (Batch::default(), Vec::new());
         for (role, topic, partition, next) in &mut next {
@@ -128,9 +137,23 @@ fn show(pipeline: &Pipeline, broker: &Broker, gateway: &Gateway, stop: &AtomicBo
             }
         }
         gateway.apply(batch);
+        if looked.elapsed() >= STANDINGS {
+            looked = Instant::now();
+            stand(pipeline, broker, &mut group, gateway);
+        }
         for window in sealed {
             println!("{}", render_sealed(&window, style));
         }
         thread::sleep(LOOK);
     }
+}
+
+/// Tells the gateway where the pipeline stands. What cannot be seen now is seen the next time.
+fn stand(pipeline: &Pipeline, broker: &Broker, group: &mut Member, gateway: &Gateway) {
+    let Ok(committed) = group.committed() else { return };
+    let standing = |(committed, partition): (Option<Committed>, i32)| {
+        let end = broker.end_offset(pipeline.events_topic(), partition).ok()?;
+        follow::standing(partition, &committed?, end)
+    };
+    gateway.stand(committed.into_iter().zip(0..).filter_map(standing).collect());
 }

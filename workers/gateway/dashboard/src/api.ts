@@ -56,6 +56,7 @@ export interface PageNumbers extends Totals {
 
 export interface SiteNow {
   window_end?: number;
+  as_of?: number;
   page_count?: number;
   now?: Counts;
 }
@@ -75,9 +76,8 @@ export interface Health {
   partitions: number;
   expected_partitions: number;
   watermark?: number;
-  sealed?: number;
   heard?: number;
-  read: number;
+  lag: number;
   counted: number;
   late: number;
   dead_letters: number;

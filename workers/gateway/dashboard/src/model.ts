@@ -96,7 +96,7 @@ export class Model {
     return this.chosen === null ? this.site.now : this.page.now;
   }
 
-  /** Milliseconds since any partition was last heard of; undefined before. */
+  /** Milliseconds since provisional values last came; undefined before. */
   silence(): number | undefined {
     const heard = this.health?.heard;
     return heard === undefined ? undefined : Math.max(0, Date.now() + this.offset - heard);

@@ -15,7 +15,7 @@ use super::{
     problem::Problem,
     query::{Nothing, Query, limit},
 };
-use crate::{Gateway, gateway::millis, push::values::Provisional, sample::SampledEvent};
+use crate::{Gateway, gateway::millis, live::watermark, push::values::Provisional, sample::SampledEvent};
 
 /// A pipeline.
 #[derive(Debug, Serialize, ToSchema)]
@@ -122,6 +122,8 @@ pub struct NowValues {
     provisional: bool,
     /// The end of the open window; null before anything was heard.
     window_end: Option<i64>,
+    /// The newest event time read; null before anything was heard.
+    as_of: Option<i64>,
     /// All pages together; null before anything was heard.
     site: Option<Provisional>,
     /// How many pages have an event.
@@ -143,14 +145,16 @@ pub async fn now(
 ) -> Result<Response, Problem> {
     let NowQuery { limit: asked, format } = query;
     let limit = limit(asked, 50, 1_000)?;
-    let (sum, _) = gateway.now();
+    let sum = gateway.now().sum();
     let page = |row: &crate::stub::LiveRow| PageNow { page_url: row.url.clone(), now: row.into() };
+    let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
     let values = NowValues {
         provisional: true,
-        window_end: sum.end,
-        site: sum.end.map(|_| (&sum.site).into()),
-        page_count: sum.pages.len(),
-        pages: sum.pages.iter().take(limit).map(page).collect(),
+        window_end: sum.as_ref().map(|sum| sum.end),
+        as_of: sum.as_ref().map(|sum| sum.as_of),
+        site: sum.as_ref().map(|sum| (&sum.site).into()),
+        page_count: pages.len(),
+        pages: pages.iter().take(limit).map(page).collect(),
     };
     Ok(json_or_table(&headers, format, &values, &values.pages))
 }
@@ -164,6 +168,10 @@ pub struct PartitionHealth {
     watermark: Option<i64>,
     /// The end up to which its windows are sealed.
     sealed: Option<i64>,
+    /// Read to its end, and silent since.
+    idle: bool,
+    /// Records that are there and not read yet.
+    lag: i64,
     /// Records read.
     read: u64,
     /// Events counted.
@@ -172,8 +180,6 @@ pub struct PartitionHealth {
     late: u64,
     /// Records that are no valid event.
     dead_letters: u64,
-    /// Milliseconds since it was last heard of.
-    silent_ms: i64,
 }
 
 /// What this gateway holds.
@@ -202,19 +208,23 @@ pub struct Health {
     reason: Option<String>,
     /// This process's clock, milliseconds since the epoch.
     at: i64,
-    /// The smallest watermark of all partitions; null while one has none.
+    /// The smallest watermark of the partitions that are not idle; null while one has none.
     watermark: Option<i64>,
     /// How far the watermark is behind the clock, milliseconds. It includes the wait for events that come out of order.
     watermark_lag_ms: Option<i64>,
     /// The end of the newest complete window.
     window_end: Option<i64>,
+    /// Milliseconds since provisional values last came; null before any did.
+    silent_ms: Option<i64>,
+    /// Records that are there and not read yet.
+    lag: i64,
     /// How many partitions the events topic has.
     expected_partitions: i32,
     /// Events that missed all their windows.
     late: u64,
     /// Records that are no valid event.
     dead_letters: u64,
-    /// Those partitions that were heard of.
+    /// Those partitions that something was committed for.
     partitions: Vec<PartitionHealth>,
     /// What this gateway holds.
     held: Held,
@@ -231,18 +241,22 @@ pub async fn health(
     Query(Nothing {}): Query<Nothing>,
     headers: HeaderMap,
 ) -> Response {
-    let (_, standings) = gateway.now();
     let (at, reason) = (millis(), gateway.unready());
-    let watermark = standings.iter().map(|standing| standing.watermark).min().flatten();
+    let (standings, heard) = {
+        let now = gateway.now();
+        (now.standings().to_vec(), now.heard())
+    };
+    let watermark = watermark(&standings);
     let partition = |standing: &crate::live::Standing| PartitionHealth {
         partition: standing.partition,
         watermark: standing.watermark,
         sealed: standing.sealed,
+        idle: standing.idle,
+        lag: standing.lag,
         read: standing.read,
         counted: standing.counted,
         late: standing.late,
         dead_letters: standing.dead_letters,
-        silent_ms: (at - standing.heard).max(0),
     };
     let unreadable = gateway.unreadable();
     let (window_end, (windows, pages, bytes, _)) = {
@@ -256,6 +270,8 @@ pub async fn health(
         watermark,
         watermark_lag_ms: watermark.map(|watermark| at - watermark),
         window_end,
+        silent_ms: heard.map(|heard| (at - heard).max(0)),
+        lag: standings.iter().map(|standing| standing.lag).sum(),
         expected_partitions: gateway.shared.pipeline.spec.topics.events.partitions,
         late: standings.iter().map(|standing| standing.late).sum(),
         dead_letters: standings.iter().map(|standing| standing.dead_letters).sum(),

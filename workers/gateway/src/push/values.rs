@@ -11,8 +11,8 @@ use crate::{
     Gateway,
     api::records::{Place, Point, Trend, WindowTotals},
     gateway::lock,
-    live::{Standing, Sum},
-    stub::LiveRow,
+    live::{Now, watermark},
+    stub::{Live, LiveRow},
 };
 
 /// What the open window shows of a page, or of all: provisional.
@@ -27,7 +27,7 @@ pub struct Provisional {
     /// PURCHASE events so far.
     pub conversion_count: u64,
     /// Distinct visitors so far.
-    pub unique_users: u64,
+    pub unique_users: u32,
 }
 
 impl From<&LiveRow> for Provisional {
@@ -52,59 +52,68 @@ pub(super) struct Values {
 
 /// The values as they are now.
 pub(super) fn values(gateway: &Gateway) -> Values {
-    let (sum, standings) = gateway.now();
+    let (sum, health) = {
+        let now = gateway.now();
+        (now.sum(), health(&now, gateway))
+    };
     let wanted = lock(&gateway.shared.subscriptions).pages();
-    let rows: HashMap<&str, &LiveRow> = sum.pages.iter().map(|row| (row.url.as_str(), row)).collect();
+    let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
+    let rows: HashMap<&str, &LiveRow> = pages.iter().map(|row| (row.url.as_str(), row)).collect();
     let mut completed = gateway.take_completed();
     completed.sort_unstable();
     completed.drain(..completed.len().saturating_sub(super::picture::REMEMBERED));
 
     let mut topics = vec![
-        (Topic::Site, site(&sum)),
-        (Topic::Top, top(&sum, gateway.shared.pipeline.spec.ranking.top as usize)),
-        (Topic::Health, health(&standings, gateway)),
+        (Topic::Site, site(sum.as_ref())),
+        (Topic::Top, top(sum.as_ref(), gateway.shared.pipeline.spec.ranking.top as usize)),
+        (Topic::Health, health),
     ];
     let store = gateway.store();
     let latest = store.latest();
     for url in wanted {
         let now = rows.get(url.as_str()).map(|row| Provisional::from(*row));
         let sealed = latest.map(|window| Point::of(window, &url));
-        let value = json!({"window_end": sum.end, "now": now, "sealed": sealed});
+        let value = json!({"window_end": end(sum.as_ref()), "now": now, "sealed": sealed});
         topics.push((Topic::Page(url), value));
     }
     let sealed = completed.into_iter().filter_map(|end| Some((end, sealed(store.window(end)?)))).collect();
     Values { topics, sealed }
 }
 
-fn site(sum: &Sum) -> Value {
-    // Before anything was heard there are no values, which is not the same as values of zero.
-    let now = sum.end.map(|_| Provisional::from(&sum.site));
-    json!({"window_end": sum.end, "page_count": sum.pages.len(), "now": now})
+fn end(sum: Option<&Live>) -> Option<i64> {
+    sum.map(|sum| sum.end)
+}
+
+fn site(sum: Option<&Live>) -> Value {
+    json!({
+        "window_end": end(sum),
+        "as_of": sum.map(|sum| sum.as_of),
+        "page_count": sum.map(|sum| sum.pages.len()),
+        // Before anything was heard there are no values, which is not the same as values of zero.
+        "now": sum.map(|sum| Provisional::from(&sum.site)),
+    })
 }
 
 /// By page, so that a difference names only the pages that moved.
-fn top(sum: &Sum, most: usize) -> Value {
-    let ranked = sum.pages.iter().take_while(|row| row.views > 0).take(most).zip(1..);
+fn top(sum: Option<&Live>, most: usize) -> Value {
+    let ranked = sum.iter().flat_map(|sum| &sum.pages).take_while(|row| row.views > 0).take(most).zip(1..);
     let pages: Map<String, Value> = ranked
         .map(|(row, rank)| (row.url.clone(), json!({"rank": rank, "now": Provisional::from(row)})))
         .collect();
-    json!({"window_end": sum.end, "pages": pages})
+    json!({"window_end": end(sum), "pages": pages})
 }
 
-fn health(standings: &[Standing], gateway: &Gateway) -> Value {
-    let sum = |of: fn(&Standing) -> u64| standings.iter().map(of).sum::<u64>();
-    // A partition without a watermark holds the pipeline back as a late one does, so there is none for the pipeline.
-    let least = |of: fn(&Standing) -> Option<i64>| standings.iter().map(of).min().flatten();
+fn health(now: &Now, gateway: &Gateway) -> Value {
+    let standings = now.standings();
     json!({
         "partitions": standings.len(),
         "expected_partitions": gateway.shared.pipeline.spec.topics.events.partitions,
-        "watermark": least(|standing| standing.watermark),
-        "sealed": least(|standing| standing.sealed),
-        "heard": standings.iter().map(|standing| standing.heard).min(),
-        "read": sum(|standing| standing.read),
-        "counted": sum(|standing| standing.counted),
-        "late": sum(|standing| standing.late),
-        "dead_letters": sum(|standing| standing.dead_letters),
+        "watermark": watermark(standings),
+        "heard": now.heard(),
+        "lag": standings.iter().map(|standing| standing.lag).sum::<i64>(),
+        "counted": standings.iter().map(|standing| standing.counted).sum::<u64>(),
+        "late": standings.iter().map(|standing| standing.late).sum::<u64>(),
+        "dead_letters": standings.iter().map(|standing| standing.dead_letters).sum::<u64>(),
         "unready": gateway.unready(),
     })
 }

@@ -1,9 +1,12 @@
 //! What a member asks beside its membership: what was committed, where partitions begin, what is in them.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -23,15 +26,21 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// A consumer under the group's name that never joins it. A connection answers in order, and the member's own may hold a
 /// request to join until all other members have joined too: whatever was asked behind it would wait as long.
-pub(super) struct Lookup {
+pub struct Lookup {
     consumer: BaseConsumer<ConsumerNotes>,
     topic: String,
     group: String,
     bootstrap: String,
+    /// Whether a topic was ever found there.
+    found: Cell<bool>,
 }
 
 impl Lookup {
-    pub(super) fn connect(options: &super::Options) -> Result<Self, Error> {
+    /// Connects as the given group, on the given topic.
+    ///
+    /// # Errors
+    /// Options that librdkafka refuses.
+    pub fn connect(options: &super::Options) -> Result<Self, Error> {
         let consumer = clients::lookup(options)
             .create_with_context(ConsumerNotes::default())
             .map_err(|error| sorted("start reading", &error))?;
@@ -40,16 +49,23 @@ impl Lookup {
             topic: options.topic.clone(),
             group: options.group.clone(),
             bootstrap: options.bootstrap.clone(),
+            found: Cell::new(false),
         })
     }
 
     /// The number of partitions of the group's topic.
-    pub(super) fn partition_count(&self) -> Result<i32, Error> {
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn partition_count(&self) -> Result<i32, Error> {
         partitions::count(self.consumer.client(), &self.topic, &self.bootstrap)
     }
 
-    /// Where the group stands in every partition of its topic.
-    pub(super) fn committed(&self) -> Result<Vec<Option<Committed>>, Error> {
+    /// Where the group stands in every partition of its topic: see [`Member::committed`](crate::log::Member::committed).
+    ///
+    /// # Errors
+    /// [`Error::Retry`] while a transaction with offsets of the group is pending.
+    pub fn committed(&self) -> Result<Vec<Option<Committed>>, Error> {
         let doing = || format!("read what group {:?} committed on {:?}", self.group, self.topic);
         let mut list = TopicPartitionList::new();
         for partition in 0..self.partition_count()? {
@@ -74,17 +90,45 @@ impl Lookup {
     }
 
     /// The first offset that a partition of the group's topic still has.
-    pub(super) fn beginning(&self, partition: i32) -> Result<i64, Error> {
-        let doing = || format!("find the beginning of partition {partition} of {:?}", self.topic);
-        let (first, _) = self
-            .consumer
-            .fetch_watermarks(&self.topic, partition, ANSWER)
-            .map_err(|error| sorted(&doing(), &error))?;
-        Ok(first)
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn beginning(&self, partition: i32) -> Result<i64, Error> {
+        Ok(self.watermarks(&self.topic, partition)?.0)
+    }
+
+    /// The offset after everything committed in a partition of the group's topic.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn end(&self, partition: i32) -> Result<i64, Error> {
+        Ok(self.watermarks(&self.topic, partition)?.1)
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+        use RDKafkaErrorCode as C;
+        let doing = || format!("find the ends of partition {partition} of {topic:?}");
+        // The end is the last stable offset, because this consumer reads committed records only.
+        let ends = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(|error| {
+            match error.rdkafka_error_code() {
+                // A broker that was just started again does not know its topics at once.
+                Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition)
+                    if self.found.get() =>
+                {
+                    Error::Retry(format!("could not {}: {error}", doing()))
+                }
+                _ => sorted(&doing(), &error),
+            }
+        })?;
+        self.found.set(true);
+        Ok(ends)
     }
 
     /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.
-    pub(super) fn read(
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn read(
         &self,
         topic: &str,
         partition: i32,
@@ -92,11 +136,7 @@ impl Lookup {
         sink: &mut dyn FnMut(Record<'_>),
     ) -> Result<i64, Error> {
         let doing = || format!("read partition {partition} of {topic:?}");
-        // The end is the last stable offset, because this consumer reads committed records only.
-        let (first, end) = self
-            .consumer
-            .fetch_watermarks(topic, partition, ANSWER)
-            .map_err(|error| sorted(&doing(), &error))?;
+        let (first, end) = self.watermarks(topic, partition)?;
         let from = from.max(first);
         if from >= end {
             return Ok(from);

@@ -3,6 +3,7 @@
 //! - [`Member`]: one member of a consumer group and its transactional producer; implements [`crate::log::Member`].
 //! - [`Producer`]: a plain, fast, never dropping producer, for the generator.
 //! - [`Reader`]: follows topics without a group, for consoles and tests.
+//! - [`Lookup`]: what a group committed and what topics hold, without joining.
 //! - [`admin`]: makes topics as they should be.
 //!
 //! What librdkafka reports becomes [`crate::log::Error`] in one place, `error.rs`; what is unknown there is fatal.
@@ -24,6 +25,7 @@ mod transactions;
 use std::time::Duration;
 
 pub use latency::Latency;
+pub use lookup::Lookup;
 pub use member::Member;
 pub use producer::{Producer, ProducerOptions};
 pub use reader::{Reader, ReaderOptions, Start};

@@ -32,6 +32,12 @@ function items(model: Model): Item[] {
       title: "End of the newest sealed window: its numbers are final",
     },
     {
+      name: "lag",
+      text: known ? `${count(health.lag)} events` : NONE,
+      title: "Events that are in the topic and not counted yet",
+      level: known && health.lag > 1_000 ? "warn" : undefined,
+    },
+    {
       name: "late",
       text: known ? count(health.late) : NONE,
       title: "Events that missed all their windows: in the dead-letter topic, in no number",
@@ -55,16 +61,12 @@ function connection(model: Model): Item {
   if (model.health?.unready) return { name: "●", text: "reading", title: model.health.unready, level: "warn" };
   const silence = model.silence();
   if (silence === undefined) {
-    return { name: "●", text: "waiting for events", title: "No processor has been heard of yet", level: "warn" };
+    return { name: "●", text: "waiting for events", title: "No provisional values have come yet", level: "warn" };
   }
   if (model.stale()) {
-    return { name: "●", text: `stale for ${span(silence / 1_000)}`, title: "No processor has been heard of for a while", level: "bad" };
+    return { name: "●", text: `stale for ${span(silence / 1_000)}`, title: "No provisional values have come for a while: no events, or no processors", level: "bad" };
   }
-  const { partitions, expected_partitions: expected } = model.health ?? { partitions: 0, expected_partitions: 0 };
-  if (partitions < expected) {
-    return { name: "●", text: `live, ${partitions} of ${expected} partitions`, title: "The others have not been heard of", level: "warn" };
-  }
-  return { name: "●", text: "live", title: `${partitions} partitions are read`, level: "good" };
+  return { name: "●", text: "live", title: "Provisional values come several times a second", level: "good" };
 }
 
 function watermark(model: Model): Item {

@@ -1,5 +1,7 @@
 //! Reads a pipeline's topics from Kafka into a gateway.
 
+mod standings;
+
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -11,6 +13,8 @@ use weir_stream::{
     kafka::{Reader, ReaderOptions, Start},
     log::Error,
 };
+
+pub use standings::standing;
 
 use crate::{Batch, Gateway, Source};
 
@@ -28,7 +32,7 @@ pub fn needed(pipeline: &Pipeline) -> [&str; 2] {
     [pipeline.results_topic(), pipeline.top_pages_topic()]
 }
 
-/// Follows the results, the rankings, the live values and the events (for a sample) until `stop`. What cannot be read is
+/// Follows the results, the rankings, the live values, the events (for a sample) and where the pipeline stands, until `stop`. What cannot be read is
 /// tried again, and said in the gateway's readiness.
 pub fn follow(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) {
     let live = pipeline.live_topic();
@@ -39,6 +43,7 @@ pub fn follow(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &Atom
         (Role::Events, pipeline.events_topic(), Start::End),
     ];
     thread::scope(|scope| {
+        scope.spawn(|| standings::watch(gateway, pipeline, brokers, stop));
         for (role, topic, start) in topics {
             scope.spawn(move || {
                 while !stop.load(Ordering::SeqCst) {
