@@ -99,13 +99,13 @@ const connection = new Connection({
   value(topic, page, value) {
     if (topic === "site") {
       model.site = value as SiteNow;
-      if (model.chosen === null) model.pass(model.site.window_end, model.site.now);
+      if (model.chosen === null) model.pass(model.site.as_of, model.site.now);
     } else if (topic === "top") model.top = value as TopNow;
     else if (topic === "health") model.health = value as Health;
     else if (topic === "page" && page === model.chosen) {
       model.page = value as PageNow;
       if (model.page.sealed) model.points([model.page.sealed]);
-      model.pass(model.page.window_end, model.page.now);
+      model.pass(model.site.as_of, model.page.now);
     } else if (topic === "sealed") {
       model.take(value as Sealed);
       if (pages.asked.offset === 0) void pages.load();
