@@ -1,6 +1,7 @@
 //! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
 //! things on, coverage.
 
+mod browser;
 mod ci;
 mod coverage;
 mod kafka;
@@ -29,6 +30,8 @@ enum Task {
     },
     /// Everything that CI checks, the tests last
     Ci,
+    /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
+    Browser,
     /// A Kafka on the loopback address
     Kafka {
         #[command(subcommand)]
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
+        Task::Browser => browser::run(),
         Task::Kafka { action } => kafka::run(&action),
         Task::Coverage => coverage::run(),
     };

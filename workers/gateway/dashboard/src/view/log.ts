@@ -19,7 +19,7 @@ export class Log {
   constructor(private readonly model: Model) {
     const head = ["Time (UTC)", "What", "Page", "Visitor"].map((title) => el("th", { scope: "col" }, title));
     const table = el("table", { class: "log" }, el("thead", {}, el("tr", {}, ...head)), this.body);
-    the("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Events, a sample" }, table), el("p", {}, this.pause), this.note);
+    the("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Sampled events, newest first" }, table), el("p", {}, this.pause), this.note);
     setInterval(() => void this.look(), 1_000);
   }
 

@@ -77,7 +77,7 @@ export function tiles(model: Model): void {
 
 function make(): HTMLElement {
   const line = svg("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("polyline"));
-  return el("div", { class: "tile" }, el("h3"), el("output"), el("small"), line as unknown as Node);
+  return el("div", { class: "tile" }, el("p"), el("output"), el("small"), line as unknown as Node);
 }
 
 function sparkline(element: SVGElement, values: (number | null)[]): void {
