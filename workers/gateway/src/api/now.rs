@@ -294,7 +294,7 @@ pub async fn health(
 pub struct EventsQuery {
     /// Only events whose number is greater.
     #[param(minimum = 0)]
-    after: Option<u64>,
+    after: Option<i64>,
     /// The newest so many, 1 to 200; 50 if not said.
     #[param(minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -339,7 +339,8 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let EventsQuery { after, limit: asked, format } = query;
     let limit = limit(asked, 50, 200)?;
-    let events = gateway.events(after.unwrap_or(0), limit);
+    let after = u64::try_from(after.unwrap_or(0)).map_err(|_| Problem::bad("after is negative"))?;
+    let events = gateway.events(after, limit);
     let events = Events { instance: gateway.shared.instance.clone(), events };
     Ok(json_or_table(&headers, format, &events, &events.events))
 }

@@ -14,6 +14,8 @@ use crate::{Gateway, store::View};
 
 /// The most rows that one answer holds, but for a series, which is at most a day of windows.
 const MOST: u32 = 1_000;
+/// The most rows that are passed over.
+const MOST_PASSED: u32 = 1_000_000;
 /// The most bytes of a search.
 const MOST_SEARCHED: usize = 256;
 
@@ -38,10 +40,10 @@ fn chosen<R>(gateway: &Gateway, end: Option<Time>, read: impl FnOnce(View<'_>) -
 #[into_params(parameter_in = Query)]
 pub struct WindowsQuery {
     /// Ends at or after this: milliseconds since the epoch, or RFC 3339.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
     from: Option<Time>,
     /// Ends at or before this.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
     to: Option<Time>,
     /// The newest so many, 1 to 1,000; 180 if not said.
     #[param(minimum = 1, maximum = 1000)]
@@ -83,7 +85,7 @@ pub async fn windows(
 #[into_params(parameter_in = Query)]
 pub struct WindowQuery {
     /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
     window: Option<Time>,
     #[param(inline)]
     format: Option<Format>,
@@ -145,7 +147,7 @@ pub enum Order {
 pub struct PagesQuery {
     /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said. Name it while
     /// leafing through pages, or they change under the reader.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
     window: Option<Time>,
     /// Only pages whose URL contains this, in whatever case.
     #[param(max_length = 256)]
@@ -159,8 +161,8 @@ pub struct PagesQuery {
     /// 1 to 1,000; 50 if not said.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
-    /// How many to pass over.
-    #[param(minimum = 0)]
+    /// How many to pass over, at most a million.
+    #[param(minimum = 0, maximum = 1_000_000)]
     offset: Option<u32>,
     #[param(inline)]
     format: Option<Format>,
@@ -195,6 +197,10 @@ pub async fn pages(
 ) -> Result<Response, Problem> {
     let PagesQuery { window, q, sort, order, limit: asked, offset, format } = query;
     let limit = limit(asked, 50, MOST)?;
+    let offset = offset.unwrap_or(0);
+    if offset > MOST_PASSED {
+        return Err(Problem::bad(format!("offset is {offset}, expected at most {MOST_PASSED}")));
+    }
     let q = q.unwrap_or_default().to_lowercase();
     if q.len() > MOST_SEARCHED {
         return Err(Problem::bad(format!("q has {} bytes, expected at most {MOST_SEARCHED}", q.len())));
@@ -223,7 +229,7 @@ pub async fn pages(
             window_end: window.end(),
             complete: window.complete(),
             total: found.len(),
-            pages: found.into_iter().skip(offset.unwrap_or(0) as usize).take(limit).map(Into::into).collect(),
+            pages: found.into_iter().skip(offset as usize).take(limit).map(Into::into).collect(),
         }
     })?;
     Ok(json_or_table(&headers, format, &answer, &answer.pages))
@@ -237,10 +243,10 @@ pub struct SeriesQuery {
     #[param(min_length = 1, max_length = 2048)]
     page: String,
     /// Windows that end at or after this: milliseconds since the epoch, or RFC 3339.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
     from: Option<Time>,
     /// Windows that end at or before this.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
     to: Option<Time>,
     /// The newest so many windows, 1 to 10,000; 180 if not said.
     #[param(minimum = 1, maximum = 10000)]

@@ -26,7 +26,7 @@ const REQUEST: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Most bytes of a request's head.
-const HEAD: usize = 16 << 10;
+const HEAD: usize = 32 << 10;
 /// Most header lines.
 const HEADERS: usize = 64;
 /// Bytes that the kernel keeps for a client that does not read (it doubles them).
