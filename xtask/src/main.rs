@@ -30,13 +30,13 @@ enum Task {
     },
     /// Everything that CI checks, the tests last
     Ci,
-    /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
-    Browser,
     /// A Kafka on the loopback address
     Kafka {
         #[command(subcommand)]
         action: kafka::Action,
     },
+    /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
+    Browser,
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -45,8 +45,8 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().task {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
-        Task::Browser => browser::run(),
         Task::Kafka { action } => kafka::run(&action),
+        Task::Browser => browser::run(),
         Task::Coverage => coverage::run(),
     };
     match done {

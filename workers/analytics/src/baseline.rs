@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     settings::{Settings, power},
     window::SITE,
@@ -12,7 +14,7 @@ use crate::{
 const FORGOTTEN: f64 = 1e-50;
 
 /// A page's decayed sum of views, and the aligned window that is not yet part of it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Baseline {
     /// The sum as of aligned window `at`.
     pub(crate) sum: f64,
@@ -22,7 +24,7 @@ pub(crate) struct Baseline {
 }
 
 /// The baselines of all pages and of the site.
-#[derive(Default)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Baselines {
     pages: BTreeMap<u32, Baseline>,
 }

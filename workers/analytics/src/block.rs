@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The version of the wire format, its first byte.
 const VERSION: u8 = 1;
+/// Longest encoding, bytes: a record of it stays below the million that brokers and clients take by default.
+const LONGEST: usize = 900_000;
 
 /// One input partition's share of one window.
 ///
@@ -23,6 +25,8 @@ pub struct Block {
     pub site: Row,
     /// Pages with an event in this window or in the one before, or with a baseline. By `url`, ascending.
     pub pages: Vec<Row>,
+    /// Whether the partition's next block is of the same window and has further pages.
+    pub more: bool,
 }
 
 /// Sums of one page (or of the site) in one window and one input partition.
@@ -66,15 +70,31 @@ pub enum BlockError {
 impl Block {
     /// An empty block.
     pub(crate) fn new(partition: i32, end: i64, first_aligned: Option<i64>) -> Self {
-        Self { version: VERSION, partition, end, first_aligned, site: Row::default(), pages: Vec::new() }
+        Self {
+            version: VERSION,
+            partition,
+            end,
+            first_aligned,
+            site: Row::default(),
+            pages: Vec::new(),
+            more: false,
+        }
     }
 
-    /// As bytes.
+    /// As bytes: one record's worth, or several in order where that would be too long for one.
     ///
     /// # Errors
     /// None in practice: every block can be written.
-    pub fn encode(&self) -> Result<Vec<u8>, BlockError> {
-        Ok(postcard::to_stdvec(self)?)
+    pub fn encode(mut self) -> Result<Vec<Vec<u8>>, BlockError> {
+        let whole = postcard::to_stdvec(&self)?;
+        if whole.len() <= LONGEST || self.pages.len() < 2 {
+            return Ok(vec![whole]);
+        }
+        let second = Self { pages: self.pages.split_off(self.pages.len() / 2), ..self.clone() };
+        self.more = true;
+        let mut records = self.encode()?;
+        records.extend(second.encode()?);
+        Ok(records)
     }
 
     /// From bytes.
@@ -89,3 +109,6 @@ impl Block {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// Gives each distinct string a number and forgets it when its last holder lets go. Strings are compared in full: a
 /// hash alone would not be exact.
 #[derive(Default)]
-pub(crate) struct Interner {
+pub struct Interner {
     numbers: HashTable<u32>,
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -22,7 +22,7 @@ struct Slot {
 
 impl Interner {
     /// The number of `text`, held once more.
-    pub(crate) fn acquire(&mut self, text: &str) -> u32 {
+    pub fn acquire(&mut self, text: &str) -> u32 {
         let hash = self.hasher.hash_one(text);
         let slots = &self.slots;
         if let Some(&number) = self.numbers.find(hash, |&n| &*slots[n as usize].text == text) {
@@ -46,7 +46,7 @@ impl Interner {
     }
 
     /// The number of `text`, if something holds it.
-    pub(crate) fn find(&self, text: &str) -> Option<u32> {
+    pub fn find(&self, text: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(text);
         self.numbers.find(hash, |&n| &*self.slots[n as usize].text == text).copied()
     }
@@ -57,7 +57,7 @@ impl Interner {
     }
 
     /// One holder less. True if it was the last: the number may then come back for another string.
-    pub(crate) fn release(&mut self, number: u32) -> bool {
+    pub fn release(&mut self, number: u32) -> bool {
         let slot = &mut self.slots[number as usize];
         slot.holders -= 1;
         if slot.holders > 0 {
@@ -72,8 +72,29 @@ impl Interner {
         true
     }
 
+    /// All strings at their numbers, each with its number of holders; 0 holders: the number is free.
+    pub(crate) fn all(&self) -> Vec<(&str, u32)> {
+        self.slots.iter().map(|slot| (&*slot.text, slot.holders)).collect()
+    }
+
+    /// Strings at their numbers, as [`all`](Self::all) gave them.
+    pub(crate) fn restore(texts: Vec<(&str, u32)>) -> Self {
+        let mut restored = Self::default();
+        for (number, (text, holders)) in (0..).zip(texts) {
+            let hash = restored.hasher.hash_one(text);
+            restored.slots.push(Slot { text: text.into(), hash, holders });
+            if holders == 0 {
+                restored.free.push(number);
+            } else {
+                let slots = &restored.slots;
+                restored.numbers.insert_unique(hash, number, |&n| slots[n as usize].hash);
+            }
+        }
+        restored
+    }
+
     /// The string behind a held number.
-    pub(crate) fn text(&self, number: u32) -> &str {
+    pub fn text(&self, number: u32) -> &str {
         &self.slots[number as usize].text
     }
 }

@@ -26,17 +26,22 @@
 mod baseline;
 mod block;
 mod intern;
+mod live;
 mod merge;
 mod pairs;
 mod partition;
 mod ranking;
 mod recency;
 mod settings;
+mod snapshot;
 mod trends;
 mod visits;
 mod window;
 
 pub use block::{Block, BlockError, Row};
+pub use intern::Interner;
+pub use live::{Live, LiveError, LiveRow};
 pub use merge::{Merge, WindowResult};
 pub use partition::{Partition, Verdict};
 pub use settings::Settings;
+pub use snapshot::SnapshotError;

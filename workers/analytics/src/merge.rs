@@ -46,9 +46,18 @@ impl Merge {
             return;
         }
         let inputs = self.covered.len();
-        self.covered[partition] = self.covered[partition].max(Some(block.end));
+        if !block.more {
+            self.covered[partition] = self.covered[partition].max(Some(block.end));
+        }
         let places = self.blocks.entry(block.end).or_insert_with(|| vec![None; inputs]);
-        places[partition].get_or_insert((offset, block));
+        match &mut places[partition] {
+            Some((_, first)) if first.more => {
+                first.pages.extend(block.pages);
+                first.more = block.more;
+            }
+            Some(_) => {}
+            place @ None => *place = Some((offset, block)),
+        }
     }
 
     /// Completes, in order, all windows for which every input partition has spoken.

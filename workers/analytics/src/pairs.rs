@@ -6,6 +6,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::recency::Recency;
 
+/// (page, member) pairs by slice.
+pub(crate) type BySlice = Vec<(i64, Vec<(u32, u32)>)>;
+
 /// A set of (page, member) pairs, each with the last slice it was seen in. A pair lives as long as that slice is in the
 /// window, so memory follows the number of live pairs, not of events.
 #[derive(Default)]
@@ -37,6 +40,19 @@ impl Pairs {
         true
     }
 
+    /// The slice the pair was last seen in.
+    pub(crate) fn last_slice(&self, page: u32, member: u32) -> Option<i64> {
+        let pair = (page, member);
+        let hash = self.hasher.hash_one(pair);
+        self.places.find(hash, |&p| self.pairs[p as usize] == pair).map(|&place| self.recency.slice(place))
+    }
+
+    /// The page of each pair that was seen in or after a slice.
+    pub(crate) fn pages_since(&self, first: i64) -> impl Iterator<Item = u32> + '_ {
+        let lists = self.recency.lists().filter(move |(slice, _)| *slice >= first);
+        lists.flat_map(|(_, places)| places.map(|p| self.pairs[p as usize].0))
+    }
+
     /// Takes the pair out, and says which slice it was last seen in.
     pub(crate) fn remove(&mut self, page: u32, member: u32) -> Option<i64> {
         let pair = (page, member);
@@ -59,6 +75,23 @@ impl Pairs {
         }
         self.free.push(place);
         Some(pair)
+    }
+
+    /// All pairs by the slice they were last seen in.
+    pub(crate) fn by_slice(&self) -> BySlice {
+        let lists = self.recency.lists();
+        lists.map(|(slice, places)| (slice, places.map(|p| self.pairs[p as usize]).collect())).collect()
+    }
+
+    /// The pairs that [`by_slice`](Self::by_slice) gave.
+    pub(crate) fn restore(pairs: BySlice) -> Self {
+        let mut restored = Self::default();
+        for (slice, pairs) in pairs {
+            for (page, member) in pairs {
+                restored.see(page, member, slice);
+            }
+        }
+        restored
     }
 
     /// How many pairs are live.

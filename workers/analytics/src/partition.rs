@@ -1,6 +1,9 @@
 //! Stage 1: one input partition as a deterministic state machine. What it has read decides all it says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use weir_events::ClickstreamEvent;
 
@@ -8,7 +11,9 @@ use crate::{
     baseline::Baselines,
     block::{Block, Row},
     intern::Interner,
+    live::{self, Live},
     settings::Settings,
+    snapshot::{Snapshot, SnapshotError},
     window::{Click, Names, SITE, Window},
 };
 
@@ -66,6 +71,49 @@ impl Partition {
             first_aligned: None,
             blocks: Vec::new(),
         }
+    }
+
+    /// Everything it knows, as bytes: about 8 bytes a live pair, and each live string once. Blocks must have been taken.
+    ///
+    /// # Errors
+    /// None in practice: every state can be written.
+    pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
+        debug_assert!(self.blocks.is_empty(), "blocks are no part of a snapshot");
+        Snapshot {
+            names: [&self.names.pages, &self.names.users, &self.names.sessions].map(Interner::all),
+            window: self.window.save(),
+            baselines: Cow::Borrowed(&self.baselines),
+            previous: Cow::Borrowed(&self.previous),
+            pending: Cow::Borrowed(&self.pending),
+            watermark: self.watermark,
+            greatest: self.greatest,
+            sealed: self.sealed,
+            first_aligned: self.first_aligned,
+        }
+        .encode()
+    }
+
+    /// An input partition that goes on exactly where the one that gave the snapshot was. The settings must be the same.
+    ///
+    /// # Errors
+    /// Bytes of another version, or no snapshot.
+    pub fn restore(number: i32, settings: Settings, snapshot: &[u8]) -> Result<Self, SnapshotError> {
+        let saved = Snapshot::decode(snapshot)?;
+        let [pages, users, sessions] = saved.names.map(Interner::restore);
+        Ok(Self {
+            settings,
+            number,
+            names: Names { pages, users, sessions },
+            window: Window::restore(saved.window, &settings),
+            baselines: saved.baselines.into_owned(),
+            previous: saved.previous.into_owned(),
+            pending: saved.pending.into_owned(),
+            watermark: saved.watermark,
+            greatest: saved.greatest,
+            sealed: saved.sealed,
+            first_aligned: saved.first_aligned,
+            blocks: Vec::new(),
+        })
     }
 
     /// Takes the next valid event of the partition's log. Windows that it closes go to [`take_blocks`](Self::take_blocks).
@@ -132,6 +180,19 @@ impl Partition {
     /// The end of the last window that holds an event of this partition.
     pub fn last_window_end(&self) -> Option<i64> {
         self.greatest.map(|timestamp| self.settings.last_window_end(timestamp))
+    }
+
+    /// What the open window shows right now, once something was read. Walks over all that is live.
+    pub fn look(&self) -> Option<Live> {
+        let newest = self.greatest?;
+        Some(live::look(
+            self.number,
+            (newest, self.sealed),
+            &self.window,
+            &self.pending,
+            &self.names,
+            &self.settings,
+        ))
     }
 
     /// How many (page, visitor) pairs, (page, visit) pairs and visits are live: what memory follows.

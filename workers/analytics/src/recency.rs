@@ -72,6 +72,15 @@ impl Recency {
         self.links[thing as usize].slice
     }
 
+    /// The slices that have things, each with its things.
+    pub(crate) fn lists(&self) -> impl Iterator<Item = (i64, impl Iterator<Item = u32> + '_)> + '_ {
+        let lists = (self.base..).zip(&self.heads).filter(|(_, head)| **head != NONE);
+        lists.map(|(slice, &head)| {
+            let next = |&thing: &u32| Some(self.links[thing as usize].next).filter(|&next| next != NONE);
+            (slice, std::iter::successors(Some(head), next))
+        })
+    }
+
     /// Takes out one thing whose slice is at or before `slice`, oldest slice first.
     pub(crate) fn pop(&mut self, slice: i64) -> Option<u32> {
         while self.base <= slice && !self.heads.is_empty() {

@@ -1,9 +1,11 @@
 //! Visits: runs of one session's events with gaps of at most `session_gap`.
 
+use serde::{Deserialize, Serialize};
+
 use crate::recency::Recency;
 
 /// A run of events of one session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Visit {
     pub(crate) session: u32,
     first: i64,
@@ -17,16 +19,20 @@ pub(crate) struct Visit {
     pub(crate) pages: Vec<u32>,
 }
 
-impl Visit {
+/// What a visit counts for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figures {
+    /// Exactly one event.
+    pub(crate) bounced: bool,
     /// The greatest age over its events, milliseconds.
-    pub(crate) fn duration(&self) -> i64 {
-        let unmeasured = self.last_unmeasured.map(|last| last - self.first);
-        unmeasured.max(self.max_measured).unwrap_or(0)
-    }
+    pub(crate) duration: i64,
+}
 
-    /// Whether it has exactly one event.
-    pub(crate) fn bounced(&self) -> bool {
-        self.events == 1
+impl Visit {
+    /// What it counts for, as of now.
+    pub(crate) fn figures(&self) -> Figures {
+        let unmeasured = self.last_unmeasured.map(|last| last - self.first);
+        Figures { bounced: self.events == 1, duration: unmeasured.max(self.max_measured).unwrap_or(0) }
     }
 
     fn absorb(&mut self, other: &Self) {
@@ -60,20 +66,17 @@ pub(crate) struct Moment {
 
 impl Visits {
     /// The visits that an event touches, extends or joins: those of its session that are within `gap` of it.
-    pub(crate) fn near(&self, moment: Moment, gap: i64) -> Vec<u32> {
-        let Some(candidates) = self.of_session.get(&moment.session) else { return Vec::new() };
-        candidates
-            .iter()
-            .copied()
-            .filter(|&v| {
-                let visit = self.get(v);
-                moment.timestamp >= visit.first - gap && moment.timestamp <= visit.last + gap
-            })
-            .collect()
+    pub(crate) fn near(&self, moment: Moment, gap: i64, found: &mut Vec<u32>) {
+        found.clear();
+        let Some(candidates) = self.of_session.get(&moment.session) else { return };
+        found.extend(candidates.iter().copied().filter(|&v| {
+            let visit = self.get(v);
+            moment.timestamp >= visit.first - gap && moment.timestamp <= visit.last + gap
+        }));
     }
 
-    /// Makes one visit of an event and the visits near it, and says which. The caller has taken their figures out of the
-    /// pages before and puts the joined visit's back after. `slide` gives the slice of its last event.
+    /// Makes one visit of an event and the visits near it, and says which: the first of them, or a new one. The pages of the
+    /// others have been given to it before. `slide` gives the slice of its last event.
     pub(crate) fn join(&mut self, moment: Moment, near: &[u32], slide: i64) -> u32 {
         let mut joined = Visit {
             session: moment.session,
@@ -84,40 +87,32 @@ impl Visits {
             max_measured: moment.measured,
             pages: Vec::new(),
         };
-        for (i, &other) in near.iter().enumerate() {
-            if i == 0 {
-                let visit = self.get_mut(other);
-                visit.absorb(&joined);
-                joined = visit.clone();
-            } else {
-                joined.absorb(&self.take(other));
-            }
+        let Some((&number, others)) = near.split_first() else { return self.insert(joined, slide) };
+        for &other in others {
+            joined.absorb(&self.take(other));
         }
-        let slice = joined.last.div_euclid(slide);
-        match near.first() {
-            Some(&number) => {
-                joined.pages = std::mem::take(&mut self.get_mut(number).pages);
-                self.visits[number as usize] = Some(joined);
-                self.recency.raise(number, slice);
+        let visit = self.get_mut(number);
+        visit.absorb(&joined);
+        let slice = visit.last.div_euclid(slide);
+        self.recency.raise(number, slice);
+        number
+    }
+
+    fn insert(&mut self, visit: Visit, slide: i64) -> u32 {
+        let (session, slice) = (visit.session, visit.last.div_euclid(slide));
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.visits[number as usize] = Some(visit);
                 number
             }
             None => {
-                let session = joined.session;
-                let number = match self.free.pop() {
-                    Some(number) => {
-                        self.visits[number as usize] = Some(joined);
-                        number
-                    }
-                    None => {
-                        self.visits.push(Some(joined));
-                        (self.visits.len() - 1) as u32
-                    }
-                };
-                self.recency.insert(number, slice);
-                self.of_session.entry(session).or_default().push(number);
-                number
+                self.visits.push(Some(visit));
+                (self.visits.len() - 1) as u32
             }
-        }
+        };
+        self.recency.insert(number, slice);
+        self.of_session.entry(session).or_default().push(number);
+        number
     }
 
     /// A live visit.
@@ -139,6 +134,27 @@ impl Visits {
     pub(crate) fn expire(&mut self, slice: i64) -> Option<u32> {
         let number = self.recency.pop(slice)?;
         Some(self.forget(number).session)
+    }
+
+    /// All visits at their numbers.
+    pub(crate) fn all(&self) -> &[Option<Visit>] {
+        &self.visits
+    }
+
+    /// Visits at their numbers, as [`all`](Self::all) gave them.
+    pub(crate) fn restore(visits: Vec<Option<Visit>>, slide: i64) -> Self {
+        let mut restored = Self::default();
+        for (number, visit) in (0..).zip(&visits) {
+            match visit {
+                None => restored.free.push(number),
+                Some(visit) => {
+                    restored.recency.insert(number, visit.last.div_euclid(slide));
+                    restored.of_session.entry(visit.session).or_default().push(number);
+                }
+            }
+        }
+        restored.visits = visits;
+        restored
     }
 
     /// How many visits are live.

@@ -1,54 +1,32 @@
 //! The engine against the brute-force oracle, over random logs.
 #![allow(clippy::unwrap_used)]
 
-use proptest::{prelude::*, test_runner::TestCaseError};
+use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCaseError};
 use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
 use weir_events::{ClickstreamEvent, EventType};
-use weir_oracle::{Entry, Kind, Page, Ranked, Site, Trend, Window, logs};
+use weir_oracle::{Entry, Event, Kind, Page, Ranked, Site, Trend, Window, logs};
 
-/// What the engine says of a log: windows, the late entries of each partition, and the sums behind the ratios, by
-/// partition, window and page.
-fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
-    let s = &case.settings;
-    let settings = Settings {
-        size: s.size,
-        slide: s.slide,
-        out_of_orderness: s.out_of_orderness,
-        session_gap: s.session_gap,
-        lanes,
-        top: s.top,
-        trending_half_life: s.trending_half_life,
-        warm_up: s.warm_up,
-    };
+/// What the engine says of a log: windows, the late entries of each partition, and the end of its last window. Where `saves` says
+/// so (in turn), a partition is put away and goes on from its snapshot.
+fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<usize>>, Vec<Option<i64>>) {
+    let settings = settings(&case.settings, lanes);
     let inputs = case.partitions.len() as i32;
     let mut merges: Vec<Merge> = (0..lanes).map(|_| Merge::new(settings, inputs, None)).collect();
-    let mut late = Vec::new();
+    let (mut late, mut last_ends) = (Vec::new(), Vec::new());
     let mut blocks = Vec::new();
     for (number, log) in case.partitions.iter().enumerate() {
         let mut partition = Partition::new(number as i32, settings);
         late.push(Vec::new());
         for (i, entry) in log.iter().enumerate() {
+            if saves[i % saves.len()] {
+                blocks.extend(partition.take_blocks());
+                partition =
+                    Partition::restore(number as i32, settings, &partition.snapshot().unwrap()).unwrap();
+            }
             match entry {
                 Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
                 Entry::Event(e) => {
-                    let event = ClickstreamEvent {
-                        user_id: &e.user,
-                        session_id: &e.session,
-                        event_type: match e.kind {
-                            Kind::View => EventType::View,
-                            Kind::Click => EventType::Click,
-                            Kind::AddToCart => EventType::AddToCart,
-                            Kind::Purchase => EventType::Purchase,
-                            Kind::Search => EventType::Search,
-                        },
-                        page_url: &e.page,
-                        product_id: None,
-                        timestamp: e.timestamp,
-                        user_agent: "",
-                        ip_address: "",
-                        referrer: None,
-                        session_duration: e.session_duration,
-                    };
+                    let event = record(e);
                     if partition.read(&event) == Verdict::Late {
                         late[number].push(i);
                     }
@@ -56,11 +34,14 @@ fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
             }
         }
         blocks.extend(partition.take_blocks());
+        last_ends.push(partition.last_window_end());
     }
     let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
     for (offset, block) in blocks.iter().enumerate() {
-        let wire = Block::decode(&block.encode().unwrap()).unwrap();
-        merges[settings.lane(block.end) as usize].add(wire, offset as i64);
+        for record in block.clone().encode().unwrap() {
+            let wire = Block::decode(&record).unwrap();
+            merges[settings.lane(block.end) as usize].add(wire, offset as i64);
+        }
     }
     for merge in &mut merges {
         for result in merge.complete() {
@@ -69,7 +50,41 @@ fn run(case: &logs::Case, lanes: i32) -> (Vec<Window>, Vec<Vec<usize>>) {
         }
     }
     results.sort_by_key(|(result, _)| result.end);
-    (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late)
+    (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late, last_ends)
+}
+
+fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
+    Settings {
+        size: s.size,
+        slide: s.slide,
+        out_of_orderness: s.out_of_orderness,
+        session_gap: s.session_gap,
+        lanes,
+        top: s.top,
+        trending_half_life: s.trending_half_life,
+        warm_up: s.warm_up,
+    }
+}
+
+fn record(e: &Event) -> ClickstreamEvent<'_> {
+    ClickstreamEvent {
+        user_id: &e.user,
+        session_id: &e.session,
+        event_type: match e.kind {
+            Kind::View => EventType::View,
+            Kind::Click => EventType::Click,
+            Kind::AddToCart => EventType::AddToCart,
+            Kind::Purchase => EventType::Purchase,
+            Kind::Search => EventType::Search,
+        },
+        page_url: &e.page,
+        product_id: None,
+        timestamp: e.timestamp,
+        user_agent: "",
+        ip_address: "",
+        referrer: None,
+        session_duration: e.session_duration,
+    }
 }
 
 fn window(result: WindowResult, blocks: &[Block]) -> Window {
@@ -134,8 +149,13 @@ proptest! {
     #[test]
     fn the_engine_agrees_with_the_oracle(case in logs::logs(), lanes in 1..4_i32) {
         let expected = weir_oracle::compute(&case.partitions, &case.settings);
-        let (windows, late) = run(&case, lanes);
+        let (windows, late, _) = run(&case, lanes, &[false]);
         prop_assert_eq!(&late, &expected.late);
         weir_oracle::compare(&expected.windows, &windows).map_err(TestCaseError::fail)?;
+    }
+
+    #[test]
+    fn a_partition_goes_on_from_its_snapshot(case in logs::logs(), saves in vec(weighted(0.1), 1..50)) {
+        prop_assert_eq!(run(&case, 2, &saves), run(&case, 2, &[false]));
     }
 }

@@ -1,6 +1,6 @@
 //! Records of the pipeline's topics, on their way in.
 
-use crate::stub::Live;
+use weir_analytics::Live;
 use weir_events::{PageAnalytics, TopPages, decode_page_analytics, decode_top_pages};
 use weir_spec::Role;
 

@@ -14,7 +14,6 @@ pub mod push;
 mod sample;
 mod server;
 pub mod store;
-mod stub;
 
 pub use gateway::{Gateway, Limits, Source};
 pub use intake::Batch;

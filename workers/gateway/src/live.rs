@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::stub::Live;
+use weir_analytics::Live;
 
 /// The newest values and standing of each input partition.
 #[derive(Default)]

@@ -1,23 +1,34 @@
 //! Stage 1: events in, blocks and dead letters out; one input partition at a time.
 //!
-//! The state of a partition is a function of its log: it is rebuilt by reading the partition again, from its first record to
-//! where the group stands, without writing. The only decisions that are not in that log, watermarks raised because a
-//! partition was idle, are logged in the state topic in the transaction that carries their effects, and repeated at the same
-//! place.
+//! The state of a partition is a function of its log: it is rebuilt from the last snapshot in the state topic and the events
+//! since, read again without writing, up to where the group stands. The only decisions that are not in that log, watermarks
+//! raised because a partition was idle, are in the state topic too, and repeated at the same place.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Instant,
+};
 
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Partition, Settings, Verdict};
 use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, validate};
 
 use crate::{
+    journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
     worker::Stage,
 };
 
 /// How long between two looks at where idle partitions' neighbours stand, milliseconds.
 const LOOK: i64 = 250;
+
+/// Time between two pictures of the open window, milliseconds: an event is told half of it later on average.
+const LIVE_EVERY: i64 = 200;
+/// Most of the time that pictures may take: one part in so many.
+const LIVE_SHARE: i64 = 20;
+
+/// Most records that are read again after a restart.
+const MOST_REPLAYED: i64 = 2_000_000;
 
 /// Names and limits of stage 1. Times in milliseconds.
 pub struct Options {
@@ -30,12 +41,17 @@ pub struct Options {
     /// A partition that was read to its end is idle at once, and nothing is sealed for idleness before all are: for a log that
     /// has come to its end.
     pub until_end: bool,
+    /// How much event time, or time on the clock, may lie between two snapshots of a partition's state. What came since the
+    /// last one is read again after a restart, so it must be well below the retention of the events.
+    pub snapshot_every: i64,
     /// Topic names.
     pub events: String,
     /// Topic of blocks; as many partitions as `settings.lanes`.
     pub blocks: String,
-    /// Topic of logged decisions; as many partitions as `events`.
+    /// Topic of snapshots and logged decisions; as many partitions as `events`.
     pub state: String,
+    /// Topic of live values, if they are wanted; one partition.
+    pub live: Option<String>,
     /// Topic of dead letters, one partition.
     pub dead_letters: String,
     /// Whether dead letters carry their original bytes.
@@ -45,8 +61,14 @@ pub struct Options {
 /// Where stage 1 stands in a partition: committed beside the offset, so that every process knows how far the others are.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Standing {
-    /// The first offset that was read: the state is a function of everything since.
+    /// What the state was computed with. Another window over the same state would be neither the one nor the other.
+    pub settings: String,
+    /// The offset that a restart reads from: of the last snapshot, or the first record ever read.
     pub from: i64,
+    /// Whether there is a snapshot as of `from`.
+    pub snapshot: bool,
+    /// The number of the last snapshot or decision in the state topic: what a restart must find there.
+    pub journal: u64,
     /// The partition's watermark, milliseconds.
     pub watermark: Option<i64>,
     /// The end up to which its windows are sealed.
@@ -65,13 +87,6 @@ pub struct Standing {
     pub dead: u64,
 }
 
-/// A watermark raised although no event said so: taken before the record at `offset` is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Raise {
-    offset: i64,
-    watermark: i64,
-}
-
 /// Stage 1.
 pub struct Windows {
     options: Options,
@@ -79,6 +94,7 @@ pub struct Windows {
     privacy: Privacy,
     scratch: Scratch,
     last_look: i64,
+    live_due: i64,
     finished: Option<Option<i64>>,
 }
 
@@ -89,7 +105,15 @@ pub struct Input {
     next: i64,
     /// Up to here everything was committed before: it is read again without writing.
     replay_to: i64,
+    /// Where the group stands while that goes on.
+    committed: Option<Committed>,
     raises: VecDeque<Raise>,
+    journal: Journal,
+    /// When the last snapshot was taken, by the clock and in event time.
+    saved_at: i64,
+    saved_sealed: Option<i64>,
+    /// The next offset when live values were last published.
+    shown: i64,
     at_end: bool,
     silent_since: i64,
     standing: Standing,
@@ -98,7 +122,15 @@ pub struct Input {
 impl Windows {
     /// Stage 1 over the given topics.
     pub fn new(options: Options, decoder: Decoder, privacy: Privacy) -> Self {
-        Self { options, decoder, privacy, scratch: Scratch::default(), last_look: 0, finished: None }
+        Self {
+            options,
+            decoder,
+            privacy,
+            scratch: Scratch::default(),
+            last_look: 0,
+            live_due: i64::MIN,
+            finished: None,
+        }
     }
 
     /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
@@ -109,13 +141,16 @@ impl Windows {
 
     fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
         input.standing.read += 1;
-        let Err(invalid) = self.count(input, record) else { return };
-        if invalid.reason == Reason::Late {
-            input.standing.late += 1;
-        } else {
-            input.standing.dead += 1;
+        match self.count(input, record) {
+            Ok(()) => input.standing.counted += 1,
+            Err(invalid) => {
+                match invalid.reason {
+                    Reason::Late => input.standing.late += 1,
+                    _ => input.standing.dead += 1,
+                }
+                out.push(self.dead_letter(record, &invalid));
+            }
         }
-        out.push(self.dead_letter(record, &invalid));
     }
 
     fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<(), Invalid> {
@@ -124,10 +159,7 @@ impl Windows {
         let timestamp = event.timestamp;
         let event = self.privacy.apply(event, &mut self.scratch);
         match input.engine.read(&event) {
-            Verdict::Counted => {
-                input.standing.counted += 1;
-                Ok(())
-            }
+            Verdict::Counted => Ok(()),
             Verdict::Late => {
                 let watermark = input.engine.watermark().unwrap_or_default();
                 let detail = format!(
@@ -157,31 +189,63 @@ impl Windows {
 
     fn write_blocks(&self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
         for block in input.engine.take_blocks() {
-            let value = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
-            out.push(Output {
+            let lane = self.options.settings.lane(block.end);
+            let records = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
+            out.extend(records.into_iter().map(|record| Output {
                 topic: self.options.blocks.clone(),
-                partition: self.options.settings.lane(block.end),
+                partition: lane,
                 key: None,
-                value: Some(value),
+                value: Some(record),
                 headers: Vec::new(),
-            });
+            }));
         }
         Ok(())
     }
 
     /// Raises the watermark of an idle partition, and logs that.
     fn raise(&self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
-        let raise = Raise { offset: input.next, watermark };
-        let value = serde_json::to_vec(&raise).map_err(|error| Error::Fatal(error.to_string()))?;
-        out.push(Output {
-            topic: self.options.state.clone(),
-            partition: input.number,
-            key: Some(format!("raise/{}/{watermark}", input.next).into_bytes()),
-            value: Some(value),
-            headers: Vec::new(),
-        });
+        input.journal.raise(input.next, watermark, out)?;
         input.engine.raise(watermark);
         self.write_blocks(input, out)
+    }
+
+    /// Publishes what the open windows show, where that changed.
+    fn publish_live<M: Member>(&mut self, inputs: &mut BTreeMap<i32, Input>, member: &mut M, now: i64) {
+        let Some(topic) = self.options.live.as_ref().filter(|_| now >= self.live_due) else { return };
+        let begun = Instant::now();
+        for input in inputs.values_mut().filter(|input| input.next > input.shown) {
+            let value = input.engine.look().and_then(|live| live.encode().ok());
+            input.shown = input.next;
+            member.publish(Output {
+                topic: topic.clone(),
+                partition: 0,
+                key: Some(input.number.to_string().into_bytes()),
+                value,
+                headers: Vec::new(),
+            });
+        }
+        self.live_due = now + LIVE_EVERY.max(begun.elapsed().as_millis() as i64 * LIVE_SHARE);
+    }
+
+    fn snapshot_due(&self, input: &Input, now: i64) -> bool {
+        let changed = input.next > input.standing.from || input.journal.has_raises();
+        let every = self.options.snapshot_every;
+        let advanced = match (input.saved_sealed, input.engine.sealed()) {
+            (Some(before), Some(sealed)) => sealed - before >= every,
+            (before, sealed) => before != sealed,
+        };
+        let much = input.next - input.standing.from >= MOST_REPLAYED;
+        changed && !input.replays() && (advanced || much || now - input.saved_at >= every)
+    }
+
+    fn save(&self, input: &mut Input, now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+        let bytes = input.engine.snapshot().map_err(|error| Error::Fatal(error.to_string()))?;
+        input.journal.snapshot(input.next, now, &bytes, out)?;
+        input.saved_at = now;
+        input.saved_sealed = input.engine.sealed();
+        (input.standing.from, input.standing.snapshot) = (input.next, true);
+        tracing::debug!(partition = input.number, offset = input.next, bytes = bytes.len(), "state saved");
+        Ok(())
     }
 }
 
@@ -211,50 +275,77 @@ impl Stage for Windows {
         committed: Option<&Committed>,
         now: i64,
     ) -> Result<(Input, i64), Error> {
-        let start = member.beginning(partition)?;
-        let from = match committed.map(|c| serde_json::from_str::<Standing>(&c.metadata)) {
-            Some(Ok(standing)) => standing.from,
-            Some(Err(error)) => {
+        let Options { settings, events, state, .. } = &self.options;
+        let made_with = format!(
+            "size {} ms, slide {} ms, out-of-orderness {} ms, session gap {} ms, trending half-life {} ms, {} lanes",
+            settings.size,
+            settings.slide,
+            settings.out_of_orderness,
+            settings.session_gap,
+            settings.trending_half_life,
+            settings.lanes
+        );
+        let beginning = member.beginning(partition)?;
+        let (journal, snapshot, raises) = Journal::read(member, state, partition)?;
+        let standing = match committed {
+            None if journal.number() > 0 => {
                 return Err(Error::Fatal(format!(
-                    "the group's commit for {}/{partition} is not of this version: {error}",
-                    self.options.events
+                    "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
+                     deleted or have expired. To start afresh delete the pipeline's internal topics, or give it a new name"
                 )));
             }
-            None => start,
+            None => Standing { settings: made_with.clone(), from: beginning, ..Standing::default() },
+            Some(committed) => serde_json::from_str::<Standing>(&committed.metadata).map_err(|error| {
+                Error::Fatal(format!(
+                    "the group's commit for {events}/{partition} is not of this version: {error}"
+                ))
+            })?,
         };
-        if start > from {
+        if standing.settings != made_with {
             return Err(Error::Fatal(format!(
-                "{}/{partition} begins at offset {start}, but the state of this pipeline is made of all events since {from}: retention \
-                 deleted some. Give the topic a longer retention and the pipeline a new name, under which it starts afresh",
-                self.options.events
+                "the state of {events}/{partition} was made with {}, and the manifest now says {made_with}: windows of the one kind \
+                 cannot go on as the other. Change it back, or give the pipeline a new name, under which it starts afresh",
+                standing.settings
             )));
         }
-        let mut raises = VecDeque::new();
-        let mut unreadable = None;
-        member.read(
-            &self.options.state,
-            partition,
-            0,
-            &mut |record| match serde_json::from_slice::<Raise>(record.value.unwrap_or_default()) {
-                Ok(raise) => raises.push_back(raise),
-                Err(error) => unreadable = Some((record.offset, error)),
-            },
-        )?;
-        if let Some((offset, error)) = unreadable {
-            let topic = &self.options.state;
-            return Err(Error::Fatal(format!(
-                "{topic}/{partition} holds no decision of this version at {offset}: {error}"
+        if journal.number() != standing.journal {
+            // A transaction's offsets and records become visible one after the other.
+            return Err(Error::Retry(format!(
+                "{state}/{partition} shows {} entries, the commit speaks of {}",
+                journal.number(),
+                standing.journal
             )));
         }
+        let start = standing.from;
+        let replay_to = committed.map_or(start, |committed| committed.offset);
+        if beginning > start && replay_to > start {
+            return Err(Error::Fatal(format!(
+                "{events}/{partition} begins at offset {beginning}, but what was counted since the last snapshot begins at {start}: \
+                 retention deleted it. Give the topic a longer retention and the pipeline a new name, under which it starts afresh"
+            )));
+        }
+        let (engine, saved_at) = match snapshot {
+            None => (Partition::new(partition, *settings), 0),
+            Some(snapshot) => {
+                let engine = Partition::restore(partition, *settings, &snapshot.bytes)
+                    .map_err(|error| Error::Fatal(format!("{state}/{partition}: {error}")))?;
+                (engine, snapshot.taken)
+            }
+        };
         let mut input = Input {
             number: partition,
-            engine: Partition::new(partition, self.options.settings),
             next: start,
-            replay_to: committed.map_or(start, |c| c.offset),
+            replay_to,
+            committed: committed.cloned(),
             raises,
+            journal,
+            saved_at,
+            saved_sealed: engine.sealed(),
+            engine,
+            shown: replay_to,
             at_end: false,
             silent_since: now,
-            standing: Standing { from, ..Standing::default() },
+            standing,
         };
         if !input.replays() {
             input.repeat_raises(input.next);
@@ -274,7 +365,8 @@ impl Stage for Windows {
         input.standing.idle = false;
         if record.offset < input.replay_to {
             input.repeat_raises(record.offset);
-            self.apply(input, record, &mut Vec::new());
+            // What it counts as, and says, was committed before.
+            let _ = self.count(input, record);
             input.engine.take_blocks();
             input.next = record.offset + 1;
             if !input.replays() {
@@ -306,6 +398,12 @@ impl Stage for Windows {
         now: i64,
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
+        // One at a time, so that a process with many partitions has no long pause and no peak of memory.
+        let due = inputs.values_mut().filter(|input| self.snapshot_due(input, now));
+        if let Some(input) = due.min_by_key(|input| input.saved_at) {
+            self.save(input, now, out)?;
+        }
+        self.publish_live(inputs, member, now);
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
         for input in inputs.values_mut() {
             input.standing.idle = input.at_end && now - input.silent_since >= timeout;
@@ -351,11 +449,16 @@ impl Stage for Windows {
     }
 
     fn position(&self, input: &Input) -> Committed {
+        // In the middle of a replay the engine is behind what was committed.
+        if let Some(committed) = input.committed.as_ref().filter(|_| input.replays()) {
+            return committed.clone();
+        }
         let mut standing = input.standing.clone();
+        standing.journal = input.journal.number();
         standing.watermark = input.engine.watermark();
         standing.sealed = input.engine.sealed();
         standing.last_end = input.engine.last_window_end();
         let metadata = serde_json::to_string(&standing).unwrap_or_default();
-        Committed { offset: input.next.max(input.replay_to), metadata }
+        Committed { offset: input.next, metadata }
     }
 }

@@ -10,6 +10,9 @@ const BATCH: usize = 20_000;
 const LONGEST_TRANSACTION: i64 = 250;
 /// Time after which progress without outputs is committed, milliseconds.
 const PROGRESS: i64 = 1_000;
+/// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
+/// lag stays below a thousand, and a quiet topic is not asked for a commit ten times a second.
+const PROGRESS_EARLY: (usize, i64) = (200, 20);
 
 /// What happens to records between the reading and the writing.
 pub trait Stage {
@@ -70,8 +73,21 @@ pub struct Worker<S: Stage, M: Member> {
     /// When the oldest output that is not committed was made.
     waiting_since: Option<i64>,
     last_commit: i64,
-    /// An assignment whose state could not be restored yet.
-    unanswered: Option<Vec<i32>>,
+    /// Records read since.
+    read: usize,
+    duties: Duties,
+}
+
+/// What has to be done, in this order, before anything is read again. Each is tried until it succeeds: an answer that the
+/// group never gets would hold up everybody.
+#[derive(Default)]
+struct Duties {
+    /// The transaction failed or its outcome is unknown.
+    restart: bool,
+    /// All partitions are to be given back.
+    give_back: bool,
+    /// These are to be read, from where the group stands.
+    take_over: Option<Vec<i32>>,
 }
 
 impl<S: Stage, M: Member> Worker<S, M> {
@@ -85,7 +101,8 @@ impl<S: Stage, M: Member> Worker<S, M> {
             out: Vec::new(),
             waiting_since: None,
             last_commit: 0,
-            unanswered: None,
+            read: 0,
+            duties: Duties::default(),
         }
     }
 
@@ -99,7 +116,12 @@ impl<S: Stage, M: Member> Worker<S, M> {
         match self.turn(now, wait) {
             Err(Error::Abort(why)) => {
                 tracing::warn!(reason = %why, "transaction given up, going back to what was committed");
-                self.go_back(now)
+                self.duties.restart = true;
+                if !self.duties.give_back && self.duties.take_over.is_none() {
+                    self.duties.take_over = Some(self.partitions());
+                }
+                self.forget();
+                self.fulfil(now)
             }
             other => other,
         }
@@ -132,10 +154,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     fn turn(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
-        if let Some(partitions) = self.unanswered.clone() {
-            self.take_over(&partitions, now)?;
-            self.unanswered = None;
-        }
+        self.fulfil(now)?;
         let mut read = 0;
         let (stage, states, out) = (&mut self.stage, &mut self.states, &mut self.out);
         let mut failed = None;
@@ -156,36 +175,64 @@ impl<S: Stage, M: Member> Worker<S, M> {
             return Err(error);
         }
         match rebalance {
-            Some(Rebalance::Assigned(partitions)) => {
-                self.unanswered = Some(partitions.clone());
-                self.take_over(&partitions, now)?;
-                self.unanswered = None;
-            }
+            Some(Rebalance::Assigned(partitions)) => self.duties.take_over = Some(partitions),
             Some(Rebalance::Revoked) => {
                 let kept = self.commit(now);
                 self.forget();
-                if let Err(error) = kept {
-                    tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
-                    self.member.restart()?;
+                self.duties.give_back = true;
+                match kept {
+                    Ok(()) => {}
+                    // Another has the transactional id: a restart would take it from him.
+                    Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
+                    Err(error) => {
+                        tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
+                        self.duties.restart = true;
+                    }
                 }
-                self.member.unassign()?;
             }
             Some(Rebalance::Lost) => {
+                (self.duties.restart, self.duties.give_back) = (true, true);
                 self.forget();
-                self.member.restart()?;
-                self.member.unassign()?;
             }
             None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out)?,
         }
+        self.fulfil(now)?;
         if !self.out.is_empty() {
             self.waiting_since.get_or_insert(now);
         }
+        self.read += read;
         let caught_up = read < BATCH;
+        let since = now - self.last_commit;
         let due = match self.waiting_since {
-            Some(since) => caught_up || now - since >= LONGEST_TRANSACTION,
-            None => now - self.last_commit >= PROGRESS,
+            Some(waiting) => caught_up || now - waiting >= LONGEST_TRANSACTION,
+            None => {
+                since >= PROGRESS || caught_up && self.read >= PROGRESS_EARLY.0 && since >= PROGRESS_EARLY.1
+            }
         };
         if due { self.commit(now) } else { Ok(()) }
+    }
+
+    /// Does what is to be done before anything is read.
+    fn fulfil(&mut self, now: i64) -> Result<(), Error> {
+        if self.duties.restart {
+            self.member.restart()?;
+            self.duties.restart = false;
+        }
+        if self.duties.give_back {
+            self.member.unassign()?;
+            self.duties.give_back = false;
+        }
+        if let Some(partitions) = self.duties.take_over.clone() {
+            match self.take_over(&partitions, now) {
+                Err(Error::Abort(why)) => {
+                    tracing::info!(reason = %why, "the assignment is no longer ours");
+                    self.forget();
+                }
+                other => other?,
+            }
+            self.duties.take_over = None;
+        }
+        Ok(())
     }
 
     /// Restores the partitions' states and starts to read.
@@ -207,25 +254,6 @@ impl<S: Stage, M: Member> Worker<S, M> {
         Ok(())
     }
 
-    /// After a transaction that failed, or whose outcome is unknown: fence it, and begin again from what was committed.
-    fn go_back(&mut self, now: i64) -> Result<(), Error> {
-        let owned = self.unanswered.take().unwrap_or_else(|| self.partitions());
-        self.forget();
-        // Kept until it is done, so that an error on the way does not lose the assignment.
-        self.unanswered = Some(owned.clone());
-        self.member.restart()?;
-        match self.take_over(&owned, now) {
-            Ok(()) => self.unanswered = None,
-            Err(Error::Abort(why)) => {
-                tracing::info!(reason = %why, "the assignment is no longer ours");
-                self.forget();
-                self.unanswered = None;
-            }
-            Err(other) => return Err(other),
-        }
-        Ok(())
-    }
-
     fn forget(&mut self) {
         self.states.clear();
         self.committed.clear();
@@ -236,6 +264,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     /// Commits outputs and progress, if there are any.
     fn commit(&mut self, now: i64) -> Result<(), Error> {
         self.last_commit = now;
+        self.read = 0;
         let positions: Vec<(i32, Committed)> = self
             .states
             .iter()

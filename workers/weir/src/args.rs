@@ -34,16 +34,15 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// See it work: a simulated shop, the processing and the console in one process, without Kafka.
-    ///
-    /// The dashboard is at the address that it prints.
+    /// See it work: a simulated shop, the processing and the console in one process, without Kafka unless --brokers says
+    /// where one is.
     Demo {
-        /// Where the dashboard listens; if the port is taken, the next free one.
-        #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-        listen: SocketAddr,
         /// How many times faster than the clock event time runs. Above 1 it begins in the past and lasts a day.
         #[arg(long, default_value_t = 1.0, value_name = "TIMES")]
         speed: f64,
+        /// Where the dashboard listens. Without it: on 127.0.0.1, port 8080 or the next that is free.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        listen: Option<SocketAddr>,
     },
     /// The pipeline's Kafka topics.
     #[command(subcommand)]
@@ -60,14 +59,15 @@ pub enum Command {
         #[arg(long, env = "WEIR_INSTANCE", value_name = "NAME")]
         instance: Option<String>,
     },
-    /// Serve the dashboard, the REST API and live values over WebSocket. Any number of these can run.
-    Serve(Serve),
-    /// Show each sealed window: the most viewed pages, and those that trend.
+    /// Show each sealed window, the most viewed pages and those that trend; in a terminal also what the open window shows.
     Top {
         /// Begin with the first window that is still in the topics.
         #[arg(long)]
         from_beginning: bool,
     },
+    /// Serve results and live values over HTTP: the dashboard, REST under /api/v1, a WebSocket, server-sent events. Any number
+    /// of these can run.
+    Serve(Serve),
 }
 
 /// Commands on topics.
@@ -102,17 +102,18 @@ pub struct Generate {
     /// Share of records that are no valid event.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE")]
     pub malformed: f64,
+    /// Every 10 minutes of event time, for 2 minutes, send two events in five to this page (0: the most popular one), so
+    /// that it trends.
+    #[arg(long, value_name = "PAGE")]
+    pub burst: Option<u32>,
 }
 
 /// Options of `serve`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Serve {
-    /// Where to listen. Whoever reaches it can read everything: there is no login.
+    /// Where to listen. Whoever can reach it can read, there is no login: 0.0.0.0 only where that is wanted.
     #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
-    /// If the port is taken, take the next free one.
-    #[arg(long)]
-    pub next_free: bool,
     /// Another site whose pages may ask, such as https://board.example. May be given several times.
     #[arg(long, env = "WEIR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allow_origin: Vec<String>,

@@ -15,6 +15,7 @@ pub mod args;
 pub mod console;
 pub mod demo;
 pub mod generate;
+mod patience;
 pub mod process;
 pub mod serve;
 pub mod top;
@@ -26,7 +27,9 @@ pub mod topics;
 /// What a person must deal with, in words for a person.
 pub fn run(args: args::Args) -> anyhow::Result<()> {
     let args::Args { pipeline, brokers, log_format, command } = args;
-    log_to_stderr(log_format);
+    // Where a picture is drawn, news would spoil it; what a person must know still comes.
+    let quiet = matches!(command, args::Command::Demo { .. } | args::Command::Top { .. });
+    log_to_stderr(log_format, if quiet { "warn" } else { "info" });
     let pipeline = match pipeline {
         None => Pipeline::demo(),
         Some(file) => {
@@ -41,6 +44,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for ctrl-C")?;
+    let given = brokers.clone();
     let brokers = || {
         brokers
         .or_else(|| {
@@ -50,7 +54,9 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         .context("no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers")
     };
     match command {
-        args::Command::Demo { listen, speed } => demo::run(&pipeline, listen, speed, &stop),
+        args::Command::Demo { speed, listen } => {
+            demo::run(&pipeline, given.as_deref(), &demo::Options { speed, listen }, &stop)
+        }
         args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance } => {
@@ -61,9 +67,9 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     }
 }
 
-fn log_to_stderr(format: args::LogFormat) {
+fn log_to_stderr(format: args::LogFormat, default: &str) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match format {
         args::LogFormat::Text => logs.init(),

@@ -18,10 +18,12 @@ use weir_stream::{
     worker::{Stage, Worker},
 };
 
+use crate::patience::{Patience, patiently};
+
+/// Time between snapshots of a partition's state, unless windows are longer or retention is short, milliseconds.
+const SNAPSHOT_EVERY: i64 = 300_000;
 /// Longest wait for records, and so between two looks at the stop flag.
 const WAIT: Duration = Duration::from_millis(50);
-/// First and longest pause after an error that may pass.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// No end known yet, and the end of a log without an event, in the cell that both threads share.
 const UNKNOWN: i64 = i64::MIN;
 const NOTHING: i64 = i64::MIN + 1;
@@ -60,21 +62,30 @@ pub(crate) fn stages<M: Member>(
                 Decoder::new(),
                 privacy(pipeline)?,
             );
-            drive(connect(&format!("{name}.windows"), pipeline.events_topic()), stage, stop, |worker| {
-                if let Some(last) = worker.stage().finished() {
-                    end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
-                }
-                // The second stage says when all is done.
-                false
-            })
+            drive(
+                || connect(&format!("{name}.windows"), pipeline.events_topic()),
+                stage,
+                stop,
+                |worker| {
+                    if let Some(last) = worker.stage().finished() {
+                        end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
+                    }
+                    // The second stage says when all is done.
+                    false
+                },
+            )
         });
         let second = scope.spawn(|| {
             let stage = Results::new(second_options(pipeline, settings));
-            let done =
-                drive(connect(&format!("{name}.results"), &pipeline.blocks_topic()), stage, stop, |worker| {
+            let done = drive(
+                || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
+                stage,
+                stop,
+                |worker| {
                     let end = end.load(Ordering::SeqCst);
                     end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end)
-                });
+                },
+            );
             stop.store(true, Ordering::SeqCst);
             done
         });
@@ -86,24 +97,21 @@ pub(crate) fn stages<M: Member>(
 
 /// Steps a worker until it is done or told to stop; waits and tries again where that can help.
 fn drive<S: Stage, M: Member>(
-    member: Result<M, Error>,
+    connect: impl FnMut() -> Result<M, Error>,
     stage: S,
     stop: &AtomicBool,
     mut done: impl FnMut(&mut Worker<S, M>) -> bool,
 ) -> anyhow::Result<()> {
     let _alarm = Alarm(stop);
-    let result = member.and_then(|member| {
+    let result = patiently(stop, connect).and_then(|member| {
+        let Some(member) = member else { return Ok(()) };
         let mut worker = Worker::new(stage, member);
-        let mut pause = BACKOFF.0;
+        let mut patience = Patience::new();
         while !stop.load(Ordering::SeqCst) {
             match worker.step(millis(), WAIT) {
-                Ok(()) => pause = BACKOFF.0,
+                Ok(()) => patience = Patience::new(),
                 Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
-                Err(error) => {
-                    tracing::warn!(%error, again_in = ?pause, "not now");
-                    thread::sleep(pause);
-                    pause = (pause * 2).min(BACKOFF.1);
-                }
+                Err(error) => patience.wait(&error, stop),
             }
             if done(&mut worker) {
                 break;
@@ -162,12 +170,21 @@ fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> wi
         max_future: pipeline.spec.window.max_future.as_millis(),
         idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
         until_end,
+        snapshot_every: snapshot_every(pipeline),
         events: pipeline.events_topic().to_owned(),
         blocks: pipeline.blocks_topic(),
         state: pipeline.state_topic(),
+        live: Some(pipeline.live_topic()),
         dead_letters: pipeline.dead_letters_topic(),
         keep_payload: pipeline.dead_letter_payload() == DeadLetterPayload::Keep,
     }
+}
+
+/// Once a window, where windows are not short: by then most of the state is new. Four times before retention deletes what a
+/// restart would have to read again.
+fn snapshot_every(pipeline: &Pipeline) -> i64 {
+    let kept = pipeline.spec.topics.events.retention.as_millis();
+    pipeline.spec.window.size.as_millis().max(SNAPSHOT_EVERY).min(kept / 4)
 }
 
 fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {

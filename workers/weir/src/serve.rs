@@ -21,11 +21,11 @@ const LOOK: Duration = Duration::from_millis(50);
 /// # Errors
 /// The address cannot be had. Kafka being away is no error: the gateway says so and waits.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Serve { listen, next_free, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
+    let Serve { listen, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
     let bounds = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
     let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
     let gateway = Gateway::new(pipeline.clone(), limits, &follow::needed(pipeline))?;
-    let listening = Options { listen, next_free, origins: allow_origin };
+    let listening = Options { listen, next_free: false, origins: allow_origin };
     thread::scope(|scope| {
         scope.spawn(|| follow::follow(&gateway, pipeline, brokers, stop));
         let served = serve(&gateway, &listening, stop, |address| println!("the dashboard is at {address}"));
@@ -48,7 +48,7 @@ pub(crate) fn serve(
         let server = Server::bind(gateway.clone(), options).with_context(|| {
             format!("cannot listen on {}: `--listen` says another address or port", options.listen)
         })?;
-        said(&format!("http://{}", server.address()?));
+        said(&format!("http://{}/", server.address()?));
         server.serve(stopped(stop)).await;
         Ok(())
     })

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, Stdio},
@@ -10,21 +9,22 @@ use std::{
 };
 
 use serde_json::Value;
-use weir_events::{Decoder, EventType, validate};
-use weir_oracle::{Entry, Event, Kind, Outcome, Page, Ranked, Settings, Site, Trend, Window};
-use weir_stream::kafka::{Reader, ReaderOptions, Start};
+use weir_audit::{Audit, Results};
+use weir_oracle::{Page, Ranked, Site, Trend, Window};
+use weir_spec::Pipeline;
 use weir_testbed::Kafka;
 
 const EVENTS: usize = 30_000;
 const DEADLINE: Duration = Duration::from_secs(60);
 
-struct Pipeline {
+/// A pipeline under test: its manifest in a file.
+struct Trial {
     brokers: &'static str,
     file: tempfile::NamedTempFile,
-    name: String,
+    pipeline: Pipeline,
 }
 
-impl Pipeline {
+impl Trial {
     fn new() -> Self {
         let name = format!("serve-{}", std::process::id());
         let manifest = format!(
@@ -32,8 +32,8 @@ impl Pipeline {
              results: {{name: {name}-r}}\n    topPages: {{name: {name}-t}}\n"
         );
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), manifest).unwrap();
-        Self { brokers: Kafka::shared(), file, name }
+        std::fs::write(file.path(), &manifest).unwrap();
+        Self { brokers: Kafka::shared(), file, pipeline: Pipeline::from_yaml(&manifest).unwrap() }
     }
 
     fn weir(&self, arguments: &[&str]) -> Command {
@@ -47,47 +47,6 @@ impl Pipeline {
         let status = self.weir(arguments).status().unwrap();
         assert!(status.success(), "weir {arguments:?}: {status}");
     }
-
-    /// What the oracle makes of the events topic, ended as `--until-end` ends it.
-    fn expected(&self) -> Outcome {
-        let options = ReaderOptions {
-            bootstrap: self.brokers.to_owned(),
-            client_id: "test".to_owned(),
-            extra: Vec::new(),
-        };
-        let mut reader = Reader::follow(&options, &[&format!("{}-e", self.name)], Start::Beginning).unwrap();
-        let (decoder, settings) = (Decoder::new(), Settings::default());
-        let (mut log, mut last, mut read) = (vec![Vec::new(); 6], i64::MIN, 0);
-        while !reader.at_end() {
-            let wait = Duration::from_millis(100);
-            let polled = reader.poll(10_000, wait, &mut |_, record| {
-                let Ok(event) = decoder.decode(record.value.unwrap_or_default()) else { return };
-                if validate(&event, record.timestamp, 300_000).is_err() {
-                    return;
-                }
-                last = last.max(event.timestamp);
-                log[record.partition as usize].push(Entry::Event(Event {
-                    user: event.user_id.into(),
-                    session: event.session_id.into(),
-                    kind: match event.event_type {
-                        EventType::View => Kind::View,
-                        EventType::Click => Kind::Click,
-                        EventType::AddToCart => Kind::AddToCart,
-                        EventType::Purchase => Kind::Purchase,
-                        EventType::Search => Kind::Search,
-                    },
-                    page: event.page_url.into(),
-                    timestamp: event.timestamp,
-                    session_duration: event.session_duration,
-                }));
-            });
-            read += polled.unwrap();
-        }
-        assert_eq!(read, EVENTS);
-        let end = last.div_euclid(settings.slide) * settings.slide + settings.size;
-        log.iter_mut().for_each(|partition| partition.push(Entry::RaiseWatermark(end)));
-        weir_oracle::compute(&log, &settings)
-    }
 }
 
 /// A running `weir serve`; killed when dropped.
@@ -97,12 +56,12 @@ struct Serve {
 }
 
 impl Serve {
-    fn start(pipeline: &Pipeline) -> Self {
+    fn start(trial: &Trial) -> Self {
         let mut process =
-            pipeline.weir(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+            trial.weir(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().rsplit("http://").next().unwrap().to_owned();
+        let address = line.trim().trim_end_matches('/').rsplit("http://").next().unwrap().to_owned();
         let serve = Self { process, address };
         let begun = Instant::now();
         while serve.ask("/readyz").0 != 200 {
@@ -130,8 +89,6 @@ impl Serve {
 
     /// Every window as the API has it. What it does not tell, the sums behind the ratios, is taken from `expected`.
     fn windows(&self, expected: &[Window]) -> Vec<Window> {
-        let sums: BTreeMap<(i64, &str), &Page> =
-            expected.iter().flat_map(|w| w.pages.iter().map(|p| ((w.end, p.page.as_str()), p))).collect();
         let all = self.get("/api/v1/windows?limit=1000");
         let window = |totals: &Value| {
             assert_eq!(totals["complete"], true);
@@ -143,22 +100,18 @@ impl Serve {
             Window {
                 start: int(&totals["window_start"]),
                 end,
-                pages: list(&pages["pages"], |page| {
-                    let url = text(&page["page_url"]);
-                    let sums = sums.get(&(end, url.as_str()));
-                    Page {
-                        view_count: int(&page["view_count"]),
-                        unique_users: int(&page["unique_users"]) as i32,
-                        click_count: int(&page["click_count"]),
-                        conversion_count: int(&page["conversion_count"]),
-                        engagement_rate: float(&page["engagement_rate"]),
-                        bounce_rate: float(&page["bounce_rate"]),
-                        avg_session_duration: float(&page["avg_session_duration"]),
-                        visits: sums.map_or(0, |page| page.visits),
-                        bounces: sums.map_or(0, |page| page.bounces),
-                        duration_sum_ms: sums.map_or(0, |page| page.duration_sum_ms),
-                        page: url,
-                    }
+                pages: list(&pages["pages"], |page| Page {
+                    page: text(&page["page_url"]),
+                    view_count: int(&page["view_count"]),
+                    unique_users: int(&page["unique_users"]) as i32,
+                    click_count: int(&page["click_count"]),
+                    conversion_count: int(&page["conversion_count"]),
+                    engagement_rate: float(&page["engagement_rate"]),
+                    bounce_rate: float(&page["bounce_rate"]),
+                    avg_session_duration: float(&page["avg_session_duration"]),
+                    visits: 0,
+                    bounces: 0,
+                    duration_sum_ms: 0,
                 }),
                 top: list(&top["pages"], |place| Ranked {
                     rank: int(&place["rank"]) as i32,
@@ -185,7 +138,9 @@ impl Serve {
                 },
             }
         };
-        list(&all["windows"], window)
+        let mut results = Results::default();
+        results.windows.extend(list(&all["windows"], window).into_iter().map(|window| (window.end, window)));
+        results.with_sums(expected)
     }
 }
 
@@ -214,18 +169,19 @@ fn text(value: &Value) -> String {
 
 #[test]
 fn answers_are_the_oracles_before_and_after_a_restart() {
-    let pipeline = Pipeline::new();
-    pipeline.run(&["topics", "apply"]);
+    let trial = Trial::new();
+    trial.run(&["topics", "apply"]);
     let events = EVENTS.to_string();
     let faults = ["--late", "0.01", "--duplicates", "0.01", "--malformed", "0.005"];
     let generate = ["generate", "--events", &events, "--rate", "0", "--start", "2026-01-01T00:00:00Z"];
-    pipeline.run(&[&generate[..], &faults[..]].concat());
-    pipeline.run(&["process", "--until-end"]);
-    let outcome = pipeline.expected();
+    trial.run(&[&generate[..], &faults[..]].concat());
+    trial.run(&["process", "--until-end"]);
+    let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();
+    let (_, outcome) = audit.expected(true).unwrap();
     let expected = &outcome.windows;
     assert!(expected.len() > 30, "{} windows", expected.len());
 
-    let first = Serve::start(&pipeline);
+    let first = Serve::start(&trial);
     weir_oracle::compare(expected, &first.windows(expected)).unwrap();
     let begun = Instant::now();
     let health = loop {
@@ -241,6 +197,6 @@ fn answers_are_the_oracles_before_and_after_a_restart() {
     assert!(int(&health["dead_letters"]) > 0, "{health}");
     drop(first);
 
-    let second = Serve::start(&pipeline);
+    let second = Serve::start(&trial);
     weir_oracle::compare(expected, &second.windows(expected)).unwrap();
 }

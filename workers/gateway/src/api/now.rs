@@ -146,7 +146,7 @@ pub async fn now(
     let NowQuery { limit: asked, format } = query;
     let limit = limit(asked, 50, 1_000)?;
     let sum = gateway.now().sum();
-    let page = |row: &crate::stub::LiveRow| PageNow { page_url: row.url.clone(), now: row.into() };
+    let page = |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into() };
     let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
     let values = NowValues {
         provisional: true,

@@ -76,7 +76,7 @@ struct Events {
 
 impl Events {
     /// The connection asks for the next event once it has room, so that a slow client is skipped over, not queued for.
-    fn into_stream(self) -> impl futures_core::Stream<Item = Result<String, Infallible>> {
+    fn into_stream(self) -> impl futures_util::Stream<Item = Result<String, Infallible>> {
         futures_util::stream::unfold(
             self,
             |mut events| async move { Some((Ok(events.next().await?), events)) },

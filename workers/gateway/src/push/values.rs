@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
+use weir_analytics::{Live, LiveRow};
 
 use super::topic::Topic;
 use crate::{
@@ -12,7 +13,6 @@ use crate::{
     api::records::{Place, Point, Trend, WindowTotals},
     gateway::lock,
     live::{Now, watermark},
-    stub::{Live, LiveRow},
 };
 
 /// What the open window shows of a page, or of all: provisional.

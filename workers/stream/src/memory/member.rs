@@ -128,10 +128,12 @@ impl Member {
         state.groups.entry(options.group.clone()).or_default().heartbeat(self.id, now);
         // As librdkafka does it, a member that has nothing to give back is not asked to: it just joins anew.
         let idle = self.phase == Phase::Owning && self.owned.is_empty();
-        if (self.phase == Phase::Joining || idle) && self.seat(state).is_none() {
+        let joins = idle || self.phase == Phase::Joining;
+        if joins && self.seat(state).is_none() {
             self.fail_if_replaced(state)?;
             self.phase = Phase::Outside;
-        } else if idle && state.groups.get(&self.options.group).is_some_and(Group::is_rebalancing) {
+        } else if joins && state.groups.get(&self.options.group).is_some_and(Group::is_rebalancing) {
+            // Also one that had taken its old seat in a stable group, before it heard of its partitions.
             self.rejoin(state);
         }
         if self.phase == Phase::Outside {

@@ -1,17 +1,19 @@
 //! What the terminal shows: a sealed window's ranking and trends, or the provisional values of the open one.
 //!
-//! Rendering is pure: records in, text out. Records come from two topics in any order; the [`Assembler`] puts those of one
-//! window together.
+//! Rendering is pure: records in, text out. Records come from several topics in any order; the [`Assembler`] puts those of one
+//! window together, the [`Screen`] keeps the picture up to date.
 
 mod assembler;
 mod figures;
 mod page;
+mod screen;
 mod table;
 mod view;
 
-use weir_events::{PageAnalytics, SiteTotals, TopPages};
+use weir_events::{PageAnalytics, TopPages};
 
 pub use assembler::Assembler;
+pub use screen::Screen;
 pub use view::{render_live, render_sealed};
 
 /// How to show it.
@@ -30,30 +32,4 @@ pub struct Sealed {
     pub top: TopPages,
     /// The numbers of the pages in them, in any order. A page that is missing is shown without its numbers.
     pub rows: Vec<PageAnalytics>,
-}
-
-/// What the open window shows right now: provisional.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Live {
-    /// The newest event time that is in it, milliseconds since the epoch.
-    pub as_of: i64,
-    /// Its pages, in any order.
-    pub pages: Vec<LivePage>,
-    /// All pages together.
-    pub site: SiteTotals,
-}
-
-/// A page in the open window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LivePage {
-    /// The page.
-    pub page_url: String,
-    /// VIEW events so far.
-    pub view_count: i64,
-    /// CLICK events so far.
-    pub click_count: i64,
-    /// PURCHASE events so far.
-    pub conversion_count: i64,
-    /// Distinct visitors so far.
-    pub unique_users: i32,
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use weir_analytics::{Live, LiveRow};
 use weir_events::{PageAnalytics, SiteTotals, TopPage, TrendingPage};
 
 use super::{
-    Live, LivePage, Sealed, Style, figures, page,
+    Sealed, Style, figures, page,
     table::{self, Column, Paint, Row},
 };
 
@@ -49,17 +50,25 @@ pub fn render_live(live: &Live, style: Style) -> String {
     let title = format!("provisional, as of {}", figures::moment(live.as_of));
     let mut text = Paint::Provisional.on(&title, style);
     text.push('\n');
-    text.push_str(&site(&live.site, style));
+    let site = &live.site;
+    text.push_str(&items(
+        &[
+            figures::counted(site.views as i64, "view"),
+            figures::counted(site.clicks as i64, "click"),
+            figures::counted(site.carts as i64, "cart addition"),
+            figures::counted(site.conversions as i64, "conversion"),
+            figures::counted(site.users, "user"),
+        ],
+        style,
+    ));
     text.push('\n');
     if live.pages.is_empty() {
         text.push_str("no page has an event yet\n");
         return text;
     }
-    let mut pages: Vec<&LivePage> = live.pages.iter().collect();
-    pages.sort_by(|a, b| b.view_count.cmp(&a.view_count).then_with(|| a.page_url.cmp(&b.page_url)));
-    let rows: Vec<_> = pages.iter().take(MOST_LINES).map(|page| provisional(page)).collect();
+    let rows: Vec<_> = live.pages.iter().take(MOST_LINES).map(provisional).collect();
     text.push_str(&table::render(&LIVE, &rows, style));
-    text.push_str(&left_out(pages.len()));
+    text.push_str(&left_out(live.pages.len()));
     text
 }
 
@@ -110,22 +119,19 @@ const LIVE: [Column; 5] = [
     Column { title: "engagement", dispensable: 3 },
 ];
 
-fn provisional(page: &LivePage) -> Row {
-    let engagement =
-        if page.view_count == 0 { 0.0 } else { page.click_count as f64 / page.view_count as f64 };
+fn provisional(page: &LiveRow) -> Row {
     let cells = [
-        figures::count(page.view_count),
-        figures::count(page.unique_users),
-        figures::count(page.click_count),
-        figures::count(page.conversion_count),
-        figures::percent(engagement),
+        figures::count(page.views as i64),
+        figures::count(page.users),
+        figures::count(page.clicks as i64),
+        figures::count(page.conversions as i64),
+        figures::percent(page.engagement_rate()),
     ];
-    Row { cells: cells.into_iter().map(|cell| (cell, Paint::Plain)).collect(), page: page.page_url.clone() }
+    Row { cells: cells.into_iter().map(|cell| (cell, Paint::Plain)).collect(), page: page.url.clone() }
 }
 
-/// The totals, on as many lines as the width needs.
 fn site(totals: &SiteTotals, style: Style) -> String {
-    let items = [
+    let totals = [
         figures::counted(totals.view_count, "view"),
         figures::counted(totals.click_count, "click"),
         figures::counted(totals.conversion_count, "conversion"),
@@ -133,11 +139,16 @@ fn site(totals: &SiteTotals, style: Style) -> String {
         figures::counted(totals.visits, "visit"),
         format!("{} bounced", figures::share(totals.bounces, totals.visits)),
     ];
+    items(&totals, style)
+}
+
+/// The site's totals, on as many lines as the width needs.
+fn items(items: &[String], style: Style) -> String {
     let mut lines = vec!["site:".to_owned()];
     for item in items {
         let line = lines.last_mut().filter(|line| line.len() + 2 + item.len() <= style.width);
         match line {
-            Some(line) => line.extend(["  ", &item]),
+            Some(line) => line.extend(["  ", item]),
             None => lines.push(format!("       {item}")),
         }
     }

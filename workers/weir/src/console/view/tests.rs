@@ -1,8 +1,20 @@
-use weir_events::TopPages;
+use weir_analytics::{Partition, Settings};
+use weir_events::{ClickstreamEvent, EventType, TopPages};
 
 use super::*;
 
 const START: i64 = 1_795_225_200_000;
+
+const SETTINGS: Settings = Settings {
+    size: 300_000,
+    slide: 10_000,
+    out_of_orderness: 30_000,
+    session_gap: 1_800_000,
+    lanes: 1,
+    top: 10,
+    trending_half_life: 7_200_000,
+    warm_up: 2,
+};
 
 fn style(width: usize) -> Style {
     Style { color: false, width }
@@ -186,7 +198,7 @@ fn no_visitor_controls_the_terminal() {
     let mut shop = sealed(&[(nasty, 5, 1, None)]);
     shop.top.trending = vec![trend(nasty, 20, 2.0)];
     let mut live = live();
-    live.pages[0].page_url = nasty.to_owned();
+    live.pages[0].url = nasty.to_owned();
     for text in [render_sealed(&shop, style(110)), render_live(&live, style(110))] {
         assert!(text.contains("/%1B]0;owned%07%0D%0A%C2%9B2J%E2%80%AE%00\n"), "{text}");
         assert!(
@@ -228,25 +240,28 @@ fn ten_lines_are_enough() {
     assert_eq!(text.matches(" times ").count(), 10, "{text}");
 }
 
+/// As a partition of the engine shows it that read these events.
 fn live() -> Live {
-    let page = |url: &str, view_count, click_count| LivePage {
-        page_url: url.to_owned(),
-        view_count,
-        click_count,
-        conversion_count: 2,
-        unique_users: 7,
-    };
-    Live {
-        as_of: START + 263_250,
-        pages: vec![page("/b", 10, 5), page("/z", 1_200, 600), page("/a", 10, 0), page("/clicks-only", 0, 3)],
-        site: SiteTotals {
-            view_count: 1_220,
-            click_count: 608,
-            visits: 3,
-            bounces: 1,
-            ..SiteTotals::default()
-        },
+    let mut partition = Partition::new(0, SETTINGS);
+    for (page, views, clicks) in [("/b", 10, 5), ("/z", 1_200, 600), ("/a", 10, 0), ("/clicks-only", 0, 3)] {
+        for i in 0..views + clicks {
+            let (user_id, session_id) = (&format!("u{}", i % 7)[..], "s");
+            let event_type = if i < views { EventType::View } else { EventType::Click };
+            partition.read(&ClickstreamEvent {
+                user_id,
+                session_id,
+                event_type,
+                page_url: page,
+                product_id: None,
+                timestamp: START + 263_250,
+                user_agent: "",
+                ip_address: "",
+                referrer: None,
+                session_duration: None,
+            });
+        }
     }
+    partition.look().expect("events were read")
 }
 
 #[test]
@@ -255,15 +270,16 @@ fn the_open_window_is_marked_provisional() {
         &render_live(&live(), style(110)),
         "
 provisional, as of 2026-11-21 01:44:23.250 UTC
-site:  1,220 views  608 clicks  0 conversions  0 users  3 visits  33.3 % bounced
+site:  1,220 views  608 clicks  0 cart additions  0 conversions  7 users
 
 views  users  clicks  conversions  engagement  page
-1,200      7     600            2      50.0 %  /z
-   10      7       0            2       0.0 %  /a
-   10      7       5            2      50.0 %  /b
-    0      7       3            2       0.0 %  /clicks-only
+1,200      7     600            0      50.0 %  /z
+   10      7       0            0       0.0 %  /a
+   10      7       5            0      50.0 %  /b
+    0      3       3            0       0.0 %  /clicks-only
 ",
     );
-    let nothing = Live { pages: vec![], ..live() };
+    let mut nothing = live();
+    nothing.pages.clear();
     assert!(render_live(&nothing, style(110)).ends_with("\n\nno page has an event yet\n"));
 }

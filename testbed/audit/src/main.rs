@@ -1,0 +1,84 @@
+//! `weir-audit`: compares a pipeline's results with the oracle, from outside.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use weir_audit::Audit;
+use weir_spec::Pipeline;
+
+/// Reads a pipeline's topics and compares every window and every field with a brute-force computation over its events.
+#[derive(Parser)]
+struct Args {
+    /// The pipeline's manifest. Without it: a pipeline named `shop` with all defaults.
+    #[arg(long, env = "WEIR_PIPELINE", value_name = "FILE")]
+    pipeline: Option<PathBuf>,
+    /// Kafka brokers. Without it: the manifest's.
+    #[arg(long, env = "WEIR_BROKERS", value_name = "HOST:PORT,...")]
+    brokers: Option<String>,
+    /// The log was processed with --until-end: every window must be there.
+    #[arg(long)]
+    ended: bool,
+    /// Do not compare: watch a running pipeline and say how long results take and how far processing is behind.
+    #[arg(long)]
+    watch: bool,
+    /// Do not compare: send marked events and say how long they take to a subscriber of the gateway.
+    #[arg(long, value_name = "HOST:PORT")]
+    probe: Option<String>,
+    /// Do not compare: read the events topic and do nothing with it, as the bare limit that processing is measured by.
+    #[arg(long)]
+    drain: bool,
+    /// How long to watch or to probe.
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-audit: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let pipeline = match &args.pipeline {
+        None => Pipeline::demo(),
+        Some(file) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
+            Pipeline::from_yaml(&text)?
+        }
+    };
+    let brokers = args.brokers.clone().unwrap_or_else(|| pipeline.spec.kafka.bootstrap_servers.join(","));
+    let audit = Audit::connect(&pipeline, &brokers)?;
+    if args.watch {
+        let latency = audit.latency(&brokers, Duration::from_secs(args.seconds))?;
+        println!("from the event that sealed a window to its committed result: {}", latency.delays);
+        let most = latency.lags.iter().max().copied().unwrap_or(0);
+        println!("events stored and not yet committed: at most {most} in {} looks", latency.lags.len());
+        return Ok(());
+    }
+    if args.drain {
+        println!("{} records read and nothing done with them", audit.drain()?);
+        return Ok(());
+    }
+    if let Some(gateway) = &args.probe {
+        let delays = audit.probe(&brokers, gateway, Duration::from_secs(args.seconds))?;
+        println!("from the producer of an event to a subscriber of live values: {delays}");
+        return Ok(());
+    }
+    let report = audit.compare(args.ended)?;
+    println!(
+        "{} records: {} invalid, {} late. {} windows with {} rows equal the oracle in every field, {} are outstanding. digest {}",
+        report.records,
+        report.invalid,
+        report.late,
+        report.windows,
+        report.rows,
+        report.outstanding,
+        report.digest
+    );
+    Ok(())
+}

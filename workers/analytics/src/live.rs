@@ -1,0 +1,188 @@
+//! What the open window shows right now: provisional values, for people who watch. Final values never depend on them.
+//!
+//! They are counted when somebody asks, by a walk over what is live, so that they cost nothing per event. Bounces and durations
+//! are not among them: a visit that is still under way has neither.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    pairs::Pairs,
+    settings::Settings,
+    window::{Click, Counts, Names, SITE, Window},
+};
+
+/// The version of the wire format, its first byte.
+const VERSION: u8 = 1;
+/// Most pages that are told, those with the most views: a message of them stays far below what brokers take.
+const MOST_PAGES: usize = 1_000;
+
+/// The open window of one input partition, or of all together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    version: u8,
+    /// The input partition; `None`: all together.
+    pub partition: Option<i32>,
+    /// First millisecond that is counted.
+    pub start: i64,
+    /// First millisecond after: the end of the slice of the newest event, or of the last sealed window if that is later.
+    pub end: i64,
+    /// The newest event time read, milliseconds.
+    pub as_of: i64,
+    /// All pages together. `url` is empty.
+    pub site: LiveRow,
+    /// Pages with an event, by views, then URL; at most 1,000 of a partition.
+    pub pages: Vec<LiveRow>,
+}
+
+/// A page, or the site, in the open window so far.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LiveRow {
+    /// The page.
+    pub url: String,
+    /// VIEW events.
+    pub views: u64,
+    /// CLICK events.
+    pub clicks: u64,
+    /// ADD_TO_CART events.
+    pub carts: u64,
+    /// PURCHASE events.
+    pub conversions: u64,
+    /// Distinct visitors.
+    pub users: u32,
+}
+
+/// Why bytes are no live values.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// Written by another version.
+    #[error("live values of format {0}, this version reads format {VERSION}")]
+    Version(u8),
+    /// Not live values at all.
+    #[error("not live values: {0}")]
+    Malformed(#[from] postcard::Error),
+}
+
+impl Live {
+    /// As bytes.
+    ///
+    /// # Errors
+    /// None in practice: all values can be written.
+    pub fn encode(&self) -> Result<Vec<u8>, LiveError> {
+        Ok(postcard::to_stdvec(self)?)
+    }
+
+    /// From bytes.
+    ///
+    /// # Errors
+    /// Bytes of another version, or no live values.
+    pub fn decode(bytes: &[u8]) -> Result<Self, LiveError> {
+        match bytes.first() {
+            Some(&VERSION) => Ok(postcard::from_bytes(bytes)?),
+            Some(&other) => Err(LiveError::Version(other)),
+            None => Err(LiveError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
+        }
+    }
+
+    /// All partitions together, from the last that each of them said. A partition whose newest event is older than the
+    /// window counts as empty. `None` without any partition.
+    pub fn together<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+        let mut parts: Vec<&Self> = parts.into_iter().collect();
+        let newest = parts.iter().copied().max_by_key(|part| part.end)?;
+        parts.retain(|part| part.end > newest.start);
+        let (mut site, mut pages) = (LiveRow::default(), BTreeMap::<&str, LiveRow>::new());
+        for part in &parts {
+            site.add(&part.site);
+            for row in &part.pages {
+                pages.entry(&row.url).or_default().add(row);
+            }
+        }
+        let pages = pages.into_iter().map(|(url, row)| LiveRow { url: url.to_owned(), ..row });
+        Some(Self {
+            version: VERSION,
+            partition: None,
+            start: newest.start,
+            end: newest.end,
+            as_of: parts.iter().map(|part| part.as_of).max()?,
+            site,
+            pages: by_views(pages.collect()),
+        })
+    }
+}
+
+impl LiveRow {
+    /// Clicks per view; 0 without views.
+    pub fn engagement_rate(&self) -> f64 {
+        if self.views > 0 { self.clicks as f64 / self.views as f64 } else { 0.0 }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.views += other.views;
+        self.clicks += other.clicks;
+        self.carts += other.carts;
+        self.conversions += other.conversions;
+        self.users += other.users;
+    }
+
+    fn count(&mut self, counts: &Counts) {
+        self.views += counts.views;
+        self.clicks += counts.clicks;
+        self.carts += counts.carts;
+        self.conversions += counts.conversions;
+    }
+}
+
+/// Counts what a partition's open window shows: what was taken in, and what waits for its slice to close.
+pub(crate) fn look(
+    partition: i32,
+    (newest, sealed): (i64, Option<i64>),
+    window: &Window,
+    pending: &BTreeMap<i64, Vec<Click>>,
+    names: &Names,
+    settings: &Settings,
+) -> Live {
+    // Past the newest event where the watermark was raised for idleness: what left the last sealed window is no longer shown.
+    let end = ((settings.slice_of(newest) + 1) * settings.slide).max(sealed.unwrap_or(i64::MIN));
+    let first = settings.first_slice(end);
+    let mut rows: BTreeMap<u32, LiveRow> = BTreeMap::new();
+    for (page, counts) in window.counts_since(first) {
+        rows.entry(page).or_default().count(counts);
+    }
+    for page in window.users().pages_since(first) {
+        rows.entry(page).or_default().users += 1;
+    }
+    let mut seen = HashSet::new();
+    for click in pending.range(first..).flat_map(|(_, clicks)| clicks) {
+        let mut counts = Counts::default();
+        counts.add(click.kind);
+        for page in [click.page, SITE] {
+            let row = rows.entry(page).or_default();
+            row.count(&counts);
+            row.users +=
+                u32::from(is_new(window.users(), page, click.user, first) && seen.insert((page, click.user)));
+        }
+    }
+    let site = rows.remove(&SITE).unwrap_or_default();
+    let pages = rows.into_iter().map(|(page, row)| LiveRow { url: names.pages.text(page).to_owned(), ..row });
+    let mut pages = by_views(pages.collect());
+    pages.truncate(MOST_PAGES);
+    Live {
+        version: VERSION,
+        partition: Some(partition),
+        start: end - settings.size,
+        end,
+        as_of: newest,
+        site,
+        pages,
+    }
+}
+
+fn is_new(users: &Pairs, page: u32, user: u32, first: i64) -> bool {
+    users.last_slice(page, user).is_none_or(|slice| slice < first)
+}
+
+fn by_views(mut pages: Vec<LiveRow>) -> Vec<LiveRow> {
+    pages.sort_unstable_by(|a, b| b.views.cmp(&a.views).then_with(|| a.url.cmp(&b.url)));
+    pages
+}

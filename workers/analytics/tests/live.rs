@@ -1,0 +1,92 @@
+//! Live values against a plain count over everything that was read.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use weir_analytics::{Live, LiveRow, Partition, Settings, Verdict};
+use weir_events::{ClickstreamEvent, EventType};
+use weir_oracle::{Entry, Event, Kind, logs};
+
+fn record(e: &Event) -> ClickstreamEvent<'_> {
+    ClickstreamEvent {
+        user_id: &e.user,
+        session_id: &e.session,
+        event_type: match e.kind {
+            Kind::View => EventType::View,
+            Kind::Click => EventType::Click,
+            Kind::AddToCart => EventType::AddToCart,
+            Kind::Purchase => EventType::Purchase,
+            Kind::Search => EventType::Search,
+        },
+        page_url: &e.page,
+        product_id: None,
+        timestamp: e.timestamp,
+        user_agent: "",
+        ip_address: "",
+        referrer: None,
+        session_duration: None,
+    }
+}
+
+/// Site and pages of the events in `start..end`, counted one by one.
+fn count(counted: &[&Event], start: i64, end: i64) -> (LiveRow, Vec<LiveRow>) {
+    let mut rows: BTreeMap<&str, (LiveRow, BTreeSet<&str>)> = BTreeMap::new();
+    for e in counted.iter().filter(|e| (start..end).contains(&e.timestamp)) {
+        for url in [e.page.as_str(), ""] {
+            let (row, users) = rows.entry(url).or_default();
+            row.url = url.to_owned();
+            row.views += u64::from(e.kind == Kind::View);
+            row.clicks += u64::from(e.kind == Kind::Click);
+            row.carts += u64::from(e.kind == Kind::AddToCart);
+            row.conversions += u64::from(e.kind == Kind::Purchase);
+            users.insert(&e.user);
+            row.users = users.len() as u32;
+        }
+    }
+    let site = rows.remove("").unwrap_or_default().0;
+    let mut pages: Vec<LiveRow> = rows.into_values().map(|(row, _)| row).collect();
+    pages.sort_by_key(|row| (std::cmp::Reverse(row.views), row.url.clone()));
+    (site, pages)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn live_values_are_what_was_read_of_the_last_window_length(case in logs::logs()) {
+        let s = &case.settings;
+        let settings = Settings {
+            size: s.size, slide: s.slide, out_of_orderness: s.out_of_orderness, session_gap: s.session_gap,
+            lanes: 1, top: s.top, trending_half_life: s.trending_half_life, warm_up: s.warm_up,
+        };
+        let mut parts = BTreeMap::new();
+        let mut everything = Vec::new();
+        for (number, log) in case.partitions.iter().enumerate() {
+            let mut partition = Partition::new(number as i32, settings);
+            let mut counted = Vec::new();
+            for (i, entry) in log.iter().enumerate() {
+                match entry {
+                    Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
+                    Entry::Event(e) if partition.read(&record(e)) == Verdict::Counted => counted.push(e),
+                    Entry::Event(_) => {}
+                }
+                if i % 7 == 0 && let Some(live) = partition.look() {
+                    prop_assert_eq!(live.end - live.start, settings.size);
+                    prop_assert_eq!((live.site, live.pages), count(&counted, live.start, live.end));
+                }
+            }
+            if let Some(live) = partition.look() {
+                parts.insert(number, Live::decode(&live.encode().unwrap()).unwrap());
+            }
+            everything.push(counted);
+        }
+        // Together: each partition's own window, as far as it reaches into the newest.
+        if let Some(live) = Live::together(parts.values()) {
+            let fresh = parts.iter().filter(|(_, part)| part.end > live.start);
+            let sums = fresh.map(|(&number, part)| count(&everything[number], part.start, part.end).0.views);
+            prop_assert_eq!(live.site.views, sums.sum::<u64>());
+            prop_assert_eq!(live.pages.iter().map(|page| page.views).sum::<u64>(), live.site.views);
+        }
+    }
+}

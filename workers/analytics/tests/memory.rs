@@ -1,0 +1,53 @@
+//! Memory follows what is live, not what was read.
+#![allow(clippy::unwrap_used)]
+
+use weir_analytics::{Partition, Settings, Verdict};
+use weir_events::Decoder;
+use weir_generator::{Generator, Options, Profile};
+
+/// All that a partition holds on to, numbers that are free for use again included, in bytes and in pairs and visits.
+fn size(partition: &Partition) -> (usize, usize) {
+    (partition.snapshot().unwrap().len(), partition.live())
+}
+
+#[test]
+fn an_hour_of_load_leaves_no_more_behind_than_the_half_hour_before() {
+    let settings = Settings {
+        size: 300_000,
+        slide: 10_000,
+        out_of_orderness: 30_000,
+        session_gap: 1_800_000,
+        lanes: 1,
+        top: 10,
+        trending_half_life: 7_200_000,
+        warm_up: 2,
+    };
+    let options = Options { partitions: 1, profile: Profile::Constant, ..Options::default() };
+    let (start, minute) = (options.start, 60_000);
+    let mut simulation = Generator::new(options).unwrap();
+    let (decoder, mut partition) = (Decoder::new(), Partition::new(0, settings));
+    // Visits are kept for 35 minutes: from then on as many go as come.
+    let (mut before, mut after) = ((0, 0), (0, 0));
+    let mut events = 0;
+    loop {
+        let delivery = simulation.next();
+        let age = delivery.due - start;
+        if age > 105 * minute {
+            break;
+        }
+        let event = decoder.decode(delivery.value).unwrap();
+        assert_eq!(partition.read(&event), Verdict::Counted);
+        if !partition.take_blocks().is_empty() {
+            let (bytes, live) = size(&partition);
+            if age > 45 * minute {
+                let greatest = if age < 75 * minute { &mut before } else { &mut after };
+                *greatest = (greatest.0.max(bytes), greatest.1.max(live));
+            }
+        }
+        events += 1;
+    }
+    assert!(events > 600_000, "{events}");
+    assert!(before.1 > 10_000 && before.0 > 100_000, "{before:?}");
+    let grown = |before: usize, after: usize| after as f64 / before as f64;
+    assert!(grown(before.0, after.0) < 1.05 && grown(before.1, after.1) < 1.05, "{before:?}, then {after:?}");
+}

@@ -1,0 +1,220 @@
+//! Visitors who write a log bit by bit: disorder, late events, broken records, bursts, partitions that fall silent.
+
+use weir_events::{ClickstreamEvent, EventType, encode_event};
+use weir_oracle::{Event, Kind};
+use weir_stream::memory::Broker;
+
+use crate::{
+    dice::Dice,
+    setup::{EVENTS, MAX_FUTURE, Setup},
+};
+
+/// A record of the events topic.
+pub struct Written {
+    pub partition: i32,
+    pub offset: i64,
+    /// The broker's clock when it took it.
+    pub timestamp: i64,
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+    /// The event, or the reason for which it must be refused.
+    pub content: Result<Event, &'static str>,
+}
+
+pub struct Visitors {
+    dice: Dice,
+    slide: i64,
+    size: i64,
+    disorder: i64,
+    /// Event time; it has nothing to do with the broker's clock.
+    clock: i64,
+    left: i64,
+    /// How many events other partitions get before each gets one again.
+    silences: Vec<i64>,
+    /// Everything in the topic, in the order of writing.
+    pub log: Vec<Written>,
+}
+
+const FOR_EVER: i64 = i64::MAX;
+
+impl Visitors {
+    pub fn new(setup: &Setup, dice: Dice) -> Self {
+        let mut silences: Vec<i64> =
+            (0..setup.inputs).map(|_| if dice.chance(150) { FOR_EVER } else { 0 }).collect();
+        let speaker = dice.below(silences.len());
+        silences[speaker] = 0;
+        Self {
+            slide: setup.settings.slide,
+            size: setup.settings.size,
+            disorder: setup.settings.out_of_orderness,
+            clock: 1_600_000_000_000 + dice.between(0, 10 * setup.settings.size),
+            left: dice.between(60, 260),
+            silences,
+            log: Vec::new(),
+            dice,
+        }
+    }
+
+    pub fn are_done(&self) -> bool {
+        self.left <= 0
+    }
+
+    /// Writes a few records.
+    pub fn write(&mut self, broker: &Broker) {
+        match self.dice.between(1, 1000) {
+            1..=30 => self.burst(broker),
+            31..=45 => self.clock += self.size * self.dice.between(500, 6_000) / 1_000,
+            46..=100 => self.silence(),
+            _ => {
+                for _ in 0..self.dice.between(1, 8) {
+                    self.clock +=
+                        self.dice.between(0, self.slide * self.dice.pick(&[0, 300, 1_000, 2_500]) / 1_000);
+                    let user = self.someone();
+                    self.record(broker, user);
+                }
+            }
+        }
+    }
+
+    fn silence(&mut self) {
+        let partition = self.dice.below(self.silences.len());
+        let others = self.silences.iter().enumerate().any(|(other, &left)| other != partition && left == 0);
+        if others && self.silences[partition] == 0 {
+            self.silences[partition] = self.dice.between(10, 120);
+        }
+    }
+
+    /// A user whose partition is not silent.
+    fn someone(&self) -> usize {
+        loop {
+            let user = self.dice.below(12);
+            if self.silences[user % self.silences.len()] == 0 {
+                return user;
+            }
+        }
+    }
+
+    /// Many users on one page within a window.
+    fn burst(&mut self, broker: &Broker) {
+        let (views, page) = (self.dice.between(10, 30), self.page());
+        for _ in 0..views {
+            self.clock += self.slide / views / 2;
+            let user = self.someone();
+            self.event(broker, user, Kind::View, page.clone(), self.clock);
+        }
+    }
+
+    fn record(&mut self, broker: &Broker, user: usize) {
+        let kind = self.dice.pick(&[
+            Kind::View,
+            Kind::View,
+            Kind::View,
+            Kind::View,
+            Kind::Click,
+            Kind::Click,
+            Kind::Purchase,
+            Kind::AddToCart,
+            Kind::Search,
+        ]);
+        let behind = match self.dice.between(1, 100) {
+            1..=50 => 0,
+            51..=85 => self.disorder * self.dice.between(0, 1_000) / 1_000,
+            86..=95 => self.disorder + self.size * self.dice.between(0, 1_200) / 1_000,
+            _ => self.disorder + self.size * self.dice.between(1_000, 4_000) / 1_000,
+        };
+        let page = self.page();
+        if self.dice.chance(30) {
+            self.broken(broker, user);
+        } else {
+            self.event(broker, user, kind, page, self.clock - behind);
+        }
+    }
+
+    fn event(&mut self, broker: &Broker, user: usize, kind: Kind, page: String, timestamp: i64) {
+        let session_duration = match self.dice.between(1, 10) {
+            1..=6 => None,
+            7..=9 => Some(self.dice.between(0, 60) as i32),
+            _ => Some(self.dice.pick(&[86_400, 86_401, -1, i32::MIN, i32::MAX])),
+        };
+        let session = format!("u{user}-{}", self.dice.pick(&[0, 0, 0, 1, 2]));
+        let event = Event { user: format!("u{user}"), session, kind, page, timestamp, session_duration };
+        let value = encoded(&event);
+        self.append(broker, user, Some(value), Ok(event));
+    }
+
+    fn broken(&mut self, broker: &Broker, user: usize) {
+        let sound = Event {
+            user: format!("u{user}"),
+            session: format!("u{user}-0"),
+            kind: Kind::View,
+            page: "/0".to_owned(),
+            timestamp: self.clock,
+            session_duration: None,
+        };
+        let (value, reason) = match self.dice.below(5) {
+            0 => (None, "malformed"),
+            1 => (Some(encoded(&sound)[..20].to_vec()), "malformed"),
+            2 => {
+                let mut value = encoded(&sound);
+                value[5] ^= 0xff;
+                (Some(value), "unknown_schema")
+            }
+            3 => (Some(encoded(&Event { page: String::new(), ..sound })), "empty_page_url"),
+            _ => {
+                let timestamp = broker.now() + MAX_FUTURE + 1;
+                (Some(encoded(&Event { timestamp, ..sound })), "future_timestamp")
+            }
+        };
+        self.append(broker, user, value, Err(reason));
+    }
+
+    fn append(
+        &mut self,
+        broker: &Broker,
+        user: usize,
+        value: Option<Vec<u8>>,
+        content: Result<Event, &'static str>,
+    ) {
+        let partition = (user % self.silences.len()) as i32;
+        let key = format!("u{user}").into_bytes();
+        let offset = broker.append(EVENTS, partition, Some(&key), value.as_deref(), &[]).unwrap();
+        self.log.push(Written { partition, offset, timestamp: broker.now(), key, value, content });
+        self.left -= 1;
+        for left in self.silences.iter_mut().filter(|left| **left != FOR_EVER) {
+            *left = (*left - 1).max(0);
+        }
+    }
+
+    fn page(&self) -> String {
+        format!("/{}", self.dice.pick(&[0, 0, 0, 1, 1, 2, 3, 4, 5]))
+    }
+}
+
+/// The event as it is in the topic.
+pub fn encoded(event: &Event) -> Vec<u8> {
+    let mut value = Vec::new();
+    encode_event(&as_record(event), &mut value);
+    value
+}
+
+/// The oracle's event as the product has it.
+pub fn as_record(event: &Event) -> ClickstreamEvent<'_> {
+    ClickstreamEvent {
+        user_id: &event.user,
+        session_id: &event.session,
+        event_type: match event.kind {
+            Kind::View => EventType::View,
+            Kind::Click => EventType::Click,
+            Kind::AddToCart => EventType::AddToCart,
+            Kind::Purchase => EventType::Purchase,
+            Kind::Search => EventType::Search,
+        },
+        page_url: &event.page,
+        product_id: None,
+        timestamp: event.timestamp,
+        user_agent: "",
+        ip_address: "",
+        referrer: None,
+        session_duration: event.session_duration,
+    }
+}

@@ -1,0 +1,158 @@
+//! Keeps a picture up to date: drawn over itself in a terminal, one window after the other in a pipe.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal, Write},
+};
+
+use weir_analytics::Live;
+use weir_events::{decode_page_analytics, decode_top_pages};
+use weir_spec::Pipeline;
+
+use super::{Assembler, Sealed, Style, render_live, render_sealed};
+
+/// Other screen, no cursor; and back.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l";
+const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+
+/// What is shown of a pipeline: its last sealed window, and in a terminal also the open one.
+pub struct Screen<W: Write> {
+    out: W,
+    topics: [String; 3],
+    windows: Assembler,
+    sealed: Option<Sealed>,
+    /// The last live values of each input partition.
+    live: BTreeMap<Option<i32>, Live>,
+    /// Whether it is a terminal, to be drawn over.
+    terminal: bool,
+    color: bool,
+    drawn: bool,
+    changed: bool,
+}
+
+impl Screen<io::Stdout> {
+    /// On standard output. Colours only in a terminal, and not where NO_COLOR is set.
+    pub fn on_stdout(pipeline: &Pipeline) -> Self {
+        let out = io::stdout();
+        let terminal = out.is_terminal();
+        let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self::new(out, pipeline, terminal, color)
+    }
+}
+
+impl<W: Write> Screen<W> {
+    /// On anything. Without `terminal`, nothing but text and line ends is written.
+    pub fn new(out: W, pipeline: &Pipeline, terminal: bool, color: bool) -> Self {
+        let topics = [
+            pipeline.results_topic().to_owned(),
+            pipeline.top_pages_topic().to_owned(),
+            pipeline.live_topic(),
+        ];
+        Self {
+            out,
+            topics,
+            windows: Assembler::default(),
+            sealed: None,
+            live: BTreeMap::new(),
+            terminal,
+            color,
+            drawn: false,
+            changed: false,
+        }
+    }
+
+    /// The topics to read.
+    pub fn topics(&self) -> [&str; 3] {
+        [&self.topics[0], &self.topics[1], &self.topics[2]]
+    }
+
+    /// Takes a record of one of the topics.
+    ///
+    /// # Errors
+    /// Nothing can be written any more.
+    pub fn take(&mut self, topic: &str, value: &[u8]) -> io::Result<()> {
+        let sealed = if topic == self.topics[2] {
+            Live::decode(value)
+                .map(|live| {
+                    self.live.insert(live.partition, live);
+                    Vec::new()
+                })
+                .map_err(|error| error.to_string())
+        } else if topic == self.topics[1] {
+            decode_top_pages(value).map(|top| self.windows.top(top)).map_err(|error| error.to_string())
+        } else {
+            decode_page_analytics(value).map(|row| self.windows.row(row)).map_err(|error| error.to_string())
+        };
+        self.changed = true;
+        match sealed {
+            // Lanes may be some windows apart: what is shown never goes back.
+            Ok(sealed) if self.terminal => {
+                let newest = sealed.into_iter().chain(self.sealed.take());
+                self.sealed = newest.max_by_key(|window| window.top.window_end);
+            }
+            Ok(sealed) => {
+                for window in sealed {
+                    writeln!(
+                        self.out,
+                        "{}",
+                        render_sealed(&window, Style { color: self.color, width: PIPE })
+                    )?;
+                }
+            }
+            Err(error) => tracing::warn!(topic, %error, "not a record of this version"),
+        }
+        Ok(())
+    }
+
+    /// Draws what changed, in a terminal.
+    ///
+    /// # Errors
+    /// Nothing can be written any more.
+    pub fn draw(&mut self) -> io::Result<()> {
+        if !self.terminal || !std::mem::take(&mut self.changed) {
+            return Ok(());
+        }
+        let (width, height) = terminal_size::terminal_size()
+            .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
+        let picture = self.picture(Style { color: self.color, width });
+        let mut frame = String::from(if self.drawn { "" } else { ENTER });
+        frame.push_str("\x1b[H");
+        for line in picture.lines().take(height.saturating_sub(1)) {
+            frame.extend([line, "\x1b[K\r\n"]);
+        }
+        frame.push_str("\x1b[J");
+        self.drawn = true;
+        self.out.write_all(frame.as_bytes())?;
+        self.out.flush()
+    }
+
+    /// Where there is no room for all, the open window's pages are cut off, not its totals.
+    fn picture(&self, style: Style) -> String {
+        let live = Live::together(self.live.values()).map(|live| render_live(&live, style));
+        let (totals, pages) = live.as_deref().and_then(|text| text.split_once("\n\n")).unwrap_or_default();
+        let sealed =
+            self.sealed.as_ref().map_or("no window was sealed yet\n".to_owned(), |s| render_sealed(s, style));
+        format!("{totals}\n\n{sealed}\n{pages}")
+    }
+}
+
+/// Width where there is no terminal to ask.
+const PIPE: usize = 120;
+
+impl<W: Write> Drop for Screen<W> {
+    fn drop(&mut self) {
+        if !self.drawn {
+            return;
+        }
+        // What was shown last stays.
+        let last = self
+            .sealed
+            .as_ref()
+            .map(|sealed| render_sealed(sealed, Style { color: self.color, width: PIPE }));
+        let _ = write!(self.out, "{LEAVE}{}", last.unwrap_or_default());
+        let _ = self.out.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests;
