@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::test::Outcome;
-use crate::{browser, cargo, succeeds, test};
+use crate::{browser, cargo, crds, succeeds, test};
 
 type Step = (&'static str, fn() -> anyhow::Result<bool>);
 
@@ -13,6 +13,7 @@ const STEPS: &[Step] = &[
         let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         succeeds(&mut cargo(&arguments))
     }),
+    ("generated files", || crds::run(true)),
     ("dashboard", browser::dashboard),
 ];
 

@@ -4,6 +4,7 @@
 mod browser;
 mod ci;
 mod coverage;
+mod crds;
 mod kafka;
 mod test;
 mod totals;
@@ -37,6 +38,12 @@ enum Task {
     },
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
+    /// Generate the custom resource's definition from the types: crds/, and the chart's
+    Crds {
+        /// Write nothing; fail when something would be written
+        #[arg(long)]
+        check: bool,
+    },
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -47,6 +54,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
         Task::Browser => browser::run(),
+        Task::Crds { check } => crds::run(check),
         Task::Coverage => coverage::run(),
     };
     match done {

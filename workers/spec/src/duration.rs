@@ -6,7 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// Largest first, which is also the order in which they must be written.
-const UNITS: [(&str, i64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+/// With each, in milliseconds, the most digits that its number has.
+const UNITS: [(&str, i64, usize); 5] =
+    [("d", 86_400_000, 5), ("h", 3_600_000, 6), ("m", 60_000, 8), ("s", 1_000, 9), ("ms", 1, 12)];
 
 /// Longer spans are mistakes, and within a century no sum of a few of them can overflow.
 const LONGEST: i64 = 36_500 * 86_400_000;
@@ -31,8 +33,9 @@ pub struct DurationError {
 }
 
 impl Duration {
-    /// What the schema says about the text, beside that it is not empty. Parsing also limits the span to 36,500 days.
-    pub const PATTERN: &str = "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+    /// What the schema says about the text, beside that it is not empty. Parsing also limits the span to 36,500 days. So many
+    /// digits are enough for that, and few enough that no rule of Kubernetes overflows on them.
+    pub const PATTERN: &str = "^([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
 
     pub(crate) const EXPECTED: &str =
         "whole numbers with units d, h, m, s, ms in that order, such as 5m, 1h30m or 500ms, at most 36500d";
@@ -83,7 +86,10 @@ fn parse(text: &str) -> Option<i64> {
         let number: i64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
         let letters = rest.bytes().take_while(u8::is_ascii_lowercase).count();
-        let (_, millis) = units.find(|(unit, _)| *unit == &rest[..letters])?;
+        let (_, millis, most) = units.find(|(unit, ..)| *unit == &rest[..letters])?;
+        if digits > *most {
+            return None;
+        }
         rest = &rest[letters..];
         total = total.checked_add(number.checked_mul(*millis)?)?;
     }
@@ -96,7 +102,7 @@ impl fmt::Display for Duration {
             return f.write_str("0s");
         }
         let mut rest = self.0;
-        for (unit, millis) in UNITS {
+        for (unit, millis, _) in UNITS {
             if rest >= millis {
                 write!(f, "{}{unit}", rest / millis)?;
                 rest %= millis;
@@ -128,7 +134,7 @@ impl JsonSchema for Duration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "pattern": Self::PATTERN })
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": 46, "pattern": Self::PATTERN })
     }
 }
 
@@ -182,6 +188,8 @@ mod tests {
             "36501d",
             "99999999999999999999d",
             "9223372036854775807d",
+            "000001d",
+            "0000000000001ms",
         ] {
             let error = text.parse::<Duration>().unwrap_err();
             assert!(error.to_string().contains(&format!("`{text}`")), "{error}");

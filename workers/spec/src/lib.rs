@@ -25,6 +25,8 @@
 //! # Ok::<(), weir_spec::SpecError>(())
 //! ```
 
+#[cfg(feature = "kube")]
+mod definition;
 mod document;
 mod duration;
 mod error;
@@ -39,6 +41,8 @@ mod status;
 mod topic;
 
 #[cfg(feature = "kube")]
+pub use definition::definition;
+#[cfg(feature = "kube")]
 pub use document::ClickstreamPipeline;
 pub use document::{
     API_VERSION, Autoscaling, AutoscalingMode, Compression, DeadLetterPayload, DeadLetters, DeletionPolicy,
@@ -50,5 +54,5 @@ pub use duration::{Duration, DurationError};
 pub use error::{Problem, SpecError};
 pub use schema::json_schema;
 #[cfg(feature = "kube")]
-pub use status::{PipelineStatus, ProcessorStatus, TopicStatus};
+pub use status::{AutoscalingStatus, PipelineStatus, ProcessorStatus, TopicStatus};
 pub use topic::{Role, TopicSpec};

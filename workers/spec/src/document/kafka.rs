@@ -12,7 +12,7 @@ use crate::pattern;
 pub struct Kafka {
     /// Brokers to begin with, as `host:port`. A process may be told on its command line instead.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(inner(regex(pattern = pattern::HOST_PORT)))]
+    #[schemars(length(max = 64), inner(length(max = 260), regex(pattern = pattern::HOST_PORT)))]
     pub bootstrap_servers: Vec<String>,
     /// Encrypt, and check the brokers' certificates. Absent: plain text.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -71,7 +71,39 @@ pub struct Metadata {
         namespaced,
         status = "crate::PipelineStatus",
         derive = "PartialEq",
-        doc = "Real-time analytics of one clickstream.",
+        doc = "Real-time analytics of one clickstream: its Kafka topics, the processors that count, simulated visitors, and \
+               the gateway that serves the results.",
+        printcolumn(
+            name = "Ready",
+            type_ = "string",
+            json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+            description = "Whether everything that the pipeline is made of is there and runs."
+        ),
+        printcolumn(
+            name = "State",
+            type_ = "string",
+            json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
+            description = "What it is at."
+        ),
+        printcolumn(
+            name = "Replicas",
+            type_ = "integer",
+            json_path = ".status.processor.readyReplicas",
+            description = "Processors that are ready."
+        ),
+        printcolumn(
+            name = "Partitions",
+            type_ = "integer",
+            json_path = ".spec.topics.events.partitions",
+            description = "Partitions of the events topic: the most processors that can share the work."
+        ),
+        printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+        printcolumn(
+            name = "Message",
+            type_ = "string",
+            json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+            priority = 1
+        ),
         scale(
             spec_replicas_path = ".spec.processor.replicas",
             status_replicas_path = ".status.processor.replicas",

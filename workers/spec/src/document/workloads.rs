@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::FreeForm;
+use crate::Duration;
 
 /// The pods that compute the results.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,21 +46,43 @@ pub struct Autoscaling {
     /// Never more.
     #[schemars(range(min = 1, max = 1000))]
     pub max_replicas: i32,
+    /// Time in which what has piled up is to be worked off: the shorter, the more processors a backlog brings.
+    pub catch_up: Duration,
+    /// Events a second that one processor manages. Absent: measured while there is a backlog.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub events_per_processor: Option<i32>,
+    /// Time after a change during which no processor is added.
+    pub scale_up_cooldown: Duration,
+    /// Time after a change, or after the last need for as many, during which none is taken away.
+    pub scale_down_cooldown: Duration,
 }
 
 impl Default for Autoscaling {
     fn default() -> Self {
-        Self { mode: AutoscalingMode::Disabled, min_replicas: 1, max_replicas: 6 }
+        Self {
+            mode: AutoscalingMode::Disabled,
+            min_replicas: 1,
+            max_replicas: 6,
+            catch_up: Duration::from_secs(120),
+            events_per_processor: None,
+            scale_up_cooldown: Duration::from_secs(60),
+            scale_down_cooldown: Duration::from_secs(600),
+        }
     }
 }
 
 /// By what the number of processors is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AutoscalingMode {
-    /// `replicas` says it; an autoscaler of your own may use the scale subresource.
+    /// `replicas` says it, and nobody else changes it.
     Disabled,
-    /// A HorizontalPodAutoscaler on CPU.
-    Cpu,
+    /// The operator writes `replicas` by the backlog that it measures.
+    Lag,
+    /// The operator only says, in the status and in events, what it would do under Lag.
+    LagDryRun,
+    /// Another autoscaler (an HPA, KEDA) writes `replicas` through the scale subresource.
+    External,
 }
 
 /// Simulated visitors.

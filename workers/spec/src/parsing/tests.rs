@@ -55,7 +55,7 @@ spec:
     replicas: 3
     resources: {limits: {memory: 1Gi}}
     podTemplate: {spec: {nodeSelector: {a: b}}}
-    autoscaling: {mode: Cpu, minReplicas: 2, maxReplicas: 4}
+    autoscaling: {mode: LagDryRun, minReplicas: 2, maxReplicas: 4}
   generator: {enabled: false, eventsPerSecond: 0.5, users: 1, pages: 2, products: 3, seed: 7, profile: Constant}
   gateway: {replicas: 2, podTemplate: {metadata: {labels: {c: d}}}}
   ranking: {top: 5, trendingHalfLife: 1h, warmUp: 1}

@@ -10,7 +10,7 @@ use crate::{Pipeline, PipelineSpec, error::Problem};
 
 /// Everything that is wrong with a document of the right shape.
 pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
-    const RULES: [fn(&PipelineSpec) -> Vec<Problem>; 9] = [
+    const RULES: [fn(&PipelineSpec) -> Vec<Problem>; 10] = [
         kafka::brokers_are_distinct,
         topics::retention_covers_the_state,
         topics::retention_is_positive,
@@ -19,6 +19,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
         window::spans_are_positive,
         window::half_life_is_a_second,
         workloads::autoscaling_is_a_range,
+        workloads::catching_up_takes_time,
         privacy::hashing_has_a_key,
     ];
     let mut problems: Vec<_> = RULES.iter().flat_map(|rule| rule(&pipeline.spec)).collect();

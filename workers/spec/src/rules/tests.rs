@@ -111,6 +111,14 @@ fn the_rest() {
             "{processor: {autoscaling: {minReplicas: 7}}}",
             vec![("spec.processor.autoscaling.minReplicas", "found 7, expected at most maxReplicas (6)")],
         ),
+        (
+            "{processor: {autoscaling: {mode: Cpu}}}",
+            vec![("spec.processor.autoscaling.mode", "allowed: Disabled, Lag, LagDryRun, External")],
+        ),
+        (
+            "{processor: {autoscaling: {catchUp: 500ms}}}",
+            vec![("spec.processor.autoscaling.catchUp", "at least 1s")],
+        ),
         ("{pii: {userId: Hash}}", vec![("spec.pii.hashKeySecretRef", "because userId is Hash")]),
         (
             "{pii: {userId: Hash, ipAddress: Hash}}",
@@ -162,7 +170,7 @@ fn remarks_refuse_nothing() {
         ("{processor: {replicas: 9}}", vec![("spec.processor.replicas", partitions)]),
         ("{processor: {autoscaling: {maxReplicas: 9}}}", vec![]),
         (
-            "{processor: {autoscaling: {mode: Cpu, maxReplicas: 9}}}",
+            "{processor: {autoscaling: {mode: Lag, maxReplicas: 9}}}",
             vec![("spec.processor.autoscaling.maxReplicas", partitions)],
         ),
         ("{kafka: {sasl: {mechanism: PLAIN, secretRef: {name: s}}, tls: {}}}", vec![]),

@@ -1,0 +1,45 @@
+//! The simulated visitors.
+
+use serde_json::json;
+use weir_spec::{FreeForm, State};
+
+use super::{
+    Hashes, Input,
+    pods::{self, Pod},
+    processor, selector,
+};
+use crate::object::{Kind, Object};
+
+const COMPONENT: &str = "generator";
+
+pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
+    let spec = &input.pipeline.spec;
+    if !spec.generator.enabled {
+        return Vec::new();
+    }
+    let template = pods::template(
+        input,
+        &Pod {
+            component: COMPONENT,
+            command: "generate",
+            config_hash: &hashes.generator,
+            env: vec![json!({"name": "WEIR_HEALTH", "value": format!("0.0.0.0:{}", processor::PORT.1)})],
+            port: processor::PORT,
+            resources: json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),
+            grace: 15,
+            template: &FreeForm::default(),
+        },
+    );
+    vec![input.object(
+        Kind::Deployment,
+        &format!("{}-{COMPONENT}", input.name()),
+        COMPONENT,
+        json!({"spec": {
+            "replicas": i32::from(spec.state == State::Running),
+            // Two at once would send twice as much.
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": selector(input.name(), COMPONENT)},
+            "template": template,
+        }}),
+    )]
+}

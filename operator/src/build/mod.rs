@@ -1,0 +1,115 @@
+//! A pipeline's objects as they should be. Pure: the same input gives the same objects, byte for byte.
+
+mod config;
+mod gateway;
+mod generator;
+mod merge;
+mod pods;
+mod processor;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use weir_spec::Pipeline;
+
+pub use self::config::Hashes;
+use crate::object::{Kind, Object};
+
+/// Carries the hash of the whole object as it was last made, so that a part that is made no longer is noticed.
+pub const HASH: &str = "weir.dev/hash";
+
+/// The labels by which the operator finds what it made.
+pub const MANAGER: &str = "weir-operator";
+
+/// What objects are made of. Whoever makes one has checked the pipeline.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The document. It is valid.
+    pub pipeline: Pipeline,
+    /// The resource's uid: what its objects belong to.
+    pub uid: String,
+    /// The image of `weir`.
+    pub image: String,
+    /// A hash of the contents of each secret that the document names.
+    pub secrets: BTreeMap<String, String>,
+}
+
+impl Input {
+    fn name(&self) -> &str {
+        &self.pipeline.metadata.name
+    }
+
+    fn namespace(&self) -> &str {
+        self.pipeline.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
+    /// An object of this pipeline: `body` is what comes beside its metadata.
+    fn object(&self, kind: Kind, name: &str, component: &str, body: Value) -> Object {
+        let mut manifest = json!({
+            "apiVersion": kind.api_version(),
+            "kind": kind.as_str(),
+            "metadata": {
+                "name": name,
+                "namespace": self.namespace(),
+                "labels": labels(self.name(), component),
+                "ownerReferences": [{
+                    "apiVersion": weir_spec::API_VERSION,
+                    "kind": weir_spec::KIND,
+                    "name": self.name(),
+                    "uid": self.uid,
+                    "controller": true,
+                    "blockOwnerDeletion": true,
+                }],
+            },
+        });
+        merge::merge(&mut manifest, &body);
+        let hash = config::hash(&[&manifest.to_string()]);
+        manifest["metadata"]["annotations"][HASH] = json!(hash);
+        Object { kind, name: name.to_owned(), manifest }
+    }
+}
+
+/// Every object of a pipeline, in the order in which they are to be made.
+pub fn objects(input: &Input) -> Vec<Object> {
+    let hashes = Hashes::of(input);
+    let mut objects = surroundings::objects(input);
+    objects.extend(processor::objects(input, &hashes));
+    objects.extend(generator::objects(input, &hashes));
+    objects.extend(gateway::objects(input, &hashes));
+    objects.sort_by_key(|object| object.kind);
+    objects
+}
+
+/// The labels of an object, and of pods.
+fn labels(instance: &str, component: &str) -> Value {
+    let mut labels = selector(instance, component);
+    labels["app.kubernetes.io/managed-by"] = json!(MANAGER);
+    labels
+}
+
+/// The labels that tell a component's pods from all others.
+fn selector(instance: &str, component: &str) -> Value {
+    json!({
+        "app.kubernetes.io/name": "weir",
+        "app.kubernetes.io/instance": instance,
+        "app.kubernetes.io/component": component,
+    })
+}
+
+/// The selector of the processors' pods as autoscalers want it.
+pub fn processor_selector(pipeline: &str) -> String {
+    let selector = selector(pipeline, processor::COMPONENT);
+    let pairs = selector.as_object().into_iter().flatten();
+    pairs
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+/// The selector of everything that the operator made for a pipeline.
+pub fn owned_selector(pipeline: &str) -> String {
+    format!("app.kubernetes.io/instance={pipeline},app.kubernetes.io/managed-by={MANAGER}")
+}

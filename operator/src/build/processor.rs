@@ -1,0 +1,70 @@
+//! The processors: a StatefulSet, because a name that stays lets a restarted pod have its partitions back without moving any.
+
+use serde_json::{Value, json};
+
+use super::{
+    Hashes, Input,
+    pods::{self, Pod},
+    selector,
+};
+use crate::object::{Kind, Object};
+
+pub(super) const COMPONENT: &str = "processor";
+
+/// Its pods' port for probes and metrics.
+pub(super) const PORT: (&str, u16) = ("health", 8081);
+
+pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
+    let spec = &input.pipeline.spec;
+    let replicas = input.pipeline.processor_replicas();
+    let mut env = vec![
+        pods::pod_name("WEIR_INSTANCE"),
+        json!({"name": "WEIR_HEALTH", "value": format!("0.0.0.0:{}", PORT.1)}),
+    ];
+    if let Some(key) = &spec.pii.hash_key_secret_ref {
+        env.push(pods::from_secret("WEIR_PII_KEY", &key.name, &key.key));
+    }
+    let resources = if spec.processor.resources.is_empty() {
+        json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}})
+    } else {
+        Value::Object(spec.processor.resources.0.clone())
+    };
+    let template = pods::template(
+        input,
+        &Pod {
+            component: COMPONENT,
+            command: "process",
+            config_hash: &hashes.processor,
+            env,
+            port: PORT,
+            resources,
+            // Sealing and committing what is in hand takes well under a second; a broker that fails over meanwhile, more.
+            grace: 45,
+            template: &spec.processor.pod_template,
+        },
+    );
+    let labels = selector(input.name(), COMPONENT);
+    // The bare name of the pipeline: a longer one would leave no room for the suffix of the pods' revision label.
+    let mut objects = vec![input.object(
+        Kind::StatefulSet,
+        input.name(),
+        COMPONENT,
+        json!({"spec": {
+            "replicas": replicas,
+            // Pods do not wait for each other: partitions are shared out among those that are there.
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "RollingUpdate"},
+            "selector": {"matchLabels": labels},
+            "template": template,
+        }}),
+    )];
+    if replicas > 1 {
+        objects.push(input.object(
+            Kind::PodDisruptionBudget,
+            input.name(),
+            COMPONENT,
+            json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}}}),
+        ));
+    }
+    objects
+}

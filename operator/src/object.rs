@@ -1,0 +1,107 @@
+//! Kubernetes objects as the operator makes, finds and compares them: values of JSON with their kind.
+
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::Value;
+
+/// The kinds of objects that pipelines own, in the order in which they are made: what pods need comes before the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Who the pods are.
+    ServiceAccount,
+    /// The manifest that the pods read.
+    ConfigMap,
+    /// Who may call the pods.
+    NetworkPolicy,
+    /// The gateway's address.
+    Service,
+    /// How many pods a drained node may take at a time.
+    PodDisruptionBudget,
+    /// The processors.
+    StatefulSet,
+    /// The generator and the gateway.
+    Deployment,
+}
+
+impl Kind {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] = [
+        Self::ServiceAccount,
+        Self::ConfigMap,
+        Self::NetworkPolicy,
+        Self::Service,
+        Self::PodDisruptionBudget,
+        Self::StatefulSet,
+        Self::Deployment,
+    ];
+
+    /// Group, version, kind and plural.
+    const fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        match self {
+            Self::ServiceAccount => ("", "v1", "ServiceAccount", "serviceaccounts"),
+            Self::ConfigMap => ("", "v1", "ConfigMap", "configmaps"),
+            Self::NetworkPolicy => ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+            Self::Service => ("", "v1", "Service", "services"),
+            Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+            Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
+            Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+        }
+    }
+
+    /// What it is called in a manifest.
+    pub const fn as_str(self) -> &'static str {
+        self.names().2
+    }
+
+    /// `apps/v1`, or `v1`.
+    pub fn api_version(self) -> String {
+        let (group, version, ..) = self.names();
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+    }
+
+    /// Where the API server serves it.
+    pub fn resource(self) -> ApiResource {
+        let (group, version, kind, plural) = self.names();
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+    }
+}
+
+/// An object as it should be: only what the operator decides about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Object {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// The manifest.
+    pub manifest: Value,
+}
+
+/// An object as it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// Its kind.
+    pub kind: Kind,
+    /// The manifest, with everything that the API server and others wrote into it.
+    pub manifest: Value,
+}
+
+impl Found {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.manifest["metadata"]["name"].as_str().unwrap_or_default()
+    }
+
+    /// Whether the resource with this uid is what it belongs to.
+    pub fn is_owned_by(&self, uid: &str) -> bool {
+        let owners = self.manifest["metadata"]["ownerReferences"].as_array();
+        owners.is_some_and(|owners| {
+            owners.iter().any(|owner| owner["uid"] == uid && owner["controller"] == Value::Bool(true))
+        })
+    }
+
+    /// A whole number somewhere in it; 0 where there is none.
+    pub fn number(&self, pointer: &str) -> i32 {
+        let number = self.manifest.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+        i32::try_from(number).unwrap_or(i32::MAX)
+    }
+}

@@ -1,0 +1,199 @@
+//! What a real API server admits, and what it says about what it refuses; and that the workers judge a file alike.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Write;
+
+use support::{cluster, namespace};
+use weir_spec::Pipeline;
+
+/// With this before the rest, a document's `spec` has everything that must be said.
+const KAFKA: &str = "kafka: {bootstrapServers: ['kafka:9092']}";
+
+fn manifest(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+    )
+}
+
+fn dry_run(manifest: &str) -> Result<String, String> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(manifest.as_bytes()).unwrap();
+    let path = file.path().display().to_string();
+    let made = cluster().kubectl(&["create", "--dry-run=server", "--output=yaml", "--filename", &path]);
+    made.map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_examples_are_admitted() {
+    for example in
+        [include_str!("../../examples/development.yaml"), include_str!("../../examples/production.yaml")]
+    {
+        dry_run(example).unwrap();
+    }
+    // Defaults are written into the object, so that another version of the operator finds the same pipeline.
+    let made = dry_run(&manifest("shop", &format!("{{{KAFKA}}}"))).unwrap();
+    for said in ["size: 5m", "name: clickstream-events", "partitions: 6", "mode: Disabled"] {
+        assert!(made.contains(said), "{said}: {made}");
+    }
+}
+
+#[test]
+fn what_is_at_the_edge_of_a_rule_is_admitted() {
+    for spec in [
+        "window: {size: 10s}",
+        "window: {slide: 100ms, size: 500ms}",
+        "window: {size: 1d}, topics: {events: {retention: 1d1h}}",
+        "window: {size: 24h, slide: 10s}, topics: {events: {retention: 2d}}",
+        "ranking: {trendingHalfLife: 36500d}",
+        "topics: {events: {retention: 34m, management: External}}",
+        "topics: {results: {name: shop.blocks-2}}",
+        "processor: {replicas: 1000, autoscaling: {minReplicas: 6, mode: Lag, catchUp: 1s}}",
+        "pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}",
+    ] {
+        let document = manifest("shop", &format!("{{{KAFKA}, {spec}}}"));
+        dry_run(&document).unwrap_or_else(|error| panic!("{spec}: {error}"));
+        assert_eq!(Pipeline::from_yaml(&document).err(), None, "{spec}");
+    }
+}
+
+#[test]
+fn every_mistake_is_told_with_its_place() {
+    let long = "a".repeat(53);
+    for (name, spec, place, said) in [
+        ("shop", "window: {slide: 99ms, size: 990ms}", "spec.window.slide", "at least 100ms"),
+        ("shop", "window: {size: 0s}", "spec.window.size", "more than 0s"),
+        (
+            "shop",
+            "window: {size: 301s}",
+            "spec.window.size",
+            "a multiple of slide: windows are made of whole slides",
+        ),
+        (
+            "shop",
+            "window: {size: 1d10s}, topics: {events: {retention: 2d}}",
+            "spec.window.size",
+            "at most 8640 slides",
+        ),
+        ("shop", "window: {sessionGap: 0s}", "spec.window.sessionGap", "every event is a visit"),
+        ("shop", "window: {idleTimeout: 0s}", "spec.window.idleTimeout", "seals windows too early"),
+        ("shop", "window: {size: 5 minutes}", "spec.window.size", "should match"),
+        ("shop", "window: {maxFuture: 99999d}", "spec.window.maxFuture", "at most 36500d"),
+        ("shop", "ranking: {trendingHalfLife: 999ms}", "spec.ranking.trendingHalfLife", "at least 1s"),
+        (
+            "shop",
+            "topics: {events: {retention: 34m}}",
+            "spec.topics.events.retention",
+            "must cover window.size",
+        ),
+        ("shop", "topics: {results: {retention: 59s}}", "spec.topics.results.retention", "at least 1m"),
+        ("shop", "topics: {topPages: {retention: 59s}}", "spec.topics.topPages.retention", "at least 1m"),
+        (
+            "shop",
+            "topics: {results: {name: clickstream-events}}",
+            "spec.topics.results.name",
+            "the name of topics.events",
+        ),
+        (
+            "shop",
+            "topics: {events: {name: a.b}, topPages: {name: a_b}}",
+            "spec.topics.topPages.name",
+            "the same",
+        ),
+        ("shop", "topics: {events: {name: shop.state}}", "spec.topics", "an internal topic"),
+        (
+            "shop",
+            "topics: {events: {partitions: 1001}}",
+            "spec.topics.events.partitions",
+            "less than or equal to 1000",
+        ),
+        ("shop", "topics: {events: {name: 'a b'}}", "spec.topics.events.name", "should match"),
+        ("shop", "processor: {replicas: -1}", "spec.processor.replicas", "greater than or equal to 0"),
+        (
+            "shop",
+            "processor: {autoscaling: {minReplicas: 7}}",
+            "autoscaling.minReplicas",
+            "at most maxReplicas",
+        ),
+        ("shop", "processor: {autoscaling: {mode: Cpu}}", "autoscaling.mode", "Unsupported value"),
+        ("shop", "processor: {autoscaling: {catchUp: 500ms}}", "autoscaling.catchUp", "at least 1s"),
+        ("shop", "pii: {userId: Hash}", "spec.pii.hashKeySecretRef", "undone by trying all values"),
+        (
+            "shop",
+            "kafka: {sasl: {mechanism: OAUTH, secretRef: {name: a}}}",
+            "spec.kafka.sasl.mechanism",
+            "Unsupported",
+        ),
+        ("shop", "kafka: {sasl: {mechanism: PLAIN}}", "spec.kafka.sasl.secretRef", "Required value"),
+        (
+            "shop",
+            "kafka: {bootstrapServers: ['a:1', 'a:1']}",
+            "spec.kafka.bootstrapServers[1]",
+            "Duplicate value",
+        ),
+        ("shop", "generator: {eventsPerSecond: 0}", "generator.eventsPerSecond", "must be at least 0.1"),
+        ("shop", "typo: 1", "spec.typo", "unknown field"),
+        (&long, "state: Running", "metadata.name", ""),
+        ("Shop", "state: Running", "metadata.name", "should match"),
+    ] {
+        let kafka = if spec.starts_with("kafka") { String::new() } else { format!("{KAFKA}, ") };
+        let document = manifest(name, &format!("{{{kafka}{spec}}}"));
+        let error = dry_run(&document).err().unwrap_or_else(|| panic!("{spec} was admitted"));
+        assert!(error.contains(place) && error.contains(said), "{spec}: {error}");
+        // A file with the same mistake is refused too, at the same place.
+        let problems = Pipeline::from_yaml(&document).unwrap_err();
+        let field = place.rsplit('.').next().unwrap_or_default().trim_end_matches(']');
+        assert!(problems.to_string().contains(field), "{spec}: {problems}");
+    }
+    // Only a process may be told on its command line where the brokers are.
+    let error = dry_run(&manifest("shop", "{}")).unwrap_err();
+    assert!(error.contains("spec.kafka") && error.contains("must name a broker"), "{error}");
+}
+
+#[test]
+fn names_and_partitions_are_fixed() {
+    let namespace = namespace("fixed");
+    cluster()
+        .apply(
+            &manifest("shop", &format!("{{{KAFKA}}}")).replace("name: shop", "name: shop, namespace: fixed"),
+        )
+        .unwrap();
+    let patch = |spec: &str| {
+        let patch = format!("{{\"spec\":{spec}}}");
+        let arguments =
+            ["patch", "csp", "shop", "--namespace", &namespace, "--type=merge", "--patch", &patch];
+        cluster().kubectl(&arguments).map_err(|error| error.to_string())
+    };
+    for (spec, place) in [
+        (r#"{"topics":{"events":{"name":"other"}}}"#, "spec.topics.events.name"),
+        (r#"{"topics":{"events":{"partitions":12}}}"#, "spec.topics.events.partitions"),
+        (r#"{"topics":{"results":{"name":"other"}}}"#, "spec.topics.results.name"),
+        (r#"{"topics":{"results":{"partitions":5}}}"#, "spec.topics.results.partitions"),
+        (r#"{"topics":{"topPages":{"name":"other"}}}"#, "spec.topics.topPages.name"),
+    ] {
+        let error = patch(spec).unwrap_err();
+        assert!(error.contains(place) && error.contains("is fixed"), "{spec}: {error}");
+    }
+    patch(r#"{"window":{"size":"1m"},"topics":{"results":{"retention":"2h"}}}"#).unwrap();
+    cluster().kubectl(&["scale", "csp", "shop", "--namespace", &namespace, "--replicas=4"]).unwrap();
+    let shown = cluster().kubectl(&["get", "csp", "--namespace", &namespace]).unwrap();
+    let header = shown.lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>();
+    assert_eq!(header, ["NAME", "READY", "STATE", "REPLICAS", "PARTITIONS", "AGE"]);
+    let replicas =
+        ["get", "csp", "shop", "--namespace", &namespace, "--output=jsonpath={.spec.processor.replicas}"];
+    assert_eq!(cluster().kubectl(&replicas).unwrap(), "4");
+}
+
+#[test]
+fn explain_has_a_text_for_every_field() {
+    let explained = cluster().kubectl(&["explain", "csp.spec.window"]).unwrap();
+    for text in ["Length of a window", "Time between the ends of two windows", "Longest pause within a visit"]
+    {
+        assert!(explained.contains(text), "{text}: {explained}");
+    }
+    let all = cluster().kubectl(&["explain", "csp", "--recursive"]).unwrap();
+    assert!(all.contains("outOfOrderness") && all.contains("bootstrapServers"), "{all}");
+    let missing = cluster().kubectl(&["explain", "csp.spec.processor.autoscaling"]).unwrap();
+    assert!(!missing.contains("<no description>"), "{missing}");
+}

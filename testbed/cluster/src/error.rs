@@ -1,0 +1,68 @@
+//! What can go wrong, and what to do about it.
+
+use std::io;
+
+/// Why there is no cluster, or why it did not do something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No Go, and the programs are not compiled yet.
+    #[error(
+        "Kubernetes is not in {wanted} and there is no go to compile it with; install Go 1.24 or newer, from https://go.dev/dl"
+    )]
+    NoGo {
+        /// The folder that should hold it.
+        wanted: String,
+    },
+    /// It does not compile, or its modules could not be had.
+    #[error("go could not compile {program}; its last lines:\n{output}")]
+    Build {
+        /// What was compiled.
+        program: &'static str,
+        /// The end of its output.
+        output: String,
+    },
+    /// A part ended or does not get ready.
+    #[error("{part} {what}; the last lines of its log:\n{log}")]
+    Part {
+        /// Which.
+        part: String,
+        /// What became of it.
+        what: &'static str,
+        /// The end of its log.
+        log: String,
+    },
+    /// kubectl, or another program that ends, failed.
+    #[error("`{command}` failed:\n{output}")]
+    Command {
+        /// What was called.
+        command: String,
+        /// What it said.
+        output: String,
+    },
+    /// There is nowhere to keep what is compiled.
+    #[error(transparent)]
+    Cache(#[from] weir_testbed::Error),
+    /// The system refused something.
+    #[error("could not {doing}: {cause}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+impl Error {
+    /// For `map_err`: an I/O error with what was being done.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let doing = doing.into();
+        move |cause| Self::Io { doing, cause }
+    }
+}
+
+/// The last lines of a log, for a message.
+pub(crate) fn tail(text: &str) -> String {
+    const LINES: usize = 15;
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask crds`: what is generated from the types of workers/spec.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+
+use crate::cargo;
+
+/// Writes the definition of the custom resource, for kubectl and for the chart. With `check`, whether they are as they would be
+/// written.
+pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
+    let output = cargo(&["run", "--quiet", "--locked", "--package", "weir-operator", "--", "crd"])
+        .output()
+        .context("could not run cargo")?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let definition = String::from_utf8(output.stdout)?;
+    let mut same = true;
+    for (file, text) in [
+        ("crds/clickstreampipelines.weir.dev.yaml", plain(&definition)),
+        ("charts/weir/templates/crd.yaml", template(&definition)?),
+    ] {
+        let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+            continue;
+        }
+        same = false;
+        if check {
+            println!("{file} is not what workers/spec says: run `cargo xtask crds`");
+        } else {
+            fs::create_dir_all(path.parent().context("a file without a folder")?)?;
+            fs::write(&path, text).with_context(|| format!("could not write {file}"))?;
+            println!("wrote {file}");
+        }
+    }
+    Ok(same || !check)
+}
+
+fn plain(definition: &str) -> String {
+    format!("# Generated from workers/spec by `cargo xtask crds`.\n{definition}")
+}
+
+/// The definition as a template of the chart: it goes with an upgrade, which what helm finds in a folder `crds` does not, and
+/// it stays when the chart is removed, because with it every pipeline would go.
+fn template(definition: &str) -> anyhow::Result<String> {
+    ensure!(!definition.contains("{{"), "the definition holds what helm takes for an instruction");
+    let named = "metadata:\n  name: clickstreampipelines.weir.dev\n";
+    ensure!(definition.contains(named), "the definition has another name than {named:?}");
+    let kept = format!("{named}  annotations:\n    helm.sh/resource-policy: keep\n");
+    Ok(format!(
+        "{{{{- /* Generated from workers/spec by `cargo xtask crds`. */ -}}}}\n{{{{- if .Values.crds.install }}}}\n{}{{{{- end }}}}\n",
+        definition.replacen(named, &kept, 1)
+    ))
+}
