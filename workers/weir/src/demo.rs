@@ -8,7 +8,7 @@ use std::{
 };
 
 use weir_gateway::{Batch, Gateway, Limits, follow};
-use weir_generator::{Delivery, Generator};
+use weir_generator::{Burst, Delivery, Faults, Generator};
 use weir_spec::{Pipeline, Role};
 use weir_stream::{
     log::{Committed, Member as _},
@@ -25,6 +25,8 @@ const LASTS: i64 = 24 * 3_600_000;
 const LOOK: Duration = Duration::from_millis(50);
 /// Looks between two at where the pipeline stands.
 const LOOKS: u32 = 10;
+/// What the shop advertises now and then, so that there is something to see among the trends: no page of the first.
+const ADVERTISED: Burst = Burst { page: 25, every: 600_000, length: 120_000, share: 0.1 };
 /// Longest sleep of the shop, so that a stop is heard.
 const NAP: Duration = Duration::from_millis(200);
 /// Where the dashboard listens if nothing is said, or on the next free port.
@@ -53,8 +55,10 @@ pub fn run(
     anyhow::ensure!(speed.is_finite() && speed >= 1.0, "--speed is {speed}, expected 1 or more");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     let start = now - ((speed - 1.0) * LASTS as f64) as i64;
+    let faults = Faults { burst: Some(ADVERTISED), ..Faults::default() };
     let simulation =
-        Simulation { simulation: Generator::new(generate::options_of(pipeline, start))?, start, speed };
+        Generator::new(weir_generator::Options { faults, ..generate::options_of(pipeline, start) })?;
+    let simulation = Simulation { simulation, start, speed };
     let first = 40.0 / speed;
     let place = brokers.map_or("in memory".to_owned(), |brokers| format!("on Kafka at {brokers}"));
     let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[])?;

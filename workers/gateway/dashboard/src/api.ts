@@ -102,6 +102,7 @@ export interface SampledEvent {
 }
 
 export interface PipelineInfo {
+  ranking_top: number;
   name: string;
   window_size_ms: number;
   window_slide_ms: number;

@@ -65,7 +65,7 @@ pub(super) fn values(gateway: &Gateway) -> Values {
 
     let mut topics = vec![
         (Topic::Site, site(sum.as_ref())),
-        (Topic::Top, top(sum.as_ref(), gateway.shared.pipeline.spec.ranking.top as usize)),
+        (Topic::Top, top(sum.as_ref(), 2 * gateway.shared.pipeline.spec.ranking.top as usize)),
         (Topic::Health, health),
     ];
     let store = gateway.store();
@@ -94,7 +94,8 @@ fn site(sum: Option<&Live>) -> Value {
     })
 }
 
-/// By page, so that a difference names only the pages that moved.
+/// Twice as many as are ranked, so that those of the last sealed ranking are mostly among them. By page, so that a difference
+/// names only the pages that moved.
 fn top(sum: Option<&Live>, most: usize) -> Value {
     let ranked = sum.iter().flat_map(|sum| &sum.pages).take_while(|row| row.views > 0).take(most).zip(1..);
     let pages: Map<String, Value> = ranked

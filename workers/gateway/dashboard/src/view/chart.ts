@@ -70,7 +70,7 @@ export class Chart {
         width: this.frame.clientWidth || 600,
         height: HEIGHT,
         tzDate: utc,
-        cursor: { drag: { x: false, y: false } },
+        cursor: { drag: { x: false, y: false }, y: false },
         legend: { show: true },
         scales: {
           x: { range: (_, __, max) => [max - SHOWN / 1_000, max] },

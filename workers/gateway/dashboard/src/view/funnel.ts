@@ -17,7 +17,7 @@ export class Funnel {
     const now = model.now();
     const steps: [string, number | undefined][] = [
       ["Views", now?.view_count],
-      ["Put into the cart", now?.cart_count],
+      ["To the cart", now?.cart_count],
       ["Purchases", now?.conversion_count],
     ];
     const views = now?.view_count ?? 0;

@@ -17,9 +17,10 @@ export class Log {
   private events: SampledEvent[] = [];
 
   constructor(private readonly model: Model) {
-    const head = ["Time (UTC)", "What", "Page", "Visitor"].map((title) => el("th", { scope: "col" }, title));
+    const head = ["Time", "What", "Page", "Visitor"].map((title) => el("th", { scope: "col" }, title));
     const table = el("table", { class: "log" }, el("thead", {}, el("tr", {}, ...head)), this.body);
-    the("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Sampled events, newest first" }, table), el("p", {}, this.pause), this.note);
+    the("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Sampled events, newest first" }, table), this.note);
+    the("log").firstElementChild?.append(this.pause);
     setInterval(() => void this.look(), 1_000);
   }
 
@@ -54,9 +55,9 @@ export class Log {
     const shown = this.events.filter((event) => chosen === null || event.page_url === chosen).reverse();
     this.body.replaceChildren(
       ...shown.map((event) =>
-        el("tr", {}, el("td", {}, clock(event.timestamp)), el("td", { class: `kind ${event.event_type.toLowerCase()}` }, event.event_type.replaceAll("_", " ").toLowerCase()), el("td", { class: "page", title: event.page_url }, short(event.page_url)), el("td", {}, `${event.visitor} ${event.browser}`)),
+        el("tr", {}, el("td", {}, clock(event.timestamp)), el("td", { class: `kind ${event.event_type.toLowerCase()}` }, event.event_type.replaceAll("_", " ").toLowerCase()), el("td", { class: "page", title: event.page_url }, short(event.page_url)), el("td", { title: event.browser }, event.visitor)),
       ),
     );
-    say(this.note, shown.length > 0 ? "At most 20 a second; visitors are masked." : chosen === null ? "No events yet." : "None of the last sampled events is on this page.");
+    say(this.note, shown.length > 0 ? "UTC, at most 20 a second; visitors are masked." : chosen === null ? "No events yet." : "None of the last sampled events is on this page.");
   }
 }

@@ -78,7 +78,7 @@ function ranked(model: Model): Line[] {
     });
   }
   const live = Object.entries(pages).sort((a, b) => a[1].rank - b[1].rank);
-  return live.map(([url, { rank, now }]) => ({ url, rank, change: "", sense: "", final: null, now: now.view_count }));
+  return live.slice(0, model.pipeline?.ranking_top ?? 10).map(([url, { rank, now }]) => ({ url, rank, change: "", sense: "", final: null, now: now.view_count }));
 }
 
 /** Names the page on the button within. */
