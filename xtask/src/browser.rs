@@ -24,7 +24,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     if !succeeds(&mut cargo(&["build", "--locked", "-p", "weir"]))? || !install()? {
         return Ok(false);
     }
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = target();
     let pictures = target.join("pictures");
     let passed = succeeds(
         Command::new("node")
@@ -55,6 +55,11 @@ fn install() -> anyhow::Result<bool> {
     succeeds(Command::new("npm").args(arguments).current_dir(sources()))
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
@@ -64,6 +69,6 @@ fn sources() -> PathBuf {
 }
 
 /// Where a program is.
-fn found(name: &str) -> Option<PathBuf> {
+pub(crate) fn found(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -240,7 +240,7 @@ pub async fn pages(
 #[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
     /// The page, exactly as in its events.
-    #[param(min_length = 1, max_length = 2048)]
+    #[param(min_length = 1, max_length = 2048, example = "https://shop.example/cart")]
     page: String,
     /// Windows that end at or after this: milliseconds since the epoch, or RFC 3339.
     #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
