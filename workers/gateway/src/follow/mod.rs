@@ -19,7 +19,7 @@ pub use standings::standing;
 use crate::{Batch, Gateway, Source};
 
 /// Most records taken over at once.
-const MOST: usize = 10_000;
+const MOST: usize = 1_000;
 /// Longest wait for a record, and so between two looks at the stop flag.
 const WAIT: Duration = Duration::from_millis(100);
 /// Pause after an error.
@@ -74,6 +74,7 @@ fn read(
         extra: vec![
             ("isolation.level".to_owned(), isolation.to_owned()),
             ("queued.max.messages.kbytes".to_owned(), "8192".to_owned()),
+            ("max.partition.fetch.bytes".to_owned(), "131072".to_owned()),
         ],
     };
     let mut reader = Reader::follow(&options, &[topic], start)?;

@@ -8,7 +8,7 @@ use super::values::{Values, values};
 use crate::Gateway;
 
 /// Least time between two pictures: what partitions say within it becomes one.
-const APART: Duration = Duration::from_millis(80);
+const APART: Duration = Duration::from_millis(50);
 /// Most time without looking, for what changes without a record: pages newly asked for, sampled events.
 const LOOK: Duration = Duration::from_millis(250);
 
