@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::test::Outcome;
-use crate::{cargo, crds, succeeds, test};
+use crate::{browser, cargo, crds, succeeds, test};
 
 type Step = (&'static str, fn() -> anyhow::Result<bool>);
 
@@ -14,6 +14,7 @@ const STEPS: &[Step] = &[
         succeeds(&mut cargo(&arguments))
     }),
     ("generated files", || crds::run(true)),
+    ("dashboard", browser::dashboard),
 ];
 
 /// Runs every step, also after one failed, so that one run tells everything; then the tests, so that their counts are the

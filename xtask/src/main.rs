@@ -1,6 +1,7 @@
 //! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
 //! things on, coverage.
 
+mod api;
 mod browser;
 mod ci;
 mod coverage;
@@ -36,6 +37,8 @@ enum Task {
         #[command(subcommand)]
         action: kafka::Action,
     },
+    /// Ask the gateway's API for all that its OpenAPI document allows, and more (python3; installs schemathesis in the cache)
+    Api,
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
     /// Generate the custom resource's definition from the types: crds/, and the chart's
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
+        Task::Api => api::run(),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
         Task::Coverage => coverage::run(),

@@ -11,7 +11,7 @@ mod results;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use weir_oracle::{Page, Settings, Window};
+use weir_oracle::{Outcome, Page, Settings, Window};
 use weir_spec::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
@@ -65,12 +65,7 @@ impl<'a> Audit<'a> {
     /// # Errors
     /// The first differences, one a line.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
-        let settings = settings(self.pipeline);
-        let mut events = self.events()?;
-        if ended {
-            events.end(&settings);
-        }
-        let outcome = weir_oracle::compute(&events.log, &settings);
+        let (events, outcome) = self.expected(ended)?;
         let results = self.results()?;
         let due = match results.windows.last_key_value() {
             _ if ended => outcome.windows.len(),
@@ -97,6 +92,20 @@ impl<'a> Audit<'a> {
             outstanding: outcome.windows.len() - due,
             digest: results.digest(),
         })
+    }
+
+    /// The events topic and what the oracle makes of it. `ended` as [`Self::compare`] has it.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
+        let settings = settings(self.pipeline);
+        let mut events = self.events()?;
+        if ended {
+            events.end(&settings);
+        }
+        let outcome = weir_oracle::compute(&events.log, &settings);
+        Ok((events, outcome))
     }
 
     /// The events topic as the oracle takes it.
