@@ -5,6 +5,7 @@ mod browser;
 mod ci;
 mod coverage;
 mod crds;
+mod e2e;
 mod kafka;
 mod test;
 mod totals;
@@ -44,6 +45,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Install the product on a real cluster and try it there: scaling, another image, lost pods, against the oracle
+    E2e(e2e::Options),
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Kafka { action } => kafka::run(&action),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
+        Task::E2e(options) => e2e::run(&options),
         Task::Coverage => coverage::run(),
     };
     match done {

@@ -80,5 +80,11 @@ fn run(args: &Args) -> anyhow::Result<()> {
         report.outstanding,
         report.digest
     );
+    if let Some(pause) = report.longest_pause {
+        println!(
+            "windows came at most {} ms apart, before the one that ends at {}",
+            pause.millis, pause.before
+        );
+    }
     Ok(())
 }
