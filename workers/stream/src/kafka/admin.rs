@@ -58,7 +58,7 @@ impl Admin {
     /// [`AdminError::Partitions`] for topics that exist with other partitions and [`AdminError::Missing`] for an external one
     /// that does not, both before anything is changed; [`AdminError::Unreachable`]; [`AdminError::Refused`].
     pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
-        let present = self.partitions()?;
+        let present = self.topics()?;
         let mismatches: Vec<Mismatch> = topics
             .iter()
             .filter_map(|topic| {
@@ -104,11 +104,14 @@ impl Admin {
     /// [`AdminError::Missing`], [`AdminError::Unreachable`].
     pub fn partition_count(&self, topic: &str) -> Result<i32, AdminError> {
         let missing = || AdminError::Missing { topic: topic.to_owned() };
-        self.partitions()?.get(topic).copied().ok_or_else(missing)
+        self.topics()?.get(topic).copied().ok_or_else(missing)
     }
 
-    /// The partitions of every topic of the cluster. All are asked for: asking for one could create it.
-    fn partitions(&self) -> Result<BTreeMap<String, i32>, AdminError> {
+    /// The number of partitions of every topic of the cluster. All are asked for: asking for one could create it.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn topics(&self) -> Result<BTreeMap<String, i32>, AdminError> {
         let metadata = self.metadata()?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
         Ok(topics

@@ -1,0 +1,91 @@
+//! Writing the status, where it is not so already.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::core::error_boundary::InvalidObject;
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt};
+use serde_json::json;
+use weir_spec::{ClickstreamPipeline, PipelineStatus};
+
+use crate::build::MANAGER;
+use crate::conditions::{self, Aspect, Verdict};
+use crate::context::{Context, Resource};
+use crate::error::api;
+use crate::{Error, events};
+
+/// Writes what was found, if it differs from what the resource says.
+pub(super) async fn write(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    mut status: PipelineStatus,
+    verdicts: &[Verdict],
+) -> Result<(), Error> {
+    let generation = resource.metadata.generation.unwrap_or_default();
+    status.observed_generation = Some(generation);
+    status.conditions = conditions::merged(&status.conditions, verdicts, generation, Timestamp::now());
+    if resource.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    let status =
+        serde_json::to_value(&status).map_err(kube::Error::SerdeError).map_err(api("say the status"))?;
+    patch(context, resource.namespace(), &resource.name_any(), resource.uid(), status).await
+}
+
+/// Says of a resource that cannot be read that it cannot.
+pub(super) async fn undecodable(
+    context: &Context,
+    resource: &Resource,
+    invalid: &InvalidObject,
+) -> Result<Action, Error> {
+    let error = Error::Undecodable(invalid.error.clone());
+    let client: Api<DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    );
+    let found = client.get(&resource.name_any()).await.map_err(api("read the resource"))?;
+    // The part that cannot be read may be the status itself; then it begins anew.
+    let before: PipelineStatus = serde_json::from_value(found.data["status"].clone()).unwrap_or_default();
+    let verdict = Verdict::of(Aspect::Valid, &error);
+    let verdicts = [conditions::ready(std::slice::from_ref(&verdict)), verdict];
+    let generation = found.metadata.generation.unwrap_or_default();
+    let status = PipelineStatus {
+        observed_generation: Some(generation),
+        conditions: conditions::merged(&before.conditions, &verdicts, generation, Timestamp::now()),
+        ..before.clone()
+    };
+    if status != before {
+        let value =
+            serde_json::to_value(&status).map_err(kube::Error::SerdeError).map_err(api("say the status"))?;
+        patch(context, resource.namespace(), &resource.name_any(), resource.uid(), value).await?;
+        let news = conditions::transitions(&before.conditions, &verdicts);
+        events::tell(&context.client, &context.instance, resource, &news).await;
+    }
+    Err(error)
+}
+
+async fn patch(
+    context: &Context,
+    namespace: Option<String>,
+    name: &str,
+    uid: Option<String>,
+    status: serde_json::Value,
+) -> Result<(), Error> {
+    let resource = kube::core::ApiResource::erase::<ClickstreamPipeline>(&());
+    let client: Api<DynamicObject> =
+        Api::namespaced_with(context.client.clone(), &namespace.unwrap_or_default(), &resource);
+    let body = json!({
+        "apiVersion": ClickstreamPipeline::api_version(&()),
+        "kind": ClickstreamPipeline::kind(&()),
+        // Not of another that was made meanwhile under the same name.
+        "metadata": {"name": name, "uid": uid},
+        "status": status,
+    });
+    client
+        .patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&body))
+        .await
+        .map_err(api(format!("write the status of {name}")))?;
+    Ok(())
+}
