@@ -12,6 +12,7 @@ mod error;
 mod events;
 mod health;
 mod kafka;
+mod lease;
 mod metrics;
 pub mod object;
 mod pass;

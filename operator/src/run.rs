@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::StreamExt;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::Api;
 use kube::core::DynamicObject;
@@ -17,6 +19,7 @@ use crate::args::{LogFormat, Run};
 use crate::build::MANAGER;
 use crate::context::{Context, Resource};
 use crate::health::{self, Health};
+use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::object::Kind;
 use crate::pass;
@@ -49,7 +52,7 @@ pub fn run(options: Run) -> anyhow::Result<()> {
 /// Keeps pipelines until `stop`.
 ///
 /// # Errors
-/// The address of `--health` is taken.
+/// The address of `--health` is taken; the lease was lost.
 pub async fn serve(client: Client, options: Run, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let Run { namespace, image, health: address, log_format: _ } = options;
     let (metrics, registry) = Metrics::new();
@@ -59,16 +62,53 @@ pub async fn serve(client: Client, options: Run, stop: impl Future<Output = ()>)
     tracing::info!(address = %listener.local_addr()?, namespace, image, "the operator runs");
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(health::serve(listener, Arc::clone(&health), async { drop(end.await) }));
-    health.ready.store(true, Ordering::Relaxed);
-
-    let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
-    tokio::select! {
-        () = control(client, &namespace, image, instance, metrics) => {}
-        () = stop => {}
+    let instance = instance();
+    let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
+    let result = {
+        let acted = act(client, &namespace, image, &instance, &metrics, &health, &mut election);
+        tokio::select! { lost = acted => Err(lost.into()), () = stop => Ok(()) }
+    };
+    metrics.leader.set(0);
+    if result.is_ok() {
+        election.release().await;
     }
     drop(ended);
     served.await??;
-    Ok(())
+    result
+}
+
+/// Waits for its turn, and then keeps pipelines for as long as it lasts.
+async fn act(
+    client: Client,
+    namespace: &str,
+    image: String,
+    instance: &str,
+    metrics: &Metrics,
+    health: &Health,
+    election: &mut Election,
+) -> Lost {
+    // One that waits for its turn is as ready as one that acts.
+    while let Err(error) = client.apiserver_version().await {
+        tracing::warn!(%error, "the API server does not answer");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    health.ready.store(true, Ordering::Relaxed);
+    election.acquire().await;
+    metrics.leader.set(1);
+    let controlled = control(client, namespace, image, instance.to_owned(), metrics.clone());
+    tokio::select! {
+        lost = election.keep() => lost,
+        // Watches never end; where one did, acting on would be acting blindly.
+        () = controlled => Lost::Unrenewed("the watches ended".to_owned()),
+    }
+}
+
+/// A name that no other process has at the same time: a pod's own, so that its restarted container need not wait for itself.
+fn instance() -> String {
+    std::env::var("POD_NAME").unwrap_or_else(|_| {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
+        format!("{host}-{}-{:x}", std::process::id(), Timestamp::now().as_nanosecond())
+    })
 }
 
 /// Passes over pipelines whenever they, or what they own, change.

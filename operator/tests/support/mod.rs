@@ -60,7 +60,9 @@ impl Operator {
                 tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
             runtime.block_on(async {
                 let config = kube::config::Kubeconfig::read_from(kubeconfig)?;
-                let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await?;
+                let mut config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await?;
+                // Where its lease is: each test's operator has its own.
+                config.default_namespace.clone_from(&options.namespace);
                 let client = kube::Client::try_from(config)?;
                 weir_operator::serve(client, options, async { drop(stopped.await) }).await
             })
