@@ -2,6 +2,7 @@
 //!
 //! Everything is looked at before anything is changed, so that a refusal leaves the cluster as it was.
 
+mod identity;
 mod outcome;
 mod waiting;
 
@@ -38,6 +39,7 @@ struct Existing<'a> {
 pub struct Admin {
     client: AdminClient<Logged>,
     bootstrap: String,
+    extra: Vec<(String, String)>,
 }
 
 impl Admin {
@@ -48,7 +50,7 @@ impl Admin {
     pub fn new(bootstrap: &str, extra: &[(String, String)]) -> Result<Self, AdminError> {
         let client = clients::admin(bootstrap, "weir-admin", extra).create_with_context(Logged);
         let client = client.map_err(|error| unreachable(bootstrap, &error))?;
-        Ok(Self { client, bootstrap: bootstrap.to_owned() })
+        Ok(Self { client, bootstrap: bootstrap.to_owned(), extra: extra.to_vec() })
     }
 
     /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
@@ -105,6 +107,34 @@ impl Admin {
     pub fn partition_count(&self, topic: &str) -> Result<i32, AdminError> {
         let missing = || AdminError::Missing { topic: topic.to_owned() };
         self.topics()?.get(topic).copied().ok_or_else(missing)
+    }
+
+    /// The ids of the named topics, as Kafka's own tools write them; a topic that was deleted and made anew has another. What does
+    /// not exist is left out, and so is what librdkafka does not tell of.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn ids(&self, topics: &[&str]) -> Result<BTreeMap<String, String>, AdminError> {
+        identity::ids(&self.bootstrap, &self.extra, topics)
+    }
+
+    /// Deletes topics with everything in them. One that does not exist is as good as deleted.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] for the first that stays; [`AdminError::Unreachable`].
+    pub fn delete_topics(&self, topics: &[&str]) -> Result<(), AdminError> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let answer = wait_for(self.client.delete_topics(topics, &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        for outcome in answer {
+            match outcome {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => return Err(refused("delete", &topic, code)),
+            }
+        }
+        Ok(())
     }
 
     /// The number of partitions of every topic of the cluster. All are asked for: asking for one could create it.
