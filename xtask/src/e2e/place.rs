@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Dockerfile,
     /// What cargo makes on this machine, which must be like the image's base: much quicker when repeated
     Binaries,
+    /// Docker has them already: weir:e2e and weir-operator:e2e
+    Present,
 }
 
 /// Images by the names that the cluster knows them under.
@@ -62,6 +64,7 @@ impl Images {
                     ensure!(succeeds(docker.current_dir(root()))?, "the image {image} cannot be built");
                 }
                 Source::Binaries => pack(program, &image)?,
+                Source::Present => {}
             }
             said(Command::new("docker").args(["tag", &image, &self.name(program, Self::TAGS[1])]))?;
             let size =
