@@ -47,6 +47,8 @@ impl Aspect {
 pub enum Truth {
     /// As it should be.
     Yes,
+    /// As it should be, with something that is worth telling.
+    Remark,
     /// Not as it should be, as was to be expected for now.
     NotYet,
     /// Not as it should be, and someone may have to act.
@@ -58,7 +60,7 @@ pub enum Truth {
 impl Truth {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Yes => "True",
+            Self::Yes | Self::Remark => "True",
             Self::NotYet | Self::No => "False",
             Self::Unknown => "Unknown",
         }
@@ -109,11 +111,11 @@ pub fn ready(verdicts: &[Verdict]) -> Verdict {
         Truth::No => 0,
         Truth::NotYet => 1,
         Truth::Unknown => 2,
-        Truth::Yes => 3,
+        Truth::Yes | Truth::Remark => 3,
     };
     let decisive = verdicts.iter().filter(|verdict| verdict.aspect != Aspect::ScalingActive);
     match decisive.min_by_key(|verdict| (rank(verdict.truth), verdict.aspect)) {
-        Some(verdict) if verdict.truth != Truth::Yes => Verdict { aspect: Aspect::Ready, ..verdict.clone() },
+        Some(verdict) if rank(verdict.truth) < 3 => Verdict { aspect: Aspect::Ready, ..verdict.clone() },
         _ => Verdict::new(Aspect::Ready, Truth::Yes, "Running", "everything is as it should be"),
     }
 }
@@ -158,7 +160,7 @@ pub fn transitions(before: &[Condition], verdicts: &[Verdict]) -> Vec<News> {
             old.is_none_or(|old| old.status != verdict.truth.as_str() || old.reason != verdict.reason);
         let told = news.iter().any(|told| told.reason == verdict.reason);
         let worth = match verdict.truth {
-            Truth::No => true,
+            Truth::No | Truth::Remark => true,
             Truth::Yes => verdict.aspect == Aspect::Ready || old.is_some_and(|old| old.status == "False"),
             Truth::NotYet | Truth::Unknown => verdict.aspect == Aspect::Ready,
         };

@@ -1,15 +1,15 @@
 //! What every pass over a pipeline works with.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::Store;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource as _, ResourceExt};
 use weir_spec::ClickstreamPipeline;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Of};
 use crate::object::Kind;
 use crate::plan::Difference;
 
@@ -35,8 +35,10 @@ pub struct Context {
     /// Figures.
     pub metrics: Metrics,
     stubborn: Mutex<Stubborn>,
-    /// Failures in a row, by pipeline.
-    failures: Mutex<HashMap<String, u32>>,
+    /// By pipeline.
+    failures: Mutex<HashMap<String, Failure>>,
+    /// How many objects of each kind there are, by pipeline.
+    kept: Mutex<HashMap<String, Vec<Kind>>>,
 }
 
 impl Context {
@@ -56,6 +58,7 @@ impl Context {
             metrics,
             stubborn: Mutex::default(),
             failures: Mutex::default(),
+            kept: Mutex::default(),
         }
     }
 
@@ -66,10 +69,22 @@ impl Context {
 
     /// How long to wait after one more failure: twice as long each time.
     pub(crate) fn pause(&self, resource: &Resource) -> Duration {
+        let said = Said::of(resource);
         let mut failures = self.failures();
-        let count = failures.entry(key(resource)).or_default();
-        *count = count.saturating_add(1);
-        PAUSES.0.saturating_mul(1 << (*count - 1).min(10)).min(PAUSES.1)
+        let old = failures.remove(&key(resource)).filter(|failure| failure.said == said);
+        let count = old.map_or(0, |failure| failure.count + 1);
+        let pause = PAUSES.0.saturating_mul(1 << count.min(10)).min(PAUSES.1);
+        failures.insert(key(resource), Failure { count, until: Instant::now() + pause, said });
+        pause
+    }
+
+    /// What is left of the pause after a failure, unless the resource says something else since. What the operator writes into
+    /// the status comes back as a change, too: it would never wait.
+    pub(crate) fn rest(&self, resource: &Resource) -> Option<Duration> {
+        let failures = self.failures();
+        let failure = failures.get(&key(resource)).filter(|failure| failure.said == Said::of(resource))?;
+        let left = failure.until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
     }
 
     /// It went well.
@@ -77,11 +92,64 @@ impl Context {
         self.failures().remove(&key(resource));
     }
 
-    fn failures(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+    /// Notes a pipeline's objects, and forgets pipelines that are gone.
+    pub(crate) fn keeps(&self, resource: &ClickstreamPipeline, kinds: Vec<Kind>) {
+        self.kept().insert(key(resource), kinds);
+        self.count();
+    }
+
+    /// Counts what is kept for the pipelines that there are.
+    pub(crate) fn count(&self) {
+        let all: HashSet<String> = self.pipelines.state().iter().map(|resource| key(&**resource)).collect();
+        let mut kept = self.kept();
+        kept.retain(|pipeline, _| all.contains(pipeline));
+        let set = |kind, count: usize| {
+            let gauge = self.metrics.managed.get_or_create(&Of { kind });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(weir_spec::KIND, all.len());
+        for kind in Kind::ALL {
+            set(kind.as_str(), kept.values().flatten().filter(|found| **found == kind).count());
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Vec<Kind>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn key(resource: &Resource) -> String {
+/// Failures in a row.
+struct Failure {
+    count: u32,
+    until: Instant,
+    said: Said,
+}
+
+/// What people say in a resource.
+#[derive(PartialEq)]
+struct Said {
+    uid: Option<String>,
+    generation: Option<i64>,
+    annotations: Option<BTreeMap<String, String>>,
+    deleted: bool,
+}
+
+impl Said {
+    fn of(resource: &Resource) -> Self {
+        let metadata = resource.meta();
+        Self {
+            uid: metadata.uid.clone(),
+            generation: metadata.generation,
+            annotations: metadata.annotations.clone(),
+            deleted: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+fn key(resource: &impl ResourceExt) -> String {
     format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any())
 }

@@ -6,6 +6,7 @@
 
 mod args;
 pub mod build;
+mod claims;
 pub mod conditions;
 mod context;
 mod error;

@@ -45,15 +45,20 @@ pub fn run(options: Run) -> anyhow::Result<()> {
         let stop = async move {
             tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
         };
-        serve(client, options, stop).await
+        serve(client, options, instance(), stop).await
     })
 }
 
-/// Keeps pipelines until `stop`.
+/// Keeps pipelines until `stop`, as the process called `instance`: no other has that name at the same time.
 ///
 /// # Errors
 /// The address of `--health` is taken; the lease was lost.
-pub async fn serve(client: Client, options: Run, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub async fn serve(
+    client: Client,
+    options: Run,
+    instance: String,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
     let Run { namespace, image, health: address, log_format: _ } = options;
     let (metrics, registry) = Metrics::new();
     let health = Arc::new(Health::new(registry));
@@ -62,7 +67,6 @@ pub async fn serve(client: Client, options: Run, stop: impl Future<Output = ()>)
     tracing::info!(address = %listener.local_addr()?, namespace, image, "the operator runs");
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(health::serve(listener, Arc::clone(&health), async { drop(end.await) }));
-    let instance = instance();
     let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
     let result = {
         let acted = act(client, &namespace, image, &instance, &metrics, &health, &mut election);
@@ -129,6 +133,7 @@ async fn control(client: Client, namespace: &str, image: String, instance: Strin
         controller = controller.owns_with(api, resource, owned.clone());
     }
     let context = Arc::new(Context::new(client, image, instance, controller.store(), metrics));
+    let pipelines = Arc::clone(&context);
     controller
         .with_config(controller::Config::default().concurrency(8))
         .run(pass::reconcile, pass::after_failure, context)
@@ -136,7 +141,9 @@ async fn control(client: Client, namespace: &str, image: String, instance: Strin
             if let Err(error) = result {
                 match error {
                     // Told already, with what comes next.
-                    controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_) => {}
+                    controller::Error::ReconcilerFailed(..) => {}
+                    // What is gone needs no pass.
+                    controller::Error::ObjectNotFound(_) => pipelines.count(),
                     error => tracing::warn!(%error, "watching"),
                 }
             }

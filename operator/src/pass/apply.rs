@@ -100,6 +100,19 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
+/// The objects of one pipeline as they are.
+pub(super) async fn look(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<Applied, Error> {
+    let found = found(context, namespace, name, &[]).await?;
+    let own = found.into_iter().filter(|object| object.is_owned_by(uid));
+    let objects = own.map(|object| ((object.kind, object.name().to_owned()), object)).collect();
+    Ok(Applied { objects, ..Applied::default() })
+}
+
 fn said(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
 }
@@ -115,14 +128,8 @@ async fn found(
     name: &str,
     desired: &[Object],
 ) -> Result<Vec<Found>, Error> {
-    let params = ListParams::default().labels(&build::owned_selector(name));
-    let lists = Kind::ALL.map(|kind| {
-        let (client, params) = (client(context, namespace, kind), &params);
-        async move {
-            let list = client.list(params).await.map_err(api(format!("list {}s", kind.as_str())))?;
-            list.items.into_iter().map(|object| as_found(kind, &object)).collect::<Result<Vec<_>, _>>()
-        }
-    });
+    let selector = build::owned_selector(name);
+    let lists = Kind::ALL.map(|kind| labelled(context, namespace, kind, &selector));
     let mut found: Vec<Found> = try_join_all(lists).await?.into_iter().flatten().collect();
     for object in desired {
         if found.iter().any(|found| found.kind == object.kind && found.name() == object.name) {
@@ -135,6 +142,18 @@ async fn found(
         }
     }
     Ok(found)
+}
+
+/// The objects of a kind with these labels.
+pub(super) async fn labelled(
+    context: &Context,
+    namespace: &str,
+    kind: Kind,
+    selector: &str,
+) -> Result<Vec<Found>, Error> {
+    let list = client(context, namespace, kind).list(&ListParams::default().labels(selector)).await;
+    let list = list.map_err(api(format!("list {}s", kind.as_str())))?;
+    list.items.into_iter().map(|object| as_found(kind, &object)).collect()
 }
 
 fn as_found(kind: Kind, object: &DynamicObject) -> Result<Found, Error> {
@@ -163,8 +182,27 @@ async fn write(
 }
 
 async fn delete(context: &Context, namespace: &str, kind: Kind, name: &str) -> Result<(), Error> {
-    let params =
-        DeleteParams { propagation_policy: Some(PropagationPolicy::Background), ..DeleteParams::default() };
+    delete_by(context, namespace, kind, name, PropagationPolicy::Background).await
+}
+
+/// Deletes a workload, which is there until its pods are gone.
+pub(super) async fn delete_with_pods(
+    context: &Context,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<(), Error> {
+    delete_by(context, namespace, kind, name, PropagationPolicy::Foreground).await
+}
+
+async fn delete_by(
+    context: &Context,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+    policy: PropagationPolicy,
+) -> Result<(), Error> {
+    let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
     match client(context, namespace, kind).delete(name, &params).await {
         Ok(_) => {
             tracing::info!(namespace, kind = kind.as_str(), name, "deleted");

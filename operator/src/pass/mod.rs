@@ -1,6 +1,7 @@
 //! One pass over a pipeline: resolve, validate, build, plan, apply, and say how it is.
 
 mod apply;
+mod cleanup;
 mod resolve;
 mod status;
 mod topics;
@@ -13,7 +14,9 @@ use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
 
+use self::topics::Before;
 use crate::build::{self, Input};
+use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Resource};
 use crate::metrics::Ending;
@@ -21,6 +24,9 @@ use crate::{Error, conditions, events};
 
 /// Nobody tells when a topic or a secret changes: so all is looked at again, without writing anything where all is well.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// With the value `true`: the operator leaves the pipeline alone.
+const PAUSED: &str = "weir.dev/paused";
 
 /// What a pass found.
 struct Outcome {
@@ -35,6 +41,9 @@ struct Outcome {
 /// # Errors
 /// What stands in the way; the resource's status says so too, where it can be written.
 pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result<Action, Error> {
+    if let Some(left) = context.rest(&resource) {
+        return Ok(Action::requeue(left));
+    }
     let began = Instant::now();
     let result = match &resource.0 {
         Ok(readable) => pass(&context, readable).await,
@@ -66,7 +75,12 @@ pub fn after_failure(resource: Arc<Resource>, error: &Error, context: Arc<Contex
 }
 
 async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Action, Error> {
+    let paused = resource.annotations().get(PAUSED).is_some_and(|value| value == "true");
     if resource.metadata.deletion_timestamp.is_some() {
+        return cleanup::cleanup(context, resource).await;
+    }
+    // What was written comes back as a change, with the version that the next write must name.
+    if !paused && cleanup::keep_finalizer(context, resource).await? {
         return Ok(Action::await_change());
     }
     let mut outcome = Outcome {
@@ -75,11 +89,16 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         news: Vec::new(),
         error: None,
     };
-    if let Err(error) = work(context, resource, &mut outcome).await {
-        // What an earlier step has to say comes first.
-        outcome.error.get_or_insert(error);
+    if paused {
+        let message = format!("nothing is changed until the annotation {PAUSED} is taken away");
+        outcome.verdicts.push(Verdict::new(Aspect::Ready, Truth::Unknown, "Paused", message));
+    } else {
+        if let Err(error) = work(context, resource, &mut outcome).await {
+            // What an earlier step has to say comes first.
+            outcome.error.get_or_insert(error);
+        }
+        outcome.verdicts.push(conditions::ready(&outcome.verdicts));
     }
-    outcome.verdicts.push(conditions::ready(&outcome.verdicts));
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
     outcome.news.extend(conditions::transitions(before, &outcome.verdicts));
     status::write(context, resource, outcome.status, &outcome.verdicts).await?;
@@ -106,13 +125,23 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     };
     outcome.verdicts.push(remarks(&pipeline));
 
-    let topics = topics::sync(&resolved.connection, &pipeline, &outcome.status.topics).await;
+    let all = context.pipelines.state();
+    let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
+    let before = Before {
+        topics: outcome.status.topics.clone(),
+        refused: outcome.status.conditions.iter().any(|condition| condition.reason == "KafkaRefused"),
+    };
+    let status = outcome.status.clone();
+    let intend =
+        async move |topics| status::write(context, resource, PipelineStatus { topics, ..status }, &[]).await;
+    let topics = topics::sync(&resolved.connection, &pipeline, &claims, before, intend).await;
     // Pods without topics would only wait, and with another's topics do harm. Those that run already go on.
     let go_on = match &topics.error {
         None => true,
         Some(error) => {
             pipeline.spec.state == State::Suspended
-                || (error.is_unreachable() && !outcome.status.topics.is_empty())
+                || (error.is_unreachable()
+                    && outcome.status.topics.iter().any(|topic| topic.topic_id.is_some()))
         }
     };
     outcome.verdicts.extend(topics.verdicts);
@@ -123,11 +152,12 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let uid = resource.uid().unwrap_or_default();
     let input = Input { pipeline, uid: uid.clone(), image: context.image.clone(), secrets: resolved.hashes };
-    if !go_on {
-        return Ok(());
-    }
-    let settled = is_settled(resource);
-    let applied = apply::apply(context, &namespace, &name, &uid, build::objects(&input), settled).await;
+    let applied = if go_on {
+        let settled = is_settled(resource);
+        apply::apply(context, &namespace, &name, &uid, build::objects(&input), settled).await
+    } else {
+        apply::look(context, &namespace, &name, &uid).await
+    };
     let applied = match applied {
         Ok(applied) => applied,
         Err(error) => {
@@ -135,15 +165,17 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
             return Err(error);
         }
     };
-    outcome.verdicts.push(match &applied.error {
-        Some(error) => Verdict::of(Aspect::ObjectsSynced, error),
-        None => {
+    outcome.verdicts.extend(match &applied.error {
+        Some(error) => Some(Verdict::of(Aspect::ObjectsSynced, error)),
+        None if go_on => {
             let message = format!("{} objects are as they should be", applied.objects.len());
-            Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", message)
+            Some(Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", message))
         }
+        None => None,
     });
     outcome.news.extend(applied.news);
     outcome.error = outcome.error.take().or(applied.error);
+    context.keeps(resource, applied.objects.keys().map(|(kind, _)| *kind).collect());
     let (processor, available) = workloads::processor(resource, &applied.objects);
     outcome.status.processor = processor;
     outcome.verdicts.push(available);
@@ -164,7 +196,7 @@ fn remarks(pipeline: &Pipeline) -> Verdict {
         return Verdict::new(Aspect::Valid, Truth::Yes, "Valid", "the document is valid");
     }
     let text = remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Verdict::new(Aspect::Valid, Truth::Yes, "Remarks", text)
+    Verdict::new(Aspect::Valid, Truth::Remark, "Remarks", text)
 }
 
 /// Whether the objects were already what the resource says, so that what is missing now was taken away.

@@ -9,8 +9,9 @@ use kube::{Resource as _, ResourceExt};
 use serde_json::json;
 use weir_spec::{ClickstreamPipeline, PipelineStatus};
 
+use super::cleanup;
 use crate::build::MANAGER;
-use crate::conditions::{self, Aspect, Verdict};
+use crate::conditions::{self, Aspect, News, Verdict};
 use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::{Error, events};
@@ -40,6 +41,20 @@ pub(super) async fn undecodable(
     invalid: &InvalidObject,
 ) -> Result<Action, Error> {
     let error = Error::Undecodable(invalid.error.clone());
+    let finalizers = resource.finalizers();
+    if resource.meta().deletion_timestamp.is_some() {
+        if finalizers.iter().any(|name| name == cleanup::FINALIZER) {
+            let note = format!("all of its topics: {error}");
+            let news = News { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
+            events::tell(&context.client, &context.instance, resource, &[news]).await;
+            let others: Vec<String> =
+                finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
+            let namespace = resource.namespace().unwrap_or_default();
+            let version = resource.resource_version();
+            cleanup::write_finalizers(context, &namespace, &resource.name_any(), version, &others).await?;
+        }
+        return Ok(Action::await_change());
+    }
     let client: Api<DynamicObject> = Api::namespaced_with(
         context.client.clone(),
         &resource.namespace().unwrap_or_default(),

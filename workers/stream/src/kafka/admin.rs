@@ -60,23 +60,9 @@ impl Admin {
     /// [`AdminError::Partitions`] for topics that exist with other partitions and [`AdminError::Missing`] for an external one
     /// that does not, both before anything is changed; [`AdminError::Unreachable`]; [`AdminError::Refused`].
     pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
-        let present = self.topics()?;
-        let mismatches: Vec<Mismatch> = topics
-            .iter()
-            .filter_map(|topic| {
-                let found = *present.get(&topic.name)?;
-                let mismatch = Mismatch { topic: topic.name.clone(), found, expected: topic.partitions };
-                (found != topic.partitions).then_some(mismatch)
-            })
-            .collect();
-        if !mismatches.is_empty() {
-            return Err(AdminError::Partitions(mismatches));
-        }
+        let present = self.check_topics(topics)?;
         let (managed, external): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             topics.iter().partition(|topic| topic.management == Management::Managed);
-        if let Some(topic) = external.iter().find(|topic| !present.contains_key(&topic.name)) {
-            return Err(AdminError::Missing { topic: topic.name.clone() });
-        }
         let (old, new): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             managed.into_iter().partition(|topic| present.contains_key(&topic.name));
         let differing = self.differing(&old)?;
@@ -98,6 +84,30 @@ impl Admin {
                 Some(TopicOutcome { name: topic.name.clone(), change })
             })
             .collect())
+    }
+
+    /// Whether [`ensure_topics`](Self::ensure_topics) may begin: the partitions of every topic of the cluster.
+    ///
+    /// # Errors
+    /// [`AdminError::Partitions`], [`AdminError::Missing`] for an external topic, [`AdminError::Unreachable`].
+    pub fn check_topics(&self, topics: &[TopicSpec]) -> Result<BTreeMap<String, i32>, AdminError> {
+        let present = self.topics()?;
+        let mismatches: Vec<Mismatch> = topics
+            .iter()
+            .filter_map(|topic| {
+                let found = *present.get(&topic.name)?;
+                let mismatch = Mismatch { topic: topic.name.clone(), found, expected: topic.partitions };
+                (found != topic.partitions).then_some(mismatch)
+            })
+            .collect();
+        if !mismatches.is_empty() {
+            return Err(AdminError::Partitions(mismatches));
+        }
+        let mut external = topics.iter().filter(|topic| topic.management == Management::External);
+        match external.find(|topic| !present.contains_key(&topic.name)) {
+            Some(topic) => Err(AdminError::Missing { topic: topic.name.clone() }),
+            None => Ok(present),
+        }
     }
 
     /// The number of partitions of a topic.
