@@ -65,11 +65,13 @@ impl Journal {
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let journal = Journal { begun: Instant::now() };
     let images = Images { prefix: options.registry.iter().map(|registry| format!("{registry}/")).collect() };
-    journal.step("programs for this side: weir, weir-audit", || {
-        let arguments = ["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"];
-        ensure!(succeeds(&mut cargo(&arguments))?, "they do not compile");
-        Ok(())
-    })?;
+    if options.images != Source::Present {
+        journal.step("programs for this side: weir, weir-audit", || {
+            let arguments = ["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"];
+            ensure!(succeeds(&mut cargo(&arguments))?, "they do not compile");
+            Ok(())
+        })?;
+    }
     let sizes = journal.step("images", || images.make(options.images))?;
     journal.note(&sizes);
     let done = on_cluster(&journal, options, &images);

@@ -29,7 +29,7 @@ pub(crate) enum Source {
     Dockerfile,
     /// What cargo makes on this machine, which must be like the image's base: much quicker when repeated
     Binaries,
-    /// Docker has them already: weir:e2e and weir-operator:e2e
+    /// Nothing is compiled: Docker has weir:e2e and weir-operator:e2e, target/release has weir and weir-audit
     Present,
 }
 
