@@ -136,13 +136,19 @@ impl Stage<'_> {
             self.processors(2)
         })?;
         journal.step("three more windows", || self.more_windows("busy", 3))?;
-        journal.step("delete every pod on a node but Kafka's", || {
-            let node = self.loneliest_node()?;
-            self.tools.kubectl(&format!(
-                "--namespace {NAMESPACE} delete pods --field-selector spec.nodeName={node} --selector app.kubernetes.io/name!=kafka --wait=false"
-            ))?;
-            self.processors(2)
+        let lost = journal.step("delete every pod on a node but Kafka's", || {
+            let (node, before) = (self.loneliest_node()?, self.pods("busy")?);
+            let there = format!(
+                "--field-selector spec.nodeName={node} --selector app.kubernetes.io/name!=kafka"
+            );
+            let lost = self.get(&format!("pods {there} --output name"))?.replace('\n', " ");
+            self.tools.kubectl(&format!("--namespace {NAMESPACE} delete pods {there}"))?;
+            self.processors(2)?;
+            let left = self.pods("busy")?.intersection(&before).count();
+            ensure!(left < before.len(), "no pod of the pipeline was deleted with {lost}");
+            Ok(lost)
         })?;
+        journal.note(&lost);
         journal.step("three more windows", || self.more_windows("busy", 3))?;
         self.audit("busy", BUSY, false).map(drop)
     }
@@ -263,7 +269,7 @@ impl Stage<'_> {
             audit.args(ended.then_some("--ended")).args(at(name, manifest)?);
             said(&mut audit)
         })?;
-        self.journal.note(&report.replace('\n', &format!("\n{:>11}", "")));
+        self.journal.note(&report);
         let digest = report.split_once("digest ").context("no digest")?.1;
         Ok(digest.lines().next().unwrap_or_default().to_owned())
     }

@@ -51,9 +51,11 @@ impl Journal {
         done
     }
 
-    /// A figure or a finding of the step before.
+    /// Figures or findings of the step before.
     pub(super) fn note(&self, what: &str) {
-        println!("{:>11}{what}", "");
+        for line in what.lines() {
+            println!("{:>11}{line}", "");
+        }
     }
 
     fn elapsed(&self) -> Duration {
