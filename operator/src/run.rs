@@ -153,7 +153,9 @@ async fn control(client: Client, namespace: &str, image: String, instance: Strin
 
 fn log_to_stderr(format: LogFormat) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    // kube's client tells of every answer that is an error; whoever asked says more.
+    let usual = || EnvFilter::new("info,kube_client=off");
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| usual());
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match format {
         LogFormat::Text => logs.init(),

@@ -29,9 +29,7 @@ pub(super) async fn write(
     if resource.status.as_ref() == Some(&status) {
         return Ok(());
     }
-    let status =
-        serde_json::to_value(&status).map_err(kube::Error::SerdeError).map_err(api("say the status"))?;
-    patch(context, resource.namespace(), &resource.name_any(), resource.uid(), status).await
+    patch(context, resource, &status, true).await
 }
 
 /// Says of a resource that cannot be read that it cannot.
@@ -72,9 +70,7 @@ pub(super) async fn undecodable(
         ..before.clone()
     };
     if status != before {
-        let value =
-            serde_json::to_value(&status).map_err(kube::Error::SerdeError).map_err(api("say the status"))?;
-        patch(context, resource.namespace(), &resource.name_any(), resource.uid(), value).await?;
+        patch(context, resource, &status, false).await?;
         let news = conditions::transitions(&before.conditions, &verdicts);
         events::tell(&context.client, &context.instance, resource, &news).await;
     }
@@ -83,24 +79,30 @@ pub(super) async fn undecodable(
 
 async fn patch(
     context: &Context,
-    namespace: Option<String>,
-    name: &str,
-    uid: Option<String>,
-    status: serde_json::Value,
+    resource: &impl ResourceExt,
+    status: &PipelineStatus,
+    readable: bool,
 ) -> Result<(), Error> {
-    let resource = kube::core::ApiResource::erase::<ClickstreamPipeline>(&());
-    let client: Api<DynamicObject> =
-        Api::namespaced_with(context.client.clone(), &namespace.unwrap_or_default(), &resource);
+    let name = resource.name_any();
+    let client: Api<DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    );
     let body = json!({
         "apiVersion": ClickstreamPipeline::api_version(&()),
         "kind": ClickstreamPipeline::kind(&()),
         // Not of another that was made meanwhile under the same name.
-        "metadata": {"name": name, "uid": uid},
+        "metadata": {"name": name, "uid": resource.uid()},
         "status": status,
     });
-    client
-        .patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&body))
-        .await
-        .map_err(api(format!("write the status of {name}")))?;
+    let written = if readable {
+        client.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&body)).await
+    } else {
+        // The API server applies nothing to what does not fit its definition.
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        client.patch_status(&name, &params, &Patch::Merge(&body)).await
+    };
+    written.map_err(api(format!("write the status of {name}")))?;
     Ok(())
 }

@@ -71,6 +71,9 @@ impl Operator {
         kubeconfig: &Path,
         between: impl FnOnce(Client) -> Client + Send + 'static,
     ) -> Self {
+        // WEIR_LOG=info shows what it says.
+        let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "off".into());
+        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let health = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let options = weir_operator::Run {
