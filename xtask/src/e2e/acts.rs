@@ -138,9 +138,8 @@ impl Stage<'_> {
         journal.step("three more windows", || self.more_windows("busy", 3))?;
         let lost = journal.step("delete every pod on a node but Kafka's", || {
             let (node, before) = (self.loneliest_node()?, self.pods("busy")?);
-            let there = format!(
-                "--field-selector spec.nodeName={node} --selector app.kubernetes.io/name!=kafka"
-            );
+            let there =
+                format!("--field-selector spec.nodeName={node} --selector app.kubernetes.io/name!=kafka");
             let lost = self.get(&format!("pods {there} --output name"))?.replace('\n', " ");
             self.tools.kubectl(&format!("--namespace {NAMESPACE} delete pods {there}"))?;
             self.processors(2)?;

@@ -95,8 +95,12 @@ fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::
     };
     let tools = Tools::find(kubeconfig.as_deref())?;
     if options.cluster == Place::Existing {
-        let definition = tools.kubectl("get crd clickstreampipelines.weir.dev --ignore-not-found --output name")?;
-        ensure!(definition.is_empty(), "this cluster has ClickstreamPipelines already, and they would be removed with the test's");
+        let definition =
+            tools.kubectl("get crd clickstreampipelines.weir.dev --ignore-not-found --output name")?;
+        ensure!(
+            definition.is_empty(),
+            "this cluster has ClickstreamPipelines already, and they would be removed with the test's"
+        );
     }
     let kafka = chart_kafka().context("charts/weir/values.yaml names no Kafka image")?;
     match options.cluster {
