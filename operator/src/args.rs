@@ -1,6 +1,8 @@
 //! What can be said on the command line.
 
-use clap::{Parser, Subcommand};
+use std::net::SocketAddr;
+
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Keeps the Kafka topics and the pods of each ClickstreamPipeline as the resource says.
 #[derive(Debug, Parser)]
@@ -14,6 +16,34 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Keep the pipelines of a cluster, or of one namespace, as they say.
+    Run(Run),
     /// Print the custom resource's definition.
     Crd,
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Run {
+    /// The namespace whose pipelines to keep, or `all`.
+    #[arg(long, env = "WEIR_NAMESPACE", default_value = "all", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// The image of the pipelines' pods.
+    #[arg(long, env = "WEIR_IMAGE", default_value = concat!("weir:", env!("CARGO_PKG_VERSION")))]
+    pub image: String,
+    /// Where /healthz, /readyz and /metrics are served.
+    #[arg(long, env = "WEIR_HEALTH", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub health: SocketAddr,
+    /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_operator=debug, ...).
+    #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+/// Format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines, one object a line.
+    Json,
 }

@@ -1,11 +1,29 @@
 //! The operator: keeps the Kafka topics and the pods of each `ClickstreamPipeline` as the resource says.
+//!
+//! A pass over a pipeline ([`reconcile`]) reads what there is, decides with pure functions ([`build`], [`plan`], [`conditions`])
+//! what is to be done, does it, and says in the resource's status and in events how it is. It keeps nothing: whatever
+//! it was interrupted at, the next pass finds and goes on from there.
 
 mod args;
 pub mod build;
+mod claims;
+pub mod conditions;
+mod context;
+mod error;
+mod events;
+mod health;
+mod kafka;
+mod lease;
+mod metrics;
 pub mod object;
+mod pass;
 pub mod plan;
+mod run;
 
-pub use args::{Args, Command};
+pub use args::{Args, Command, LogFormat, Run};
+pub use error::Error;
+pub use pass::reconcile;
+pub use run::serve;
 
 /// Does what the command line says.
 ///
@@ -13,6 +31,7 @@ pub use args::{Args, Command};
 /// What a person must deal with, in words for a person.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
+        Command::Run(options) => run::run(options),
         Command::Crd => {
             print!("{}", crd()?);
             Ok(())

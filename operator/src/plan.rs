@@ -68,9 +68,15 @@ fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
     if annotation(&object.manifest) != annotation(&present.manifest) {
         return Some(Step::Change(object));
     }
+    let differences = differences(&object, present);
+    if differences.is_empty() { None } else { Some(Step::Repair(object, differences)) }
+}
+
+/// What of an object is not as it should be.
+pub(crate) fn differences(object: &Object, present: &Found) -> Vec<Difference> {
     let mut differences = Vec::new();
     compare(&object.manifest, &present.manifest, "", &mut differences);
-    if differences.is_empty() { None } else { Some(Step::Repair(object, differences)) }
+    differences
 }
 
 /// Where `found` lacks or contradicts what `expected` says. What only `found` says is a default, or another's business.

@@ -6,6 +6,7 @@ mod browser;
 mod ci;
 mod coverage;
 mod crds;
+mod e2e;
 mod kafka;
 mod test;
 mod totals;
@@ -47,6 +48,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Install the product on a real cluster and try it there: scaling, another image, lost pods, against the oracle
+    E2e(e2e::Options),
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Api => api::run(),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
+        Task::E2e(options) => e2e::run(&options),
         Task::Coverage => coverage::run(),
     };
     match done {

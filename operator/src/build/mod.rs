@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use weir_spec::Pipeline;
 
 pub use self::config::Hashes;
+pub(crate) use self::pods::CONFIG_HASH;
 use crate::object::{Kind, Object};
 
 /// Carries the hash of the whole object as it was last made, so that a part that is made no longer is noticed.

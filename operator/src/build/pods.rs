@@ -6,7 +6,7 @@ use weir_spec::FreeForm;
 use super::{Input, labels, merge::merge, selector};
 
 /// The annotation whose change rolls the pods.
-const CONFIG_HASH: &str = "weir.dev/config-hash";
+pub(crate) const CONFIG_HASH: &str = "weir.dev/config-hash";
 
 /// Where the manifest is mounted.
 const MANIFEST: &str = "/etc/weir/pipeline.yaml";

@@ -20,7 +20,7 @@ use weir_stream::{
 
 pub use events::Events;
 pub use latency::{Delays, Latency};
-pub use results::Results;
+pub use results::{Pause, Results};
 
 /// What an audit found to be in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Report {
     /// Hash of all rows and rankings, bytes as they are in the topics, by window and page: the same for two pipelines with
     /// the same events.
     pub digest: String,
+    /// The longest time without a new window.
+    pub longest_pause: Option<Pause>,
 }
 
 /// The topics of one pipeline.
@@ -91,6 +93,7 @@ impl<'a> Audit<'a> {
             rows: expected.iter().map(|window| window.pages.len()).sum(),
             outstanding: outcome.windows.len() - due,
             digest: results.digest(),
+            longest_pause: results.longest_pause(),
         })
     }
 

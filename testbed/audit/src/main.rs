@@ -80,5 +80,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
         report.outstanding,
         report.digest
     );
+    // What comes when a log is ended comes whenever somebody ends it.
+    if let Some(pause) = report.longest_pause.filter(|_| !args.ended) {
+        println!(
+            "windows came at most {} ms apart, before the one that ends at {}",
+            pause.millis, pause.before
+        );
+    }
     Ok(())
 }

@@ -83,3 +83,26 @@ fn an_absent_broker_is_named() {
         "{error}"
     );
 }
+
+#[test]
+fn a_topic_made_anew_has_another_id() {
+    let cluster = Cluster::shared();
+    let admin = Admin::new(cluster.bootstrap(), &[]).unwrap();
+    let (first, second, missing) = (name(), name(), name());
+    admin.ensure_topics(&[spec(&first, 1, &[]), spec(&second, 2, &[])]).unwrap();
+    let ids = |topics: &[&str]| admin.ids(topics).unwrap();
+    let before = ids(&[&first, &second, &missing]);
+    assert_eq!(before.keys().collect::<BTreeSet<_>>(), BTreeSet::from([&first, &second]));
+    assert!(before[&first] != before[&second] && before.values().all(|id| id.len() == 22), "{before:?}");
+    assert_eq!(ids(&[&first, &second]), before);
+
+    admin.delete_topics(&[&first, &missing]).unwrap();
+    while admin.topics().unwrap().contains_key(&first) {
+        std::thread::yield_now();
+    }
+    assert_eq!(ids(&[&first]).len(), 0);
+    admin.ensure_topics(&[spec(&first, 1, &[])]).unwrap();
+    let after = ids(&[&first, &second]);
+    assert_ne!(after[&first], before[&first]);
+    assert_eq!(after[&second], before[&second]);
+}

@@ -1,5 +1,8 @@
 //! The document's types and their defaults.
 
+// Each printer column has a type: kube's attribute, of which clippy sees a second one.
+#![cfg_attr(feature = "kube", allow(clippy::duplicated_attributes))]
+
 mod kafka;
 mod privacy;
 mod topics;

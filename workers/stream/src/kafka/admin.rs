@@ -2,6 +2,7 @@
 //!
 //! Everything is looked at before anything is changed, so that a refusal leaves the cluster as it was.
 
+mod identity;
 mod outcome;
 mod waiting;
 
@@ -38,6 +39,7 @@ struct Existing<'a> {
 pub struct Admin {
     client: AdminClient<Logged>,
     bootstrap: String,
+    extra: Vec<(String, String)>,
 }
 
 impl Admin {
@@ -48,7 +50,7 @@ impl Admin {
     pub fn new(bootstrap: &str, extra: &[(String, String)]) -> Result<Self, AdminError> {
         let client = clients::admin(bootstrap, "weir-admin", extra).create_with_context(Logged);
         let client = client.map_err(|error| unreachable(bootstrap, &error))?;
-        Ok(Self { client, bootstrap: bootstrap.to_owned() })
+        Ok(Self { client, bootstrap: bootstrap.to_owned(), extra: extra.to_vec() })
     }
 
     /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
@@ -58,23 +60,9 @@ impl Admin {
     /// [`AdminError::Partitions`] for topics that exist with other partitions and [`AdminError::Missing`] for an external one
     /// that does not, both before anything is changed; [`AdminError::Unreachable`]; [`AdminError::Refused`].
     pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
-        let present = self.partitions()?;
-        let mismatches: Vec<Mismatch> = topics
-            .iter()
-            .filter_map(|topic| {
-                let found = *present.get(&topic.name)?;
-                let mismatch = Mismatch { topic: topic.name.clone(), found, expected: topic.partitions };
-                (found != topic.partitions).then_some(mismatch)
-            })
-            .collect();
-        if !mismatches.is_empty() {
-            return Err(AdminError::Partitions(mismatches));
-        }
+        let present = self.check_topics(topics)?;
         let (managed, external): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             topics.iter().partition(|topic| topic.management == Management::Managed);
-        if let Some(topic) = external.iter().find(|topic| !present.contains_key(&topic.name)) {
-            return Err(AdminError::Missing { topic: topic.name.clone() });
-        }
         let (old, new): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             managed.into_iter().partition(|topic| present.contains_key(&topic.name));
         let differing = self.differing(&old)?;
@@ -98,17 +86,72 @@ impl Admin {
             .collect())
     }
 
+    /// Whether [`ensure_topics`](Self::ensure_topics) may begin: the partitions of every topic of the cluster.
+    ///
+    /// # Errors
+    /// [`AdminError::Partitions`], [`AdminError::Missing`] for an external topic, [`AdminError::Unreachable`].
+    pub fn check_topics(&self, topics: &[TopicSpec]) -> Result<BTreeMap<String, i32>, AdminError> {
+        let present = self.topics()?;
+        let mismatches: Vec<Mismatch> = topics
+            .iter()
+            .filter_map(|topic| {
+                let found = *present.get(&topic.name)?;
+                let mismatch = Mismatch { topic: topic.name.clone(), found, expected: topic.partitions };
+                (found != topic.partitions).then_some(mismatch)
+            })
+            .collect();
+        if !mismatches.is_empty() {
+            return Err(AdminError::Partitions(mismatches));
+        }
+        let mut external = topics.iter().filter(|topic| topic.management == Management::External);
+        match external.find(|topic| !present.contains_key(&topic.name)) {
+            Some(topic) => Err(AdminError::Missing { topic: topic.name.clone() }),
+            None => Ok(present),
+        }
+    }
+
     /// The number of partitions of a topic.
     ///
     /// # Errors
     /// [`AdminError::Missing`], [`AdminError::Unreachable`].
     pub fn partition_count(&self, topic: &str) -> Result<i32, AdminError> {
         let missing = || AdminError::Missing { topic: topic.to_owned() };
-        self.partitions()?.get(topic).copied().ok_or_else(missing)
+        self.topics()?.get(topic).copied().ok_or_else(missing)
     }
 
-    /// The partitions of every topic of the cluster. All are asked for: asking for one could create it.
-    fn partitions(&self) -> Result<BTreeMap<String, i32>, AdminError> {
+    /// The ids of the named topics, as Kafka's own tools write them; a topic that was deleted and made anew has another. What does
+    /// not exist is left out, and so is what librdkafka does not tell of.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn ids(&self, topics: &[&str]) -> Result<BTreeMap<String, String>, AdminError> {
+        identity::ids(&self.bootstrap, &self.extra, topics)
+    }
+
+    /// Deletes topics with everything in them. One that does not exist is as good as deleted.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`] for the first that stays; [`AdminError::Unreachable`].
+    pub fn delete_topics(&self, topics: &[&str]) -> Result<(), AdminError> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let answer = wait_for(self.client.delete_topics(topics, &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        for outcome in answer {
+            match outcome {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((topic, code)) => return Err(refused("delete", &topic, code)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The number of partitions of every topic of the cluster. All are asked for: asking for one could create it.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn topics(&self) -> Result<BTreeMap<String, i32>, AdminError> {
         let metadata = self.metadata()?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
         Ok(topics

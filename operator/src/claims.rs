@@ -1,0 +1,134 @@
+//! Whose a topic is where two pipelines name it: the older one's. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_spec::{ClickstreamPipeline, Management, Pipeline};
+
+use crate::Error;
+
+/// What older pipelines have.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// Topics of the same brokers by name, each with its pipeline.
+    names: BTreeMap<String, String>,
+    /// Topics by id, wherever their brokers are said to be.
+    ids: BTreeMap<String, String>,
+}
+
+impl Claims {
+    /// What the pipelines that are older than `mine` have. Topics that a pipeline only reads are nobody's.
+    pub fn older<'a>(
+        mine: &ClickstreamPipeline,
+        all: impl IntoIterator<Item = &'a ClickstreamPipeline>,
+    ) -> Self {
+        let mut claims = Self::default();
+        let brokers: BTreeSet<&String> = mine.spec.kafka.bootstrap_servers.iter().collect();
+        for other in all {
+            if other.metadata.uid == mine.metadata.uid || age(other) > age(mine) {
+                continue;
+            }
+            let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
+            let owner = format!("{namespace}/{}", other.metadata.name.as_deref().unwrap_or_default());
+            let names: BTreeSet<String> = kept(&Pipeline::from(other)).collect();
+            for topic in other.status.iter().flat_map(|status| &status.topics) {
+                if let Some(id) = topic.topic_id.as_ref().filter(|_| names.contains(&topic.name)) {
+                    claims.ids.insert(id.clone(), owner.clone());
+                }
+            }
+            if other.spec.kafka.bootstrap_servers.iter().any(|server| brokers.contains(server)) {
+                claims.names.extend(names.into_iter().map(|name| (name, owner.clone())));
+            }
+        }
+        claims
+    }
+
+    /// Refuses a pipeline that names a topic of an older one. `ids` are those of the pipeline's topics by name.
+    ///
+    /// # Errors
+    /// [`Error::TopicClaimed`].
+    pub fn check(&self, pipeline: &Pipeline, ids: &BTreeMap<String, String>) -> Result<(), Error> {
+        for topic in kept(pipeline) {
+            let by_id = ids.get(&topic).and_then(|id| self.ids.get(id));
+            if let Some(owner) = self.names.get(&topic).or(by_id) {
+                return Err(Error::TopicClaimed { topic, owner: owner.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The topics that a pipeline keeps as its own.
+fn kept(pipeline: &Pipeline) -> impl Iterator<Item = String> {
+    let topics = pipeline.topics().into_iter();
+    topics.filter(|topic| topic.management == Management::Managed).map(|topic| topic.name)
+}
+
+/// Older pipelines come first. Of two from the same second, uids decide, because they never change.
+fn age(pipeline: &ClickstreamPipeline) -> impl PartialOrd {
+    (pipeline.metadata.creation_timestamp.clone().map(|time| time.0), pipeline.metadata.uid.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+    use weir_spec::{PipelineSpec, PipelineStatus, TopicStatus};
+
+    use super::*;
+
+    fn pipeline(name: &str, born: i64, brokers: &str, results: &str) -> ClickstreamPipeline {
+        let mut spec = PipelineSpec::default();
+        spec.kafka.bootstrap_servers = vec![brokers.to_owned()];
+        spec.topics.events.name = format!("{name}-events");
+        spec.topics.results.name = results.to_owned();
+        spec.topics.top_pages.name = format!("{name}-top");
+        let mut pipeline = ClickstreamPipeline::new(name, spec);
+        pipeline.metadata.namespace = Some("web".to_owned());
+        pipeline.metadata.uid = Some(name.to_owned());
+        pipeline.metadata.creation_timestamp = Some(Time(Timestamp::from_second(born).unwrap()));
+        pipeline
+    }
+
+    fn refusal(mine: &ClickstreamPipeline, all: &[&ClickstreamPipeline], ids: &[(&str, &str)]) -> String {
+        let ids = ids.iter().map(|(name, id)| ((*name).to_owned(), (*id).to_owned())).collect();
+        let claims = Claims::older(mine, all.iter().copied());
+        claims.check(&Pipeline::from(mine), &ids).err().map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn the_older_has_the_topic() {
+        let (old, new) = (pipeline("old", 1, "k:1", "shared"), pipeline("new", 2, "k:1", "shared"));
+        let all = [&old, &new];
+        assert_eq!(refusal(&old, &all, &[]), "");
+        assert!(refusal(&new, &all, &[]).starts_with("topic shared belongs to the older pipeline web/old"));
+        // Of the same second: one of the two, whichever looks.
+        let twin = pipeline("twin", 1, "k:1", "shared");
+        let refused = [&old, &twin].map(|mine| !refusal(mine, &[&old, &twin], &[]).is_empty());
+        assert_eq!(refused, [false, true]);
+    }
+
+    #[test]
+    fn other_brokers_have_other_topics_unless_their_ids_are_the_same() {
+        let (mut old, new) = (pipeline("old", 1, "k:1", "shared"), pipeline("new", 2, "other:1", "shared"));
+        assert_eq!(refusal(&new, &[&old, &new], &[("shared", "X")]), "");
+        let topic = |name: &str, id: &str| TopicStatus {
+            name: name.to_owned(),
+            topic_id: Some(id.to_owned()),
+            ..TopicStatus::default()
+        };
+        old.status = Some(PipelineStatus { topics: vec![topic("shared", "X")], ..PipelineStatus::default() });
+        assert!(refusal(&new, &[&old, &new], &[("shared", "X")]).contains("web/old"));
+        assert_eq!(refusal(&new, &[&old, &new], &[("shared", "Y")]), "");
+    }
+
+    #[test]
+    fn what_is_only_read_is_nobodys() {
+        let old = pipeline("old", 1, "k:1", "old-results");
+        let mut new = pipeline("new", 2, "k:1", "new-results");
+        new.spec.topics.events.name = "old-events".to_owned();
+        assert!(!refusal(&new, &[&old, &new], &[]).is_empty());
+        new.spec.topics.events.management = Management::External;
+        assert_eq!(refusal(&new, &[&old, &new], &[]), "");
+    }
+}

@@ -1,0 +1,155 @@
+//! What every pass over a pipeline works with.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::core::error_boundary::DeserializeGuard;
+use kube::runtime::reflector::Store;
+use kube::{Client, Resource as _, ResourceExt};
+use weir_spec::ClickstreamPipeline;
+
+use crate::metrics::{Metrics, Of};
+use crate::object::Kind;
+use crate::plan::Difference;
+
+/// A resource as it came: one that cannot be read is still known by its name.
+pub type Resource = DeserializeGuard<ClickstreamPipeline>;
+
+/// First and longest pause after a failure.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+
+/// An object by namespace, kind and name, and fields of it that do not stay as they should.
+type Stubborn = HashMap<(String, Kind, String), Vec<Difference>>;
+
+/// What every pass works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// The image of the pipelines' pods.
+    pub image: String,
+    /// Who this process is among the operator's.
+    pub instance: String,
+    /// All pipelines.
+    pub pipelines: Store<Resource>,
+    /// Figures.
+    pub metrics: Metrics,
+    stubborn: Mutex<Stubborn>,
+    /// By pipeline.
+    failures: Mutex<HashMap<String, Failure>>,
+    /// How many objects of each kind there are, by pipeline.
+    kept: Mutex<HashMap<String, Vec<Kind>>>,
+}
+
+impl Context {
+    /// Nothing known yet.
+    pub fn new(
+        client: Client,
+        image: String,
+        instance: String,
+        pipelines: Store<Resource>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            client,
+            image,
+            instance,
+            pipelines,
+            metrics,
+            stubborn: Mutex::default(),
+            failures: Mutex::default(),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Fields that something else insists on: trying again would only be a quarrel.
+    pub(crate) fn stubborn(&self) -> MutexGuard<'_, Stubborn> {
+        self.stubborn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long to wait after one more failure: twice as long each time.
+    pub(crate) fn pause(&self, resource: &Resource) -> Duration {
+        let said = Said::of(resource);
+        let mut failures = self.failures();
+        let old = failures.remove(&key(resource)).filter(|failure| failure.said == said);
+        let count = old.map_or(0, |failure| failure.count + 1);
+        let pause = PAUSES.0.saturating_mul(1 << count.min(10)).min(PAUSES.1);
+        failures.insert(key(resource), Failure { count, until: Instant::now() + pause, said });
+        pause
+    }
+
+    /// What is left of the pause after a failure, unless the resource says something else since. What the operator writes into
+    /// the status comes back as a change, too: it would never wait.
+    pub(crate) fn rest(&self, resource: &Resource) -> Option<Duration> {
+        let failures = self.failures();
+        let failure = failures.get(&key(resource)).filter(|failure| failure.said == Said::of(resource))?;
+        let left = failure.until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// It went well.
+    pub(crate) fn well(&self, resource: &Resource) {
+        self.failures().remove(&key(resource));
+    }
+
+    /// Notes a pipeline's objects, and forgets pipelines that are gone.
+    pub(crate) fn keeps(&self, resource: &ClickstreamPipeline, kinds: Vec<Kind>) {
+        self.kept().insert(key(resource), kinds);
+        self.count();
+    }
+
+    /// Counts what is kept for the pipelines that there are.
+    pub(crate) fn count(&self) {
+        let all: HashSet<String> = self.pipelines.state().iter().map(|resource| key(&**resource)).collect();
+        let mut kept = self.kept();
+        kept.retain(|pipeline, _| all.contains(pipeline));
+        let set = |kind, count: usize| {
+            let gauge = self.metrics.managed.get_or_create(&Of { kind });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        };
+        set(weir_spec::KIND, all.len());
+        for kind in Kind::ALL {
+            set(kind.as_str(), kept.values().flatten().filter(|found| **found == kind).count());
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, HashMap<String, Vec<Kind>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Failures in a row.
+struct Failure {
+    count: u32,
+    until: Instant,
+    said: Said,
+}
+
+/// What people say in a resource.
+#[derive(PartialEq)]
+struct Said {
+    uid: Option<String>,
+    generation: Option<i64>,
+    annotations: Option<BTreeMap<String, String>>,
+    deleted: bool,
+}
+
+impl Said {
+    fn of(resource: &Resource) -> Self {
+        let metadata = resource.meta();
+        Self {
+            uid: metadata.uid.clone(),
+            generation: metadata.generation,
+            annotations: metadata.annotations.clone(),
+            deleted: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+fn key(resource: &impl ResourceExt) -> String {
+    format!("{}/{}", resource.namespace().unwrap_or_default(), resource.name_any())
+}

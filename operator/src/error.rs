@@ -1,0 +1,124 @@
+//! Why a pipeline is not as it should be.
+
+use std::time::Duration;
+
+use weir_spec::SpecError;
+use weir_stream::kafka::admin::AdminError;
+
+use crate::object::Kind;
+
+/// What stands in the way. [`reason`](Error::reason) is what conditions, events and metrics call it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The resource does not fit this operator's types.
+    #[error(
+        "the resource cannot be read: {0}; correct it, or run the operator that its definition belongs to"
+    )]
+    Undecodable(String),
+    /// The document contradicts itself.
+    #[error(transparent)]
+    Invalid(#[from] SpecError),
+    /// A secret that the document names is not there.
+    #[error("secret {name} does not exist in namespace {namespace}: create it or correct {field}")]
+    SecretMissing {
+        /// Its name.
+        name: String,
+        /// Where it should be.
+        namespace: String,
+        /// The field that names it.
+        field: &'static str,
+    },
+    /// A secret lacks an entry.
+    #[error("secret {name} has no entry {key:?} (it has: {found}): add it or correct {field}")]
+    SecretKeyMissing {
+        /// Its name.
+        name: String,
+        /// What it lacks.
+        key: String,
+        /// What it has.
+        found: String,
+        /// The field that names it.
+        field: &'static str,
+    },
+    /// An older pipeline has the topic.
+    #[error(
+        "topic {topic} belongs to the older pipeline {owner}: give this one topics of its own, or delete the other"
+    )]
+    TopicClaimed {
+        /// The topic.
+        topic: String,
+        /// `namespace/name`.
+        owner: String,
+    },
+    /// Kafka could not be asked, or refused.
+    #[error(transparent)]
+    Kafka(#[from] AdminError),
+    /// Kafka did not come to an end.
+    #[error("kafka at {bootstrap} did not answer within {} s", .waited.as_secs())]
+    KafkaSlow {
+        /// The addresses that were tried.
+        bootstrap: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// The API server could not be asked, or refused.
+    #[error("could not {doing}: {}", said(.source))]
+    Api {
+        /// What was tried.
+        doing: String,
+        /// What came of it.
+        source: kube::Error,
+    },
+    /// Objects of the pipeline's names belong to others.
+    #[error("{} are not this pipeline's, and are left alone: delete or rename them", names(.0))]
+    Foreign(Vec<(Kind, String)>),
+}
+
+impl Error {
+    /// One word for it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Undecodable(_) => "Undecodable",
+            Self::Invalid(_) => "InvalidSpec",
+            Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretKeyMissing { .. } => "SecretKeyMissing",
+            Self::TopicClaimed { .. } => "TopicClaimed",
+            Self::Kafka(AdminError::Unreachable { .. }) | Self::KafkaSlow { .. } => "KafkaUnreachable",
+            Self::Kafka(AdminError::Partitions(_)) => "TopicPartitionsDiffer",
+            Self::Kafka(AdminError::Missing { .. }) => "TopicMissing",
+            Self::Kafka(AdminError::Refused { .. }) => "KafkaRefused",
+            Self::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "Forbidden",
+            Self::Api { source: kube::Error::Api(_), .. } => "ApiRefused",
+            Self::Api { .. } => "ApiUnreachable",
+            Self::Foreign(_) => "ForeignObject",
+        }
+    }
+
+    /// Whether Kafka did not answer, so that nothing is known of the topics.
+    pub fn is_unreachable(&self) -> bool {
+        self.reason() == "KafkaUnreachable"
+    }
+
+    /// Whether trying again without a change of the resource is in vain.
+    pub fn awaits_change(&self) -> bool {
+        matches!(self, Self::Undecodable(_) | Self::Invalid(_))
+    }
+}
+
+/// What happened while `doing` something with the API server.
+pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
+    let doing = doing.into();
+    move |source| Error::Api { doing, source }
+}
+
+/// The API server's own words where it answered.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn names(objects: &[(Kind, String)]) -> String {
+    objects.iter().map(|(kind, name)| format!("{} {name}", kind.as_str())).collect::<Vec<_>>().join(", ")
+}

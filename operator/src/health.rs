@@ -1,0 +1,57 @@
+//! `/healthz`, `/readyz` and `/metrics`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::extract::State;
+use axum::http::{HeaderName, StatusCode, header::CONTENT_TYPE};
+use axum::{Router, routing::get};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::net::TcpListener;
+
+/// What is told about the process. It lives as long as it answers: whatever it cannot go on without ends it.
+#[derive(Debug)]
+pub struct Health {
+    /// Whether the API server has answered, so that the process may take its turn as leader.
+    pub ready: AtomicBool,
+    /// Its figures.
+    pub registry: Registry,
+}
+
+impl Health {
+    /// Not ready yet.
+    pub fn new(registry: Registry) -> Self {
+        Self { ready: AtomicBool::new(false), registry }
+    }
+}
+
+/// Serves until `stop`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    health: Arc<Health>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let routes = Router::new()
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(health);
+    axum::serve(listener, routes).with_graceful_shutdown(stop).await
+}
+
+async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
+    if health.ready.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ok\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the API server has not answered yet\n")
+    }
+}
+
+async fn metrics(
+    State(health): State<Arc<Health>>,
+) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
+    let mut text = String::new();
+    encode(&mut text, &health.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}

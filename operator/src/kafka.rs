@@ -1,0 +1,79 @@
+//! Kafka as the operator reaches it: for a moment now and then, on threads that may wait.
+
+use std::time::Duration;
+
+use weir_spec::SaslMechanism;
+use weir_stream::kafka::admin::{Admin, AdminError};
+
+use crate::Error;
+
+/// For everything that is asked of Kafka in one pass. Each single answer is waited for a part of it.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Where a cluster is, and what it wants to know of who comes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connection {
+    bootstrap: String,
+    tls: bool,
+    extra: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Connection {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("bootstrap", &self.bootstrap).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// In plain text, as nobody in particular.
+    pub fn new(bootstrap: &str) -> Self {
+        Self { bootstrap: bootstrap.to_owned(), tls: false, extra: Vec::new() }
+    }
+
+    /// Over TLS, with an authority of its own and our certificate and key, all in PEM.
+    pub fn encrypt(&mut self, ca: Option<&str>, own: Option<(&str, &str)>) {
+        self.tls = true;
+        self.set("security.protocol", "ssl");
+        if let Some(ca) = ca {
+            self.set("ssl.ca.pem", ca);
+        }
+        if let Some((certificate, key)) = own {
+            self.set("ssl.certificate.pem", certificate);
+            self.set("ssl.key.pem", key);
+        }
+    }
+
+    /// With a name and a password; after [`encrypt`](Self::encrypt).
+    pub fn authenticate(&mut self, mechanism: SaslMechanism, username: &str, password: &str) {
+        self.set("security.protocol", if self.tls { "sasl_ssl" } else { "sasl_plaintext" });
+        self.set("sasl.mechanism", mechanism.as_str());
+        self.set("sasl.username", username);
+        self.set("sasl.password", password);
+    }
+
+    fn set(&mut self, name: &str, value: &str) {
+        self.extra.retain(|(other, _)| other != name);
+        self.extra.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Does `work` with an administrator's client, on a thread that may wait.
+    ///
+    /// # Errors
+    /// As the work says; [`Error::KafkaSlow`] when it takes longer than a minute and a half.
+    pub async fn administer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Admin) -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let connection = self.clone();
+        let slow = || Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE };
+        let thread = tokio::task::spawn_blocking(move || {
+            Admin::new(&connection.bootstrap, &connection.extra).and_then(|admin| work(&admin))
+        });
+        // The thread that was given up ends by itself: each of its calls has a bound.
+        match tokio::time::timeout(PATIENCE, thread).await {
+            Ok(Ok(done)) => Ok(done?),
+            Ok(Err(_)) | Err(_) => Err(slow()),
+        }
+    }
+}

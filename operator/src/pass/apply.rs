@@ -1,0 +1,214 @@
+//! The objects: what there is, and doing what the plan says.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use crate::Error;
+use crate::build::{self, MANAGER};
+use crate::conditions::News;
+use crate::context::Context;
+use crate::error::api;
+use crate::object::{Found, Kind, Object};
+use crate::plan::{self, Step};
+
+/// The objects afterwards, and what was done that people want to hear of.
+#[derive(Debug, Default)]
+pub(super) struct Applied {
+    pub(super) objects: BTreeMap<(Kind, String), Found>,
+    pub(super) news: Vec<News>,
+    pub(super) error: Option<Error>,
+}
+
+/// Makes the objects of one pipeline what they should be. `settled`: they were before, so what is missing was taken away.
+pub(super) async fn apply(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+    desired: Vec<Object>,
+    settled: bool,
+) -> Result<Applied, Error> {
+    let found = found(context, namespace, name, &desired).await?;
+    let mut applied = Applied::default();
+    let steps = plan::plan(desired, &found, uid);
+    for object in found.into_iter().filter(|object| object.is_owned_by(uid)) {
+        applied.objects.insert((object.kind, object.name().to_owned()), object);
+    }
+    let mut done: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
+    let mut foreign = Vec::new();
+    for step in steps {
+        match step {
+            Step::Foreign(kind, name) => foreign.push((kind, name)),
+            Step::Delete(kind, name) => {
+                delete(context, namespace, kind, &name).await?;
+                done.entry("Deleted").or_default().push(said(kind, &name));
+                applied.objects.remove(&(kind, name));
+            }
+            Step::Create(object) => {
+                let said = said(object.kind, &object.name);
+                write(context, namespace, &object, &mut applied).await?;
+                if settled {
+                    done.entry("Repaired").or_default().push(format!("{said} was missing"));
+                } else {
+                    done.entry("Created").or_default().push(said);
+                }
+            }
+            Step::Change(object) => {
+                write(context, namespace, &object, &mut applied).await?;
+                done.entry("Changed").or_default().push(said(object.kind, &object.name));
+            }
+            Step::Repair(object, differences) => {
+                let key = (namespace.to_owned(), object.kind, object.name.clone());
+                // What another writer or the API server insists on would be repaired for ever.
+                if context.stubborn().get(&key) == Some(&differences) {
+                    continue;
+                }
+                write(context, namespace, &object, &mut applied).await?;
+                let fields = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                done.entry("Repaired")
+                    .or_default()
+                    .push(format!("{}: {fields}", said(object.kind, &object.name)));
+                let after = &applied.objects[&(object.kind, object.name.clone())];
+                let left = plan::differences(&object, after);
+                if left.is_empty() {
+                    context.stubborn().remove(&key);
+                } else {
+                    tracing::warn!(
+                        namespace,
+                        object = key.2,
+                        ?left,
+                        "something else insists on these fields"
+                    );
+                    context.stubborn().insert(key, left);
+                }
+            }
+        }
+    }
+    applied.news.extend(done.into_iter().map(|(reason, what)| News {
+        warning: false,
+        reason: reason.to_owned(),
+        action: "Apply",
+        note: what.join("; "),
+    }));
+    if !foreign.is_empty() {
+        applied.error = Some(Error::Foreign(foreign));
+    }
+    Ok(applied)
+}
+
+/// The objects of one pipeline as they are.
+pub(super) async fn look(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    uid: &str,
+) -> Result<Applied, Error> {
+    let found = found(context, namespace, name, &[]).await?;
+    let own = found.into_iter().filter(|object| object.is_owned_by(uid));
+    let objects = own.map(|object| ((object.kind, object.name().to_owned()), object)).collect();
+    Ok(Applied { objects, ..Applied::default() })
+}
+
+fn said(kind: Kind, name: &str) -> String {
+    format!("{} {name}", kind.as_str())
+}
+
+fn client(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> {
+    Api::namespaced_with(context.client.clone(), namespace, &kind.resource())
+}
+
+/// Everything with the pipeline's labels, and everything that has the name of something desired.
+async fn found(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    desired: &[Object],
+) -> Result<Vec<Found>, Error> {
+    let selector = build::owned_selector(name);
+    let lists = Kind::ALL.map(|kind| labelled(context, namespace, kind, &selector));
+    let mut found: Vec<Found> = try_join_all(lists).await?.into_iter().flatten().collect();
+    for object in desired {
+        if found.iter().any(|found| found.kind == object.kind && found.name() == object.name) {
+            continue;
+        }
+        let present = client(context, namespace, object.kind).get_opt(&object.name).await;
+        let present = present.map_err(api(format!("read {} {}", object.kind.as_str(), object.name)))?;
+        if let Some(present) = present {
+            found.push(as_found(object.kind, &present)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The objects of a kind with these labels.
+pub(super) async fn labelled(
+    context: &Context,
+    namespace: &str,
+    kind: Kind,
+    selector: &str,
+) -> Result<Vec<Found>, Error> {
+    let list = client(context, namespace, kind).list(&ListParams::default().labels(selector)).await;
+    let list = list.map_err(api(format!("list {}s", kind.as_str())))?;
+    list.items.into_iter().map(|object| as_found(kind, &object)).collect()
+}
+
+fn as_found(kind: Kind, object: &DynamicObject) -> Result<Found, Error> {
+    let mut manifest = serde_json::to_value(object)
+        .map_err(|error| api(format!("read a {}", kind.as_str()))(kube::Error::SerdeError(error)))?;
+    // A list's entries do not say what they are.
+    manifest["apiVersion"] = Value::from(kind.api_version());
+    manifest["kind"] = Value::from(kind.as_str());
+    Ok(Found { kind, manifest })
+}
+
+async fn write(
+    context: &Context,
+    namespace: &str,
+    object: &Object,
+    applied: &mut Applied,
+) -> Result<(), Error> {
+    let params = PatchParams::apply(MANAGER).force();
+    let written = client(context, namespace, object.kind)
+        .patch(&object.name, &params, &Patch::Apply(&object.manifest))
+        .await
+        .map_err(api(format!("apply {}", said(object.kind, &object.name))))?;
+    tracing::info!(namespace, kind = object.kind.as_str(), name = object.name, "applied");
+    applied.objects.insert((object.kind, object.name.clone()), as_found(object.kind, &written)?);
+    Ok(())
+}
+
+async fn delete(context: &Context, namespace: &str, kind: Kind, name: &str) -> Result<(), Error> {
+    delete_by(context, namespace, kind, name, PropagationPolicy::Background).await
+}
+
+/// Deletes a workload, which is there until its pods are gone.
+pub(super) async fn delete_with_pods(
+    context: &Context,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+) -> Result<(), Error> {
+    delete_by(context, namespace, kind, name, PropagationPolicy::Foreground).await
+}
+
+async fn delete_by(
+    context: &Context,
+    namespace: &str,
+    kind: Kind,
+    name: &str,
+    policy: PropagationPolicy,
+) -> Result<(), Error> {
+    let params = DeleteParams { propagation_policy: Some(policy), ..DeleteParams::default() };
+    match client(context, namespace, kind).delete(name, &params).await {
+        Ok(_) => {
+            tracing::info!(namespace, kind = kind.as_str(), name, "deleted");
+            Ok(())
+        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(api(format!("delete {}", said(kind, name)))(error)),
+    }
+}

@@ -1,0 +1,173 @@
+//! The end of a pipeline that takes its topics with it (`deletionPolicy: Delete`).
+//!
+//! Nobody but the operator can release such a resource, so it does within a bounded time whatever happens, and says what it left.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
+use serde_json::json;
+use weir_spec::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
+use weir_stream::kafka::admin::{Admin, AdminError};
+
+use super::{apply, resolve};
+use crate::conditions::News;
+use crate::context::Context;
+use crate::error::api;
+use crate::object::Kind;
+use crate::{Error, build, events};
+
+/// What keeps a deleted resource until its topics are deleted.
+pub(super) const FINALIZER: &str = "weir.dev/topics";
+
+/// With the value `true`: the resource goes at once, its topics stay.
+const SKIP: &str = "weir.dev/skip-topic-deletion";
+
+/// For the pods to end; longer than any of them is given.
+const PODS: Duration = Duration::from_secs(120);
+/// For the topics to be deleted, the pods' end included.
+const TOPICS: Duration = Duration::from_secs(300);
+/// Time between looks at pods that still end.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Sees to it that the finalizer is there where topics are to be deleted, and nowhere else. Whether something was written.
+pub(super) async fn keep_finalizer(context: &Context, resource: &ClickstreamPipeline) -> Result<bool, Error> {
+    let wanted = resource.spec.deletion_policy == DeletionPolicy::Delete;
+    let present = resource.finalizers().iter().any(|name| name == FINALIZER);
+    if wanted == present {
+        return Ok(false);
+    }
+    set(context, resource, wanted).await?;
+    Ok(true)
+}
+
+/// Deletes what the pipeline made in Kafka, and lets go.
+pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -> Result<Action, Error> {
+    if !resource.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let skip = resource.annotations().get(SKIP).is_some_and(|value| value == "true");
+    let topics: Vec<TopicStatus> = resource.status.iter().flat_map(|status| status.topics.clone()).collect();
+    let created: Vec<TopicStatus> = topics.into_iter().filter(|topic| topic.created).collect();
+    let names = created.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(", ");
+    if skip || resource.spec.deletion_policy == DeletionPolicy::Retain || created.is_empty() {
+        let note = if names.is_empty() { "there are none of its own".to_owned() } else { names };
+        return release(context, resource, news(false, "TopicsKept", note)).await;
+    }
+    let waited = waited(resource);
+    if end_pods(context, resource).await? && waited < PODS {
+        return Ok(Action::requeue(LOOK));
+    }
+    match delete(context, resource, created).await {
+        Ok(deleted) => {
+            let note = if deleted.is_empty() { "none is left".to_owned() } else { deleted.join(", ") };
+            release(context, resource, news(false, "TopicsDeleted", note)).await
+        }
+        Err(error) if waited >= TOPICS => {
+            let note = format!("{names}: {error}");
+            release(context, resource, news(true, "TopicsLeft", note)).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn news(warning: bool, reason: &str, note: String) -> News {
+    News { warning, reason: reason.to_owned(), action: "DeleteTopics", note }
+}
+
+/// Time since the resource was deleted.
+fn waited(resource: &ClickstreamPipeline) -> Duration {
+    let since = resource.metadata.deletion_timestamp.as_ref().map(|time| time.0.as_second());
+    let seconds = since.map_or(0, |since| Timestamp::now().as_second() - since);
+    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
+}
+
+/// Deletes the workloads, which would make the topics anew where brokers allow it. Whether some are still there.
+async fn end_pods(context: &Context, resource: &ClickstreamPipeline) -> Result<bool, Error> {
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let uid = resource.uid().unwrap_or_default();
+    let mut left = false;
+    for kind in [Kind::StatefulSet, Kind::Deployment] {
+        for object in apply::labelled(context, &namespace, kind, &build::owned_selector(&name)).await? {
+            if object.is_owned_by(&uid) {
+                left = true;
+                if object.manifest["metadata"]["deletionTimestamp"].is_null() {
+                    apply::delete_with_pods(context, &namespace, kind, object.name()).await?;
+                }
+            }
+        }
+    }
+    Ok(left)
+}
+
+async fn delete(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    created: Vec<TopicStatus>,
+) -> Result<Vec<String>, Error> {
+    let resolved = resolve::resolve(&context.client, &Pipeline::from(resource)).await?;
+    resolved.connection.administer(move |admin| delete_ours(admin, &created)).await
+}
+
+/// Only those that still are the ones that were created.
+fn delete_ours(admin: &Admin, created: &[TopicStatus]) -> Result<Vec<String>, AdminError> {
+    let names: Vec<&str> = created.iter().map(|topic| topic.name.as_str()).collect();
+    let ids = admin.ids(&names)?;
+    let ours = created.iter().filter(|topic| {
+        let same = topic.topic_id.is_some() && ids.get(&topic.name) == topic.topic_id.as_ref();
+        if !same && ids.contains_key(&topic.name) {
+            tracing::warn!(topic = topic.name, "made anew by someone else: it stays");
+        }
+        same
+    });
+    let ours: Vec<&str> = ours.map(|topic| topic.name.as_str()).collect();
+    admin.delete_topics(&ours)?;
+    Ok(ours.into_iter().map(str::to_owned).collect())
+}
+
+async fn release(context: &Context, resource: &ClickstreamPipeline, news: News) -> Result<Action, Error> {
+    // Before the resource is gone: news of what is not there is refused.
+    events::tell(&context.client, &context.instance, resource, &[news]).await;
+    set(context, resource, false).await?;
+    Ok(Action::await_change())
+}
+
+async fn set(context: &Context, resource: &ClickstreamPipeline, wanted: bool) -> Result<(), Error> {
+    let mut finalizers = resource.finalizers().to_vec();
+    finalizers.retain(|name| name != FINALIZER);
+    if wanted {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    write_finalizers(
+        context,
+        &resource.namespace().unwrap_or_default(),
+        &resource.name_any(),
+        resource.resource_version(),
+        &finalizers,
+    )
+    .await
+}
+
+/// Replaces the finalizers of the resource as it was at `version`.
+pub(super) async fn write_finalizers(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    version: Option<String>,
+    finalizers: &[String],
+) -> Result<(), Error> {
+    let client: Api<DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        namespace,
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    );
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
+    match client.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(error) => Err(api(format!("change the finalizers of {name}"))(error)),
+    }
+}

@@ -1,0 +1,209 @@
+//! One pass over a pipeline: resolve, validate, build, plan, apply, and say how it is.
+
+mod apply;
+mod cleanup;
+mod resolve;
+mod status;
+mod topics;
+mod workloads;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
+
+use self::topics::Before;
+use crate::build::{self, Input};
+use crate::claims::Claims;
+use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::context::{Context, Resource};
+use crate::metrics::Ending;
+use crate::{Error, conditions, events};
+
+/// Nobody tells when a topic or a secret changes: so all is looked at again, without writing anything where all is well.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// With the value `true`: the operator leaves the pipeline alone.
+const PAUSED: &str = "weir.dev/paused";
+
+/// What a pass found.
+struct Outcome {
+    status: PipelineStatus,
+    verdicts: Vec<Verdict>,
+    news: Vec<News>,
+    error: Option<Error>,
+}
+
+/// Makes one pipeline what its resource says.
+///
+/// # Errors
+/// What stands in the way; the resource's status says so too, where it can be written.
+pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result<Action, Error> {
+    if let Some(left) = context.rest(&resource) {
+        return Ok(Action::requeue(left));
+    }
+    let began = Instant::now();
+    let result = match &resource.0 {
+        Ok(readable) => pass(&context, readable).await,
+        Err(invalid) => status::undecodable(&context, &resource, invalid).await,
+    };
+    let (result_label, reason) = match &result {
+        Ok(_) => ("success", ""),
+        Err(error) => ("failure", error.reason()),
+    };
+    context.metrics.reconciles.get_or_create(&Ending { result: result_label, reason }).inc();
+    context.metrics.durations.observe(began.elapsed().as_secs_f64());
+    if result.is_ok() {
+        context.well(&resource);
+    }
+    result
+}
+
+/// What to do after a failed pass.
+pub fn after_failure(resource: Arc<Resource>, error: &Error, context: Arc<Context>) -> Action {
+    let namespace = resource.namespace().unwrap_or_default();
+    let name = resource.name_any();
+    if error.awaits_change() {
+        tracing::warn!(namespace, name, reason = error.reason(), %error, "waiting for a change");
+        return Action::await_change();
+    }
+    let pause = context.pause(&resource);
+    tracing::warn!(namespace, name, reason = error.reason(), %error, again_in = ?pause, "not now");
+    Action::requeue(pause)
+}
+
+async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Action, Error> {
+    let paused = resource.annotations().get(PAUSED).is_some_and(|value| value == "true");
+    if resource.metadata.deletion_timestamp.is_some() {
+        return cleanup::cleanup(context, resource).await;
+    }
+    // What was written comes back as a change, with the version that the next write must name.
+    if !paused && cleanup::keep_finalizer(context, resource).await? {
+        return Ok(Action::await_change());
+    }
+    let mut outcome = Outcome {
+        status: resource.status.clone().unwrap_or_default(),
+        verdicts: Vec::new(),
+        news: Vec::new(),
+        error: None,
+    };
+    if paused {
+        let message = format!("nothing is changed until the annotation {PAUSED} is taken away");
+        outcome.verdicts.push(Verdict::new(Aspect::Ready, Truth::Unknown, "Paused", message));
+    } else {
+        if let Err(error) = work(context, resource, &mut outcome).await {
+            // What an earlier step has to say comes first.
+            outcome.error.get_or_insert(error);
+        }
+        outcome.verdicts.push(conditions::ready(&outcome.verdicts));
+    }
+    let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
+    outcome.news.extend(conditions::transitions(before, &outcome.verdicts));
+    status::write(context, resource, outcome.status, &outcome.verdicts).await?;
+    events::tell(&context.client, &context.instance, resource, &outcome.news).await;
+    match outcome.error {
+        Some(error) => Err(error),
+        None => Ok(Action::requeue(LOOK_AGAIN)),
+    }
+}
+
+/// The steps. An error ends them, and is said in the verdict of what it kept from being as it should.
+async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut Outcome) -> Result<(), Error> {
+    let pipeline = Pipeline::from(resource);
+    let resolved = match valid(&pipeline) {
+        Ok(()) => resolve::resolve(&context.client, &pipeline).await,
+        Err(error) => Err(error),
+    };
+    let resolved = match resolved {
+        Ok(resolved) => resolved,
+        Err(error) => {
+            outcome.verdicts.push(Verdict::of(Aspect::Valid, &error));
+            return Err(error);
+        }
+    };
+    outcome.verdicts.push(remarks(&pipeline));
+
+    let all = context.pipelines.state();
+    let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
+    let before = Before {
+        topics: outcome.status.topics.clone(),
+        refused: outcome.status.conditions.iter().any(|condition| condition.reason == "KafkaRefused"),
+    };
+    let status = outcome.status.clone();
+    let intend =
+        async move |topics| status::write(context, resource, PipelineStatus { topics, ..status }, &[]).await;
+    let topics = topics::sync(&resolved.connection, &pipeline, &claims, before, intend).await;
+    // Pods without topics would only wait, and with another's topics do harm. Those that run already go on.
+    let go_on = match &topics.error {
+        None => true,
+        Some(error) => {
+            pipeline.spec.state == State::Suspended
+                || (error.is_unreachable()
+                    && outcome.status.topics.iter().any(|topic| topic.topic_id.is_some()))
+        }
+    };
+    outcome.verdicts.extend(topics.verdicts);
+    outcome.status.topics = topics.status;
+    outcome.news.extend(topics.news);
+    outcome.error = topics.error;
+
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let uid = resource.uid().unwrap_or_default();
+    let input = Input { pipeline, uid: uid.clone(), image: context.image.clone(), secrets: resolved.hashes };
+    let applied = if go_on {
+        let settled = is_settled(resource);
+        apply::apply(context, &namespace, &name, &uid, build::objects(&input), settled).await
+    } else {
+        apply::look(context, &namespace, &name, &uid).await
+    };
+    let applied = match applied {
+        Ok(applied) => applied,
+        Err(error) => {
+            outcome.verdicts.push(Verdict::of(Aspect::ObjectsSynced, &error));
+            return Err(error);
+        }
+    };
+    outcome.verdicts.extend(match &applied.error {
+        Some(error) => Some(Verdict::of(Aspect::ObjectsSynced, error)),
+        None if go_on => {
+            let message = format!("{} objects are as they should be", applied.objects.len());
+            Some(Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", message))
+        }
+        None => None,
+    });
+    outcome.news.extend(applied.news);
+    outcome.error = outcome.error.take().or(applied.error);
+    context.keeps(resource, applied.objects.keys().map(|(kind, _)| *kind).collect());
+    let (processor, available) = workloads::processor(resource, &applied.objects);
+    outcome.status.processor = processor;
+    outcome.verdicts.push(available);
+    outcome.verdicts.push(workloads::gateway(resource, &applied.objects));
+    Ok(())
+}
+
+/// The rules once more: the resource may be older than they are.
+fn valid(pipeline: &Pipeline) -> Result<(), Error> {
+    let pipeline = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
+    pipeline.validate().map_err(|error: SpecError| Error::Invalid(error))
+}
+
+/// That the document is valid, with what is worth saying about it, such as replicas that are not started.
+fn remarks(pipeline: &Pipeline) -> Verdict {
+    let remarks = pipeline.remarks();
+    if remarks.is_empty() {
+        return Verdict::new(Aspect::Valid, Truth::Yes, "Valid", "the document is valid");
+    }
+    let text = remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Verdict::new(Aspect::Valid, Truth::Remark, "Remarks", text)
+}
+
+/// Whether the objects were already what the resource says, so that what is missing now was taken away.
+fn is_settled(resource: &ClickstreamPipeline) -> bool {
+    let conditions = resource.status.iter().flat_map(|status| &status.conditions);
+    let mut synced = conditions.filter(|condition| condition.type_ == Aspect::ObjectsSynced.as_str());
+    synced.any(|condition| {
+        condition.status == "True" && condition.observed_generation == resource.metadata.generation
+    })
+}

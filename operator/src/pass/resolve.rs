@@ -1,0 +1,100 @@
+//! What the document only names: the contents of secrets.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use weir_spec::{Pipeline, SecretKeyRef};
+
+use crate::Error;
+use crate::error::api;
+use crate::kafka::Connection;
+
+/// What the secrets gave.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// How Kafka is reached.
+    pub(super) connection: Connection,
+    /// A hash of each secret's contents, by its name.
+    pub(super) hashes: BTreeMap<String, String>,
+}
+
+/// Reads the secrets that the document names.
+pub(super) async fn resolve(client: &Client, pipeline: &Pipeline) -> Result<Resolved, Error> {
+    let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
+    let mut secrets = Secrets {
+        api: Api::namespaced(client.clone(), namespace),
+        namespace: namespace.to_owned(),
+        read: BTreeMap::new(),
+    };
+    let kafka = &pipeline.spec.kafka;
+    let mut connection = Connection::new(&kafka.bootstrap_servers.join(","));
+    if let Some(tls) = &kafka.tls {
+        let ca = match &tls.ca_secret_ref {
+            Some(SecretKeyRef { name, key }) => {
+                Some(secrets.entry(name, key, "spec.kafka.tls.caSecretRef").await?)
+            }
+            None => None,
+        };
+        let own = match &tls.client_cert_secret_ref {
+            Some(reference) => {
+                let field = "spec.kafka.tls.clientCertSecretRef";
+                let certificate = secrets.entry(&reference.name, "tls.crt", field).await?;
+                Some((certificate, secrets.entry(&reference.name, "tls.key", field).await?))
+            }
+            None => None,
+        };
+        connection.encrypt(ca.as_deref(), own.as_ref().map(|(a, b)| (a.as_str(), b.as_str())));
+    }
+    if let Some(sasl) = &kafka.sasl {
+        let (name, field) = (&sasl.secret_ref.name, "spec.kafka.sasl.secretRef");
+        let username = secrets.entry(name, "username", field).await?;
+        let password = secrets.entry(name, "password", field).await?;
+        connection.authenticate(sasl.mechanism, &username, &password);
+    }
+    if let Some(SecretKeyRef { name, key }) = &pipeline.spec.pii.hash_key_secret_ref {
+        secrets.entry(name, key, "spec.pii.hashKeySecretRef").await?;
+    }
+    let hashes = secrets.read.iter().map(|(name, entries)| (name.clone(), hash(entries))).collect();
+    Ok(Resolved { connection, hashes })
+}
+
+/// The secrets of one pipeline, each read once.
+struct Secrets {
+    api: Api<Secret>,
+    namespace: String,
+    read: BTreeMap<String, BTreeMap<String, ByteString>>,
+}
+
+impl Secrets {
+    async fn entry(&mut self, name: &str, key: &str, field: &'static str) -> Result<String, Error> {
+        if !self.read.contains_key(name) {
+            let found = self.api.get_opt(name).await.map_err(api(format!("read secret {name}")))?;
+            let missing =
+                || Error::SecretMissing { name: name.to_owned(), namespace: self.namespace.clone(), field };
+            self.read.insert(name.to_owned(), found.ok_or_else(missing)?.data.unwrap_or_default());
+        }
+        let entries = &self.read[name];
+        let missing = || Error::SecretKeyMissing {
+            name: name.to_owned(),
+            key: key.to_owned(),
+            found: entries.keys().cloned().collect::<Vec<_>>().join(", "),
+            field,
+        };
+        let ByteString(bytes) = entries.get(key).ok_or_else(missing)?;
+        Ok(String::from_utf8_lossy(bytes).into_owned())
+    }
+}
+
+fn hash(entries: &BTreeMap<String, ByteString>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (key, ByteString(bytes)) in entries {
+        for part in [key.as_bytes(), bytes] {
+            // With its length, so that no two secrets run together alike.
+            hasher.update(&part.len().to_le_bytes());
+            hasher.update(part);
+        }
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}

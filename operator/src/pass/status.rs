@@ -1,0 +1,108 @@
+//! Writing the status, where it is not so already.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::core::error_boundary::InvalidObject;
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt};
+use serde_json::json;
+use weir_spec::{ClickstreamPipeline, PipelineStatus};
+
+use super::cleanup;
+use crate::build::MANAGER;
+use crate::conditions::{self, Aspect, News, Verdict};
+use crate::context::{Context, Resource};
+use crate::error::api;
+use crate::{Error, events};
+
+/// Writes what was found, if it differs from what the resource says.
+pub(super) async fn write(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    mut status: PipelineStatus,
+    verdicts: &[Verdict],
+) -> Result<(), Error> {
+    let generation = resource.metadata.generation.unwrap_or_default();
+    status.observed_generation = Some(generation);
+    status.conditions = conditions::merged(&status.conditions, verdicts, generation, Timestamp::now());
+    if resource.status.as_ref() == Some(&status) {
+        return Ok(());
+    }
+    patch(context, resource, &status, true).await
+}
+
+/// Says of a resource that cannot be read that it cannot.
+pub(super) async fn undecodable(
+    context: &Context,
+    resource: &Resource,
+    invalid: &InvalidObject,
+) -> Result<Action, Error> {
+    let error = Error::Undecodable(invalid.error.clone());
+    let finalizers = resource.finalizers();
+    if resource.meta().deletion_timestamp.is_some() {
+        if finalizers.iter().any(|name| name == cleanup::FINALIZER) {
+            let note = format!("all of its topics: {error}");
+            let news = News { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
+            events::tell(&context.client, &context.instance, resource, &[news]).await;
+            let others: Vec<String> =
+                finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
+            let namespace = resource.namespace().unwrap_or_default();
+            let version = resource.resource_version();
+            cleanup::write_finalizers(context, &namespace, &resource.name_any(), version, &others).await?;
+        }
+        return Ok(Action::await_change());
+    }
+    let client: Api<DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    );
+    let found = client.get(&resource.name_any()).await.map_err(api("read the resource"))?;
+    // The part that cannot be read may be the status itself; then it begins anew.
+    let before: PipelineStatus = serde_json::from_value(found.data["status"].clone()).unwrap_or_default();
+    let verdict = Verdict::of(Aspect::Valid, &error);
+    let verdicts = [conditions::ready(std::slice::from_ref(&verdict)), verdict];
+    let generation = found.metadata.generation.unwrap_or_default();
+    let status = PipelineStatus {
+        observed_generation: Some(generation),
+        conditions: conditions::merged(&before.conditions, &verdicts, generation, Timestamp::now()),
+        ..before.clone()
+    };
+    if status != before {
+        patch(context, resource, &status, false).await?;
+        let news = conditions::transitions(&before.conditions, &verdicts);
+        events::tell(&context.client, &context.instance, resource, &news).await;
+    }
+    Err(error)
+}
+
+async fn patch(
+    context: &Context,
+    resource: &impl ResourceExt,
+    status: &PipelineStatus,
+    readable: bool,
+) -> Result<(), Error> {
+    let name = resource.name_any();
+    let client: Api<DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    );
+    let body = json!({
+        "apiVersion": ClickstreamPipeline::api_version(&()),
+        "kind": ClickstreamPipeline::kind(&()),
+        // Not of another that was made meanwhile under the same name.
+        "metadata": {"name": name, "uid": resource.uid()},
+        "status": status,
+    });
+    let written = if readable {
+        client.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&body)).await
+    } else {
+        // The API server applies nothing to what does not fit its definition.
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        client.patch_status(&name, &params, &Patch::Merge(&body)).await
+    };
+    written.map_err(api(format!("write the status of {name}")))?;
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! The process: everything that runs beside the passes over pipelines.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::Api;
+use kube::core::DynamicObject;
+use kube::runtime::{Controller, controller, watcher};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::{LogFormat, Run};
+use crate::build::MANAGER;
+use crate::context::{Context, Resource};
+use crate::health::{self, Health};
+use crate::lease::{Election, Lost};
+use crate::metrics::Metrics;
+use crate::object::Kind;
+use crate::pass;
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// What a person must deal with, in words for a person.
+pub fn run(options: Run) -> anyhow::Result<()> {
+    log_to_stderr(options.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        // Kafka is asked on these: pipelines beyond wait for their turn.
+        .max_blocking_threads(8)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(async {
+        let client = Client::try_default().await.context(
+            "cannot tell where the API server is: run in a pod with a service account, or set KUBECONFIG",
+        )?;
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = async move {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        };
+        serve(client, options, instance(), stop).await
+    })
+}
+
+/// Keeps pipelines until `stop`, as the process called `instance`: no other has that name at the same time.
+///
+/// # Errors
+/// The address of `--health` is taken; the lease was lost.
+pub async fn serve(
+    client: Client,
+    options: Run,
+    instance: String,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let Run { namespace, image, health: address, log_format: _ } = options;
+    let (metrics, registry) = Metrics::new();
+    let health = Arc::new(Health::new(registry));
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("--health: cannot listen on {address}"))?;
+    tracing::info!(address = %listener.local_addr()?, namespace, image, "the operator runs");
+    let (ended, end) = tokio::sync::oneshot::channel::<()>();
+    let served = tokio::spawn(health::serve(listener, Arc::clone(&health), async { drop(end.await) }));
+    let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
+    let result = {
+        let acted = act(client, &namespace, image, &instance, &metrics, &health, &mut election);
+        tokio::select! { lost = acted => Err(lost.into()), () = stop => Ok(()) }
+    };
+    metrics.leader.set(0);
+    if result.is_ok() {
+        election.release().await;
+    }
+    drop(ended);
+    served.await??;
+    result
+}
+
+/// Waits for its turn, and then keeps pipelines for as long as it lasts.
+async fn act(
+    client: Client,
+    namespace: &str,
+    image: String,
+    instance: &str,
+    metrics: &Metrics,
+    health: &Health,
+    election: &mut Election,
+) -> Lost {
+    // One that waits for its turn is as ready as one that acts.
+    while let Err(error) = client.apiserver_version().await {
+        tracing::warn!(%error, "the API server does not answer");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    health.ready.store(true, Ordering::Relaxed);
+    election.acquire().await;
+    metrics.leader.set(1);
+    let controlled = control(client, namespace, image, instance.to_owned(), metrics.clone());
+    tokio::select! {
+        lost = election.keep() => lost,
+        // Watches never end; where one did, acting on would be acting blindly.
+        () = controlled => Lost::Unrenewed("the watches ended".to_owned()),
+    }
+}
+
+/// A name that no other process has at the same time: a pod's own, so that its restarted container need not wait for itself.
+fn instance() -> String {
+    std::env::var("POD_NAME").unwrap_or_else(|_| {
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
+        format!("{host}-{}-{:x}", std::process::id(), Timestamp::now().as_nanosecond())
+    })
+}
+
+/// Passes over pipelines whenever they, or what they own, change.
+async fn control(client: Client, namespace: &str, image: String, instance: String, metrics: Metrics) {
+    let scope: Api<Resource> = match namespace {
+        "all" => Api::all(client.clone()),
+        namespace => Api::namespaced(client.clone(), namespace),
+    };
+    let mut controller = Controller::new(scope, watcher::Config::default());
+    let owned = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
+    for kind in Kind::ALL {
+        let resource = kind.resource();
+        // Only that something changed: what it is then is read when it is compared.
+        let api: Api<DynamicObject> = match namespace {
+            "all" => Api::all_with(client.clone(), &resource),
+            namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+        };
+        controller = controller.owns_with(api, resource, owned.clone());
+    }
+    let context = Arc::new(Context::new(client, image, instance, controller.store(), metrics));
+    let pipelines = Arc::clone(&context);
+    controller
+        .with_config(controller::Config::default().concurrency(8))
+        .run(pass::reconcile, pass::after_failure, context)
+        .for_each(async |result| {
+            if let Err(error) = result {
+                match error {
+                    // Told already, with what comes next.
+                    controller::Error::ReconcilerFailed(..) => {}
+                    // What is gone needs no pass.
+                    controller::Error::ObjectNotFound(_) => pipelines.count(),
+                    error => tracing::warn!(%error, "watching"),
+                }
+            }
+        })
+        .await;
+}
+
+fn log_to_stderr(format: LogFormat) {
+    use tracing_subscriber::EnvFilter;
+    // kube's client tells of every answer that is an error; whoever asked says more.
+    let usual = || EnvFilter::new("info,kube_client=off");
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| usual());
+    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}

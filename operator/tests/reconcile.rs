@@ -1,0 +1,295 @@
+//! The operator against a real API server and a real broker.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+
+use support::{
+    Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
+};
+use weir_stream::kafka::admin::Admin;
+use weir_testbed::Kafka;
+
+/// A pipeline whose objects and topics have come into being.
+fn settled(ns: &str, name: &str, spec: &str) {
+    cluster().apply(&pipeline(ns, name, spec)).unwrap();
+    await_that("the objects are there", || condition(ns, name, "ObjectsSynced") == "True Synced");
+}
+
+fn told(ns: &str, name: &str, beginning: &str) -> bool {
+    events(ns, name).iter().any(|event| event.starts_with(beginning))
+}
+
+#[test]
+fn a_pipelines_topics_and_objects_come_into_being() {
+    let ns = namespace("come");
+    let operator = Operator::start(&ns);
+    settled(&ns, "come-shop", "");
+    for (type_, expected) in [
+        ("TopicsSynced", "True Synced"),
+        ("KafkaReachable", "True Answered"),
+        ("Valid", "True Valid"),
+        // There are no nodes: the pods stay pending.
+        ("ProcessorAvailable", "False Progressing"),
+        ("GatewayAvailable", "False Progressing"),
+        ("Ready", "False Progressing"),
+    ] {
+        assert_eq!(condition(&ns, "come-shop", type_), expected, "{type_}");
+    }
+    assert_eq!(get(&ns, "statefulset/come-shop", "{.spec.replicas}"), "2");
+    let topics = topics("come");
+    let topics: Vec<_> = topics.iter().map(|(name, partitions)| (name.as_str(), *partitions)).collect();
+    assert_eq!(
+        topics,
+        [
+            ("come-shop.blocks", 3),
+            ("come-shop.dead-letters", 1),
+            ("come-shop.live", 1),
+            ("come-shop.state", 6),
+            ("come.come-shop.events", 6),
+            ("come.come-shop.results", 3),
+            ("come.come-shop.top", 1),
+        ]
+    );
+    let created = get(&ns, "csp/come-shop", "{.status.topics[*].created}");
+    assert_eq!(created, ["true"; 7].join(" "));
+    let ids = get(&ns, "csp/come-shop", "{.status.topics[*].topicID}");
+    assert!(ids.split(' ').filter(|id| id.len() == 22).count() == 7, "{ids}");
+    assert!(told(&ns, "come-shop", "TopicsCreated: come.come-shop.events"), "{:?}", events(&ns, "come-shop"));
+    let generation = get(&ns, "csp/come-shop", "{.metadata.generation} {.status.observedGeneration}");
+    assert_eq!(generation, "1 1");
+    assert!(operator.figure("weir_operator_reconciles_total{result=\"success\"") >= 1.0);
+    assert_eq!(operator.figure("weir_operator_is_leader"), 1.0);
+    assert_eq!(operator.figure("weir_operator_managed_objects{kind=\"StatefulSet\"}"), 1.0);
+}
+
+#[test]
+fn pods_that_become_ready_make_the_pipeline_ready() {
+    let ns = namespace("ready");
+    let _operator = Operator::start(&ns);
+    settled(&ns, "ready-shop", "generator: {enabled: false}");
+    // There are no nodes, but to the controllers a pod runs when it says so.
+    let pods = || get(&ns, "pods", "{.items[*].metadata.name}");
+    await_that("the pods are there", || pods().split_whitespace().count() == 3);
+    let runs = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+    for pod in pods().split_whitespace() {
+        kubectl(&ns, &["patch", "pod", pod, "--subresource=status", "--type=merge", "--patch", runs]);
+    }
+    await_that("it is ready", || condition(&ns, "ready-shop", "Ready") == "True Running");
+    await_that("it says so", || told(&ns, "ready-shop", "Running: Ready: everything is as it should be"));
+    let shown = kubectl(&ns, &["get", "csp", "ready-shop", "--no-headers"]);
+    let shown: Vec<_> = shown.split_whitespace().take(5).collect();
+    assert_eq!(shown, ["ready-shop", "True", "Running", "2", "6"]);
+    // An autoscaler finds the pods by the scale subresource.
+    let scale = format!("/apis/weir.dev/v1alpha1/namespaces/{ns}/clickstreampipelines/ready-shop/scale");
+    let scale = cluster().kubectl(&["get", "--raw", &scale]).unwrap();
+    assert!(
+        scale.contains(r#""status":{"replicas":2,"selector":"app.kubernetes.io/component=processor,"#),
+        "{scale}"
+    );
+}
+
+#[test]
+fn drift_is_repaired_and_said() {
+    let ns = namespace("drift");
+    let _operator = Operator::start(&ns);
+    settled(&ns, "drift-shop", "");
+    kubectl(
+        &ns,
+        &["patch", "statefulset", "drift-shop", "--type=merge", "--patch", r#"{"spec":{"replicas":5}}"#],
+    );
+    await_that("the number is back", || {
+        told(&ns, "drift-shop", "Repaired: StatefulSet drift-shop: spec.replicas was 5, is 2")
+    });
+    assert_eq!(get(&ns, "statefulset/drift-shop", "{.spec.replicas}"), "2");
+    kubectl(&ns, &["delete", "configmap", "drift-shop"]);
+    await_that("the config map is back", || {
+        told(&ns, "drift-shop", "Repaired: ConfigMap drift-shop was missing")
+    });
+    assert!(get(&ns, "configmap/drift-shop", "{.data}").contains("pipeline.yaml"));
+
+    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let mut spec = weir_spec::Pipeline::demo().topics().remove(1);
+    spec.name = "drift.drift-shop.results".to_owned();
+    spec.settings = [("retention.ms".to_owned(), "1000".to_owned())].into();
+    admin.ensure_topics(&[spec]).unwrap();
+    nudge(&ns, "drift-shop");
+    await_that("the topic is back", || {
+        told(&ns, "drift-shop", "TopicRepaired: drift.drift-shop.results: retention.ms")
+    });
+}
+
+#[test]
+fn a_topic_with_other_partitions_is_not_touched() {
+    let ns = namespace("other");
+    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let mut spec = weir_spec::Pipeline::demo().topics().remove(0);
+    (spec.name, spec.partitions, spec.replicas) = ("other.other-shop.events".to_owned(), 4, 1);
+    admin.ensure_topics(&[spec]).unwrap();
+    let _operator = Operator::start(&ns);
+    cluster().apply(&pipeline(&ns, "other-shop", "")).unwrap();
+    await_that("it says so", || {
+        condition(&ns, "other-shop", "TopicsSynced") == "False TopicPartitionsDiffer"
+            && condition(&ns, "other-shop", "Ready") == "False TopicPartitionsDiffer"
+    });
+    let message = get(&ns, "csp/other-shop", "{.status.conditions[?(@.type==\"Ready\")].message}");
+    assert!(message.contains("other.other-shop.events has 4 partitions, the pipeline says 6"), "{message}");
+    assert_eq!(topics("other").len(), 1);
+    assert_eq!(get(&ns, "statefulset", "{.items}"), "[]");
+    assert!(told(&ns, "other-shop", "TopicPartitionsDiffer: "));
+}
+
+#[test]
+fn of_two_pipelines_with_one_topic_the_older_has_it() {
+    let ns = namespace("claim");
+    let shared = "topics: {results: {name: claim.shared}}";
+    let _operator = Operator::start(&ns);
+    settled(&ns, "claim-old", shared);
+    cluster().apply(&pipeline(&ns, "claim-new", shared)).unwrap();
+    await_that("it says so", || condition(&ns, "claim-new", "TopicsSynced") == "False TopicClaimed");
+    assert!(told(
+        &ns,
+        "claim-new",
+        "TopicClaimed: TopicsSynced: topic claim.shared belongs to the older pipeline claim/claim-old"
+    ));
+    assert!(
+        !topics("claim").keys().any(|topic| topic.starts_with("claim-new") || topic.contains(".claim-new."))
+    );
+    assert_eq!(condition(&ns, "claim-old", "TopicsSynced"), "True Synced");
+    // Once the older is gone, it is the other's; the topic that it finds is none of its making.
+    kubectl(&ns, &["delete", "csp", "claim-old"]);
+    await_that("it goes on", || condition(&ns, "claim-new", "TopicsSynced") == "True Synced");
+    let created = get(&ns, "csp/claim-new", "{.status.topics[?(@.created==false)].name}");
+    assert_eq!(created, "claim.shared");
+}
+
+#[test]
+fn suspending_pausing_and_scaling() {
+    let ns = namespace("states");
+    let _operator = Operator::start(&ns);
+    settled(&ns, "states-shop", "");
+    let replicas = |object: &str| get(&ns, object, "{.spec.replicas}");
+    kubectl(&ns, &["scale", "csp", "states-shop", "--replicas=9"]);
+    await_that("as many as partitions run", || replicas("statefulset/states-shop") == "6");
+    await_that("it says why", || {
+        told(&ns, "states-shop", "Remarks: Valid: spec.processor.replicas: 9 are asked for, 6 are started")
+    });
+
+    kubectl(
+        &ns,
+        &["patch", "csp", "states-shop", "--type=merge", "--patch", r#"{"spec":{"state":"Suspended"}}"#],
+    );
+    await_that("processors end", || replicas("statefulset/states-shop") == "0");
+    await_that("and so does the generator", || replicas("deployment/states-shop-generator") == "0");
+    assert_eq!(replicas("deployment/states-shop-gateway"), "1");
+    await_that("it says so", || {
+        condition(&ns, "states-shop", "ProcessorAvailable").starts_with("False Suspend")
+    });
+
+    kubectl(&ns, &["annotate", "csp", "states-shop", "weir.dev/paused=true"]);
+    await_that("it says so", || condition(&ns, "states-shop", "Ready") == "Unknown Paused");
+    let since = get(&ns, "csp/states-shop", "{.status.conditions[?(@.type==\"Ready\")].observedGeneration}");
+    kubectl(
+        &ns,
+        &["patch", "csp", "states-shop", "--type=merge", "--patch", r#"{"spec":{"state":"Running"}}"#],
+    );
+    let seen =
+        || get(&ns, "csp/states-shop", "{.status.conditions[?(@.type==\"Ready\")].observedGeneration}");
+    await_that("the change was seen", || seen() != since);
+    assert_eq!(replicas("statefulset/states-shop"), "0");
+    kubectl(&ns, &["annotate", "csp", "states-shop", "weir.dev/paused-"]);
+    await_that("it goes on", || replicas("statefulset/states-shop") == "6");
+}
+
+#[test]
+fn deleting_with_delete_takes_the_topics_that_were_created() {
+    let ns = namespace("gone");
+    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    // Not of its making.
+    let mut spec = weir_spec::Pipeline::demo().topics().remove(1);
+    (spec.name, spec.partitions, spec.replicas) = ("gone.gone-shop.results".to_owned(), 3, 1);
+    admin.ensure_topics(&[spec]).unwrap();
+    let operator = Operator::start(&ns);
+    settled(&ns, "gone-shop", "deletionPolicy: Delete");
+    assert_eq!(get(&ns, "csp/gone-shop", "{.metadata.finalizers}"), r#"["weir.dev/topics"]"#);
+    // Made anew by someone else: not its own any more.
+    drop(operator);
+    admin.delete_topics(&["gone-shop.live"]).unwrap();
+    await_that("it is gone", || !topics("gone-shop").contains_key("gone-shop.live"));
+    let mut spec = weir_spec::Pipeline::demo().topics().remove(5);
+    (spec.name, spec.replicas) = ("gone-shop.live".to_owned(), 1);
+    admin.ensure_topics(&[spec]).unwrap();
+    let _operator = Operator::start(&ns);
+    await_that("it says so", || told(&ns, "gone-shop", "TopicReplaced: gone-shop.live"));
+    kubectl(&ns, &["delete", "csp", "gone-shop", "--timeout=120s"]);
+    let left: Vec<_> = topics("gone").into_keys().collect();
+    assert_eq!(left, ["gone-shop.live", "gone.gone-shop.results"]);
+    assert!(told(&ns, "gone-shop", "TopicsDeleted: gone.gone-shop.events"), "{:?}", events(&ns, "gone-shop"));
+
+    // Said to leave them, it leaves them; and Retain knows no finalizer.
+    settled(&ns, "kept-shop", "deletionPolicy: Delete");
+    kubectl(&ns, &["annotate", "csp", "kept-shop", "weir.dev/skip-topic-deletion=true"]);
+    kubectl(&ns, &["delete", "csp", "kept-shop", "--timeout=60s"]);
+    assert_eq!(topics("kept-shop").len(), 4);
+    settled(&ns, "kept-shop", "deletionPolicy: Delete");
+    kubectl(
+        &ns,
+        &["patch", "csp", "kept-shop", "--type=merge", "--patch", r#"{"spec":{"deletionPolicy":"Retain"}}"#],
+    );
+    await_that("the finalizer is gone", || get(&ns, "csp/kept-shop", "{.metadata.finalizers}").is_empty());
+}
+
+#[test]
+fn secrets_are_waited_for_and_roll_the_pods() {
+    let ns = namespace("secret");
+    let _operator = Operator::start(&ns);
+    let spec = "pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}";
+    cluster().apply(&pipeline(&ns, "secret-shop", spec)).unwrap();
+    await_that("it says so", || condition(&ns, "secret-shop", "Valid") == "False SecretMissing");
+    kubectl(&ns, &["create", "secret", "generic", "pii", "--from-literal=other=x"]);
+    nudge(&ns, "secret-shop");
+    await_that("it says so", || condition(&ns, "secret-shop", "Valid") == "False SecretKeyMissing");
+    let set = |value: &str| {
+        let patch = format!("{{\"stringData\":{{\"key\":\"{value}\"}}}}");
+        kubectl(&ns, &["patch", "secret", "pii", "--type=merge", "--patch", &patch]);
+        nudge(&ns, "secret-shop");
+    };
+    set("first");
+    let hash = || get(&ns, "csp/secret-shop", "{.status.processor.configHash}");
+    await_that("it goes on", || !hash().is_empty());
+    let first = hash();
+    set("second");
+    await_that("the pods are rolled", || hash() != first);
+}
+
+#[test]
+fn a_quiet_cluster_sees_no_writes() {
+    let ns = namespace("quiet");
+    let operator = Operator::start(&ns);
+    settled(&ns, "quiet-shop", "");
+    let passes = || operator.figure("weir_operator_reconciles_total{result=\"success\"");
+    let writes = || {
+        let log = fs::read_to_string(cluster().audit_log()).unwrap();
+        let of_operator = |line: &&str| {
+            line.contains("\"namespace\":\"quiet\"")
+                && line.contains("\"username\":\"admin\"")
+                && !line.contains("\"resource\":\"leases\"")
+        };
+        log.lines().filter(of_operator).map(str::to_owned).collect::<Vec<_>>()
+    };
+    // The controllers have their say about the new workloads first.
+    let mut before = (writes().len(), passes());
+    await_that("all has been said", || passes() > before.1);
+    let (mut quiet, mut since) = (std::time::Instant::now(), writes().len());
+    while quiet.elapsed() < std::time::Duration::from_secs(5) {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        if writes().len() != since {
+            (quiet, since) = (std::time::Instant::now(), writes().len());
+        }
+    }
+    before = (since, passes());
+    support::await_within(150, "it looked again by itself", || passes() > before.1);
+    let new = writes().split_off(before.0);
+    assert!(new.is_empty(), "{new:#?}");
+}
