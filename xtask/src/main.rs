@@ -1,6 +1,7 @@
 //! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
 //! things on, coverage.
 
+mod bench;
 mod browser;
 mod ci;
 mod coverage;
@@ -36,6 +37,13 @@ enum Task {
         #[command(subcommand)]
         action: kafka::Action,
     },
+    /// Measure: `cargo xtask bench --help` says what
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// For bench/
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
     /// Generate the custom resource's definition from the types: crds/, and the chart's
@@ -53,6 +61,7 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
         Task::Coverage => coverage::run(),
