@@ -64,6 +64,11 @@ impl Bed {
         self.kafka.bootstrap()
     }
 
+    /// The process id of the broker.
+    pub(crate) fn broker(&self) -> u32 {
+        self.broker
+    }
+
     /// Where files may be left until the end.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

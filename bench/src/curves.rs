@@ -11,11 +11,13 @@ use crate::{
     engine::{Batch, SLIDE, Shape, Stage1, cpu_nanos, generator, resident, settings},
     machine::Machine,
     process::Process,
+    report::median,
 };
 
 /// Events between two looks at the clock.
 const BATCH: u64 = 50_000;
-const MEASURED: u64 = 500_000;
+/// Batches measured, after those that bring everything into its steady state; the median of them is told.
+const MEASURED: u64 = 15;
 /// Event time after which as much expires as comes: the longest silence inside a visit, and a little more. Seconds.
 const STEADY: i64 = 2_000;
 
@@ -60,10 +62,10 @@ pub(crate) struct Restored {
 /// All curves.
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Curves> {
     let machine = Machine::look();
-    let base = Shape::default();
+    let base = Shape { partitions: 1, ..Shape::default() };
     let many = Shape { users: 10_000, ..base };
     let plan: [(&str, Vec<Shape>); 5] = [
-        ("size / slide", [30, 360, 3_600].map(|slides| Shape { slides, rate: 200.0, ..base }).into()),
+        ("size / slide", [30, 360, 3_600].map(|slides| Shape { slides, rate: 500.0, ..base }).into()),
         ("visitors", [1_000, 100_000, 1_000_000].map(|users| Shape { users, pages: 1_000, ..base }).into()),
         ("pages", [100, 10_000, 100_000].map(|pages| Shape { pages, ..many }).into()),
         ("partitions", [1, 6, 24].map(|partitions| Shape { partitions, ..many }).into()),
@@ -106,20 +108,18 @@ pub(crate) fn measure_point(shape: &Shape, folder: &Path) -> anyhow::Result<Poin
     let mut generator = generator(shape)?;
     let mut stage = Stage1::new(shape);
     let steady = (shape.slides * SLIDE / 1_000 + 60).max(STEADY);
-    let (mut left, mut measured, mut counting, mut generating) =
-        ((steady as f64 * shape.rate) as u64, 0, 0, 0);
-    while measured < MEASURED {
+    let warm_up = (steady as f64 * shape.rate) as u64 / BATCH;
+    for _ in 0..warm_up {
+        stage.process(&Batch::of(&mut generator, BATCH, shape.partitions))?;
+    }
+    let (mut generating, mut counting) = (Vec::new(), Vec::new());
+    for _ in 0..MEASURED {
         let begun = cpu_nanos()?;
         let batch = Batch::of(&mut generator, BATCH, shape.partitions);
         let made = cpu_nanos()?;
         stage.process(&batch)?;
-        let done = cpu_nanos()?;
-        if left > 0 {
-            left = left.saturating_sub(BATCH);
-        } else {
-            (measured, counting, generating) =
-                (measured + BATCH, counting + done - made, generating + made - begun);
-        }
+        generating.push((made - begun) as f64 / BATCH as f64);
+        counting.push((cpu_nanos()? - made) as f64 / BATCH as f64);
     }
     let begun = cpu_nanos()?;
     let snapshots = stage.snapshots()?;
@@ -129,8 +129,8 @@ pub(crate) fn measure_point(shape: &Shape, folder: &Path) -> anyhow::Result<Poin
     }
     Ok(Point {
         shape: *shape,
-        ns_per_event: counting as f64 / measured as f64,
-        generator_ns_per_event: generating as f64 / measured as f64,
+        ns_per_event: median(&counting),
+        generator_ns_per_event: median(&generating),
         live: stage.live(),
         snapshot_bytes: snapshots.iter().map(Vec::len).sum(),
         snapshot_ms,

@@ -8,6 +8,7 @@ mod curves;
 mod engine;
 mod flink;
 mod instructions;
+mod latency;
 mod machine;
 mod plot;
 mod process;
@@ -25,15 +26,24 @@ use clap::{Parser, ValueEnum};
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measure, and write down what was found")]
 struct Args {
-    /// A sixth of the events, once, to try it out; stored in target/bench, not for the documentation.
+    /// A million events and one round, to try it out; stored in target/bench, not for the documentation.
     #[arg(long)]
     quick: bool,
+    /// How many events each subject gets.
+    #[arg(long, default_value_t = 6_000_000, default_value_if("quick", "true", "1000000"))]
+    events: u64,
+    /// How often each subject gets them.
+    #[arg(long, default_value_t = 3, default_value_if("quick", "true", "1"))]
+    rounds: u32,
     /// Leave Flink out: no Maven, no JDK.
     #[arg(long)]
     without_flink: bool,
     /// Instead: what the engine's cost, memory and recovery grow with.
     #[arg(long)]
     curves: bool,
+    /// Instead: how long things take at 1,000 and 5,000 events/s, three minutes each (with --quick half a minute).
+    #[arg(long)]
+    latency: bool,
     /// Instead: count the instructions of a fixed piece of work and hold them against what was accepted.
     #[arg(long)]
     instructions: bool,
@@ -74,18 +84,33 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> anyhow::Result<bool> {
-    let Args { quick, without_flink, curves, instructions, accept, report, check, child, shape, folder } =
-        args;
+    let Args {
+        quick,
+        events,
+        rounds,
+        without_flink,
+        curves,
+        latency,
+        instructions,
+        accept,
+        report,
+        check,
+        child,
+        shape,
+        folder,
+    } = args;
     if let Some(child) = child {
         return run_child(*child, shape.as_deref(), folder).map(|()| true);
     }
     if *instructions {
         return instructions::check(*accept);
     }
-    if *curves {
+    if *latency {
+        report::store(&latency::measure(*quick)?, "latency", *quick)?;
+    } else if *curves {
         report::store(&curves::measure(*quick)?, "curves", *quick)?;
     } else if !report {
-        let found = throughput::measure(*quick, !without_flink)?;
+        let found = throughput::measure(*events, *rounds, !without_flink)?;
         for table in &found.tables {
             println!("\n{}", report::table(table));
         }

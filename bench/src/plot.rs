@@ -57,6 +57,55 @@ pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     svg + "</svg>\n"
 }
 
+/// A small picture: points joined by a line, on scales of powers of ten.
+pub(crate) struct Panel {
+    pub(crate) title: String,
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// Panels beside and below each other.
+pub(crate) fn panels(title: &str, panels: &[Panel]) -> String {
+    const ACROSS: usize = 2;
+    const HIGH: f64 = 190.0;
+    let width = WIDTH / ACROSS as f64;
+    let mut svg = begin(title, ROW * 1.5 + HIGH * panels.len().div_ceil(ACROSS) as f64);
+    for (i, panel) in panels.iter().enumerate() {
+        let (left, top) = ((i % ACROSS) as f64 * width, ROW * 1.5 + (i / ACROSS) as f64 * HIGH);
+        let scale = |values: Vec<f64>, from: f64, to: f64| {
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
+            let high = values.iter().copied().fold(0.0, f64::max).log10().ceil().max(low + 1.0);
+            (low as i32..=high as i32, move |value: f64| {
+                from + (value.log10() - low) / (high - low) * (to - from)
+            })
+        };
+        let (xs, x) =
+            scale(panel.points.iter().map(|point| point.0).collect(), left + 55.0, left + width - 30.0);
+        let (ys, y) =
+            scale(panel.points.iter().map(|point| point.1).collect(), top + HIGH - 40.0, top + 30.0);
+        text(&mut svg, (left + 8.0, top + 14.0), "start", &panel.title);
+        for power in ys.clone().map(|power| 10_f64.powi(power)) {
+            line(&mut svg, (left + 55.0, y(power)), (left + width - 30.0, y(power)), GRID);
+            text(&mut svg, (left + 48.0, y(power) + 4.0), "end", &format!("{power}"));
+        }
+        for power in xs.map(|power| 10_f64.powi(power)) {
+            line(&mut svg, (x(power), top + 30.0), (x(power), top + HIGH - 40.0), GRID);
+            text(&mut svg, (x(power), top + HIGH - 22.0), "middle", &format!("{power}"));
+        }
+        let places: Vec<String> =
+            panel.points.iter().map(|at| format!("{:.1},{:.1}", x(at.0), y(at.1))).collect();
+        let _ = writeln!(
+            svg,
+            r#"<polyline points="{}" fill="none" stroke="{OWN}" stroke-width="2"/>"#,
+            places.join(" ")
+        );
+        for at in &panel.points {
+            let _ =
+                writeln!(svg, r#"<circle cx="{:.1}" cy="{:.1}" r="3.5" fill="{OWN}"/>"#, x(at.0), y(at.1));
+        }
+    }
+    svg + "</svg>\n"
+}
+
 fn begin(title: &str, height: f64) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"{TEXT}\">\n\

@@ -69,6 +69,12 @@ impl Process {
         ensure!(status.success(), "{}: {status}\n{}", self.name, tail(&messages));
         Ok((usage, text(&mut self.output)?))
     }
+
+    /// Asks it to end (SIGTERM), then as [`Self::finish`].
+    pub(crate) fn stop(self) -> anyhow::Result<(Usage, String)> {
+        Command::new("sh").args(["-c", "kill \"$0\"", &self.child.id().to_string()]).status()?;
+        self.finish()
+    }
 }
 
 impl Drop for Process {
@@ -117,7 +123,7 @@ pub(crate) fn descendants(of: u32, name: &str) -> Vec<u32> {
 }
 
 /// The most memory that a living process has held, MiB.
-fn peak(pid: u32) -> Option<f64> {
+pub(crate) fn peak(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()? / 1024.0)

@@ -67,12 +67,11 @@ pub(crate) struct Throughput {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Measures everything; with `quick` a sixth of the events, once.
-pub(crate) fn measure(quick: bool, flink: bool) -> anyhow::Result<Throughput> {
+/// Measures everything, so many rounds of so many events.
+pub(crate) fn measure(events: u64, rounds: u32, flink: bool) -> anyhow::Result<Throughput> {
     use Subject::{Decode, Drain, FlinkSlices, FlinkWindows, Weir};
     let machine = Machine::look();
     let flink = if flink { Some(Flink::build()?) } else { None };
-    let (events, rounds) = if quick { (1_000_000, 1) } else { (6_000_000, 3) };
     let load = |name: &str, users, pages, events| Load { name: name.to_owned(), users, pages, events };
     let mut plan = vec![
         (load("shop", 1_000, 100, events), rounds, vec![Drain, Decode, Weir, FlinkSlices]),

@@ -65,8 +65,16 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if args.watch {
         let latency = audit.latency(&brokers, Duration::from_secs(args.seconds))?;
         println!("from the event that sealed a window to its committed result: {}", latency.delays);
-        let most = latency.lags.iter().max().copied().unwrap_or(0);
-        println!("events stored and not yet committed: at most {most} in {} looks", latency.lags.len());
+        let lags = &latency.lags;
+        let of =
+            |share: f64| lags.get(((lags.len().max(1) - 1) as f64 * share).round() as usize).unwrap_or(&0);
+        println!(
+            "events stored and not yet committed: p50 {}, p95 {}, most {} of {} looks",
+            of(0.5),
+            of(0.95),
+            of(1.0),
+            lags.len()
+        );
         return Ok(());
     }
     if args.drain && args.decode {
