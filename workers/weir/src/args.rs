@@ -58,6 +58,9 @@ pub enum Command {
         /// predecessor left open is ended at once.
         #[arg(long, env = "WEIR_INSTANCE", value_name = "NAME")]
         instance: Option<String>,
+        /// Where health and metrics are served: /healthz, /readyz, /metrics. Without it: nowhere.
+        #[arg(long, env = "WEIR_HEALTH", value_name = "ADDRESS:PORT")]
+        health: Option<SocketAddr>,
     },
     /// Show each sealed window, the most viewed pages and those that trend; in a terminal also what the open window shows.
     Top {
@@ -109,4 +112,7 @@ pub struct Generate {
     /// that it trends.
     #[arg(long, value_name = "PAGE")]
     pub burst: Option<u32>,
+    /// Where health and metrics are served: /healthz, /readyz, /metrics. Without it: nowhere.
+    #[arg(long, env = "WEIR_HEALTH", value_name = "ADDRESS:PORT")]
+    pub health: Option<SocketAddr>,
 }

@@ -13,7 +13,7 @@ use weir_generator::{Delivery, Generator};
 use weir_spec::{Pipeline, Role};
 use weir_stream::memory::{Broker, Clock, Member, MemberOptions, Retention};
 
-use crate::{console::Screen, generate, process, serve, top, topics};
+use crate::{console::Screen, generate, process, serve, signs::Signs, top, topics};
 
 /// What a partition of the log in memory keeps, bytes, of events and of everything else: far more than a reader is behind.
 const KEPT: (usize, usize) = (32 << 20, 1 << 20);
@@ -109,9 +109,10 @@ fn in_memory(
             stop.store(true, Ordering::SeqCst);
             shown
         });
-        let done = process::stages(pipeline, false, stop, |group, topic| -> Result<Member, _> {
-            Ok(broker.member(MemberOptions::new(group, topic, group)))
-        });
+        let done =
+            process::stages(pipeline, false, &Signs::default(), stop, |group, topic| -> Result<Member, _> {
+                Ok(broker.member(MemberOptions::new(group, topic, group)))
+            });
         done.and(ended(shown.join()))
     })
 }
@@ -142,7 +143,7 @@ fn on_kafka(
                 tracing::error!(%error, "the dashboard has no more news");
             }
         });
-        let done = process::run(pipeline, brokers, false, None, stop);
+        let done = process::run(pipeline, brokers, &process::Options::default(), stop);
         done.and(ended(shown.join()))
     })
 }
