@@ -2,6 +2,7 @@
 //! things on, coverage.
 
 mod api;
+mod bench;
 mod browser;
 mod ci;
 mod coverage;
@@ -40,6 +41,13 @@ enum Task {
     },
     /// Ask the gateway's API for all that its OpenAPI document allows, and more (python3; installs schemathesis in the cache)
     Api,
+    /// Measure: `cargo xtask bench --help` says what
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// For bench/
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
     /// Generate the custom resource's definition from the types: crds/, and the chart's
@@ -60,6 +68,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
         Task::Api => api::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
         Task::E2e(options) => e2e::run(&options),

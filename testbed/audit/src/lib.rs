@@ -5,12 +5,14 @@
 
 mod events;
 mod latency;
+mod peer;
 mod probe;
 mod results;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
+use weir_events::{Decoder, validate};
 use weir_oracle::{Outcome, Page, Settings, Window};
 use weir_spec::Pipeline;
 use weir_stream::{
@@ -153,6 +155,25 @@ impl<'a> Audit<'a> {
             self.read(self.pipeline.events_topic(), partition, &mut |_| records += 1)?;
         }
         Ok(records)
+    }
+
+    /// Reads the events topic and decodes and validates its records: how many there are, and how many of them are valid.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn decode(&self) -> anyhow::Result<(u64, u64)> {
+        let (decoder, max_future) = (Decoder::new(), self.pipeline.spec.window.max_future.as_millis());
+        let (mut records, mut valid) = (0, 0);
+        for partition in 0..self.pipeline.spec.topics.events.partitions {
+            self.read(self.pipeline.events_topic(), partition, &mut |record| {
+                let decoded = decoder.decode(record.value.unwrap_or_default());
+                valid += u64::from(
+                    decoded.is_ok_and(|event| validate(&event, record.timestamp, max_future).is_ok()),
+                );
+                records += 1;
+            })?;
+        }
+        Ok((records, valid))
     }
 
     fn dead_letters(&self) -> anyhow::Result<usize> {
