@@ -106,6 +106,7 @@ fn at(pace: u32, seconds: u64) -> anyhow::Result<Pace> {
     let (results, lags) = watched.split_once("\nevents stored").context("weir-audit says nothing of lag")?;
     let (_, acknowledged) =
         generated.rsplit_once("acknowledged").context("weir generate says nothing of times")?;
+    let acknowledged = acknowledged.lines().next().unwrap_or_default();
     eprintln!("{pace} events/s\n  {watched}  {probed}  acknowledged{acknowledged}");
     Ok(Pace {
         events_per_second: pace,
