@@ -13,30 +13,26 @@ pub(crate) fn table(table: &Table) -> String {
     let load = &table.load;
     let mut text = format!(
         "{} events of {} visitors on {} pages, {}:\n\n\
-         | | CPU per event | of the drain's | events/s | of the drain's | peak memory | broker's CPU per event |\n|---|--:|--:|--:|--:|--:|--:|\n",
+         | | CPU per event | times the drain's | events/s | of the drain's | peak memory | broker's CPU per event |\n|---|--:|--:|--:|--:|--:|--:|\n",
         thousands(load.events),
         thousands(u64::from(load.users)),
         thousands(u64::from(load.pages)),
         match rounds(table) {
             1 => "once".to_owned(),
-            rounds => format!("median of {rounds} rounds (least - most), Flink where it says no range once"),
+            rounds => format!("median of {rounds} rounds (least - most); without a range: one round"),
         }
     );
     for subject in subjects(table) {
         let each = |value: fn(&Run) -> f64| per_event(table, subject, value);
-        let speed = |run: &Run| 1.0 / clock(run);
+        let speed: Vec<f64> = runs(table, subject).map(|run| load.events as f64 / clock(run)).collect();
         let _ = writeln!(
             text,
             "| {} | {} µs | {} | {} | {} | {:.0} MiB | {:.2} µs |",
             subject.name(),
             spread(&each(cpu), 2),
             spread(&beside_drain(table, subject, cpu), 1),
-            thousands(
-                (median(&each(speed).iter().map(|each| each * 1e12).collect::<Vec<_>>()) / 1e3).round()
-                    as u64
-                    * 1_000
-            ),
-            percent(median(&beside_drain(table, subject, speed))),
+            thousands((median(&speed) / 1e3).round() as u64 * 1_000),
+            percent(median(&beside_drain(table, subject, |run| 1.0 / clock(run)))),
             runs(table, subject).map(|run| run.peak_rss_mib).fold(0.0, f64::max),
             median(&each(|run| run.broker_cpu_s)),
         );
@@ -44,7 +40,6 @@ pub(crate) fn table(table: &Table) -> String {
     text
 }
 
-/// A ratio below 1 as a share, above as a multiple, would be hard to compare: always a share.
 fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
