@@ -68,12 +68,13 @@ impl<'a> Audit<'a> {
     /// The first differences, one a line.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
         let settings = settings(self.pipeline);
+        // First, so that while the pipeline runs the events are there that made them.
+        let results = self.results()?;
         let mut events = self.events()?;
         if ended {
             events.end(&settings);
         }
         let outcome = weir_oracle::compute(&events.log, &settings);
-        let results = self.results()?;
         let due = match results.windows.last_key_value() {
             _ if ended => outcome.windows.len(),
             Some((&last, _)) => outcome.windows.partition_point(|window| window.end <= last),

@@ -110,7 +110,8 @@ fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::
     let nodes_are_containers = options.cluster == Place::Kind;
     let stage = Stage { journal, tools: &tools, images, nodes_are_containers };
     let done = stage.play();
-    if done.is_err() {
+    if let Err(error) = &done {
+        eprintln!("{error:#}");
         stage.tell();
     }
     if !options.keep {
