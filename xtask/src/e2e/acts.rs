@@ -158,6 +158,14 @@ impl Stage<'_> {
     /// A node dies without a word, with what runs on it, and comes back after some windows.
     fn lose_a_node(&self) -> anyhow::Result<()> {
         let node = self.loneliest_node()?;
+        // The API server takes them for running long after: that they ran anew shows in their counts of restarts.
+        let restarts = || -> anyhow::Result<u32> {
+            let path = "{.items[*].status.containerStatuses[*].restartCount}";
+            let counts =
+                self.get(&format!("pods --field-selector spec.nodeName={node} --output jsonpath={path}"))?;
+            counts.split_whitespace().map(|count| Ok(count.parse::<u32>()?)).sum()
+        };
+        let started = restarts()?;
         let docker = |verb: &str| said(Command::new("docker").args([verb, &node]));
         self.journal.step("kill a node, until three more windows are sealed without it", || {
             let before = self.windows()?;
@@ -167,6 +175,7 @@ impl Stage<'_> {
         })?;
         self.journal.step("start it again, until all is ready", || {
             docker("start")?;
+            await_that("its pods run again", PATIENCE, || Ok(restarts()? > started))?;
             self.tools.kubectl(&format!("wait node/{node} --for=condition=Ready --timeout=240s"))?;
             self.processors(2)?;
             self.ready("busy")
