@@ -105,11 +105,21 @@ impl Stage<'_> {
         self.journal.note(&self.get("csp")?);
         self.journal.step("three sealed windows", || self.more_windows("shop-development", 3))?;
         self.audit("shop-development", &example, false)?;
-        self.journal.step("delete it: its pods go, its topics stay", || {
-            self.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp shop-development"))?;
-            await_that("its pods are gone", PATIENCE, || Ok(self.pods("shop-development")?.is_empty()))
+        self.journal.step("delete it: its pods go, its topics stay", || self.delete("shop-development"))?;
+        self.audit("shop-development", &example, false).context("its topics are not what they were")?;
+        self.journal.step("apply it again, until a window is sealed: it goes on where it stopped", || {
+            self.tools.apply(NAMESPACE, &example)?;
+            self.ready("shop-development")?;
+            self.more_windows("shop-development", 1)
         })?;
-        self.audit("shop-development", &example, false).context("its topics are not what they were").map(drop)
+        self.audit("shop-development", &example, false)?;
+        self.journal.step("delete it", || self.delete("shop-development"))
+    }
+
+    /// Deletes a pipeline, until its pods are gone.
+    fn delete(&self, pipeline: &str) -> anyhow::Result<()> {
+        self.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp {pipeline}"))?;
+        await_that("its pods are gone", PATIENCE, || Ok(self.pods(pipeline)?.is_empty()))
     }
 
     /// Scaling, another image, the loss of a node's pods, under load.
@@ -239,10 +249,7 @@ impl Stage<'_> {
         })?;
         self.quiet()?;
         self.twin()?;
-        journal.step("delete it: its pods go", || {
-            self.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp busy"))?;
-            await_that("its pods are gone", PATIENCE, || Ok(self.pods("busy")?.is_empty()))
-        })?;
+        journal.step("delete it: its pods go", || self.delete("busy"))?;
         let digest = self.audit("busy", BUSY, true).context("its topics are not what they were")?;
         journal.note(&format!("the topics are still there: {digest}"));
         journal.step("helm uninstall keeps the definition", || {
