@@ -99,11 +99,14 @@ fn live(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
 
 /// Whether somebody said that this may not be done there.
 fn is_said(ns: &str, name: &str, verb: &str, resource: &str) -> bool {
+    let status = get(ns, &format!("csp/{name}"), "{.status.conditions}");
+    if resource.ends_with("/finalizers") {
+        return status.contains("can't set finalizers on");
+    }
     let missing = format!("cannot {verb} resource \"{resource}\"");
     let escaped = missing.replace('"', "\\\"");
     let place = [format!("namespace \"{ns}\""), format!("namespace \\\"{ns}\\\"")];
     let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
-    let status = get(ns, &format!("csp/{name}"), "{.status.conditions}");
     let mut lines = said.lines().chain([status.as_str()]);
     lines.any(|line| {
         (line.contains(&missing) || line.contains(&escaped)) && place.iter().any(|place| line.contains(place))
