@@ -1,5 +1,6 @@
-# The image of the `weir` command: processor, generator, gateway, topics.
-#   docker build --target weir -t weir .
+# The product's two images, compiled once.
+#   docker build --target weir -t weir:0.1.0 .                       processor, generator, gateway, topics
+#   docker build --target weir-operator -t weir-operator:0.1.0 .     the operator
 
 ARG RUST=rust:1.95-bookworm
 ARG BASE=debian:bookworm-slim
@@ -8,7 +9,20 @@ FROM ${RUST} AS build
 WORKDIR /src
 COPY . .
 # Symbols are worth their space in a stack trace, line tables of all dependencies are not.
-RUN CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo build --release --locked -p weir
+RUN CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=debuginfo \
+    cargo build --release --locked -p weir -p weir-operator
+# The few libraries of C that the operator needs, where its loader looks for them.
+RUN mkdir /libraries \
+ && ldd target/release/weir-operator | grep -o '/[^ ]*' | xargs -I{} cp --parents -L {} /libraries
+
+# Nothing but the program: no shell, no package.
+FROM scratch AS weir-operator
+COPY --from=build /libraries /
+COPY --from=build /src/target/release/weir-operator /usr/local/bin/weir-operator
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/weir-operator"]
+CMD ["run"]
 
 FROM ${BASE} AS weir
 COPY --from=build /src/target/release/weir /usr/local/bin/weir

@@ -5,13 +5,15 @@
 
 mod events;
 mod latency;
+mod peer;
 mod probe;
 mod results;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use weir_oracle::{Page, Settings, Window};
+use weir_events::{Decoder, validate};
+use weir_oracle::{Outcome, Page, Settings, Window};
 use weir_spec::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
@@ -20,7 +22,7 @@ use weir_stream::{
 
 pub use events::Events;
 pub use latency::{Delays, Latency};
-pub use results::Results;
+pub use results::{Pause, Results};
 
 /// What an audit found to be in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct Report {
     /// Hash of all rows and rankings, bytes as they are in the topics, by window and page: the same for two pipelines with
     /// the same events.
     pub digest: String,
+    /// The longest time without a new window.
+    pub longest_pause: Option<Pause>,
 }
 
 /// The topics of one pipeline.
@@ -65,12 +69,7 @@ impl<'a> Audit<'a> {
     /// # Errors
     /// The first differences, one a line.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
-        let settings = settings(self.pipeline);
-        let mut events = self.events()?;
-        if ended {
-            events.end(&settings);
-        }
-        let outcome = weir_oracle::compute(&events.log, &settings);
+        let (events, outcome) = self.expected(ended)?;
         let results = self.results()?;
         let due = match results.windows.last_key_value() {
             _ if ended => outcome.windows.len(),
@@ -96,7 +95,22 @@ impl<'a> Audit<'a> {
             rows: expected.iter().map(|window| window.pages.len()).sum(),
             outstanding: outcome.windows.len() - due,
             digest: results.digest(),
+            longest_pause: results.longest_pause(),
         })
+    }
+
+    /// The events topic and what the oracle makes of it. `ended` as [`Self::compare`] has it.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
+        let settings = settings(self.pipeline);
+        let mut events = self.events()?;
+        if ended {
+            events.end(&settings);
+        }
+        let outcome = weir_oracle::compute(&events.log, &settings);
+        Ok((events, outcome))
     }
 
     /// The events topic as the oracle takes it.
@@ -141,6 +155,25 @@ impl<'a> Audit<'a> {
             self.read(self.pipeline.events_topic(), partition, &mut |_| records += 1)?;
         }
         Ok(records)
+    }
+
+    /// Reads the events topic and decodes and validates its records: how many there are, and how many of them are valid.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn decode(&self) -> anyhow::Result<(u64, u64)> {
+        let (decoder, max_future) = (Decoder::new(), self.pipeline.spec.window.max_future.as_millis());
+        let (mut records, mut valid) = (0, 0);
+        for partition in 0..self.pipeline.spec.topics.events.partitions {
+            self.read(self.pipeline.events_topic(), partition, &mut |record| {
+                let decoded = decoder.decode(record.value.unwrap_or_default());
+                valid += u64::from(
+                    decoded.is_ok_and(|event| validate(&event, record.timestamp, max_future).is_ok()),
+                );
+                records += 1;
+            })?;
+        }
+        Ok((records, valid))
     }
 
     fn dead_letters(&self) -> anyhow::Result<usize> {

@@ -16,6 +16,17 @@ pub struct Results {
     pub windows: BTreeMap<i64, Window>,
     /// Bytes of rankings (no page) and rows, by window end and page.
     bytes: BTreeMap<(i64, Option<String>), Vec<u8>>,
+    /// When each ranking was written, by its writer's clock in milliseconds, by window end.
+    written: BTreeMap<i64, i64>,
+}
+
+/// The longest time in which no window came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pause {
+    /// Milliseconds, from one ranking's being written to the next one's.
+    pub millis: i64,
+    /// End of the window that it ended with.
+    pub before: i64,
 }
 
 impl Results {
@@ -28,6 +39,7 @@ impl Results {
         let top = decode_top_pages(value)?;
         let second = self.bytes.insert((top.window_end, None), value.to_vec());
         ensure!(second.is_none(), "a second ranking for the window that ends at {}", top.window_end);
+        self.written.insert(top.window_end, record.timestamp);
         let ranked = top.pages.into_iter().map(|page| Ranked {
             rank: page.rank,
             page: page.page_url,
@@ -105,6 +117,15 @@ impl Results {
             with_sums(window, expected)
         });
         complete.collect()
+    }
+
+    /// The longest pause between two windows; `None` where there are not two.
+    #[must_use]
+    pub fn longest_pause(&self) -> Option<Pause> {
+        let pairs = self.written.iter().zip(self.written.iter().skip(1));
+        pairs
+            .map(|((_, earlier), (&before, later))| Pause { millis: later - earlier, before })
+            .max_by_key(|pause| pause.millis)
     }
 
     /// Hash of all bytes, by window and page.

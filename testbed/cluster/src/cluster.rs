@@ -144,6 +144,16 @@ impl Cluster {
         run(&mut command)
     }
 
+    /// Calls helm with rights to everything; its output.
+    ///
+    /// # Errors
+    /// [`Error::Command`] with what it said; what compiling it says, the first time.
+    pub fn helm(&self, arguments: &[&str]) -> Result<String, Error> {
+        let mut command = Command::new(self.programs.helm()?);
+        command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.folder.path());
+        run(&mut command)
+    }
+
     /// Applies a manifest, which may hold several objects; kubectl's output.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Kubernetes' programs, compiled once and kept.
+//! Kubernetes' programs and helm, compiled once and kept.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -9,6 +9,9 @@ use crate::error::{Error, tail};
 
 /// The release that is compiled, as `go/go.mod` has it.
 pub const KUBERNETES: &str = "v1.34.4";
+
+/// The release of helm.
+const HELM: &str = "v3.22.0";
 
 /// What the compiled files depend on, beside the folder's own name.
 const SOURCES: [&str; 4] = [
@@ -46,6 +49,15 @@ impl Programs {
         Self::control()
     }
 
+    /// helm beside the control plane's programs.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn helm(&self) -> Result<PathBuf, Error> {
+        self.once("helm", HELM, compile_helm)?;
+        Ok(self.path("helm"))
+    }
+
     /// A program by its name.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -54,27 +66,45 @@ impl Programs {
 
     fn install(program: &'static str, names: &[&str]) -> Result<Self, Error> {
         let folder = weir_testbed::cache()?.join(format!("kubernetes-{}", &KUBERNETES[1..]));
-        let in_folder = || format!("write to {}", folder.display());
-        fs::create_dir_all(&folder).map_err(Error::io(in_folder()))?;
-        // Whoever comes second waits here and finds it done.
-        let lock = File::create(folder.join("lock")).map_err(Error::io(in_folder()))?;
-        lock.lock().map_err(Error::io(in_folder()))?;
-        let stamp = folder.join(format!("{program}.sources"));
-        if fs::read_to_string(&stamp).is_ok_and(|sources| sources == SOURCES.concat()) {
-            return Ok(Self { folder });
-        }
-        compile(program, &folder)?;
-        for name in names {
-            let link = folder.join(name);
-            match fs::remove_file(&link) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io(in_folder())(error));
+        let programs = Self { folder };
+        programs.once(program, &SOURCES.concat(), |folder| {
+            compile(program, folder)?;
+            for name in names {
+                let link = folder.join(name);
+                match fs::remove_file(&link) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        return Err(programs.in_folder(error));
+                    }
+                    _ => symlink(program, &link).map_err(|error| programs.in_folder(error))?,
                 }
-                _ => symlink(program, &link).map_err(Error::io(in_folder()))?,
             }
+            Ok(())
+        })?;
+        Ok(programs)
+    }
+
+    /// Compiles what was not compiled from these sources yet.
+    fn once(
+        &self,
+        program: &str,
+        sources: &str,
+        compile: impl FnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let folder = &self.folder;
+        fs::create_dir_all(folder).map_err(|error| self.in_folder(error))?;
+        // Whoever comes second waits here and finds it done.
+        let lock = File::create(folder.join("lock")).map_err(|error| self.in_folder(error))?;
+        lock.lock().map_err(|error| self.in_folder(error))?;
+        let stamp = folder.join(format!("{program}.sources"));
+        if fs::read_to_string(&stamp).is_ok_and(|found| found == sources) {
+            return Ok(());
         }
-        fs::write(&stamp, SOURCES.concat()).map_err(Error::io(in_folder()))?;
-        Ok(Self { folder })
+        compile(folder)?;
+        fs::write(&stamp, sources).map_err(|error| self.in_folder(error))
+    }
+
+    fn in_folder(&self, error: std::io::Error) -> Error {
+        Error::io(format!("write to {}", self.folder.display()))(error)
     }
 }
 
@@ -95,14 +125,36 @@ fn compile(program: &'static str, folder: &Path) -> Result<(), Error> {
             flags.push_str(&format!(" -X {package}.{name}={value}"));
         }
     }
-    let output = Command::new("go")
-        .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"])
-        .arg(folder.join(program))
-        .arg(format!("./{program}"))
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/go"))
-        .env("CGO_ENABLED", "0")
-        .output();
-    match output {
+    go(
+        program,
+        folder,
+        Command::new("go")
+            .args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"])
+            .arg(folder.join(program))
+            .arg(format!("./{program}"))
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/go")),
+    )
+}
+
+/// From its published module, as its own documentation has it for those who have Go.
+fn compile_helm(folder: &Path) -> Result<(), Error> {
+    eprintln!("compiling helm into {}, once; it takes minutes", folder.display());
+    let minor = KUBERNETES.split('.').nth(1).unwrap_or_default();
+    // Unstamped, it takes every cluster that it does not ask for Kubernetes 1.20, and refuses the chart.
+    let mut flags = format!("-s -w -X helm.sh/helm/v3/internal/version.version={HELM}");
+    for package in ["pkg/chartutil", "pkg/lint/rules"] {
+        for (name, value) in [("k8sVersionMajor", "1"), ("k8sVersionMinor", minor)] {
+            flags.push_str(&format!(" -X helm.sh/helm/v3/{package}.{name}={value}"));
+        }
+    }
+    let module = format!("helm.sh/helm/v3/cmd/helm@{HELM}");
+    let mut command = Command::new("go");
+    command.args(["install", "-trimpath", "-ldflags", &flags, &module]).current_dir(folder);
+    go("helm", folder, command.env("GOBIN", folder))
+}
+
+fn go(program: &'static str, folder: &Path, command: &mut Command) -> Result<(), Error> {
+    match command.env("CGO_ENABLED", "0").output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::NoGo { wanted: folder.display().to_string() })
         }

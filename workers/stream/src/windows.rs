@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,10 @@ const LOOK: i64 = 250;
 /// Time between two pictures of the open window, milliseconds: an event is told half of it later on average.
 const LIVE_EVERY: i64 = 200;
 /// Most of the time that pictures may take: one part in so many.
-const LIVE_SHARE: i64 = 20;
+const LIVE_SHARE: u32 = 20;
+/// How slowly it is believed that pictures have come to take longer: on a busy machine one takes long for nothing but waiting for
+/// its turn, and a long pause after it would show everybody old values.
+const LIVE_DOUBT: u32 = 8;
 
 /// Most records that are read again after a restart.
 const MOST_REPLAYED: i64 = 2_000_000;
@@ -95,7 +98,25 @@ pub struct Windows {
     scratch: Scratch,
     last_look: i64,
     live_due: i64,
+    /// What a picture takes.
+    live_cost: Duration,
     finished: Option<Option<i64>>,
+    outcomes: Outcomes,
+}
+
+/// What this process made of the records that it read, those left out that it only read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outcomes {
+    /// Events counted.
+    pub counted: u64,
+    /// Events all of whose windows were sealed.
+    pub late: u64,
+    /// Records that are no valid event.
+    pub invalid: u64,
+    /// Windows sealed, one per input partition.
+    pub sealed: u64,
+    /// Snapshots of a partition's state.
+    pub snapshots: u64,
 }
 
 /// One input partition at work.
@@ -129,8 +150,15 @@ impl Windows {
             scratch: Scratch::default(),
             last_look: 0,
             live_due: i64::MIN,
+            live_cost: Duration::ZERO,
             finished: None,
+            outcomes: Outcomes::default(),
         }
+    }
+
+    /// What became of the records.
+    pub fn outcomes(&self) -> Outcomes {
+        self.outcomes
     }
 
     /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
@@ -142,11 +170,17 @@ impl Windows {
     fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
         input.standing.read += 1;
         match self.count(input, record) {
-            Ok(()) => input.standing.counted += 1,
+            Ok(()) => {
+                input.standing.counted += 1;
+                self.outcomes.counted += 1;
+            }
             Err(invalid) => {
-                match invalid.reason {
-                    Reason::Late => input.standing.late += 1,
-                    _ => input.standing.dead += 1,
+                if invalid.reason == Reason::Late {
+                    input.standing.late += 1;
+                    self.outcomes.late += 1;
+                } else {
+                    input.standing.dead += 1;
+                    self.outcomes.invalid += 1;
                 }
                 out.push(self.dead_letter(record, &invalid));
             }
@@ -187,8 +221,9 @@ impl Windows {
         }
     }
 
-    fn write_blocks(&self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn write_blocks(&mut self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
         for block in input.engine.take_blocks() {
+            self.outcomes.sealed += 1;
             let lane = self.options.settings.lane(block.end);
             let records = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
             out.extend(records.into_iter().map(|record| Output {
@@ -203,7 +238,7 @@ impl Windows {
     }
 
     /// Raises the watermark of an idle partition, and logs that.
-    fn raise(&self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn raise(&mut self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
         input.journal.raise(input.next, watermark, out)?;
         input.engine.raise(watermark);
         self.write_blocks(input, out)
@@ -224,7 +259,9 @@ impl Windows {
                 headers: Vec::new(),
             });
         }
-        self.live_due = now + LIVE_EVERY.max(begun.elapsed().as_millis() as i64 * LIVE_SHARE);
+        let took = begun.elapsed();
+        self.live_cost = took.min(self.live_cost + took.saturating_sub(self.live_cost) / LIVE_DOUBT);
+        self.live_due = now + LIVE_EVERY.max((self.live_cost * LIVE_SHARE).as_millis() as i64);
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {
@@ -238,12 +275,13 @@ impl Windows {
         changed && !input.replays() && (advanced || much || now - input.saved_at >= every)
     }
 
-    fn save(&self, input: &mut Input, now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn save(&mut self, input: &mut Input, now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
         let bytes = input.engine.snapshot().map_err(|error| Error::Fatal(error.to_string()))?;
         input.journal.snapshot(input.next, now, &bytes, out)?;
         input.saved_at = now;
         input.saved_sealed = input.engine.sealed();
         (input.standing.from, input.standing.snapshot) = (input.next, true);
+        self.outcomes.snapshots += 1;
         tracing::debug!(partition = input.number, offset = input.next, bytes = bytes.len(), "state saved");
         Ok(())
     }

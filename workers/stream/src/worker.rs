@@ -1,6 +1,9 @@
 //! Read, process, write, commit: the loop that both stages share.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::log::{Committed, Error, Item, Member, Output, Rebalance, Record};
 
@@ -76,6 +79,24 @@ pub struct Worker<S: Stage, M: Member> {
     /// Records read since.
     read: usize,
     duties: Duties,
+    /// Whether the group's last word is carried out: these are our partitions.
+    holds: bool,
+    counts: Counts,
+}
+
+/// What a worker has done since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Records read, those that were read again included.
+    pub records: u64,
+    /// Records written and committed.
+    pub outputs: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Time that they took.
+    pub committing: Duration,
+    /// Transactions given up.
+    pub aborts: u64,
 }
 
 /// What has to be done, in this order, before anything is read again. Each is tried until it succeeds: an answer that the
@@ -103,6 +124,8 @@ impl<S: Stage, M: Member> Worker<S, M> {
             last_commit: 0,
             read: 0,
             duties: Duties::default(),
+            holds: false,
+            counts: Counts::default(),
         }
     }
 
@@ -116,6 +139,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         match self.turn(now, wait) {
             Err(Error::Abort(why)) => {
                 tracing::warn!(reason = %why, "transaction given up, going back to what was committed");
+                self.counts.aborts += 1;
                 self.duties.restart = true;
                 if !self.duties.give_back && self.duties.take_over.is_none() {
                     self.duties.take_over = Some(self.partitions());
@@ -130,6 +154,16 @@ impl<S: Stage, M: Member> Worker<S, M> {
     /// The stage.
     pub fn stage(&self) -> &S {
         &self.stage
+    }
+
+    /// Whether it has its share of the partitions, which may be none.
+    pub fn holds(&self) -> bool {
+        self.holds
+    }
+
+    /// What it has done.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// The member, to ask where the group stands.
@@ -201,6 +235,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
             self.waiting_since.get_or_insert(now);
         }
         self.read += read;
+        self.counts.records += read as u64;
         let caught_up = read < BATCH;
         let since = now - self.last_commit;
         let due = match self.waiting_since {
@@ -250,11 +285,13 @@ impl<S: Stage, M: Member> Worker<S, M> {
             starts.push((partition, start));
         }
         self.member.assign(&starts)?;
+        self.holds = true;
         tracing::info!(?partitions, "partitions assigned");
         Ok(())
     }
 
     fn forget(&mut self) {
+        self.holds = false;
         self.states.clear();
         self.committed.clear();
         self.out.clear();
@@ -287,10 +324,16 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     fn transact(&mut self, positions: &[(i32, Committed)]) -> Result<(), Error> {
+        let begun = Instant::now();
+        let outputs = self.out.len() as u64;
         self.member.begin()?;
         for output in self.out.drain(..) {
             self.member.send(output)?;
         }
-        self.member.commit(positions)
+        self.member.commit(positions)?;
+        self.counts.outputs += outputs;
+        self.counts.commits += 1;
+        self.counts.committing += begun.elapsed();
+        Ok(())
     }
 }

@@ -1,17 +1,25 @@
 //! `weir generate`: simulated visitors at the events topic.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
+use prometheus_client::metrics::counter::Counter;
 use weir_generator::{Burst, Faults, Generator, Options, Profile};
 use weir_spec::Pipeline;
 use weir_stream::kafka::{Producer, ProducerOptions};
 
-use crate::{args::Generate, patience::patiently};
+use crate::{
+    args::Generate,
+    health::{Health, Pulse},
+    patience::patiently,
+};
 
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -28,7 +36,8 @@ const NAP: (i64, i64) = (5, 100);
 /// # Errors
 /// Options that make no sense, or records that the brokers did not take.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Generate { events, rate, start, seed, late, duplicates, malformed, burst } = options.clone();
+    let Generate { events, rate, start, seed, late, duplicates, malformed, burst, health: listen } =
+        options.clone();
     let burst = burst.map(|page| Burst { page, ..BURST });
     let paced = rate != Some(0.0);
     let start = start.unwrap_or_else(jiff::Timestamp::now).as_millisecond();
@@ -39,40 +48,72 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         faults: Faults { late, duplicates, malformed, burst, ..Faults::default() },
         ..defaults
     })?;
-    let topic = pipeline.events_topic();
-    let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
-    let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
-    while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
-        let delivery = simulation.next();
-        if paced {
-            // Time that the sending itself takes is made up for by itself: each delivery has its place on the clock.
-            loop {
-                let early = delivery.due - start - begun.elapsed().as_millis() as i64;
-                if early <= 0 || stop.load(Ordering::SeqCst) {
-                    break;
+    let mut health = Health::new();
+    let signs = Signs { pulse: health.pulse("generator", true), ..Signs::default() };
+    let registry = health.registry();
+    registry.register("events_sent", "Events acknowledged by the brokers", signs.sent.clone());
+    registry.register("events_failed", "Events that the brokers did not take", signs.failed.clone());
+    health.beside(listen, || {
+        let topic = pipeline.events_topic();
+        let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
+        let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
+        while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
+            let delivery = simulation.next();
+            if paced {
+                // Time that the sending itself takes is made up for by itself: each delivery has its place on the clock.
+                loop {
+                    let early = delivery.due - start - begun.elapsed().as_millis() as i64;
+                    if early <= 0 || stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    signs.show(&producer);
+                    thread::sleep(Duration::from_millis(early.clamp(NAP.0, NAP.1) as u64));
                 }
-                thread::sleep(Duration::from_millis(early.clamp(NAP.0, NAP.1) as u64));
+            }
+            producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
+            sent += 1;
+            if sent % 1024 == 0 {
+                signs.show(&producer);
+            }
+            if sent % 1024 == 0 && said.elapsed() >= PROGRESS {
+                said = Instant::now();
+                println!("{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64());
             }
         }
-        producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
-        sent += 1;
-        if sent % 1024 == 0 && said.elapsed() >= PROGRESS {
-            said = Instant::now();
-            println!("{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64());
+        producer.flush(Duration::from_secs(60))?;
+        signs.show(&producer);
+        let (failed, reason) = producer.failed();
+        let seconds = begun.elapsed().as_secs_f64();
+        let took = |share| producer.latency().quantile(share).as_secs_f64() * 1_000.0;
+        println!(
+            "{sent} events in {seconds:.1} s, {:.0} per second, {} acknowledged: p50 {:.1} ms, p99 {:.1} ms",
+            sent as f64 / seconds,
+            producer.acknowledged(),
+            took(0.5),
+            took(0.99)
+        );
+        if failed > 0 {
+            bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());
         }
+        Ok(())
+    })
+}
+
+/// What the generator says of itself.
+#[derive(Debug, Default)]
+struct Signs {
+    pulse: Arc<Pulse>,
+    sent: Counter,
+    failed: Counter,
+}
+
+impl Signs {
+    fn show(&self, producer: &Producer) {
+        let acknowledged = producer.acknowledged() - self.sent.get();
+        self.failed.inc_by(producer.failed().0 - self.failed.get());
+        self.sent.inc_by(acknowledged);
+        if acknowledged > 0 { self.pulse.success() } else { self.pulse.turn() }
     }
-    producer.flush(Duration::from_secs(60))?;
-    let (failed, reason) = producer.failed();
-    let seconds = begun.elapsed().as_secs_f64();
-    println!(
-        "{sent} events in {seconds:.1} s, {:.0} per second, {} acknowledged",
-        sent as f64 / seconds,
-        producer.acknowledged()
-    );
-    if failed > 0 {
-        bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());
-    }
-    Ok(())
 }
 
 /// A producer for the events topic, which must be as the manifest has it; `None` when told to stop before a broker was there.

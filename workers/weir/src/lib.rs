@@ -15,9 +15,11 @@ pub mod args;
 pub mod console;
 pub mod demo;
 pub mod generate;
+pub mod health;
 mod patience;
 pub mod process;
 pub mod serve;
+mod signs;
 pub mod top;
 pub mod topics;
 
@@ -57,12 +59,13 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         args::Command::Demo { speed, listen } => {
             demo::run(&pipeline, given.as_deref(), &demo::Options { speed, listen }, &stop)
         }
-        args::Command::Serve { listen } => serve::run(&pipeline, &brokers()?, listen, &stop),
         args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
-        args::Command::Process { until_end, instance } => {
-            process::run(&pipeline, &brokers()?, until_end, instance.as_deref(), &stop)
+        args::Command::Process { until_end, instance, health } => {
+            let options = process::Options { until_end, instance, health };
+            process::run(&pipeline, &brokers()?, &options, &stop)
         }
+        args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Top { from_beginning } => top::run(&pipeline, &brokers()?, from_beginning, &stop),
     }
 }

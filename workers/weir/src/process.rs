@@ -1,6 +1,7 @@
 //! `weir process`: both stages, each on a thread of its own, against Kafka.
 
 use std::{
+    net::SocketAddr,
     sync::atomic::{AtomicBool, AtomicI64, Ordering},
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -18,7 +19,10 @@ use weir_stream::{
     worker::{Stage, Worker},
 };
 
-use crate::patience::{Patience, patiently};
+use crate::{
+    patience::{Patience, patiently},
+    signs::{Signs, StageSigns},
+};
 
 /// Time between snapshots of a partition's state, unless windows are longer or retention is short, milliseconds.
 const SNAPSHOT_EVERY: i64 = 300_000;
@@ -28,20 +32,32 @@ const WAIT: Duration = Duration::from_millis(50);
 const UNKNOWN: i64 = i64::MIN;
 const NOTHING: i64 = i64::MIN + 1;
 
-/// Runs both stages until `stop`, or with `until_end` until everything that was in the log is in the results.
-pub fn run(
-    pipeline: &Pipeline,
-    brokers: &str,
-    until_end: bool,
-    instance: Option<&str>,
-    stop: &AtomicBool,
-) -> anyhow::Result<()> {
+/// How a process runs.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Ends once everything that was in the log is in the results.
+    pub until_end: bool,
+    /// A name that stays over restarts.
+    pub instance: Option<String>,
+    /// Where health and metrics are served.
+    pub health: Option<SocketAddr>,
+}
+
+/// Runs both stages until `stop`, or to the end.
+///
+/// # Errors
+/// What a person must deal with.
+pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Options { until_end, instance, health } = options;
     // A name that comes back lets a restart end at once what its predecessor left open.
-    let name = instance.map_or_else(|| format!("{}-{}", std::process::id(), millis()), str::to_owned);
-    stages(pipeline, until_end, stop, |group, topic| {
-        let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
-        options.instance = instance.map(str::to_owned);
-        kafka::Member::connect(options)
+    let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
+    let (watched, signs) = Signs::registered();
+    watched.beside(*health, || {
+        stages(pipeline, *until_end, &signs, stop, |group, topic| {
+            let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
+            options.instance.clone_from(instance);
+            kafka::Member::connect(options)
+        })
     })
 }
 
@@ -49,6 +65,7 @@ pub fn run(
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
     until_end: bool,
+    signs: &Signs,
     stop: &AtomicBool,
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
@@ -65,8 +82,10 @@ pub(crate) fn stages<M: Member>(
             drive(
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
                 stage,
+                &signs.windows,
                 stop,
                 |worker| {
+                    signs.outcomes.show(worker.stage().outcomes());
                     if let Some(last) = worker.stage().finished() {
                         end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
                     }
@@ -80,6 +99,7 @@ pub(crate) fn stages<M: Member>(
             let done = drive(
                 || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
                 stage,
+                &signs.results,
                 stop,
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
@@ -97,28 +117,41 @@ pub(crate) fn stages<M: Member>(
 
 /// Steps a worker until it is done or told to stop; waits and tries again where that can help.
 fn drive<S: Stage, M: Member>(
-    connect: impl FnMut() -> Result<M, Error>,
+    mut connect: impl FnMut() -> Result<M, Error>,
     stage: S,
+    signs: &StageSigns,
     stop: &AtomicBool,
     mut done: impl FnMut(&mut Worker<S, M>) -> bool,
 ) -> anyhow::Result<()> {
     let _alarm = Alarm(stop);
+    let connect = || {
+        signs.pulse.turn();
+        connect()
+    };
     let result = patiently(stop, connect).and_then(|member| {
         let Some(member) = member else { return Ok(()) };
         let mut worker = Worker::new(stage, member);
         let mut patience = Patience::new();
         while !stop.load(Ordering::SeqCst) {
             match worker.step(millis(), WAIT) {
-                Ok(()) => patience = Patience::new(),
+                Ok(()) => {
+                    patience = Patience::new();
+                    if worker.holds() {
+                        signs.pulse.success();
+                    }
+                }
                 Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
                 Err(error) => patience.wait(&error, stop),
             }
+            signs.pulse.turn();
+            signs.show(worker.counts());
             if done(&mut worker) {
                 break;
             }
         }
         worker.leave()
     });
+    signs.pulse.end();
     // One stage without the other is of no use.
     if result.is_err() {
         stop.store(true, Ordering::SeqCst);

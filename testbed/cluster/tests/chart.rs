@@ -1,0 +1,164 @@
+//! The chart, with a real helm: what it renders, what it refuses, and what a real API server keeps of it over its life.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use weir_cluster::{Cluster, Programs, Settings};
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/weir")
+}
+
+/// helm without a cluster: what it printed, or what it complained about.
+fn helm(arguments: &[&str]) -> Result<String, String> {
+    let helm = Programs::control().unwrap().helm().unwrap();
+    let output = Command::new(helm).args(arguments).arg(chart()).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
+}
+
+/// As a cluster says it that has the definition.
+const KNOWN: &str = "weir.dev/v1alpha1/ClickstreamPipeline";
+
+fn rendered(values: &[&str]) -> Result<String, String> {
+    let mut arguments = vec!["template", "weir", "--namespace", "analytics"];
+    arguments.extend(values.iter().flat_map(|value| ["--set", value]));
+    helm(&arguments)
+}
+
+#[test]
+fn it_passes_lint() {
+    let said = helm(&["lint", "--strict", "--set", "kafka.mode=three"]).unwrap();
+    assert!(said.contains("0 chart(s) failed"), "{said}");
+}
+
+/// Each file of values in charts/weir/tests has beside it what comes of them, as it was reviewed.
+#[test]
+fn it_renders_what_was_reviewed() {
+    let folder = chart().join("tests");
+    let mut cases = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let Some(name) = name.strip_suffix(".values.yaml") else { continue };
+        cases += 1;
+        let values = path.display().to_string();
+        // The definition is generated, and compared where it is.
+        let arguments = [
+            "template",
+            "weir",
+            "--namespace",
+            "analytics",
+            "--api-versions",
+            KNOWN,
+            "--set",
+            "crds.install=false",
+            "--values",
+            &values,
+        ];
+        let made = helm(&arguments).unwrap();
+        let file = folder.join(format!("{name}.yaml"));
+        let made = without_rights(&made);
+        // WEIR_REVIEW=1 writes what is rendered, to be looked at as a difference of the file.
+        if std::env::var_os("WEIR_REVIEW").is_some() {
+            fs::write(&file, &made).unwrap();
+        }
+        let reviewed = fs::read_to_string(&file).unwrap_or_default();
+        assert!(made == reviewed, "{name}: run the test again with WEIR_REVIEW=1 and look at the difference");
+    }
+    assert!(cases >= 3, "only {cases} files of values");
+}
+
+/// Without what the operator may do: its own tests hold that, by doing it.
+fn without_rights(manifests: &str) -> String {
+    let documents = manifests
+        .split("---\n")
+        .filter(|document| !document.starts_with("# Source: weir/templates/rbac.yaml"));
+    documents.collect::<Vec<_>>().join("---\n")
+}
+
+#[test]
+fn wrong_values_are_refused_by_name() {
+    for (values, said) in [
+        ("scope=all", "at '/scope': value must be one of 'namespace', 'cluster'"),
+        ("kafka.mode=triple", "at '/kafka/mode': value must be one of 'none', 'single', 'three'"),
+        ("kafka.storage.size=4", "at '/kafka/storage/size': got number, want string"),
+        ("replica=2", "additional properties 'replica' not allowed"),
+        ("replicas=two", "at '/replicas': got string, want integer"),
+        ("sample.enabled=true", "sample.enabled needs a Kafka: set kafka.mode"),
+        (
+            "kafka.mode=single,sample.enabled=true",
+            "needs the cluster to know ClickstreamPipelines: install without it",
+        ),
+        ("serviceAccount.create=false", "serviceAccount.name must say which service account"),
+    ] {
+        let refusal = rendered(&[values]).unwrap_err();
+        assert!(refusal.contains(said), "{values}: {refusal}");
+    }
+}
+
+/// Its life on a real API server, without nodes: no pod runs, but every object is checked and kept.
+#[test]
+fn it_is_installed_upgraded_rolled_back_and_removed() {
+    let cluster = Cluster::start_with(&Settings { controllers: true, ..Settings::default() }).unwrap();
+    let path = chart().display().to_string();
+    let kubectl = |words: &str| cluster.kubectl(&words.split(' ').collect::<Vec<_>>());
+    let helm = |words: &str| {
+        let mut arguments: Vec<_> = words.split(' ').collect();
+        arguments.extend(["--namespace", "analytics"]);
+        cluster.helm(&arguments)
+    };
+
+    let notes = helm(&format!("install weir {path} --create-namespace --set kafka.mode=single")).unwrap();
+    assert!(notes.contains("kubectl -n analytics apply -f examples/development.yaml"), "{notes}");
+    kubectl("wait --for=condition=Established crd/clickstreampipelines.weir.dev --timeout=60s").unwrap();
+    kubectl("get statefulset kafka -n analytics").unwrap();
+    let image = "get deployment weir-operator -n analytics -o jsonpath={..containers[0].image}";
+    assert_eq!(kubectl(image).unwrap(), "weir-operator:0.1.0");
+
+    // A pipeline of the user's stays as it is, whatever becomes of the release.
+    cluster
+        .apply(
+            "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: mine, namespace: analytics}, \
+             spec: {kafka: {bootstrapServers: ['kafka:9092']}}}",
+        )
+        .unwrap();
+    let uid = "get csp mine -n analytics -o jsonpath={.metadata.uid}";
+    let mine = kubectl(uid).unwrap();
+
+    let notes =
+        helm(&format!("upgrade weir {path} --reuse-values --set image.tag=0.2.0 --set sample.enabled=true"))
+            .unwrap();
+    assert!(notes.contains("kubectl -n analytics get csp shop --watch"), "{notes}");
+    assert_eq!(kubectl(image).unwrap(), "weir-operator:0.2.0");
+    kubectl("get csp shop -n analytics").unwrap();
+    helm("rollback weir 1").unwrap();
+    assert_eq!(kubectl(image).unwrap(), "weir-operator:0.1.0");
+    assert_eq!(kubectl(uid).unwrap(), mine);
+
+    helm("uninstall weir").unwrap();
+    assert!(kubectl("get deployment weir-operator -n analytics").is_err());
+    kubectl("get crd clickstreampipelines.weir.dev").unwrap();
+    assert_eq!(kubectl(uid).unwrap(), mine);
+
+    // What was reviewed for other values the API server takes too, and knows every field of it.
+    for reviewed in ["defaults.yaml", "trial.yaml", "whole.yaml"] {
+        let file = chart().join("tests").join(reviewed).display().to_string();
+        let arguments = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename",
+            &file,
+        ];
+        cluster.kubectl(&arguments).unwrap();
+    }
+
+    // And comes back to what is still there.
+    helm(&format!("install weir {path} --set scope=cluster --set replicas=2")).unwrap();
+    assert_eq!(kubectl(uid).unwrap(), mine);
+}

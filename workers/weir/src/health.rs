@@ -1,0 +1,199 @@
+//! What a process says of itself over HTTP: whether it lives, whether it is ready, and its figures for Prometheus.
+//!
+//! Alive means that its threads still take turns, whatever those turns bring: a broker that is away or a rebalance is no reason
+//! to restart anything. Ready means that it does its work, or did until a moment ago.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Context;
+use axum::{Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, routing::get};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+/// A thread without a turn for so long hangs, milliseconds. Longer than any call to Kafka may take.
+const HANGS: i64 = 120_000;
+/// Work that failed for so long makes a process unready, milliseconds.
+const FAILS: i64 = 30_000;
+/// Time between two looks at the stop flag.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The signs of life of one thread.
+#[derive(Debug, Default)]
+pub struct Pulse {
+    /// When it last took a turn, milliseconds since the epoch; 0: not yet.
+    turn: AtomicI64,
+    /// When its work last succeeded; 0: not yet.
+    success: AtomicI64,
+    /// It came to its end in good order.
+    ended: AtomicBool,
+    /// It may wait for as long as it must.
+    patient: bool,
+}
+
+impl Pulse {
+    /// A turn was taken.
+    pub fn turn(&self) {
+        self.turn.store(millis(), Ordering::Relaxed);
+    }
+
+    /// A turn was taken, and it did what it is for.
+    pub fn success(&self) {
+        let now = millis();
+        self.turn.store(now, Ordering::Relaxed);
+        self.success.store(now, Ordering::Relaxed);
+    }
+
+    /// No more turns will come, and need not.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    fn hangs(&self, now: i64) -> bool {
+        !self.patient
+            && !self.ended.load(Ordering::Relaxed)
+            && now - self.turn.load(Ordering::Relaxed) > HANGS
+    }
+
+    fn is_ready(&self, now: i64) -> bool {
+        self.ended.load(Ordering::Relaxed) || now - self.success.load(Ordering::Relaxed) <= FAILS
+    }
+}
+
+/// What a process says of itself.
+#[derive(Debug, Default)]
+pub struct Health {
+    pulses: Vec<(&'static str, Arc<Pulse>)>,
+    registry: Registry,
+}
+
+impl Health {
+    /// Figures under the common prefix `weir`.
+    pub fn new() -> Self {
+        Self { pulses: Vec::new(), registry: Registry::with_prefix("weir") }
+    }
+
+    /// A thread whose signs of life count. A `patient` one may wait without end, as a producer does for a broker that is away.
+    pub fn pulse(&mut self, name: &'static str, patient: bool) -> Arc<Pulse> {
+        let pulse = Arc::new(Pulse { patient, ..Pulse::default() });
+        pulse.turn();
+        self.pulses.push((name, Arc::clone(&pulse)));
+        pulse
+    }
+
+    /// Where figures are registered.
+    pub fn registry(&mut self) -> &mut Registry {
+        &mut self.registry
+    }
+
+    /// Runs `work` while `/healthz`, `/readyz` and `/metrics` are served at `listen`, if that is wanted.
+    ///
+    /// # Errors
+    /// The address is taken; or as `work` says.
+    pub fn beside(
+        self,
+        listen: Option<SocketAddr>,
+        work: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(address) = listen else { return work() };
+        let listener =
+            TcpListener::bind(address).with_context(|| format!("--health: cannot listen on {address}"))?;
+        tracing::info!(address = %listener.local_addr()?, "health and metrics");
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let server = scope.spawn(|| self.serve(listener, &done));
+            let worked = work();
+            done.store(true, Ordering::SeqCst);
+            let served = server.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the health server panicked")));
+            worked.and(served)
+        })
+    }
+
+    fn serve(self, listener: TcpListener, done: &AtomicBool) -> anyhow::Result<()> {
+        let routes = Router::new()
+            .route("/healthz", get(healthz))
+            .route("/readyz", get(readyz))
+            .route("/metrics", get(metrics))
+            .with_state(Arc::new(self));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            listener.set_nonblocking(true)?;
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            tokio::select! {
+                served = async { axum::serve(listener, routes).await } => served?,
+                () = async { while !done.load(Ordering::SeqCst) { tokio::time::sleep(LOOK).await } } => {}
+            }
+            Ok(())
+        })
+    }
+
+    fn all(&self, holds: impl Fn(&Pulse) -> bool, blame: &str) -> (StatusCode, String) {
+        let blamed: Vec<_> =
+            self.pulses.iter().filter(|(_, pulse)| !holds(pulse)).map(|(name, _)| *name).collect();
+        if blamed.is_empty() {
+            return (StatusCode::OK, "ok\n".to_owned());
+        }
+        (StatusCode::SERVICE_UNAVAILABLE, format!("{blame}: {}\n", blamed.join(", ")))
+    }
+}
+
+async fn healthz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
+    let now = millis();
+    health.all(|pulse| !pulse.hangs(now), "hangs")
+}
+
+async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
+    let now = millis();
+    health.all(|pulse| pulse.is_ready(now), "not at work")
+}
+
+async fn metrics(
+    State(health): State<Arc<Health>>,
+) -> Result<([(axum::http::HeaderName, &'static str); 1], String), StatusCode> {
+    let mut text = String::new();
+    encode(&mut text, &health.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+fn millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn life_is_turns_and_readiness_is_success() {
+        let pulse = Pulse::default();
+        pulse.turn();
+        let now = millis();
+        assert!(!pulse.hangs(now) && !pulse.is_ready(now));
+        pulse.success();
+        let now = millis();
+        assert!(pulse.is_ready(now + FAILS / 2) && !pulse.is_ready(now + FAILS + 1));
+        assert!(!pulse.hangs(now + FAILS + 1) && pulse.hangs(now + HANGS + 1));
+        pulse.end();
+        assert!(pulse.is_ready(now + HANGS + 1) && !pulse.hangs(now + HANGS + 1));
+        assert!(!Pulse { patient: true, ..Pulse::default() }.hangs(now));
+    }
+
+    #[test]
+    fn what_is_not_well_is_named() {
+        let mut health = Health::new();
+        let (first, _second) = (health.pulse("windows", false), health.pulse("results", false));
+        first.success();
+        let now = millis();
+        let (status, text) = health.all(|pulse| pulse.is_ready(now), "not at work");
+        assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not at work: results\n"));
+        assert_eq!(health.all(|pulse| !pulse.hangs(now), "hangs").0, StatusCode::OK);
+    }
+}

@@ -1,0 +1,106 @@
+//! The signs of life and the figures of a processing process.
+
+use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
+
+use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use weir_stream::{windows, worker};
+
+use crate::health::{Health, Pulse};
+
+/// Of both stages.
+#[derive(Debug, Default)]
+pub(crate) struct Signs {
+    /// Stage 1.
+    pub(crate) windows: StageSigns,
+    /// What stage 1 made of the records.
+    pub(crate) outcomes: Outcomes,
+    /// Stage 2.
+    pub(crate) results: StageSigns,
+}
+
+/// Of one stage.
+#[derive(Debug, Default)]
+pub(crate) struct StageSigns {
+    /// Whether its thread lives and works.
+    pub(crate) pulse: Arc<Pulse>,
+    shown: Mutex<worker::Counts>,
+    records: Counter,
+    outputs: Counter,
+    commits: Counter,
+    committing: Counter<f64, AtomicU64>,
+    aborts: Counter,
+}
+
+/// What became of records.
+#[derive(Debug, Default)]
+pub(crate) struct Outcomes {
+    shown: Mutex<windows::Outcomes>,
+    counted: Counter,
+    late: Counter,
+    invalid: Counter,
+    sealed: Counter,
+    snapshots: Counter,
+}
+
+impl Signs {
+    /// All of them, and whoever tells about them.
+    pub(crate) fn registered() -> (Health, Self) {
+        let mut health = Health::new();
+        let signs = Self {
+            windows: StageSigns::registered(&mut health, "windows"),
+            results: StageSigns::registered(&mut health, "results"),
+            outcomes: Outcomes::default(),
+        };
+        signs.outcomes.register(health.registry());
+        (health, signs)
+    }
+}
+
+impl StageSigns {
+    fn registered(health: &mut Health, stage: &'static str) -> Self {
+        let signs = Self { pulse: health.pulse(stage, false), ..Self::default() };
+        let registry = health.registry().sub_registry_with_label(("stage".into(), stage.into()));
+        registry.register("records_read", "Records read, those read again included", signs.records.clone());
+        registry.register("records_written", "Records written and committed", signs.outputs.clone());
+        registry.register("commits", "Transactions committed", signs.commits.clone());
+        registry.register(
+            "commit_seconds",
+            "Time that committed transactions took",
+            signs.committing.clone(),
+        );
+        registry.register("aborts", "Transactions given up and done again", signs.aborts.clone());
+        signs
+    }
+
+    /// Shows what the stage's worker has done.
+    pub(crate) fn show(&self, counts: worker::Counts) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        self.records.inc_by(counts.records - shown.records);
+        self.outputs.inc_by(counts.outputs - shown.outputs);
+        self.commits.inc_by(counts.commits - shown.commits);
+        self.committing.inc_by((counts.committing - shown.committing).as_secs_f64());
+        self.aborts.inc_by(counts.aborts - shown.aborts);
+        *shown = counts;
+    }
+}
+
+impl Outcomes {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("events_counted", "Events counted", self.counted.clone());
+        registry.register("events_late", "Events all of whose windows were sealed", self.late.clone());
+        registry.register("events_invalid", "Records that are no valid event", self.invalid.clone());
+        registry.register("windows_sealed", "Windows sealed, one per input partition", self.sealed.clone());
+        registry.register("snapshots", "Snapshots of a partition's state", self.snapshots.clone());
+    }
+
+    /// Shows what became of records so far.
+    pub(crate) fn show(&self, outcomes: windows::Outcomes) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        self.counted.inc_by(outcomes.counted - shown.counted);
+        self.late.inc_by(outcomes.late - shown.late);
+        self.invalid.inc_by(outcomes.invalid - shown.invalid);
+        self.sealed.inc_by(outcomes.sealed - shown.sealed);
+        self.snapshots.inc_by(outcomes.snapshots - shown.snapshots);
+        *shown = outcomes;
+    }
+}

@@ -1,0 +1,113 @@
+//! Health and metrics of processes, as Kubernetes and Prometheus ask for them.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use weir_testbed::Kafka;
+
+/// A process that says where its health is served.
+struct Watched {
+    process: Child,
+    address: String,
+}
+
+impl Watched {
+    fn start(arguments: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(arguments)
+            .args(["--health", "127.0.0.1:0", "--log-format", "json"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let address = lines.find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+            Some(line["fields"]["address"].as_str()?.to_owned())
+        });
+        thread::spawn(move || lines.for_each(drop));
+        Self { process, address: address.unwrap() }
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address).unwrap();
+        let mut text = String::new();
+        socket.read_to_string(&mut text).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// The sum of a figure over its labels.
+    fn figure(&self, name: &str) -> f64 {
+        let (_, text) = self.get("/metrics");
+        let samples = text.lines().filter(|line| line.starts_with(name));
+        samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[track_caller]
+fn await_that(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_broker_that_is_away_makes_a_process_unready_and_no_more() {
+    for (command, names) in
+        [("process", "not at work: windows, results\n"), ("generate", "not at work: generator\n")]
+    {
+        let watched = Watched::start(&[command, "--brokers", "127.0.0.1:1"]);
+        assert_eq!(watched.get("/readyz"), (503, names.to_owned()));
+        assert_eq!(watched.get("/healthz"), (200, "ok\n".to_owned()));
+    }
+}
+
+#[test]
+fn a_process_at_work_is_ready_and_counts() {
+    let brokers = Kafka::shared();
+    let name = format!("health-{}", std::process::id());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let manifest = format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    \
+         events: {{name: {name}-events}}\n    results: {{name: {name}-results}}\n    topPages: {{name: {name}-top}}\n"
+    );
+    std::fs::write(file.path(), manifest).unwrap();
+    let whose = ["--pipeline", file.path().to_str().unwrap(), "--brokers", brokers];
+    let weir = |arguments: &[&'static str]| [arguments, &whose].concat();
+    let mut apply = Command::new(env!("CARGO_BIN_EXE_weir"));
+    apply.args(weir(&["topics", "apply"])).stdout(Stdio::null());
+    assert!(apply.status().unwrap().success());
+
+    let process = Watched::start(&weir(&["process"]));
+    await_that("ready before there is anything to read", || process.get("/readyz").0 == 200);
+    // Paced, so that it is still there when it is asked.
+    let generator = Watched::start(&weir(&["generate", "--rate", "1000"]));
+    await_that("the generator is ready", || generator.get("/readyz").0 == 200);
+    await_that("events were sent and counted", || {
+        generator.figure("weir_events_sent_total") > 1_000.0
+            && process.figure("weir_events_counted_total") > 1_000.0
+    });
+    await_that("commits took time", || {
+        process.figure("weir_commits_total{stage=\"windows\"}") > 0.0
+            && process.figure("weir_commit_seconds_total{stage=\"windows\"}") > 0.0
+    });
+    assert!(process.figure("weir_events_counted_total") <= process.figure("weir_records_read_total"));
+    assert_eq!(process.get("/healthz"), (200, "ok\n".to_owned()));
+}

@@ -1,0 +1,145 @@
+//! The cluster, and the images in it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use clap::ValueEnum;
+
+use super::tools::{said, said_to};
+use crate::{cargo, succeeds};
+
+/// Name of the kind cluster, so that no other is touched.
+const NAME: &str = "weir-e2e";
+
+/// Where it is to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Place {
+    /// A kind cluster, made for it from kind-config.yaml and deleted afterwards
+    Kind,
+    /// The cluster that kubectl talks to (KUBECONFIG); needs --registry
+    Existing,
+}
+
+/// What images are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Source {
+    /// The Dockerfile, as a user would
+    Dockerfile,
+    /// What cargo makes on this machine, which must be like the image's base: much quicker when repeated
+    Binaries,
+    /// Nothing is compiled: Docker has weir:e2e and weir-operator:e2e, target/release has weir and weir-audit
+    Present,
+}
+
+/// Images by the names that the cluster knows them under.
+pub(super) struct Images {
+    /// What names begin with, empty or with a slash at the end.
+    pub(super) prefix: String,
+}
+
+impl Images {
+    /// Two names for the same: pods roll when the name changes.
+    pub(super) const TAGS: [&str; 2] = ["e2e", "e2e-next"];
+    const PROGRAMS: [&str; 2] = ["weir", "weir-operator"];
+
+    pub(super) fn name(&self, program: &str, tag: &str) -> String {
+        format!("{}{program}:{tag}", self.prefix)
+    }
+
+    /// Makes the images; one line about their sizes.
+    pub(super) fn make(&self, source: Source) -> anyhow::Result<String> {
+        if source == Source::Binaries {
+            let arguments = ["build", "--release", "--locked", "-p", "weir", "-p", "weir-operator"];
+            ensure!(succeeds(&mut cargo(&arguments))?, "weir does not compile");
+        }
+        let mut sizes = Vec::new();
+        for program in Self::PROGRAMS {
+            let image = self.name(program, Self::TAGS[0]);
+            match source {
+                Source::Dockerfile => {
+                    let mut docker = Command::new("docker");
+                    docker.args(["build", "--target", program, "--tag", &image, "."]);
+                    ensure!(succeeds(docker.current_dir(root()))?, "the image {image} cannot be built");
+                }
+                Source::Binaries => pack(program, &image)?,
+                Source::Present => {}
+            }
+            said(Command::new("docker").args(["tag", &image, &self.name(program, Self::TAGS[1])]))?;
+            let size =
+                said(Command::new("docker").args(["image", "inspect", "--format", "{{.Size}}", &image]))?;
+            sizes.push(format!("{program} {} MB", size.parse::<u64>().context("no size")? / 1_000_000));
+        }
+        Ok(sizes.join(", "))
+    }
+
+    fn all(&self) -> impl Iterator<Item = String> {
+        let of = |program| Self::TAGS.map(|tag| self.name(program, tag));
+        Self::PROGRAMS.into_iter().flat_map(of)
+    }
+
+    /// Pushes them to the registry that their names begin with.
+    pub(super) fn push(&self) -> anyhow::Result<()> {
+        self.all().try_for_each(|image| said(Command::new("docker").args(["push", &image])).map(drop))
+    }
+
+    /// Puts them on the nodes of the kind cluster, and Kafka's, so that no node pulls it anew.
+    pub(super) fn load(&self, kafka: &str) -> anyhow::Result<()> {
+        if said(Command::new("docker").args(["image", "inspect", kafka])).is_err() {
+            said(Command::new("docker").args(["pull", kafka]))?;
+        }
+        let mut kind = Command::new("kind");
+        kind.args(["load", "docker-image", "--name", NAME]).args(self.all()).arg(kafka);
+        said(&mut kind).map(drop)
+    }
+}
+
+/// An image with one program that is compiled already.
+fn pack(program: &str, image: &str) -> anyhow::Result<()> {
+    let folder = root().join("target/e2e").join(program);
+    fs::create_dir_all(&folder)?;
+    let built = target().join("release").join(program);
+    said(Command::new("strip").args(["--strip-debug", "-o"]).arg(folder.join(program)).arg(built))?;
+    let dockerfile = format!(
+        "FROM debian:bookworm-slim\nCOPY {program} /usr/local/bin/{program}\nUSER 65532:65532\nENTRYPOINT [\"/usr/local/bin/{program}\"]\n"
+    );
+    let mut docker = Command::new("docker");
+    docker.args(["build", "--quiet", "--tag", image, "--file", "-"]).arg(&folder);
+    said_to(&mut docker, &dockerfile).map(drop)
+}
+
+/// The workspace's root.
+pub(super) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Where cargo puts what it compiles.
+pub(super) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// Makes the kind cluster; the file by which it is reached.
+pub(super) fn up(node_image: Option<&str>) -> anyhow::Result<PathBuf> {
+    let kubeconfig = root().join("target/e2e/kubeconfig");
+    let mut kind = Command::new("kind");
+    kind.args(["create", "cluster", "--name", NAME, "--wait", "180s", "--kubeconfig"]).arg(&kubeconfig);
+    kind.arg("--config").arg(root().join("kind-config.yaml"));
+    kind.args(node_image.iter().flat_map(|image| ["--image", image]));
+    fs::create_dir_all(root().join("target/e2e"))?;
+    said(&mut kind).with_context(|| {
+        format!("no cluster; one that is left over goes with `kind delete cluster --name {NAME}`")
+    })?;
+    Ok(kubeconfig)
+}
+
+/// Deletes the kind cluster.
+pub(super) fn down() -> anyhow::Result<()> {
+    said(Command::new("kind").args(["delete", "cluster", "--name", NAME])).map(drop)
+}
+
+/// The kind cluster that an earlier run kept.
+pub(super) fn kept() -> Option<PathBuf> {
+    let clusters = said(Command::new("kind").args(["get", "clusters"])).unwrap_or_default();
+    clusters.lines().any(|name| name == NAME).then(|| root().join("target/e2e/kubeconfig"))
+}
