@@ -172,6 +172,13 @@ fn one_acts_at_a_time_and_a_lost_lease_ends_it() {
     assert_eq!(code, Some(0), "{said}");
     await_that("the second leads", || leads(b));
     assert_eq!(holder(), "second");
+    cluster().apply(&pipeline(&ns, "lease-shop", "")).unwrap();
+    await_that("it is whole", || condition(&ns, "lease-shop", "ObjectsSynced") == "True Synced");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", second.0.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    let resident: u32 = resident.unwrap().parse().unwrap();
+    println!("resident memory of the operator: {resident} KiB");
+    assert!(resident < 128 * 1024, "{resident} KiB");
     kubectl(
         &ns,
         &[
