@@ -45,6 +45,9 @@ pub(crate) struct Times {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p95: Option<f64>,
     pub(crate) p99: f64,
+    /// How many there were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) count: Option<f64>,
 }
 
 /// What a process needed.
@@ -100,10 +103,10 @@ fn at(pace: u32, seconds: u64) -> anyhow::Result<Pace> {
         generated += &process.stop()?.1;
     }
 
-    eprintln!("{pace} events/s: {watched}{probed}{generated}");
     let (results, lags) = watched.split_once("\nevents stored").context("weir-audit says nothing of lag")?;
     let (_, acknowledged) =
         generated.rsplit_once("acknowledged").context("weir generate says nothing of times")?;
+    eprintln!("{pace} events/s\n  {watched}  {probed}  acknowledged{acknowledged}");
     Ok(Pace {
         events_per_second: pace,
         seconds,
@@ -121,7 +124,8 @@ fn used(running: &mut [(&str, Process)]) -> Vec<f64> {
 }
 
 fn times(text: &str) -> anyhow::Result<Times> {
-    Ok(Times { p50: after(text, "p50 ")?, p95: after(text, "p95 ").ok(), p99: after(text, "p99 ")? })
+    let (p50, p99) = (after(text, "p50 ")?, after(text, "p99 ")?);
+    Ok(Times { p50, p95: after(text, "p95 ").ok(), p99, count: after(text, " of ").ok() })
 }
 
 /// The number that follows a word.
@@ -140,7 +144,7 @@ mod tests {
     #[test]
     fn what_programs_say_is_read() {
         let said = "to its committed result: p50 50 ms, p95 76.5 ms, p99 136 ms of 31";
-        assert_eq!(times(said).unwrap(), Times { p50: 50.0, p95: Some(76.5), p99: 136.0 });
+        assert_eq!(times(said).unwrap(), Times { p50: 50.0, p95: Some(76.5), p99: 136.0, count: Some(31.0) });
         assert!(times("p50 - ms").is_err());
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
+use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, State};
 
 use self::topics::Before;
 use crate::build::{self, Input};
@@ -197,7 +197,8 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
 /// The rules once more: the resource may be older than they are.
 fn valid(pipeline: &Pipeline) -> Result<(), Error> {
     let pipeline = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
-    pipeline.validate().map_err(|error: SpecError| Error::Invalid(error))
+    pipeline.validate()?;
+    Ok(pipeline.supported()?)
 }
 
 /// That the document is valid, with what is worth saying about it, such as replicas that are not started.

@@ -13,8 +13,13 @@ fn main() {
 
 #[divan::bench(args = [(1_000, 100), (100_000, 2_000)], sample_count = 10)]
 fn event(bencher: Bencher<'_, '_>, (users, pages): (u32, u32)) {
-    let options =
-        Options { users, pages, events_per_second: 1_000.0, profile: Profile::Constant, ..Options::default() };
+    let options = Options {
+        users,
+        pages,
+        events_per_second: 1_000.0,
+        profile: Profile::Constant,
+        ..Options::default()
+    };
     let mut generator = Generator::new(options).unwrap();
     bencher
         .counter(ItemsCount::new(EVENTS))
