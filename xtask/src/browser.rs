@@ -1,6 +1,10 @@
-//! `cargo xtask browser`.
+//! `cargo xtask browser`, and the check of the dashboard's built files.
 
-use std::{env, path::PathBuf, process::Command};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, ensure};
 
@@ -11,35 +15,60 @@ const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "g
 
 /// Runs the dashboard in a real browser over the demo. Whether all tests passed.
 pub(crate) fn run() -> anyhow::Result<bool> {
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
-    let tests = root.join("testbed/browser");
     ensure!(found("npm").is_some(), "npm is not installed; on Debian: apt-get install nodejs npm");
-    let browser = env::var_os("WEIR_CHROMIUM").map(PathBuf::from).or_else(|| BROWSERS.into_iter().find_map(found)).context(
+    let browser =
+        env::var_os("WEIR_CHROMIUM").map(PathBuf::from).or_else(|| BROWSERS.into_iter().find_map(found));
+    let browser = browser.context(
         "no Chromium is installed; on Debian: apt-get install chromium. If it has another name, set WEIR_CHROMIUM to its path",
     )?;
-    println!("building weir");
-    ensure!(succeeds(&mut cargo(&["build", "--locked", "-p", "weir"]))?, "weir does not build");
-    println!("installing what the tests need from npm");
-    let npm = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--loglevel=error"])
-        .current_dir(&tests)
-        .status()?;
-    ensure!(npm.success(), "npm ci failed in {}", tests.display());
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    if !succeeds(&mut cargo(&["build", "--locked", "-p", "weir"]))? || !install()? {
+        return Ok(false);
+    }
+    let target = target();
     let pictures = target.join("pictures");
-    let passed = Command::new("node")
-        .arg("dashboard.mjs")
-        .current_dir(&tests)
-        .env("WEIR", target.join("debug/weir"))
-        .env("CHROMIUM", browser)
-        .env("PICTURES", &pictures)
-        .status()?
-        .success();
+    let passed = succeeds(
+        Command::new("node")
+            .arg("browser.mjs")
+            .current_dir(sources())
+            .env("WEIR", target.join("debug/weir"))
+            .env("CHROMIUM", browser)
+            .env("PICTURES", &pictures),
+    )?;
     println!("pictures: {}", pictures.display());
     Ok(passed)
 }
 
+/// Whether the dashboard's sources type-check and make the built files that are committed. Without node nothing can be said,
+/// which is said.
+pub(crate) fn dashboard() -> anyhow::Result<bool> {
+    if found("npm").is_none() {
+        println!("skipped: npm is not installed, so whether the dashboard's built files match is not known");
+        return Ok(true);
+    }
+    Ok(install()?
+        && succeeds(Command::new("npm").args(["run", "--silent", "check"]).current_dir(sources()))?
+        && succeeds(Command::new("node").args(["build.mjs", "--check"]).current_dir(sources()))?)
+}
+
+fn install() -> anyhow::Result<bool> {
+    let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+    succeeds(Command::new("npm").args(arguments).current_dir(sources()))
+}
+
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn sources() -> PathBuf {
+    root().join("workers/gateway/dashboard")
+}
+
 /// Where a program is.
-fn found(name: &str) -> Option<PathBuf> {
+pub(crate) fn found(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::test::Outcome;
-use crate::{cargo, crds, succeeds, test};
+use crate::{bench, browser, cargo, crds, succeeds, test};
 
 type Step = (&'static str, fn() -> anyhow::Result<bool>);
 
@@ -13,7 +13,9 @@ const STEPS: &[Step] = &[
         let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         succeeds(&mut cargo(&arguments))
     }),
-    ("generated files", || crds::run(true)),
+    ("generated files", || Ok(crds::run(true)? & bench::is_reported()?)),
+    ("dashboard", browser::dashboard),
+    ("instructions", bench::is_as_fast),
 ];
 
 /// Runs every step, also after one failed, so that one run tells everything; then the tests, so that their counts are the

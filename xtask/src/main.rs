@@ -1,6 +1,8 @@
 //! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
 //! things on, coverage.
 
+mod api;
+mod bench;
 mod browser;
 mod ci;
 mod coverage;
@@ -37,6 +39,15 @@ enum Task {
         #[command(subcommand)]
         action: kafka::Action,
     },
+    /// Ask the gateway's API for all that its OpenAPI document allows, and more (python3; installs schemathesis in the cache)
+    Api,
+    /// Measure: `cargo xtask bench --help` says what
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// For bench/
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
     /// Generate the custom resource's definition from the types: crds/, and the chart's
@@ -56,6 +67,8 @@ fn main() -> ExitCode {
         Task::Test { arguments } => test::run(&arguments),
         Task::Ci => ci::run(),
         Task::Kafka { action } => kafka::run(&action),
+        Task::Api => api::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
         Task::E2e(options) => e2e::run(&options),

@@ -20,7 +20,7 @@ pub struct Latency {
     /// Per window: from the moment the broker stored the event that sealed it (in the last partition
     /// to do so) to the moment a reader of committed records had its ranking.
     pub delays: Delays,
-    /// Events that were stored but not committed as processed, at each look (one a second).
+    /// Events that were stored but not committed as processed, at looks a second apart, in ascending order.
     pub lags: Vec<i64>,
 }
 
@@ -87,6 +87,7 @@ impl Audit<'_> {
         }
         let seals = self.seals(arrivals.keys().copied().collect())?;
         let delays = arrivals.iter().filter_map(|(end, arrival)| Some(arrival - seals.get(end)?));
+        lags.sort_unstable();
         Ok(Latency { delays: Delays::new(delays.collect()), lags })
     }
 

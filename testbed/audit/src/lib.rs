@@ -5,13 +5,15 @@
 
 mod events;
 mod latency;
+mod peer;
 mod probe;
 mod results;
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
-use weir_oracle::{Page, Settings, Window};
+use weir_events::{Decoder, validate};
+use weir_oracle::{Outcome, Page, Settings, Window};
 use weir_spec::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
@@ -67,14 +69,9 @@ impl<'a> Audit<'a> {
     /// # Errors
     /// The first differences, one a line.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
-        let settings = settings(self.pipeline);
         // First, so that while the pipeline runs the events are there that made them.
         let results = self.results()?;
-        let mut events = self.events()?;
-        if ended {
-            events.end(&settings);
-        }
-        let outcome = weir_oracle::compute(&events.log, &settings);
+        let (events, outcome) = self.expected(ended)?;
         let due = match results.windows.last_key_value() {
             _ if ended => outcome.windows.len(),
             Some((&last, _)) => outcome.windows.partition_point(|window| window.end <= last),
@@ -101,6 +98,20 @@ impl<'a> Audit<'a> {
             digest: results.digest(),
             longest_pause: results.longest_pause(),
         })
+    }
+
+    /// The events topic and what the oracle makes of it. `ended` as [`Self::compare`] has it.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
+        let settings = settings(self.pipeline);
+        let mut events = self.events()?;
+        if ended {
+            events.end(&settings);
+        }
+        let outcome = weir_oracle::compute(&events.log, &settings);
+        Ok((events, outcome))
     }
 
     /// The events topic as the oracle takes it.
@@ -145,6 +156,25 @@ impl<'a> Audit<'a> {
             self.read(self.pipeline.events_topic(), partition, &mut |_| records += 1)?;
         }
         Ok(records)
+    }
+
+    /// Reads the events topic and decodes and validates its records: how many there are, and how many of them are valid.
+    ///
+    /// # Errors
+    /// The topic cannot be read.
+    pub fn decode(&self) -> anyhow::Result<(u64, u64)> {
+        let (decoder, max_future) = (Decoder::new(), self.pipeline.spec.window.max_future.as_millis());
+        let (mut records, mut valid) = (0, 0);
+        for partition in 0..self.pipeline.spec.topics.events.partitions {
+            self.read(self.pipeline.events_topic(), partition, &mut |record| {
+                let decoded = decoder.decode(record.value.unwrap_or_default());
+                valid += u64::from(
+                    decoded.is_ok_and(|event| validate(&event, record.timestamp, max_future).is_ok()),
+                );
+                records += 1;
+            })?;
+        }
+        Ok((records, valid))
     }
 
     fn dead_letters(&self) -> anyhow::Result<usize> {

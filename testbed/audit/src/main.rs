@@ -28,6 +28,15 @@ struct Args {
     /// Do not compare: read the events topic and do nothing with it, as the bare limit that processing is measured by.
     #[arg(long)]
     drain: bool,
+    /// With --drain: decode and validate each event too.
+    #[arg(long, requires = "drain")]
+    decode: bool,
+    /// Do not compare with the oracle: hash the results, to compare them with those of another run over the same events.
+    #[arg(long)]
+    digest: bool,
+    /// Do not compare with the oracle: compare another engine's rows, JSON in this topic, with this pipeline's.
+    #[arg(long, value_name = "TOPIC")]
+    peer: Option<String>,
     /// How long to watch or to probe.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -56,12 +65,33 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if args.watch {
         let latency = audit.latency(&brokers, Duration::from_secs(args.seconds))?;
         println!("from the event that sealed a window to its committed result: {}", latency.delays);
-        let most = latency.lags.iter().max().copied().unwrap_or(0);
-        println!("events stored and not yet committed: at most {most} in {} looks", latency.lags.len());
+        let lags = &latency.lags;
+        let of =
+            |share: f64| lags.get(((lags.len().max(1) - 1) as f64 * share).round() as usize).unwrap_or(&0);
+        println!(
+            "events stored and not yet committed: p50 {}, p95 {}, most {} of {} looks",
+            of(0.5),
+            of(0.95),
+            of(1.0),
+            lags.len()
+        );
+        return Ok(());
+    }
+    if args.drain && args.decode {
+        let (records, valid) = audit.decode()?;
+        println!("{records} records read, {valid} of them valid events");
         return Ok(());
     }
     if args.drain {
         println!("{} records read and nothing done with them", audit.drain()?);
+        return Ok(());
+    }
+    if args.digest {
+        println!("digest {}", audit.results()?.digest());
+        return Ok(());
+    }
+    if let Some(topic) = &args.peer {
+        println!("{} rows of {topic} equal this pipeline's", audit.peer(&brokers, topic)?);
         return Ok(());
     }
     if let Some(gateway) = &args.probe {

@@ -1,13 +1,15 @@
 //! How long an event takes from its producer to a subscriber of the gateway.
 
 use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader, Write},
+    collections::BTreeMap,
+    io::ErrorKind,
     net::TcpStream,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+use tungstenite::{Error as SocketError, Message, WebSocket, client};
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_stream::kafka::{Producer, ProducerOptions};
 
@@ -15,20 +17,20 @@ use crate::{Audit, Delays};
 
 /// Time between two marked events; no multiple of the time between two live values, so that all phases are met.
 const EVERY: Duration = Duration::from_millis(170);
+/// Pages that are marked in turn: as many as a subscriber may watch.
+const PAGES: u64 = 20;
+/// Longest time to probe: marks are told apart by a page's views, and after five minutes the first leave the window.
+const LONGEST: Duration = Duration::from_secs(240);
 
 impl Audit<'_> {
     /// Sends views of pages that nobody else views, and waits for each at `gateway` (HOST:PORT): milliseconds from before the
-    /// sending to the message with the page.
+    /// sending to the message that counts it.
     ///
     /// # Errors
     /// Kafka or the gateway cannot be reached, or marked events do not arrive.
     pub fn probe(&self, brokers: &str, gateway: &str, time: Duration) -> anyhow::Result<Delays> {
+        ensure!(time <= LONGEST, "expected at most {LONGEST:?} to probe");
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-        let mark = format!("/probe/{run}/");
-        let mut socket = TcpStream::connect(gateway).with_context(|| format!("no gateway at {gateway}"))?;
-        write!(socket, "GET /api/v1/events?search={mark} HTTP/1.1\r\nhost: {gateway}\r\n\r\n")?;
-        socket.set_read_timeout(Some(Duration::from_millis(20)))?;
-        let mut lines = BufReader::new(socket);
         let spec = &self.pipeline.spec.topics.events;
         let producer = Producer::connect(&ProducerOptions {
             bootstrap: brokers.to_owned(),
@@ -37,42 +39,54 @@ impl Audit<'_> {
             linger: Duration::ZERO,
             extra: Vec::new(),
         })?;
-        let (begun, mut sent, mut delays) = (Instant::now(), HashMap::new(), Vec::new());
-        let (mut line, mut number) = (Vec::new(), 0);
-        while begun.elapsed() < time || (!sent.is_empty() && begun.elapsed() < time + Duration::from_secs(10))
-        {
-            // Only so many pages are told, and among those with one view the first by name: let those be the newest.
-            if begun.elapsed() < time && begun.elapsed() >= EVERY * number {
-                let (user, page) =
-                    (format!("probe-{run}-{number}"), format!("{mark}{:06}", 999_999 - number));
-                sent.insert(page.clone(), Instant::now());
-                send(&producer, self.pipeline.events_topic(), spec.partitions, &user, &page)?;
+        let pages: Vec<String> = (0..PAGES).map(|page| format!("/probe/{run}/{page}")).collect();
+        let mut socket = subscribe(gateway, &pages)?;
+        // Per page the marks that were not counted yet: how many views it has with each, and when it was sent.
+        let mut sent: BTreeMap<&str, Vec<(u64, Instant)>> = BTreeMap::new();
+        let (begun, mut number, mut delays) = (Instant::now(), 0_u64, Vec::new());
+        let left = |sent: &BTreeMap<_, Vec<_>>| sent.values().map(Vec::len).sum::<usize>();
+        while begun.elapsed() < time || left(&sent) > 0 && begun.elapsed() < time + Duration::from_secs(10) {
+            if begun.elapsed() < time && begun.elapsed() >= EVERY * number as u32 {
+                let page = &pages[(number % PAGES) as usize];
+                sent.entry(page).or_default().push((number / PAGES + 1, Instant::now()));
+                send(&producer, &spec.name, spec.partitions, &format!("probe-{run}-{number}"), page)?;
                 number += 1;
             }
-            match lines.read_until(b'\n', &mut line) {
-                Ok(0) => anyhow::bail!("the gateway closed the stream"),
-                Ok(_) => {
-                    let text = String::from_utf8_lossy(&line);
-                    sent.retain(|page, at| {
-                        let seen = text.contains(&format!("\"{page}\""));
-                        if seen {
-                            delays.push(at.elapsed().as_millis() as i64);
-                        }
-                        !seen
-                    });
-                    line.clear();
-                }
-                // What came of the line so far stays.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                    ) => {}
-                Err(error) => return Err(error.into()),
-            }
+            let Some(message) = read(&mut socket)? else { continue };
+            let views = message["value"]["now"]["view_count"].as_u64().unwrap_or(0);
+            let marks = message["page"].as_str().and_then(|page| sent.get_mut(page));
+            let marks = marks.into_iter().flat_map(|marks| marks.extract_if(.., |(view, _)| *view <= views));
+            delays.extend(marks.map(|(_, at)| at.elapsed().as_millis() as i64));
         }
-        ensure!(sent.is_empty(), "{} of {number} marked events never arrived", sent.len());
+        let left = left(&sent);
+        ensure!(left == 0, "{left} of {number} marked events never arrived");
         Ok(Delays::new(delays))
+    }
+}
+
+fn subscribe(gateway: &str, pages: &[String]) -> anyhow::Result<WebSocket<TcpStream>> {
+    let stream = TcpStream::connect(gateway).with_context(|| format!("no gateway at {gateway}"))?;
+    stream.set_nodelay(true)?;
+    let options = stream.try_clone()?;
+    let (mut socket, _) = client(format!("ws://{gateway}/api/v1/live"), stream)
+        .map_err(|error| anyhow::anyhow!("no live values at {gateway}: {error}"))?;
+    options.set_read_timeout(Some(Duration::from_millis(5)))?;
+    socket.send(Message::text(json!({"type": "subscribe", "pages": pages}).to_string()))?;
+    Ok(socket)
+}
+
+/// The next message, if one comes soon.
+fn read(socket: &mut WebSocket<TcpStream>) -> anyhow::Result<Option<Value>> {
+    match socket.read() {
+        Ok(Message::Text(text)) => Ok(Some(serde_json::from_str(&text)?)),
+        Ok(Message::Close(why)) => anyhow::bail!("the gateway closed the connection: {why:?}"),
+        Ok(_) => Ok(None),
+        Err(SocketError::Io(error))
+            if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -80,8 +80,9 @@ pub fn cache() -> Result<PathBuf, Error> {
     folder.canonicalize().map_err(Error::io(format!("find the cache folder {}", folder.display())))
 }
 
-/// Kafka's version, from the one place that says it.
-fn version() -> &'static str {
+/// The version of the Kafka that is started, from the one place that says it.
+#[must_use]
+pub fn version() -> &'static str {
     let after = POM.split_once("<kafka.version>").map_or("", |(_, after)| after);
     after.split_once('<').map_or("", |(version, _)| version)
 }

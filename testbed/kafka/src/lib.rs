@@ -24,5 +24,5 @@ mod settings;
 
 pub use broker::Broker;
 pub use cluster::{EXISTING, Kafka};
-pub use distribution::{Distribution, cache};
+pub use distribution::{Distribution, cache, version};
 pub use error::Error;

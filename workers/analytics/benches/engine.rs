@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use divan::{Bencher, black_box, counter::ItemsCount};
-use weir_analytics::{Partition, Settings};
+use weir_analytics::{Block, Partition, Settings};
 use weir_events::{ClickstreamEvent, EventType};
 
 const SETTINGS: Settings = Settings {
@@ -41,6 +41,11 @@ impl Load {
     }
 
     fn read(&mut self, partition: &mut Partition) {
+        let i = self.next as i64;
+        self.read_at(partition, START + i * 1000 / self.rate - (i % 7) * 500);
+    }
+
+    fn read_at(&mut self, partition: &mut Partition, timestamp: i64) {
         let i = self.next;
         self.next += 1;
         // Odd multipliers scatter visitors and pages; squaring prefers some pages, as shops do.
@@ -53,7 +58,7 @@ impl Load {
             event_type: if i.is_multiple_of(4) { EventType::Click } else { EventType::View },
             page_url: page,
             product_id: None,
-            timestamp: START + i as i64 * 1000 / self.rate - (i % 7) as i64 * 500,
+            timestamp,
             user_agent: "",
             ip_address: "",
             referrer: None,
@@ -94,6 +99,70 @@ fn event(bencher: Bencher<'_, '_>, (mut load, mut partition): (Load, Partition))
             }
         }
     });
+}
+
+/// Per event: put where it waits for its slice's end.
+#[divan::bench(sample_count = 20)]
+fn insert_1k_users_100_pages(bencher: Bencher<'_, '_>) {
+    let (mut load, partition) = warm(1_000, 100, 1_000, SETTINGS);
+    let snapshot = partition.snapshot().unwrap();
+    bencher
+        .counter(ItemsCount::new(SLICE))
+        .with_inputs(|| Partition::restore(0, SETTINGS, &snapshot).unwrap())
+        .bench_local_values(|mut partition| {
+            insert(&mut load, &mut partition);
+            partition
+        });
+}
+
+/// Per event: counted with its slice, and its share of the window's end.
+#[divan::bench(sample_count = 20)]
+fn seal_1k_users_100_pages(bencher: Bencher<'_, '_>) {
+    let (mut load, partition) = warm(1_000, 100, 1_000, SETTINGS);
+    let snapshot = partition.snapshot().unwrap();
+    let full = || {
+        let mut partition = Partition::restore(0, SETTINGS, &snapshot).unwrap();
+        insert(&mut load, &mut partition);
+        // All slices but the one of `insert`.
+        partition.raise(NEXT);
+        partition.take_blocks();
+        partition
+    };
+    bencher.counter(ItemsCount::new(SLICE)).with_inputs(full).bench_local_values(|mut partition| {
+        partition.raise(NEXT + SETTINGS.slide);
+        let sealed = partition.take_blocks().len();
+        assert_eq!(sealed, 1);
+        partition
+    });
+}
+
+/// A slice's worth of events at 1,000 a second, in the slice after those of `warm`.
+const SLICE: usize = 10_000;
+const NEXT: i64 = START + 600_000;
+
+fn insert(load: &mut Load, partition: &mut Partition) {
+    for _ in 0..SLICE {
+        load.read_at(partition, NEXT + 1);
+    }
+}
+
+/// A block of 100 pages.
+fn block() -> Block {
+    let (_, mut partition) = warm(1_000, 100, 1_000, SETTINGS);
+    partition.raise(NEXT);
+    partition.take_blocks().pop().unwrap()
+}
+
+#[divan::bench]
+fn block_encode_100_pages(bencher: Bencher<'_, '_>) {
+    let block = block();
+    bencher.with_inputs(|| block.clone()).bench_values(|block| block.encode().unwrap());
+}
+
+#[divan::bench]
+fn block_decode_100_pages(bencher: Bencher<'_, '_>) {
+    let bytes = block().encode().unwrap().concat();
+    bencher.bench(|| Block::decode(black_box(&bytes)).unwrap().pages.len());
 }
 
 /// About a million live (page, visitor) and (page, visit) pairs and visits.

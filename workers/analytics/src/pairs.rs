@@ -1,8 +1,8 @@
 //! Which visitors, or visits, were on which page in the window.
 
-use std::hash::BuildHasher;
+use std::{collections::BTreeMap, hash::BuildHasher};
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use crate::recency::Recency;
 
@@ -13,79 +13,89 @@ pub(crate) type BySlice = Vec<(i64, Vec<(u32, u32)>)>;
 /// window, so memory follows the number of live pairs, not of events.
 #[derive(Default)]
 pub(crate) struct Pairs {
-    places: HashTable<u32>,
-    pairs: Vec<(u32, u32)>,
-    free: Vec<u32>,
-    recency: Recency,
+    // With everything about a pair in it: one look into memory is what an event costs here.
+    pairs: HashTable<Pair>,
+    recency: Recency<(u32, u32)>,
     hasher: DefaultHashBuilder,
+}
+
+struct Pair {
+    name: (u32, u32),
+    /// The last slice it was seen in.
+    last: i64,
+    /// The slice in whose list it is. An entry of another list is what is left of a pair that was taken out and came back.
+    filed: i64,
 }
 
 impl Pairs {
     /// Notes that the pair was seen in a slice. True if the pair is new.
     pub(crate) fn see(&mut self, page: u32, member: u32, slice: i64) -> bool {
-        let pair = (page, member);
-        let hash = self.hasher.hash_one(pair);
-        if let Some(&place) = self.places.find(hash, |&p| self.pairs[p as usize] == pair) {
-            self.recency.raise(place, slice);
-            return false;
+        let name = (page, member);
+        let hasher = &self.hasher;
+        let known = self.pairs.entry(hasher.hash_one(name), |p| p.name == name, |p| hasher.hash_one(p.name));
+        match known {
+            Entry::Occupied(mut pair) => {
+                let pair = pair.get_mut();
+                pair.last = pair.last.max(slice);
+                false
+            }
+            Entry::Vacant(place) => {
+                place.insert(Pair { name, last: slice, filed: slice });
+                self.recency.file(slice, name);
+                true
+            }
         }
-        let place = self.free.pop().unwrap_or_else(|| {
-            self.pairs.push(pair);
-            (self.pairs.len() - 1) as u32
-        });
-        self.pairs[place as usize] = pair;
-        let (pairs, hasher) = (&self.pairs, &self.hasher);
-        self.places.insert_unique(hash, place, |&p| hasher.hash_one(pairs[p as usize]));
-        self.recency.insert(place, slice);
-        true
     }
 
     /// The slice the pair was last seen in.
     pub(crate) fn last_slice(&self, page: u32, member: u32) -> Option<i64> {
-        let pair = (page, member);
-        let hash = self.hasher.hash_one(pair);
-        self.places.find(hash, |&p| self.pairs[p as usize] == pair).map(|&place| self.recency.slice(place))
+        let name = (page, member);
+        self.pairs.find(self.hasher.hash_one(name), |p| p.name == name).map(|pair| pair.last)
     }
 
-    /// The page of each pair that was seen in or after a slice.
+    /// The page of each pair that was seen in or after a slice, in no particular order.
     pub(crate) fn pages_since(&self, first: i64) -> impl Iterator<Item = u32> + '_ {
-        let lists = self.recency.lists().filter(move |(slice, _)| *slice >= first);
-        lists.flat_map(|(_, places)| places.map(|p| self.pairs[p as usize].0))
+        self.pairs.iter().filter(move |pair| pair.last >= first).map(|pair| pair.name.0)
     }
 
     /// Takes the pair out, and says which slice it was last seen in.
     pub(crate) fn remove(&mut self, page: u32, member: u32) -> Option<i64> {
-        let pair = (page, member);
-        let hash = self.hasher.hash_one(pair);
-        let entry = self.places.find_entry(hash, |&p| self.pairs[p as usize] == pair).ok()?;
-        let (place, _) = entry.remove();
-        let slice = self.recency.slice(place);
-        self.recency.remove(place);
-        self.free.push(place);
-        Some(slice)
+        let name = (page, member);
+        let pair = self.pairs.find_entry(self.hasher.hash_one(name), |p| p.name == name).ok()?;
+        Some(pair.remove().0.last)
     }
 
     /// Takes out one pair that was last seen at or before a slice.
     pub(crate) fn expire(&mut self, slice: i64) -> Option<(u32, u32)> {
-        let place = self.recency.pop(slice)?;
-        let pair = self.pairs[place as usize];
-        let hash = self.hasher.hash_one(pair);
-        if let Ok(entry) = self.places.find_entry(hash, |&p| p == place) {
-            entry.remove();
+        while let Some((list, name)) = self.recency.pop(slice) {
+            let found =
+                self.pairs.find_entry(self.hasher.hash_one(name), |p| p.name == name && p.filed == list);
+            let Ok(mut pair) = found else { continue };
+            if pair.get().last <= slice {
+                pair.remove();
+                return Some(name);
+            }
+            let last = pair.get().last;
+            pair.get_mut().filed = last;
+            self.recency.file(last, name);
         }
-        self.free.push(place);
-        Some(pair)
+        None
     }
 
-    /// All pairs by the slice they were last seen in.
+    /// All pairs by the slice they were last seen in; those of a slice in no particular order.
     pub(crate) fn by_slice(&self) -> BySlice {
-        let lists = self.recency.lists();
-        lists.map(|(slice, places)| (slice, places.map(|p| self.pairs[p as usize]).collect())).collect()
+        let mut slices: BTreeMap<i64, Vec<(u32, u32)>> = BTreeMap::new();
+        for pair in &self.pairs {
+            slices.entry(pair.last).or_default().push(pair.name);
+        }
+        slices.into_iter().collect()
     }
 
     /// The pairs that [`by_slice`](Self::by_slice) gave.
     pub(crate) fn restore(pairs: BySlice) -> Self {
         let mut restored = Self::default();
+        let hasher = &restored.hasher;
+        restored.pairs.reserve(pairs.iter().map(|(_, pairs)| pairs.len()).sum(), |p| hasher.hash_one(p.name));
         for (slice, pairs) in pairs {
             for (page, member) in pairs {
                 restored.see(page, member, slice);
@@ -96,6 +106,54 @@ impl Pairs {
 
     /// How many pairs are live.
     pub(crate) fn len(&self) -> usize {
-        self.places.len()
+        self.pairs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expired(pairs: &mut Pairs, slice: i64) -> Vec<(u32, u32)> {
+        let mut gone: Vec<_> = std::iter::from_fn(|| pairs.expire(slice)).collect();
+        gone.sort_unstable();
+        gone
+    }
+
+    #[test]
+    fn a_pair_lives_until_the_last_slice_it_was_seen_in_leaves() {
+        let mut pairs = Pairs::default();
+        assert!(pairs.see(1, 1, 10) && pairs.see(1, 2, 10) && pairs.see(2, 1, 12));
+        assert!(!pairs.see(1, 1, 13) && !pairs.see(1, 1, 11), "never back");
+        assert_eq!(pairs.last_slice(1, 1), Some(13));
+        assert_eq!(expired(&mut pairs, 10), [(1, 2)]);
+        assert_eq!(expired(&mut pairs, 12), [(2, 1)]);
+        assert_eq!((pairs.len(), expired(&mut pairs, 13)), (1, vec![(1, 1)]));
+        assert_eq!((pairs.len(), pairs.last_slice(1, 1)), (0, None));
+    }
+
+    #[test]
+    fn a_pair_that_came_back_expires_once() {
+        let mut pairs = Pairs::default();
+        pairs.see(1, 1, 10);
+        assert_eq!((pairs.remove(1, 1), pairs.remove(1, 1)), (Some(10), None));
+        assert!(pairs.see(1, 1, 10) && !pairs.see(1, 1, 12));
+        assert_eq!(expired(&mut pairs, 11), []);
+        pairs.remove(1, 1);
+        assert!(pairs.see(1, 1, 15));
+        assert_eq!(expired(&mut pairs, 14), []);
+        assert_eq!(expired(&mut pairs, 15), [(1, 1)]);
+        assert!(pairs.recency.pop(i64::MAX - 1).is_none(), "nothing is left behind");
+    }
+
+    #[test]
+    fn what_is_saved_is_what_comes_back() {
+        let mut pairs = Pairs::default();
+        for (page, member, slice) in [(1, 1, 10), (1, 2, 11), (1, 1, 12)] {
+            pairs.see(page, member, slice);
+        }
+        assert_eq!(pairs.by_slice(), [(11, vec![(1, 2)]), (12, vec![(1, 1)])]);
+        let mut restored = Pairs::restore(pairs.by_slice());
+        assert_eq!((expired(&mut restored, 11), expired(&mut restored, 12)), (vec![(1, 2)], vec![(1, 1)]));
     }
 }

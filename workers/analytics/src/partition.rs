@@ -289,7 +289,7 @@ impl Partition {
         let earliest = end + self.settings.slide - self.settings.size;
         let over = self.settings.slice_of(earliest - self.settings.session_gap) - 1;
         let left = self.settings.first_slice(end) - 1;
-        self.window.forget_visits(over.min(left), &mut self.names);
+        self.window.forget_visits(over.min(left), self.settings.slide, &mut self.names);
     }
 
     fn block(&self, end: i64) -> Block {

@@ -17,6 +17,12 @@ pub(crate) struct Visit {
     max_measured: Option<i64>,
     /// Pages (and the site) that the visit has an event on in the window.
     pub(crate) pages: Vec<u32>,
+    /// The slice in whose list it is.
+    #[serde(skip)]
+    filed: i64,
+    /// The next visit of the same session.
+    #[serde(skip)]
+    sibling: Option<u32>,
 }
 
 /// What a visit counts for.
@@ -49,10 +55,9 @@ impl Visit {
 pub(crate) struct Visits {
     visits: Vec<Option<Visit>>,
     free: Vec<u32>,
-    /// By session: its visits. Nearly always one.
-    of_session: hashbrown::HashMap<u32, Vec<u32>>,
-    /// By the slice of the last event.
-    recency: Recency,
+    /// By session: the first of its visits. Nearly always the only one.
+    of_session: Vec<Option<u32>>,
+    recency: Recency<u32>,
 }
 
 /// An event, as far as visits care.
@@ -68,11 +73,14 @@ impl Visits {
     /// The visits that an event touches, extends or joins: those of its session that are within `gap` of it.
     pub(crate) fn near(&self, moment: Moment, gap: i64, found: &mut Vec<u32>) {
         found.clear();
-        let Some(candidates) = self.of_session.get(&moment.session) else { return };
-        found.extend(candidates.iter().copied().filter(|&v| {
-            let visit = self.get(v);
-            moment.timestamp >= visit.first - gap && moment.timestamp <= visit.last + gap
-        }));
+        let mut next = self.first_of(moment.session);
+        while let Some(number) = next {
+            let visit = self.get(number);
+            if moment.timestamp >= visit.first - gap && moment.timestamp <= visit.last + gap {
+                found.push(number);
+            }
+            next = visit.sibling;
+        }
     }
 
     /// Makes one visit of an event and the visits near it, and says which: the first of them, or a new one. The pages of the
@@ -86,20 +94,18 @@ impl Visits {
             last_unmeasured: moment.measured.is_none().then_some(moment.timestamp),
             max_measured: moment.measured,
             pages: Vec::new(),
+            filed: 0,
+            sibling: None,
         };
         let Some((&number, others)) = near.split_first() else { return self.insert(joined, slide) };
         for &other in others {
-            joined.absorb(&self.take(other));
+            joined.absorb(&self.forget(other));
         }
-        let visit = self.get_mut(number);
-        visit.absorb(&joined);
-        let slice = visit.last.div_euclid(slide);
-        self.recency.raise(number, slice);
+        self.get_mut(number).absorb(&joined);
         number
     }
 
     fn insert(&mut self, visit: Visit, slide: i64) -> u32 {
-        let (session, slice) = (visit.session, visit.last.div_euclid(slide));
         let number = match self.free.pop() {
             Some(number) => {
                 self.visits[number as usize] = Some(visit);
@@ -110,9 +116,25 @@ impl Visits {
                 (self.visits.len() - 1) as u32
             }
         };
-        self.recency.insert(number, slice);
-        self.of_session.entry(session).or_default().push(number);
+        self.index(number, slide);
         number
+    }
+
+    /// Makes a visit be found by its session, and by time.
+    fn index(&mut self, number: u32, slide: i64) {
+        let visit = self.get(number);
+        let (session, slice) = (visit.session as usize, visit.last.div_euclid(slide));
+        if session >= self.of_session.len() {
+            self.of_session.resize(session + 1, None);
+        }
+        let sibling = self.of_session[session].replace(number);
+        let visit = self.get_mut(number);
+        (visit.filed, visit.sibling) = (slice, sibling);
+        self.recency.file(slice, number);
+    }
+
+    fn first_of(&self, session: u32) -> Option<u32> {
+        self.of_session.get(session as usize).copied().flatten()
     }
 
     /// A live visit.
@@ -131,9 +153,21 @@ impl Visits {
     }
 
     /// Takes out one visit whose last event was at or before a slice, and gives its session.
-    pub(crate) fn expire(&mut self, slice: i64) -> Option<u32> {
-        let number = self.recency.pop(slice)?;
-        Some(self.forget(number).session)
+    pub(crate) fn expire(&mut self, slice: i64, slide: i64) -> Option<u32> {
+        while let Some((list, number)) = self.recency.pop(slice) {
+            // What is in another list is a visit that got the number of one that ended in another.
+            let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.filed == list)
+            else {
+                continue;
+            };
+            let last = visit.last.div_euclid(slide);
+            if last <= slice {
+                return Some(self.forget(number).session);
+            }
+            visit.filed = last;
+            self.recency.file(last, number);
+        }
+        None
     }
 
     /// All visits at their numbers.
@@ -143,17 +177,13 @@ impl Visits {
 
     /// Visits at their numbers, as [`all`](Self::all) gave them.
     pub(crate) fn restore(visits: Vec<Option<Visit>>, slide: i64) -> Self {
-        let mut restored = Self::default();
-        for (number, visit) in (0..).zip(&visits) {
-            match visit {
+        let mut restored = Self { visits, ..Self::default() };
+        for number in 0..restored.visits.len() as u32 {
+            match restored.visits[number as usize] {
                 None => restored.free.push(number),
-                Some(visit) => {
-                    restored.recency.insert(number, visit.last.div_euclid(slide));
-                    restored.of_session.entry(visit.session).or_default().push(number);
-                }
+                Some(_) => restored.index(number, slide),
             }
         }
-        restored.visits = visits;
         restored
     }
 
@@ -162,21 +192,18 @@ impl Visits {
         self.visits.len() - self.free.len()
     }
 
-    fn take(&mut self, number: u32) -> Visit {
-        self.recency.remove(number);
-        self.forget(number)
-    }
-
     #[expect(clippy::expect_used, reason = "as for get")]
     fn forget(&mut self, number: u32) -> Visit {
         let visit = self.visits[number as usize].take().expect("a live visit");
-        if let Some(of_session) = self.of_session.get_mut(&visit.session) {
-            of_session.retain(|&v| v != number);
-            if of_session.is_empty() {
-                self.of_session.remove(&visit.session);
-            }
-        }
         self.free.push(number);
+        let mut link = &mut self.of_session[visit.session as usize];
+        while let Some(other) = *link {
+            if other == number {
+                *link = visit.sibling;
+                break;
+            }
+            link = &mut self.visits[other as usize].as_mut().expect("a live visit").sibling;
+        }
         visit
     }
 }

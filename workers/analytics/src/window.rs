@@ -182,8 +182,8 @@ impl Window {
     }
 
     /// Forgets visits that no event to come can belong to: those whose last event was at or before a slice.
-    pub(crate) fn forget_visits(&mut self, slice: i64, names: &mut Names) {
-        while let Some(session) = self.visits.expire(slice) {
+    pub(crate) fn forget_visits(&mut self, slice: i64, slide: i64, names: &mut Names) {
+        while let Some(session) = self.visits.expire(slice, slide) {
             names.sessions.release(session);
         }
     }

@@ -1,31 +1,75 @@
-//! The dashboard: three files, embedded, nothing from elsewhere.
+//! The dashboard and the API's page: files built from `dashboard/`, in the binary.
+
+use std::{io::Write as _, sync::LazyLock};
 
 use axum::{
     Router,
-    http::header,
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use flate2::{Compression, write::GzEncoder};
 
-use crate::Shared;
+use crate::{Gateway, api::answer::tagged};
 
-/// Only this host's own files, no inline script.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
-                      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-pub(crate) fn routes() -> Router<Shared> {
-    let html = || async { file("text/html; charset=utf-8", include_str!("../dashboard/index.html")) };
-    let script = || async { file("text/javascript; charset=utf-8", include_str!("../dashboard/app.js")) };
-    let style = || async { file("text/css; charset=utf-8", include_str!("../dashboard/style.css")) };
-    Router::new().route("/", get(html)).route("/app.js", get(script)).route("/style.css", get(style))
+struct File {
+    path: &'static str,
+    kind: &'static str,
+    text: &'static [u8],
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::CACHE_CONTROL, "no-cache"),
-    ];
-    (headers, text).into_response()
+macro_rules! file {
+    ($path:literal, $name:literal, $kind:literal) => {
+        File { path: $path, kind: $kind, text: include_bytes!(concat!("../dashboard/dist/", $name)) }
+    };
+}
+
+const FILES: &[File] = &[
+    file!("/", "index.html", "text/html; charset=utf-8"),
+    file!("/app.js", "app.js", "text/javascript; charset=utf-8"),
+    file!("/app.css", "app.css", "text/css; charset=utf-8"),
+    file!("/icon.svg", "icon.svg", "image/svg+xml"),
+    file!("/docs", "docs.html", "text/html; charset=utf-8"),
+    file!("/docs.js", "docs.js", "text/javascript; charset=utf-8"),
+];
+
+/// Each file's compressed form, made once.
+static COMPRESSED: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| FILES.iter().map(|file| gzip(file.text)).collect());
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Writing into memory cannot fail.
+    let _ = encoder.write_all(text);
+    encoder.finish().unwrap_or_default()
+}
+
+pub(crate) fn router() -> Router<Gateway> {
+    FILES.iter().enumerate().fold(Router::new(), |router, (number, file)| {
+        router.route(file.path, get(move |headers: HeaderMap| async move { serve(number, file, &headers) }))
+    })
+}
+
+fn serve(number: usize, file: &'static File, request: &HeaderMap) -> Response {
+    let accepts = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
+    let zipped = accepts.is_some_and(|accepts| accepts.contains("gzip"));
+    let body = if zipped { COMPRESSED[number].clone() } else { file.text.to_vec() };
+    let mut response = tagged(request, file.kind, body).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    if zipped {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dashboard_is_small() {
+        let page: usize = COMPRESSED[..4].iter().map(Vec::len).sum();
+        assert!(page < 150_000, "{page} bytes");
+    }
 }

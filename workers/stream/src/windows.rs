@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,10 @@ const LOOK: i64 = 250;
 /// Time between two pictures of the open window, milliseconds: an event is told half of it later on average.
 const LIVE_EVERY: i64 = 200;
 /// Most of the time that pictures may take: one part in so many.
-const LIVE_SHARE: i64 = 20;
+const LIVE_SHARE: u32 = 20;
+/// How slowly it is believed that pictures have come to take longer: on a busy machine one takes long for nothing but waiting for
+/// its turn, and a long pause after it would show everybody old values.
+const LIVE_DOUBT: u32 = 8;
 
 /// Most records that are read again after a restart.
 const MOST_REPLAYED: i64 = 2_000_000;
@@ -95,6 +98,8 @@ pub struct Windows {
     scratch: Scratch,
     last_look: i64,
     live_due: i64,
+    /// What a picture takes.
+    live_cost: Duration,
     finished: Option<Option<i64>>,
     outcomes: Outcomes,
 }
@@ -145,6 +150,7 @@ impl Windows {
             scratch: Scratch::default(),
             last_look: 0,
             live_due: i64::MIN,
+            live_cost: Duration::ZERO,
             finished: None,
             outcomes: Outcomes::default(),
         }
@@ -253,7 +259,9 @@ impl Windows {
                 headers: Vec::new(),
             });
         }
-        self.live_due = now + LIVE_EVERY.max(begun.elapsed().as_millis() as i64 * LIVE_SHARE);
+        let took = begun.elapsed();
+        self.live_cost = took.min(self.live_cost + took.saturating_sub(self.live_cost) / LIVE_DOUBT);
+        self.live_due = now + LIVE_EVERY.max((self.live_cost * LIVE_SHARE).as_millis() as i64);
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {

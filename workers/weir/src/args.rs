@@ -68,12 +68,9 @@ pub enum Command {
         #[arg(long)]
         from_beginning: bool,
     },
-    /// Serve results and live values over HTTP: the dashboard, REST under /api/v1, a WebSocket, server-sent events.
-    Serve {
-        /// Where to listen. Whoever can reach it can read: 0.0.0.0 only where that is wanted.
-        #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-        listen: SocketAddr,
-    },
+    /// Serve results and live values over HTTP: the dashboard, REST under /api/v1, a WebSocket, server-sent events. Any number
+    /// of these can run.
+    Serve(Serve),
 }
 
 /// Commands on topics.
@@ -115,4 +112,24 @@ pub struct Generate {
     /// Where health and metrics are served: /healthz, /readyz, /metrics. Without it: nowhere.
     #[arg(long, env = "WEIR_HEALTH", value_name = "ADDRESS:PORT")]
     pub health: Option<SocketAddr>,
+}
+
+/// Options of `serve`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Serve {
+    /// Where to listen. Whoever can reach it can read, there is no login: 0.0.0.0 only where that is wanted.
+    #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Another site whose pages may ask, such as https://board.example. May be given several times.
+    #[arg(long, env = "WEIR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub allow_origin: Vec<String>,
+    /// Clients of live values at a time.
+    #[arg(long, env = "WEIR_MAX_CLIENTS", default_value_t = 2_000, value_name = "COUNT")]
+    pub max_clients: u32,
+    /// Sealed windows are kept for so many hours of event time.
+    #[arg(long, env = "WEIR_KEEP_HOURS", default_value_t = 24, value_name = "HOURS", value_parser = clap::value_parser!(u16).range(1..=8_760))]
+    pub keep_hours: u16,
+    /// Sealed windows take at most so many MiB; the oldest go first.
+    #[arg(long, env = "WEIR_KEEP_MIB", default_value_t = 512, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub keep_mib: u32,
 }

@@ -1,26 +1,36 @@
 //! `weir demo`: the whole product in one process, on a log in memory or on Kafka.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::Context;
-use weir_gateway::{Gateway, Limits};
-use weir_generator::{Delivery, Generator};
+use weir_gateway::{Batch, Gateway, Limits, follow};
+use weir_generator::{Burst, Delivery, Faults, Generator};
 use weir_spec::{Pipeline, Role};
-use weir_stream::memory::{Broker, Clock, Member, MemberOptions, Retention};
+use weir_stream::{
+    log::{Committed, Member as _},
+    memory::{Broker, Clock, Member, MemberOptions, Retention},
+};
 
-use crate::{console::Screen, generate, process, serve, signs::Signs, top, topics};
+use crate::{console::Screen, generate, process, serve::serve, signs::Signs, top, topics};
 
 /// What a partition of the log in memory keeps, bytes, of events and of everything else: far more than a reader is behind.
 const KEPT: (usize, usize) = (32 << 20, 1 << 20);
 /// How long a demo can run before fast event time overtakes the clock.
 const LASTS: i64 = 24 * 3_600_000;
-/// Time between two looks of the console.
-const LOOK: Duration = Duration::from_millis(200);
+/// Time between two looks at what the stages wrote.
+const LOOK: Duration = Duration::from_millis(50);
+/// Looks between two at where the pipeline stands.
+const LOOKS: u32 = 10;
+/// What the shop advertises now and then, so that there is something to see among the trends: no page of the first.
+const ADVERTISED: Burst = Burst { page: 25, every: 600_000, length: 120_000, share: 0.1 };
+/// Longest sleep of the shop, so that a stop is heard.
+const NAP: Duration = Duration::from_millis(200);
+/// Where the dashboard listens if nothing is said, or on the next free port.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8_080);
 
 /// What can be said about a demo.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,42 +51,45 @@ pub fn run(
     options: &Options,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let speed = options.speed;
+    let Options { speed, listen } = *options;
     anyhow::ensure!(speed.is_finite() && speed >= 1.0, "--speed is {speed}, expected 1 or more");
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     let start = now - ((speed - 1.0) * LASTS as f64) as i64;
+    let faults = Faults { burst: Some(ADVERTISED), ..Faults::default() };
     let simulation =
-        Simulation { simulation: Generator::new(generate::options_of(pipeline, start))?, start, speed };
-    let listener = listener(options.listen)?;
+        Generator::new(weir_generator::Options { faults, ..generate::options_of(pipeline, start) })?;
+    let simulation = Simulation { simulation, start, speed };
     let first = 40.0 / speed;
     let place = brokers.map_or("in memory".to_owned(), |brokers| format!("on Kafka at {brokers}"));
-    println!("a simulated shop {place}; the first window is sealed after about {first:.0} s. ctrl-C ends.");
-    println!("the dashboard is at http://{}/", listener.local_addr()?);
-    let gateway = Gateway::new(pipeline, Limits::default());
+    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[])?;
+    let listening = weir_gateway::Options {
+        listen: listen.unwrap_or(LISTEN),
+        next_free: listen.is_none(),
+        origins: Vec::new(),
+    };
     thread::scope(|scope| {
-        scope.spawn(|| {
-            if let Err(error) = gateway.serve(listener, stop) {
-                tracing::error!(%error, "the dashboard ended");
-            }
+        let (said, heard) = std::sync::mpsc::channel::<()>();
+        let gateway = &gateway;
+        let served = scope.spawn(move || {
+            let served = serve(gateway, &listening, stop, |address| {
+                println!(
+                    "a simulated shop {place}; the first window is sealed after about {first:.0} s. ctrl-C ends."
+                );
+                println!("the dashboard is at {address}");
+                drop(said);
+            });
+            stop.store(true, Ordering::SeqCst);
+            served
         });
+        // Nothing is shown before it is said where.
+        let _ = heard.recv().is_ok();
         let done = match brokers {
-            None => in_memory(pipeline, simulation, &gateway, stop),
-            Some(brokers) => on_kafka(pipeline, brokers, simulation, &gateway, stop),
+            None => in_memory(pipeline, simulation, gateway, stop),
+            Some(brokers) => on_kafka(pipeline, brokers, simulation, gateway, stop),
         };
         stop.store(true, Ordering::SeqCst);
-        done
+        ended("dashboard", served.join()).and(done)
     })
-}
-
-fn listener(given: Option<SocketAddr>) -> anyhow::Result<TcpListener> {
-    if let Some(address) = given {
-        return TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"));
-    }
-    // Any port, if all of these are taken.
-    let mut ports = (8_080..8_090).chain([0]);
-    ports
-        .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
-        .context("no port is free on 127.0.0.1")
 }
 
 fn in_memory(
@@ -99,6 +112,7 @@ fn in_memory(
     thread::scope(|scope| {
         scope.spawn(|| {
             simulation.run(stop, |delivery| {
+                gateway.offer(delivery.value);
                 let (key, value) = (Some(delivery.key), Some(delivery.value));
                 broker.append(pipeline.events_topic(), delivery.partition, key, value, &[])?;
                 Ok(())
@@ -113,7 +127,7 @@ fn in_memory(
             process::stages(pipeline, false, &Signs::default(), stop, |group, topic| -> Result<Member, _> {
                 Ok(broker.member(MemberOptions::new(group, topic, group)))
             });
-        done.and(ended(shown.join()))
+        done.and(ended("console", shown.join()))
     })
 }
 
@@ -138,19 +152,15 @@ fn on_kafka(
             stop.store(true, Ordering::SeqCst);
             shown
         });
-        scope.spawn(|| {
-            if let Err(error) = serve::feed(gateway, brokers, stop) {
-                tracing::error!(%error, "the dashboard has no more news");
-            }
-        });
+        scope.spawn(|| follow::follow(gateway, pipeline, brokers, stop));
         let done = process::run(pipeline, brokers, &process::Options::default(), stop);
-        done.and(ended(shown.join()))
+        done.and(ended("console", shown.join()))
     })
 }
 
-/// What became of the console's thread.
-fn ended(shown: thread::Result<anyhow::Result<()>>) -> anyhow::Result<()> {
-    shown.unwrap_or_else(|_| Err(anyhow::anyhow!("the console panicked")))
+/// What became of a part's thread.
+fn ended(part: &str, done: thread::Result<anyhow::Result<()>>) -> anyhow::Result<()> {
+    done.unwrap_or_else(|_| Err(anyhow::anyhow!("the {part} panicked")))
 }
 
 /// A shop on the clock.
@@ -167,7 +177,7 @@ impl Simulation {
             let delivery = self.simulation.next();
             let due = (delivery.due - self.start).max(0) as f64 / 1000.0 / self.speed;
             if let Some(early) = Duration::from_secs_f64(due).checked_sub(begun.elapsed()) {
-                thread::sleep(early.min(LOOK));
+                thread::sleep(early.min(NAP));
             }
             if let Err(error) = send(&delivery) {
                 tracing::error!(%error, "an event was not taken");
@@ -177,28 +187,46 @@ impl Simulation {
     }
 }
 
+/// Hands what the stages wrote to the console and the gateway.
 fn show(pipeline: &Pipeline, broker: &Broker, gateway: &Gateway, stop: &AtomicBool) -> anyhow::Result<()> {
     let mut screen = Screen::on_stdout(pipeline);
-    let mut next: Vec<(String, i32, i64)> = Vec::new();
+    let mut next: Vec<(Role, String, i32, i64)> = Vec::new();
     for topic in pipeline.topics().into_iter().filter(|topic| screen.topics().contains(&topic.name.as_str()))
     {
-        next.extend((0..topic.partitions).map(|partition| (topic.name.clone(), partition, 0)));
+        next.extend((0..topic.partitions).map(|partition| (topic.role, topic.name.clone(), partition, 0)));
     }
-    while !stop.load(Ordering::SeqCst) {
-        for (topic, partition, next) in &mut next {
-            let from = *next;
-            for record in broker.records(topic, *partition).into_iter().filter(|record| record.offset >= from)
-            {
+    // Looks, and never joins.
+    let name = format!("{}.windows", pipeline.metadata.name);
+    let mut group = broker.member(MemberOptions::new(&name, pipeline.events_topic(), "gateway"));
+    for look in (0..LOOKS).cycle() {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let mut batch = Batch::default();
+        for (role, topic, partition, next) in &mut next {
+            for record in broker.records_from(topic, *partition, *next) {
                 *next = record.offset + 1;
                 let value = record.value.unwrap_or_default();
-                gateway.take(topic, &value);
+                batch.record(*role, &value);
                 screen.take(topic, &value)?;
             }
         }
-        gateway.caught_up();
-        gateway.tell();
+        gateway.apply(batch);
+        if look == 0 {
+            stand(pipeline, broker, &mut group, gateway);
+        }
         screen.draw()?;
         thread::sleep(LOOK);
     }
     Ok(())
+}
+
+/// Tells the gateway where the pipeline stands. What cannot be seen now is seen the next time.
+fn stand(pipeline: &Pipeline, broker: &Broker, group: &mut Member, gateway: &Gateway) {
+    let Ok(committed) = group.committed() else { return };
+    let standing = |(committed, partition): (Option<Committed>, i32)| {
+        let end = broker.end_offset(pipeline.events_topic(), partition).ok()?;
+        follow::standing(partition, &committed?, end)
+    };
+    gateway.stand(committed.into_iter().zip(0..).filter_map(standing).collect());
 }

@@ -84,10 +84,13 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         signs.show(&producer);
         let (failed, reason) = producer.failed();
         let seconds = begun.elapsed().as_secs_f64();
+        let took = |share| producer.latency().quantile(share).as_secs_f64() * 1_000.0;
         println!(
-            "{sent} events in {seconds:.1} s, {:.0} per second, {} acknowledged",
+            "{sent} events in {seconds:.1} s, {:.0} per second, {} acknowledged: p50 {:.1} ms, p99 {:.1} ms",
             sent as f64 / seconds,
-            producer.acknowledged()
+            producer.acknowledged(),
+            took(0.5),
+            took(0.99)
         );
         if failed > 0 {
             bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());

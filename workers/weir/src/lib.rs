@@ -40,6 +40,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
             Pipeline::from_yaml(&text).with_context(|| format!("{} is not a pipeline", file.display()))?
         }
     };
+    pipeline.supported()?;
     for remark in pipeline.remarks() {
         tracing::warn!("{remark}");
     }
@@ -59,13 +60,13 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         args::Command::Demo { speed, listen } => {
             demo::run(&pipeline, given.as_deref(), &demo::Options { speed, listen }, &stop)
         }
-        args::Command::Serve { listen } => serve::run(&pipeline, &brokers()?, listen, &stop),
         args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance, health } => {
             let options = process::Options { until_end, instance, health };
             process::run(&pipeline, &brokers()?, &options, &stop)
         }
+        args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Top { from_beginning } => top::run(&pipeline, &brokers()?, from_beginning, &stop),
     }
 }

@@ -1,68 +1,61 @@
-//! `weir serve`: the gateway, fed from Kafka.
+//! `weir serve`: the gateway.
 
 use std::{
-    net::{SocketAddr, TcpListener},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::Context;
-use weir_gateway::{Gateway, Limits};
+use tokio::{runtime, time};
+use weir_gateway::{Gateway, Limits, Options, Server, follow, store::Bounds};
 use weir_spec::Pipeline;
-use weir_stream::{
-    kafka::{Reader, ReaderOptions, Start},
-    log::Error,
-};
 
-use crate::patience::patiently;
+use crate::args::Serve;
 
-/// Longest wait for records, and so the longest that a live value waits to be told.
-const WAIT: Duration = Duration::from_millis(50);
+/// Time between two looks at the stop flag.
+const LOOK: Duration = Duration::from_millis(50);
 
-/// Serves the API and the dashboard until `stop`.
+/// Serves until `stop`.
 ///
 /// # Errors
-/// The address is taken, or the topics cannot be read.
-pub fn run(pipeline: &Pipeline, brokers: &str, listen: SocketAddr, stop: &AtomicBool) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).with_context(|| format!("cannot listen on {listen}"))?;
-    println!("the dashboard is at http://{}/", listener.local_addr()?);
-    let gateway = Gateway::new(pipeline, Limits::default());
+/// The address cannot be had. Kafka being away is no error: the gateway says so and waits.
+pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Serve { listen, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
+    let bounds = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
+    let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
+    let gateway = Gateway::new(pipeline.clone(), limits, &follow::needed(pipeline))?;
+    let listening = Options { listen, next_free: false, origins: allow_origin };
     thread::scope(|scope| {
-        let feeder = gateway.clone();
-        let fed = scope.spawn(move || {
-            let fed = feed(&feeder, brokers, stop);
-            stop.store(true, Ordering::SeqCst);
-            fed
-        });
-        let served = gateway.serve(listener, stop);
+        scope.spawn(|| follow::follow(&gateway, pipeline, brokers, stop));
+        let served = serve(&gateway, &listening, stop, |address| println!("the dashboard is at {address}"));
+        // Without anybody to answer there is no use in reading.
         stop.store(true, Ordering::SeqCst);
-        fed.join().unwrap_or_else(|_| Err(anyhow::anyhow!("reading the topics panicked")))?;
-        Ok(served?)
+        served
     })
 }
 
-/// Gives the gateway what is in the topics, and what comes.
-pub(crate) fn feed(gateway: &Gateway, brokers: &str, stop: &AtomicBool) -> anyhow::Result<()> {
-    let options = ReaderOptions {
-        bootstrap: brokers.to_owned(),
-        client_id: "weir-serve".to_owned(),
-        extra: Vec::new(),
-    };
-    let follow = || Reader::follow(&options, &gateway.topics(), Start::Beginning);
-    let Some(mut reader) = patiently(stop, follow)? else { return Ok(()) };
+/// Serves a gateway until `stop`; `said` hears where, once it listens.
+pub(crate) fn serve(
+    gateway: &Gateway,
+    options: &Options,
+    stop: &AtomicBool,
+    said: impl FnOnce(&str),
+) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.context("cannot start the server's threads")?;
+    runtime.block_on(async {
+        let server = Server::bind(gateway.clone(), options).with_context(|| {
+            format!("cannot listen on {}: `--listen` says another address or port", options.listen)
+        })?;
+        said(&format!("http://{}/", server.address()?));
+        server.serve(stopped(stop)).await;
+        Ok(())
+    })
+}
+
+async fn stopped(stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
-        let polled = reader.poll(10_000, WAIT, &mut |topic, record| {
-            if let Some(value) = record.value {
-                gateway.take(topic, value);
-            }
-        });
-        match polled {
-            Ok(0) => gateway.caught_up(),
-            Ok(_) => gateway.tell(),
-            Err(Error::Retry(why)) => tracing::warn!(reason = %why, "not now"),
-            Err(error) => return Err(error.into()),
-        }
+        time::sleep(LOOK).await;
     }
-    Ok(())
 }

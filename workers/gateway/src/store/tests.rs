@@ -1,102 +1,169 @@
 #![allow(clippy::unwrap_used)]
 
-use weir_events::{SiteTotals, TopPage};
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
 
 use super::*;
 
 const SLIDE: i64 = 10_000;
 
-/// A window whose pages have so many views.
-fn window(number: i64, views: &[(&str, i64)]) -> (TopPages, Vec<PageAnalytics>) {
-    let end = number * SLIDE;
-    let rows = views.iter().map(|(url, views)| PageAnalytics {
-        page_url: (*url).to_owned(),
+fn row(url: &str, end: i64, views: i64) -> PageAnalytics {
+    PageAnalytics {
+        page_url: url.to_owned(),
         window_start: end - 300_000,
         window_end: end,
-        view_count: *views,
-        unique_users: 2,
+        view_count: views,
+        unique_users: 3,
         click_count: 1,
         conversion_count: 0,
-        engagement_rate: 1.0 / *views as f64,
-        bounce_rate: 0.1 + 0.2,
-        avg_session_duration: 61.25,
-    });
-    let pages = (1..).zip(views).map(|(rank, (url, views))| TopPage {
+        engagement_rate: 1.0 / views as f64,
+        bounce_rate: 0.1 + views as f64,
+        avg_session_duration: 12.345,
+    }
+}
+
+fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
+    let places = pages.iter().zip(1..).map(|((url, views), rank)| TopPage {
         rank,
         page_url: (*url).to_owned(),
         view_count: *views,
-        unique_users: 2,
+        unique_users: 3,
         previous_rank: None,
     });
-    let top = TopPages {
+    TopPages {
         window_start: end - 300_000,
         window_end: end,
-        pages: pages.collect(),
-        warming_up: true,
-        trending: vec![],
+        pages: places.collect(),
+        warming_up: false,
+        trending: Vec::new(),
         site: SiteTotals {
-            view_count: views.iter().map(|(_, views)| views).sum(),
-            click_count: views.len() as i64,
+            view_count: pages.iter().map(|(_, views)| views).sum(),
+            click_count: pages.len() as i64,
             ..SiteTotals::default()
         },
-    };
-    (top, rows.collect())
-}
-
-fn add(store: &mut Store, number: i64, views: &[(&str, i64)]) {
-    let (top, rows) = window(number, views);
-    store.top(top);
-    rows.iter().for_each(|row| store.row(row));
-}
-
-#[test]
-fn a_window_is_news_when_its_last_row_came_and_is_given_back_as_it_was() {
-    let mut store = Store::new(Limits::default());
-    let (top, rows) = window(100, &[("/a", 5), ("/b", 3)]);
-    store.row(&rows[1]);
-    store.top(top.clone());
-    assert_eq!((store.newest(), store.take_news()), (None, vec![]));
-    store.row(&rows[0]);
-    assert_eq!((store.newest(), store.take_news()), (Some(1_000_000), vec![1_000_000]));
-    assert_eq!(store.take_news(), [] as [i64; 0]);
-    assert_eq!(store.ranking(1_000_000), Some(&top));
-    let mut pages = store.pages(1_000_000);
-    pages.sort_by(|a, b| a.page_url.cmp(&b.page_url));
-    assert_eq!(pages, rows);
-}
-
-#[test]
-fn a_page_has_a_series_over_the_windows_it_is_in() {
-    let mut store = Store::new(Limits::default());
-    add(&mut store, 100, &[("/a", 5)]);
-    add(&mut store, 101, &[("/b", 7)]);
-    add(&mut store, 102, &[("/a", 6), ("/b", 1)]);
-    let views = |url: &str, from, to| {
-        let series = store.page(url, from, to).into_iter();
-        series.map(|row| (row.window_end / SLIDE, row.view_count)).collect::<Vec<_>>()
-    };
-    assert_eq!(views("/a", 0, i64::MAX), [(100, 5), (102, 6)]);
-    assert_eq!(views("/b", 0, 101 * SLIDE), [(101, 7)]);
-    assert_eq!(views("/nowhere", 0, i64::MAX), []);
-    assert_eq!(views("/a", i64::MAX, 0), []);
-    assert_eq!(store.rankings(101 * SLIDE, i64::MAX).count(), 2);
-}
-
-#[test]
-fn what_is_older_than_a_day_or_over_the_bound_goes_with_its_strings() {
-    let mut store = Store::new(Limits { keep: 5 * SLIDE, rows: 6 });
-    for number in 100..120 {
-        let own = format!("/only-{number}");
-        add(&mut store, number, &[("/a", 5), (&own, 1)]);
     }
-    assert_eq!(store.held(), (3, 6), "two rows a window");
-    assert_eq!(store.page("/a", 0, i64::MAX).len(), 3);
-    assert_eq!(store.pages.find("/only-110"), None);
-    add(&mut store, 90, &[("/late", 1)]);
-    assert_eq!(store.page("/late", 0, i64::MAX), []);
-    let mut store = Store::new(Limits { keep: 5 * SLIDE, rows: 1_000 });
-    for number in 100..120 {
-        add(&mut store, number, &[("/a", 5)]);
+}
+
+#[test]
+fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
+    let mut store = Store::default();
+    store.row(&row("/a", SLIDE, 5));
+    assert!(store.settle().is_empty());
+    assert!(store.latest().is_none(), "a window without its ranking is not shown");
+    store.top(&top(SLIDE, &[("/a", 5), ("/b", 2)]));
+    assert!(store.settle().is_empty());
+    assert!(!store.latest().unwrap().complete());
+    store.row(&row("/b", SLIDE, 2));
+    assert_eq!(store.settle(), [SLIDE]);
+    let latest = store.latest().unwrap();
+    assert!(latest.complete());
+    assert_eq!(latest.page("/b").unwrap().views, 2);
+    assert_eq!(latest.page("/b").unwrap().engagement_rate, 0.5);
+    assert_eq!(latest.page("/b").unwrap().bounce_rate, 2.1);
+    assert_eq!(latest.page("/c"), None);
+}
+
+#[test]
+fn the_latest_window_is_the_newest_complete_one() {
+    let mut store = Store::default();
+    for end in [SLIDE, 2 * SLIDE] {
+        store.top(&top(end, &[("/a", 5)]));
     }
-    assert_eq!(store.held(), (5, 5), "five slides");
+    store.row(&row("/a", SLIDE, 5));
+    store.settle();
+    assert_eq!(store.latest().unwrap().end(), SLIDE, "the second lacks its page");
+}
+
+#[test]
+fn what_is_out_of_bounds_goes_with_its_names() {
+    let mut store = Store::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX });
+    for window in 1..=5 {
+        let url = format!("/{window}");
+        store.row(&row(&url, window * SLIDE, 1));
+        store.top(&top(window * SLIDE, &[(&url, 1)]));
+        store.settle();
+    }
+    store.row(&row("/late", SLIDE, 1));
+    store.settle();
+    assert_eq!(
+        store.windows(0, i64::MAX).map(|window| window.end()).collect::<Vec<_>>(),
+        [30_000, 40_000, 50_000]
+    );
+    assert_eq!((store.held().0, store.held().1), (3, 3));
+    assert!(store.knows("/5") && !store.knows("/1") && !store.knows("/late"));
+
+    let mut store = Store::new(Bounds { age: i64::MAX / 2, bytes: 3_000 });
+    for window in 1..=500 {
+        store.top(&top(window * SLIDE, &[("/a", 1)]));
+        store.settle();
+        assert!(store.held().2 <= 3_000);
+    }
+    assert_eq!(store.latest().unwrap().end(), 500 * SLIDE);
+}
+
+#[test]
+fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
+    let mut store = Store::default();
+    let urls: Vec<String> = (0..100).map(|page| format!("https://shop.example/page/{page}")).collect();
+    let ranked: Vec<(&str, i64)> = urls.iter().map(|url| (url.as_str(), 7)).collect();
+    for window in 1..=8_640 {
+        for url in &urls {
+            store.row(&row(url, window * SLIDE, 7));
+        }
+        let mut top = top(window * SLIDE, &ranked);
+        top.pages.truncate(10);
+        store.top(&top);
+        if window % 100 == 0 {
+            store.settle();
+        }
+    }
+    store.settle();
+    let (windows, pages, bytes, refused) = store.held();
+    assert_eq!((windows, pages, refused), (8_640, 100, 0));
+    assert!(store.windows(0, i64::MAX).all(|window| window.complete()));
+    assert!(bytes < 50_000_000, "{bytes} bytes");
+}
+
+#[test]
+fn counts_that_do_not_fit_are_refused_and_counted() {
+    let mut store = Store::default();
+    store.row(&row("/a", SLIDE, i64::MAX));
+    store.row(&row("/a", SLIDE, -1));
+    store.settle();
+    assert_eq!((store.held().1, store.held().3), (0, 2));
+}
+
+proptest! {
+    /// Against a plain map: any order, records twice, batches of any size.
+    #[test]
+    fn the_order_of_records_changes_nothing(
+        records in prop::collection::vec((0u8..6, 1i64..40, 1i64..9, prop::bool::weighted(0.2)), 1..200),
+    ) {
+        let bounds = Bounds { age: 20 * SLIDE, bytes: usize::MAX };
+        let mut store = Store::new(bounds);
+        let mut plain: BTreeMap<i64, BTreeMap<String, i64>> = BTreeMap::new();
+        let mut newest = 0;
+        for (page, window, views, settle) in records {
+            let (url, end) = (format!("/{page}"), window * SLIDE);
+            newest = newest.max(end);
+            if end >= newest - bounds.age {
+                plain.entry(end).or_default().insert(url.clone(), views);
+            }
+            plain = plain.split_off(&(newest - bounds.age));
+            store.row(&row(&url, end, views));
+            store.top(&top(end, &[]));
+            if settle {
+                store.settle();
+            }
+        }
+        store.settle();
+        let kept: BTreeMap<i64, BTreeMap<String, i64>> = store
+            .windows(i64::MIN, i64::MAX)
+            .map(|w| (w.end(), w.pages().map(|p| (p.url.to_owned(), i64::from(p.views))).collect()))
+            .collect();
+        prop_assert_eq!(&kept, &plain);
+        let names: BTreeSet<&String> = plain.values().flat_map(|pages| pages.keys()).collect();
+        prop_assert_eq!(store.held().1, names.len());
+    }
 }

@@ -56,6 +56,7 @@ pub(super) fn reader(
         .set("fetch.wait.max.ms", "50")
         // The default of a second is how long reading pauses each time the queue was full.
         .set("fetch.queue.backoff.ms", "20")
+        // Read ahead; in memory each of the usual events takes about three times its size.
         .set("queued.max.messages.kbytes", "16384");
     extended(config, extra)
 }
@@ -77,8 +78,7 @@ pub(super) fn member(options: &Options) -> ClientConfig {
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", millis(options.session_timeout))
         // Members hear of a rebalance with a heartbeat's answer, so this is how long others wait for one to begin.
-        .set("heartbeat.interval.ms", millis((options.session_timeout / 5).min(Duration::from_secs(1))))
-        .set("queued.max.messages.kbytes", "65536");
+        .set("heartbeat.interval.ms", millis((options.session_timeout / 5).min(Duration::from_secs(1))));
     if let Some(instance) = &options.instance {
         config.set("group.instance.id", instance);
     }

@@ -1,5 +1,6 @@
 //! [`Reader`]: follows topics without a group.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -35,6 +36,8 @@ pub enum Start {
     Beginning,
     /// After everything that is committed now.
     End,
+    /// So many offsets before the end of each partition, or at its beginning.
+    Last(i64),
 }
 
 /// Where a [`Reader`] reads.
@@ -52,6 +55,9 @@ pub struct ReaderOptions {
 pub struct Reader {
     consumer: BaseConsumer<ConsumerNotes>,
     bootstrap: String,
+    partitions: usize,
+    /// Partitions that were read to their end.
+    reached: BTreeSet<i32>,
 }
 
 impl Reader {
@@ -72,12 +78,23 @@ impl Reader {
             for partition in 0..partitions::count(consumer.client(), topic, &options.bootstrap)? {
                 // Asked for now, so that nothing written from here on is missed.
                 let (first, end) = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
-                let offset = if start == Start::End { end } else { first };
+                let offset = match start {
+                    Start::Beginning => first,
+                    Start::End => end,
+                    Start::Last(offsets) => first.max(end - offsets),
+                };
                 list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;
             }
         }
         consumer.assign(&list).map_err(failed)?;
-        Ok(Self { consumer, bootstrap: options.bootstrap.clone() })
+        let reached = BTreeSet::new();
+        Ok(Self { consumer, bootstrap: options.bootstrap.clone(), partitions: list.count(), reached })
+    }
+
+    /// Whether every partition was read to its end at least once. Only for a reader of one topic: librdkafka reports ends by
+    /// partition, not by topic.
+    pub fn at_end(&self) -> bool {
+        self.reached.len() >= self.partitions
     }
 
     /// Hands out up to `max` records with their topics, in the order of each partition, and returns how many. Waits at most
@@ -101,7 +118,7 @@ impl Reader {
                     sink(message.topic(), record(&message));
                     records += 1;
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(self.reached.insert(partition)),
                 Some(Err(error)) => {
                     let doing = || format!("read at {}", self.bootstrap);
                     if records == 0 && error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {

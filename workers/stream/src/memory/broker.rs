@@ -115,7 +115,12 @@ impl Broker {
 
     /// All committed records that are still there, in order; none if there is no such partition.
     pub fn records(&self, topic: &str, partition: i32) -> Vec<StoredRecord> {
-        let read = self.lock().read(topic, partition, 0);
+        self.records_from(topic, partition, 0)
+    }
+
+    /// All committed records from `offset` on that are still there, in order; none if there is no such partition.
+    pub fn records_from(&self, topic: &str, partition: i32, offset: i64) -> Vec<StoredRecord> {
+        let read = self.lock().read(topic, partition, offset);
         read.map(|(records, _)| records.iter().map(|record| (**record).clone()).collect()).unwrap_or_default()
     }
 

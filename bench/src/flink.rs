@@ -1,0 +1,71 @@
+//! The peer: a Flink job in one JVM, built with Maven.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, ensure};
+
+use crate::bed::Bed;
+
+const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flink/pom.xml");
+const POM: &str = include_str!("../flink/pom.xml");
+/// What Maven is told to build into, in the pom.
+const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench/flink");
+/// Enough that it does not wait for memory.
+const HEAP: &str = "3g";
+
+/// The job, built.
+pub(crate) struct Flink {
+    classes: String,
+}
+
+/// Flink's version, from the one place that says it.
+pub(crate) fn version() -> &'static str {
+    let after = POM.split_once("<flink.version>").map_or("", |(_, after)| after);
+    after.split_once('<').map_or("", |(version, _)| version)
+}
+
+impl Flink {
+    /// Compiles the job and fetches Flink's packages where they are missing.
+    pub(crate) fn build() -> anyhow::Result<Self> {
+        let built = PathBuf::from(BUILT);
+        let mut maven = Command::new("mvn");
+        maven.args([
+            "-q",
+            "-B",
+            "-f",
+            PROJECT,
+            "compile",
+            "dependency:copy-dependencies",
+            "-DincludeScope=runtime",
+        ]);
+        maven.arg(format!("-DoutputDirectory={}", built.join("packages").display()));
+        let status =
+            maven.status().context("could not run mvn: install Maven and a JDK, or leave Flink out")?;
+        ensure!(status.success(), "mvn: {status}");
+        let built = built.canonicalize()?;
+        Ok(Self { classes: format!("{0}/classes:{0}/packages/*", built.display()) })
+    }
+
+    /// The job, from a topic to a topic that it makes.
+    pub(crate) fn job(&self, bed: &Bed, input: &str, output: &str, by_hand: bool) -> Command {
+        let checkpoints = bed.folder().join(output);
+        let mut java = Command::new("java");
+        java.args([
+            &format!("-Xms{HEAP}"),
+            &format!("-Xmx{HEAP}"),
+            "--add-opens=java.base/java.util=ALL-UNNAMED",
+        ]);
+        java.args([
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp",
+            &self.classes,
+            "dev.weir.bench.Job",
+        ]);
+        java.args([bed.bootstrap(), input, output]).arg(Path::new(&checkpoints));
+        java.arg(if by_hand { "slices" } else { "windows" });
+        java
+    }
+}

@@ -1,0 +1,194 @@
+// The dashboard: what comes in goes into the model, which is drawn at most four times a second.
+
+import "./style.css";
+import { type Health, type PageNow, type PipelineInfo, type Place, type Point, type Sealed, type SiteNow, type TopNow, type Trend, type WindowTotals, ask } from "./api";
+import { Connection } from "./connection";
+import { el, say, the } from "./dom";
+import { Model } from "./model";
+import { Chart } from "./view/chart";
+import { Funnel } from "./view/funnel";
+import { Log } from "./view/log";
+import { FIRST, Pages } from "./view/pages";
+import { Ranking } from "./view/ranking";
+import { strip } from "./view/strip";
+import { tiles } from "./view/tiles";
+
+const model = new Model();
+const chart = new Chart();
+const ranking = new Ranking((url) => choose(url));
+const funnel = new Funnel();
+const log = new Log(model);
+const pages = new Pages((url) => choose(url), () => remember("replace"));
+const finder = the("find") as HTMLInputElement;
+
+let due = false;
+function redraw(): void {
+  if (due) return;
+  due = true;
+  setTimeout(() => {
+    due = false;
+    draw();
+  }, 200);
+}
+
+function draw(): void {
+  strip(model);
+  tiles(model);
+  chart.draw(model);
+  ranking.draw(model);
+  funnel.draw(model);
+}
+
+/** Filters everything by a page, or by the page that is chosen already: not at all. */
+function choose(url: string | null): void {
+  const chosen = url === model.chosen ? null : url;
+  select(chosen);
+  remember("push");
+  say(the("said"), chosen === null ? "All pages are shown" : `Only ${chosen} is shown`);
+}
+
+function select(url: string | null): void {
+  model.chosen = url;
+  pages.chosen = url;
+  model.clear();
+  connection.watch(url);
+  const filter = the("filter");
+  filter.hidden = url === null;
+  filter.replaceChildren(...(url === null ? [] : ["Only ", el("b", {}, url), " ", el("button", { type: "button", click: () => choose(null) }, "Show all pages (Esc)")]));
+  say(the("series-title"), url === null ? "Views, last 30 minutes" : "Views of this page, last 30 minutes");
+  log.draw();
+  void history();
+  void pages.load();
+  draw();
+}
+
+/** The sealed windows of the last half hour: of the chosen page, or the site. */
+async function history(): Promise<void> {
+  const chosen = model.chosen;
+  try {
+    const limit = 180;
+    if (chosen === null) {
+      const { windows } = await ask<{ windows: WindowTotals[] }>("windows", { limit });
+      if (model.chosen === null) model.windows(windows);
+    } else {
+      const { points } = await ask<{ points: Point[] }>("series", { page: chosen, limit });
+      if (model.chosen === chosen) model.points(points);
+    }
+  } catch {
+    // Nothing sealed yet, or a page that no sealed window has: no data is shown as that.
+  }
+  redraw();
+}
+
+async function rankings(): Promise<void> {
+  try {
+    const [top, trending] = await Promise.all([ask<{ window_end: number; pages: Place[] }>("top"), ask<{ warming_up: boolean; pages: Trend[] }>("trending")]);
+    if ((model.sealedEnd ?? 0) <= top.window_end) {
+      model.sealedEnd = top.window_end;
+      model.places = top.pages;
+      model.trends = trending.pages;
+      model.warmingUp = trending.warming_up;
+    }
+  } catch {
+    // Nothing is sealed yet.
+  }
+  redraw();
+}
+
+const connection = new Connection({
+  value(topic, page, value) {
+    if (topic === "site") {
+      model.site = value as SiteNow;
+      if (model.chosen === null) model.pass(model.site.as_of, model.site.now);
+    } else if (topic === "top") model.top = value as TopNow;
+    else if (topic === "health") model.health = value as Health;
+    else if (topic === "page" && page === model.chosen) {
+      model.page = value as PageNow;
+      if (model.page.sealed) model.points([model.page.sealed]);
+      model.pass(model.site.as_of, model.page.now);
+    } else if (topic === "sealed") {
+      model.take(value as Sealed);
+      if (pages.asked.offset === 0) void pages.load();
+    }
+    redraw();
+  },
+  state(connected, why) {
+    model.connected = connected;
+    model.why = why;
+    if (connected) {
+      void history();
+      void rankings();
+      void pages.load();
+    }
+    redraw();
+  },
+  after: () => model.sealedEnd,
+  clock(offset) {
+    model.offset = offset;
+  },
+});
+
+/** The URL says what is shown, so that it can be kept and sent. */
+function remember(how: "push" | "replace"): void {
+  const parameters = new URLSearchParams();
+  if (model.chosen !== null) parameters.set("page", model.chosen);
+  const { q, sort, order } = pages.asked;
+  if (q) parameters.set("q", q);
+  if (sort !== FIRST.sort) parameters.set("sort", sort);
+  if (order !== FIRST.order) parameters.set("order", order);
+  const text = parameters.toString();
+  window.history[how === "push" ? "pushState" : "replaceState"](null, "", text ? `/?${text}` : "/");
+}
+
+function recall(): void {
+  const parameters = new URLSearchParams(location.search);
+  const order = parameters.get("order") === "asc" ? "asc" : "desc";
+  pages.asked = { q: parameters.get("q") ?? "", sort: parameters.get("sort") ?? FIRST.sort, order, offset: 0 };
+  finder.value = pages.asked.q;
+  select(parameters.get("page"));
+}
+
+/** Dark or light as the system has it, unless it was said here. */
+function theme(chosen?: string): void {
+  const root = document.documentElement;
+  let kept: string | null = null;
+  try {
+    if (chosen) localStorage.setItem("theme", chosen);
+    kept = localStorage.getItem("theme");
+  } catch {
+    // No storage: as the system has it.
+  }
+  const now = chosen ?? kept ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  root.dataset.theme = now;
+  const button = the("theme");
+  say(button, now === "dark" ? "Light" : "Dark");
+  button.onclick = () => theme(now === "dark" ? "light" : "dark");
+  chart.recolor();
+  redraw();
+}
+
+theme();
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme());
+the("series").querySelector("details")?.addEventListener("toggle", () => draw());
+the("finder").addEventListener("submit", (event) => event.preventDefault());
+let typing = 0;
+finder.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => pages.search(finder.value.trim()), 200);
+});
+addEventListener("popstate", recall);
+addEventListener("keydown", (event) => {
+  const inField = event.target instanceof HTMLInputElement;
+  if (event.key === "/" && !inField) {
+    event.preventDefault();
+    finder.focus();
+  } else if (event.key === "Escape" && model.chosen !== null && !(inField && finder.value)) choose(null);
+});
+setInterval(redraw, 1_000);
+recall();
+void ask<{ pipelines: PipelineInfo[] }>("pipelines").then(({ pipelines }) => {
+  model.pipeline = pipelines[0] ?? null;
+  say(the("pipeline"), model.pipeline?.name ?? "");
+  document.title = `Weir: ${model.pipeline?.name ?? ""}`;
+  redraw();
+});

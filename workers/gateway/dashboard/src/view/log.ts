@@ -1,0 +1,63 @@
+// A sample of events as they come; can be stopped to be read.
+
+import { type SampledEvent, ask } from "../api";
+import { el, say, the } from "../dom";
+import { clock, short } from "../format";
+import type { Model } from "../model";
+
+const SHOWN = 60;
+
+export class Log {
+  private readonly body = el("tbody");
+  private readonly pause = el("button", { type: "button", "aria-pressed": "false", click: () => this.toggle() }, "Pause");
+  private readonly note = el("p", { class: "note" });
+  private paused = false;
+  private instance = "";
+  private last = 0;
+  private events: SampledEvent[] = [];
+
+  constructor(private readonly model: Model) {
+    const head = ["Time", "What", "Page", "Visitor"].map((title) => el("th", { scope: "col" }, title));
+    const table = el("table", { class: "log" }, el("thead", {}, el("tr", {}, ...head)), this.body);
+    the("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Sampled events, newest first" }, table), this.note);
+    the("log").firstElementChild?.append(this.pause);
+    setInterval(() => void this.look(), 1_000);
+  }
+
+  private toggle(): void {
+    this.paused = !this.paused;
+    this.pause.setAttribute("aria-pressed", String(this.paused));
+    say(this.pause, this.paused ? "Go on" : "Pause");
+  }
+
+  private async look(): Promise<void> {
+    if (this.paused || document.hidden || !this.model.connected) return;
+    try {
+      const { instance, events } = await ask<{ instance: string; events: SampledEvent[] }>("events", { after: this.last, limit: SHOWN });
+      // Another gateway counts anew.
+      if (instance !== this.instance) {
+        const known = this.instance !== "";
+        this.instance = instance;
+        this.last = 0;
+        this.events = [];
+        if (known) return;
+      }
+      this.events = [...this.events, ...events].slice(-SHOWN);
+      this.last = events[events.length - 1]?.number ?? this.last;
+    } catch {
+      // The strip says that the gateway is away.
+    }
+    this.draw();
+  }
+
+  draw(): void {
+    const { chosen } = this.model;
+    const shown = this.events.filter((event) => chosen === null || event.page_url === chosen).reverse();
+    this.body.replaceChildren(
+      ...shown.map((event) =>
+        el("tr", {}, el("td", {}, clock(event.timestamp)), el("td", { class: `kind ${event.event_type.toLowerCase()}` }, event.event_type.replaceAll("_", " ").toLowerCase()), el("td", { class: "page", title: event.page_url }, short(event.page_url)), el("td", { title: event.browser }, event.visitor)),
+      ),
+    );
+    say(this.note, shown.length > 0 ? "UTC, at most 20 a second; visitors are masked." : chosen === null ? "No events yet." : "None of the last sampled events is on this page.");
+  }
+}

@@ -1,0 +1,359 @@
+//! What is so right now: the pipeline, provisional values, where the stream stands, recent events.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{Format, json, json_or_table},
+    csv::{Line, Row},
+    problem::Problem,
+    query::{Nothing, Query, limit},
+};
+use crate::{Gateway, gateway::millis, live::watermark, push::values::Provisional, sample::SampledEvent};
+
+/// A pipeline.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PipelineInfo {
+    /// Its name.
+    name: String,
+    /// Length of a window, milliseconds.
+    window_size_ms: i64,
+    /// Time between the ends of two windows, milliseconds.
+    window_slide_ms: i64,
+    /// How much older than the newest event of its partition an event may be and still count everywhere, milliseconds.
+    out_of_orderness_ms: i64,
+    /// Silence after which a partition no longer holds results back, milliseconds.
+    idle_timeout_ms: i64,
+    /// Longest pause within a visit, milliseconds.
+    session_gap_ms: i64,
+    /// Length of the ranking.
+    ranking_top: u32,
+    /// Partitions of the events topic.
+    partitions: i32,
+    /// Where its events come from.
+    events_topic: String,
+    /// Where its results go.
+    results_topic: String,
+    /// Where its rankings go.
+    top_pages_topic: String,
+}
+
+/// The pipelines that are shown here.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pipelines {
+    /// One, as things are.
+    pipelines: Vec<PipelineInfo>,
+}
+
+/// The pipelines that are shown here, and what their numbers mean.
+#[utoipa::path(get, path = "/api/v1/pipelines", tag = "stream", responses(
+    (status = 200, description = "The pipelines", body = Pipelines),
+    (status = 304, description = "The copy that If-None-Match names is good"),
+    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn pipelines(
+    State(gateway): State<Gateway>,
+    Query(Nothing {}): Query<Nothing>,
+    headers: HeaderMap,
+) -> Response {
+    let pipeline = &gateway.shared.pipeline;
+    let window = &pipeline.spec.window;
+    let info = PipelineInfo {
+        name: pipeline.metadata.name.clone(),
+        window_size_ms: window.size.as_millis(),
+        window_slide_ms: window.slide.as_millis(),
+        out_of_orderness_ms: window.out_of_orderness.as_millis(),
+        idle_timeout_ms: window.idle_timeout.as_millis(),
+        session_gap_ms: window.session_gap.as_millis(),
+        ranking_top: pipeline.spec.ranking.top,
+        partitions: pipeline.spec.topics.events.partitions,
+        events_topic: pipeline.events_topic().to_owned(),
+        results_topic: pipeline.results_topic().to_owned(),
+        top_pages_topic: pipeline.top_pages_topic().to_owned(),
+    };
+    json(&headers, &Pipelines { pipelines: vec![info] })
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NowQuery {
+    /// The most viewed so many pages, 1 to 1,000; 50 if not said.
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// A page in the open window: provisional.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PageNow {
+    /// The page.
+    page_url: String,
+    /// Its values so far.
+    #[serde(flatten)]
+    now: Provisional,
+}
+
+impl Row for PageNow {
+    const COLUMNS: &'static [&'static str] =
+        &["page_url", "view_count", "click_count", "cart_count", "conversion_count", "unique_users"];
+
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(&self.page_url);
+        line.number(self.now.view_count);
+        line.number(self.now.click_count);
+        line.number(self.now.cart_count);
+        line.number(self.now.conversion_count);
+        line.number(self.now.unique_users);
+    }
+}
+
+/// What the open window shows: provisional, replaced by final values when it is sealed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NowValues {
+    /// Always true.
+    provisional: bool,
+    /// The end of the open window; null before anything was heard.
+    window_end: Option<i64>,
+    /// The newest event time read; null before anything was heard.
+    as_of: Option<i64>,
+    /// All pages together; null before anything was heard.
+    site: Option<Provisional>,
+    /// How many pages have an event.
+    page_count: usize,
+    /// Most viewed first.
+    pages: Vec<PageNow>,
+}
+
+/// What the open window shows right now. Provisional: final values never depend on it.
+#[utoipa::path(get, path = "/api/v1/now", tag = "live", params(NowQuery), responses(
+    (status = 200, description = "Provisional values", content((NowValues = "application/json"), (String = "text/csv"))),
+    (status = 304, description = "The copy that If-None-Match names is good"),
+    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn now(
+    State(gateway): State<Gateway>,
+    Query(query): Query<NowQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let NowQuery { limit: asked, format } = query;
+    let limit = limit(asked, 50, 1_000)?;
+    let sum = gateway.now().sum();
+    let page = |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into() };
+    let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
+    let values = NowValues {
+        provisional: true,
+        window_end: sum.as_ref().map(|sum| sum.end),
+        as_of: sum.as_ref().map(|sum| sum.as_of),
+        site: sum.as_ref().map(|sum| (&sum.site).into()),
+        page_count: pages.len(),
+        pages: pages.iter().take(limit).map(page).collect(),
+    };
+    Ok(json_or_table(&headers, format, &values, &values.pages))
+}
+
+/// One input partition.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PartitionHealth {
+    /// Its number.
+    partition: i32,
+    /// Its watermark.
+    watermark: Option<i64>,
+    /// The end up to which its windows are sealed.
+    sealed: Option<i64>,
+    /// Read to its end, and silent since.
+    idle: bool,
+    /// Records that are there and not read yet.
+    lag: i64,
+    /// Records read.
+    read: u64,
+    /// Events counted.
+    counted: u64,
+    /// Events that missed all their windows.
+    late: u64,
+    /// Records that are no valid event.
+    dead_letters: u64,
+}
+
+/// What this gateway holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Held {
+    /// Sealed windows.
+    windows: usize,
+    /// Distinct pages.
+    pages: usize,
+    /// Bytes of the windows, without the pages' URLs.
+    bytes: usize,
+    /// Records that could not be read or held.
+    unreadable: u64,
+    /// Clients that are pushed to.
+    clients: usize,
+    /// Clients that were let go, since the start.
+    let_go: u64,
+}
+
+/// Where the stream stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// Whether everything that was in the topics at the start is here, and they can be read.
+    ready: bool,
+    /// Why not, if not.
+    reason: Option<String>,
+    /// This process's clock, milliseconds since the epoch.
+    at: i64,
+    /// The smallest watermark of the partitions that are not idle; null while one has none.
+    watermark: Option<i64>,
+    /// How far the watermark is behind the clock, milliseconds. It includes the wait for events that come out of order.
+    watermark_lag_ms: Option<i64>,
+    /// The end of the newest complete window.
+    window_end: Option<i64>,
+    /// Milliseconds since provisional values last came; null before any did.
+    silent_ms: Option<i64>,
+    /// Records that are there and not read yet.
+    lag: i64,
+    /// How many partitions the events topic has.
+    expected_partitions: i32,
+    /// Events that missed all their windows.
+    late: u64,
+    /// Records that are no valid event.
+    dead_letters: u64,
+    /// Those partitions that something was committed for.
+    partitions: Vec<PartitionHealth>,
+    /// What this gateway holds.
+    held: Held,
+}
+
+/// Where the stream stands: watermark, lag, late events, dead letters.
+#[utoipa::path(get, path = "/api/v1/health", tag = "stream", responses(
+    (status = 200, description = "Where the stream stands", body = Health),
+    (status = 304, description = "The copy that If-None-Match names is good"),
+    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn health(
+    State(gateway): State<Gateway>,
+    Query(Nothing {}): Query<Nothing>,
+    headers: HeaderMap,
+) -> Response {
+    let (at, reason) = (millis(), gateway.unready());
+    let (standings, heard) = {
+        let now = gateway.now();
+        (now.standings().to_vec(), now.heard())
+    };
+    let watermark = watermark(&standings);
+    let partition = |standing: &crate::live::Standing| PartitionHealth {
+        partition: standing.partition,
+        watermark: standing.watermark,
+        sealed: standing.sealed,
+        idle: standing.idle,
+        lag: standing.lag,
+        read: standing.read,
+        counted: standing.counted,
+        late: standing.late,
+        dead_letters: standing.dead_letters,
+    };
+    let unreadable = gateway.unreadable();
+    let (window_end, (windows, pages, bytes, _)) = {
+        let store = gateway.store();
+        (store.latest().map(|window| window.end()), store.held())
+    };
+    let health = Health {
+        ready: reason.is_none(),
+        reason,
+        at,
+        watermark,
+        watermark_lag_ms: watermark.map(|watermark| at - watermark),
+        window_end,
+        silent_ms: heard.map(|heard| (at - heard).max(0)),
+        lag: standings.iter().map(|standing| standing.lag).sum(),
+        expected_partitions: gateway.shared.pipeline.spec.topics.events.partitions,
+        late: standings.iter().map(|standing| standing.late).sum(),
+        dead_letters: standings.iter().map(|standing| standing.dead_letters).sum(),
+        partitions: standings.iter().map(partition).collect(),
+        held: Held {
+            windows,
+            pages,
+            bytes,
+            unreadable,
+            clients: gateway.shared.clients.load(Ordering::Relaxed),
+            let_go: gateway.shared.let_go.load(Ordering::Relaxed),
+        },
+    };
+    json(&headers, &health)
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Only events whose number is greater.
+    #[param(minimum = 0)]
+    after: Option<i64>,
+    /// The newest so many, 1 to 200; 50 if not said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// Recent events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Events {
+    /// Tells the numbers of this gateway process from those of others.
+    instance: String,
+    /// Oldest first.
+    events: Vec<SampledEvent>,
+}
+
+impl Row for SampledEvent {
+    const COLUMNS: &'static [&'static str] =
+        &["number", "timestamp", "event_type", "page_url", "product_id", "visitor", "browser"];
+
+    fn write(&self, line: &mut Line<'_>) {
+        line.number(self.number);
+        line.number(self.timestamp);
+        line.text(serde_json::to_value(self.event_type).unwrap_or_default().as_str().unwrap_or_default());
+        line.text(&self.page_url);
+        line.text(self.product_id.as_deref().unwrap_or_default());
+        line.text(&self.visitor);
+        line.text(&self.browser);
+    }
+}
+
+/// A sample of recent events, at most 20 a second, with visitors masked. Each gateway draws its own.
+#[utoipa::path(get, path = "/api/v1/events", tag = "stream", params(EventsQuery), responses(
+    (status = 200, description = "The sample", content((Events = "application/json"), (String = "text/csv"))),
+    (status = 304, description = "The copy that If-None-Match names is good"),
+    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn events(
+    State(gateway): State<Gateway>,
+    Query(query): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let EventsQuery { after, limit: asked, format } = query;
+    let limit = limit(asked, 50, 200)?;
+    let after = u64::try_from(after.unwrap_or(0)).map_err(|_| Problem::bad("after is negative"))?;
+    let events = gateway.events(after, limit);
+    let events = Events { instance: gateway.shared.instance.clone(), events };
+    Ok(json_or_table(&headers, format, &events, &events.events))
+}
+
+/// Whether the process runs.
+pub async fn healthz() -> &'static str {
+    "ok\n"
+}
+
+/// Whether it can answer with everything that was there when it started.
+pub async fn readyz(State(gateway): State<Gateway>) -> Response {
+    match gateway.unready() {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response(),
+    }
+}

@@ -1,0 +1,205 @@
+//! [`Gateway`]: everything that answers share.
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{Notify, Semaphore, watch};
+use weir_spec::Pipeline;
+
+use crate::{
+    intake::Batch,
+    live::{Now, Standing},
+    push::{Picture, Subscriptions},
+    sample::{Sample, SampledEvent},
+    store::{Bounds, Store},
+};
+
+/// One pipeline's results, kept and handed out. Clones share everything.
+#[derive(Clone)]
+pub struct Gateway {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) limits: Limits,
+    /// Tells this process from those before and beside it.
+    pub(crate) instance: String,
+    store: RwLock<Store>,
+    now: RwLock<Now>,
+    sample: Mutex<Sample>,
+    /// Per topic that is followed: what is wrong, or whether all that was there at the start is read.
+    sources: Mutex<BTreeMap<String, Source>>,
+    unreadable: AtomicU64,
+    /// Windows that became complete and are not in a picture yet.
+    completed: Mutex<Vec<i64>>,
+    /// Wakes the publisher.
+    pub(crate) changed: Notify,
+    pub(crate) picture: watch::Sender<Arc<Picture>>,
+    /// Set once this process goes away.
+    pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) subscriptions: Mutex<Subscriptions>,
+    /// One for every client that may be pushed to.
+    pub(crate) places: Arc<Semaphore>,
+    pub(crate) clients: AtomicUsize,
+    pub(crate) let_go: AtomicU64,
+}
+
+/// How far reading a topic is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It cannot be read now, because of this.
+    Away(String),
+    /// What was there when reading began is not all read.
+    Behind,
+    /// It is.
+    Following,
+}
+
+/// Limits of a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of the sealed windows.
+    pub bounds: Bounds,
+    /// Clients that are pushed to at a time.
+    pub clients: usize,
+    /// How long a client of the WebSocket may take nothing before it is let go.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    /// A day, 512 MiB, 2,000 clients, 10 seconds.
+    fn default() -> Self {
+        Self { bounds: Bounds::default(), clients: 2_000, patience: Duration::from_secs(10) }
+    }
+}
+
+impl Gateway {
+    /// A gateway that has seen nothing yet, expecting what the topics `sources` hold.
+    ///
+    /// # Errors
+    /// Never with the settings that the event sample has.
+    pub fn new(
+        pipeline: Pipeline,
+        limits: Limits,
+        sources: &[&str],
+    ) -> Result<Self, weir_events::PrivacyError> {
+        let sources = sources.iter().map(|topic| ((*topic).to_owned(), Source::Behind)).collect();
+        Ok(Self {
+            shared: Arc::new(Shared {
+                pipeline,
+                limits,
+                instance: format!("{:016x}", RandomState::new().hash_one(0)),
+                store: RwLock::new(Store::new(limits.bounds)),
+                now: RwLock::default(),
+                sample: Mutex::new(Sample::new()?),
+                sources: Mutex::new(sources),
+                unreadable: AtomicU64::new(0),
+                completed: Mutex::default(),
+                changed: Notify::new(),
+                picture: watch::Sender::default(),
+                stopping: watch::Sender::default(),
+                subscriptions: Mutex::default(),
+                places: Arc::new(Semaphore::new(limits.clients)),
+                clients: AtomicUsize::new(0),
+                let_go: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Takes records over. What they change is readable when this returns.
+    pub fn apply(&self, batch: Batch) {
+        if batch.is_empty() {
+            return;
+        }
+        let Batch { rows, tops, lives, unreadable } = batch;
+        self.shared.unreadable.fetch_add(unreadable, Ordering::Relaxed);
+        if !(rows.is_empty() && tops.is_empty()) {
+            let mut store = self.shared.store.write().unwrap_or_else(PoisonError::into_inner);
+            rows.iter().for_each(|row| store.row(row));
+            tops.iter().for_each(|top| store.top(top));
+            lock(&self.shared.completed).extend(store.settle());
+        }
+        if !lives.is_empty() {
+            let at = millis();
+            let mut now = self.shared.now.write().unwrap_or_else(PoisonError::into_inner);
+            lives.into_iter().for_each(|live| now.take(live, at));
+        }
+        self.shared.changed.notify_one();
+    }
+
+    /// Offers the value of an event's record to the sample.
+    pub fn offer(&self, value: &[u8]) {
+        lock(&self.shared.sample).offer(value, millis());
+    }
+
+    /// Says how far reading a topic is.
+    pub fn source(&self, topic: &str, source: Source) {
+        lock(&self.shared.sources).insert(topic.to_owned(), source);
+    }
+
+    /// Why this gateway cannot answer yet; `None` when it has all that was there at the start and its topics can be read.
+    pub fn unready(&self) -> Option<String> {
+        let sources = lock(&self.shared.sources);
+        let why = |(topic, source): (&String, &Source)| match source {
+            Source::Away(why) => Some(format!("{topic} cannot be read: {why}")),
+            Source::Behind => Some(format!("{topic} is being read from its beginning")),
+            Source::Following => None,
+        };
+        sources.iter().find_map(why)
+    }
+
+    /// The sealed windows, for reading. Held for a moment only: records wait meanwhile.
+    pub fn store(&self) -> RwLockReadGuard<'_, Store> {
+        self.shared.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes where the pipeline stands in each input partition.
+    pub fn stand(&self, standings: Vec<Standing>) {
+        self.shared.now.write().unwrap_or_else(PoisonError::into_inner).stand(standings);
+        self.shared.changed.notify_one();
+    }
+
+    /// What is so right now, for reading. Held for a moment only.
+    pub fn now(&self) -> RwLockReadGuard<'_, Now> {
+        self.shared.now.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The newest sampled events after a number, oldest first.
+    pub fn events(&self, after: u64, limit: usize) -> Vec<SampledEvent> {
+        lock(&self.shared.sample).recent(after, limit)
+    }
+
+    /// Records that could not be read or held.
+    pub fn unreadable(&self) -> u64 {
+        self.shared.unreadable.load(Ordering::Relaxed) + self.store().held().3
+    }
+
+    /// Done once this process goes away.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.shared.stopping.subscribe();
+        // It cannot be dropped while this gateway lives.
+        let _ = stopping.wait_for(|stopping| *stopping).await.is_ok();
+    }
+
+    pub(crate) fn take_completed(&self) -> Vec<i64> {
+        std::mem::take(&mut lock(&self.shared.completed))
+    }
+}
+
+/// A panic elsewhere does not make what is behind a lock unreadable.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wall clock, milliseconds since the epoch.
+pub(crate) fn millis() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,130 @@
+//! The newest values, written down once for all clients.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use axum::extract::ws::Utf8Bytes;
+use serde_json::{Value, json};
+
+use super::{patch::difference, topic::Topic};
+
+/// Sealed windows that a client can catch up on: an hour at the default slide.
+pub(super) const REMEMBERED: usize = 360;
+
+/// Everything that clients are shown at one moment.
+#[derive(Debug, Default)]
+pub struct Picture {
+    pub(super) sequence: u64,
+    frames: HashMap<Topic, Arc<Frame>>,
+    /// Sealed windows in the order in which they became known, oldest first.
+    pub(super) windows: VecDeque<Arc<SealedFrame>>,
+}
+
+/// The value of one topic.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// The picture that it is new in.
+    pub(super) sequence: u64,
+    /// The picture whose value `patch` changes; 0 if there is none.
+    pub(super) since: u64,
+    pub(super) value: Value,
+    pub(super) whole: Utf8Bytes,
+    pub(super) patch: Utf8Bytes,
+}
+
+/// One sealed window.
+#[derive(Debug)]
+pub(super) struct SealedFrame {
+    pub(super) sequence: u64,
+    pub(super) end: i64,
+    pub(super) value: Value,
+    pub(super) text: Utf8Bytes,
+}
+
+impl Picture {
+    /// The picture after `self`: the values now, and the windows sealed since. `None` if nothing differs.
+    pub(super) fn next(&self, values: Vec<(Topic, Value)>, sealed: Vec<(i64, Value)>) -> Option<Self> {
+        let sequence = self.sequence + 1;
+        let mut changed = !sealed.is_empty() || values.len() != self.frames.len();
+        let mut frames = HashMap::with_capacity(values.len());
+        for (topic, value) in values {
+            let before = self.frames.get(&topic);
+            let frame = match before {
+                Some(before) => match difference(&before.value, &value) {
+                    None => Arc::clone(before),
+                    Some(patch) => {
+                        Arc::new(Frame::new(&topic, sequence, before.sequence, value, Some(patch)))
+                    }
+                },
+                None => Arc::new(Frame::new(&topic, sequence, 0, value, None)),
+            };
+            changed |= frame.sequence == sequence;
+            frames.insert(topic, frame);
+        }
+        let mut windows = self.windows.clone();
+        for (end, value) in sealed {
+            let message = json!({"type": "sealed", "topic": "windows", "sequence": sequence, "value": value});
+            let text = message.to_string().into();
+            windows.push_back(Arc::new(SealedFrame { sequence, end, value, text }));
+        }
+        windows.drain(..windows.len().saturating_sub(REMEMBERED));
+        changed.then_some(Self { sequence, frames, windows })
+    }
+
+    pub(super) fn frame(&self, topic: &Topic) -> Option<&Arc<Frame>> {
+        self.frames.get(topic)
+    }
+}
+
+impl Frame {
+    fn new(topic: &Topic, sequence: u64, since: u64, value: Value, patch: Option<Value>) -> Self {
+        let mut message =
+            json!({"type": "value", "topic": topic.name(), "sequence": sequence, "value": value});
+        if let Topic::Page(url) = topic {
+            message["page"] = json!(url);
+        }
+        let whole = message.to_string().into();
+        let patch = match patch {
+            None => Utf8Bytes::default(),
+            Some(patch) => {
+                message["type"] = json!("patch");
+                message["since"] = json!(since);
+                message["value"] = patch;
+                message.to_string().into()
+            }
+        };
+        Self { sequence, since, value, whole, patch }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn nothing_new_is_no_picture() {
+        let first = Picture::default().next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).unwrap();
+        assert!(first.next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).is_none());
+        let second = first.next(vec![(Topic::Site, json!({"a": 2}))], Vec::new()).unwrap();
+        let frame = second.frame(&Topic::Site).unwrap();
+        assert_eq!((frame.sequence, frame.since), (2, 1));
+        assert_eq!(
+            frame.patch.as_str(),
+            r#"{"sequence":2,"since":1,"topic":"site","type":"patch","value":{"a":2}}"#
+        );
+    }
+
+    #[test]
+    fn sealed_windows_are_remembered_within_a_bound() {
+        let mut picture = Picture::default();
+        for end in 0..REMEMBERED as i64 + 40 {
+            picture = picture.next(Vec::new(), vec![(end, json!({}))]).unwrap();
+        }
+        assert_eq!(picture.windows.len(), REMEMBERED);
+        assert_eq!(picture.windows.front().unwrap().end, 40);
+    }
+}

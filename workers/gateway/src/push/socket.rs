@@ -1,0 +1,203 @@
+//! `/api/v1/live`: the WebSocket.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{
+        State, WebSocketUpgrade,
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket},
+    },
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::{self, Instant};
+
+use super::{session::Session, topic::Topic};
+use crate::{
+    Gateway,
+    api::{problem::Problem, query},
+    gateway::millis,
+};
+
+/// Most bytes of a message from a client.
+const MOST_SAID: usize = 16 << 10;
+/// Most messages from a client within [`PERIOD`].
+const MOST_MESSAGES: u32 = 50;
+const PERIOD: Duration = Duration::from_secs(10);
+/// Time without any message after which a heartbeat is sent.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long the reason waits to be taken.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a client may say.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum Said {
+    /// Wants these topics.
+    Subscribe {
+        #[serde(default)]
+        topics: Vec<String>,
+        #[serde(default)]
+        pages: Vec<String>,
+        /// The end of the last sealed window that it has.
+        after: Option<i64>,
+    },
+    /// No longer wants these.
+    Unsubscribe {
+        #[serde(default)]
+        topics: Vec<String>,
+        #[serde(default)]
+        pages: Vec<String>,
+    },
+}
+
+/// Why a client is let go: close code and words.
+struct Farewell(u16, String);
+
+impl Farewell {
+    /// 1008: what it said is against the rules.
+    fn rules(why: impl Into<String>) -> Self {
+        Self(1008, why.into())
+    }
+
+    /// 1013: come back later.
+    fn slow(patience: Duration) -> Self {
+        Self(1013, format!("too slow: nothing taken for {patience:?}; reconnect and resume"))
+    }
+}
+
+/// Live values over a WebSocket; `docs/api.md` has the messages.
+#[utoipa::path(get, path = "/api/v1/live", tag = "live", responses(
+    (status = 101, description = "A WebSocket; docs/api.md has its messages"),
+    (status = 400, description = "Not the beginning of a WebSocket", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many clients", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn live(
+    State(gateway): State<Gateway>,
+    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => {
+            let detail =
+                format!("{}; /api/v1/stream is for clients without WebSockets", rejection.body_text());
+            return Problem::bad(detail).into_response();
+        }
+    };
+    let Some(session) = Session::open(&gateway) else {
+        return Problem::busy("as many clients as there may be are connected").into_response();
+    };
+    upgrade
+        .max_message_size(MOST_SAID)
+        .max_frame_size(MOST_SAID)
+        .write_buffer_size(4 << 10)
+        .max_write_buffer_size(1 << 20)
+        .read_buffer_size(4 << 10)
+        .on_upgrade(move |socket| serve(gateway, session, socket))
+}
+
+async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
+    let Err(Farewell(code, reason)) = converse(&gateway, &mut session, &mut socket).await else { return };
+    if code != 1001 {
+        gateway.shared.let_go.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    tracing::info!(code, %reason, "a WebSocket client was let go");
+    let farewell = CloseFrame { code, reason: reason.into() };
+    let _ = time::timeout(FAREWELL, socket.send(Message::Close(Some(farewell)))).await;
+}
+
+/// Until the client is gone (`Ok`) or to be let go.
+async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSocket) -> Result<(), Farewell> {
+    let shared = &gateway.shared;
+    let patience = shared.limits.patience;
+    let mut pictures = shared.picture.subscribe();
+    let hello = json!({
+        "type": "hello",
+        "instance": shared.instance,
+        "pipeline": shared.pipeline.metadata.name,
+        "sequence": pictures.borrow().sequence,
+        "at": millis(),
+        "heartbeat_ms": HEARTBEAT.as_millis() as u64,
+    });
+    send(socket, hello.to_string().into(), patience).await?;
+    let (mut period, mut messages) = (Instant::now(), 0);
+    loop {
+        tokio::select! {
+            said = socket.recv() => {
+                let message = match said {
+                    Some(Ok(message)) => message,
+                    // A protocol error is answered by the library; gone is gone.
+                    Some(Err(_)) | None => return Ok(()),
+                };
+                if period.elapsed() > PERIOD {
+                    (period, messages) = (Instant::now(), 0);
+                }
+                messages += 1;
+                if messages > MOST_MESSAGES {
+                    return Err(Farewell::rules(format!("more than {MOST_MESSAGES} messages in {} s", PERIOD.as_secs())));
+                }
+                match message {
+                    Message::Text(text) => {
+                        heard(session, &text).map_err(Farewell::rules)?;
+                        pictures.mark_changed();
+                    }
+                    Message::Binary(_) => return Err(Farewell::rules("messages are JSON text")),
+                    Message::Ping(_) | Message::Pong(_) => {}
+                    Message::Close(_) => return Ok(()),
+                }
+            }
+            () = gateway.stopping() => return Err(Farewell(1001, "going away; reconnect and resume".to_owned())),
+            changed = time::timeout(HEARTBEAT, pictures.changed()) => match changed {
+                Ok(Err(_)) => return Ok(()),
+                Ok(Ok(())) => {
+                    let picture = pictures.borrow_and_update().clone();
+                    for news in session.news(&picture) {
+                        send(socket, news.message(), patience).await?;
+                    }
+                }
+                Err(_) => {
+                    let sequence = pictures.borrow().sequence;
+                    let beat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
+                    send(socket, beat.to_string().into(), patience).await?;
+                }
+            },
+        }
+    }
+}
+
+async fn send(socket: &mut WebSocket, text: Utf8Bytes, patience: Duration) -> Result<(), Farewell> {
+    match time::timeout(patience, socket.send(Message::Text(text))).await {
+        // A broken connection is noticed by the next read.
+        Ok(_) => Ok(()),
+        Err(_) => Err(Farewell::slow(patience)),
+    }
+}
+
+fn heard(session: &mut Session, text: &str) -> Result<(), String> {
+    let said = serde_json::from_str(text).map_err(|error| format!("not understood: {error}"))?;
+    match said {
+        Said::Subscribe { topics, pages, after } => session.subscribe(named(topics, pages)?, after),
+        Said::Unsubscribe { topics, pages } => {
+            session.unsubscribe(&named(topics, pages)?);
+            Ok(())
+        }
+    }
+}
+
+/// Topics by their names, and pages.
+pub(super) fn named(topics: Vec<String>, pages: Vec<String>) -> Result<Vec<Topic>, String> {
+    let mut named = Vec::new();
+    for name in topics {
+        let found = Topic::named(&name);
+        named.push(found.ok_or_else(|| {
+            let name: String = name.chars().take(40).collect();
+            format!("there is no topic `{name}`, expected site, top, health or windows")
+        })?);
+    }
+    for url in pages {
+        query::page(&url).map_err(|problem| problem.detail)?;
+        named.push(Topic::Page(url));
+    }
+    Ok(named)
+}

@@ -1,0 +1,119 @@
+//! `/api/v1/stream`: the same as server-sent events, for curl. Values always come whole.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, header},
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::{sync::watch, time};
+use utoipa::IntoParams;
+
+use super::{
+    picture::Picture,
+    session::{News, Session},
+    socket::named,
+    topic::Topic,
+};
+use crate::{
+    Gateway,
+    api::{problem::Problem, query::Query},
+};
+
+/// Time without an event after which a comment says that the connection lives.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct StreamQuery {
+    /// Of `site`, `top`, `health`, `windows`, separated by commas; all of them if not said.
+    #[param(example = "site,windows")]
+    topics: Option<String>,
+    /// One page to watch besides.
+    #[param(max_length = 2048)]
+    page: Option<String>,
+    /// End of the last sealed window that the client has: it gets those since then. A `Last-Event-ID` says the same.
+    after: Option<i64>,
+}
+
+/// Live values as server-sent events: `event` names the topic, `data` is the whole value.
+#[utoipa::path(get, path = "/api/v1/stream", tag = "live", params(StreamQuery), responses(
+    (status = 200, description = "Events, until the client leaves", content_type = "text/event-stream", body = String),
+    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    (status = 503, description = "Too many clients", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn stream(
+    State(gateway): State<Gateway>,
+    Query(query): Query<StreamQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let StreamQuery { topics, page, after } = query;
+    let names = topics.unwrap_or_else(|| "site,top,health,windows".to_owned());
+    let names = names.split(',').map(str::to_owned).collect();
+    let topics = named(names, page.into_iter().collect()).map_err(Problem::bad)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
+    let mut session = Session::open(&gateway)
+        .ok_or_else(|| Problem::busy("as many clients as there may be are connected"))?;
+    session.subscribe(topics, after.or(last)).map_err(Problem::bad)?;
+    let mut pictures = gateway.shared.picture.subscribe();
+    pictures.mark_changed();
+    let events = Events { session, pictures, waiting: VecDeque::new(), gateway };
+    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    Ok((headers, Body::from_stream(events.into_stream())).into_response())
+}
+
+struct Events {
+    session: Session,
+    pictures: watch::Receiver<Arc<Picture>>,
+    waiting: VecDeque<String>,
+    gateway: Gateway,
+}
+
+impl Events {
+    /// The connection asks for the next event once it has room, so that a slow client is skipped over, not queued for.
+    fn into_stream(self) -> impl futures_util::Stream<Item = Result<String, Infallible>> {
+        futures_util::stream::unfold(
+            self,
+            |mut events| async move { Some((Ok(events.next().await?), events)) },
+        )
+    }
+
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            let changed = tokio::select! {
+                changed = time::timeout(HEARTBEAT, self.pictures.changed()) => changed,
+                () = self.gateway.stopping() => return None,
+            };
+            match changed {
+                Err(_) => return Some(":\n\n".to_owned()),
+                Ok(Err(_)) => return None,
+                Ok(Ok(())) => {
+                    let picture = self.pictures.borrow_and_update().clone();
+                    self.waiting = self.session.news(&picture).iter().map(event).collect();
+                }
+            }
+        }
+    }
+}
+
+/// JSON has no line breaks of its own, so one `data` line holds it.
+fn event(news: &News) -> String {
+    let written = |name: &str, value: &Value| format!("event: {name}\ndata: {value}\n");
+    match news {
+        News::Value { topic: Topic::Page(url), frame, .. } => {
+            let mut value = frame.value.clone();
+            value["page"] = Value::from(url.as_str());
+            written("page", &value) + "\n"
+        }
+        News::Value { topic, frame, .. } => written(topic.name(), &frame.value) + "\n",
+        News::Sealed(window) => format!("{}id: {}\n\n", written("sealed", &window.value), window.end),
+    }
+}

@@ -1,0 +1,155 @@
+//! A sample of recent events, for a person to see that something flows. Nobody can be recognised in it.
+
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+use weir_events::{
+    Decoder, IdPolicy, IpPolicy, Privacy, PrivacyError, PrivacySettings, Scratch, UserAgentPolicy,
+};
+
+/// Events kept.
+const KEPT: usize = 200;
+/// Least time between two events taken, milliseconds.
+const APART: i64 = 50;
+/// Digits of a masked id that are shown: enough to tell the visitors of a sample apart.
+const SHOWN: usize = 6;
+
+/// An event with its visitor masked.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct SampledEvent {
+    /// Counts the events of this sample.
+    pub number: u64,
+    /// Event time, milliseconds since the epoch.
+    pub timestamp: i64,
+    /// VIEW, CLICK, ADD_TO_CART, PURCHASE or SEARCH.
+    #[schema(value_type = String)]
+    pub event_type: weir_events::EventType,
+    /// Where. Text from events: never markup.
+    pub page_url: String,
+    /// With what product, if with one.
+    pub product_id: Option<String>,
+    /// A name for the visitor that means nothing outside of this process and its life.
+    pub visitor: String,
+    /// The family of the visitor's browser.
+    pub browser: String,
+}
+
+/// Every so many milliseconds one event, the last ones kept.
+pub struct Sample {
+    decoder: Decoder,
+    privacy: Privacy,
+    scratch: Scratch,
+    events: VecDeque<SampledEvent>,
+    number: u64,
+    last: i64,
+}
+
+impl Sample {
+    /// An empty sample with a secret of its own.
+    ///
+    /// # Errors
+    /// Never with the settings that it has.
+    pub fn new() -> Result<Self, PrivacyError> {
+        let settings = PrivacySettings {
+            user_id: IdPolicy::Hash,
+            ip_address: IpPolicy::Drop,
+            user_agent: UserAgentPolicy::Family,
+        };
+        let secret = [RandomState::new(), RandomState::new()].map(|state| state.hash_one(0).to_le_bytes());
+        Ok(Self {
+            decoder: Decoder::new(),
+            privacy: Privacy::new(settings, Some(secret.as_flattened()))?,
+            scratch: Scratch::default(),
+            events: VecDeque::with_capacity(KEPT),
+            number: 0,
+            last: i64::MIN,
+        })
+    }
+
+    /// Takes the event of a record if it is time for another one. `now` in milliseconds.
+    pub fn offer(&mut self, value: &[u8], now: i64) {
+        if now < self.last.saturating_add(APART) {
+            return;
+        }
+        let Ok(event) = self.decoder.decode(value) else { return };
+        let event = self.privacy.apply(event, &mut self.scratch);
+        self.last = now;
+        self.number += 1;
+        if self.events.len() == KEPT {
+            self.events.pop_front();
+        }
+        self.events.push_back(SampledEvent {
+            number: self.number,
+            timestamp: event.timestamp,
+            event_type: event.event_type,
+            page_url: event.page_url.to_owned(),
+            product_id: event.product_id.map(str::to_owned),
+            visitor: event.user_id.chars().take(SHOWN).collect(),
+            browser: event.user_agent.to_owned(),
+        });
+    }
+
+    /// The newest `limit` events after the one with the number `after`, oldest first.
+    pub fn recent(&self, after: u64, limit: usize) -> Vec<SampledEvent> {
+        let skip = self.events.len().saturating_sub(limit);
+        self.events.iter().skip(skip).filter(|event| event.number > after).cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use weir_events::{ClickstreamEvent, EventType, encode_event};
+
+    use super::*;
+
+    fn event(timestamp: i64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let event = ClickstreamEvent {
+            user_id: "alice@example.org",
+            session_id: "visit-of-alice",
+            event_type: EventType::View,
+            page_url: "/<script>",
+            product_id: None,
+            timestamp,
+            user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:120.0) Gecko/20100101 Firefox/120.0",
+            ip_address: "192.0.2.77",
+            referrer: Some("https://private.example/"),
+            session_duration: None,
+        };
+        encode_event(&event, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn nobody_can_be_recognised() {
+        let mut sample = Sample::new().unwrap();
+        sample.offer(&event(5), 1_000);
+        let shown = serde_json::to_string(&sample.recent(0, 10)).unwrap();
+        for secret in ["alice", "192.0.2", "Linux", "private.example"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+        assert!(shown.contains("Firefox") && shown.contains("/<script>"), "{shown}");
+        let mut other = Sample::new().unwrap();
+        other.offer(&event(5), 1_000);
+        assert_ne!(sample.recent(0, 1)[0].visitor, other.recent(0, 1)[0].visitor);
+    }
+
+    #[test]
+    fn bounded_in_rate_and_number() {
+        let mut sample = Sample::new().unwrap();
+        for now in 0..100_000 {
+            sample.offer(&event(now), now);
+        }
+        sample.offer(b"no event", 200_000);
+        let all = sample.recent(0, usize::MAX);
+        assert_eq!(all.len(), KEPT);
+        assert!(all.windows(2).all(|pair| pair[1].timestamp - pair[0].timestamp == APART));
+        assert_eq!(sample.recent(all[KEPT - 2].number, 100).len(), 1);
+    }
+}

@@ -1,0 +1,110 @@
+//! Who may ask: a web page of another site may not, and a name that somebody points at this machine is no way in.
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use crate::api::problem::Problem;
+
+/// What is allowed.
+#[derive(Debug, Clone)]
+pub(super) struct Guard {
+    /// Origins of other sites that may ask, as `https://host[:port]`.
+    pub(super) origins: Arc<[String]>,
+    /// Only this machine is served, so it must be addressed as this machine: against a foreign name that resolves to it.
+    pub(super) loopback: bool,
+}
+
+const HEADERS: [(HeaderName, &str); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+/// Refuses what is not allowed; adds to every answer what keeps a browser from running text.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let mut response = match guard.refuse(request.headers()) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl Guard {
+    fn refuse(&self, headers: &HeaderMap) -> Option<Problem> {
+        let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
+        let host = text(header::HOST).unwrap_or_default();
+        if self.loopback && !host.is_empty() && !is_this_machine(host) {
+            return Some(Problem::forbidden(
+                "only this machine is served, as localhost or 127.0.0.1; `--listen` on another address serves others",
+            ));
+        }
+        let origin = text(header::ORIGIN)?;
+        let same =
+            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+        let allowed = same || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
+        (!allowed).then(|| Problem::forbidden("pages of other sites may not ask; `--allow-origin` lets one"))
+    }
+}
+
+/// Whether an authority (`host[:port]`) names this machine.
+fn is_this_machine(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(loopback: bool, host: &str, origin: Option<&str>) -> bool {
+        let guard = Guard { origins: Arc::new(["https://board.example".to_owned()]), loopback };
+        let mut headers = HeaderMap::new();
+        headers.extend(HeaderValue::from_str(host).map(|host| (header::HOST, host)));
+        let origin = origin.and_then(|origin| HeaderValue::from_str(origin).ok());
+        headers.extend(origin.map(|origin| (header::ORIGIN, origin)));
+        guard.refuse(&headers).is_some()
+    }
+
+    #[test]
+    fn other_sites_may_not_ask() {
+        assert!(!refused(true, "127.0.0.1:8080", None));
+        assert!(!refused(true, "127.0.0.1:8080", Some("http://127.0.0.1:8080")));
+        assert!(!refused(true, "localhost:8080", Some("https://board.example")));
+        assert!(refused(true, "127.0.0.1:8080", Some("http://127.0.0.1:9090")));
+        assert!(refused(true, "127.0.0.1:8080", Some("https://evil.example")));
+        assert!(refused(true, "127.0.0.1:8080", Some("null")));
+        assert!(refused(false, "weir.example", Some("https://weir.example.evil.example")));
+        assert!(!refused(false, "weir.example", Some("https://weir.example")));
+    }
+
+    #[test]
+    fn a_foreign_name_for_this_machine_is_refused() {
+        for host in ["localhost", "localhost:8080", "127.0.0.1", "[::1]:8080", "127.1.2.3:1"] {
+            assert!(!refused(true, host, None), "{host}");
+        }
+        for host in
+            ["evil.example", "evil.example:8080", "10.0.0.1:8080", "localhost.evil.example", "[fe80::1]"]
+        {
+            assert!(refused(true, host, None), "{host}");
+            assert!(!refused(false, host, None), "{host}");
+        }
+    }
+}

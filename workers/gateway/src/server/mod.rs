@@ -1,0 +1,150 @@
+//! The HTTP server: connections, their limits, and who may ask.
+
+mod guard;
+mod patience;
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request, middleware, response::Response};
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time,
+};
+use tower::{Service, ServiceExt};
+
+use crate::{Gateway, api, dashboard, push};
+use guard::Guard;
+use patience::Patient;
+
+/// Connections at a time; the next one waits until one ends.
+const CONNECTIONS: usize = 4_096;
+/// How long a request may take to arrive, and a connection to be of no use.
+const REQUEST: Duration = Duration::from_secs(30);
+/// How long a client may take nothing of an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Most bytes of a request's head.
+const HEAD: usize = 32 << 10;
+/// Most header lines.
+const HEADERS: usize = 64;
+/// Bytes that the kernel keeps for a client that does not read (it doubles them).
+const UNREAD: u32 = 64 << 10;
+/// How long clients that are pushed to have to hear that this process goes away.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Ports tried after the one asked for.
+const TRIED: u16 = 20;
+
+/// Where to listen and whom to serve.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Address and port; port 0 takes any.
+    pub listen: SocketAddr,
+    /// Where the port is taken, try those after it.
+    pub next_free: bool,
+    /// Origins of other sites whose pages may ask, as `https://host[:port]`.
+    pub origins: Vec<String>,
+}
+
+/// A server that has its address already.
+pub struct Server {
+    listener: TcpListener,
+    router: Router,
+    gateway: Gateway,
+}
+
+impl Server {
+    /// Takes the address. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The address cannot be had.
+    pub fn bind(gateway: Gateway, options: &Options) -> io::Result<Self> {
+        let mut address = options.listen;
+        let last = address.port().saturating_add(if options.next_free { TRIED } else { 0 });
+        let listener = loop {
+            match listen(address) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() < last => {
+                    address.set_port(address.port() + 1);
+                }
+                other => break other?,
+            }
+        };
+        let loopback = listener.local_addr()?.ip().is_loopback();
+        let guard = Guard { origins: options.origins.clone().into(), loopback };
+        let router = api::router(gateway.clone(), dashboard::router())
+            .layer(middleware::from_fn_with_state(guard, guard::guard));
+        Ok(Self { listener, router, gateway })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop` is done; then tells the clients that it goes away, and gives them a moment.
+    pub async fn serve(self, stop: impl Future<Output = ()>) {
+        let Self { listener, router, gateway } = self;
+        let publisher = tokio::spawn(push::publish(gateway.clone()));
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        tokio::select! {
+            () = accept(&listener, &places, &router) => {}
+            () = stop => {}
+        }
+        drop(listener);
+        gateway.shared.stopping.send_replace(true);
+        let everyone = gateway.shared.places.acquire_many(gateway.shared.limits.clients as u32);
+        let _ = time::timeout(FAREWELL, everyone).await.is_ok();
+        publisher.abort();
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(UNREAD)?;
+    socket.bind(address)?;
+    socket.listen(1_024)
+}
+
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, router: &Router) {
+    loop {
+        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), place))),
+            Err(error) => {
+                // Mostly too many open files: others must end first.
+                tracing::warn!(%error, "a connection could not be accepted");
+                time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePermit) {
+    // Small messages, soon.
+    let _ = stream.set_nodelay(true);
+    let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
+        answer(router.clone(), request.map(axum::body::Body::new))
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST)
+        .max_buf_size(HEAD)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    drop(place);
+}
+
+async fn answer(mut router: Router, request: Request) -> Result<Response, Infallible> {
+    <Router as ServiceExt<Request>>::ready(&mut router).await?.call(request).await
+}

@@ -1,0 +1,256 @@
+//! The sealed windows of the last day, packed in memory.
+//!
+//! A page's URL is kept once, a page's numbers of a window in 40 bytes, so a day of 100 pages every 10 seconds takes some
+//! 40 MB. Two bounds hold whatever comes: age, against the newest window (event time, so that a replay of last year is kept
+//! as today is), and bytes; the oldest window goes first.
+
+mod names;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
+
+use names::Names;
+use window::{Row, Window};
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Age of a window's end against the newest, milliseconds.
+    pub age: i64,
+    /// Bytes of all windows, without the pages' URLs.
+    pub bytes: usize,
+}
+
+impl Default for Bounds {
+    /// 24 hours, 512 MiB.
+    fn default() -> Self {
+        Self { age: 24 * 3_600_000, bytes: 512 << 20 }
+    }
+}
+
+/// The sealed windows. Records may come in any order and twice; what they add up to does not depend on it.
+#[derive(Default)]
+pub struct Store {
+    bounds: Bounds,
+    names: Names,
+    windows: BTreeMap<i64, Window>,
+    unsettled: BTreeSet<i64>,
+    bytes: usize,
+    refused: u64,
+}
+
+/// One page in one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Page<'a> {
+    /// The page.
+    pub url: &'a str,
+    /// VIEW events.
+    pub views: u32,
+    /// Distinct visitors.
+    pub users: u32,
+    /// CLICK events.
+    pub clicks: u32,
+    /// PURCHASE events.
+    pub conversions: u32,
+    /// Clicks per view; 0.0 without views.
+    pub engagement_rate: f64,
+    /// Share of the page's visits with exactly one event.
+    pub bounce_rate: f64,
+    /// Mean duration of the page's visits, seconds.
+    pub duration: f64,
+}
+
+/// A sealed window as it is read.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    end: i64,
+    window: &'a Window,
+    names: &'a Names,
+}
+
+impl Store {
+    /// An empty store.
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, ..Self::default() }
+    }
+
+    /// Takes a page's numbers. Call [`Store::settle`] before reading.
+    pub fn row(&mut self, row: &PageAnalytics) {
+        if !self.in_time(row.window_end) {
+            return;
+        }
+        let Some(packed) = Window::row(&mut self.names, row) else {
+            self.refused += 1;
+            return;
+        };
+        let window = self.windows.entry(row.window_end).or_default();
+        window.start = row.window_start;
+        window.rows.push(packed);
+        self.unsettled.insert(row.window_end);
+    }
+
+    /// Takes a window's ranking. Call [`Store::settle`] before reading.
+    pub fn top(&mut self, top: &TopPages) {
+        if !self.in_time(top.window_end) {
+            return;
+        }
+        let window = self.windows.entry(top.window_end).or_default();
+        window.start = top.window_start;
+        window.rank(&mut self.names, top);
+        self.unsettled.insert(top.window_end);
+    }
+
+    /// Makes what was taken readable, and lets go what is over the bounds. Returns the ends of the windows that became
+    /// complete by it, earliest first.
+    pub fn settle(&mut self) -> Vec<i64> {
+        let mut completed = Vec::new();
+        for end in std::mem::take(&mut self.unsettled) {
+            let Some(window) = self.windows.get_mut(&end) else { continue };
+            let before = window.complete;
+            window.settle(&mut self.names);
+            if window.complete && !before {
+                completed.push(end);
+            }
+        }
+        self.bytes = self.windows.values().map(Window::bytes).sum();
+        let newest = self.windows.last_key_value().map_or(0, |(end, _)| *end);
+        while let Some(oldest) = self.windows.first_entry()
+            && (*oldest.key() < newest - self.bounds.age || self.bytes > self.bounds.bytes)
+        {
+            let oldest = oldest.remove();
+            self.bytes -= oldest.bytes();
+            oldest.release(&mut self.names);
+        }
+        completed
+    }
+
+    fn in_time(&self, end: i64) -> bool {
+        self.windows.last_key_value().is_none_or(|(newest, _)| end >= newest - self.bounds.age)
+    }
+
+    /// The newest complete window, or without any the newest that was ranked.
+    pub fn latest(&self) -> Option<View<'_>> {
+        let mut newest_first = self.windows.iter().rev();
+        newest_first
+            .find(|(_, window)| window.complete)
+            .or_else(|| self.windows.iter().rev().find(|(_, window)| window.ranking.is_some()))
+            .map(|(&end, window)| self.view(end, window))
+    }
+
+    /// The ranked window that ends at `end`.
+    pub fn window(&self, end: i64) -> Option<View<'_>> {
+        let window = self.windows.get(&end).filter(|window| window.ranking.is_some())?;
+        Some(self.view(end, window))
+    }
+
+    /// The ranked windows that end in `from..=to`, earliest first.
+    pub fn windows(&self, from: i64, to: i64) -> impl DoubleEndedIterator<Item = View<'_>> {
+        let range = if from <= to { Some(self.windows.range(from..=to)) } else { None };
+        range
+            .into_iter()
+            .flatten()
+            .filter(|(_, window)| window.ranking.is_some())
+            .map(|(&end, window)| self.view(end, window))
+    }
+
+    /// Whether any window mentions the page.
+    pub fn knows(&self, url: &str) -> bool {
+        self.names.find(url).is_some()
+    }
+
+    /// Windows, distinct pages and bytes (without URLs) held, and records refused because a count was out of range.
+    pub fn held(&self) -> (usize, usize, usize, u64) {
+        (self.windows.len(), self.names.len(), self.bytes, self.refused)
+    }
+
+    fn view<'a>(&'a self, end: i64, window: &'a Window) -> View<'a> {
+        View { end, window, names: &self.names }
+    }
+}
+
+impl<'a> View<'a> {
+    /// First millisecond.
+    pub fn start(&self) -> i64 {
+        self.window.start
+    }
+
+    /// First millisecond after it.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Whether the rows of all its pages are there: their sums are the site's.
+    pub fn complete(&self) -> bool {
+        self.window.complete
+    }
+
+    /// How many pages have an event.
+    pub fn page_count(&self) -> usize {
+        self.window.rows.len()
+    }
+
+    /// Every page with an event, in no meaningful order.
+    pub fn pages(&self) -> impl Iterator<Item = Page<'a>> + use<'a> {
+        let names = self.names;
+        self.window.rows.iter().map(move |row| page(names.url(row.page), row))
+    }
+
+    /// One page; `None` if it has no event.
+    pub fn page(&self, url: &str) -> Option<Page<'a>> {
+        let row = self.window.find(self.names.find(url)?)?;
+        Some(page(self.names.url(row.page), row))
+    }
+
+    /// The site's totals.
+    pub fn site(&self) -> SiteTotals {
+        self.window.ranking.as_ref().map_or(SiteTotals::default(), |ranking| ranking.site)
+    }
+
+    /// Whether too few windows lie behind to say what trends.
+    pub fn warming_up(&self) -> bool {
+        self.window.ranking.as_ref().is_some_and(|ranking| ranking.warming_up)
+    }
+
+    /// The most viewed pages, first rank first.
+    pub fn top(&self) -> Vec<TopPage> {
+        let places = self.window.ranking.iter().flat_map(|ranking| &ranking.places);
+        let page = |place: &window::Place| TopPage {
+            rank: place.rank,
+            page_url: self.names.url(place.page).to_owned(),
+            view_count: place.views,
+            unique_users: place.users,
+            previous_rank: place.previous_rank,
+        };
+        places.map(page).collect()
+    }
+
+    /// The trending pages, highest score first.
+    pub fn trending(&self) -> Vec<TrendingPage> {
+        let trends = self.window.ranking.iter().flat_map(|ranking| &ranking.trends);
+        let page = |trend: &window::Trend| TrendingPage {
+            page_url: self.names.url(trend.page).to_owned(),
+            view_count: trend.views,
+            expected: trend.expected,
+            score: trend.score,
+            unique_users: trend.users,
+        };
+        trends.map(page).collect()
+    }
+}
+
+fn page<'a>(url: &'a str, row: &Row) -> Page<'a> {
+    Page {
+        url,
+        views: row.views,
+        users: row.users,
+        clicks: row.clicks,
+        conversions: row.conversions,
+        engagement_rate: if row.views == 0 { 0.0 } else { f64::from(row.clicks) / f64::from(row.views) },
+        bounce_rate: row.bounce_rate,
+        duration: row.duration,
+    }
+}

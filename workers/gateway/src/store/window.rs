@@ -1,0 +1,146 @@
+//! One sealed window, packed.
+
+use weir_events::{PageAnalytics, SiteTotals, TopPages};
+
+use super::names::{Names, PageId};
+
+/// One page's numbers in 40 bytes. What can be computed from the rest is not kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Row {
+    pub(super) page: PageId,
+    pub(super) views: u32,
+    pub(super) users: u32,
+    pub(super) clicks: u32,
+    pub(super) conversions: u32,
+    pub(super) bounce_rate: f64,
+    pub(super) duration: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Place {
+    pub(super) page: PageId,
+    pub(super) views: i64,
+    pub(super) users: i32,
+    pub(super) rank: i32,
+    pub(super) previous_rank: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Trend {
+    pub(super) page: PageId,
+    pub(super) views: i64,
+    pub(super) users: i32,
+    pub(super) expected: f64,
+    pub(super) score: f64,
+}
+
+#[derive(Debug)]
+pub(super) struct Ranking {
+    pub(super) places: Box<[Place]>,
+    pub(super) trends: Box<[Trend]>,
+    pub(super) warming_up: bool,
+    pub(super) site: SiteTotals,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    pub(super) start: i64,
+    /// By page once settled.
+    pub(super) rows: Vec<Row>,
+    pub(super) ranking: Option<Box<Ranking>>,
+    pub(super) complete: bool,
+}
+
+impl Window {
+    /// `None` where a count is more than a window can hold: 4,294,967,295.
+    pub(super) fn row(names: &mut Names, row: &PageAnalytics) -> Option<Row> {
+        let views = u32::try_from(row.view_count).ok()?;
+        let users = u32::try_from(row.unique_users).ok()?;
+        let clicks = u32::try_from(row.click_count).ok()?;
+        let conversions = u32::try_from(row.conversion_count).ok()?;
+        let page = names.mention(&row.page_url);
+        Some(Row {
+            page,
+            views,
+            users,
+            clicks,
+            conversions,
+            bounce_rate: row.bounce_rate,
+            duration: row.avg_session_duration,
+        })
+    }
+
+    pub(super) fn rank(&mut self, names: &mut Names, top: &TopPages) {
+        let places = top.pages.iter().map(|place| Place {
+            page: names.mention(&place.page_url),
+            views: place.view_count,
+            users: place.unique_users,
+            rank: place.rank,
+            previous_rank: place.previous_rank,
+        });
+        let places = places.collect();
+        let trends = top.trending.iter().map(|trend| Trend {
+            page: names.mention(&trend.page_url),
+            views: trend.view_count,
+            users: trend.unique_users,
+            expected: trend.expected,
+            score: trend.score,
+        });
+        let trends = trends.collect();
+        let ranking = Ranking { places, trends, warming_up: top.warming_up, site: top.site };
+        if let Some(before) = self.ranking.replace(Box::new(ranking)) {
+            before.release(names);
+        }
+    }
+
+    /// Orders the rows, keeps the last of those that say the same page, and looks whether all are there.
+    pub(super) fn settle(&mut self, names: &mut Names) {
+        self.rows.sort_by_key(|row| row.page);
+        self.rows.dedup_by(|later, earlier| {
+            let same = later.page == earlier.page;
+            if same {
+                *earlier = *later;
+                names.release(later.page);
+            }
+            same
+        });
+        let Some(ranking) = &self.ranking else { return };
+        let (mut views, mut clicks, mut conversions) = (0, 0, 0);
+        for row in &self.rows {
+            views += i64::from(row.views);
+            clicks += i64::from(row.clicks);
+            conversions += i64::from(row.conversions);
+        }
+        let site = &ranking.site;
+        self.complete = !self.rows.is_empty()
+            && (views, clicks, conversions) == (site.view_count, site.click_count, site.conversion_count);
+        if self.complete {
+            self.rows.shrink_to_fit();
+        }
+    }
+
+    pub(super) fn find(&self, page: PageId) -> Option<&Row> {
+        self.rows.binary_search_by_key(&page, |row| row.page).ok().map(|place| &self.rows[place])
+    }
+
+    pub(super) fn release(self, names: &mut Names) {
+        self.rows.iter().for_each(|row| names.release(row.page));
+        if let Some(ranking) = self.ranking {
+            ranking.release(names);
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        let ranking = self.ranking.as_ref().map_or(0, |ranking| {
+            size_of::<Ranking>() + size_of_val(&*ranking.places) + size_of_val(&*ranking.trends)
+        });
+        size_of::<Self>() + self.rows.capacity() * size_of::<Row>() + ranking
+    }
+}
+
+impl Ranking {
+    fn release(&self, names: &mut Names) {
+        self.places.iter().for_each(|place| names.release(place.page));
+        self.trends.iter().for_each(|trend| names.release(trend.page));
+    }
+}

@@ -1,0 +1,72 @@
+//! A gateway that starts has all there is within seconds: a day of windows of a hundred pages, from a real Kafka.
+#![allow(clippy::unwrap_used)]
+
+mod running;
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use weir_events::{encode_page_analytics, encode_top_pages};
+use weir_gateway::{Gateway, Limits, follow};
+use weir_spec::{Compression, Pipeline};
+use weir_stream::kafka::{Producer, ProducerOptions, admin};
+use weir_testbed::Kafka;
+
+use running::{rows, top, until};
+
+const SLIDE: i64 = 10_000;
+const WINDOWS: i64 = 8_640;
+const FIRST: i64 = 1_700_000_000_000;
+
+#[test]
+fn a_restart_brings_the_whole_day_back() {
+    let name = format!("restart-{}", std::process::id());
+    let pipeline = Pipeline::from_yaml(&format!(
+        "{{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {{name: {name}}}, spec: {{topics: {{events: {{name: {name}-e}}, \
+         results: {{name: {name}-r}}, topPages: {{name: {name}-t}}}}}}}}"
+    ))
+    .unwrap();
+    let brokers = Kafka::shared();
+    admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+    write(&pipeline, brokers);
+
+    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &follow::needed(&pipeline)).unwrap();
+    assert!(gateway.unready().is_some(), "not ready before it has read");
+    let (begun, stop) = (Instant::now(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| follow::follow(&gateway, &pipeline, brokers, &stop));
+        until("it has all", || gateway.unready().is_none());
+        println!("{WINDOWS} windows of 100 pages after {:?}", begun.elapsed());
+        stop.store(true, Ordering::SeqCst);
+    });
+    let (windows, pages, bytes, refused) = gateway.store().held();
+    println!("{bytes} bytes");
+    assert_eq!((windows, pages, refused, gateway.unreadable()), (WINDOWS as usize, 100, 0, 0));
+    assert!(gateway.store().windows(i64::MIN, i64::MAX).all(|window| window.complete()));
+    assert_eq!(gateway.store().latest().unwrap().end(), FIRST + (WINDOWS - 1) * SLIDE);
+}
+
+fn write(pipeline: &Pipeline, brokers: &str) {
+    let producer = Producer::connect(&ProducerOptions {
+        bootstrap: brokers.to_owned(),
+        client_id: "restart".to_owned(),
+        compression: Compression::Gzip,
+        linger: Duration::from_millis(20),
+        extra: Vec::new(),
+    })
+    .unwrap();
+    let urls: Vec<String> = (0..100).map(|page| format!("https://shop.example/page/{page}")).collect();
+    let pages: Vec<(&str, i64)> = urls.iter().map(|url| (url.as_str(), 7)).collect();
+    for end in (0..WINDOWS).map(|window| FIRST + window * SLIDE) {
+        for (row, page) in rows(end, &pages).iter().zip(0..) {
+            let key = row.page_url.as_bytes();
+            producer.send(pipeline.results_topic(), page % 3, key, &encode_page_analytics(row)).unwrap();
+        }
+        let mut ranking = top(end, &pages);
+        ranking.pages.truncate(10);
+        producer.send(pipeline.top_pages_topic(), 0, b"", &encode_top_pages(&ranking)).unwrap();
+    }
+    producer.flush(Duration::from_secs(60)).unwrap();
+}

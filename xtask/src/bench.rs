@@ -1,0 +1,32 @@
+//! `cargo xtask bench`.
+
+use crate::{cargo, succeeds};
+
+/// What of bench/ needs no program but itself.
+const ALONE: [&str; 4] = ["--report", "--instructions", "--curves", "--help"];
+
+/// Builds as for users, then lets bench/ measure; whether it succeeded.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<bool> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if !arguments.iter().any(|argument| ALONE.contains(argument))
+        && !succeeds(&mut cargo(&["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"]))?
+    {
+        return Ok(false);
+    }
+    bench(&arguments)
+}
+
+/// Whether docs/performance.md and its pictures are what the stored figures say.
+pub(crate) fn is_reported() -> anyhow::Result<bool> {
+    bench(&["--report", "--check"])
+}
+
+/// Whether no fixed piece of work takes more instructions than was accepted.
+pub(crate) fn is_as_fast() -> anyhow::Result<bool> {
+    bench(&["--instructions"])
+}
+
+fn bench(arguments: &[&str]) -> anyhow::Result<bool> {
+    let run = ["run", "--quiet", "--release", "--locked", "-p", "weir-bench", "--"];
+    succeeds(cargo(&run).args(arguments))
+}
