@@ -73,10 +73,10 @@ fn read(profile: &str) -> anyhow::Result<Counts> {
     let mut current: Option<String> = None;
     for line in profile.lines() {
         let function = ["fn=", "cfn="].iter().find_map(|key| line.strip_prefix(key));
-        if let Some((number, name)) = function.and_then(|function| function.split_once(") ")) {
-            if let Some((_, stage)) = name.split_once("::counted_") {
-                stages.insert(number, stage.split(['\'', ':']).next().unwrap_or(stage).to_owned());
-            }
+        if let Some((number, name)) = function.and_then(|function| function.split_once(") "))
+            && let Some((_, stage)) = name.split_once("::counted_")
+        {
+            stages.insert(number, stage.split(['\'', ':']).next().unwrap_or(stage).to_owned());
         }
         if let Some(function) = line.strip_prefix("fn=") {
             current = stages.get(function.split(')').next().unwrap_or_default()).cloned();

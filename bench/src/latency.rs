@@ -60,10 +60,9 @@ pub(crate) struct Share {
     pub(crate) peak_rss_mib: f64,
 }
 
-/// Both paces, one after the other.
-pub(crate) fn measure(quick: bool) -> anyhow::Result<Latency> {
+/// Both paces, one after the other, for so long each.
+pub(crate) fn measure(seconds: u64) -> anyhow::Result<Latency> {
     let machine = Machine::look();
-    let seconds = if quick { 30 } else { 180 };
     let paces = [1_000, 5_000].into_iter().map(|pace| at(pace, seconds)).collect::<anyhow::Result<_>>()?;
     Ok(Latency { machine, kafka: weir_testbed::version().to_owned(), paces })
 }
@@ -106,6 +105,7 @@ fn at(pace: u32, seconds: u64) -> anyhow::Result<Pace> {
     let (results, lags) = watched.split_once("\nevents stored").context("weir-audit says nothing of lag")?;
     let (_, acknowledged) =
         generated.rsplit_once("acknowledged").context("weir generate says nothing of times")?;
+    let acknowledged = acknowledged.lines().next().unwrap_or_default();
     eprintln!("{pace} events/s\n  {watched}  {probed}  acknowledged{acknowledged}");
     Ok(Pace {
         events_per_second: pace,

@@ -35,13 +35,16 @@ struct Args {
     /// How often each subject gets them.
     #[arg(long, default_value_t = 3, default_value_if("quick", "true", "1"))]
     rounds: u32,
-    /// Leave Flink out: no Maven, no JDK.
-    #[arg(long)]
-    without_flink: bool,
+    /// In how many rounds Flink takes part, which needs most of the time; with 0 neither Maven nor a JDK is needed.
+    #[arg(long, default_value_t = 1)]
+    flink_rounds: u32,
+    /// With --latency: how long each pace is kept.
+    #[arg(long, default_value_t = 180, default_value_if("quick", "true", "30"))]
+    seconds: u64,
     /// Instead: what the engine's cost, memory and recovery grow with.
     #[arg(long)]
     curves: bool,
-    /// Instead: how long things take at 1,000 and 5,000 events/s, three minutes each (with --quick half a minute).
+    /// Instead: how long things take at 1,000 and 5,000 events/s.
     #[arg(long)]
     latency: bool,
     /// Instead: count the instructions of a fixed piece of work and hold them against what was accepted.
@@ -88,7 +91,8 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         quick,
         events,
         rounds,
-        without_flink,
+        flink_rounds,
+        seconds,
         curves,
         latency,
         instructions,
@@ -106,11 +110,11 @@ fn run(args: &Args) -> anyhow::Result<bool> {
         return instructions::check(*accept);
     }
     if *latency {
-        report::store(&latency::measure(*quick)?, "latency", *quick)?;
+        report::store(&latency::measure(*seconds)?, "latency", *quick)?;
     } else if *curves {
         report::store(&curves::measure(*quick)?, "curves", *quick)?;
     } else if !report {
-        let found = throughput::measure(*events, *rounds, !without_flink)?;
+        let found = throughput::measure(*events, *rounds, *flink_rounds)?;
         for table in &found.tables {
             println!("\n{}", report::table(table));
         }

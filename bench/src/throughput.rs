@@ -67,11 +67,11 @@ pub(crate) struct Throughput {
     pub(crate) tables: Vec<Table>,
 }
 
-/// Measures everything, so many rounds of so many events.
-pub(crate) fn measure(events: u64, rounds: u32, flink: bool) -> anyhow::Result<Throughput> {
+/// Measures everything: so many events, so many rounds, in so many of which Flink takes part.
+pub(crate) fn measure(events: u64, rounds: u32, flink_rounds: u32) -> anyhow::Result<Throughput> {
     use Subject::{Decode, Drain, FlinkSlices, FlinkWindows, Weir};
     let machine = Machine::look();
-    let flink = if flink { Some(Flink::build()?) } else { None };
+    let flink = if flink_rounds > 0 { Some(Flink::build()?) } else { None };
     let load = |name: &str, users, pages, events| Load { name: name.to_owned(), users, pages, events };
     let mut plan = vec![
         (load("shop", 1_000, 100, events), rounds, vec![Drain, Decode, Weir, FlinkSlices]),
@@ -94,7 +94,7 @@ pub(crate) fn measure(events: u64, rounds: u32, flink: bool) -> anyhow::Result<T
         let mut runs = Vec::new();
         for round in 1..=rounds {
             for &subject in &subjects {
-                if flink.is_none() && matches!(subject, FlinkSlices | FlinkWindows) {
+                if round > flink_rounds && matches!(subject, FlinkSlices | FlinkWindows) {
                     continue;
                 }
                 let run = bench.run(subject, round)?;

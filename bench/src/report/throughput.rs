@@ -19,7 +19,7 @@ pub(crate) fn table(table: &Table) -> String {
         thousands(u64::from(load.pages)),
         match rounds(table) {
             1 => "once".to_owned(),
-            rounds => format!("median of {rounds} rounds (least to most)"),
+            rounds => format!("median of {rounds} rounds (least - most), Flink where it says no range once"),
         }
     );
     for subject in subjects(table) {
