@@ -3,7 +3,6 @@
 #   docker build --target weir-operator -t weir-operator:0.1.0 .     the operator
 
 ARG RUST=rust:1.95-bookworm
-ARG BASE=debian:bookworm-slim
 
 FROM ${RUST} AS build
 WORKDIR /src
@@ -11,11 +10,12 @@ COPY . .
 # Symbols are worth their space in a stack trace, line tables of all dependencies are not.
 RUN CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=debuginfo \
     cargo build --release --locked -p weir -p weir-operator
-# The few libraries of C that the operator needs, where its loader looks for them.
+# The few libraries of C that they need, where a loader looks for them.
 RUN mkdir /libraries \
- && ldd target/release/weir-operator | grep -o '/[^ ]*' | xargs -I{} cp --parents -L {} /libraries
+ && for program in weir weir-operator; do ldd target/release/$program; done \
+    | grep -o '/lib[^ ]*' | sort -u | xargs -I{} cp --parents -L {} /libraries
 
-# Nothing but the program: no shell, no package.
+# Nothing but the program: no shell, no package. Not root, and nothing to write: what it keeps is in Kubernetes.
 FROM scratch AS weir-operator
 COPY --from=build /libraries /
 COPY --from=build /src/target/release/weir-operator /usr/local/bin/weir-operator
@@ -24,9 +24,10 @@ EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/weir-operator"]
 CMD ["run"]
 
-FROM ${BASE} AS weir
+# What it keeps is in Kafka.
+FROM scratch AS weir
+COPY --from=build /libraries /
 COPY --from=build /src/target/release/weir /usr/local/bin/weir
-# Not root, and nothing to write: everything it keeps is in Kafka.
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/weir"]

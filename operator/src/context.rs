@@ -9,7 +9,8 @@ use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _, ResourceExt};
 use weir_spec::ClickstreamPipeline;
 
-use crate::metrics::{Metrics, Of};
+use crate::autoscale::{Measured, Memory};
+use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::Kind;
 use crate::plan::Difference;
 
@@ -39,6 +40,8 @@ pub struct Context {
     failures: Mutex<HashMap<String, Failure>>,
     /// How many objects of each kind there are, by pipeline.
     kept: Mutex<HashMap<String, Vec<Kind>>>,
+    /// What the autoscaler remembers, by namespace and name.
+    memories: Mutex<HashMap<(String, String), Memory>>,
 }
 
 impl Context {
@@ -59,6 +62,7 @@ impl Context {
             stubborn: Mutex::default(),
             failures: Mutex::default(),
             kept: Mutex::default(),
+            memories: Mutex::default(),
         }
     }
 
@@ -98,11 +102,38 @@ impl Context {
         self.count();
     }
 
+    /// What the autoscaler remembers of a pipeline.
+    pub(crate) fn memory(&self, pipeline: &(String, String)) -> Option<Memory> {
+        self.memories().get(pipeline).cloned()
+    }
+
+    /// Notes what the autoscaler remembers of a pipeline, and shows what it measured.
+    pub(crate) fn remember(&self, pipeline: (String, String), memory: Memory, measured: Option<Measured>) {
+        if let Some(measured) = measured {
+            let label = Pipeline { namespace: pipeline.0.clone(), name: pipeline.1.clone() };
+            self.metrics.lag.get_or_create(&label).set(measured.lag);
+            self.metrics.arriving.get_or_create(&label).set(measured.arriving);
+            self.metrics.processed.get_or_create(&label).set(measured.processed);
+        }
+        self.memories().insert(pipeline, memory);
+    }
+
+    fn memories(&self) -> MutexGuard<'_, HashMap<(String, String), Memory>> {
+        self.memories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts what is kept for the pipelines that there are.
     pub(crate) fn count(&self) {
         let all: HashSet<String> = self.pipelines.state().iter().map(|resource| key(&**resource)).collect();
         let mut kept = self.kept();
         kept.retain(|pipeline, _| all.contains(pipeline));
+        self.memories().retain(|(namespace, name), _| {
+            let there = all.contains(&format!("{namespace}/{name}"));
+            if !there {
+                self.metrics.forget(&Pipeline { namespace: namespace.clone(), name: name.clone() });
+            }
+            there
+        });
         let set = |kind, count: usize| {
             let gauge = self.metrics.managed.get_or_create(&Of { kind });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));

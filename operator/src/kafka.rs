@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use weir_spec::SaslMechanism;
 use weir_stream::kafka::admin::{Admin, AdminError};
+use weir_stream::kafka::{Lookup, Options};
+use weir_stream::log;
 
 use crate::Error;
+use crate::autoscale::Sample;
 
 /// For everything that is asked of Kafka in one pass. Each single answer is waited for a part of it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -57,6 +61,21 @@ impl Connection {
         self.extra.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Where a group stands in a topic, and where the topic ends; `None` when that cannot be told now.
+    pub async fn sample(&self, group: String, topic: String) -> Option<Sample> {
+        let mut options = Options::new(&self.bootstrap, &group, &topic, "weir-operator");
+        options.extra.clone_from(&self.extra);
+        let thread = tokio::task::spawn_blocking(move || sample(&options));
+        match tokio::time::timeout(PATIENCE, thread).await {
+            Ok(Ok(Ok(sample))) => Some(sample),
+            Ok(Ok(Err(error))) => {
+                tracing::info!(%error, "no sample of the backlog");
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
     /// Does `work` with an administrator's client, on a thread that may wait.
     ///
     /// # Errors
@@ -76,4 +95,20 @@ impl Connection {
             Ok(Err(_)) | Err(_) => Err(slow()),
         }
     }
+}
+
+fn sample(options: &Options) -> Result<Sample, log::Error> {
+    let lookup = Lookup::connect(options)?;
+    // The progress first: what comes meanwhile makes the backlog longer, never shorter than none.
+    let committed = lookup.committed()?;
+    let at = Timestamp::now().as_millisecond();
+    let mut sample = Sample { at, committed: 0, end: 0 };
+    for (partition, committed) in (0..).zip(&committed) {
+        sample.end += lookup.end(partition)?;
+        sample.committed += match committed {
+            Some(committed) => committed.offset,
+            None => lookup.beginning(partition)?,
+        };
+    }
+    Ok(sample)
 }

@@ -5,6 +5,7 @@
 //! it was interrupted at, the next pass finds and goes on from there.
 
 mod args;
+pub mod autoscale;
 pub mod build;
 mod claims;
 pub mod conditions;

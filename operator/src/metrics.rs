@@ -1,5 +1,7 @@
 //! The operator's figures.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram};
 use prometheus_client::registry::{Registry, Unit};
@@ -20,6 +22,15 @@ pub struct Of {
     pub kind: &'static str,
 }
 
+/// One pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Pipeline {
+    /// Where it is.
+    pub namespace: String,
+    /// What it is called.
+    pub name: String,
+}
+
 /// What is counted.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -31,6 +42,12 @@ pub struct Metrics {
     pub managed: Family<Of, Gauge>,
     /// Whether this process is the one that acts.
     pub leader: Gauge,
+    /// Events that wait, where the autoscaler looks.
+    pub lag: Family<Pipeline, Gauge>,
+    /// Events a second that come, where the autoscaler looks.
+    pub arriving: Family<Pipeline, Gauge<f64, AtomicU64>>,
+    /// Events a second that are processed, where the autoscaler looks.
+    pub processed: Family<Pipeline, Gauge<f64, AtomicU64>>,
 }
 
 impl Metrics {
@@ -41,6 +58,9 @@ impl Metrics {
             durations: Histogram::new([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
             managed: Family::default(),
             leader: Gauge::default(),
+            lag: Family::default(),
+            arriving: Family::default(),
+            processed: Family::default(),
         };
         let mut registry = Registry::with_prefix("weir_operator");
         registry.register(
@@ -64,6 +84,24 @@ impl Metrics {
             "Whether this process is the one that acts: 1 or 0",
             metrics.leader.clone(),
         );
+        registry.register("pipeline_lag_events", "Events that wait to be processed", metrics.lag.clone());
+        registry.register(
+            "pipeline_arriving_events_per_second",
+            "Events that come, a second",
+            metrics.arriving.clone(),
+        );
+        registry.register(
+            "pipeline_processed_events_per_second",
+            "Events that are processed, a second",
+            metrics.processed.clone(),
+        );
         (metrics, registry)
+    }
+
+    /// Of a pipeline that is gone there is nothing more to say.
+    pub(crate) fn forget(&self, pipeline: &Pipeline) {
+        self.lag.remove(pipeline);
+        self.arriving.remove(pipeline);
+        self.processed.remove(pipeline);
     }
 }

@@ -6,9 +6,11 @@ mod support;
 use std::fs;
 
 use support::{
-    Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
+    Operator, await_that, await_within, cluster, condition, events, get, kubectl, namespace, nudge, pipeline,
+    topics,
 };
 use weir_stream::kafka::admin::Admin;
+use weir_stream::kafka::{Producer, ProducerOptions};
 use weir_testbed::Kafka;
 
 /// A pipeline whose objects and topics have come into being.
@@ -19,6 +21,16 @@ fn settled(ns: &str, name: &str, spec: &str) {
 
 fn told(ns: &str, name: &str, beginning: &str) -> bool {
     events(ns, name).iter().any(|event| event.starts_with(beginning))
+}
+
+/// There are no nodes, but to the controllers a pod runs when it says so.
+fn run_pods(ns: &str, count: usize) {
+    let pods = || get(ns, "pods", "{.items[*].metadata.name}");
+    await_that("the pods are there", || pods().split_whitespace().count() == count);
+    let runs = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+    for pod in pods().split_whitespace() {
+        kubectl(ns, &["patch", "pod", pod, "--subresource=status", "--type=merge", "--patch", runs]);
+    }
 }
 
 #[test]
@@ -69,13 +81,7 @@ fn pods_that_become_ready_make_the_pipeline_ready() {
     let ns = namespace("ready");
     let _operator = Operator::start(&ns);
     settled(&ns, "ready-shop", "generator: {enabled: false}");
-    // There are no nodes, but to the controllers a pod runs when it says so.
-    let pods = || get(&ns, "pods", "{.items[*].metadata.name}");
-    await_that("the pods are there", || pods().split_whitespace().count() == 3);
-    let runs = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
-    for pod in pods().split_whitespace() {
-        kubectl(&ns, &["patch", "pod", pod, "--subresource=status", "--type=merge", "--patch", runs]);
-    }
+    run_pods(&ns, 3);
     await_that("it is ready", || condition(&ns, "ready-shop", "Ready") == "True Running");
     await_that("it says so", || told(&ns, "ready-shop", "Running: Ready: everything is as it should be"));
     let shown = kubectl(&ns, &["get", "csp", "ready-shop", "--no-headers"]);
@@ -88,6 +94,48 @@ fn pods_that_become_ready_make_the_pipeline_ready() {
         scale.contains(r#""status":{"replicas":2,"selector":"app.kubernetes.io/component=processor,"#),
         "{scale}"
     );
+}
+
+#[test]
+fn what_piles_up_brings_processors() {
+    let ns = namespace("lag");
+    let operator = Operator::start(&ns);
+    settled(
+        &ns,
+        "lag-shop",
+        "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1, autoscaling: {mode: LagDryRun,
+         eventsPerProcessor: 10, scaleUpCooldown: 1s}}",
+    );
+    run_pods(&ns, 1);
+    // Nobody reads them: 3,000 in two minutes are 25 a second, of which one processor manages ten.
+    let options = ProducerOptions {
+        bootstrap: Kafka::shared().to_owned(),
+        client_id: "test".to_owned(),
+        compression: weir_spec::Compression::None,
+        linger: std::time::Duration::ZERO,
+        extra: Vec::new(),
+    };
+    let producer = Producer::connect(&options).unwrap();
+    for n in 0..3_000 {
+        producer.send("lag.lag-shop.events", n % 6, b"key", b"value").unwrap();
+    }
+    producer.flush(std::time::Duration::from_secs(30)).unwrap();
+    let replicas = |object: &str| get(&ns, object, "{..spec.replicas}");
+    await_within(180, "it says what it would do", || {
+        told(&ns, "lag-shop", "ScaleUp: would go from 1 to 3 processors: 3000 events wait, 0 a second come")
+    });
+    assert_eq!(condition(&ns, "lag-shop", "ScalingActive"), "True ScaleUp");
+    assert_eq!(
+        get(&ns, "csp/lag-shop", "{.status.autoscaling.desiredReplicas} {.spec.processor.replicas}"),
+        "3 1"
+    );
+    let lag = operator.figure("weir_operator_pipeline_lag_events{namespace=\"lag\",name=\"lag-shop\"}");
+    assert_eq!(lag, 3_000.0);
+    let patch = r#"{"spec":{"processor":{"autoscaling":{"mode":"Lag"}}}}"#;
+    kubectl(&ns, &["patch", "csp", "lag-shop", "--type=merge", "--patch", patch]);
+    await_within(180, "it does it", || replicas("statefulset/lag-shop") == "3");
+    assert_eq!(get(&ns, "csp/lag-shop", "{.spec.processor.replicas}"), "3");
+    await_that("and says so", || told(&ns, "lag-shop", "ScaleUp: goes from 1 to 3 processors"));
 }
 
 #[test]
@@ -289,7 +337,7 @@ fn a_quiet_cluster_sees_no_writes() {
         }
     }
     before = (since, passes());
-    support::await_within(150, "it looked again by itself", || passes() > before.1);
+    await_within(150, "it looked again by itself", || passes() > before.1);
     let new = writes().split_off(before.0);
     assert!(new.is_empty(), "{new:#?}");
 }

@@ -3,6 +3,7 @@
 mod apply;
 mod cleanup;
 mod resolve;
+mod scaling;
 mod status;
 mod topics;
 mod workloads;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
+use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, State};
 
 use self::topics::Before;
 use crate::build::{self, Input};
@@ -24,6 +25,9 @@ use crate::{Error, conditions, events};
 
 /// Nobody tells when a topic or a secret changes: so all is looked at again, without writing anything where all is well.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Where the autoscaler looks.
+const SAMPLE_AGAIN: Duration = Duration::from_secs(15);
 
 /// With the value `true`: the operator leaves the pipeline alone.
 const PAUSED: &str = "weir.dev/paused";
@@ -105,6 +109,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     events::tell(&context.client, &context.instance, resource, &outcome.news).await;
     match outcome.error {
         Some(error) => Err(error),
+        None if scaling::is_active(resource) => Ok(Action::requeue(SAMPLE_AGAIN)),
         None => Ok(Action::requeue(LOOK_AGAIN)),
     }
 }
@@ -180,13 +185,20 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     outcome.status.processor = processor;
     outcome.verdicts.push(available);
     outcome.verdicts.push(workloads::gateway(resource, &applied.objects));
+    let ready = outcome.status.processor.ready_replicas;
+    let autoscaling = &mut outcome.status.autoscaling;
+    let scaled = scaling::scale(context, resource, &resolved.connection, ready, autoscaling).await;
+    outcome.verdicts.extend(scaled.verdict);
+    outcome.news.extend(scaled.news);
+    outcome.error = outcome.error.take().or(scaled.error);
     Ok(())
 }
 
 /// The rules once more: the resource may be older than they are.
 fn valid(pipeline: &Pipeline) -> Result<(), Error> {
     let pipeline = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
-    pipeline.validate().map_err(|error: SpecError| Error::Invalid(error))
+    pipeline.validate()?;
+    Ok(pipeline.supported()?)
 }
 
 /// That the document is valid, with what is worth saying about it, such as replicas that are not started.

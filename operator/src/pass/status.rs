@@ -1,7 +1,7 @@
 //! Writing the status, where it is not so already.
 
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
@@ -58,7 +58,10 @@ pub(super) async fn undecodable(
         &resource.namespace().unwrap_or_default(),
         &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
     );
-    let found = client.get(&resource.name_any()).await.map_err(api("read the resource"))?;
+    // By the right to list, which is needed anyway.
+    let named = ListParams::default().fields(&format!("metadata.name={}", resource.name_any()));
+    let found = client.list(&named).await.map_err(api("read the resource"))?.items.pop();
+    let Some(found) = found else { return Ok(Action::await_change()) };
     // The part that cannot be read may be the status itself; then it begins anew.
     let before: PipelineStatus = serde_json::from_value(found.data["status"].clone()).unwrap_or_default();
     let verdict = Verdict::of(Aspect::Valid, &error);

@@ -106,6 +106,12 @@ impl Operator {
         found.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// Ends it, however it ends.
+    pub fn end(mut self) {
+        drop(self.stop.take());
+        let _ = self.thread.take().unwrap().join();
+    }
+
     /// Waits for its own end.
     pub fn wait(mut self) -> anyhow::Result<()> {
         self.thread.take().unwrap().join().unwrap()

@@ -69,8 +69,9 @@ impl<'a> Audit<'a> {
     /// # Errors
     /// The first differences, one a line.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
-        let (events, outcome) = self.expected(ended)?;
+        // First, so that while the pipeline runs the events are there that made them.
         let results = self.results()?;
+        let (events, outcome) = self.expected(ended)?;
         let due = match results.windows.last_key_value() {
             _ if ended => outcome.windows.len(),
             Some((&last, _)) => outcome.windows.partition_point(|window| window.end <= last),

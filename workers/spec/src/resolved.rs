@@ -1,6 +1,6 @@
 //! What follows from a document, decided here once for the operator and the workers.
 
-use crate::{DeadLetterPayload, Pipeline, Problem, State, rules};
+use crate::{DeadLetterPayload, Pipeline, Problem, SpecError, State, rules};
 
 impl Pipeline {
     /// Whether dead letters carry the original bytes: as the document says, else only where `pii` hides nothing.
@@ -20,5 +20,14 @@ impl Pipeline {
     /// What is allowed but worth saying, such as replicas that are not started.
     pub fn remarks(&self) -> Vec<Problem> {
         rules::remarks(self)
+    }
+
+    /// Whether this version can do what the document asks for.
+    ///
+    /// # Errors
+    /// The fields that it cannot act upon.
+    pub fn supported(&self) -> Result<(), SpecError> {
+        let problems = rules::unsupported(self);
+        if problems.is_empty() { Ok(()) } else { Err(SpecError::Invalid(problems)) }
     }
 }

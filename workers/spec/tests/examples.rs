@@ -16,6 +16,7 @@ fn development() {
     assert_eq!(figures, [3.0, 1.0, 2.0, 100.0]);
     assert!(pipeline.topics().iter().all(|topic| topic.replicas == 1));
     assert!(pipeline.remarks().is_empty());
+    assert_eq!(pipeline.supported(), Ok(()));
 }
 
 #[test]
@@ -25,4 +26,13 @@ fn production() {
     assert!(pipeline.topics().iter().all(|topic| topic.replicas == 3));
     assert_eq!(pipeline.dead_letter_payload(), DeadLetterPayload::Omit);
     assert!(pipeline.remarks().is_empty());
+    assert_eq!(pipeline.supported(), Ok(()));
+}
+
+#[test]
+fn what_cannot_be_done_is_told_by_its_field() {
+    let text = include_str!("../../../examples/development.yaml");
+    let encrypted = text.replacen("  kafka:\n", "  kafka:\n    tls: {}\n", 1);
+    let told = Pipeline::from_yaml(&encrypted).unwrap().supported().unwrap_err();
+    assert_eq!(told.problems().iter().map(|problem| &*problem.path).collect::<Vec<_>>(), ["spec.kafka.tls"]);
 }

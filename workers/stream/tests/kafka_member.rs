@@ -3,7 +3,7 @@
 
 mod kafka;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,6 +75,41 @@ fn ends(what: &str, run: impl FnOnce() + Send + 'static) {
         done.send(()).unwrap();
     });
     ended.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} did not end"));
+}
+
+#[test]
+fn a_member_that_joined_anew_gets_its_share() {
+    let cluster = Cluster::shared();
+    let (group, topic) = (name(), cluster.create(2, &[]));
+    let mut holder = Member::connect(options(cluster.bootstrap(), &group, &topic)).unwrap();
+    eventually("the first member has everything", || takes(&mut holder, &[0, 1]));
+    // The holder does not poll, so it does not answer the rebalance that the second one asks for.
+    let mut impatient = options(cluster.bootstrap(), &group, &topic);
+    impatient.rejoin_after = Duration::from_secs(2);
+    impatient.session_timeout = Duration::from_secs(6);
+    let mut waiting = Member::connect(impatient).unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(5) {
+        assert_eq!(poll(&mut waiting), None);
+    }
+    let mut parts = [BTreeSet::new(), BTreeSet::new()];
+    eventually("each has one", || {
+        for (member, part) in [&mut holder, &mut waiting].into_iter().zip(&mut parts) {
+            match poll(member) {
+                Some(Rebalance::Assigned(assigned)) => {
+                    let starts: Vec<_> = assigned.iter().map(|&partition| (partition, 0)).collect();
+                    member.assign(&starts).unwrap();
+                    *part = assigned.into_iter().collect();
+                }
+                Some(_) => {
+                    member.unassign().unwrap();
+                    part.clear();
+                }
+                None => {}
+            }
+        }
+        parts.iter().all(|part| part.len() == 1)
+    });
 }
 
 #[test]

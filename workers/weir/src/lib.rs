@@ -40,6 +40,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
             Pipeline::from_yaml(&text).with_context(|| format!("{} is not a pipeline", file.display()))?
         }
     };
+    pipeline.supported()?;
     for remark in pipeline.remarks() {
         tracing::warn!("{remark}");
     }

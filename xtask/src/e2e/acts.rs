@@ -43,6 +43,8 @@ pub(super) struct Stage<'a> {
     pub(super) journal: &'a Journal,
     pub(super) tools: &'a Tools,
     pub(super) images: &'a Images,
+    /// Nodes can be killed and started with docker.
+    pub(super) nodes_are_containers: bool,
 }
 
 impl Stage<'_> {
@@ -103,11 +105,21 @@ impl Stage<'_> {
         self.journal.note(&self.get("csp")?);
         self.journal.step("three sealed windows", || self.more_windows("shop-development", 3))?;
         self.audit("shop-development", &example, false)?;
-        self.journal.step("delete it: its pods go, its topics stay", || {
-            self.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp shop-development"))?;
-            await_that("its pods are gone", PATIENCE, || Ok(self.pods("shop-development")?.is_empty()))
+        self.journal.step("delete it: its pods go, its topics stay", || self.delete("shop-development"))?;
+        self.audit("shop-development", &example, false).context("its topics are not what they were")?;
+        self.journal.step("apply it again, until a window is sealed: it goes on where it stopped", || {
+            self.tools.apply(NAMESPACE, &example)?;
+            self.ready("shop-development")?;
+            self.more_windows("shop-development", 1)
         })?;
-        self.audit("shop-development", &example, false).context("its topics are not what they were").map(drop)
+        self.audit("shop-development", &example, false)?;
+        self.journal.step("delete it", || self.delete("shop-development"))
+    }
+
+    /// Deletes a pipeline, until its pods are gone.
+    fn delete(&self, pipeline: &str) -> anyhow::Result<()> {
+        self.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp {pipeline}"))?;
+        await_that("its pods are gone", PATIENCE, || Ok(self.pods(pipeline)?.is_empty()))
     }
 
     /// Scaling, another image, the loss of a node's pods, under load.
@@ -149,7 +161,43 @@ impl Stage<'_> {
         })?;
         journal.note(&lost);
         journal.step("three more windows", || self.more_windows("busy", 3))?;
+        self.audit("busy", BUSY, false)?;
+        if self.nodes_are_containers { self.lose_a_node() } else { Ok(()) }
+    }
+
+    /// A node dies without a word, with what runs on it, and comes back after some windows.
+    fn lose_a_node(&self) -> anyhow::Result<()> {
+        let node = self.loneliest_node()?;
+        // The API server takes them for running long after: that they ran anew shows in their counts of restarts.
+        let restarts = || -> anyhow::Result<u32> {
+            let path = "{.items[*].status.containerStatuses[*].restartCount}";
+            let counts =
+                self.get(&format!("pods --field-selector spec.nodeName={node} --output jsonpath={path}"))?;
+            counts.split_whitespace().map(|count| Ok(count.parse::<u32>()?)).sum()
+        };
+        let started = restarts()?;
+        let docker = |verb: &str| said(Command::new("docker").args([verb, &node]));
+        self.journal.step("kill a node, until three more windows are sealed without it", || {
+            let before = self.windows()?;
+            docker("kill")?;
+            // The gateway may be gone with the node: the topics tell.
+            await_that("windows are sealed", PATIENCE, || Ok(self.windows()? >= before + 3))
+        })?;
+        self.journal.step("start it again, until all is ready", || {
+            docker("start")?;
+            await_that("its pods run again", PATIENCE, || Ok(restarts()? > started))?;
+            self.tools.kubectl(&format!("wait node/{node} --for=condition=Ready --timeout=240s"))?;
+            self.processors(2)?;
+            self.ready("busy")
+        })?;
         self.audit("busy", BUSY, false).map(drop)
+    }
+
+    /// How many windows the busy pipeline's topics hold, all of them right.
+    fn windows(&self) -> anyhow::Result<u64> {
+        let report = self.compare("busy", BUSY, false)?;
+        let before = report.split_once(" windows").context("no windows")?.0;
+        Ok(before.rsplit(' ').next().unwrap_or_default().parse()?)
     }
 
     /// Upgrade of the operator, suspension, deletion, removal.
@@ -201,10 +249,7 @@ impl Stage<'_> {
         })?;
         self.quiet()?;
         self.twin()?;
-        journal.step("delete it: its pods go", || {
-            self.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp busy"))?;
-            await_that("its pods are gone", PATIENCE, || Ok(self.pods("busy")?.is_empty()))
-        })?;
+        journal.step("delete it: its pods go", || self.delete("busy"))?;
         let digest = self.audit("busy", BUSY, true).context("its topics are not what they were")?;
         journal.note(&format!("the topics are still there: {digest}"));
         journal.step("helm uninstall keeps the definition", || {
@@ -262,15 +307,16 @@ impl Stage<'_> {
 
     /// Compares a pipeline's topics with the oracle; the digest of its results.
     fn audit(&self, name: &str, manifest: &str, ended: bool) -> anyhow::Result<String> {
-        let report = self.journal.step("compare with the oracle", || {
-            let _kafka = self.kafka()?;
-            let mut audit = Command::new(place::target().join("release/weir-audit"));
-            audit.args(ended.then_some("--ended")).args(at(name, manifest)?);
-            said(&mut audit)
-        })?;
+        let report = self.journal.step("compare with the oracle", || self.compare(name, manifest, ended))?;
         self.journal.note(&report);
         let digest = report.split_once("digest ").context("no digest")?.1;
         Ok(digest.lines().next().unwrap_or_default().to_owned())
+    }
+
+    fn compare(&self, name: &str, manifest: &str, ended: bool) -> anyhow::Result<String> {
+        let _kafka = self.kafka()?;
+        let mut audit = Command::new(place::target().join("release/weir-audit"));
+        said(audit.args(ended.then_some("--ended")).args(at(name, manifest)?))
     }
 
     /// `weir` on this side.

@@ -107,9 +107,11 @@ fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::
         Place::Kind => journal.step("images into the cluster", || images.load(&kafka))?,
         Place::Existing => journal.step("images into the registry", || images.push())?,
     }
-    let stage = Stage { journal, tools: &tools, images };
+    let nodes_are_containers = options.cluster == Place::Kind;
+    let stage = Stage { journal, tools: &tools, images, nodes_are_containers };
     let done = stage.play();
-    if done.is_err() {
+    if let Err(error) = &done {
+        eprintln!("{error:#}");
         stage.tell();
     }
     if !options.keep {

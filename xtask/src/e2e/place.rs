@@ -95,15 +95,25 @@ impl Images {
     }
 }
 
-/// An image with one program that is compiled already.
+/// An image with one program that is compiled already, as the Dockerfile makes it: the libraries that it names, and nothing else.
 fn pack(program: &str, image: &str) -> anyhow::Result<()> {
     let folder = root().join("target/e2e").join(program);
-    fs::create_dir_all(&folder)?;
-    let built = target().join("release").join(program);
-    said(Command::new("strip").args(["--strip-debug", "-o"]).arg(folder.join(program)).arg(built))?;
-    let dockerfile = format!(
-        "FROM debian:bookworm-slim\nCOPY {program} /usr/local/bin/{program}\nUSER 65532:65532\nENTRYPOINT [\"/usr/local/bin/{program}\"]\n"
-    );
+    let put = |file: &Path, place: &str| {
+        let place = folder.join(place.trim_start_matches('/'));
+        fs::create_dir_all(place.parent().context("a file has a folder")?)?;
+        fs::copy(file, &place).with_context(|| format!("could not copy {}", file.display()))
+    };
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    let (built, place) = (target().join("release").join(program), format!("usr/local/bin/{program}"));
+    put(&built, &place)?;
+    said(Command::new("strip").arg("--strip-debug").arg(folder.join(&place)))?;
+    let libraries = said(Command::new("ldd").arg(&built))?;
+    for library in libraries.split_whitespace().filter(|word| word.starts_with("/lib")) {
+        put(Path::new(library), library)?;
+    }
+    let dockerfile = format!("FROM scratch\nCOPY . /\nUSER 65532:65532\nENTRYPOINT [\"/{place}\"]\n");
     let mut docker = Command::new("docker");
     docker.args(["build", "--quiet", "--tag", image, "--file", "-"]).arg(&folder);
     said_to(&mut docker, &dockerfile).map(drop)

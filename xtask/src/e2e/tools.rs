@@ -59,7 +59,11 @@ impl Tools {
         );
         let mut command = self.command(&self.kubectl);
         command.args(["--namespace", namespace, "port-forward", pod, &port.to_string()]);
-        let child = command.stdout(Stdio::null()).spawn().context("could not run kubectl port-forward")?;
+        let child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("could not run kubectl port-forward")?;
         let forward = Forward(child);
         await_that("port-forward", Duration::from_secs(20), || {
             Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())

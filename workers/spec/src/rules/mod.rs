@@ -38,5 +38,24 @@ pub(crate) fn remarks(pipeline: &Pipeline) -> Vec<Problem> {
     REMARKS.iter().filter_map(|remark| remark(&pipeline.spec)).collect()
 }
 
+/// What the document may ask for and this version cannot do: to go on without would be to do something else.
+pub(crate) fn unsupported(pipeline: &Pipeline) -> Vec<Problem> {
+    let kafka = &pipeline.spec.kafka;
+    [
+        ("tls", kafka.tls.is_some(), "connections are not encrypted"),
+        ("sasl", kafka.sasl.is_some(), "clients have no names"),
+        ("schemaRegistry", kafka.schema_registry.is_some(), "schemas are known by their fingerprints"),
+    ]
+    .into_iter()
+    .filter(|(_, asked, _)| *asked)
+    .map(|(field, _, instead)| {
+        Problem::new(
+            format!("spec.kafka.{field}"),
+            format!("not supported by this version ({instead}): leave it out"),
+        )
+    })
+    .collect()
+}
+
 #[cfg(test)]
 mod tests;

@@ -34,26 +34,37 @@ pub(super) struct Group {
     pub(super) instance: Option<String>,
     bootstrap: String,
     standing: Standing,
+    /// What a consumer is made with, and when the last change came that could bring this one partitions.
+    config: ClientConfig,
+    waiting_since: Instant,
+    rejoin_after: Duration,
     /// The next offset of each partition held, by partition; -1 for those not held.
     positions: Vec<i64>,
 }
 
 impl Group {
     pub(super) fn join(config: &ClientConfig, options: &super::Options) -> Result<Self, Error> {
-        let doing = || format!("join group {:?} at {}", options.group, options.bootstrap);
-        let consumer: BaseConsumer<ConsumerNotes> =
-            config.create_with_context(ConsumerNotes::default()).map_err(|error| sorted(&doing(), &error))?;
-        let group = Self {
-            consumer,
+        Ok(Self {
+            consumer: subscribed(config, &options.group, &options.topic)?,
             topic: options.topic.clone(),
             group: options.group.clone(),
             instance: options.instance.clone(),
             bootstrap: options.bootstrap.clone(),
             standing: Standing::Outside,
+            config: config.clone(),
+            waiting_since: Instant::now(),
+            rejoin_after: options.rejoin_after,
             positions: Vec::new(),
-        };
-        group.consumer.subscribe(&[&options.topic]).map_err(|error| sorted(&doing(), &error))?;
-        Ok(group)
+        })
+    }
+
+    /// Starts over with a new consumer where this one has waited for too long. It owns nothing, so nothing is lost.
+    fn rejoin(&mut self) -> Result<(), Error> {
+        tracing::warn!(group = self.group, waited = ?self.waiting_since.elapsed(), "nothing heard from the group: joining anew");
+        self.waiting_since = Instant::now();
+        self.consumer.context().close();
+        self.consumer = subscribed(&self.config, &self.group, &self.topic)?;
+        Ok(())
     }
 
     pub(super) fn poll(
@@ -62,6 +73,9 @@ impl Group {
         wait: Duration,
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<Option<Rebalance>, Error> {
+        if self.standing == Standing::Outside && self.waiting_since.elapsed() > self.rejoin_after {
+            self.rejoin()?;
+        }
         let deadline = Instant::now() + wait;
         let (mut records, mut ends) = (0, 0);
         while records < max {
@@ -194,6 +208,7 @@ impl Group {
 
     pub(super) fn unassign(&mut self) -> Result<(), Error> {
         self.standing = Standing::Outside;
+        self.waiting_since = Instant::now();
         self.positions.clear();
         self.consumer.unassign().map_err(|error| sorted("give partitions back", &error))
     }
@@ -245,6 +260,14 @@ impl Drop for Group {
     fn drop(&mut self) {
         self.consumer.context().close();
     }
+}
+
+fn subscribed(config: &ClientConfig, group: &str, topic: &str) -> Result<BaseConsumer<ConsumerNotes>, Error> {
+    let doing = || format!("join group {group:?} for topic {topic:?}");
+    let consumer: BaseConsumer<ConsumerNotes> =
+        config.create_with_context(ConsumerNotes::default()).map_err(|error| sorted(&doing(), &error))?;
+    consumer.subscribe(&[topic]).map_err(|error| sorted(&doing(), &error))?;
+    Ok(consumer)
 }
 
 fn place(positions: &mut [i64], partition: i32) -> Option<&mut i64> {

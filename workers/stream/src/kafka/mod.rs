@@ -49,6 +49,9 @@ pub struct Options {
     pub session_timeout: Duration,
     /// The broker aborts a transaction that is open for longer.
     pub transaction_timeout: Duration,
+    /// A member that was offered nothing for so long joins anew: librdkafka may wait without end for a coordinator whose answer
+    /// was lost. Longer than a rebalance may take, or members that only wait would disturb it.
+    pub rejoin_after: Duration,
     /// Further librdkafka properties for every client (security, mostly); they win. One that only consumers or only
     /// producers know is ignored by the others. `max.poll.interval.ms` (5 min) is how long a rebalance may stay unanswered.
     pub extra: Vec<(String, String)>,
@@ -68,6 +71,7 @@ impl Options {
             client_id: transactional_id.to_owned(),
             session_timeout: Duration::from_secs(15),
             transaction_timeout: Duration::from_secs(15),
+            rejoin_after: Duration::from_secs(360),
             extra: Vec::new(),
         }
     }

@@ -1,0 +1,171 @@
+//! The autoscaler's turn in a pass: sample, decide, write the number of processors.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use weir_spec::{AutoscalingMode, AutoscalingStatus, ClickstreamPipeline, Pipeline, State};
+
+use crate::Error;
+use crate::autoscale::{Decision, Measured, Memory, Now, Reason};
+use crate::build::MANAGER;
+use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::context::Context;
+use crate::error::api;
+use crate::kafka::Connection;
+
+/// Changes of other kinds bring passes, too: samples closer together than this would say little, milliseconds.
+const APART: i64 = 10_000;
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Scaled {
+    pub(super) verdict: Option<Verdict>,
+    pub(super) news: Vec<News>,
+    pub(super) error: Option<Error>,
+}
+
+/// Whether the operator decides, or would.
+pub(super) fn is_active(resource: &ClickstreamPipeline) -> bool {
+    matches!(resource.spec.processor.autoscaling.mode, AutoscalingMode::Lag | AutoscalingMode::LagDryRun)
+}
+
+/// Looks at the backlog, and writes another number of processors where that is called for.
+pub(super) async fn scale(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    connection: &Connection,
+    ready: i32,
+    status: &mut Option<AutoscalingStatus>,
+) -> Scaled {
+    let settings = &resource.spec.processor.autoscaling;
+    let off =
+        |reason: &str, message: &str| Verdict::new(Aspect::ScalingActive, Truth::NotYet, reason, message);
+    if !is_active(resource) {
+        *status = None;
+        let told = resource.status.iter().flat_map(|status| &status.conditions);
+        let told = told.into_iter().any(|condition| condition.type_ == Aspect::ScalingActive.as_str());
+        let verdict = told.then(|| off("Off", "spec.processor.autoscaling.mode leaves it to others"));
+        return Scaled { verdict, ..Scaled::default() };
+    }
+    if resource.spec.state == State::Suspended {
+        return Scaled { verdict: Some(off("Suspended", "spec.state is Suspended")), ..Scaled::default() };
+    }
+    let key = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let mut memory = context.memory(&key).unwrap_or_else(|| remembered(status.as_ref()));
+    let at = Timestamp::now().as_millisecond();
+    if memory.last_sample().is_some_and(|last| at - last < APART) {
+        return Scaled::default();
+    }
+    let name = resource.name_any();
+    let topic = Pipeline::from(resource).events_topic().to_owned();
+    let sample = connection.sample(format!("{name}.windows"), topic).await;
+    let replicas = resource.spec.processor.replicas;
+    let decision =
+        memory.decide(settings, resource.spec.topics.events.partitions, Now { at, replicas, ready, sample });
+    context.remember(key, memory.clone(), decision.measured);
+    tracing::debug!(name, ?decision, "autoscaling");
+    say(context, resource, &decision, &memory, status).await
+}
+
+async fn say(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    decision: &Decision,
+    memory: &Memory,
+    status: &mut Option<AutoscalingStatus>,
+) -> Scaled {
+    let current = resource.spec.processor.replicas;
+    let dry = resource.spec.processor.autoscaling.mode == AutoscalingMode::LagDryRun;
+    let desired = status.as_ref().map(|status| status.desired_replicas);
+    let verdict =
+        |truth, message: &str| Verdict::new(Aspect::ScalingActive, truth, decision.reason.as_str(), message);
+    let mut scaled = Scaled::default();
+    if decision.replicas != current {
+        let text = sentence(current, decision, dry);
+        scaled.verdict = Some(verdict(Truth::Yes, &text));
+        if dry && desired == Some(decision.replicas) {
+            scaled.verdict = None;
+            return scaled;
+        }
+        if !dry && let Err(error) = write(context, resource, decision.replicas).await {
+            scaled.verdict = Some(Verdict::of(Aspect::ScalingActive, &error));
+            scaled.error = Some(error);
+            return scaled;
+        }
+        scaled.news.push(News {
+            warning: false,
+            reason: decision.reason.as_str().to_owned(),
+            action: "Scale",
+            note: text.clone(),
+        });
+        *status = Some(AutoscalingStatus {
+            desired_replicas: decision.replicas,
+            reason: text,
+            last_scale_time: Some(Timestamp::now().to_string()),
+            events_per_processor: memory.capacity().map(|capacity| capacity.round() as i32),
+        });
+        return scaled;
+    }
+    let told = resource.status.iter().flat_map(|status| &status.conditions);
+    let told = told.into_iter().find(|condition| condition.type_ == Aspect::ScalingActive.as_str());
+    scaled.verdict = match decision.reason {
+        Reason::NoSample => {
+            Some(verdict(Truth::No, "Kafka does not tell where reading stands: the number stays as it is"))
+        }
+        Reason::CapacityUnknown => Some(verdict(
+            Truth::Yes,
+            "nobody said or saw yet how much a processor manages (spec.processor.autoscaling.eventsPerProcessor): none is taken away",
+        )),
+        // What was said of the last change stays said: what is measured meanwhile are metrics.
+        _ if told.is_some_and(|told| told.status == "True" && told.reason != "CapacityUnknown") => None,
+        Reason::Measuring | Reason::Settling => None,
+        _ => {
+            let message = format!("{current} processors are right");
+            Some(Verdict::new(Aspect::ScalingActive, Truth::Yes, Reason::Steady.as_str(), message))
+        }
+    };
+    if desired != Some(current) {
+        let reason = "as many as spec.processor.replicas says".to_owned();
+        let kept = status.take().unwrap_or_default();
+        *status = Some(AutoscalingStatus { desired_replicas: current, reason, ..kept });
+    }
+    scaled
+}
+
+/// The autoscaler is the only writer of this field, by the subresource that others would use.
+async fn write(context: &Context, resource: &ClickstreamPipeline, replicas: i32) -> Result<(), Error> {
+    let namespace = resource.namespace().unwrap_or_default();
+    let client: Api<ClickstreamPipeline> = Api::namespaced(context.client.clone(), &namespace);
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let name = resource.name_any();
+    client.patch_scale(&name, &params, &patch).await.map_err(api(format!("scale {name}")))?;
+    Ok(())
+}
+
+fn sentence(current: i32, decision: &Decision, dry: bool) -> String {
+    let would = if dry { "would go" } else { "goes" };
+    let why = match (decision.reason, decision.measured) {
+        (Reason::OutOfBounds, _) => {
+            "minReplicas, maxReplicas and the partitions allow no other number".to_owned()
+        }
+        (_, Some(Measured { lag, arriving, processed, capacity })) => {
+            let capacity = capacity.map_or_else(
+                || "how much one manages is not known yet".to_owned(),
+                |capacity| format!("one manages {capacity:.0}"),
+            );
+            format!(
+                "{lag} events wait, {arriving:.0} a second come, {processed:.0} are processed, {capacity}"
+            )
+        }
+        (reason, None) => reason.as_str().to_owned(),
+    };
+    format!("{would} from {current} to {} processors: {why}", decision.replicas)
+}
+
+fn remembered(status: Option<&AutoscalingStatus>) -> Memory {
+    let capacity = status.and_then(|status| status.events_per_processor);
+    let changed = status.and_then(|status| status.last_scale_time.as_ref()?.parse::<Timestamp>().ok());
+    Memory::new(capacity, changed.map(Timestamp::as_millisecond))
+}

@@ -1,0 +1,180 @@
+//! What the operator may do: the chart's rules are enough, and none is more than enough.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Mutex, OnceLock};
+
+use serde_json::{Value, json};
+use support::{Operator, cluster, condition, get, kubectl, pipeline};
+
+/// Everything that operators of this process say.
+static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Said;
+
+impl Write for Said {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        SAID.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn listen() {
+    static ONCE: OnceLock<()> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Said);
+        logs.with_env_filter("info,kube_client=off").init();
+    });
+}
+
+/// The rules of the chart's roles, in all: pipelines', and the lease's.
+fn rules() -> Vec<Value> {
+    let template = include_str!("../../charts/weir/templates/rbac.yaml");
+    let roles = template.split("\n---\n").filter_map(|document| document.split_once("\nrules:\n"));
+    let parsed = roles.map(|(_, rules)| serde_saphyr::from_str::<Vec<Value>>(rules).unwrap());
+    let rules: Vec<Value> = parsed.flatten().collect();
+    assert_eq!(rules.len(), 13);
+    rules
+}
+
+/// A namespace with an operator's account that may do this, and the account's kubeconfig.
+fn account(namespace: &str, rules: &[Value]) -> std::path::PathBuf {
+    let meta = json!({"name": "weir", "namespace": namespace});
+    let group = "rbac.authorization.k8s.io";
+    for object in [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pii", "namespace": namespace}, "stringData": {"key": "k"}}),
+        json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": meta, "rules": rules}),
+        json!({
+            "apiVersion": format!("{group}/v1"),
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "weir"},
+            "subjects": [{"kind": "ServiceAccount", "name": "weir", "namespace": namespace}],
+        }),
+    ] {
+        cluster().apply(&object.to_string()).unwrap();
+    }
+    cluster().as_service_account(namespace, "weir").unwrap()
+}
+
+/// A pipeline that needs every right there is, sooner or later.
+const SPEC: &str = "deletionPolicy: Delete, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}},
+    processor: {replicas: 2, autoscaling: {mode: Lag, minReplicas: 3}}";
+
+/// The life of a pipeline, until it is over or `done`.
+fn live(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
+    cluster().apply(&pipeline(ns, name, SPEC)).unwrap();
+    let until = |holds: &dyn Fn() -> bool| {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !holds() && !done() && std::time::Instant::now() < deadline {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+        }
+        holds()
+    };
+    let lived = until(&|| {
+        condition(ns, name, "ObjectsSynced") == "True Synced"
+            && get(ns, "statefulset", "{.items[*].spec.replicas}") == "3"
+    });
+    if lived {
+        let patch = r#"{"spec":{"gateway":{"replicas":0},"processor":{"replicas":1,"autoscaling":{"minReplicas":1}}}}"#;
+        kubectl(ns, &["patch", "csp", name, "--type=merge", "--patch", patch]);
+    }
+    let shrunk = lived
+        && until(&|| {
+            get(ns, "deployment,service,pdb", "{.items[*].metadata.name}") == format!("{name}-generator")
+        });
+    if shrunk {
+        kubectl(ns, &["delete", "csp", name, "--wait=false"]);
+    }
+    shrunk && until(&|| get(ns, &format!("csp/{name}"), "{.metadata.name}").is_empty())
+}
+
+/// Whether somebody said that this may not be done there.
+fn is_said(ns: &str, name: &str, verb: &str, resource: &str) -> bool {
+    let status = get(ns, &format!("csp/{name}"), "{.status.conditions}");
+    if resource.ends_with("/finalizers") {
+        return status.contains("can't set finalizers on");
+    }
+    let missing = format!("cannot {verb} resource \"{resource}\"");
+    let escaped = missing.replace('"', "\\\"");
+    let place = [format!("namespace \"{ns}\""), format!("namespace \\\"{ns}\\\"")];
+    let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
+    let mut lines = said.lines().chain([status.as_str()]);
+    lines.any(|line| {
+        (line.contains(&missing) || line.contains(&escaped)) && place.iter().any(|place| line.contains(place))
+    })
+}
+
+#[test]
+fn the_charts_rules_are_enough_and_each_is_needed() {
+    listen();
+    let rules = rules();
+    let golden = account("golden", &rules);
+    let operator = Operator::start_as("golden", &golden, |client| client);
+    let lived = live("golden", "golden-shop", &|| false);
+    drop(operator);
+    let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
+    assert!(lived && !said.contains("forbidden"), "{said}");
+
+    let mut cases = Vec::new();
+    for (i, rule) in rules.iter().enumerate() {
+        for resource in rule["resources"].as_array().unwrap() {
+            for verb in rule["verbs"].as_array().unwrap() {
+                cases.push((i, resource.as_str().unwrap(), verb.as_str().unwrap()));
+            }
+        }
+    }
+    let next = Mutex::new(cases.into_iter().enumerate());
+    let unsaid = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                loop {
+                    let Some((n, (i, resource, verb))) = next.lock().unwrap().next() else { break };
+                    let ns = format!("without-{n:02}");
+                    let config = account(&ns, &without(&rules, i, resource, verb));
+                    let operator = Operator::start_as(&ns, &config, |client| client);
+                    let name = format!("shop-{n:02}");
+                    let said = || is_said(&ns, &name, verb, resource);
+                    live(&ns, &name, &said);
+                    if !said() {
+                        unsaid.lock().unwrap().push(format!("{verb} {resource}"));
+                    }
+                    // Without its lease it may end by itself.
+                    operator.end();
+                }
+            });
+        }
+    });
+    let unsaid = unsaid.into_inner().unwrap();
+    assert!(unsaid.is_empty(), "taken away and not missed: {unsaid:#?}");
+}
+
+/// The rules without one verb on one resource.
+fn without(rules: &[Value], at: usize, resource: &str, verb: &str) -> Vec<Value> {
+    let mut left = rules.to_vec();
+    let rule = left.remove(at);
+    let drop = |list: &Value, gone: &str| {
+        Value::from(
+            list.as_array().unwrap().iter().filter(|entry| *entry != gone).cloned().collect::<Vec<_>>(),
+        )
+    };
+    let mut others = rule.clone();
+    others["resources"] = drop(&rule["resources"], resource);
+    let mut this = rule.clone();
+    this["resources"] = json!([resource]);
+    this["verbs"] = drop(&rule["verbs"], verb);
+    left.extend([others, this].into_iter().filter(|rule| {
+        rule["resources"].as_array().is_some_and(|list| !list.is_empty())
+            && rule["verbs"].as_array().is_some_and(|list| !list.is_empty())
+    }));
+    left
+}

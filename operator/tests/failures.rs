@@ -1,0 +1,199 @@
+//! An operator that dies at any moment, and one that loses its lease.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kube::Client;
+use kube::config::Kubeconfig;
+use serde_json::{Value, json};
+use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, pipeline};
+
+/// Runs an operator whose process ends right after the API server has done its `n`th write; `false` when it came to rest before.
+fn dies_after(ns: &str, name: &str, n: usize) -> bool {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let died = runtime.block_on(async {
+        let config = Kubeconfig::read_from(cluster().kubeconfig()).unwrap();
+        let mut config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
+        config.default_namespace = ns.to_owned();
+        let inner = Client::try_from(config).unwrap();
+        let (writes, dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+        let last = Arc::clone(&dead);
+        let client = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            let (inner, writes, dead) = (inner.clone(), Arc::clone(&writes), Arc::clone(&last));
+            async move {
+                let counts = request.method() != "GET" && !request.uri().path().contains("/leases");
+                let answer = inner.send(request).await;
+                if counts && writes.fetch_add(1, Ordering::SeqCst) + 1 >= n {
+                    dead.notify_one();
+                    std::future::pending::<()>().await;
+                }
+                answer
+            }
+        });
+        let options = weir_operator::Run {
+            namespace: ns.to_owned(),
+            image: "weir:test".to_owned(),
+            health: "127.0.0.1:0".parse().unwrap(),
+            log_format: weir_operator::LogFormat::Text,
+        };
+        let serve =
+            weir_operator::serve(Client::new(client, ns), options, "test".to_owned(), std::future::pending());
+        let (ns, name) = (ns.to_owned(), name.to_owned());
+        let rests = tokio::task::spawn_blocking(move || {
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+            while condition(&ns, &name, "ObjectsSynced") != "True Synced" {
+                if std::time::Instant::now() > deadline {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(500));
+            }
+        });
+        tokio::select! {
+            biased;
+            () = dead.notified() => true,
+            ended = serve => panic!("it ended: {ended:?}"),
+            _ = rests => false,
+        }
+    });
+    runtime.shutdown_background();
+    died
+}
+
+/// What was made for a pipeline, with `NAME` for its name and without what the API server adds.
+fn made(ns: &str, name: &str) -> Vec<Value> {
+    let kinds =
+        "serviceaccounts,configmaps,networkpolicies,services,poddisruptionbudgets,statefulsets,deployments";
+    let labels = format!("app.kubernetes.io/managed-by=weir-operator,app.kubernetes.io/instance={name}");
+    let text = kubectl(ns, &["get", kinds, "--selector", &labels, "--output=json"]);
+    let list: Value = serde_json::from_str(&text.replace(name, "NAME").replace(ns, "SPACE")).unwrap();
+    let items = list["items"].as_array().unwrap().iter().map(|item| {
+        let mut spec = item["spec"].clone();
+        if let Some(fields) = spec.as_object_mut() {
+            fields.retain(|field, _| !field.starts_with("clusterIP"));
+        }
+        if !spec["template"].is_null() {
+            spec["template"]["metadata"]["annotations"]["weir.dev/config-hash"] = Value::Null;
+        }
+        json!([item["kind"], item["metadata"]["name"], item["metadata"]["labels"], spec, item["data"]])
+    });
+    items.collect()
+}
+
+#[test]
+fn killed_after_any_write_the_next_start_converges() {
+    let ns = namespace("killed");
+    // Undisturbed: what there should be.
+    let whole = namespace("whole");
+    cluster().apply(&pipeline(&whole, "whole-shop", "deletionPolicy: Delete")).unwrap();
+    let operator = Operator::start(&whole);
+    await_that("it is whole", || condition(&whole, "whole-shop", "ObjectsSynced") == "True Synced");
+    drop(operator);
+    let expected = made(&whole, "whole-shop");
+    assert_eq!(expected.len(), 9);
+    let mut deaths = 0;
+    for n in 1.. {
+        let name = format!("shop-{n:02}");
+        // One namespace each, because all that are there would be kept at once.
+        let ns = namespace(&format!("{ns}-{n:02}"));
+        cluster().apply(&pipeline(&ns, &name, "deletionPolicy: Delete")).unwrap();
+        if !dies_after(&ns, &name, n) {
+            break;
+        }
+        deaths = n;
+        let operator = Operator::start(&ns);
+        await_that("it is whole", || {
+            condition(&ns, &name, "ObjectsSynced") == "True Synced"
+                && condition(&ns, &name, "TopicsSynced") == "True Synced"
+        });
+        drop(operator);
+        assert_eq!(made(&ns, &name), expected, "after write {n}");
+        // It knows what it made, and so deletes it.
+        let created = get(&ns, &format!("csp/{name}"), "{.status.topics[*].created}");
+        assert_eq!(created, ["true"; 7].join(" "), "after write {n}");
+    }
+    // A finalizer, an intention, nine objects, the status.
+    assert!(deaths >= 12, "{deaths}");
+}
+
+/// The program itself.
+struct Program(Child);
+
+impl Program {
+    fn start(ns: &str, pod: &str, health: &str) -> Self {
+        let text = std::fs::read_to_string(cluster().kubeconfig()).unwrap();
+        let config = cluster().folder().join(format!("{ns}.kubeconfig"));
+        std::fs::write(&config, text.replace("user: test}", &format!("user: test, namespace: {ns}}}")))
+            .unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_weir-operator"))
+            .args(["run", "--namespace", ns, "--health", health, "--log-format", "json"])
+            .env("KUBECONFIG", config)
+            .env("POD_NAME", pod)
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    /// Its exit code and what it said.
+    fn wait(mut self) -> (Option<i32>, String) {
+        let mut said = String::new();
+        std::io::Read::read_to_string(self.0.stderr.as_mut().unwrap(), &mut said).unwrap();
+        (self.0.wait().unwrap().code(), said)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn one_acts_at_a_time_and_a_lost_lease_ends_it() {
+    let ns = namespace("lease");
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (a, b) = (free(), free());
+    let leads = |address| {
+        support::http_get(address, "/metrics").is_ok_and(|text| text.contains("weir_operator_is_leader 1"))
+    };
+    let holder = || get(&ns, "lease/weir-operator", "{.spec.holderIdentity}");
+    let first = Program::start(&ns, "first", &a.to_string());
+    await_that("the first leads", || leads(a));
+    let second = Program::start(&ns, "second", &b.to_string());
+    await_that("the second is ready", || support::http_get(b, "/readyz").is_ok_and(|text| text == "ok\n"));
+    assert_eq!(support::http_get(b, "/healthz").unwrap(), "ok\n");
+    assert!(!leads(b) && holder() == "first");
+    Command::new("kill").args(["-TERM", &first.0.id().to_string()]).status().unwrap();
+    let (code, said) = first.wait();
+    assert_eq!(code, Some(0), "{said}");
+    await_that("the second leads", || leads(b));
+    assert_eq!(holder(), "second");
+    cluster().apply(&pipeline(&ns, "lease-shop", "")).unwrap();
+    await_that("it is whole", || condition(&ns, "lease-shop", "ObjectsSynced") == "True Synced");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", second.0.id())).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+    let resident: u32 = resident.unwrap().parse().unwrap();
+    println!("resident memory of the operator: {resident} KiB");
+    assert!(resident < 128 * 1024, "{resident} KiB");
+    kubectl(
+        &ns,
+        &[
+            "patch",
+            "lease",
+            "weir-operator",
+            "--type=merge",
+            "--patch",
+            r#"{"spec":{"holderIdentity":"third"}}"#,
+        ],
+    );
+    let (code, said) = second.wait();
+    assert!(
+        code == Some(1) && said.contains("the lease weir-operator was taken by third"),
+        "{code:?} {said}"
+    );
+    assert_eq!(holder(), "third");
+}

@@ -1,0 +1,67 @@
+//! What the operator needs goes away and comes back.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::{
+    Operator, await_that, await_within, cluster, condition, events, get, kubectl, namespace, nudge,
+    pipeline_on,
+};
+use weir_testbed::Kafka;
+
+/// What would change if somebody touched the pods.
+fn workloads(ns: &str) -> String {
+    get(
+        ns,
+        "statefulsets,deployments",
+        "{range .items[*]}{.metadata.uid} {.metadata.generation} {.spec.replicas},{end}",
+    )
+}
+
+#[test]
+fn pods_stay_as_they_are_while_kafka_or_the_api_server_is_away() {
+    let ns = namespace("away");
+    let kafka = Kafka::start(1).unwrap();
+    let operator = Operator::start(&ns);
+    cluster().apply(&pipeline_on(kafka.bootstrap(), &ns, "away-shop", "")).unwrap();
+    await_that("the objects are there", || condition(&ns, "away-shop", "ObjectsSynced") == "True Synced");
+    let before = workloads(&ns);
+
+    kafka.broker(0).stop().unwrap();
+    nudge(&ns, "away-shop");
+    await_that("it says so", || {
+        condition(&ns, "away-shop", "KafkaReachable") == "False KafkaUnreachable"
+            && condition(&ns, "away-shop", "TopicsSynced") == "Unknown KafkaUnreachable"
+            && condition(&ns, "away-shop", "Ready") == "False KafkaUnreachable"
+    });
+    assert_eq!(workloads(&ns), before);
+    // Kafka need not be there for what does not concern it.
+    kubectl(&ns, &["scale", "csp", "away-shop", "--replicas=3"]);
+    await_that("it is scaled", || get(&ns, "statefulset/away-shop", "{.spec.replicas}") == "3");
+    kafka.broker(0).start().unwrap();
+    await_within(150, "it comes back by itself", || {
+        condition(&ns, "away-shop", "KafkaReachable") == "True Answered"
+            && condition(&ns, "away-shop", "TopicsSynced") == "True Synced"
+    });
+    for told in [
+        "KafkaUnreachable: KafkaReachable: no kafka broker answered",
+        "Answered: KafkaReachable: Kafka answers",
+    ] {
+        assert!(events(&ns, "away-shop").iter().any(|event| event.starts_with(told)), "{told}");
+    }
+
+    let before = workloads(&ns);
+    cluster().stop_api().unwrap();
+    // Who cannot renew the lease must not act any more: it ends, and is started again.
+    let ended = operator.wait().unwrap_err().to_string();
+    assert!(ended.contains("the lease weir-operator could not be renewed within 10 s"), "{ended}");
+    let operator = Operator::start(&ns);
+    await_that("it serves meanwhile", || support::http_get(operator.health, "/readyz").is_ok());
+    assert!(support::http_get(operator.health, "/readyz").unwrap().contains("has not answered"));
+    cluster().start_api().unwrap();
+    await_that("it acts again", || operator.figure("weir_operator_is_leader") == 1.0);
+    await_that("it looked", || operator.figure("weir_operator_reconciles_total{result=\"success\"") >= 1.0);
+    assert_eq!(workloads(&ns), before);
+    kubectl(&ns, &["delete", "service", "away-shop-gateway"]);
+    await_that("it repairs", || !get(&ns, "service/away-shop-gateway", "{.spec.clusterIP}").is_empty());
+}
