@@ -96,7 +96,7 @@ fn killed_after_any_write_the_next_start_converges() {
     assert_eq!(expected.len(), 9);
     let mut deaths = 0;
     for n in 1.. {
-        let name = format!("shop-{n:02}");
+        let name = format!("victim-{n:02}");
         // One namespace each, because all that are there would be kept at once.
         let ns = namespace(&format!("{ns}-{n:02}"));
         cluster().apply(&pipeline(&ns, &name, "deletionPolicy: Delete")).unwrap();
