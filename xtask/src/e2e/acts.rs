@@ -379,7 +379,7 @@ impl Stage<'_> {
         let newest = || -> anyhow::Result<Option<u64>> {
             let answer: serde_json::Value =
                 serde_json::from_str(&self.tools.kubectl(&format!("get --raw {path}"))?)?;
-            Ok(answer["newest_window_end"].as_u64())
+            Ok(answer["window_end"].as_u64())
         };
         let first = std::cell::Cell::new(None);
         await_that("windows are sealed", PATIENCE, || {
