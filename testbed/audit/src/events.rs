@@ -1,7 +1,7 @@
 //! The events topic as the oracle takes it.
 
-use weir_events::{Decoder, EventType, validate};
-use weir_oracle::{Entry, Event, Kind, Settings};
+use weir_events::{Decoder, validate};
+use weir_oracle::{Entry, Settings};
 use weir_stream::log::Record;
 
 /// The log of a pipeline.
@@ -38,20 +38,7 @@ impl Events {
             return;
         };
         self.last = self.last.max(Some(event.timestamp));
-        self.log[record.partition as usize].push(Entry::Event(Event {
-            user: event.user_id.into(),
-            session: event.session_id.into(),
-            kind: match event.event_type {
-                EventType::View => Kind::View,
-                EventType::Click => Kind::Click,
-                EventType::AddToCart => Kind::AddToCart,
-                EventType::Purchase => Kind::Purchase,
-                EventType::Search => Kind::Search,
-            },
-            page: event.page_url.into(),
-            timestamp: event.timestamp,
-            session_duration: event.session_duration,
-        }));
+        self.log[record.partition as usize].push(Entry::Event(event.into()));
     }
 
     /// Ends the log: the last window with an event is sealed in every partition.

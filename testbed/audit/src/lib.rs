@@ -9,11 +9,9 @@ mod peer;
 mod probe;
 mod results;
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, ensure};
 use weir_events::{Decoder, validate};
-use weir_oracle::{Outcome, Page, Settings, Window};
+use weir_oracle::{Outcome, Settings};
 use weir_spec::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
@@ -200,17 +198,4 @@ fn settings(pipeline: &Pipeline) -> Settings {
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
     }
-}
-
-/// A window as the result topics tell it: the sums behind the ratios are not in them, and are taken from `expected`.
-fn with_sums(mut window: Window, expected: Option<&Window>) -> Window {
-    let sums: BTreeMap<&str, &Page> =
-        expected.iter().flat_map(|window| &window.pages).map(|page| (page.page.as_str(), page)).collect();
-    for page in &mut window.pages {
-        if let Some(sums) = sums.get(page.page.as_str()) {
-            (page.visits, page.bounces, page.duration_sum_ms) =
-                (sums.visits, sums.bounces, sums.duration_sum_ms);
-        }
-    }
-    window
 }

@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use weir_events::{decode_page_analytics, decode_top_pages};
-use weir_oracle::{Page, Ranked, Site, Trend, Window};
+use weir_oracle::Window;
 use weir_stream::log::Record;
-
-use crate::with_sums;
 
 /// What the result topics hold.
 #[derive(Default)]
@@ -40,37 +38,7 @@ impl Results {
         let second = self.bytes.insert((top.window_end, None), value.to_vec());
         ensure!(second.is_none(), "a second ranking for the window that ends at {}", top.window_end);
         self.written.insert(top.window_end, record.timestamp);
-        let ranked = top.pages.into_iter().map(|page| Ranked {
-            rank: page.rank,
-            page: page.page_url,
-            view_count: page.view_count,
-            unique_users: page.unique_users,
-            previous_rank: page.previous_rank,
-        });
-        let trending = top.trending.into_iter().map(|trend| Trend {
-            page: trend.page_url,
-            view_count: trend.view_count,
-            expected: trend.expected,
-            score: trend.score,
-            unique_users: trend.unique_users,
-        });
-        let window = Window {
-            start: top.window_start,
-            end: top.window_end,
-            pages: Vec::new(),
-            top: ranked.collect(),
-            warming_up: top.warming_up,
-            trending: trending.collect(),
-            site: Site {
-                views: top.site.view_count,
-                clicks: top.site.click_count,
-                conversions: top.site.conversion_count,
-                unique_users: top.site.unique_users,
-                visits: top.site.visits,
-                bounces: top.site.bounces,
-            },
-        };
-        self.windows.insert(window.end, window);
+        self.windows.insert(top.window_end, top.into());
         Ok(())
     }
 
@@ -91,19 +59,7 @@ impl Results {
         );
         // A row whose ranking was not written when that topic was read is of a window after the last.
         let Some(window) = self.windows.get_mut(&row.window_end) else { return Ok(()) };
-        window.pages.push(Page {
-            page: row.page_url,
-            view_count: row.view_count,
-            unique_users: row.unique_users,
-            click_count: row.click_count,
-            conversion_count: row.conversion_count,
-            engagement_rate: row.engagement_rate,
-            bounce_rate: row.bounce_rate,
-            avg_session_duration: row.avg_session_duration,
-            visits: 0,
-            bounces: 0,
-            duration_sum_ms: 0,
-        });
+        window.pages.push(row.into());
         Ok(())
     }
 
@@ -114,7 +70,7 @@ impl Results {
         let complete = self.windows.values().cloned().map(|mut window| {
             window.pages.sort_by(|a, b| a.page.cmp(&b.page));
             let expected = expected.get(&window.end).copied();
-            with_sums(window, expected)
+            window.with_sums(expected)
         });
         complete.collect()
     }

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use weir_testbed::free_ports;
+
 use crate::process::Process;
-use crate::{Error, Programs, ports};
+use crate::{Error, Programs};
 
 /// What runs beside etcd and the API server, and how they can be reached.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +52,7 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("weir-cluster-").tempdir();
         let folder = folder.map_err(Error::io("make a temporary folder"))?;
         let dir = folder.path();
-        let free = ports::free(3);
+        let free = free_ports(3);
         let api_port = settings.port.unwrap_or(free[2]);
         let host = settings.address.as_deref().unwrap_or("127.0.0.1");
         let url = format!("https://{host}:{api_port}");
@@ -208,7 +210,7 @@ impl Cluster {
             format!("--authorization-kubeconfig={config}"),
             format!("--cert-dir={}", dir.join(name).display()),
             "--bind-address=127.0.0.1".to_owned(),
-            format!("--secure-port={}", ports::free(1)[0]),
+            format!("--secure-port={}", free_ports(1)[0]),
             // There is one of each, and taking a lease costs seconds.
             "--leader-elect=false".to_owned(),
         ];

@@ -59,10 +59,3 @@ impl Error {
         move |cause| Self::Io { doing, cause }
     }
 }
-
-/// The last lines of a log, for a message.
-pub(crate) fn tail(text: &str) -> String {
-    const LINES: usize = 15;
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
-}

@@ -15,7 +15,6 @@
 
 mod cluster;
 mod error;
-mod ports;
 mod process;
 mod programs;
 

@@ -1,15 +1,14 @@
 //! One part of the control plane: a process that can be stopped and started again.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, tail};
+use weir_testbed::{Guarded, tail};
 
-const SCRIPT: &str = include_str!("guard.sh");
+use crate::Error;
 
 /// For a part to get ready on a busy machine.
 const READY: Duration = Duration::from_secs(120);
@@ -24,14 +23,7 @@ pub(crate) struct Process {
     log: PathBuf,
     /// What is removed when whoever started this is gone.
     data: Option<PathBuf>,
-    running: Mutex<Option<Running>>,
-}
-
-/// The shell that watches over the part, and the pipe whose end ends it.
-#[derive(Debug)]
-struct Running {
-    shell: Child,
-    pipe: Option<ChildStdin>,
+    running: Mutex<Option<Guarded>>,
 }
 
 impl Process {
@@ -49,14 +41,10 @@ impl Process {
 
     /// Starts it and waits until `ready`.
     pub(crate) fn start(&self, ready: impl Fn() -> bool) -> Result<(), Error> {
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(SCRIPT).arg("sh").arg(self.data.as_deref().unwrap_or(Path::new("")));
-        shell.arg(&self.log).arg(&self.program).args(&self.arguments);
-        // A group of its own: Ctrl-C at a terminal ends this process alone, and the script does the rest.
-        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut shell = shell.spawn().map_err(Error::io("start a shell (sh)"))?;
-        let pipe = shell.stdin.take();
-        *self.running() = Some(Running { shell, pipe });
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments);
+        let process = Guarded::start(&command, &self.log, self.data.as_deref());
+        *self.running() = Some(process.map_err(Error::io("start a shell (sh)"))?);
         let deadline = Instant::now() + READY;
         while !ready() {
             if !self.runs()? {
@@ -73,16 +61,14 @@ impl Process {
     /// Kills it; what it has on disk stays.
     pub(crate) fn stop(&self) -> Result<(), Error> {
         if let Some(mut running) = self.running().take() {
-            drop(running.pipe.take());
-            running.shell.wait().map_err(Error::io(format!("wait for the end of {}", self.name)))?;
+            running.kill().map_err(Error::io(format!("end {}", self.name)))?;
         }
         Ok(())
     }
 
     fn runs(&self) -> Result<bool, Error> {
         let Some(running) = &mut *self.running() else { return Ok(false) };
-        let ended = running.shell.try_wait().map_err(Error::io(format!("look after {}", self.name)))?;
-        Ok(ended.is_none())
+        running.runs().map_err(Error::io(format!("look after {}", self.name)))
     }
 
     fn failed(&self, what: &'static str) -> Error {
@@ -91,14 +77,7 @@ impl Process {
     }
 
     /// A test that failed while it held the lock must not keep the others from cleaning up.
-    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+    fn running(&self) -> MutexGuard<'_, Option<Guarded>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Nobody is left to tell; when this fails, the end of the pipe makes the script do the same.
-        let _ = self.stop();
     }
 }

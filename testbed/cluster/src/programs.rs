@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::error::{Error, tail};
+use crate::Error;
 
 /// The release that is compiled, as `go/go.mod` has it.
 pub const KUBERNETES: &str = "v1.34.4";
@@ -160,6 +160,9 @@ fn go(program: &'static str, folder: &Path, command: &mut Command) -> Result<(),
         }
         Err(error) => Err(Error::io("run go")(error)),
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(Error::Build { program, output: tail(&String::from_utf8_lossy(&output.stderr)) }),
+        Ok(output) => Err(Error::Build {
+            program,
+            output: weir_testbed::tail(&String::from_utf8_lossy(&output.stderr)),
+        }),
     }
 }

@@ -1,17 +1,13 @@
 //! One broker: a process that can be stopped, killed, paused and started again with the same data and ports.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::Distribution;
-use crate::error::{Error, tail};
-
-const SCRIPT: &str = include_str!("broker.sh");
+use crate::error::Error;
+use crate::guarded::{Guarded, tail};
 
 /// For a broker of a busy machine to get ready.
 const READY: Duration = Duration::from_secs(120);
@@ -35,17 +31,9 @@ pub struct Broker {
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    process: Option<Process>,
+    process: Option<Guarded>,
     /// How often it was started: each run has a log of its own, so that readiness is never read from an older one.
     runs: u32,
-}
-
-/// The shell that watches over a broker: see `broker.sh`.
-#[derive(Debug)]
-struct Process {
-    shell: Child,
-    signals: ChildStdin,
-    answers: BufReader<ChildStdout>,
 }
 
 impl Broker {
@@ -71,13 +59,16 @@ impl Broker {
     pub fn stop(&self) -> Result<(), Error> {
         let mut state = self.state();
         if let Some(process) = &mut state.process {
-            process.signal("CONT")?; // a paused one would not see the next signal
-            process.signal("TERM")?;
-            let deadline = Instant::now() + STOP;
-            while process.runs()? && Instant::now() < deadline {
-                std::thread::sleep(LOOK_EVERY);
-            }
-            process.kill()?;
+            let mut end = || {
+                process.signal("CONT")?; // a paused one would not see the next signal
+                process.signal("TERM")?;
+                let deadline = Instant::now() + STOP;
+                while process.runs()? && Instant::now() < deadline {
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                process.kill()
+            };
+            end().map_err(Error::io("stop a broker"))?;
             state.process = None;
         }
         Ok(())
@@ -90,7 +81,7 @@ impl Broker {
     pub fn kill(&self) -> Result<(), Error> {
         let mut state = self.state();
         if let Some(process) = &mut state.process {
-            process.kill()?;
+            process.kill().map_err(Error::io("kill a broker"))?;
             state.process = None;
         }
         Ok(())
@@ -118,7 +109,7 @@ impl Broker {
     /// # Errors
     /// [`Error::Io`] when the system refuses.
     pub fn runs(&self) -> Result<bool, Error> {
-        self.state().process.as_mut().map_or(Ok(false), Process::runs)
+        self.state().runs_now()
     }
 
     /// The end of its log, for messages.
@@ -130,20 +121,14 @@ impl Broker {
     /// Starts the process; it serves only later, see [`Self::await_ready`].
     pub(crate) fn launch(&self) -> Result<(), Error> {
         let mut state = self.state();
-        if state.process.as_mut().map_or(Ok(false), Process::runs)? {
+        if state.runs_now()? {
             return Ok(());
         }
         state.runs += 1;
-        let java = self.distribution.java("kafka.Kafka", self.heap_mib);
-        let mut shell = Command::new("sh");
-        shell.arg("-c").arg(SCRIPT).arg("sh").arg(&self.cluster).arg(self.log_file(state.runs));
-        shell.arg(java.get_program()).args(java.get_args()).arg(&self.settings);
-        // A group of its own: Ctrl-C at a terminal ends this process alone, and the script does the rest.
-        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut shell = shell.spawn().map_err(Error::io("start a shell (sh)"))?;
-        if let (Some(signals), Some(answers)) = (shell.stdin.take(), shell.stdout.take()) {
-            state.process = Some(Process { shell, signals, answers: BufReader::new(answers) });
-        }
+        let mut java = self.distribution.java("kafka.Kafka", self.heap_mib);
+        java.arg(&self.settings);
+        let process = Guarded::start(&java, &self.log_file(state.runs), Some(&self.cluster));
+        state.process = Some(process.map_err(Error::io("start a shell (sh)"))?);
         Ok(())
     }
 
@@ -172,7 +157,8 @@ impl Broker {
 
     fn signal(&self, name: &str) -> Result<(), Error> {
         let mut state = self.state();
-        let sent = state.process.as_mut().map_or(Ok(false), |process| process.signal(name))?;
+        let sent = state.process.as_mut().map_or(Ok(false), |process| process.signal(name));
+        let sent = sent.map_err(Error::io("signal a broker"))?;
         if sent { Ok(()) } else { Err(Error::NotRunning { broker: self.index }) }
     }
 
@@ -193,31 +179,8 @@ impl Broker {
     }
 }
 
-impl Process {
-    fn runs(&mut self) -> Result<bool, Error> {
-        Ok(self.shell.try_wait().map_err(Error::io("look after a broker"))?.is_none())
-    }
-
-    /// Whether the signal was sent; not when the broker is gone.
-    fn signal(&mut self, name: &str) -> Result<bool, Error> {
-        if writeln!(self.signals, "{name}").is_err() {
-            return Ok(false);
-        }
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).map_err(Error::io("signal a broker"))?;
-        Ok(answer == "sent\n")
-    }
-
-    fn kill(&mut self) -> Result<(), Error> {
-        self.signal("KILL")?;
-        self.shell.wait().map_err(Error::io("wait for a broker's end"))?;
-        Ok(())
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // Nobody is left to tell; when this fails, the end of the pipe makes the script do the same.
-        let _ = self.kill();
+impl State {
+    fn runs_now(&mut self) -> Result<bool, Error> {
+        self.process.as_mut().map_or(Ok(false), Guarded::runs).map_err(Error::io("look after a broker"))
     }
 }

@@ -5,7 +5,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::error::{Error, tail};
+use crate::error::Error;
+use crate::guarded::tail;
 
 const POM: &str = include_str!("../pom.xml");
 

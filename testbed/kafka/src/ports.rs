@@ -12,7 +12,8 @@ static NEXT: AtomicU16 = AtomicU16::new(0);
 
 /// `count` ports of the loopback address that were free a moment ago. Different processes begin at different places, so
 /// that they seldom choose alike.
-pub(crate) fn free(count: usize) -> Vec<u16> {
+#[must_use]
+pub fn free(count: usize) -> Vec<u16> {
     let begin = (std::process::id() % u32::from(COUNT)) as u16;
     std::iter::repeat_with(|| {
         let step = NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;

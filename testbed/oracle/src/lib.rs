@@ -2,8 +2,9 @@
 //!
 //! [`compute`] reads whole logs, keeps everything, and works every window out from nothing: no slices, no running sums,
 //! no state that is carried from one window to the next. It shares no code with the engine and depends on none of the
-//! product's crates, so that a mistake must be made twice to stay unseen. [`compare`] says where two lists of windows
-//! differ; [`logs`] makes random logs that are full of the cases that go wrong.
+//! product's crates, so that a mistake must be made twice to stay unseen; the feature `records` adds conversions from and to the
+//! records of the product's topics. [`compare`] says where two lists of windows differ; [`logs`] makes random logs that are full of
+//! the cases that go wrong.
 //!
 //! ```
 //! use weir_oracle::{Entry, Event, Kind, Settings, compute};
@@ -67,6 +68,8 @@ mod intake;
 pub mod logs;
 mod outcome;
 mod ranking;
+#[cfg(feature = "records")]
+mod records;
 mod trending;
 mod visits;
 mod window;

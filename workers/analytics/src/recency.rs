@@ -48,6 +48,12 @@ impl<T> Recency<T> {
         }
         None
     }
+
+    /// How many things are filed.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lists.iter().map(Vec::len).sum()
+    }
 }
 
 #[cfg(test)]

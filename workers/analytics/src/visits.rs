@@ -207,3 +207,40 @@ impl Visits {
         visit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SLIDE: i64 = 10;
+    const GAP: i64 = 30;
+
+    fn read(visits: &mut Visits, session: u32, timestamp: i64) {
+        let moment = Moment { session, timestamp, measured: None };
+        let mut near = Vec::new();
+        visits.near(moment, GAP, &mut near);
+        visits.join(moment, &near, SLIDE);
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_filed_once() {
+        let mut visits = Visits::default();
+        read(&mut visits, 0, 0);
+        read(&mut visits, 0, 60);
+        assert_eq!(visits.len(), 2);
+        read(&mut visits, 0, 30);
+        assert_eq!(visits.len(), 1, "the event between them joins them");
+        read(&mut visits, 1, 100);
+        assert_eq!(
+            visits.all().len(),
+            2,
+            "the number of the visit that was joined to the other is used again"
+        );
+        // The list of the ended visit still names the number.
+        assert_eq!(visits.expire(6, SLIDE), Some(0));
+        assert_eq!(visits.expire(6, SLIDE), None);
+        assert_eq!((visits.len(), visits.recency.len()), (1, 1));
+        assert_eq!(visits.expire(10, SLIDE), Some(1));
+        assert_eq!((visits.len(), visits.recency.len()), (0, 0));
+    }
+}

@@ -5,29 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use weir_analytics::{Live, LiveRow, Partition, Settings, Verdict};
-use weir_events::{ClickstreamEvent, EventType};
 use weir_oracle::{Entry, Event, Kind, logs};
-
-fn record(e: &Event) -> ClickstreamEvent<'_> {
-    ClickstreamEvent {
-        user_id: &e.user,
-        session_id: &e.session,
-        event_type: match e.kind {
-            Kind::View => EventType::View,
-            Kind::Click => EventType::Click,
-            Kind::AddToCart => EventType::AddToCart,
-            Kind::Purchase => EventType::Purchase,
-            Kind::Search => EventType::Search,
-        },
-        page_url: &e.page,
-        product_id: None,
-        timestamp: e.timestamp,
-        user_agent: "",
-        ip_address: "",
-        referrer: None,
-        session_duration: None,
-    }
-}
 
 /// Site and pages of the events in `start..end`, counted one by one.
 fn count(counted: &[&Event], start: i64, end: i64) -> (LiveRow, Vec<LiveRow>) {
@@ -68,7 +46,7 @@ proptest! {
             for (i, entry) in log.iter().enumerate() {
                 match entry {
                     Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
-                    Entry::Event(e) if partition.read(&record(e)) == Verdict::Counted => counted.push(e),
+                    Entry::Event(e) if partition.read(&e.into()) == Verdict::Counted => counted.push(e),
                     Entry::Event(_) => {}
                 }
                 if i % 7 == 0 && let Some(live) = partition.look() {

@@ -3,8 +3,7 @@
 
 use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCaseError};
 use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
-use weir_events::{ClickstreamEvent, EventType};
-use weir_oracle::{Entry, Event, Kind, Page, Ranked, Site, Trend, Window, logs};
+use weir_oracle::{Entry, Page, Window, logs};
 
 /// What the engine says of a log: windows, the late entries of each partition, and the end of its last window. Where `saves` says
 /// so (in turn), a partition is put away and goes on from its snapshot.
@@ -26,7 +25,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
             match entry {
                 Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
                 Entry::Event(e) => {
-                    let event = record(e);
+                    let event = e.into();
                     if partition.read(&event) == Verdict::Late {
                         late[number].push(i);
                     }
@@ -66,81 +65,17 @@ fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
     }
 }
 
-fn record(e: &Event) -> ClickstreamEvent<'_> {
-    ClickstreamEvent {
-        user_id: &e.user,
-        session_id: &e.session,
-        event_type: match e.kind {
-            Kind::View => EventType::View,
-            Kind::Click => EventType::Click,
-            Kind::AddToCart => EventType::AddToCart,
-            Kind::Purchase => EventType::Purchase,
-            Kind::Search => EventType::Search,
-        },
-        page_url: &e.page,
-        product_id: None,
-        timestamp: e.timestamp,
-        user_agent: "",
-        ip_address: "",
-        referrer: None,
-        session_duration: e.session_duration,
-    }
-}
-
 fn window(result: WindowResult, blocks: &[Block]) -> Window {
-    let top = result.top;
-    let pages = result.pages.into_iter().map(|p| {
-        let rows = || blocks.iter().flat_map(|b| &b.pages).filter(|row| row.url == p.page_url);
+    let pages = result.pages.into_iter().map(|page| {
+        let rows = || blocks.iter().flat_map(|b| &b.pages).filter(|row| row.url == page.page_url);
         Page {
-            view_count: p.view_count,
-            unique_users: p.unique_users,
-            click_count: p.click_count,
-            conversion_count: p.conversion_count,
-            engagement_rate: p.engagement_rate,
-            bounce_rate: p.bounce_rate,
-            avg_session_duration: p.avg_session_duration,
             visits: rows().map(|r| i64::from(r.visits)).sum(),
             bounces: rows().map(|r| i64::from(r.bounces)).sum(),
             duration_sum_ms: rows().map(|r| r.duration).sum(),
-            page: p.page_url.clone(),
+            ..Page::from(page.clone())
         }
     });
-    Window {
-        start: top.window_start,
-        end: top.window_end,
-        pages: pages.collect(),
-        top: top
-            .pages
-            .into_iter()
-            .map(|p| Ranked {
-                rank: p.rank,
-                page: p.page_url,
-                view_count: p.view_count,
-                unique_users: p.unique_users,
-                previous_rank: p.previous_rank,
-            })
-            .collect(),
-        warming_up: top.warming_up,
-        trending: top
-            .trending
-            .into_iter()
-            .map(|t| Trend {
-                page: t.page_url,
-                view_count: t.view_count,
-                expected: t.expected,
-                score: t.score,
-                unique_users: t.unique_users,
-            })
-            .collect(),
-        site: Site {
-            views: top.site.view_count,
-            clicks: top.site.click_count,
-            conversions: top.site.conversion_count,
-            unique_users: top.site.unique_users,
-            visits: top.site.visits,
-            bounces: top.site.bounces,
-        },
-    }
+    Window { pages: pages.collect(), ..Window::from(result.top) }
 }
 
 proptest! {

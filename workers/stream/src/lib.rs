@@ -8,6 +8,7 @@ mod journal;
 pub mod kafka;
 pub mod log;
 pub mod memory;
+mod pace;
 pub mod results;
 pub mod windows;
 pub mod worker;

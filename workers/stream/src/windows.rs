@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
@@ -16,19 +16,12 @@ use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, validate};
 use crate::{
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
+    pace::Pace,
     worker::Stage,
 };
 
 /// How long between two looks at where idle partitions' neighbours stand, milliseconds.
 const LOOK: i64 = 250;
-
-/// Time between two pictures of the open window, milliseconds: an event is told half of it later on average.
-const LIVE_EVERY: i64 = 200;
-/// Most of the time that pictures may take: one part in so many.
-const LIVE_SHARE: u32 = 20;
-/// How slowly it is believed that pictures have come to take longer: on a busy machine one takes long for nothing but waiting for
-/// its turn, and a long pause after it would show everybody old values.
-const LIVE_DOUBT: u32 = 8;
 
 /// Most records that are read again after a restart.
 const MOST_REPLAYED: i64 = 2_000_000;
@@ -97,9 +90,7 @@ pub struct Windows {
     privacy: Privacy,
     scratch: Scratch,
     last_look: i64,
-    live_due: i64,
-    /// What a picture takes.
-    live_cost: Duration,
+    live: Pace,
     finished: Option<Option<i64>>,
     outcomes: Outcomes,
 }
@@ -149,8 +140,7 @@ impl Windows {
             privacy,
             scratch: Scratch::default(),
             last_look: 0,
-            live_due: i64::MIN,
-            live_cost: Duration::ZERO,
+            live: Pace::new(),
             finished: None,
             outcomes: Outcomes::default(),
         }
@@ -246,7 +236,7 @@ impl Windows {
 
     /// Publishes what the open windows show, where that changed.
     fn publish_live<M: Member>(&mut self, inputs: &mut BTreeMap<i32, Input>, member: &mut M, now: i64) {
-        let Some(topic) = self.options.live.as_ref().filter(|_| now >= self.live_due) else { return };
+        let Some(topic) = self.options.live.as_ref().filter(|_| self.live.is_due(now)) else { return };
         let begun = Instant::now();
         for input in inputs.values_mut().filter(|input| input.next > input.shown) {
             let value = input.engine.look().and_then(|live| live.encode().ok());
@@ -259,9 +249,7 @@ impl Windows {
                 headers: Vec::new(),
             });
         }
-        let took = begun.elapsed();
-        self.live_cost = took.min(self.live_cost + took.saturating_sub(self.live_cost) / LIVE_DOUBT);
-        self.live_due = now + LIVE_EVERY.max((self.live_cost * LIVE_SHARE).as_millis() as i64);
+        self.live.turned(now, begun.elapsed());
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {

@@ -10,12 +10,14 @@ use std::{
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context;
 use axum::{Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, routing::get};
 use prometheus_client::{encoding::text::encode, registry::Registry};
+
+use crate::process::millis;
 
 /// A thread without a turn for so long hangs, milliseconds. Longer than any call to Kafka may take.
 const HANGS: i64 = 120_000;
@@ -159,10 +161,6 @@ async fn metrics(
     let mut text = String::new();
     encode(&mut text, &health.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
-}
-
-fn millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -256,6 +256,6 @@ fn privacy(pipeline: &Pipeline) -> anyhow::Result<Privacy> {
 }
 
 /// The wall clock, milliseconds since the epoch.
-fn millis() -> i64 {
+pub(crate) fn millis() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

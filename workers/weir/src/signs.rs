@@ -1,6 +1,9 @@
 //! The signs of life and the figures of a processing process.
 
-use std::sync::{Arc, Mutex, PoisonError, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use prometheus_client::{metrics::counter::Counter, registry::Registry};
 use weir_stream::{windows, worker};
@@ -23,7 +26,6 @@ pub(crate) struct Signs {
 pub(crate) struct StageSigns {
     /// Whether its thread lives and works.
     pub(crate) pulse: Arc<Pulse>,
-    shown: Mutex<worker::Counts>,
     records: Counter,
     outputs: Counter,
     commits: Counter,
@@ -34,7 +36,6 @@ pub(crate) struct StageSigns {
 /// What became of records.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
-    shown: Mutex<windows::Outcomes>,
     counted: Counter,
     late: Counter,
     invalid: Counter,
@@ -74,13 +75,14 @@ impl StageSigns {
 
     /// Shows what the stage's worker has done.
     pub(crate) fn show(&self, counts: worker::Counts) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        self.records.inc_by(counts.records - shown.records);
-        self.outputs.inc_by(counts.outputs - shown.outputs);
-        self.commits.inc_by(counts.commits - shown.commits);
-        self.committing.inc_by((counts.committing - shown.committing).as_secs_f64());
-        self.aborts.inc_by(counts.aborts - shown.aborts);
-        *shown = counts;
+        let figures = [
+            (&self.records, counts.records),
+            (&self.outputs, counts.outputs),
+            (&self.commits, counts.commits),
+            (&self.aborts, counts.aborts),
+        ];
+        figures.iter().for_each(|(counter, count)| counter.inner().store(*count, Ordering::Relaxed));
+        self.committing.inner().store(counts.committing.as_secs_f64().to_bits(), Ordering::Relaxed);
     }
 }
 
@@ -95,12 +97,13 @@ impl Outcomes {
 
     /// Shows what became of records so far.
     pub(crate) fn show(&self, outcomes: windows::Outcomes) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        self.counted.inc_by(outcomes.counted - shown.counted);
-        self.late.inc_by(outcomes.late - shown.late);
-        self.invalid.inc_by(outcomes.invalid - shown.invalid);
-        self.sealed.inc_by(outcomes.sealed - shown.sealed);
-        self.snapshots.inc_by(outcomes.snapshots - shown.snapshots);
-        *shown = outcomes;
+        let figures = [
+            (&self.counted, outcomes.counted),
+            (&self.late, outcomes.late),
+            (&self.invalid, outcomes.invalid),
+            (&self.sealed, outcomes.sealed),
+            (&self.snapshots, outcomes.snapshots),
+        ];
+        figures.iter().for_each(|(counter, count)| counter.inner().store(*count, Ordering::Relaxed));
     }
 }

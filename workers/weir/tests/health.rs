@@ -1,6 +1,8 @@
 //! Health and metrics of processes, as Kubernetes and Prometheus ask for them.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
@@ -9,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_testbed::Kafka;
+use support::Trial;
 
 /// A process that says where its health is served.
 struct Watched {
@@ -18,9 +20,8 @@ struct Watched {
 }
 
 impl Watched {
-    fn start(arguments: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_weir"))
-            .args(arguments)
+    fn start(mut weir: Command) -> Self {
+        let mut process = weir
             .args(["--health", "127.0.0.1:0", "--log-format", "json"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -73,7 +74,9 @@ fn a_broker_that_is_away_makes_a_process_unready_and_no_more() {
     for (command, names) in
         [("process", "not at work: windows, results\n"), ("generate", "not at work: generator\n")]
     {
-        let watched = Watched::start(&[command, "--brokers", "127.0.0.1:1"]);
+        let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+        weir.args([command, "--brokers", "127.0.0.1:1"]);
+        let watched = Watched::start(weir);
         assert_eq!(watched.get("/readyz"), (503, names.to_owned()));
         assert_eq!(watched.get("/healthz"), (200, "ok\n".to_owned()));
     }
@@ -81,24 +84,11 @@ fn a_broker_that_is_away_makes_a_process_unready_and_no_more() {
 
 #[test]
 fn a_process_at_work_is_ready_and_counts() {
-    let brokers = Kafka::shared();
-    let name = format!("health-{}", std::process::id());
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let manifest = format!(
-        "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    \
-         events: {{name: {name}-events}}\n    results: {{name: {name}-results}}\n    topPages: {{name: {name}-top}}\n"
-    );
-    std::fs::write(file.path(), manifest).unwrap();
-    let whose = ["--pipeline", file.path().to_str().unwrap(), "--brokers", brokers];
-    let weir = |arguments: &[&'static str]| [arguments, &whose].concat();
-    let mut apply = Command::new(env!("CARGO_BIN_EXE_weir"));
-    apply.args(weir(&["topics", "apply"])).stdout(Stdio::null());
-    assert!(apply.status().unwrap().success());
-
-    let process = Watched::start(&weir(&["process"]));
+    let trial = Trial::new("health", "health-events");
+    let process = Watched::start(trial.weir(&["process"]));
     await_that("ready before there is anything to read", || process.get("/readyz").0 == 200);
     // Paced, so that it is still there when it is asked.
-    let generator = Watched::start(&weir(&["generate", "--rate", "1000"]));
+    let generator = Watched::start(trial.weir(&["generate", "--rate", "1000"]));
     await_that("the generator is ready", || generator.get("/readyz").0 == 200);
     await_that("events were sent and counted", || {
         generator.figure("weir_events_sent_total") > 1_000.0

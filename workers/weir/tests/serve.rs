@@ -1,53 +1,22 @@
 //! What `weir serve` answers over a real broker is what the oracle computes, and stays so over a restart.
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use support::Trial;
 use weir_audit::{Audit, Results};
 use weir_oracle::{Page, Ranked, Site, Trend, Window};
-use weir_spec::Pipeline;
-use weir_testbed::Kafka;
 
 const EVENTS: usize = 30_000;
 const DEADLINE: Duration = Duration::from_secs(60);
-
-/// A pipeline under test: its manifest in a file.
-struct Trial {
-    brokers: &'static str,
-    file: tempfile::NamedTempFile,
-    pipeline: Pipeline,
-}
-
-impl Trial {
-    fn new() -> Self {
-        let name = format!("serve-{}", std::process::id());
-        let manifest = format!(
-            "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    events: {{name: {name}-e}}\n    \
-             results: {{name: {name}-r}}\n    topPages: {{name: {name}-t}}\n"
-        );
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), &manifest).unwrap();
-        Self { brokers: Kafka::shared(), file, pipeline: Pipeline::from_yaml(&manifest).unwrap() }
-    }
-
-    fn weir(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(arguments).arg("--pipeline").arg(self.file.path()).args(["--brokers", self.brokers]);
-        command.stdout(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) {
-        let status = self.weir(arguments).status().unwrap();
-        assert!(status.success(), "weir {arguments:?}: {status}");
-    }
-}
 
 /// A running `weir serve`; killed when dropped.
 struct Serve {
@@ -169,12 +138,8 @@ fn text(value: &Value) -> String {
 
 #[test]
 fn answers_are_the_oracles_before_and_after_a_restart() {
-    let trial = Trial::new();
-    trial.run(&["topics", "apply"]);
-    let events = EVENTS.to_string();
-    let faults = ["--late", "0.01", "--duplicates", "0.01", "--malformed", "0.005"];
-    let generate = ["generate", "--events", &events, "--rate", "0", "--start", "2026-01-01T00:00:00Z"];
-    trial.run(&[&generate[..], &faults[..]].concat());
+    let trial = Trial::new("serve", "serve-events");
+    trial.generate(EVENTS);
     trial.run(&["process", "--until-end"]);
     let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();
     let (_, outcome) = audit.expected(true).unwrap();

@@ -200,6 +200,12 @@ impl Stage<'_> {
         Ok(before.rsplit(' ').next().unwrap_or_default().parse()?)
     }
 
+    /// Changes the busy pipeline.
+    fn patch(&self, patch: &str) -> anyhow::Result<()> {
+        let busy = ["--namespace", NAMESPACE, "patch", "csp", "busy"];
+        self.tools.kubectl_with(&[&busy[..], &["--type=merge", "--patch", patch]].concat()).map(drop)
+    }
+
     /// Upgrade of the operator, suspension, deletion, removal.
     fn part(&self) -> anyhow::Result<()> {
         let journal = self.journal;
@@ -207,16 +213,7 @@ impl Stage<'_> {
             let before = self.processor_pods()?;
             self.helm("upgrade", Images::TAGS[1], Images::TAGS[1], "--reuse-values")?;
             // Something for the new operator to do, which shows that it looked at everything.
-            self.tools.kubectl_with(&[
-                "--namespace",
-                NAMESPACE,
-                "patch",
-                "csp",
-                "busy",
-                "--type=merge",
-                "--patch",
-                r#"{"spec": {"generator": {"eventsPerSecond": 500}}}"#,
-            ])?;
+            self.patch(r#"{"spec": {"generator": {"eventsPerSecond": 500}}}"#)?;
             await_that("it acts upon a change", PATIENCE, || {
                 let config = self
                     .tools
@@ -227,16 +224,7 @@ impl Stage<'_> {
             Ok(())
         })?;
         journal.step("suspend it, until no processor and no generator is left", || {
-            self.tools.kubectl_with(&[
-                "--namespace",
-                NAMESPACE,
-                "patch",
-                "csp",
-                "busy",
-                "--type=merge",
-                "--patch",
-                r#"{"spec": {"state": "Suspended"}}"#,
-            ])?;
+            self.patch(r#"{"spec": {"state": "Suspended"}}"#)?;
             await_that("its workers are gone", PATIENCE, || {
                 let selector = "app.kubernetes.io/instance=busy,app.kubernetes.io/component!=gateway";
                 Ok(self

@@ -33,7 +33,7 @@ fn a_late_event_joins_no_visits_later() {
 fn lateness_is_judged_window_by_window() {
     // Watermark 12: of 5's windows, 10 is sealed and 20 is not.
     let outcome = outcome([view("ann", "/", 1), view("ann", "/", 12), view("ann", "/", 5)]);
-    assert_eq!(outcome.late, [vec![]]);
+    assert_eq!(outcome.late, [Vec::<usize>::new()]);
     assert_eq!(views(&outcome), [(10, 1), (20, 3), (30, 1)]);
 }
 
@@ -42,7 +42,7 @@ fn a_watermark_on_the_end_has_sealed_it() {
     // Watermark 20 closes 10 and 20, watermark 19 only 10.
     let late = |seconds| outcome([view("ann", "/", seconds), view("ann", "/", 5)]).late;
     assert_eq!(late(20), [vec![1]]);
-    assert_eq!(late(19), [vec![]]);
+    assert_eq!(late(19), [Vec::<usize>::new()]);
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn each_event_is_judged_by_its_own_partition() {
     let fast = log([view("ann", "/", 90)], 100);
     let slow = log([view("bob", "/", 15), view("bob", "/", 5)], 100);
     let outcome = compute(&[fast, slow], &settings());
-    assert_eq!(outcome.late, [vec![], vec![]]);
+    assert_eq!(outcome.late, [Vec::<usize>::new(), Vec::new()]);
     assert_eq!(views(&outcome), [(20, 2), (30, 1), (100, 1)]);
 }
 

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answer::{Format, json, json_or_table},
     csv::{Line, Row},
-    problem::Problem,
+    problem::{Otherwise, Problem},
     query::{Nothing, Query, limit},
 };
 use crate::{Gateway, gateway::millis, live::watermark, push::values::Provisional, sample::SampledEvent};
@@ -54,8 +54,7 @@ pub struct Pipelines {
 /// The pipelines that are shown here, and what their numbers mean.
 #[utoipa::path(get, path = "/api/v1/pipelines", tag = "stream", responses(
     (status = 200, description = "The pipelines", body = Pipelines),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
 ))]
 pub async fn pipelines(
     State(gateway): State<Gateway>,
@@ -135,8 +134,7 @@ pub struct NowValues {
 /// What the open window shows right now. Provisional: final values never depend on it.
 #[utoipa::path(get, path = "/api/v1/now", tag = "live", params(NowQuery), responses(
     (status = 200, description = "Provisional values", content((NowValues = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
 ))]
 pub async fn now(
     State(gateway): State<Gateway>,
@@ -233,8 +231,7 @@ pub struct Health {
 /// Where the stream stands: watermark, lag, late events, dead letters.
 #[utoipa::path(get, path = "/api/v1/health", tag = "stream", responses(
     (status = 200, description = "Where the stream stands", body = Health),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
 ))]
 pub async fn health(
     State(gateway): State<Gateway>,
@@ -329,8 +326,7 @@ impl Row for SampledEvent {
 /// A sample of recent events, at most 20 a second, with visitors masked. Each gateway draws its own.
 #[utoipa::path(get, path = "/api/v1/events", tag = "stream", params(EventsQuery), responses(
     (status = 200, description = "The sample", content((Events = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
 ))]
 pub async fn events(
     State(gateway): State<Gateway>,

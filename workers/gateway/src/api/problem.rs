@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{IntoResponses, ToSchema};
 
 /// An error (`application/problem+json`, RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -20,6 +20,17 @@ pub struct Problem {
     pub status: u16,
     /// What was found and what was expected.
     pub detail: String,
+}
+
+/// How any question may be answered that is not answered with what it asks for: what the document of this API says of all.
+#[derive(IntoResponses)]
+pub enum Otherwise {
+    /// The copy that If-None-Match names is good
+    #[response(status = 304)]
+    NotModified,
+    /// A parameter is not understood
+    #[response(status = 400, content_type = "application/problem+json")]
+    NotUnderstood(Problem),
 }
 
 impl Problem {

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::Problem,
+    problem::{Otherwise, Problem},
     query::{Query, Time, limit, page},
     records::{PageNumbers, Place, Point, Site, Trend, WindowTotals},
 };
@@ -62,8 +62,7 @@ pub struct Windows {
 /// Windows and their totals, earliest first: the newest ones within the bounds asked for.
 #[utoipa::path(get, path = "/api/v1/windows", tag = "windows", params(WindowsQuery), responses(
     (status = 200, description = "The windows", content((Windows = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
 ))]
 pub async fn windows(
     State(gateway): State<Gateway>,
@@ -94,8 +93,7 @@ pub struct WindowQuery {
 /// The totals of all pages in a window.
 #[utoipa::path(get, path = "/api/v1/site", tag = "windows", params(WindowQuery), responses(
     (status = 200, description = "The totals", content((WindowTotals = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn site(
@@ -186,8 +184,7 @@ pub struct Pages {
 /// The pages of a window, searched, ordered and leafed through.
 #[utoipa::path(get, path = "/api/v1/pages", tag = "pages", params(PagesQuery), responses(
     (status = 200, description = "The pages", content((Pages = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn pages(
@@ -267,8 +264,7 @@ pub struct Series {
 /// One page in each window, earliest first.
 #[utoipa::path(get, path = "/api/v1/series", tag = "pages", params(SeriesQuery), responses(
     (status = 200, description = "The page's windows", content((Series = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
     (status = 404, description = "No window held here has an event of the page", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn series(
@@ -310,8 +306,7 @@ pub struct Top {
 /// The most viewed pages of a window.
 #[utoipa::path(get, path = "/api/v1/top", tag = "pages", params(WindowQuery), responses(
     (status = 200, description = "The ranking", content((Top = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn top(
@@ -345,8 +340,7 @@ pub struct Trending {
 /// Pages with clearly more views than expected.
 #[utoipa::path(get, path = "/api/v1/trending", tag = "pages", params(WindowQuery), responses(
     (status = 200, description = "What trends", content((Trending = "application/json"), (String = "text/csv"))),
-    (status = 304, description = "The copy that If-None-Match names is good"),
-    (status = 400, description = "A parameter is not understood", body = Problem, content_type = "application/problem+json"),
+    Otherwise,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn trending(

@@ -117,6 +117,18 @@ impl Cluster {
         headers.iter().map(|header| (header.key.to_owned(), text(header.value.unwrap()))).collect()
     }
 
+    /// The ids of a group's members.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        let asker: BaseConsumer = self.client().set("group.id", "members").create().unwrap();
+        let groups = asker.fetch_group_list(Some(group), Duration::from_secs(30)).unwrap();
+        groups
+            .groups()
+            .iter()
+            .flat_map(|group| group.members())
+            .map(|member| member.id().to_owned())
+            .collect()
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);

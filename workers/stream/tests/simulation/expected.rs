@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use weir_analytics::{Block, Merge, Partition, Verdict};
 use weir_events::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
-use weir_oracle::{Entry, Page, Ranked, Site, Trend, Window};
+use weir_oracle::{Entry, Window};
 use weir_stream::{
     memory::{Broker, Clock, Member},
     results::Results,
@@ -15,7 +15,7 @@ use weir_stream::{
 use crate::{
     found::{self, Output, Raise},
     setup::{EVENTS, STAGES, Setup},
-    visitors::{Written, as_record},
+    visitors::Written,
 };
 
 /// One partition's log as it was read: decisions stand before the record that they were taken before.
@@ -65,7 +65,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], raises: &[Raise]) -> Expected {
                 }
                 Step::Record(record) => match &record.content {
                     Ok(event) => {
-                        let is_late = partition.read(&as_record(event)) == Verdict::Late;
+                        let is_late = partition.read(&event.into()) == Verdict::Late;
                         is_late.then_some((record, "late"))
                     }
                     Err(reason) => Some((record, *reason)),
@@ -145,64 +145,12 @@ pub fn check_by_oracle(
 
 /// The windows of an output. What its records do not carry, the sums behind the ratios, is taken from `expected`.
 fn windows(found: &Output, expected: &[Window]) -> Vec<Window> {
-    let sums: BTreeMap<(i64, &str), &Page> =
-        expected.iter().flat_map(|w| w.pages.iter().map(|p| ((w.end, p.page.as_str()), p))).collect();
+    let expected: BTreeMap<i64, &Window> = expected.iter().map(|window| (window.end, window)).collect();
     let rankings = found.rankings.iter().map(|(&end, value)| {
-        let top = decode_top_pages(value).unwrap();
         let rows = found.rows.range((end, String::new())..(end + 1, String::new()));
-        let pages = rows.map(|((_, page), value)| {
-            let row = decode_page_analytics(value).unwrap();
-            let sums = sums.get(&(end, page.as_str()));
-            Page {
-                view_count: row.view_count,
-                unique_users: row.unique_users,
-                click_count: row.click_count,
-                conversion_count: row.conversion_count,
-                engagement_rate: row.engagement_rate,
-                bounce_rate: row.bounce_rate,
-                avg_session_duration: row.avg_session_duration,
-                visits: sums.map_or(0, |p| p.visits),
-                bounces: sums.map_or(0, |p| p.bounces),
-                duration_sum_ms: sums.map_or(0, |p| p.duration_sum_ms),
-                page: row.page_url,
-            }
-        });
-        Window {
-            start: top.window_start,
-            end: top.window_end,
-            pages: pages.collect(),
-            top: top
-                .pages
-                .into_iter()
-                .map(|p| Ranked {
-                    rank: p.rank,
-                    page: p.page_url,
-                    view_count: p.view_count,
-                    unique_users: p.unique_users,
-                    previous_rank: p.previous_rank,
-                })
-                .collect(),
-            warming_up: top.warming_up,
-            trending: top
-                .trending
-                .into_iter()
-                .map(|t| Trend {
-                    page: t.page_url,
-                    view_count: t.view_count,
-                    expected: t.expected,
-                    score: t.score,
-                    unique_users: t.unique_users,
-                })
-                .collect(),
-            site: Site {
-                views: top.site.view_count,
-                clicks: top.site.click_count,
-                conversions: top.site.conversion_count,
-                unique_users: top.site.unique_users,
-                visits: top.site.visits,
-                bounces: top.site.bounces,
-            },
-        }
+        let pages = rows.map(|(_, value)| decode_page_analytics(value).unwrap().into());
+        let window = Window { pages: pages.collect(), ..decode_top_pages(value).unwrap().into() };
+        window.with_sums(expected.get(&end).copied())
     });
     rankings.collect()
 }

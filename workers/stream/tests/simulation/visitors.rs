@@ -1,6 +1,6 @@
 //! Visitors who write a log bit by bit: disorder, late events, broken records, bursts, partitions that fall silent.
 
-use weir_events::{ClickstreamEvent, EventType, encode_event};
+use weir_events::encode_event;
 use weir_oracle::{Event, Kind};
 use weir_stream::memory::Broker;
 
@@ -193,28 +193,6 @@ impl Visitors {
 /// The event as it is in the topic.
 pub fn encoded(event: &Event) -> Vec<u8> {
     let mut value = Vec::new();
-    encode_event(&as_record(event), &mut value);
+    encode_event(&event.into(), &mut value);
     value
-}
-
-/// The oracle's event as the product has it.
-pub fn as_record(event: &Event) -> ClickstreamEvent<'_> {
-    ClickstreamEvent {
-        user_id: &event.user,
-        session_id: &event.session,
-        event_type: match event.kind {
-            Kind::View => EventType::View,
-            Kind::Click => EventType::Click,
-            Kind::AddToCart => EventType::AddToCart,
-            Kind::Purchase => EventType::Purchase,
-            Kind::Search => EventType::Search,
-        },
-        page_url: &event.page,
-        product_id: None,
-        timestamp: event.timestamp,
-        user_agent: "",
-        ip_address: "",
-        referrer: None,
-        session_duration: event.session_duration,
-    }
 }

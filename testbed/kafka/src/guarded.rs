@@ -1,0 +1,83 @@
+//! A program that does not outlive this process.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+const SCRIPT: &str = include_str!("guard.sh");
+
+/// A running program under a shell that watches over it and ends it when this process ends, however it ends: see `guard.sh`.
+/// Killed when dropped.
+#[derive(Debug)]
+pub struct Guarded {
+    shell: Child,
+    signals: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Guarded {
+    /// Starts what `command` names, its program and arguments alone; what it says is added to the file `log`. `data` is removed
+    /// when this process ends without having killed the program.
+    ///
+    /// # Errors
+    /// There is no shell, or the system refuses a process.
+    pub fn start(command: &Command, log: &Path, data: Option<&Path>) -> io::Result<Self> {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(SCRIPT).arg("sh").arg(data.unwrap_or(Path::new(""))).arg(log);
+        shell.arg(command.get_program()).args(command.get_args());
+        // A group of its own: Ctrl-C at a terminal ends this process alone, and the script does the rest.
+        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut shell = shell.spawn()?;
+        match (shell.stdin.take(), shell.stdout.take()) {
+            (Some(signals), Some(answers)) => Ok(Self { shell, signals, answers: BufReader::new(answers) }),
+            _ => Err(io::Error::other("the shell has no pipes")),
+        }
+    }
+
+    /// Whether the program is there; a paused one is.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn runs(&mut self) -> io::Result<bool> {
+        Ok(self.shell.try_wait()?.is_none())
+    }
+
+    /// Sends the signal of this name (`TERM`, `STOP`); false when the program is gone.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn signal(&mut self, name: &str) -> io::Result<bool> {
+        if writeln!(self.signals, "{name}").is_err() {
+            return Ok(false);
+        }
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer)?;
+        Ok(answer == "sent\n")
+    }
+
+    /// Kills it (SIGKILL) and waits for its end.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.signal("KILL")?;
+        self.shell.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Nobody is left to tell; when this fails, the end of the pipe makes the script do the same.
+        let _ = self.kill();
+    }
+}
+
+/// The last lines of a log, for a message.
+#[must_use]
+pub fn tail(text: &str) -> String {
+    const LINES: usize = 15;
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(LINES)..].join("\n")
+}

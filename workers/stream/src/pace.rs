@@ -1,0 +1,78 @@
+//! How often something is done that may take but a small part of the time.
+
+use std::time::Duration;
+
+/// Time between two turns, milliseconds.
+pub(crate) const EVERY: i64 = 200;
+/// Most of the time that turns may take: one part in so many.
+const SHARE: u32 = 20;
+/// How slowly it is believed that turns have come to take longer: on a busy machine one takes long for nothing but waiting for
+/// the CPU, and a long pause after it would show everybody old values.
+const DOUBT: u32 = 8;
+
+/// Turns that are taken when due.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    due: i64,
+    /// What a turn takes.
+    cost: Duration,
+}
+
+impl Pace {
+    pub(crate) fn new() -> Self {
+        Self { due: i64::MIN, cost: Duration::ZERO }
+    }
+
+    pub(crate) fn is_due(&self, now: i64) -> bool {
+        now >= self.due
+    }
+
+    /// A turn that was due at `now` took so long.
+    pub(crate) fn turned(&mut self, now: i64, took: Duration) {
+        self.cost = took.min(self.cost + took.saturating_sub(self.cost) / DOUBT);
+        self.due = now + EVERY.max((self.cost * SHARE).as_millis() as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUICK: Duration = Duration::from_millis(1);
+    const SLOW: Duration = Duration::from_millis(100);
+
+    /// The pause after each of these turns.
+    fn pauses(turns: &[Duration]) -> Vec<i64> {
+        let mut pace = Pace::new();
+        let mut now = 0;
+        turns
+            .iter()
+            .map(|&took| {
+                assert!(pace.is_due(now));
+                pace.turned(now, took);
+                let begun = now;
+                while !pace.is_due(now) {
+                    now += 1;
+                }
+                now - begun
+            })
+            .collect()
+    }
+
+    #[test]
+    fn quick_turns_come_at_their_time() {
+        assert_eq!(pauses(&[QUICK; 3]), [EVERY; 3]);
+    }
+
+    #[test]
+    fn one_slow_turn_is_hardly_waited_for() {
+        assert_eq!(pauses(&[QUICK, SLOW, QUICK]), [EVERY, 252, EVERY]);
+    }
+
+    #[test]
+    fn turns_that_stay_slow_take_their_share() {
+        let pauses = pauses(&[SLOW; 60]);
+        assert!(pauses.is_sorted());
+        assert!((1_990..=2_000).contains(&pauses[59]), "{pauses:?}");
+    }
+}

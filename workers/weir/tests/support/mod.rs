@@ -1,0 +1,56 @@
+//! A pipeline under test and the program as its user runs it.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::process::{Command, Stdio};
+
+use weir_spec::Pipeline;
+use weir_testbed::Kafka;
+
+/// Events with everything that goes wrong on a good day.
+pub const FAULTS: [&str; 6] = ["--late", "0.01", "--duplicates", "0.01", "--malformed", "0.005"];
+
+/// A pipeline with its topics, its manifest in a file.
+pub struct Trial {
+    pub brokers: &'static str,
+    pub pipeline: Pipeline,
+    file: tempfile::NamedTempFile,
+}
+
+impl Trial {
+    /// A pipeline on an events topic that it may share. This process's id makes both names its own.
+    pub fn new(name: &str, events: &str) -> Self {
+        let (name, events) =
+            (format!("{name}-{}", std::process::id()), format!("{events}-{}", std::process::id()));
+        let manifest = format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    \
+             events: {{name: {events}}}\n    results: {{name: {name}-results}}\n    topPages: {{name: {name}-top}}\n"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &manifest).unwrap();
+        let trial =
+            Self { brokers: Kafka::shared(), file, pipeline: Pipeline::from_yaml(&manifest).unwrap() };
+        trial.run(&["topics", "apply"]);
+        trial
+    }
+
+    /// The program for this pipeline; what it prints is dropped.
+    pub fn weir(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.args(arguments).arg("--pipeline").arg(self.file.path()).args(["--brokers", self.brokers]);
+        command.stdout(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end, which must be a good one.
+    pub fn run(&self, arguments: &[&str]) {
+        let status = self.weir(arguments).status().unwrap();
+        assert!(status.success(), "weir {arguments:?}: {status}");
+    }
+
+    /// Fills the events topic at once, [`FAULTS`] among the events.
+    pub fn generate(&self, events: usize) {
+        let events = events.to_string();
+        let generate = ["generate", "--events", &events, "--rate", "0", "--start", "2026-01-01T00:00:00Z"];
+        self.run(&[&generate[..], &FAULTS[..]].concat());
+    }
+}
