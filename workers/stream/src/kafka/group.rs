@@ -78,6 +78,9 @@ impl Group {
         }
         let deadline = Instant::now() + wait;
         let (mut records, mut ends) = (0, 0);
+        // Reported only where nothing else is: reports of an outage queue up, and those left over from one that has ended would
+        // otherwise each cost whoever waits after one a wait.
+        let mut outage = None;
         while records < max {
             let patience = if records + ends > 0 {
                 Duration::ZERO
@@ -101,7 +104,7 @@ impl Group {
                         ends += 1;
                     }
                 }
-                Some(Err(error)) => self.judge(&error, records + ends == 0)?,
+                Some(Err(error)) => outage = self.judge(&error)?.or(outage),
                 None => {
                     if let Some(change) = self.consumer.context().take_change() {
                         return Ok(Some(self.reported(change)));
@@ -113,7 +116,10 @@ impl Group {
                 }
             }
         }
-        Ok(None)
+        match outage {
+            Some(outage) if records + ends == 0 => Err(Error::Retry(outage)),
+            _ => Ok(None),
+        }
     }
 
     fn reported(&mut self, change: Change) -> Rebalance {
@@ -134,9 +140,8 @@ impl Group {
         }
     }
 
-    /// Most of what librdkafka reports while polling, it also handles. `quiet`: nothing was handed out yet, so that an
-    /// outage may be reported.
-    fn judge(&self, error: &KafkaError, quiet: bool) -> Result<(), Error> {
+    /// Most of what librdkafka reports while polling, it also handles. Gives the words for an outage.
+    fn judge(&self, error: &KafkaError) -> Result<Option<String>, Error> {
         let detail = self.consumer.context().take_detail();
         let doing = format!("read topic {:?} at {}", self.topic, self.bootstrap);
         let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing, error)) };
@@ -147,13 +152,13 @@ impl Group {
         self.alive()?;
         match class(code) {
             // One broker of several is no outage.
-            Class::Retry if quiet && code == RDKafkaErrorCode::AllBrokersDown => {
-                Err(Error::Retry(format!("could not {doing}: {text}")))
+            Class::Retry if code == RDKafkaErrorCode::AllBrokersDown => {
+                Ok(Some(format!("could not {doing}: {text}")))
             }
             // A rebalance that says so follows.
             Class::Retry | Class::Abort => {
                 tracing::debug!(code = ?code, text, "kafka consumer");
-                Ok(())
+                Ok(None)
             }
             Class::Fenced | Class::Fatal => Err(of_code(&doing, code, &text)),
         }

@@ -110,6 +110,8 @@ impl Reader {
     ) -> Result<usize, Error> {
         let deadline = Instant::now() + wait;
         let mut records = 0;
+        // As for a group's member: reports left over from an outage that has ended must not hide what came after.
+        let mut outage = None;
         while records < max {
             let patience =
                 if records > 0 { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
@@ -121,15 +123,19 @@ impl Reader {
                 Some(Err(KafkaError::PartitionEOF(partition))) => drop(self.reached.insert(partition)),
                 Some(Err(error)) => {
                     let doing = || format!("read at {}", self.bootstrap);
-                    if records == 0 && error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-                        return Err(sorted(&doing(), &error));
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+                        outage = Some(sorted(&doing(), &error));
+                    } else {
+                        passing(&error, &self.consumer.context().take_detail(), &doing)?;
                     }
-                    passing(&error, &self.consumer.context().take_detail(), &doing)?;
                 }
                 None if patience.is_zero() => break,
                 None => {}
             }
         }
-        Ok(records)
+        match outage {
+            Some(outage) if records == 0 => Err(outage),
+            _ => Ok(records),
+        }
     }
 }
