@@ -66,10 +66,11 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
                 "fsGroup": 65532,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "topologySpreadConstraints": [
-                spread(input, pod.component, "topology.kubernetes.io/zone"),
-                spread(input, pod.component, "kubernetes.io/hostname"),
-            ],
+            // Not topologySpreadConstraints: a soft one for zones makes the scheduler pass over the others on nodes without a zone.
+            "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                apart(input, pod.component, "kubernetes.io/hostname", 100),
+                apart(input, pod.component, "topology.kubernetes.io/zone", 50),
+            ]}},
             "containers": [{
                 "name": pod.component,
                 "image": input.image,
@@ -97,12 +98,13 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
     template
 }
 
-fn spread(input: &Input, component: &str, topology: &str) -> Value {
+fn apart(input: &Input, component: &str, topology: &str, weight: u32) -> Value {
     json!({
-        "maxSkew": 1,
-        "topologyKey": topology,
-        "whenUnsatisfiable": "ScheduleAnyway",
-        "labelSelector": {"matchLabels": selector(input.name(), component)},
+        "weight": weight,
+        "podAffinityTerm": {
+            "topologyKey": topology,
+            "labelSelector": {"matchLabels": selector(input.name(), component)},
+        },
     })
 }
 

@@ -93,6 +93,11 @@ impl Interner {
         restored
     }
 
+    /// How many numbers were ever held at once: all numbers are below it.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
     /// The string behind a held number.
     pub fn text(&self, number: u32) -> &str {
         &self.slots[number as usize].text

@@ -3,8 +3,9 @@
 //! They are counted when somebody asks, by a walk over what is live, so that they cost nothing per event. Bounces and durations
 //! are not among them: a visit that is still under way has neither.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -145,27 +146,33 @@ pub(crate) fn look(
     // Past the newest event where the watermark was raised for idleness: what left the last sealed window is no longer shown.
     let end = ((settings.slice_of(newest) + 1) * settings.slide).max(sealed.unwrap_or(i64::MIN));
     let first = settings.first_slice(end);
-    let mut rows: BTreeMap<u32, LiveRow> = BTreeMap::new();
+    // By page: all that is live is walked over, so finding a row must cost next to nothing.
+    let mut rows = vec![LiveRow::default(); names.pages.len()];
     for (page, counts) in window.counts_since(first) {
-        rows.entry(page).or_default().count(counts);
+        for page in [page, SITE] {
+            rows[page as usize].count(counts);
+        }
     }
     for page in window.users().pages_since(first) {
-        rows.entry(page).or_default().users += 1;
+        rows[page as usize].users += 1;
     }
     let mut seen = HashSet::new();
     for click in pending.range(first..).flat_map(|(_, clicks)| clicks) {
         let mut counts = Counts::default();
         counts.add(click.kind);
         for page in [click.page, SITE] {
-            let row = rows.entry(page).or_default();
+            let row = &mut rows[page as usize];
             row.count(&counts);
             row.users +=
                 u32::from(is_new(window.users(), page, click.user, first) && seen.insert((page, click.user)));
         }
     }
-    let site = rows.remove(&SITE).unwrap_or_default();
-    let pages = rows.into_iter().map(|(page, row)| LiveRow { url: names.pages.text(page).to_owned(), ..row });
-    let mut pages = by_views(pages.collect());
+    let site = std::mem::take(&mut rows[SITE as usize]);
+    // A page with an event has a visitor.
+    let pages = (0..).zip(rows).filter(|(_, row)| row.users > 0);
+    let mut pages = by_views(
+        pages.map(|(page, row)| LiveRow { url: names.pages.text(page).to_owned(), ..row }).collect(),
+    );
     pages.truncate(MOST_PAGES);
     Live {
         version: VERSION,

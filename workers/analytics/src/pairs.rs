@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, hash::BuildHasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
-use crate::recency::Recency;
+use crate::{recency::Recency, window::SITE};
 
 /// (page, member) pairs by slice.
 pub(crate) type BySlice = Vec<(i64, Vec<(u32, u32)>)>;
@@ -14,14 +14,22 @@ pub(crate) type BySlice = Vec<(i64, Vec<(u32, u32)>)>;
 #[derive(Default)]
 pub(crate) struct Pairs {
     // With everything about a pair in it: one look into memory is what an event costs here.
-    pairs: HashTable<Pair>,
+    of_pages: HashTable<Pair>,
+    /// The pairs of [`SITE`], at their members' numbers: half of all looks, and these need no hash.
+    of_site: Vec<Option<Seen>>,
+    of_site_live: usize,
     recency: Recency<(u32, u32)>,
     hasher: DefaultHashBuilder,
 }
 
 struct Pair {
     name: (u32, u32),
-    /// The last slice it was seen in.
+    seen: Seen,
+}
+
+#[derive(Clone, Copy)]
+struct Seen {
+    /// The last slice.
     last: i64,
     /// The slice in whose list it is. An entry of another list is what is left of a pair that was taken out and came back.
     filed: i64,
@@ -30,18 +38,38 @@ struct Pair {
 impl Pairs {
     /// Notes that the pair was seen in a slice. True if the pair is new.
     pub(crate) fn see(&mut self, page: u32, member: u32, slice: i64) -> bool {
-        let name = (page, member);
-        let hasher = &self.hasher;
-        let known = self.pairs.entry(hasher.hash_one(name), |p| p.name == name, |p| hasher.hash_one(p.name));
+        let new = Seen { last: slice, filed: slice };
+        let known = if page == SITE {
+            let place = member as usize;
+            if place >= self.of_site.len() {
+                self.of_site.resize(place + 1, None);
+            }
+            let seen = &mut self.of_site[place];
+            if seen.is_none() {
+                *seen = Some(new);
+                self.of_site_live += 1;
+                None
+            } else {
+                seen.as_mut()
+            }
+        } else {
+            let (name, hasher) = ((page, member), &self.hasher);
+            let hash = hasher.hash_one(name);
+            match self.of_pages.entry(hash, |p| p.name == name, |p| hasher.hash_one(p.name)) {
+                Entry::Occupied(pair) => Some(&mut pair.into_mut().seen),
+                Entry::Vacant(place) => {
+                    place.insert(Pair { name, seen: new });
+                    None
+                }
+            }
+        };
         match known {
-            Entry::Occupied(mut pair) => {
-                let pair = pair.get_mut();
-                pair.last = pair.last.max(slice);
+            Some(seen) => {
+                seen.last = seen.last.max(slice);
                 false
             }
-            Entry::Vacant(place) => {
-                place.insert(Pair { name, last: slice, filed: slice });
-                self.recency.file(slice, name);
+            None => {
+                self.recency.file(slice, (page, member));
                 true
             }
         }
@@ -49,35 +77,35 @@ impl Pairs {
 
     /// The slice the pair was last seen in.
     pub(crate) fn last_slice(&self, page: u32, member: u32) -> Option<i64> {
+        if page == SITE {
+            return self.of_site.get(member as usize)?.map(|seen| seen.last);
+        }
         let name = (page, member);
-        self.pairs.find(self.hasher.hash_one(name), |p| p.name == name).map(|pair| pair.last)
+        self.of_pages.find(self.hasher.hash_one(name), |p| p.name == name).map(|pair| pair.seen.last)
     }
 
     /// The page of each pair that was seen in or after a slice, in no particular order.
     pub(crate) fn pages_since(&self, first: i64) -> impl Iterator<Item = u32> + '_ {
-        self.pairs.iter().filter(move |pair| pair.last >= first).map(|pair| pair.name.0)
+        self.all().filter(move |(_, seen)| seen.last >= first).map(|((page, _), _)| page)
     }
 
     /// Takes the pair out, and says which slice it was last seen in.
     pub(crate) fn remove(&mut self, page: u32, member: u32) -> Option<i64> {
-        let name = (page, member);
-        let pair = self.pairs.find_entry(self.hasher.hash_one(name), |p| p.name == name).ok()?;
-        Some(pair.remove().0.last)
+        self.take((page, member), |_| true).ok().map(|seen| seen.last)
     }
 
     /// Takes out one pair that was last seen at or before a slice.
     pub(crate) fn expire(&mut self, slice: i64) -> Option<(u32, u32)> {
         while let Some((list, name)) = self.recency.pop(slice) {
-            let found =
-                self.pairs.find_entry(self.hasher.hash_one(name), |p| p.name == name && p.filed == list);
-            let Ok(mut pair) = found else { continue };
-            if pair.get().last <= slice {
-                pair.remove();
-                return Some(name);
+            match self.take(name, |seen| seen.filed == list && seen.last <= slice) {
+                Ok(_) => return Some(name),
+                Err(Some(seen)) if seen.filed == list => {
+                    let last = seen.last;
+                    seen.filed = last;
+                    self.recency.file(last, name);
+                }
+                Err(_) => {}
             }
-            let last = pair.get().last;
-            pair.get_mut().filed = last;
-            self.recency.file(last, name);
         }
         None
     }
@@ -85,8 +113,8 @@ impl Pairs {
     /// All pairs by the slice they were last seen in; those of a slice in no particular order.
     pub(crate) fn by_slice(&self) -> BySlice {
         let mut slices: BTreeMap<i64, Vec<(u32, u32)>> = BTreeMap::new();
-        for pair in &self.pairs {
-            slices.entry(pair.last).or_default().push(pair.name);
+        for (name, seen) in self.all() {
+            slices.entry(seen.last).or_default().push(name);
         }
         slices.into_iter().collect()
     }
@@ -95,7 +123,9 @@ impl Pairs {
     pub(crate) fn restore(pairs: BySlice) -> Self {
         let mut restored = Self::default();
         let hasher = &restored.hasher;
-        restored.pairs.reserve(pairs.iter().map(|(_, pairs)| pairs.len()).sum(), |p| hasher.hash_one(p.name));
+        restored
+            .of_pages
+            .reserve(pairs.iter().map(|(_, pairs)| pairs.len()).sum(), |p| hasher.hash_one(p.name));
         for (slice, pairs) in pairs {
             for (page, member) in pairs {
                 restored.see(page, member, slice);
@@ -106,7 +136,33 @@ impl Pairs {
 
     /// How many pairs are live.
     pub(crate) fn len(&self) -> usize {
-        self.pairs.len()
+        self.of_pages.len() + self.of_site_live
+    }
+
+    fn all(&self) -> impl Iterator<Item = ((u32, u32), Seen)> + '_ {
+        let of_site = (0..).zip(&self.of_site);
+        let of_site = of_site.filter_map(|(member, seen)| seen.map(|seen| ((SITE, member), seen)));
+        self.of_pages.iter().map(|pair| (pair.name, pair.seen)).chain(of_site)
+    }
+
+    /// Takes a pair out where `wanted` says so; else gives it back, if it is there.
+    fn take(&mut self, name: (u32, u32), wanted: impl Fn(Seen) -> bool) -> Result<Seen, Option<&mut Seen>> {
+        if name.0 == SITE {
+            let place = self.of_site.get_mut(name.1 as usize).ok_or(None)?;
+            return match *place {
+                Some(seen) if wanted(seen) => {
+                    *place = None;
+                    self.of_site_live -= 1;
+                    Ok(seen)
+                }
+                _ => Err(place.as_mut()),
+            };
+        }
+        match self.of_pages.find_entry(self.hasher.hash_one(name), |p| p.name == name) {
+            Ok(pair) if wanted(pair.get().seen) => Ok(pair.remove().0.seen),
+            Ok(pair) => Err(Some(&mut pair.into_mut().seen)),
+            Err(_) => Err(None),
+        }
     }
 }
 

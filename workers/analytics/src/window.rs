@@ -58,6 +58,7 @@ pub(crate) struct Names {
 #[derive(Default)]
 pub(crate) struct Window {
     totals: Vec<Totals>,
+    /// By slice and page; the site's are their sums.
     slices: BTreeMap<i64, BTreeMap<u32, Counts>>,
     users: Pairs,
     members: Pairs,
@@ -93,15 +94,12 @@ impl Window {
     /// Counts an event in the slice of its timestamp.
     pub(crate) fn count(&mut self, click: Click, names: &mut Names, settings: &Settings) {
         let slice = settings.slice_of(click.timestamp);
-        let of_slice = self.slices.entry(slice).or_default();
+        let counted = self.slices.entry(slice).or_default().entry(click.page).or_insert_with(|| {
+            names.pages.hold(click.page);
+            Counts::default()
+        });
+        counted.add(click.kind);
         for page in [click.page, SITE] {
-            of_slice
-                .entry(page)
-                .or_insert_with(|| {
-                    names.pages.hold(page);
-                    Counts::default()
-                })
-                .add(click.kind);
             let totals = totals(&mut self.totals, page);
             totals.counts.add(click.kind);
             if self.users.see(page, click.user, slice) {
@@ -175,7 +173,9 @@ impl Window {
                 break;
             }
             for (page, counts) in entry.remove() {
-                totals(&mut self.totals, page).counts.subtract(counts);
+                for sum in [page, SITE] {
+                    totals(&mut self.totals, sum).counts.subtract(counts);
+                }
                 names.pages.release(page);
             }
         }
@@ -199,7 +199,7 @@ impl Window {
         all.filter(|(page, totals)| *page as u32 != SITE && totals.users > 0).map(|(page, _)| page as u32)
     }
 
-    /// Events by page, slice by slice, from a slice on; the site is among the pages.
+    /// Events by page, slice by slice, from a slice on; the site is not among the pages.
     pub(crate) fn counts_since(&self, first: i64) -> impl Iterator<Item = (u32, &Counts)> {
         self.slices.range(first..).flat_map(|(_, pages)| pages.iter().map(|(&page, counts)| (page, counts)))
     }

@@ -134,7 +134,10 @@ impl Stage<'_> {
             journal.step(&format!("kubectl scale to {replicas}, until ready"), || {
                 self.tools
                     .kubectl(&format!("--namespace {NAMESPACE} scale csp busy --replicas={replicas}"))?;
-                self.processors(replicas)
+                self.processors(replicas)?;
+                let apart = !self.nodes_are_containers || self.processor_nodes()? > 1;
+                ensure!(apart, "all processors are on one node");
+                Ok(())
             })?;
             journal.step("three more windows", || self.more_windows("busy", 3))?;
         }
@@ -328,6 +331,14 @@ impl Stage<'_> {
             let ready = self.get("csp busy --output jsonpath={.status.processor.readyReplicas}")?;
             Ok(ready == wanted.to_string() && self.processor_pods()?.len() == wanted)
         })
+    }
+
+    /// On how many nodes there are processors.
+    fn processor_nodes(&self) -> anyhow::Result<usize> {
+        let whose = "app.kubernetes.io/instance=busy,app.kubernetes.io/component=processor";
+        let nodes =
+            self.get(&format!("pods --selector {whose} --output jsonpath={{.items[*].spec.nodeName}}"))?;
+        Ok(nodes.split_whitespace().collect::<BTreeSet<_>>().len())
     }
 
     fn processor_pods(&self) -> anyhow::Result<BTreeSet<String>> {
