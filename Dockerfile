@@ -24,6 +24,14 @@ EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/weir-operator"]
 CMD ["run"]
 
+# For people who change the code (docker-compose.yml, profile dev): the sources are mounted at /src; whenever one changes, the
+# program is built anew and started again. entr ends when a file comes or goes, hence the loop.
+FROM ${RUST} AS dev
+RUN apt-get update && apt-get install --yes --no-install-recommends entr && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+ENV CARGO_TARGET_DIR=/target
+ENTRYPOINT ["sh", "-c", "while sleep 1; do find Cargo.lock workers -type f -not -path '*/node_modules/*' | entr -dnr cargo run --locked --package weir -- \"$@\"; done", "weir"]
+
 # What it keeps is in Kafka.
 FROM scratch AS weir
 COPY --from=build /libraries /
