@@ -179,7 +179,8 @@ fn without_a_sample_nothing_changes() {
 #[test]
 fn what_was_measured_of_something_else_is_forgotten() {
     let known = Autoscaling { events_per_processor: Some(1_000), ..settings() };
-    let changes: [(&str, fn(&mut Story)); 4] = [
+    type Change = fn(&mut Story);
+    let changes: [(_, Change); 4] = [
         ("a topic made anew", |story| (story.committed, story.end) = (0.0, 0.0)),
         ("progress set back", |story| story.committed = 0.0),
         ("another number by hand", |story| story.replicas = 3),
