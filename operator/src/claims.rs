@@ -124,11 +124,22 @@ mod tests {
 
     #[test]
     fn what_is_only_read_is_nobodys() {
-        let old = pipeline("old", 1, "k:1", "old-results");
+        let mut old = pipeline("old", 1, "k:1", "old-results");
         let mut new = pipeline("new", 2, "k:1", "new-results");
         new.spec.topics.events.name = "old-events".to_owned();
         assert!(!refusal(&new, &[&old, &new], &[]).is_empty());
         new.spec.topics.events.management = Management::External;
         assert_eq!(refusal(&new, &[&old, &new], &[]), "");
+        // The other way round, and known by its id.
+        new.spec.topics.events.management = Management::Managed;
+        new.spec.kafka.bootstrap_servers = vec!["alias:1".to_owned()];
+        old.spec.topics.events.management = Management::External;
+        let topic = TopicStatus {
+            name: "old-events".to_owned(),
+            topic_id: Some("X".to_owned()),
+            ..TopicStatus::default()
+        };
+        old.status = Some(PipelineStatus { topics: vec![topic], ..PipelineStatus::default() });
+        assert_eq!(refusal(&new, &[&old, &new], &[("old-events", "X")]), "");
     }
 }

@@ -227,6 +227,10 @@ mod tests {
         let foreign = found("u2", "h", json!({}));
         assert_eq!(plan(vec![], &[own], UID), [Step::Delete(Kind::StatefulSet, "shop".to_owned())]);
         assert_eq!(plan(vec![], std::slice::from_ref(&foreign), UID), []);
+        // Another of the same name is not wanted instead of it.
+        let budget = Found { kind: Kind::PodDisruptionBudget, manifest: found(UID, "h", json!({})).manifest };
+        let steps = plan(vec![desired(json!({}))], &[found(UID, "h", json!({})), budget], UID);
+        assert_eq!(steps, [Step::Delete(Kind::PodDisruptionBudget, "shop".to_owned())]);
         let steps = plan(vec![desired(json!({"replicas": 2}))], &[foreign], UID);
         assert_eq!(steps, [Step::Foreign(Kind::StatefulSet, "shop".to_owned())]);
     }

@@ -5,6 +5,7 @@ mod support;
 
 use std::io::Write;
 
+use serde_json::Value;
 use support::{cluster, namespace};
 use weir_spec::Pipeline;
 
@@ -47,7 +48,8 @@ fn what_is_at_the_edge_of_a_rule_is_admitted() {
         "window: {size: 1d}, topics: {events: {retention: 1d1h}}",
         "window: {size: 24h, slide: 10s}, topics: {events: {retention: 2d}}",
         "ranking: {trendingHalfLife: 36500d}",
-        "topics: {events: {retention: 34m, management: External}}",
+        "ranking: {trendingHalfLife: 1s}, generator: {eventsPerSecond: 0.1}",
+        "topics: {events: {retention: 1m, management: External}, results: {retention: 1m}, topPages: {retention: 1m}}",
         "topics: {results: {name: shop.blocks-2}}",
         "processor: {replicas: 1000, autoscaling: {minReplicas: 6, mode: Lag, catchUp: 1s}}",
         "pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}",
@@ -61,6 +63,7 @@ fn what_is_at_the_edge_of_a_rule_is_admitted() {
 #[test]
 fn every_mistake_is_told_with_its_place() {
     let long = "a".repeat(53);
+    let mut refusals = Vec::new();
     for (name, spec, place, said) in [
         ("shop", "window: {slide: 99ms, size: 990ms}", "spec.window.slide", "at least 100ms"),
         ("shop", "window: {size: 0s}", "spec.window.size", "more than 0s"),
@@ -87,6 +90,12 @@ fn every_mistake_is_told_with_its_place() {
             "spec.topics.events.retention",
             "must cover window.size",
         ),
+        (
+            "shop",
+            "topics: {events: {retention: 59s, management: External}}",
+            "spec.topics.events.retention",
+            "at least 1m",
+        ),
         ("shop", "topics: {results: {retention: 59s}}", "spec.topics.results.retention", "at least 1m"),
         ("shop", "topics: {topPages: {retention: 59s}}", "spec.topics.topPages.retention", "at least 1m"),
         (
@@ -101,7 +110,16 @@ fn every_mistake_is_told_with_its_place() {
             "spec.topics.topPages.name",
             "the same",
         ),
+        (
+            "shop",
+            "topics: {results: {name: a.b}, topPages: {name: a_b}}",
+            "spec.topics.topPages.name",
+            "the same",
+        ),
         ("shop", "topics: {events: {name: shop.state}}", "spec.topics", "an internal topic"),
+        ("shop", "topics: {events: {name: shop_live}}", "spec.topics", "an internal topic"),
+        ("shop", "topics: {results: {name: shop.blocks}}", "spec.topics", "an internal topic"),
+        ("shop", "topics: {topPages: {name: shop.dead-letters}}", "spec.topics", "an internal topic"),
         (
             "shop",
             "topics: {events: {partitions: 1001}}",
@@ -119,6 +137,7 @@ fn every_mistake_is_told_with_its_place() {
         ("shop", "processor: {autoscaling: {mode: Cpu}}", "autoscaling.mode", "Unsupported value"),
         ("shop", "processor: {autoscaling: {catchUp: 500ms}}", "autoscaling.catchUp", "at least 1s"),
         ("shop", "pii: {userId: Hash}", "spec.pii.hashKeySecretRef", "undone by trying all values"),
+        ("shop", "pii: {ipAddress: Hash}", "spec.pii.hashKeySecretRef", "undone by trying all values"),
         (
             "shop",
             "kafka: {sasl: {mechanism: OAUTH, secretRef: {name: a}}}",
@@ -145,10 +164,39 @@ fn every_mistake_is_told_with_its_place() {
         let problems = Pipeline::from_yaml(&document).unwrap_err();
         let field = place.rsplit('.').next().unwrap_or_default().trim_end_matches(']');
         assert!(problems.to_string().contains(field), "{spec}: {problems}");
+        refusals.push(error);
     }
     // Only a process may be told on its command line where the brokers are.
     let error = dry_run(&manifest("shop", "{}")).unwrap_err();
     assert!(error.contains("spec.kafka") && error.contains("must name a broker"), "{error}");
+    refusals.push(error);
+    assert_eq!(unused(&refusals, false), Vec::<String>::new(), "rules that nothing here offends against");
+}
+
+/// The definition's rules between fields, about changes or about documents by themselves, that are in none of the refusals.
+fn unused(refusals: &[String], about_changes: bool) -> Vec<String> {
+    let definition: Value = serde_saphyr::from_str(&weir_operator::crd().unwrap()).unwrap();
+    let mut rules = Vec::new();
+    collect(&definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"], "", &mut rules);
+    assert!(rules.len() > 20, "{rules:?}");
+    let wanted = rules.into_iter().filter(|(_, rule, _)| rule.contains("oldSelf") == about_changes);
+    let unused = wanted.filter(|(place, _, message)| {
+        !refusals.iter().any(|error| error.contains(place) && error.contains(message))
+    });
+    unused.map(|(place, _, message)| format!("{place}: {message}")).collect()
+}
+
+/// Place, rule and message of the rules of a schema. What holds for every duration alike has no place.
+fn collect(schema: &Value, path: &str, rules: &mut Vec<(String, String, String)>) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        let place = rule["fieldPath"].as_str().map(|field| format!("{path}{field}: "));
+        let place = place.unwrap_or_default().trim_start_matches('.').to_owned();
+        rules.push((place, text(&rule["rule"]), text(&rule["message"])));
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        collect(field, &format!("{path}.{name}"), rules);
+    }
 }
 
 #[test]
@@ -165,6 +213,7 @@ fn names_and_partitions_are_fixed() {
             ["patch", "csp", "shop", "--namespace", &namespace, "--type=merge", "--patch", &patch];
         cluster().kubectl(&arguments).map_err(|error| error.to_string())
     };
+    let mut refusals = Vec::new();
     for (spec, place) in [
         (r#"{"topics":{"events":{"name":"other"}}}"#, "spec.topics.events.name"),
         (r#"{"topics":{"events":{"partitions":12}}}"#, "spec.topics.events.partitions"),
@@ -174,7 +223,9 @@ fn names_and_partitions_are_fixed() {
     ] {
         let error = patch(spec).unwrap_err();
         assert!(error.contains(place) && error.contains("is fixed"), "{spec}: {error}");
+        refusals.push(error);
     }
+    assert_eq!(unused(&refusals, true), Vec::<String>::new(), "rules that nothing here offends against");
     patch(r#"{"window":{"size":"1m"},"topics":{"results":{"retention":"2h"}}}"#).unwrap();
     cluster().kubectl(&["scale", "csp", "shop", "--namespace", &namespace, "--replicas=4"]).unwrap();
     let shown = cluster().kubectl(&["get", "csp", "--namespace", &namespace]).unwrap();

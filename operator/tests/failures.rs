@@ -197,3 +197,44 @@ fn one_acts_at_a_time_and_a_lost_lease_ends_it() {
     );
     assert_eq!(holder(), "third");
 }
+
+#[test]
+fn a_lease_that_is_renewed_is_left_alone_and_one_that_is_not_is_taken() {
+    let ns = namespace("orphan");
+    let renewed = AtomicUsize::new(0);
+    // Good for less time than it takes the operator to look six times.
+    let renew = || {
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "weir-operator", "namespace": ns},
+            "spec": {
+                "holderIdentity": "another",
+                "leaseDurationSeconds": 6,
+                "leaseTransitions": renewed.fetch_add(1, Ordering::Relaxed),
+            },
+        });
+        cluster().apply(&lease.to_string()).unwrap();
+    };
+    renew();
+    let looks = Arc::new(AtomicUsize::new(0));
+    let (looked, home) = (Arc::clone(&looks), ns.clone());
+    let operator = Operator::start_as(&ns, &cluster().kubeconfig(), move |inner| {
+        let count = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            if request.method() == "GET" && request.uri().path().contains("/leases/") {
+                looked.fetch_add(1, Ordering::Relaxed);
+            }
+            let inner = inner.clone();
+            async move { inner.send(request).await }
+        });
+        Client::new(count, home)
+    });
+    let holder = || get(&ns, "lease/weir-operator", "{.spec.holderIdentity}");
+    await_that("it looked six times", || {
+        assert_eq!(holder(), "another");
+        renew();
+        looks.load(Ordering::Relaxed) >= 6
+    });
+    await_that("it takes what nobody renews", || operator.figure("weir_operator_is_leader") == 1.0);
+    assert_eq!(holder(), "test");
+}

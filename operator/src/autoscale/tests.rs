@@ -177,6 +177,30 @@ fn without_a_sample_nothing_changes() {
 }
 
 #[test]
+fn what_was_measured_of_something_else_is_forgotten() {
+    let known = Autoscaling { events_per_processor: Some(1_000), ..settings() };
+    type Change = fn(&mut Story);
+    let changes: [(_, Change); 4] = [
+        ("a topic made anew", |story| (story.committed, story.end) = (0.0, 0.0)),
+        ("progress set back", |story| story.committed = 0.0),
+        ("another number by hand", |story| story.replicas = 3),
+        ("one that joins", |story| {
+            story.at += 15_000;
+            let sample = Sample { at: story.at, committed: story.committed as i64, end: story.end as i64 };
+            story.look(Some(sample), 1);
+        }),
+    ];
+    for (what, change) in changes {
+        let mut story = Story::new(known.clone(), 6, 2).go(2, 1_500.0, 1_000.0);
+        assert_eq!(story.ends(), (2, Reason::Steady), "{what}");
+        change(&mut story);
+        story.decisions.clear();
+        let story = story.go(1, 1_500.0, 1_000.0);
+        assert_eq!(story.decisions[0].1, Reason::Measuring, "{what}: {:?}", story.decisions);
+    }
+}
+
+#[test]
 fn bounds_hold_without_any_sample() {
     for (least, most, partitions, current, expected) in
         [(2, 6, 12, 1, 2), (1, 3, 12, 9, 3), (1, 12, 6, 9, 6), (8, 12, 6, 2, 6), (1, 6, 6, 0, 1)]
@@ -192,9 +216,10 @@ fn bounds_hold_without_any_sample() {
 fn what_the_status_remembers_outlives_the_operator() {
     let known = settings();
     let mut story = Story::new(known, 6, 1);
-    story.memory = Memory::new(Some(1_000), Some(0));
+    story.memory = Memory::new(Some(1_000), Some(30_000));
     // Nothing is learned anew, and the last change still counts.
     let story = story.go(1, 1_500.0, 1_500.0);
-    assert_eq!(story.ends().0, 2, "{:?}", story.decisions);
-    assert_eq!(story.decisions[0].1, Reason::Measuring);
+    assert_eq!(story.decisions, [(1, Reason::Measuring), (1, Reason::CoolingDown)]);
+    let story = story.go(1, 1_500.0, 1_500.0);
+    assert_eq!(story.numbers(), [1, 2], "{:?}", story.decisions);
 }

@@ -133,6 +133,8 @@ fn pods_are_rolled_by_what_they_act_upon_alone() {
     assert!(generator.generator != base.generator && generator.processor == base.processor);
     let window = hashes("{window: {size: 1m}}");
     assert!(window.generator == base.generator && window.processor != base.processor);
+    // The gateway tells what the document says.
+    assert!(window.gateway != base.gateway && generator.gateway == base.gateway);
 }
 
 #[test]
@@ -146,6 +148,7 @@ fn the_contents_of_secrets_count() {
     let base = with("1", "1");
     let rotated = with("2", "1");
     assert!(rotated.processor != base.processor && rotated.generator != base.generator);
+    assert_ne!(rotated.gateway, base.gateway);
     // The generator hashes nobody.
     let rotated = with("1", "2");
     assert!(rotated.processor != base.processor && rotated.generator == base.generator);

@@ -75,3 +75,61 @@ fn config_hash(workload: &Found) -> Option<String> {
     let annotations = &workload.manifest["spec"]["template"]["metadata"]["annotations"];
     annotations[build::CONFIG_HASH].as_str().map(str::to_owned)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use weir_spec::PipelineSpec;
+
+    use super::*;
+
+    /// A workload of generation 2 with two pods wanted.
+    fn objects(kind: Kind, name: &str, observed: i32, ready: i32, updated: i32) -> Objects {
+        let manifest = json!({
+            "metadata": {"name": name, "generation": 2},
+            "spec": {"replicas": 2},
+            "status": {"observedGeneration": observed, "replicas": 2, "readyReplicas": ready, "updatedReplicas": updated},
+        });
+        [((kind, name.to_owned()), Found { kind, manifest })].into()
+    }
+
+    fn shop(change: impl FnOnce(&mut PipelineSpec)) -> ClickstreamPipeline {
+        let mut spec = PipelineSpec::default();
+        change(&mut spec);
+        ClickstreamPipeline::new("shop", spec)
+    }
+
+    #[test]
+    fn pods_are_available_when_all_are_new_and_ready() {
+        for (observed, ready, updated, truth, message) in [
+            (2, 2, 2, Truth::Yes, "2 processors are ready"),
+            (2, 1, 2, Truth::NotYet, "1 of 2 processors are ready"),
+            (2, 2, 1, Truth::NotYet, "1 of 2 processors are as they should be, all are ready"),
+            // What the controller says is of another template than the newest.
+            (1, 2, 2, Truth::NotYet, "0 of 2 processors are as they should be, all are ready"),
+        ] {
+            let set = objects(Kind::StatefulSet, "shop", observed, ready, updated);
+            let (status, verdict) = processor(&shop(|_| {}), &set);
+            assert_eq!((verdict.truth, verdict.message.as_str()), (truth, message));
+            assert_eq!((status.replicas, status.ready_replicas), (2, ready));
+            let deployment = objects(Kind::Deployment, "shop-gateway", observed, ready, updated);
+            assert_eq!(gateway(&shop(|_| {}), &deployment).truth, truth);
+        }
+        assert_eq!(processor(&shop(|_| {}), &Objects::new()).1.truth, Truth::NotYet);
+        assert_eq!(gateway(&shop(|_| {}), &Objects::new()).truth, Truth::NotYet);
+    }
+
+    #[test]
+    fn what_is_asked_not_to_run_is_said_to_be_so() {
+        let set = objects(Kind::StatefulSet, "shop", 2, 2, 2);
+        let suspended = shop(|spec| spec.state = State::Suspended);
+        assert_eq!(processor(&suspended, &set).1.reason, "Suspending");
+        let mut ended = set;
+        for found in ended.values_mut() {
+            found.manifest = json!({"spec": {"replicas": 0}, "status": {"replicas": 0}});
+        }
+        assert_eq!(processor(&suspended, &ended).1.reason, "Suspended");
+        assert_eq!(processor(&shop(|_| {}), &ended).1.reason, "ScaledToZero");
+        assert_eq!(gateway(&shop(|spec| spec.gateway.replicas = 0), &ended).reason, "Disabled");
+    }
+}

@@ -81,3 +81,33 @@ pub fn tail(text: &str) -> String {
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// A broker also ends when its data is gone; this program ends by nothing but a signal.
+    #[test]
+    fn a_program_that_notices_nothing_ends_with_its_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let mut guarded = Guarded::start(&command, &folder.path().join("log"), Some(&data)).unwrap();
+        assert!(guarded.runs().unwrap());
+        // As when this process ends: its end of the pipe is closed.
+        let mut other = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        drop(std::mem::replace(&mut guarded.signals, other.stdin.take().unwrap()));
+        other.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while guarded.runs().unwrap() || data.exists() {
+            assert!(Instant::now() < deadline, "the program or its data outlived its holder");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

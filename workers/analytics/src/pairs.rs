@@ -195,6 +195,7 @@ mod tests {
         assert_eq!((pairs.remove(1, 1), pairs.remove(1, 1)), (Some(10), None));
         assert!(pairs.see(1, 1, 10) && !pairs.see(1, 1, 12));
         assert_eq!(expired(&mut pairs, 11), []);
+        assert_eq!(pairs.recency.len(), 1, "what is left of it is not filed again");
         pairs.remove(1, 1);
         assert!(pairs.see(1, 1, 15));
         assert_eq!(expired(&mut pairs, 14), []);

@@ -72,3 +72,38 @@ pub fn watermark(standings: &[Standing]) -> Option<i64> {
     let counts = standings.iter().filter(|standing| all_idle || !standing.idle);
     counts.map(|standing| standing.watermark).min().flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_partitions_hold_the_watermark_back_only_where_all_are() {
+        for (standings, expected) in [
+            (vec![], None),
+            (vec![(Some(5), false), (Some(3), false)], Some(3)),
+            (vec![(Some(5), false), (Some(3), true)], Some(5)),
+            (vec![(Some(5), true), (Some(3), true)], Some(3)),
+            // Nothing was read from the second yet.
+            (vec![(Some(5), false), (None, false)], None),
+            (vec![(Some(5), false), (None, true)], Some(5)),
+        ] {
+            let standings: Vec<_> = standings.into_iter().map(|(at, idle)| standing(at, idle)).collect();
+            assert_eq!(watermark(&standings), expected, "{standings:?}");
+        }
+    }
+
+    fn standing(watermark: Option<i64>, idle: bool) -> Standing {
+        Standing {
+            partition: 0,
+            watermark,
+            sealed: None,
+            idle,
+            lag: 0,
+            read: 0,
+            counted: 0,
+            late: 0,
+            dead_letters: 0,
+        }
+    }
+}

@@ -135,6 +135,7 @@ mod tests {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(shown.contains("Firefox") && shown.contains("/<script>"), "{shown}");
+        assert_eq!(sample.recent(0, 1)[0].visitor.len(), SHOWN);
         let mut other = Sample::new().unwrap();
         other.offer(&event(5), 1_000);
         assert_ne!(sample.recent(0, 1)[0].visitor, other.recent(0, 1)[0].visitor);

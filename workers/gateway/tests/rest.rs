@@ -78,6 +78,10 @@ fn what_is_wrong_is_said_as_a_problem() {
         ("/api/v1/pages?limit=1001", 400),
         ("/api/v1/pages?limit=x", 400),
         ("/api/v1/pages?offset=1000001", 400),
+        ("/api/v1/windows?limit=1001", 400),
+        ("/api/v1/now?limit=1001", 400),
+        ("/api/v1/series?page=/a&limit=10001", 400),
+        ("/api/v1/events?limit=201", 400),
         ("/api/v1/events?after=-1", 400),
         ("/api/v1/pages?unknown=1", 400),
         ("/api/v1/pages?window=yesterday", 400),
@@ -94,9 +98,11 @@ fn what_is_wrong_is_said_as_a_problem() {
         assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
         assert_eq!(answer.json()["status"], status, "{path}");
     }
-    let long = "x".repeat(3_000);
-    assert_eq!(running.get(&format!("/api/v1/series?page={long}")).status, 400);
-    assert_eq!(running.get(&format!("/api/v1/pages?q={long}")).status, 400);
+    let long = |bytes| "x".repeat(bytes);
+    for (path, most, fits) in [("series?page", 2_048, 404), ("pages?q", 256, 200)] {
+        assert_eq!(running.get(&format!("/api/v1/{path}={}", long(most))).status, fits, "{path}");
+        assert_eq!(running.get(&format!("/api/v1/{path}={}", long(most + 1))).status, 400, "{path}");
+    }
     assert_eq!(running.ask("POST", "/api/v1/pages", &[]).status, 405);
 }
 
@@ -119,6 +125,7 @@ fn a_copy_that_is_good_is_not_sent_again() {
     let again = |tag: &str| running.ask("GET", "/api/v1/top", &[("if-none-match", tag)]);
     assert_eq!((again(&tag).status, again(&tag).body), (304, String::new()));
     assert_eq!(again(&format!("\"other\", W/{tag}")).status, 304);
+    assert_eq!(again("*").status, 304);
     assert_eq!(again("\"other\"").status, 200);
     running.seal(END + 20_000, &[("/a", 1)]);
     assert_eq!(again(&tag).status, 200);
@@ -137,6 +144,8 @@ fn tables_hold_no_formula() {
     assert!(
         by_accept.body.starts_with("rank,page_url,view_count,unique_users,previous_rank\r\n1,/a,6,3,\r\n")
     );
+    let either = running.ask("GET", "/api/v1/top", &[("accept", "application/json, text/csv")]);
+    assert_eq!(either.header("content-type"), Some("application/json"), "what is named first");
 }
 
 #[test]

@@ -107,7 +107,9 @@ mod tests {
     #[test]
     fn nothing_is_a_formula() {
         assert_eq!(cell("=HYPERLINK(\"http://x\",\"y\")"), "\"'=HYPERLINK(\"\"http://x\"\",\"\"y\"\")\"");
-        for start in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "\u{a0}=1", "|cmd"] {
+        for start in
+            ["=1", "+1", "-1", "@A1", "\t=1", "\r=1", "\n=1", " =1", "\u{a0}=1", "\u{feff}=1", "|cmd", "%1"]
+        {
             assert!(cell(start).starts_with("\"'"), "{start:?} became {:?}", cell(start));
         }
     }

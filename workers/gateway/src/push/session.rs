@@ -116,3 +116,55 @@ impl News {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::{Value, json};
+    use weir_spec::Pipeline;
+
+    use super::*;
+    use crate::Limits;
+
+    #[test]
+    fn who_missed_a_picture_gets_the_whole_value() {
+        let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+        let mut session = Session::open(&gateway).unwrap();
+        session.subscribe(vec![Topic::Site], None).unwrap();
+        let mut told = |picture: &Picture| -> Vec<Value> {
+            let news = session.news(picture);
+            let messages = news.iter().map(|news| serde_json::from_str(&news.message()).unwrap());
+            messages
+                .map(|message: Value| json!([message["type"], message["since"], message["value"]]))
+                .collect()
+        };
+        let draw = |before: &Picture, a: i64| {
+            before.next(vec![(Topic::Site, json!({"a": a, "b": 0}))], Vec::new()).unwrap()
+        };
+        let first = draw(&Picture::default(), 1);
+        let second = draw(&first, 2);
+        let third = draw(&second, 3);
+        let fourth = draw(&third, 4);
+        assert_eq!(told(&first), [json!(["value", null, {"a": 1, "b": 0}])]);
+        assert!(told(&first).is_empty());
+        // It was slow, and never saw the second: a patch of that would make nonsense of what it has.
+        assert_eq!(told(&third), [json!(["value", null, {"a": 3, "b": 0}])]);
+        assert_eq!(told(&fourth), [json!(["patch", 3, {"a": 4}])]);
+    }
+
+    #[test]
+    fn a_page_is_drawn_for_as_long_as_somebody_wants_it() {
+        let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+        let page = || vec![Topic::Page("/a".to_owned())];
+        let wanted = || lock(&gateway.shared.subscriptions).pages();
+        let (mut one, mut other) = (Session::open(&gateway).unwrap(), Session::open(&gateway).unwrap());
+        one.subscribe(page(), None).unwrap();
+        one.subscribe(page(), None).unwrap();
+        other.subscribe(page(), None).unwrap();
+        one.unsubscribe(&page());
+        assert_eq!(wanted(), ["/a"]);
+        drop(other);
+        assert!(wanted().is_empty());
+    }
+}

@@ -62,6 +62,10 @@ fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
     assert_eq!(latest.page("/b").unwrap().engagement_rate, 0.5);
     assert_eq!(latest.page("/b").unwrap().bounce_rate, 2.1);
     assert_eq!(latest.page("/c"), None);
+    // Read again, as after a fault of the connection: it is not told again.
+    store.row(&row("/b", SLIDE, 2));
+    store.top(&top(SLIDE, &[("/a", 5), ("/b", 2)]));
+    assert!(store.settle().is_empty() && store.latest().unwrap().complete());
 }
 
 #[test]
@@ -152,7 +156,7 @@ proptest! {
             }
             plain = plain.split_off(&(newest - bounds.age));
             store.row(&row(&url, end, views));
-            store.top(&top(end, &[]));
+            store.top(&top(end, &[(&url, views)]));
             if settle {
                 store.settle();
             }

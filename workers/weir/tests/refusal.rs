@@ -1,0 +1,26 @@
+//! What a document asks for and this version cannot do is refused before anything is done.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+
+#[test]
+fn what_is_not_supported_is_not_left_out_silently() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pipeline.yaml");
+    for (field, value) in [
+        ("tls", "{}"),
+        ("sasl", "{mechanism: PLAIN, secretRef: {name: user}}"),
+        ("schemaRegistry", "{url: 'http://registry:8080'}"),
+    ] {
+        let document = format!(
+            "{{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {{name: shop}}, \
+             spec: {{kafka: {{bootstrapServers: ['127.0.0.1:1'], {field}: {value}}}}}}}"
+        );
+        std::fs::write(&file, document).unwrap();
+        let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let output = weir.arg("--pipeline").arg(&file).args(["topics", "apply"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{field}: {said}");
+        assert!(said.contains(&format!("spec.kafka.{field}: not supported by this version")), "{said}");
+    }
+}
