@@ -159,6 +159,6 @@ fn log_to_stderr(format: LogFormat) {
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
     match format {
         LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().init(),
+        LogFormat::Json => logs.json().with_current_span(false).init(),
     }
 }

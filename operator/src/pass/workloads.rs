@@ -60,12 +60,12 @@ fn rollout(aspect: Aspect, pods: &str, workload: &Found) -> Verdict {
     let seen = workload.number("/status/observedGeneration") >= workload.number("/metadata/generation");
     let updated = if seen { workload.number("/status/updatedReplicas").min(wanted) } else { 0 };
     if ready >= wanted && updated >= wanted {
-        return Verdict::new(aspect, Truth::Yes, "AllReady", format!("{wanted} {pods} are ready"));
+        return Verdict::new(aspect, Truth::Yes, "AllReady", format!("{pods}: {ready} of {wanted} ready"));
     }
     let message = if ready < wanted {
-        format!("{ready} of {wanted} {pods} are ready")
+        format!("{pods}: {ready} of {wanted} ready")
     } else {
-        format!("{updated} of {wanted} {pods} are as they should be, all are ready")
+        format!("{pods}: {updated} of {wanted} as they should be, all ready")
     };
     Verdict::new(aspect, Truth::NotYet, "Progressing", message)
 }
@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn pods_are_available_when_all_are_new_and_ready() {
         for (observed, ready, updated, truth, message) in [
-            (2, 2, 2, Truth::Yes, "2 processors are ready"),
-            (2, 1, 2, Truth::NotYet, "1 of 2 processors are ready"),
-            (2, 2, 1, Truth::NotYet, "1 of 2 processors are as they should be, all are ready"),
+            (2, 2, 2, Truth::Yes, "processors: 2 of 2 ready"),
+            (2, 1, 2, Truth::NotYet, "processors: 1 of 2 ready"),
+            (2, 2, 1, Truth::NotYet, "processors: 1 of 2 as they should be, all ready"),
             // What the controller says is of another template than the newest.
-            (1, 2, 2, Truth::NotYet, "0 of 2 processors are as they should be, all are ready"),
+            (1, 2, 2, Truth::NotYet, "processors: 0 of 2 as they should be, all ready"),
         ] {
             let set = objects(Kind::StatefulSet, "shop", observed, ready, updated);
             let (status, verdict) = processor(&shop(|_| {}), &set);

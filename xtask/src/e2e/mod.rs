@@ -25,8 +25,9 @@ pub(crate) struct Options {
     /// What images are made of
     #[arg(long, value_enum, default_value = "dockerfile")]
     images: Source,
-    /// Where images are pushed, for a cluster that pulls them, such as registry.example/team
-    #[arg(long, value_name = "HOST/PATH", required_if_eq("cluster", "existing"))]
+    /// Where images are pushed, for a cluster that pulls them, such as registry.example/team; absent: an existing cluster's
+    /// nodes have weir:e2e, weir:e2e-next and the operator's two already
+    #[arg(long, value_name = "HOST/PATH")]
     registry: Option<String>,
     /// Delete nothing in the end, and use the kind cluster that an earlier run kept
     #[arg(long)]
@@ -69,8 +70,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let images = Images { prefix: options.registry.iter().map(|registry| format!("{registry}/")).collect() };
     if options.images != Source::Present {
         journal.step("programs for this side: weir, weir-audit", || {
-            let arguments = ["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"];
-            ensure!(succeeds(&mut cargo(&arguments))?, "they do not compile");
+            // The images' programs in the same call: cargo compiles crates anew for another choice of packages.
+            let images = if options.images == Source::Binaries { &["-p", "weir-operator"][..] } else { &[] };
+            let arguments = [&["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"], images];
+            ensure!(succeeds(&mut cargo(&arguments.concat()))?, "they do not compile");
             Ok(())
         })?;
     }
@@ -105,7 +108,10 @@ fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::
     let kafka = chart_kafka().context("charts/weir/values.yaml names no Kafka image")?;
     match options.cluster {
         Place::Kind => journal.step("images into the cluster", || images.load(&kafka))?,
-        Place::Existing => journal.step("images into the registry", || images.push())?,
+        Place::Existing if options.registry.is_some() => {
+            journal.step("images into the registry", || images.push())?;
+        }
+        Place::Existing => {}
     }
     let nodes_are_containers = options.cluster == Place::Kind;
     let stage = Stage { journal, tools: &tools, images, nodes_are_containers };

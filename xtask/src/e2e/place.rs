@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 use super::tools::{said, said_to};
-use crate::{cargo, succeeds};
+use crate::succeeds;
 
 /// Name of the kind cluster, so that no other is touched.
 const NAME: &str = "weir-e2e";
@@ -50,10 +50,6 @@ impl Images {
 
     /// Makes the images; one line about their sizes.
     pub(super) fn make(&self, source: Source) -> anyhow::Result<String> {
-        if source == Source::Binaries {
-            let arguments = ["build", "--release", "--locked", "-p", "weir", "-p", "weir-operator"];
-            ensure!(succeeds(&mut cargo(&arguments))?, "weir does not compile");
-        }
         let mut sizes = Vec::new();
         for program in Self::PROGRAMS {
             let image = self.name(program, Self::TAGS[0]);
