@@ -55,9 +55,9 @@ pub(super) fn reader(
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", "50")
         // The default of a second is how long reading pauses each time the queue was full.
-        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.queue.backoff.ms", "5")
         // Read ahead; in memory each of the usual events takes about three times its size.
-        .set("queued.max.messages.kbytes", "16384");
+        .set("queued.max.messages.kbytes", "8192");
     extended(config, extra)
 }
 
