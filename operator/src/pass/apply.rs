@@ -212,3 +212,6 @@ async fn delete_by(
         Err(error) => Err(api(format!("delete {}", said(kind, name)))(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;
