@@ -16,7 +16,6 @@ pub struct Interner {
 
 struct Slot {
     text: Box<str>,
-    hash: u64,
     holders: u32,
 }
 
@@ -29,7 +28,7 @@ impl Interner {
             self.slots[number as usize].holders += 1;
             return number;
         }
-        let slot = Slot { text: text.into(), hash, holders: 1 };
+        let slot = Slot { text: text.into(), holders: 1 };
         let number = match self.free.pop() {
             Some(number) => {
                 self.slots[number as usize] = slot;
@@ -40,8 +39,8 @@ impl Interner {
                 (self.slots.len() - 1) as u32
             }
         };
-        let slots = &self.slots;
-        self.numbers.insert_unique(hash, number, |&n| slots[n as usize].hash);
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.numbers.insert_unique(hash, number, |&n| hasher.hash_one(&*slots[n as usize].text));
         number
     }
 
@@ -63,8 +62,7 @@ impl Interner {
         if slot.holders > 0 {
             return false;
         }
-        slot.text = Box::default();
-        let hash = slot.hash;
+        let hash = self.hasher.hash_one(&*std::mem::take(&mut slot.text));
         if let Ok(entry) = self.numbers.find_entry(hash, |&n| n == number) {
             entry.remove();
         }
@@ -82,12 +80,12 @@ impl Interner {
         let mut restored = Self::default();
         for (number, (text, holders)) in (0..).zip(texts) {
             let hash = restored.hasher.hash_one(text);
-            restored.slots.push(Slot { text: text.into(), hash, holders });
+            restored.slots.push(Slot { text: text.into(), holders });
             if holders == 0 {
                 restored.free.push(number);
             } else {
-                let slots = &restored.slots;
-                restored.numbers.insert_unique(hash, number, |&n| slots[n as usize].hash);
+                let (slots, hasher) = (&restored.slots, &restored.hasher);
+                restored.numbers.insert_unique(hash, number, |&n| hasher.hash_one(&*slots[n as usize].text));
             }
         }
         restored

@@ -9,8 +9,8 @@ use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    pairs::Pairs,
     settings::Settings,
+    trail::Trail,
     window::{Click, Counts, Names, SITE, Window},
 };
 
@@ -150,21 +150,28 @@ pub(crate) fn look(
     let mut rows = vec![LiveRow::default(); names.pages.len()];
     for (page, counts) in window.counts_since(first) {
         for page in [page, SITE] {
-            rows[page as usize].count(counts);
+            rows[page as usize].count(&counts);
         }
     }
-    for page in window.users().pages_since(first) {
-        rows[page as usize].users += 1;
+    for trail in window.users() {
+        let mut anywhere = false;
+        for page in trail.pages_since(first) {
+            rows[page as usize].users += 1;
+            anywhere = true;
+        }
+        rows[SITE as usize].users += u32::from(anywhere);
     }
     let mut seen = HashSet::new();
     for click in pending.range(first..).flat_map(|(_, clicks)| clicks) {
         let mut counts = Counts::default();
-        counts.add(click.kind);
+        counts.count(click.kind);
         for page in [click.page, SITE] {
             let row = &mut rows[page as usize];
             row.count(&counts);
-            row.users +=
-                u32::from(is_new(window.users(), page, click.user, first) && seen.insert((page, click.user)));
+            row.users += u32::from(
+                is_new(page, window.users().get(click.user as usize), first)
+                    && seen.insert((page, click.user)),
+            );
         }
     }
     let site = std::mem::take(&mut rows[SITE as usize]);
@@ -185,8 +192,11 @@ pub(crate) fn look(
     }
 }
 
-fn is_new(users: &Pairs, page: u32, user: u32, first: i64) -> bool {
-    users.last_slice(page, user).is_none_or(|slice| slice < first)
+fn is_new(page: u32, trail: Option<&Trail>, first: i64) -> bool {
+    !trail.is_some_and(|trail| match page {
+        SITE => trail.pages_since(first).next().is_some(),
+        _ => trail.has_since(page, first),
+    })
 }
 
 fn by_views(mut pages: Vec<LiveRow>) -> Vec<LiveRow> {

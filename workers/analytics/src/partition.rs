@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The longest visit age that a client is believed, seconds.
-const LONGEST_VISIT: i32 = 86_400;
+const LONGEST_VISIT: u32 = 86_400;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,13 +135,15 @@ impl Partition {
             timestamp,
             measured: event
                 .session_duration
-                .filter(|seconds| (0..=LONGEST_VISIT).contains(seconds))
-                .map(|seconds| i64::from(seconds) * 1000),
+                .and_then(|seconds| u32::try_from(seconds).ok())
+                .filter(|&seconds| seconds <= LONGEST_VISIT)
+                .map(|seconds| seconds * 1000),
         };
+        let slice = self.settings.slice_of(timestamp);
         if self.sealed.is_some_and(|sealed| timestamp < sealed) {
-            self.take_in(click);
+            self.take_in(slice, &[click]);
         } else {
-            self.pending.entry(self.settings.slice_of(timestamp)).or_default().push(click);
+            self.pending.entry(slice).or_default().push(click);
         }
         Verdict::Counted
     }
@@ -230,11 +232,10 @@ impl Partition {
     fn seal_next(&mut self) {
         let Some(sealed) = self.sealed else { return };
         let end = sealed + self.settings.slide;
-        self.window.leave(self.settings.first_slice(end) - 1, &mut self.names);
-        if let Some(clicks) = self.pending.remove(&(self.settings.slice_of(end) - 1)) {
-            for click in clicks {
-                self.take_in(click);
-            }
+        self.window.leave(self.settings.first_slice(end) - 1, &mut self.names, &self.settings);
+        let slice = self.settings.slice_of(end) - 1;
+        if let Some(clicks) = self.pending.remove(&slice) {
+            self.take_in(slice, &clicks);
         }
         self.sealed = Some(end);
         self.release_forgotten(end);
@@ -247,11 +248,13 @@ impl Partition {
         self.expire_visits(end);
     }
 
-    fn take_in(&mut self, click: Click) {
-        self.window.count(click, &mut self.names, &self.settings);
-        self.names.pages.release(click.page);
-        self.names.users.release(click.user);
-        self.names.sessions.release(click.session);
+    fn take_in(&mut self, slice: i64, clicks: &[Click]) {
+        self.window.take_in(slice, clicks, &mut self.names, &self.settings);
+        for click in clicks {
+            self.names.pages.release(click.page);
+            self.names.users.release(click.user);
+            self.names.sessions.release(click.session);
+        }
     }
 
     fn remember(&mut self, block: &Block) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     baseline::Baselines,
-    pairs::BySlice,
+    trail::Trail,
     visits::Visit,
     window::{Click, Counts, Totals},
 };
@@ -48,9 +48,8 @@ pub(crate) struct Snapshot<'a> {
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Saved<'a> {
     pub(crate) totals: Cow<'a, [Totals]>,
-    pub(crate) slices: Cow<'a, BTreeMap<i64, BTreeMap<u32, Counts>>>,
-    pub(crate) users: BySlice,
-    pub(crate) members: BySlice,
+    pub(crate) slices: Cow<'a, BTreeMap<i64, Vec<(u32, Counts)>>>,
+    pub(crate) users: Cow<'a, [Trail]>,
     pub(crate) visits: Cow<'a, [Option<Visit>]>,
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::recency::Recency;
+use crate::{recency::Recency, trail::Trail, window::SITE};
 
 /// A run of events of one session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -10,23 +10,27 @@ pub(crate) struct Visit {
     pub(crate) session: u32,
     first: i64,
     last: i64,
-    events: u64,
-    /// Greatest timestamp among the events whose age counts from `first`.
-    last_unmeasured: Option<i64>,
-    /// Greatest age that a client told, milliseconds.
-    max_measured: Option<i64>,
-    /// Pages (and the site) that the visit has an event on in the window.
-    pub(crate) pages: Vec<u32>,
-    /// The slice in whose list it is.
+    /// Greatest timestamp among the events whose age counts from `first`; without any, none is less.
+    last_unmeasured: i64,
+    /// Greatest age that a client told, milliseconds; 0 without any.
+    max_measured: u32,
+    /// Whether it has exactly one event.
+    bounced: bool,
+    /// Pages that the visit has an event on in the window.
+    pub(crate) trail: Trail,
+    /// What its pages' sums hold of it.
     #[serde(skip)]
-    filed: i64,
+    settled: Figures,
+    /// Whether that may not be what it counts for.
+    #[serde(skip)]
+    unsettled: bool,
     /// The next visit of the same session.
     #[serde(skip)]
     sibling: Option<u32>,
 }
 
 /// What a visit counts for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Figures {
     /// Exactly one event.
     pub(crate) bounced: bool,
@@ -35,16 +39,20 @@ pub(crate) struct Figures {
 }
 
 impl Visit {
-    /// What it counts for, as of now.
-    pub(crate) fn figures(&self) -> Figures {
-        let unmeasured = self.last_unmeasured.map(|last| last - self.first);
-        Figures { bounced: self.events == 1, duration: unmeasured.max(self.max_measured).unwrap_or(0) }
+    fn figures(&self) -> Figures {
+        let unmeasured = self.last_unmeasured.saturating_sub(self.first);
+        Figures { bounced: self.bounced, duration: unmeasured.max(self.max_measured.into()) }
+    }
+
+    /// What its pages' sums hold of it.
+    pub(crate) fn settled(&self) -> Figures {
+        self.settled
     }
 
     fn absorb(&mut self, other: &Self) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
-        self.events += other.events;
+        self.bounced = false;
         self.last_unmeasured = self.last_unmeasured.max(other.last_unmeasured);
         self.max_measured = self.max_measured.max(other.max_measured);
     }
@@ -57,7 +65,11 @@ pub(crate) struct Visits {
     free: Vec<u32>,
     /// By session: the first of its visits. Nearly always the only one.
     of_session: Vec<Option<u32>>,
-    recency: Recency<u32>,
+    /// Those with an event in the window, by the slice in which the first of their pages may leave it.
+    in_window: Recency<u32>,
+    /// The others, by the slice of their last event.
+    past: Recency<u32>,
+    unsettled: Vec<u32>,
 }
 
 /// An event, as far as visits care.
@@ -66,7 +78,7 @@ pub(crate) struct Moment {
     pub(crate) session: u32,
     pub(crate) timestamp: i64,
     /// The visit's age as the client told it, milliseconds, where that is believable.
-    pub(crate) measured: Option<i64>,
+    pub(crate) measured: Option<u32>,
 }
 
 impl Visits {
@@ -84,28 +96,72 @@ impl Visits {
     }
 
     /// Makes one visit of an event and the visits near it, and says which: the first of them, or a new one. The pages of the
-    /// others have been given to it before. `slide` gives the slice of its last event.
-    pub(crate) fn join(&mut self, moment: Moment, near: &[u32], slide: i64) -> u32 {
+    /// others have been given to it before.
+    pub(crate) fn join(&mut self, moment: Moment, near: &[u32]) -> u32 {
         let mut joined = Visit {
             session: moment.session,
             first: moment.timestamp,
             last: moment.timestamp,
-            events: 1,
-            last_unmeasured: moment.measured.is_none().then_some(moment.timestamp),
-            max_measured: moment.measured,
-            pages: Vec::new(),
-            filed: 0,
+            last_unmeasured: if moment.measured.is_none() { moment.timestamp } else { i64::MIN },
+            max_measured: moment.measured.unwrap_or(0),
+            bounced: true,
+            trail: Trail::default(),
+            settled: Figures::default(),
+            unsettled: false,
             sibling: None,
         };
-        let Some((&number, others)) = near.split_first() else { return self.insert(joined, slide) };
+        let Some((&number, others)) = near.split_first() else {
+            joined.settled = joined.figures();
+            return self.insert(joined);
+        };
         for &other in others {
             joined.absorb(&self.forget(other));
         }
-        self.get_mut(number).absorb(&joined);
+        let visit = self.get_mut(number);
+        visit.absorb(&joined);
+        if !visit.unsettled {
+            visit.unsettled = true;
+            self.unsettled.push(number);
+        }
         number
     }
 
-    fn insert(&mut self, visit: Visit, slide: i64) -> u32 {
+    /// Notes that a visit has an event on a page in a slice. True if the page is new to it.
+    pub(crate) fn see(&mut self, number: u32, page: u32, slice: i64) -> bool {
+        let visit = self.visits[number as usize].as_mut();
+        visit.is_some_and(|visit| visit.trail.see(page, slice, number, &mut self.in_window))
+    }
+
+    /// Gives each visit whose figures have changed what it counts for now, and hands out what it counted for before.
+    pub(crate) fn settle(&mut self, mut change: impl FnMut(&Trail, Figures, Figures)) {
+        for number in self.unsettled.drain(..) {
+            // One that was joined to another is no more, and its number may already be that of a new one.
+            if let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.unsettled) {
+                let figures = visit.figures();
+                change(&visit.trail, visit.settled, figures);
+                (visit.settled, visit.unsettled) = (figures, false);
+            }
+        }
+    }
+
+    /// Lets go of what visits did in and before a slice that left the window: of each page, and of [`SITE`] after the last.
+    pub(crate) fn leave(&mut self, slice: i64, slide: i64, mut gone: impl FnMut(u32, Figures)) {
+        while let Some((list, number)) = self.in_window.pop(slice) {
+            let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| !visit.trail.is_empty())
+            else {
+                continue;
+            };
+            let settled = visit.settled;
+            let place = (list, number);
+            visit.trail.leave(place, slice, &mut self.in_window, |page| gone(page, settled));
+            if visit.trail.is_empty() {
+                gone(SITE, settled);
+                self.past.file(visit.last.div_euclid(slide), number);
+            }
+        }
+    }
+
+    fn insert(&mut self, visit: Visit) -> u32 {
         let number = match self.free.pop() {
             Some(number) => {
                 self.visits[number as usize] = Some(visit);
@@ -116,21 +172,17 @@ impl Visits {
                 (self.visits.len() - 1) as u32
             }
         };
-        self.index(number, slide);
+        self.index(number);
         number
     }
 
-    /// Makes a visit be found by its session, and by time.
-    fn index(&mut self, number: u32, slide: i64) {
-        let visit = self.get(number);
-        let (session, slice) = (visit.session as usize, visit.last.div_euclid(slide));
+    /// Makes a visit be found by its session.
+    fn index(&mut self, number: u32) {
+        let session = self.get(number).session as usize;
         if session >= self.of_session.len() {
             self.of_session.resize(session + 1, None);
         }
-        let sibling = self.of_session[session].replace(number);
-        let visit = self.get_mut(number);
-        (visit.filed, visit.sibling) = (slice, sibling);
-        self.recency.file(slice, number);
+        self.get_mut(number).sibling = self.of_session[session].replace(number);
     }
 
     fn first_of(&self, session: u32) -> Option<u32> {
@@ -154,18 +206,12 @@ impl Visits {
 
     /// Takes out one visit whose last event was at or before a slice, and gives its session.
     pub(crate) fn expire(&mut self, slice: i64, slide: i64) -> Option<u32> {
-        while let Some((list, number)) = self.recency.pop(slice) {
-            // What is in another list is a visit that got the number of one that ended in another.
-            let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.filed == list)
-            else {
-                continue;
-            };
-            let last = visit.last.div_euclid(slide);
-            if last <= slice {
+        while let Some((list, number)) = self.past.pop(slice) {
+            // What has gone on since is in the window, or in a later list. What was joined to another is no more.
+            let is_over = |visit: &Visit| visit.trail.is_empty() && visit.last.div_euclid(slide) == list;
+            if self.visits[number as usize].as_ref().is_some_and(is_over) {
                 return Some(self.forget(number).session);
             }
-            visit.filed = last;
-            self.recency.file(last, number);
         }
         None
     }
@@ -175,14 +221,21 @@ impl Visits {
         &self.visits
     }
 
-    /// Visits at their numbers, as [`all`](Self::all) gave them.
-    pub(crate) fn restore(visits: Vec<Option<Visit>>, slide: i64) -> Self {
+    /// Visits at their numbers, as [`all`](Self::all) gave them; `near` is some slice of the window.
+    pub(crate) fn restore(visits: Vec<Option<Visit>>, slide: i64, near: i64) -> Self {
         let mut restored = Self { visits, ..Self::default() };
         for number in 0..restored.visits.len() as u32 {
-            match restored.visits[number as usize] {
-                None => restored.free.push(number),
-                Some(_) => restored.index(number, slide),
+            let Some(visit) = restored.visits[number as usize].as_mut() else {
+                restored.free.push(number);
+                continue;
+            };
+            visit.settled = visit.figures();
+            if visit.trail.is_empty() {
+                restored.past.file(visit.last.div_euclid(slide), number);
+            } else {
+                visit.trail.file_first(near, number, &mut restored.in_window);
             }
+            restored.index(number);
         }
         restored
     }
@@ -219,11 +272,22 @@ mod tests {
         let moment = Moment { session, timestamp, measured: None };
         let mut near = Vec::new();
         visits.near(moment, GAP, &mut near);
-        visits.join(moment, &near, SLIDE);
+        for &other in near.iter().skip(1) {
+            visits.get_mut(other).trail = Trail::default();
+        }
+        let number = visits.join(moment, &near);
+        visits.see(number, 1, timestamp.div_euclid(SLIDE));
+    }
+
+    /// How many pages leave with a slice, the site among them.
+    fn leave(visits: &mut Visits, slice: i64) -> usize {
+        let mut gone = 0;
+        visits.leave(slice, SLIDE, |_, _| gone += 1);
+        gone
     }
 
     #[test]
-    fn a_number_that_is_used_again_is_filed_once() {
+    fn a_number_that_is_used_again_is_over_once() {
         let mut visits = Visits::default();
         read(&mut visits, 0, 0);
         read(&mut visits, 0, 60);
@@ -236,11 +300,42 @@ mod tests {
             2,
             "the number of the visit that was joined to the other is used again"
         );
-        // The list of the ended visit still names the number.
-        assert_eq!(visits.expire(6, SLIDE), Some(0));
-        assert_eq!(visits.expire(6, SLIDE), None);
-        assert_eq!((visits.len(), visits.recency.len()), (1, 1));
-        assert_eq!(visits.expire(10, SLIDE), Some(1));
-        assert_eq!((visits.len(), visits.recency.len()), (0, 0));
+        assert_eq!(leave(&mut visits, 6), 2, "the lists still name the number of the visit that is no more");
+        assert_eq!((visits.expire(6, SLIDE), visits.expire(6, SLIDE)), (Some(0), None));
+        assert_eq!(visits.len(), 1);
+        assert_eq!((leave(&mut visits, 10), visits.expire(10, SLIDE)), (2, Some(1)));
+        assert_eq!((visits.len(), visits.in_window.len(), visits.past.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_visit_that_goes_on_is_not_over() {
+        let mut visits = Visits::default();
+        read(&mut visits, 0, 0);
+        assert_eq!(leave(&mut visits, 1), 2);
+        read(&mut visits, 0, 25);
+        assert_eq!(visits.expire(1, SLIDE), None, "it is in the window again");
+        assert_eq!((leave(&mut visits, 2), visits.expire(1, SLIDE)), (2, None));
+        assert_eq!((visits.expire(2, SLIDE), visits.len()), (Some(0), 0));
+    }
+
+    #[test]
+    fn what_changed_is_settled_once() {
+        let mut visits = Visits::default();
+        for timestamp in [0, 3, 7] {
+            read(&mut visits, 0, timestamp);
+        }
+        let mut changes = Vec::new();
+        for _ in 0..2 {
+            visits.settle(|trail, before, after| {
+                changes.push((
+                    trail.pages().count(),
+                    before.bounced,
+                    before.duration,
+                    after.bounced,
+                    after.duration,
+                ));
+            });
+        }
+        assert_eq!(changes, [(1, true, 0, false, 7)]);
     }
 }

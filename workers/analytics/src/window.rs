@@ -7,9 +7,10 @@ use weir_events::EventType;
 
 use crate::{
     intern::Interner,
-    pairs::Pairs,
+    recency::Recency,
     settings::Settings,
     snapshot::Saved,
+    trail::Trail,
     visits::{Figures, Moment, Visits},
 };
 
@@ -44,7 +45,8 @@ pub(crate) struct Click {
     pub(crate) session: u32,
     pub(crate) kind: EventType,
     pub(crate) timestamp: i64,
-    pub(crate) measured: Option<i64>,
+    /// The visit's age as the client told it, milliseconds, where that is believable.
+    pub(crate) measured: Option<u32>,
 }
 
 /// Strings of everything that is live.
@@ -58,13 +60,23 @@ pub(crate) struct Names {
 #[derive(Default)]
 pub(crate) struct Window {
     totals: Vec<Totals>,
-    /// By slice and page; the site's are their sums.
-    slices: BTreeMap<i64, BTreeMap<u32, Counts>>,
-    users: Pairs,
-    members: Pairs,
+    /// By slice, then by page; the site's are their sums.
+    slices: BTreeMap<i64, Vec<(u32, Counts)>>,
+    /// By user.
+    users: Vec<Trail>,
+    /// Users with an event in the window, by the slice in which the first of their pages may leave it.
+    user_lists: Recency<u32>,
     pub(crate) visits: Visits,
-    /// Empty between events: kept for its memory.
+    /// Nothing between slices: kept for their memory.
     near: Vec<u32>,
+    tally: Tally,
+}
+
+/// Counts the events of one slice, by page.
+#[derive(Default)]
+struct Tally {
+    counts: Vec<Counts>,
+    pages: Vec<u32>,
 }
 
 impl Window {
@@ -73,108 +85,137 @@ impl Window {
         Saved {
             totals: (&self.totals).into(),
             slices: Cow::Borrowed(&self.slices),
-            users: self.users.by_slice(),
-            members: self.members.by_slice(),
+            users: (&self.users).into(),
             visits: self.visits.all().into(),
         }
     }
 
     /// The window that was saved.
     pub(crate) fn restore(saved: Saved<'_>, settings: &Settings) -> Self {
-        Self {
-            totals: saved.totals.into_owned(),
-            slices: saved.slices.into_owned(),
-            users: Pairs::restore(saved.users),
-            members: Pairs::restore(saved.members),
-            visits: Visits::restore(saved.visits.into_owned(), settings.slide),
-            near: Vec::new(),
+        let slices = saved.slices.into_owned();
+        // Without an event in the window nobody was on a page in it.
+        let near = slices.keys().next().copied().unwrap_or_default();
+        let (mut users, mut user_lists) = (saved.users.into_owned(), Recency::default());
+        for (number, trail) in (0..).zip(&mut users) {
+            trail.file_first(near, number, &mut user_lists);
         }
+        let visits = Visits::restore(saved.visits.into_owned(), settings.slide, near);
+        Self { totals: saved.totals.into_owned(), slices, users, user_lists, visits, ..Self::default() }
     }
 
-    /// Counts an event in the slice of its timestamp.
-    pub(crate) fn count(&mut self, click: Click, names: &mut Names, settings: &Settings) {
-        let slice = settings.slice_of(click.timestamp);
-        let counted = self.slices.entry(slice).or_default().entry(click.page).or_insert_with(|| {
-            names.pages.hold(click.page);
-            Counts::default()
+    /// Counts events of one slice.
+    pub(crate) fn take_in(&mut self, slice: i64, clicks: &[Click], names: &mut Names, settings: &Settings) {
+        for click in clicks {
+            self.tally.count(click);
+            self.user(click, slice, names);
+            self.visit(click, slice, names, settings);
+        }
+        self.add_up(slice, names);
+        let totals = &mut self.totals;
+        self.visits.settle(|trail, before, after| {
+            for page in trail.pages().chain([SITE]) {
+                self::totals(totals, page).change(before, after);
+            }
         });
-        counted.add(click.kind);
-        for page in [click.page, SITE] {
-            let totals = totals(&mut self.totals, page);
-            totals.counts.add(click.kind);
-            if self.users.see(page, click.user, slice) {
-                totals.users += 1;
-                if page == SITE {
-                    names.users.hold(click.user);
+    }
+
+    /// Puts what was tallied into the sums and into its slice.
+    fn add_up(&mut self, slice: i64, names: &mut Names) {
+        let Tally { counts, pages } = &mut self.tally;
+        pages.sort_unstable();
+        pages.dedup();
+        let known = self.slices.entry(slice).or_default();
+        for page in pages.drain(..) {
+            let counts = std::mem::take(&mut counts[page as usize]);
+            for sum in [page, SITE] {
+                totals(&mut self.totals, sum).counts.add(counts);
+            }
+            // The pages come in order: only those of events out of order find others there already.
+            let after_all = known.last().is_none_or(|&(last, _)| last < page);
+            let place = if after_all {
+                Err(known.len())
+            } else {
+                known.binary_search_by_key(&page, |&(page, _)| page)
+            };
+            match place {
+                Ok(place) => known[place].1.add(counts),
+                Err(place) => {
+                    known.insert(place, (page, counts));
+                    names.pages.hold(page);
                 }
             }
         }
-        self.visit(click, slice, names, settings);
     }
 
-    fn visit(&mut self, click: Click, slice: i64, names: &mut Names, settings: &Settings) {
+    fn user(&mut self, click: &Click, slice: i64, names: &mut Names) {
+        let number = click.user as usize;
+        if number >= self.users.len() {
+            self.users.resize_with(number + 1, Trail::default);
+        }
+        let trail = &mut self.users[number];
+        if trail.is_empty() {
+            totals(&mut self.totals, SITE).users += 1;
+            names.users.hold(click.user);
+        }
+        if trail.see(click.page, slice, click.user, &mut self.user_lists) {
+            totals(&mut self.totals, click.page).users += 1;
+        }
+    }
+
+    fn visit(&mut self, click: &Click, slice: i64, names: &mut Names, settings: &Settings) {
         let moment = Moment { session: click.session, timestamp: click.timestamp, measured: click.measured };
         let mut near = std::mem::take(&mut self.near);
         self.visits.near(moment, settings.session_gap, &mut near);
         // A visit that ends in another one leaves its pages to it.
         let mut inherited = Vec::new();
         for &number in near.iter().skip(1) {
-            self.weigh(number, -1);
-            for page in std::mem::take(&mut self.visits.get_mut(number).pages) {
-                if let Some(seen) = self.members.remove(page, number) {
-                    inherited.push((page, seen));
-                }
+            let visit = self.visits.get_mut(number);
+            let (trail, settled) = (std::mem::take(&mut visit.trail), visit.settled());
+            for page in trail.pages().chain((!trail.is_empty()).then_some(SITE)) {
+                totals(&mut self.totals, page).weigh(settled, -1);
             }
+            inherited.extend(trail.into_pages(slice));
             names.sessions.release(click.session);
         }
-        let before = near.first().map(|&number| self.visits.get(number).figures());
-        let number = self.visits.join(moment, &near, settings.slide);
-        let after = self.visits.get(number).figures();
-        match before {
-            None => names.sessions.hold(click.session),
-            Some(before) => {
-                for &page in &self.visits.get(number).pages {
-                    totals(&mut self.totals, page).change(before, after);
-                }
-            }
+        if near.is_empty() {
+            names.sessions.hold(click.session);
         }
-        for (page, seen) in inherited.into_iter().chain([(click.page, slice), (SITE, slice)]) {
-            if self.members.see(page, number, seen) {
-                self.visits.get_mut(number).pages.push(page);
-                totals(&mut self.totals, page).weigh(after, 1);
+        let number = self.visits.join(moment, &near);
+        for (page, seen) in inherited.into_iter().chain([(click.page, slice)]) {
+            let visit = self.visits.get(number);
+            let (new_here, settled) = (visit.trail.is_empty(), visit.settled());
+            if self.visits.see(number, page, seen) {
+                for sum in [page].into_iter().chain(new_here.then_some(SITE)) {
+                    totals(&mut self.totals, sum).weigh(settled, 1);
+                }
             }
         }
         self.near = near;
     }
 
-    /// Puts a visit's figures into the sums of its pages (`sign` 1), or takes them out (-1).
-    fn weigh(&mut self, number: u32, sign: i64) {
-        let visit = self.visits.get(number);
-        for &page in &visit.pages {
-            totals(&mut self.totals, page).weigh(visit.figures(), sign);
-        }
-    }
-
     /// Lets go of everything up to and including a slice that left the window.
-    pub(crate) fn leave(&mut self, slice: i64, names: &mut Names) {
-        while let Some((page, user)) = self.users.expire(slice) {
-            totals(&mut self.totals, page).users -= 1;
-            if page == SITE {
+    pub(crate) fn leave(&mut self, slice: i64, names: &mut Names, settings: &Settings) {
+        let totals = &mut self.totals;
+        while let Some((list, user)) = self.user_lists.pop(slice) {
+            let trail = &mut self.users[user as usize];
+            let was_there = !trail.is_empty();
+            trail.leave((list, user), slice, &mut self.user_lists, |page| {
+                self::totals(totals, page).users -= 1
+            });
+            if was_there && trail.is_empty() {
+                self::totals(totals, SITE).users -= 1;
                 names.users.release(user);
             }
         }
-        while let Some((page, number)) = self.members.expire(slice) {
-            let visit = self.visits.get_mut(number);
-            visit.pages.retain(|&p| p != page);
-            totals(&mut self.totals, page).weigh(visit.figures(), -1);
-        }
+        self.visits
+            .leave(slice, settings.slide, |page, settled| self::totals(totals, page).weigh(settled, -1));
         while let Some(entry) = self.slices.first_entry() {
             if *entry.key() > slice {
                 break;
             }
             for (page, counts) in entry.remove() {
                 for sum in [page, SITE] {
-                    totals(&mut self.totals, sum).counts.subtract(counts);
+                    self::totals(totals, sum).counts.subtract(counts);
                 }
                 names.pages.release(page);
             }
@@ -200,12 +241,12 @@ impl Window {
     }
 
     /// Events by page, slice by slice, from a slice on; the site is not among the pages.
-    pub(crate) fn counts_since(&self, first: i64) -> impl Iterator<Item = (u32, &Counts)> {
-        self.slices.range(first..).flat_map(|(_, pages)| pages.iter().map(|(&page, counts)| (page, counts)))
+    pub(crate) fn counts_since(&self, first: i64) -> impl Iterator<Item = (u32, Counts)> {
+        self.slices.range(first..).flat_map(|(_, pages)| pages.iter().copied())
     }
 
-    /// Who was on which page; the site is among the pages.
-    pub(crate) fn users(&self) -> &Pairs {
+    /// Who was on which page, by user.
+    pub(crate) fn users(&self) -> &[Trail] {
         &self.users
     }
 
@@ -214,9 +255,24 @@ impl Window {
         self.slices.is_empty()
     }
 
-    /// Live (page, visitor) and (page, visit) pairs.
+    /// Live (page, visitor) and (page, visit) pairs; the site is among the pages.
     pub(crate) fn pairs(&self) -> usize {
-        self.users.len() + self.members.len()
+        self.totals.iter().map(|totals| (totals.users + totals.visits) as usize).sum()
+    }
+}
+
+impl Tally {
+    fn count(&mut self, click: &Click) {
+        let page = click.page as usize;
+        if page >= self.counts.len() {
+            self.counts.resize(page + 1, Counts::default());
+        }
+        let counts = &mut self.counts[page];
+        // One that is only searched on comes several times.
+        if *counts == Counts::default() {
+            self.pages.push(click.page);
+        }
+        counts.count(click.kind);
     }
 }
 
@@ -242,7 +298,7 @@ impl Totals {
 }
 
 impl Counts {
-    pub(crate) fn add(&mut self, kind: EventType) {
+    pub(crate) fn count(&mut self, kind: EventType) {
         match kind {
             EventType::View => self.views += 1,
             EventType::Click => self.clicks += 1,
@@ -250,6 +306,13 @@ impl Counts {
             EventType::AddToCart => self.carts += 1,
             EventType::Search => {}
         }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.views += other.views;
+        self.clicks += other.clicks;
+        self.conversions += other.conversions;
+        self.carts += other.carts;
     }
 
     fn subtract(&mut self, other: Self) {
