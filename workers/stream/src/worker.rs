@@ -9,8 +9,10 @@ use crate::log::{Committed, Error, Item, Member, Output, Rebalance, Record};
 
 /// Most records read before the loop looks up.
 const BATCH: usize = 20_000;
-/// Longest time that outputs wait for their commit while more records keep coming, milliseconds.
-const LONGEST_TRANSACTION: i64 = 250;
+/// Longest time that outputs wait for their commit while more records keep coming, milliseconds, and most bytes of them: a
+/// commit is waited for, and what catches up has no other use for that time.
+const LONGEST_TRANSACTION: i64 = 1_000;
+const LARGEST_TRANSACTION: usize = 4_000_000;
 /// Time after which progress without outputs is committed, milliseconds.
 const PROGRESS: i64 = 1_000;
 /// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
@@ -239,7 +241,10 @@ impl<S: Stage, M: Member> Worker<S, M> {
         let caught_up = read < BATCH;
         let since = now - self.last_commit;
         let due = match self.waiting_since {
-            Some(waiting) => caught_up || now - waiting >= LONGEST_TRANSACTION,
+            Some(waiting) => {
+                let bytes: usize = self.out.iter().map(|out| out.value.as_ref().map_or(0, Vec::len)).sum();
+                caught_up || now - waiting >= LONGEST_TRANSACTION || bytes >= LARGEST_TRANSACTION
+            }
             None => {
                 since >= PROGRESS || caught_up && self.read >= PROGRESS_EARLY.0 && since >= PROGRESS_EARLY.1
             }

@@ -56,8 +56,9 @@ pub(super) fn reader(
         .set("fetch.wait.max.ms", "50")
         // The default of a second is how long reading pauses each time the queue was full.
         .set("fetch.queue.backoff.ms", "5")
-        // Read ahead; in memory each of the usual events takes about three times its size.
-        .set("queued.max.messages.kbytes", "8192");
+        // Read ahead; in memory each of the usual events takes about three times its size. Fetches come on top of it.
+        .set("queued.max.messages.kbytes", "4096")
+        .set("max.partition.fetch.bytes", "262144");
     extended(config, extra)
 }
 

@@ -1,5 +1,6 @@
 //! The consumer's side of a member: polling and rebalances.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -10,7 +11,11 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::clients::ANSWER;
 use super::context::{Change, ConsumerNotes};
 use super::error::{Class, class, of_code, sorted};
+use super::inbox::{Delivery, Inbox};
 use crate::log::{Error, Item, Rebalance, Record};
+
+/// Longest wait for records before the group is heard again.
+const WAIT: Duration = Duration::from_millis(50);
 
 /// Where this member stands between the group's calls and the caller's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +33,8 @@ enum Standing {
 }
 
 pub(super) struct Group {
-    consumer: BaseConsumer<ConsumerNotes>,
+    consumer: Arc<BaseConsumer<ConsumerNotes>>,
+    inbox: Inbox,
     pub(super) topic: String,
     pub(super) group: String,
     pub(super) instance: Option<String>,
@@ -44,8 +50,10 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn join(config: &ClientConfig, options: &super::Options) -> Result<Self, Error> {
+        let consumer = subscribed(config, &options.group, &options.topic)?;
         Ok(Self {
-            consumer: subscribed(config, &options.group, &options.topic)?,
+            inbox: Inbox::new(consumer.clone()),
+            consumer,
             topic: options.topic.clone(),
             group: options.group.clone(),
             instance: options.instance.clone(),
@@ -64,6 +72,7 @@ impl Group {
         self.waiting_since = Instant::now();
         self.consumer.context().close();
         self.consumer = subscribed(&self.config, &self.group, &self.topic)?;
+        self.inbox = Inbox::new(self.consumer.clone());
         Ok(())
     }
 
@@ -77,49 +86,85 @@ impl Group {
             self.rejoin()?;
         }
         let deadline = Instant::now() + wait;
-        let (mut records, mut ends) = (0, 0);
         // Reported only where nothing else is: reports of an outage queue up, and those left over from one that has ended would
         // otherwise each cost whoever waits after one a wait.
         let mut outage = None;
-        while records < max {
-            let patience = if records + ends > 0 {
-                Duration::ZERO
-            } else {
-                deadline.saturating_duration_since(Instant::now())
-            };
-            match self.consumer.poll(patience) {
+        let mut read = 0;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let holding = self.standing == Standing::Holding;
+            // Where nothing is held, the group's word is all there is to wait for.
+            if let Some(change) = self.hear(if holding { Duration::ZERO } else { left }, &mut outage)? {
+                return Ok(Some(self.reported(change)));
+            }
+            while holding && read < max {
+                let wait = if read > 0 { Duration::ZERO } else { left.min(WAIT) };
+                match self.take(max - read, wait, sink)? {
+                    0 => break,
+                    taken => read += taken,
+                }
+            }
+            if read > 0 {
+                return Ok(None);
+            }
+            if let Some(outage) = outage {
+                return Err(Error::Retry(outage));
+            }
+            if left.is_zero() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Hears what the group and the brokers have to say, waiting at most `wait` for it, and keeps the membership alive.
+    fn hear(&self, wait: Duration, outage: &mut Option<String>) -> Result<Option<Change>, Error> {
+        let mut wait = wait;
+        loop {
+            match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
-                    let record = record(&message);
-                    if let Some(position) = place(&mut self.positions, record.partition) {
-                        *position = record.offset + 1;
-                        sink(Item::Record(record));
-                        records += 1;
-                    }
+                    let (partition, offset) = (message.partition(), message.offset());
+                    return Err(Error::Fatal(format!(
+                        "the record at {offset} of partition {partition} of topic {:?} came out of its way",
+                        self.topic
+                    )));
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    let end = self.consumer.context().take_end();
-                    if let Some(position) = place(&mut self.positions, partition) {
-                        *position = end.unwrap_or(*position);
-                        sink(Item::End { partition, offset: *position });
-                        ends += 1;
-                    }
+                Some(Err(error)) => {
+                    let text = self.consumer.context().take_detail();
+                    *outage = self.judge(&error, &text)?.or(outage.take());
                 }
-                Some(Err(error)) => outage = self.judge(&error)?.or(outage),
                 None => {
-                    if let Some(change) = self.consumer.context().take_change() {
-                        return Ok(Some(self.reported(change)));
-                    }
+                    let change = self.consumer.context().take_change();
                     // Log lines and the like also end a poll.
-                    if patience.is_zero() {
-                        break;
+                    if change.is_some() || wait.is_zero() {
+                        return Ok(change);
                     }
                 }
             }
+            wait = Duration::ZERO;
         }
-        match outage {
-            Some(outage) if records + ends == 0 => Err(Error::Retry(outage)),
-            _ => Ok(None),
+    }
+
+    /// Takes what partitions have delivered; how many records and ends.
+    fn take(&mut self, most: usize, wait: Duration, sink: &mut dyn FnMut(Item<'_>)) -> Result<usize, Error> {
+        let (positions, mut fault) = (&mut self.positions, None);
+        let taken = self.inbox.take(most, wait, &mut |delivery| match delivery {
+            Delivery::Item(item) => {
+                let (partition, next) = match item {
+                    Item::Record(record) => (record.partition, record.offset + 1),
+                    Item::End { partition, offset } => (partition, offset),
+                };
+                // What is no longer held is no longer ours.
+                if let Some(position) = place(positions, partition) {
+                    *position = next;
+                    sink(item);
+                }
+            }
+            Delivery::Fault(code, text) => fault = fault.take().or(Some((code, text))),
+        });
+        if let Some((code, text)) = fault {
+            self.judge(&KafkaError::MessageConsumption(code), &text)?;
         }
+        Ok(taken)
     }
 
     fn reported(&mut self, change: Change) -> Rebalance {
@@ -141,11 +186,10 @@ impl Group {
     }
 
     /// Most of what librdkafka reports while polling, it also handles. Gives the words for an outage.
-    fn judge(&self, error: &KafkaError) -> Result<Option<String>, Error> {
-        let detail = self.consumer.context().take_detail();
+    fn judge(&self, error: &KafkaError, detail: &str) -> Result<Option<String>, Error> {
         let doing = format!("read topic {:?} at {}", self.topic, self.bootstrap);
         let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing, error)) };
-        let text = if detail.is_empty() { error.to_string() } else { detail };
+        let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
         if code == RDKafkaErrorCode::AutoOffsetReset {
             return Err(self.gone(&text));
         }
@@ -204,6 +248,12 @@ impl Group {
                 positions.resize(index + 1, -1);
             }
             positions[index] = offset;
+        }
+        if !self.inbox.receive(&self.topic, starts.iter().map(|&(partition, _)| partition)) {
+            return Err(Error::Fatal(format!(
+                "topic {:?} cannot have the partitions of {starts:?}",
+                self.topic
+            )));
         }
         self.consumer.assign(&list).map_err(|error| sorted("take partitions", &error))?;
         self.positions = positions;
@@ -267,12 +317,16 @@ impl Drop for Group {
     }
 }
 
-fn subscribed(config: &ClientConfig, group: &str, topic: &str) -> Result<BaseConsumer<ConsumerNotes>, Error> {
+fn subscribed(
+    config: &ClientConfig,
+    group: &str,
+    topic: &str,
+) -> Result<Arc<BaseConsumer<ConsumerNotes>>, Error> {
     let doing = || format!("join group {group:?} for topic {topic:?}");
     let consumer: BaseConsumer<ConsumerNotes> =
         config.create_with_context(ConsumerNotes::default()).map_err(|error| sorted(&doing(), &error))?;
     consumer.subscribe(&[topic]).map_err(|error| sorted(&doing(), &error))?;
-    Ok(consumer)
+    Ok(Arc::new(consumer))
 }
 
 fn place(positions: &mut [i64], partition: i32) -> Option<&mut i64> {

@@ -13,6 +13,7 @@ mod clients;
 mod context;
 mod error;
 mod group;
+mod inbox;
 mod latency;
 mod leaving;
 mod lookup;
