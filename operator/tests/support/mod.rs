@@ -106,6 +106,11 @@ impl Operator {
         found.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// How many passes went well.
+    pub fn passes(&self) -> f64 {
+        self.figure("weir_operator_reconciles_total{result=\"success\"")
+    }
+
     /// Ends it, however it ends.
     pub fn end(mut self) {
         drop(self.stop.take());
