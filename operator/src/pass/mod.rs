@@ -4,6 +4,8 @@ mod apply;
 mod cleanup;
 mod resolve;
 mod scaling;
+#[cfg(test)]
+mod server;
 mod status;
 mod topics;
 mod workloads;
