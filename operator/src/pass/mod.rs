@@ -221,3 +221,6 @@ fn is_settled(resource: &ClickstreamPipeline) -> bool {
         condition.status == "True" && condition.observed_generation == resource.metadata.generation
     })
 }
+
+#[cfg(test)]
+mod tests;
