@@ -167,6 +167,8 @@ async fn metrics(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::{io::Write, net::TcpStream};
+
     use super::*;
 
     #[test]
@@ -193,5 +195,38 @@ mod tests {
         let (status, text) = health.all(|pulse| pulse.is_ready(now), "not at work");
         assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not at work: results\n"));
         assert_eq!(health.all(|pulse| !pulse.hangs(now), "hangs").0, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_thread_that_hangs_fails_the_probe_of_liveness_until_it_takes_a_turn() {
+        let mut health = Health::new();
+        let (windows, waits) = (health.pulse("windows", false), health.pulse("generator", true));
+        let long_ago = millis() - HANGS - 1;
+        [&windows, &waits].into_iter().for_each(|pulse| pulse.turn.store(long_ago, Ordering::Relaxed));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let probe = |path: &str| -> std::io::Result<String> {
+            let mut socket = TcpStream::connect(address)?;
+            write!(socket, "GET {path} HTTP/1.0\r\n\r\n")?;
+            std::io::read_to_string(socket)
+        };
+        let done = AtomicBool::new(false);
+        let answers = thread::scope(|scope| {
+            let server = scope.spawn(|| health.serve(listener, &done));
+            let hanging = probe("/healthz");
+            windows.turn();
+            let answers = [hanging, probe("/healthz"), probe("/readyz")];
+            done.store(true, Ordering::SeqCst);
+            server.join().unwrap().unwrap();
+            answers.map(Result::unwrap)
+        });
+        for (answer, status, text) in [
+            (&answers[0], "503", "hangs: windows\n"),
+            (&answers[1], "200", "ok\n"),
+            (&answers[2], "503", "not at work: windows, generator\n"),
+        ] {
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert_eq!((head.split(' ').nth(1), body), (Some(status), text));
+        }
     }
 }
