@@ -3,7 +3,9 @@
 
 mod support;
 
-use std::process::{Child, Command, Stdio};
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -119,8 +121,8 @@ fn killed_after_any_write_the_next_start_converges() {
     assert!(deaths >= 12, "{deaths}");
 }
 
-/// The program itself.
-struct Program(Child);
+/// The program itself, and the file with what it says.
+struct Program(Child, PathBuf);
 
 impl Program {
     fn start(ns: &str, pod: &str, health: &str) -> Self {
@@ -128,20 +130,21 @@ impl Program {
         let config = cluster().folder().join(format!("{ns}.kubeconfig"));
         std::fs::write(&config, text.replace("user: test}", &format!("user: test, namespace: {ns}}}")))
             .unwrap();
+        let log = cluster().folder().join(format!("{ns}.{pod}.log"));
         let child = Command::new(env!("CARGO_BIN_EXE_weir-operator"))
             .args(["run", "--namespace", ns, "--health", health, "--log-format", "json"])
             .env("KUBECONFIG", config)
             .env("POD_NAME", pod)
-            .stderr(Stdio::piped())
+            .stderr(File::create(&log).unwrap())
             .spawn();
-        Self(child.unwrap())
+        Self(child.unwrap(), log)
     }
 
-    /// Its exit code and what it said.
+    /// Its exit code and what it said, once it has ended by itself.
+    #[track_caller]
     fn wait(mut self) -> (Option<i32>, String) {
-        let mut said = String::new();
-        std::io::Read::read_to_string(self.0.stderr.as_mut().unwrap(), &mut said).unwrap();
-        (self.0.wait().unwrap().code(), said)
+        await_that("the program ends", || self.0.try_wait().unwrap().is_some());
+        (self.0.wait().unwrap().code(), std::fs::read_to_string(&self.1).unwrap())
     }
 }
 

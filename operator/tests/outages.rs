@@ -60,7 +60,7 @@ fn pods_stay_as_they_are_while_kafka_or_the_api_server_is_away() {
     assert!(support::http_get(operator.health, "/readyz").unwrap().contains("has not answered"));
     cluster().start_api().unwrap();
     await_that("it acts again", || operator.figure("weir_operator_is_leader") == 1.0);
-    await_that("it looked", || operator.figure("weir_operator_reconciles_total{result=\"success\"") >= 1.0);
+    await_that("it looked", || operator.passes() >= 1.0);
     assert_eq!(workloads(&ns), before);
     kubectl(&ns, &["delete", "service", "away-shop-gateway"]);
     await_that("it repairs", || !get(&ns, "service/away-shop-gateway", "{.spec.clusterIP}").is_empty());

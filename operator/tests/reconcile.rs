@@ -71,7 +71,7 @@ fn a_pipelines_topics_and_objects_come_into_being() {
     assert!(told(&ns, "come-shop", "TopicsCreated: come.come-shop.events"), "{:?}", events(&ns, "come-shop"));
     let generation = get(&ns, "csp/come-shop", "{.metadata.generation} {.status.observedGeneration}");
     assert_eq!(generation, "1 1");
-    assert!(operator.figure("weir_operator_reconciles_total{result=\"success\"") >= 1.0);
+    assert!(operator.passes() >= 1.0);
     assert_eq!(operator.figure("weir_operator_is_leader"), 1.0);
     assert_eq!(operator.figure("weir_operator_managed_objects{kind=\"StatefulSet\"}"), 1.0);
 }
@@ -180,7 +180,6 @@ fn what_does_not_stay_as_it_should_is_repaired_once() {
     let operator = Operator::start(&ns);
     // The API server leaves out what is false here: it never is as the document says.
     settled(&ns, "stubborn-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
-    let passes = || operator.figure("weir_operator_reconciles_total{result=\"success\"");
     let repaired = || {
         let all = events(&ns, "stubborn-shop");
         all.iter().filter(|event| event.contains("hostNetwork was missing, is false")).count()
@@ -190,9 +189,9 @@ fn what_does_not_stay_as_it_should_is_repaired_once() {
         repaired() > 0
     });
     for _ in 0..3 {
-        let before = passes();
+        let before = operator.passes();
         nudge(&ns, "stubborn-shop");
-        await_that("it looked again", || passes() > before);
+        await_that("it looked again", || operator.passes() > before);
     }
     assert_eq!(repaired(), 1, "{:#?}", events(&ns, "stubborn-shop"));
 }
@@ -353,7 +352,6 @@ fn a_quiet_cluster_sees_no_writes() {
     let ns = namespace("quiet");
     let operator = Operator::start(&ns);
     settled(&ns, "quiet-shop", "");
-    let passes = || operator.figure("weir_operator_reconciles_total{result=\"success\"");
     let writes = || {
         let log = fs::read_to_string(cluster().audit_log()).unwrap();
         let of_operator = |line: &&str| {
@@ -364,8 +362,8 @@ fn a_quiet_cluster_sees_no_writes() {
         log.lines().filter(of_operator).map(str::to_owned).collect::<Vec<_>>()
     };
     // The controllers have their say about the new workloads first.
-    let mut before = (writes().len(), passes());
-    await_that("all has been said", || passes() > before.1);
+    let mut before = (writes().len(), operator.passes());
+    await_that("all has been said", || operator.passes() > before.1);
     let (mut quiet, mut since) = (std::time::Instant::now(), writes().len());
     while quiet.elapsed() < std::time::Duration::from_secs(5) {
         std::thread::sleep(std::time::Duration::from_millis(200));
@@ -373,8 +371,8 @@ fn a_quiet_cluster_sees_no_writes() {
             (quiet, since) = (std::time::Instant::now(), writes().len());
         }
     }
-    before = (since, passes());
-    await_within(150, "it looked again by itself", || passes() > before.1);
+    before = (since, operator.passes());
+    await_within(150, "it looked again by itself", || operator.passes() > before.1);
     let new = writes().split_off(before.0);
     assert!(new.is_empty(), "{new:#?}");
 }

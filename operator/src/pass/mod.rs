@@ -4,6 +4,8 @@ mod apply;
 mod cleanup;
 mod resolve;
 mod scaling;
+#[cfg(test)]
+mod server;
 mod status;
 mod topics;
 mod workloads;
@@ -219,3 +221,6 @@ fn is_settled(resource: &ClickstreamPipeline) -> bool {
         condition.status == "True" && condition.observed_generation == resource.metadata.generation
     })
 }
+
+#[cfg(test)]
+mod tests;

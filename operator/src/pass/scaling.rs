@@ -169,3 +169,6 @@ fn remembered(status: Option<&AutoscalingStatus>) -> Memory {
     let changed = status.and_then(|status| status.last_scale_time.as_ref()?.parse::<Timestamp>().ok());
     Memory::new(capacity, changed.map(Timestamp::as_millisecond))
 }
+
+#[cfg(test)]
+mod tests;

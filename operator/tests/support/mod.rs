@@ -31,13 +31,13 @@ pub fn cluster() -> &'static Cluster {
 
 /// Waits until something holds.
 #[track_caller]
-pub fn await_that(what: &str, holds: impl Fn() -> bool) {
+pub fn await_that(what: &str, holds: impl FnMut() -> bool) {
     await_within(90, what, holds);
 }
 
 /// Waits for so many seconds until something holds.
 #[track_caller]
-pub fn await_within(seconds: u64, what: &str, holds: impl Fn() -> bool) {
+pub fn await_within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !holds() {
         assert!(Instant::now() < deadline, "in vain: {what}");
@@ -106,6 +106,11 @@ impl Operator {
         found.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// How many passes went well.
+    pub fn passes(&self) -> f64 {
+        self.figure("weir_operator_reconciles_total{result=\"success\"")
+    }
+
     /// Ends it, however it ends.
     pub fn end(mut self) {
         drop(self.stop.take());
@@ -113,8 +118,11 @@ impl Operator {
     }
 
     /// Waits for its own end.
+    #[track_caller]
     pub fn wait(mut self) -> anyhow::Result<()> {
-        self.thread.take().unwrap().join().unwrap()
+        let thread = self.thread.take().unwrap();
+        await_that("the operator ends", || thread.is_finished());
+        thread.join().unwrap()
     }
 }
 

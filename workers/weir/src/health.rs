@@ -164,34 +164,4 @@ async fn metrics(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn life_is_turns_and_readiness_is_success() {
-        let pulse = Pulse::default();
-        pulse.turn();
-        let now = millis();
-        assert!(!pulse.hangs(now) && !pulse.is_ready(now));
-        pulse.success();
-        let now = millis();
-        assert!(pulse.is_ready(now + FAILS / 2) && !pulse.is_ready(now + FAILS + 1));
-        assert!(!pulse.hangs(now + FAILS + 1) && pulse.hangs(now + HANGS + 1));
-        pulse.end();
-        assert!(pulse.is_ready(now + HANGS + 1) && !pulse.hangs(now + HANGS + 1));
-        assert!(!Pulse { patient: true, ..Pulse::default() }.hangs(now));
-    }
-
-    #[test]
-    fn what_is_not_well_is_named() {
-        let mut health = Health::new();
-        let (first, _second) = (health.pulse("windows", false), health.pulse("results", false));
-        first.success();
-        let now = millis();
-        let (status, text) = health.all(|pulse| pulse.is_ready(now), "not at work");
-        assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not at work: results\n"));
-        assert_eq!(health.all(|pulse| !pulse.hangs(now), "hangs").0, StatusCode::OK);
-    }
-}
+mod tests;

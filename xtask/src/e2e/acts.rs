@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 
 use super::Journal;
 use super::place::{self, Images};
-use super::tools::{Forward, Tools, await_that, said};
+use super::tools::{Running, Tools, await_that, said, said_within};
 use super::usage::Usage;
 
 /// Everything happens in this namespace.
@@ -307,15 +307,16 @@ impl Stage<'_> {
     fn compare(&self, name: &str, manifest: &str, ended: bool) -> anyhow::Result<String> {
         let _kafka = self.kafka()?;
         let mut audit = Command::new(place::target().join("release/weir-audit"));
-        said(audit.args(ended.then_some("--ended")).args(at(name, manifest)?))
+        said_within(audit.args(ended.then_some("--ended")).args(at(name, manifest)?), PATIENCE)
     }
 
     /// `weir` on this side.
     fn weir(&self, name: &str, manifest: &str, words: &[&str]) -> anyhow::Result<String> {
-        said(Command::new(place::target().join("release/weir")).args(words).args(at(name, manifest)?))
+        let mut weir = Command::new(place::target().join("release/weir"));
+        said_within(weir.args(words).args(at(name, manifest)?), PATIENCE)
     }
 
-    fn kafka(&self) -> anyhow::Result<Forward> {
+    fn kafka(&self) -> anyhow::Result<Running> {
         self.tools.forward(NAMESPACE, "pod/kafka-0", KAFKA)
     }
 

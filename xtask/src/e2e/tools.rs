@@ -1,12 +1,14 @@
 //! The programs that a user would call, called.
 
+use std::io::{self, Read};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use weir_testbed::tail;
 
 /// kubectl and helm, for one cluster.
 pub(super) struct Tools {
@@ -51,7 +53,7 @@ impl Tools {
     }
 
     /// Makes a port of a pod reachable on the loopback address, under the same number, until it is dropped.
-    pub(super) fn forward(&self, namespace: &str, pod: &str, port: u16) -> anyhow::Result<Forward> {
+    pub(super) fn forward(&self, namespace: &str, pod: &str, port: u16) -> anyhow::Result<Running> {
         let taken = TcpStream::connect(("127.0.0.1", port)).is_ok();
         ensure!(
             !taken,
@@ -64,7 +66,7 @@ impl Tools {
             .stderr(Stdio::null())
             .spawn()
             .context("could not run kubectl port-forward")?;
-        let forward = Forward(child);
+        let forward = Running(child);
         await_that("port-forward", Duration::from_secs(20), || {
             Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
         })?;
@@ -80,10 +82,10 @@ impl Tools {
     }
 }
 
-/// A port that is forwarded.
-pub(super) struct Forward(Child);
+/// A program that ends when this is dropped.
+pub(super) struct Running(Child);
 
-impl Drop for Forward {
+impl Drop for Running {
     fn drop(&mut self) {
         // It can only have ended before, which is what is wanted.
         let _ = self.0.kill();
@@ -97,6 +99,38 @@ pub(super) fn said(command: &mut Command) -> anyhow::Result<String> {
     judge(command, output)
 }
 
+/// As [`said`], for a program that might wait for ever: after `patience` it is killed, and its last lines are told.
+pub(super) fn said_within(command: &mut Command, patience: Duration) -> anyhow::Result<String> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut running = Running(child.with_context(|| format!("could not run `{}`", called(command)))?);
+    let (stdout, stderr) = (read_all(running.0.stdout.take()), read_all(running.0.stderr.take()));
+    let what = format!("the end of `{}`", called(command));
+    let ended = await_that(&what, patience, || Ok(running.0.try_wait()?.is_some()));
+    // It has ended, or does so now: either ends what is read from it.
+    let _ = running.0.kill();
+    let status = running.0.wait().with_context(|| what.clone())?;
+    let output = Output {
+        status,
+        stdout: stdout.join().unwrap_or_default(),
+        stderr: stderr.join().unwrap_or_default(),
+    };
+    if let Err(error) = ended {
+        let last = [&output.stdout, &output.stderr].map(|said| tail(&String::from_utf8_lossy(said)));
+        bail!("{error:#}; the last lines that it said:\n{}", last.join("\n"));
+    }
+    judge(command, Ok(output))
+}
+
+/// Reads to the end beside everything else, so that whoever writes need not wait.
+fn read_all(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is still worth telling.
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        bytes
+    })
+}
+
 /// As [`said`], with a text on its standard input.
 pub(super) fn said_to(command: &mut Command, input: &str) -> anyhow::Result<String> {
     use std::io::Write;
@@ -108,9 +142,14 @@ pub(super) fn said_to(command: &mut Command, input: &str) -> anyhow::Result<Stri
     judge(command, output)
 }
 
-fn judge(command: &Command, output: std::io::Result<std::process::Output>) -> anyhow::Result<String> {
+/// A command as a user would write it.
+fn called(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let called = words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+fn judge(command: &Command, output: io::Result<Output>) -> anyhow::Result<String> {
+    let called = called(command);
     let output = output.with_context(|| format!("could not run `{called}`"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
@@ -123,7 +162,7 @@ fn judge(command: &Command, output: std::io::Result<std::process::Output>) -> an
 pub(super) fn await_that(
     what: &str,
     patience: Duration,
-    holds: impl Fn() -> anyhow::Result<bool>,
+    mut holds: impl FnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
@@ -138,5 +177,33 @@ pub(super) fn await_that(
             };
         }
         sleep(Duration::from_millis(500));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_end_is_told_with_its_last_lines() {
+        // More than a pipe holds, so that who does not read on holds it up before it says what matters.
+        let mut command = Command::new("sh");
+        command.args(["-c", "seq 50000; echo progress >&2; exec sleep 60"]);
+        let error = said_within(&mut command, Duration::from_secs(5)).unwrap_err().to_string();
+        assert!(error.starts_with("in vain for 5 s: the end of `sh -c seq 50000;"), "{error}");
+        assert!(error.ends_with("\n50000\nprogress"), "{error}");
+    }
+
+    #[test]
+    fn who_ends_in_time_is_judged_by_its_status() {
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            said_within(command.args(["-c", script]), Duration::from_secs(60))
+        };
+        assert_eq!(run("echo done; echo log >&2").unwrap(), "done");
+        let error = run("echo refused >&2; exit 3").unwrap_err().to_string();
+        assert!(error.contains("exit status: 3\nrefused"), "{error}");
     }
 }

@@ -1,40 +1,10 @@
 //! What an API server may answer besides what is asked for.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::{Arc, Mutex};
-
-use axum::http::{Request, Response};
-use kube::Client;
-use kube::client::Body;
-use kube::runtime::reflector;
 use serde_json::json;
 
 use super::*;
-use crate::metrics::Metrics;
-
-/// An API server without any object, which answers what is written with this status and body; and what it was asked.
-fn server(status: u16, body: &'static str) -> (Context, Arc<Mutex<Vec<String>>>) {
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = Arc::clone(&asked);
-    let answer = tower::service_fn(move |request: Request<Body>| {
-        let reads = request.method() == "GET";
-        if !reads {
-            log.lock().unwrap().push(format!("{} {}", request.method(), request.uri().path()));
-        }
-        let empty = r#"{"apiVersion": "v1", "kind": "List", "metadata": {}, "items": []}"#;
-        let none = r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "none", "code": 404}"#;
-        let (status, body) = match (reads, request.uri().query()) {
-            (true, Some(_)) => (200, empty),
-            (true, None) => (404, none),
-            (false, _) => (status, body),
-        };
-        let answer = Response::builder().status(status).body(Body::from(body.as_bytes().to_vec())).unwrap();
-        std::future::ready(Ok::<_, std::io::Error>(answer))
-    });
-    let client = Client::new(answer, "shop");
-    let (pipelines, _) = reflector::store();
-    (Context::new(client, "weir".to_owned(), "one".to_owned(), pipelines, Metrics::new().0), asked)
-}
+use crate::pass::server::server;
 
 fn config_map(name: &str) -> Object {
     let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});

@@ -119,6 +119,22 @@ mod tests {
     }
 
     #[test]
+    fn topics_that_come_and_go_make_a_picture() {
+        let page = || Topic::Page("/a".to_owned());
+        let (site, a) = ((Topic::Site, json!({"a": 1})), (page(), json!({"b": 1})));
+        let first = Picture::default().next(vec![site.clone()], Vec::new()).unwrap();
+        let second = first.next(vec![site.clone(), a.clone()], Vec::new()).unwrap();
+        assert_eq!(second.frame(&page()).map(|frame| (frame.sequence, frame.since)), Some((2, 0)));
+        // Nobody wants it any more: kept, its value would be the first that the next one who does is told, however old.
+        let third = second.next(vec![site.clone()], Vec::new()).unwrap();
+        assert!(third.frame(&page()).is_none());
+        // As many topics as before, and others.
+        let fourth = third.next(vec![a], Vec::new()).unwrap();
+        assert_eq!(fourth.frame(&page()).map(|frame| (frame.sequence, frame.since)), Some((4, 0)));
+        assert!(fourth.frame(&Topic::Site).is_none());
+    }
+
+    #[test]
     fn sealed_windows_are_remembered_within_a_bound() {
         let mut picture = Picture::default();
         for end in 0..REMEMBERED as i64 + 40 {

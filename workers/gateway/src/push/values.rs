@@ -128,3 +128,6 @@ pub(crate) fn sealed(window: crate::store::View<'_>) -> Value {
         "trending": window.trending().into_iter().map(Trend::from).collect::<Vec<_>>(),
     })
 }
+
+#[cfg(test)]
+mod tests;

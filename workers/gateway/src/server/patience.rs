@@ -86,16 +86,26 @@ impl AsyncWrite for Patient {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use std::future::poll_fn;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
 
     use super::*;
 
+    /// A server's end of a connection, and its client's.
+    async fn connected(patience: Duration) -> (Patient, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        (Patient::new(stream, patience), client)
+    }
+
     #[tokio::test]
     async fn who_takes_nothing_is_given_up() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut patient = Patient::new(stream, Duration::from_millis(50));
+        let (mut patient, _client) = connected(Duration::from_millis(50)).await;
         let given_up = async {
             loop {
                 if let Err(error) = patient.write_all(&[0; 65_536]).await {
@@ -105,5 +115,32 @@ mod tests {
         };
         let error = tokio::time::timeout(Duration::from_secs(30), given_up).await.unwrap();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn who_takes_something_is_waited_for_anew() {
+        let patience = Duration::from_millis(50);
+        let (mut patient, mut client) = connected(patience).await;
+        let mut taken = vec![0; fill(&mut patient).await.unwrap()];
+        // What it waited before counts no more once something is taken: by now the time for that is over.
+        client.read_exact(&mut taken).await.unwrap();
+        sleep(patience * 2).await;
+        patient.stream.writable().await.unwrap();
+        assert!(fill(&mut patient).await.unwrap() > 0);
+    }
+
+    /// Writes for as long as the client's buffers take it; how many bytes that was.
+    async fn fill(patient: &mut Patient) -> io::Result<usize> {
+        let mut filled = 0;
+        poll_fn(|context| {
+            while let Poll::Ready(written) = Pin::new(&mut *patient).poll_write(context, &[0; 65_536]) {
+                match written {
+                    Ok(bytes) => filled += bytes,
+                    Err(error) => return Poll::Ready(Err(error)),
+                }
+            }
+            Poll::Ready(Ok(filled))
+        })
+        .await
     }
 }

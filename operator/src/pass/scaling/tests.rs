@@ -1,0 +1,171 @@
+//! What is said and written of a decision, and what is remembered from the status.
+#![allow(clippy::unwrap_used)]
+
+use weir_spec::{Autoscaling, PipelineSpec, PipelineStatus};
+
+use super::*;
+use crate::autoscale::Sample;
+use crate::conditions;
+use crate::pass::server::server;
+
+/// Two processors, scaled in this mode.
+fn shop(mode: AutoscalingMode) -> ClickstreamPipeline {
+    let mut spec = PipelineSpec::default();
+    spec.processor.replicas = 2;
+    spec.processor.autoscaling.mode = mode;
+    let mut resource = ClickstreamPipeline::new("shop", spec);
+    resource.metadata.namespace = Some("web".to_owned());
+    resource
+}
+
+/// Lets its status say this of the autoscaler.
+fn told(resource: &mut ClickstreamPipeline, verdict: Verdict) {
+    let conditions = conditions::merged(&[], &[verdict], 1, Timestamp::now());
+    resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
+}
+
+/// A Kafka that is not even asked: no client takes such a certificate.
+fn silent() -> Connection {
+    let mut connection = Connection::new("127.0.0.1:1");
+    connection.encrypt(Some("none"), None);
+    connection
+}
+
+fn decision(replicas: i32, reason: Reason) -> Decision {
+    let measured = Measured { lag: 9_000, arriving: 25.0, processed: 10.0, capacity: None };
+    Decision { replicas, reason, measured: Some(measured) }
+}
+
+/// Truth, reason and message of a verdict.
+fn words(scaled: &Scaled) -> Option<(Truth, &str, &str)> {
+    let verdict = scaled.verdict.as_ref()?;
+    assert_eq!(verdict.aspect, Aspect::ScalingActive);
+    Some((verdict.truth, &verdict.reason, &verdict.message))
+}
+
+#[tokio::test]
+async fn without_a_sample_the_number_stays_and_someone_may_have_to_act() {
+    let (context, asked) = server(500, "");
+    let mut resource = shop(AutoscalingMode::Lag);
+    // Not even what was said of the last change stays said.
+    told(&mut resource, Verdict::new(Aspect::ScalingActive, Truth::Yes, "ScaleUp", "goes from 1 to 2"));
+    let before =
+        AutoscalingStatus { desired_replicas: 2, events_per_processor: Some(12), ..Default::default() };
+    let mut status = Some(before.clone());
+    let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
+    let message = "Kafka does not tell where reading stands: the number stays as it is";
+    assert_eq!(words(&scaled), Some((Truth::No, "NoSample", message)));
+    assert!(scaled.news.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
+    assert_eq!(status, Some(before));
+}
+
+#[tokio::test]
+async fn the_status_is_remembered_by_an_operator_that_remembers_nothing() {
+    let (context, _) = server(500, "");
+    let resource = shop(AutoscalingMode::Lag);
+    let capacity = || context.memory(&("web".to_owned(), "shop".to_owned())).unwrap().capacity();
+    for says in [12, 99] {
+        let mut status = Some(AutoscalingStatus { events_per_processor: Some(says), ..Default::default() });
+        scale(&context, &resource, &silent(), 2, &mut status).await;
+        assert_eq!(capacity(), Some(12.0));
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
+    let (context, asked) = server(500, "");
+    let resource = shop(AutoscalingMode::LagDryRun);
+    let memory = Memory::new(Some(12), None);
+    let mut status = None;
+    for (replicas, text) in [(3, "would go from 2 to 3"), (6, "would go from 2 to 6")] {
+        let more = decision(replicas, Reason::ScaleUp);
+        let scaled = say(&context, &resource, &more, &memory, &mut status).await;
+        let (truth, reason, message) = words(&scaled).unwrap();
+        assert_eq!((truth, reason), (Truth::Yes, "ScaleUp"));
+        assert!(message.starts_with(text), "{message}");
+        assert_eq!(scaled.news.iter().map(|news| &*news.note).collect::<Vec<_>>(), [message]);
+        let first = status.clone().unwrap();
+        assert_eq!((first.desired_replicas, first.events_per_processor), (replicas, Some(12)));
+        // Decided again, with what is measured by then: the condition stays as it is, and so does the status.
+        let again = Decision { measured: None, ..more };
+        let scaled = say(&context, &resource, &again, &memory, &mut status).await;
+        assert!(scaled.verdict.is_none() && scaled.news.is_empty(), "{scaled:?}");
+        assert_eq!(status.as_ref(), Some(&first));
+    }
+    assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_number_that_could_not_be_written_is_not_told_as_done() {
+    let forbidden = r#"{"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "may not patch", "code": 403}"#;
+    let (context, asked) = server(403, forbidden);
+    let mut status = None;
+    let more = decision(3, Reason::ScaleUp);
+    let scaled = say(&context, &shop(AutoscalingMode::Lag), &more, &Memory::default(), &mut status).await;
+    let (truth, reason, message) = words(&scaled).unwrap();
+    assert_eq!((truth, reason), (Truth::No, "Forbidden"));
+    assert!(message.contains("scale shop") && message.contains("may not patch"), "{message}");
+    assert!(scaled.error.is_some() && scaled.news.is_empty() && status.is_none());
+    let path = "PATCH /apis/weir.dev/v1alpha1/namespaces/web/clickstreampipelines/shop/scale";
+    assert_eq!(*asked.lock().unwrap(), [path]);
+}
+
+#[tokio::test]
+async fn what_is_suspended_is_neither_sampled_nor_scaled() {
+    let (context, asked) = server(500, "");
+    let mut resource = shop(AutoscalingMode::Lag);
+    resource.spec.state = State::Suspended;
+    // It would be brought within its bounds at once.
+    resource.spec.processor.autoscaling.min_replicas = 4;
+    let before = AutoscalingStatus { desired_replicas: 2, ..AutoscalingStatus::default() };
+    let mut status = Some(before.clone());
+    let scaled = scale(&context, &resource, &silent(), 0, &mut status).await;
+    assert_eq!(words(&scaled), Some((Truth::NotYet, "Suspended", "spec.state is Suspended")));
+    assert!(scaled.news.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
+    assert_eq!(status, Some(before));
+    assert!(context.memory(&("web".to_owned(), "shop".to_owned())).is_none());
+}
+
+#[tokio::test]
+async fn that_others_decide_is_said_where_it_was_not_always_so() {
+    let (context, _) = server(500, "");
+    let mut resource = shop(AutoscalingMode::Disabled);
+    let mut status = Some(AutoscalingStatus::default());
+    let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
+    assert!(scaled.verdict.is_none() && status.is_none(), "{scaled:?} {status:?}");
+    told(&mut resource, Verdict::new(Aspect::ScalingActive, Truth::Yes, "Steady", "2 processors are right"));
+    let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
+    assert_eq!(words(&scaled).map(|(truth, reason, _)| (truth, reason)), Some((Truth::NotYet, "Off")));
+}
+
+#[test]
+fn the_status_remembers_what_one_manages_and_the_last_change() {
+    let at = Timestamp::from_second(1_700_000_000).unwrap();
+    let status = |changed: &str, capacity| AutoscalingStatus {
+        last_scale_time: Some(changed.to_owned()),
+        events_per_processor: capacity,
+        ..AutoscalingStatus::default()
+    };
+    // In the fifty seconds after `at` 100 a second come, of which one processor manages ten: more are wanted as soon as that may be.
+    let decided = |mut memory: Memory| {
+        let settings = Autoscaling { min_replicas: 1, max_replicas: 6, ..Autoscaling::default() };
+        let samples = [(0, 0), (50, 5_000)].map(|(second, end)| Sample {
+            at: at.as_millisecond() + second * 1_000,
+            committed: 0,
+            end,
+        });
+        let [_, decided] = samples.map(|sample| {
+            memory.decide(&settings, 6, Now { at: sample.at, replicas: 1, ready: 1, sample: Some(sample) })
+        });
+        (decided.replicas, decided.reason, decided.measured.and_then(|measured| measured.capacity))
+    };
+    let now = remembered(Some(&status(&at.to_string(), Some(10))));
+    assert_eq!(now.capacity(), Some(10.0));
+    assert_eq!(decided(now), (1, Reason::CoolingDown, Some(10.0)));
+    let long_ago = remembered(Some(&status("2023-11-14T00:00:00Z", Some(10))));
+    assert_eq!(decided(long_ago), (6, Reason::ScaleUp, Some(10.0)));
+    // Neither, and nothing that could be read.
+    for memory in [remembered(None), remembered(Some(&status("yesterday", None)))] {
+        assert_eq!(decided(memory).1, Reason::ScaleUp);
+    }
+}

@@ -1,0 +1,85 @@
+//! What topics show of live values and of where partitions stand.
+#![allow(clippy::unwrap_used)]
+
+use weir_spec::Pipeline;
+
+use super::*;
+use crate::{Batch, Limits, Standing};
+
+/// A gateway that ranks two pages.
+fn gateway() -> Gateway {
+    let mut pipeline = Pipeline::demo();
+    pipeline.spec.ranking.top = 2;
+    Gateway::new(pipeline, Limits::default(), &[]).unwrap()
+}
+
+/// What a partition shows of pages: URL, views, clicks.
+fn live(partition: i32, pages: &[(&str, u64, u64)]) -> Live {
+    let row = |(url, views, clicks): &(&str, u64, u64)| json!({"url": url, "views": views, "clicks": clicks, "carts": 0, "conversions": 0, "users": 1});
+    let site = ("", pages.iter().map(|page| page.1).sum(), pages.iter().map(|page| page.2).sum());
+    let pages: Vec<_> = pages.iter().map(row).collect();
+    let live = json!({"version": 1, "partition": partition, "start": 0, "end": 300_000, "as_of": 299_000,
+        "site": row(&site), "pages": pages});
+    serde_json::from_value(live).unwrap()
+}
+
+fn value(gateway: &Gateway, topic: &Topic) -> Value {
+    let drawn = values(gateway).topics.into_iter().find(|(drawn, _)| drawn == topic);
+    drawn.unwrap().1
+}
+
+/// The most viewed pages: URL, rank, views; by rank.
+fn top(gateway: &Gateway) -> Vec<(String, u64, u64)> {
+    let top = value(gateway, &Topic::Top);
+    let pages = top["pages"].as_object().unwrap();
+    let number = |value: &Value| value.as_u64().unwrap();
+    let mut ranked: Vec<_> = pages
+        .iter()
+        .map(|(url, page)| (url.clone(), number(&page["rank"]), number(&page["now"]["view_count"])))
+        .collect();
+    ranked.sort_by_key(|(_, rank, _)| *rank);
+    ranked
+}
+
+#[test]
+fn only_viewed_pages_are_ranked_live_twice_as_many_as_when_sealed() {
+    let gateway = gateway();
+    let lives = vec![live(0, &[("/a", 5, 0), ("/b", 1, 0), ("/clicked", 0, 9)]), live(1, &[("/b", 7, 0)])];
+    gateway.apply(Batch { lives, ..Batch::default() });
+    assert_eq!(top(&gateway), [("/b".to_owned(), 1, 8), ("/a".to_owned(), 2, 5)]);
+    assert_eq!(value(&gateway, &Topic::Site)["page_count"], 3);
+    let many = vec![live(1, &[("/b", 7, 0), ("/c", 6, 0), ("/d", 4, 0), ("/e", 3, 0)])];
+    gateway.apply(Batch { lives: many, ..Batch::default() });
+    let urls: Vec<_> = top(&gateway).into_iter().map(|(url, ..)| url).collect();
+    assert_eq!(urls, ["/b", "/c", "/a", "/d"]);
+}
+
+#[test]
+fn health_is_that_of_the_partitions_that_are_known_now() {
+    let gateway = gateway();
+    let expected = Pipeline::demo().spec.topics.events.partitions;
+    let standing = |partition: i32, n: u32| Standing {
+        partition,
+        watermark: Some(n.into()),
+        sealed: None,
+        idle: false,
+        lag: n.into(),
+        read: 0,
+        counted: u64::from(n) * 10,
+        late: u64::from(n) * 100,
+        dead_letters: u64::from(n) * 1_000,
+    };
+    for (standings, partitions, watermark, sum) in [
+        (vec![], 0, None, 0),
+        (vec![standing(0, 3)], 1, Some(3), 3),
+        (vec![standing(0, 3), standing(4, 2)], 2, Some(2), 5),
+        // As after a reset of the group: what is not committed any more is not shown any more.
+        (vec![standing(4, 2)], 1, Some(2), 2),
+    ] {
+        gateway.stand(standings);
+        let health = json!({"partitions": partitions, "expected_partitions": expected, "watermark": watermark,
+            "heard": null, "lag": sum, "counted": sum * 10, "late": sum * 100, "dead_letters": sum * 1_000,
+            "unready": null});
+        assert_eq!(value(&gateway, &Topic::Health), health);
+    }
+}

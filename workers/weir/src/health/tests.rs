@@ -1,0 +1,105 @@
+#![allow(clippy::unwrap_used)]
+
+use std::{io::Write, net::TcpStream, sync::atomic::AtomicU32, time::Instant};
+
+use weir_spec::Pipeline;
+use weir_stream::{
+    log::Error,
+    memory::{Broker, Clock, Fault, MemberOptions},
+};
+
+use super::*;
+use crate::{process::stages, signs::Signs};
+
+#[test]
+fn life_is_turns_and_readiness_is_success() {
+    let pulse = Pulse::default();
+    pulse.turn();
+    let now = millis();
+    assert!(!pulse.hangs(now) && !pulse.is_ready(now));
+    pulse.success();
+    let now = millis();
+    assert!(pulse.is_ready(now + FAILS / 2) && !pulse.is_ready(now + FAILS + 1));
+    assert!(!pulse.hangs(now + FAILS + 1) && pulse.hangs(now + HANGS + 1));
+    pulse.end();
+    assert!(pulse.is_ready(now + HANGS + 1) && !pulse.hangs(now + HANGS + 1));
+    assert!(!Pulse { patient: true, ..Pulse::default() }.hangs(now));
+}
+
+#[test]
+fn what_is_not_well_is_named() {
+    let mut health = Health::new();
+    let (first, _second) = (health.pulse("windows", false), health.pulse("results", false));
+    first.success();
+    let now = millis();
+    let (status, text) = health.all(|pulse| pulse.is_ready(now), "not at work");
+    assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not at work: results\n"));
+    assert_eq!(health.all(|pulse| !pulse.hangs(now), "hangs").0, StatusCode::OK);
+}
+
+#[test]
+fn a_thread_that_hangs_fails_the_probe_of_liveness_until_it_takes_a_turn() {
+    let mut health = Health::new();
+    let (windows, waits) = (health.pulse("windows", false), health.pulse("generator", true));
+    let long_ago = millis() - HANGS - 1;
+    [&windows, &waits].into_iter().for_each(|pulse| pulse.turn.store(long_ago, Ordering::Relaxed));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let probe = |path: &str| -> std::io::Result<String> {
+        let mut socket = TcpStream::connect(address)?;
+        write!(socket, "GET {path} HTTP/1.0\r\n\r\n")?;
+        std::io::read_to_string(socket)
+    };
+    let done = AtomicBool::new(false);
+    let answers = thread::scope(|scope| {
+        let server = scope.spawn(|| health.serve(listener, &done));
+        let hanging = probe("/healthz");
+        windows.turn();
+        let answers = [hanging, probe("/healthz"), probe("/readyz")];
+        done.store(true, Ordering::SeqCst);
+        server.join().unwrap().unwrap();
+        answers.map(Result::unwrap)
+    });
+    for (answer, status, text) in [
+        (&answers[0], "503", "hangs: windows\n"),
+        (&answers[1], "200", "ok\n"),
+        (&answers[2], "503", "not at work: windows, generator\n"),
+    ] {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!((head.split(' ').nth(1), body), (Some(status), text));
+    }
+}
+
+/// Kubernetes would restart it again and again, which brings no broker back.
+#[test]
+fn a_process_whose_broker_is_away_takes_turns() {
+    let pipeline = Pipeline::demo();
+    let broker = Broker::new(Clock::System);
+    pipeline.topics().iter().for_each(|topic| broker.create_topic(&topic.name, topic.partitions));
+    let (health, signs) = Signs::registered();
+    let (stop, hung, attempts) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU32::new(0));
+    let connect = |group: &str, topic: &str| {
+        let (_, pulse) = &health.pulses[usize::from(group.ends_with("results"))];
+        hung.fetch_or(pulse.hangs(millis()), Ordering::SeqCst);
+        // Only a turn that comes after this is seen.
+        pulse.turn.store(0, Ordering::Relaxed);
+        // Four attempts fail, then each of the two stages has a connection that breaks at once.
+        if attempts.fetch_add(1, Ordering::SeqCst) < 4 {
+            return Err(Error::Retry("away".to_owned()));
+        }
+        broker.inject(group, Fault::Away(u32::MAX));
+        Ok(broker.member(MemberOptions::new(group, topic, group)))
+    };
+    let lives = || health.pulses.iter().all(|(_, pulse)| !pulse.hangs(millis()));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    thread::scope(|scope| {
+        let process = scope.spawn(|| stages(&pipeline, false, &signs, &stop, connect));
+        while Instant::now() < deadline && !(attempts.load(Ordering::SeqCst) == 6 && lives()) {
+            thread::sleep(LOOK);
+        }
+        hung.fetch_or(!lives(), Ordering::SeqCst);
+        stop.store(true, Ordering::SeqCst);
+        process.join().unwrap().unwrap();
+    });
+    assert!(!hung.load(Ordering::SeqCst));
+}
