@@ -1,7 +1,5 @@
 //! What is usual for a page: the views of its aligned windows, decayed.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -26,7 +24,8 @@ pub(crate) struct Baseline {
 /// The baselines of all pages and of the site.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Baselines {
-    pages: BTreeMap<u32, Baseline>,
+    /// By page.
+    pages: Vec<Option<Baseline>>,
 }
 
 impl Baselines {
@@ -35,7 +34,7 @@ impl Baselines {
         let usable = settings.last_aligned(end);
         let decay = settings.decay();
         let mut forgotten = Vec::new();
-        for baseline in self.pages.values_mut() {
+        for baseline in self.pages.iter_mut().flatten() {
             if let Some((window, views)) = baseline.next
                 && window <= usable
             {
@@ -44,38 +43,41 @@ impl Baselines {
                 baseline.next = None;
             }
         }
-        let level = |baseline: &Baseline| baseline.sum * power(decay, usable - baseline.at);
-        let least = self.pages.get(&SITE).map_or(0.0, level) * FORGOTTEN;
-        self.pages.retain(|&page, baseline| {
-            let live = baseline.next.is_some() || page == SITE || level(baseline) >= least;
-            if !live {
+        let level = |baseline: Baseline| baseline.sum * power(decay, usable - baseline.at);
+        let least = self.get(SITE).map_or(0.0, level) * FORGOTTEN;
+        for (page, place) in (0..).zip(&mut self.pages) {
+            let is_over = |baseline: Baseline| baseline.next.is_none() && level(baseline) < least;
+            if page != SITE && place.is_some_and(is_over) {
+                *place = None;
                 forgotten.push(page);
             }
-            live
-        });
+        }
         forgotten
     }
 
     /// Notes the views of an aligned window that was sealed. True if the page had no baseline.
     pub(crate) fn note(&mut self, page: u32, window: i64, views: u64) -> bool {
-        let new = !self.pages.contains_key(&page);
-        let baseline = self.pages.entry(page).or_insert(Baseline { sum: 0.0, at: window, next: None });
-        baseline.next = Some((window, views));
+        if page as usize >= self.pages.len() {
+            self.pages.resize(page as usize + 1, None);
+        }
+        let place = &mut self.pages[page as usize];
+        let new = place.is_none();
+        place.get_or_insert(Baseline { sum: 0.0, at: window, next: None }).next = Some((window, views));
         new
     }
 
     /// Whether an aligned window waits to become part of a baseline.
     pub(crate) fn pending(&self) -> bool {
-        self.pages.values().any(|b| b.next.is_some())
+        self.pages.iter().flatten().any(|baseline| baseline.next.is_some())
     }
 
     /// A page's baseline.
     pub(crate) fn get(&self, page: u32) -> Option<Baseline> {
-        self.pages.get(&page).copied()
+        self.pages.get(page as usize).copied().flatten()
     }
 
     /// The pages that have one.
     pub(crate) fn pages(&self) -> impl Iterator<Item = u32> + '_ {
-        self.pages.keys().copied()
+        (0..).zip(&self.pages).filter(|(_, baseline)| baseline.is_some()).map(|(page, _)| page)
     }
 }

@@ -1,9 +1,6 @@
 //! Stage 1: one input partition as a deterministic state machine. What it has read decides all it says.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use weir_events::ClickstreamEvent;
 
@@ -39,8 +36,8 @@ pub struct Partition {
     names: Names,
     window: Window,
     baselines: Baselines,
-    /// Views in the window sealed last, by page, of pages with a row there.
-    previous: BTreeMap<u32, u64>,
+    /// The pages of the last block, in its order, each held; and its views there, of those with a row.
+    told: Vec<(u32, Option<u64>)>,
     /// Events of slices that are not closed yet.
     pending: BTreeMap<i64, Vec<Click>>,
     watermark: Option<i64>,
@@ -63,7 +60,7 @@ impl Partition {
             names,
             window: Window::default(),
             baselines: Baselines::default(),
-            previous: BTreeMap::new(),
+            told: Vec::new(),
             pending: BTreeMap::new(),
             watermark: None,
             greatest: None,
@@ -83,7 +80,7 @@ impl Partition {
             names: [&self.names.pages, &self.names.users, &self.names.sessions].map(Interner::all),
             window: self.window.save(),
             baselines: Cow::Borrowed(&self.baselines),
-            previous: Cow::Borrowed(&self.previous),
+            told: (&self.told).into(),
             pending: Cow::Borrowed(&self.pending),
             watermark: self.watermark,
             greatest: self.greatest,
@@ -106,7 +103,7 @@ impl Partition {
             names: Names { pages, users, sessions },
             window: Window::restore(saved.window, &settings),
             baselines: saved.baselines.into_owned(),
-            previous: saved.previous.into_owned(),
+            told: saved.told.into_owned(),
             pending: saved.pending.into_owned(),
             watermark: saved.watermark,
             greatest: saved.greatest,
@@ -204,7 +201,8 @@ impl Partition {
 
     /// True while sealing a window would say nothing that the window before did not say.
     fn nothing_can_change(&self) -> bool {
-        self.window.is_empty() && self.previous.is_empty() && !self.baselines.pending()
+        let no_row = self.told.iter().all(|(_, views)| views.is_none());
+        no_row && self.window.is_empty() && !self.baselines.pending()
     }
 
     /// Passes over windows in which nothing can differ, as far as `target` or the next slice with an event. The last of them
@@ -240,7 +238,6 @@ impl Partition {
         self.sealed = Some(end);
         self.release_forgotten(end);
         let block = self.block(end);
-        self.remember(&block);
         if end.rem_euclid(self.settings.size) == 0 {
             self.note_aligned(end);
         }
@@ -257,22 +254,10 @@ impl Partition {
         }
     }
 
-    fn remember(&mut self, block: &Block) {
-        for page in std::mem::take(&mut self.previous).into_keys() {
-            self.names.pages.release(page);
-        }
-        for row in block.pages.iter().filter(|row| row.users > 0) {
-            if let Some(page) = self.names.pages.find(&row.url) {
-                self.names.pages.hold(page);
-                self.previous.insert(page, row.views);
-            }
-        }
-    }
-
     fn note_aligned(&mut self, end: i64) {
         let index = end.div_euclid(self.settings.size) - 1;
-        let pages: Vec<u32> = self.previous.keys().copied().chain([SITE]).collect();
-        for page in pages {
+        let with_rows = self.told.iter().filter(|(_, views)| views.is_some()).map(|&(page, _)| page);
+        for page in with_rows.chain([SITE]) {
             let views = self.window.totals(page).counts.views;
             if views > 0 && self.baselines.note(page, index, views) {
                 self.names.pages.hold(page);
@@ -295,18 +280,45 @@ impl Partition {
         self.window.forget_visits(over.min(left), self.settings.slide, &mut self.names);
     }
 
-    fn block(&self, end: i64) -> Block {
+    /// Says the sums of the window that ends at `end`.
+    fn block(&mut self, end: i64) -> Block {
+        self.choose_pages();
         let mut block = Block::new(self.number, end, self.first_aligned);
-        block.site = self.row(SITE);
-        let with_rows = self.window.pages();
-        let pages: BTreeSet<u32> =
-            with_rows.chain(self.previous.keys().copied()).chain(self.baselines.pages()).collect();
-        block.pages = pages.into_iter().filter(|&page| page != SITE).map(|page| self.row(page)).collect();
-        block.pages.sort_unstable_by(|a, b| a.url.cmp(&b.url));
+        block.site = self.row(SITE, None);
+        block.pages = self.told.iter().map(|&(page, views)| self.row(page, views)).collect();
+        for ((_, views), row) in self.told.iter_mut().zip(&block.pages) {
+            *views = (row.users > 0).then_some(row.views);
+        }
         block
     }
 
-    fn row(&self, page: u32) -> Row {
+    /// Brings the list of pages up to date: those with a row in this window or in the one before, or with a baseline. Few come
+    /// or go from one window to the next, so it is kept in order instead of being put into it each time.
+    fn choose_pages(&mut self) {
+        let names = &mut self.names.pages;
+        let mut wanted = vec![false; names.len()];
+        for page in self.window.pages().chain(self.baselines.pages()) {
+            wanted[page as usize] = page != SITE;
+        }
+        self.told.retain(|&(page, views)| {
+            let stays = std::mem::take(&mut wanted[page as usize]) || views.is_some();
+            if !stays {
+                names.release(page);
+            }
+            stays
+        });
+        let known = self.told.len();
+        for (page, _) in (0..).zip(wanted).filter(|(_, wanted)| *wanted) {
+            names.hold(page);
+            self.told.push((page, None));
+        }
+        if self.told.len() > known {
+            // Stable, because that is quick where most are in order.
+            self.told.sort_by(|(a, _), (b, _)| names.text(*a).cmp(names.text(*b)));
+        }
+    }
+
+    fn row(&self, page: u32, previous_views: Option<u64>) -> Row {
         let totals = self.window.totals(page);
         let baseline = self.baselines.get(page).unwrap_or_default();
         Row {
@@ -318,7 +330,7 @@ impl Partition {
             visits: totals.visits,
             bounces: totals.bounces,
             duration: totals.duration,
-            previous_views: self.previous.get(&page).copied(),
+            previous_views,
             baseline: baseline.sum,
             baseline_at: baseline.at,
         }

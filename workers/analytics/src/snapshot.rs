@@ -36,7 +36,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) names: [Vec<(&'a str, u32)>; 3],
     pub(crate) window: Saved<'a>,
     pub(crate) baselines: Cow<'a, Baselines>,
-    pub(crate) previous: Cow<'a, BTreeMap<u32, u64>>,
+    pub(crate) told: Cow<'a, [(u32, Option<u64>)]>,
     pub(crate) pending: Cow<'a, BTreeMap<i64, Vec<Click>>>,
     pub(crate) watermark: Option<i64>,
     pub(crate) greatest: Option<i64>,
