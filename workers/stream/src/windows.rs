@@ -20,8 +20,10 @@ use crate::{
     worker::Stage,
 };
 
-/// How long between two looks at where idle partitions' neighbours stand, milliseconds.
+/// How long between two looks at where idle partitions' neighbours stand, milliseconds; and where only the others' ends are waited
+/// for.
 const LOOK: i64 = 250;
+const LOOK_AT_END: i64 = 20;
 
 /// Most records that are read again after a restart.
 const MOST_REPLAYED: i64 = 2_000_000;
@@ -434,9 +436,13 @@ impl Stage for Windows {
         for input in inputs.values_mut() {
             input.standing.idle = input.at_end && now - input.silent_since >= timeout;
         }
-        // Somebody's last partition may be read elsewhere: with `until_end`, even a process without partitions looks.
-        let look = self.options.until_end || inputs.values().any(|input| input.standing.idle);
-        if !look || now - self.last_look < LOOK {
+        let mut idle = inputs.values().map(|input| input.standing.idle);
+        let (look, every) = match self.options.until_end {
+            // Even without partitions: somebody's last one may be read elsewhere.
+            true => (idle.all(|idle| idle), LOOK_AT_END),
+            false => (idle.any(|idle| idle), LOOK),
+        };
+        if !look || now - self.last_look < every {
             return Ok(());
         }
         self.last_look = now;
@@ -472,6 +478,10 @@ impl Stage for Windows {
             }
         }
         Ok(())
+    }
+
+    fn is_ending(&self) -> bool {
+        self.options.until_end
     }
 
     fn position(&self, input: &Input) -> Committed {

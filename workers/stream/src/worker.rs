@@ -63,6 +63,11 @@ pub trait Stage {
         out: &mut Vec<Output>,
     ) -> Result<(), Error>;
 
+    /// Whether nothing more will come, so that nothing is gained by waiting for more before a commit.
+    fn is_ending(&self) -> bool {
+        false
+    }
+
     /// Where the partition stands, to be committed with the outputs so far.
     fn position(&self, state: &Self::State) -> Committed;
 }
@@ -246,7 +251,10 @@ impl<S: Stage, M: Member> Worker<S, M> {
                 caught_up || now - waiting >= LONGEST_TRANSACTION || bytes >= LARGEST_TRANSACTION
             }
             None => {
-                since >= PROGRESS || caught_up && self.read >= PROGRESS_EARLY.0 && since >= PROGRESS_EARLY.1
+                let ending = read == 0 && self.stage.is_ending();
+                ending
+                    || since >= PROGRESS
+                    || caught_up && self.read >= PROGRESS_EARLY.0 && since >= PROGRESS_EARLY.1
             }
         };
         if due { self.commit(now) } else { Ok(()) }

@@ -28,6 +28,8 @@ use crate::{
 const SNAPSHOT_EVERY: i64 = 300_000;
 /// Longest wait for records, and so between two looks at the stop flag.
 const WAIT: Duration = Duration::from_millis(50);
+/// The same where a log is to be read to its end: the last steps have nothing to wait for but each other.
+const WAIT_AT_END: Duration = Duration::from_millis(5);
 /// No end known yet, and the end of a log without an event, in the cell that both threads share.
 const UNKNOWN: i64 = i64::MIN;
 const NOTHING: i64 = i64::MIN + 1;
@@ -71,6 +73,7 @@ pub(crate) fn stages<M: Member>(
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
     let end = AtomicI64::new(UNKNOWN);
+    let wait = if until_end { WAIT_AT_END } else { WAIT };
     let name = &pipeline.metadata.name;
     thread::scope(|scope| {
         let first = scope.spawn(|| {
@@ -80,6 +83,7 @@ pub(crate) fn stages<M: Member>(
                 privacy(pipeline)?,
             );
             drive(
+                wait,
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
                 stage,
                 &signs.windows,
@@ -97,6 +101,7 @@ pub(crate) fn stages<M: Member>(
         let second = scope.spawn(|| {
             let stage = Results::new(second_options(pipeline, settings));
             let done = drive(
+                wait,
                 || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
                 stage,
                 &signs.results,
@@ -117,6 +122,7 @@ pub(crate) fn stages<M: Member>(
 
 /// Steps a worker until it is done or told to stop; waits and tries again where that can help.
 fn drive<S: Stage, M: Member>(
+    wait: Duration,
     mut connect: impl FnMut() -> Result<M, Error>,
     stage: S,
     signs: &StageSigns,
@@ -133,7 +139,7 @@ fn drive<S: Stage, M: Member>(
         let mut worker = Worker::new(stage, member);
         let mut patience = Patience::new();
         while !stop.load(Ordering::SeqCst) {
-            match worker.step(millis(), WAIT) {
+            match worker.step(millis(), wait) {
                 Ok(()) => {
                     patience = Patience::new();
                     if worker.holds() {

@@ -93,7 +93,8 @@ impl Inbox {
         self.forward();
         // librdkafka waits until it has as many as it is asked for.
         let most = if wait.is_zero() { most.min(BATCH) } else { 1 };
-        let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // Rounded up: whoever waits for the rest of a millisecond would otherwise ask again and again until it is over.
+        let wait = i32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
         // SAFETY: there are as many places as are filled at most. What was filled is ours, once.
         let filled = unsafe {
             bindings::rd_kafka_consume_batch_queue(self.queue, wait, self.places.as_mut_ptr(), most)

@@ -25,6 +25,8 @@ const TURN: Duration = Duration::from_micros(500);
 pub(super) struct Transactions {
     config: ClientConfig,
     id: String,
+    /// The group's topic.
+    topic: String,
     timeout: Duration,
     /// None after a failed start, until the next one.
     producer: Option<BaseProducer<DeliveryNotes>>,
@@ -38,6 +40,7 @@ impl Transactions {
         let mut transactions = Self {
             config: clients::transactional(options),
             id: options.transactional_id.clone(),
+            topic: options.topic.clone(),
             timeout: options.transaction_timeout,
             producer: None,
             opened: None,
@@ -57,6 +60,9 @@ impl Transactions {
             .config
             .create_with_context(DeliveryNotes::default())
             .map_err(|error| sorted(&doing, &error))?;
+        // Connected first: where no broker is yet, librdkafka asks for the coordinator again only after half a second.
+        let connected = producer.client().fetch_metadata(Some(&self.topic), clients::ANSWER);
+        connected.map_err(|error| sorted(&doing, &error))?;
         producer.init_transactions(TAKE_OVER).map_err(|error| sorted(&doing, &error))?;
         self.producer = Some(producer);
         Ok(())
