@@ -350,3 +350,6 @@ impl<S: Stage, M: Member> Worker<S, M> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

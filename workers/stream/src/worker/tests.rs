@@ -1,0 +1,124 @@
+#![allow(clippy::unwrap_used)]
+//! When a worker commits.
+
+use super::*;
+use crate::memory::{self, Broker, Clock, MemberOptions};
+
+/// Writes so many bytes for each record.
+struct Echo {
+    bytes: usize,
+    ending: bool,
+}
+
+impl Stage for Echo {
+    type State = i64;
+
+    fn restore<M: Member>(
+        &mut self,
+        _member: &mut M,
+        _partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+    ) -> Result<(i64, i64), Error> {
+        let start = committed.map_or(0, |committed| committed.offset);
+        Ok((start, start))
+    }
+
+    fn record(
+        &mut self,
+        next: &mut i64,
+        record: &Record<'_>,
+        _now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        *next = record.offset + 1;
+        if self.bytes > 0 {
+            out.push(Output {
+                topic: "out".to_owned(),
+                partition: 0,
+                key: None,
+                value: Some(vec![0; self.bytes]),
+                headers: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, _next: &mut i64, _now: i64, _out: &mut Vec<Output>) {}
+
+    fn tick<M: Member>(
+        &mut self,
+        _states: &mut BTreeMap<i32, i64>,
+        _member: &mut M,
+        _now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    fn position(&self, next: &i64) -> Committed {
+        Committed { offset: *next, metadata: String::new() }
+    }
+}
+
+/// A worker that holds one partition with so many records, and has read none.
+fn worker(stage: Echo, records: usize) -> Worker<Echo, memory::Member> {
+    let broker = Broker::new(Clock::Manual(0));
+    broker.create_topic("in", 1);
+    broker.create_topic("out", 1);
+    for _ in 0..records {
+        broker.append("in", 0, None, Some(b"click"), &[]).unwrap();
+    }
+    let mut worker = Worker::new(stage, broker.member(MemberOptions::new("group", "in", "id")));
+    worker.step(NOW, Duration::ZERO).unwrap();
+    assert!(worker.holds());
+    assert_eq!((worker.counts().commits, worker.last_commit), (1, NOW), "where it begins");
+    worker.counts = Counts::default();
+    worker
+}
+
+/// Steps so long after the beginning; how many transactions and records have been committed and read by then.
+fn step(worker: &mut Worker<Echo, memory::Member>, after: i64) -> (u64, u64) {
+    worker.step(NOW + after, Duration::ZERO).unwrap();
+    (worker.counts().commits, worker.counts().records)
+}
+
+const NOW: i64 = 1_000_000;
+const MANY: usize = 3 * BATCH;
+
+#[test]
+fn what_catches_up_commits_when_it_waited_for_long() {
+    let mut worker = worker(Echo { bytes: 1, ending: false }, MANY);
+    assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
+    assert_eq!(step(&mut worker, LONGEST_TRANSACTION - 1), (0, 2 * BATCH as u64));
+    assert_eq!(step(&mut worker, LONGEST_TRANSACTION), (1, 3 * BATCH as u64));
+    assert_eq!(worker.counts().outputs, MANY as u64);
+}
+
+#[test]
+fn what_catches_up_commits_when_it_has_much() {
+    let mut worker = worker(Echo { bytes: LARGEST_TRANSACTION / BATCH - 1, ending: false }, MANY);
+    assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
+    assert_eq!(step(&mut worker, 0), (1, 2 * BATCH as u64));
+}
+
+#[test]
+fn what_has_caught_up_commits_at_once() {
+    let mut worker = worker(Echo { bytes: 1, ending: false }, 1);
+    assert_eq!(step(&mut worker, 0), (1, 1));
+}
+
+#[test]
+fn progress_without_outputs_waits_unless_it_is_the_last() {
+    let mut going_on = worker(Echo { bytes: 0, ending: false }, 1);
+    assert_eq!(step(&mut going_on, 0), (0, 1));
+    assert_eq!(step(&mut going_on, PROGRESS - 1), (0, 1));
+    assert_eq!(step(&mut going_on, PROGRESS), (1, 1));
+    let mut ending = worker(Echo { bytes: 0, ending: true }, 1);
+    assert_eq!(step(&mut ending, 0), (0, 1), "more may be there already");
+    assert_eq!(step(&mut ending, 0), (1, 1));
+}
