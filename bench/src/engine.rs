@@ -124,11 +124,8 @@ pub(crate) fn settings(shape: &Shape) -> Settings {
         size: shape.slides * SLIDE,
         slide: SLIDE,
         out_of_orderness: shape.out_of_orderness,
-        session_gap: 1_800_000,
         lanes: 3,
-        top: 10,
-        trending_half_life: 7_200_000,
-        warm_up: 2,
+        ..Settings::default()
     }
 }
 

@@ -6,16 +6,6 @@ use divan::{Bencher, black_box, counter::ItemsCount};
 use weir_analytics::{Block, Partition, Settings};
 use weir_events::{ClickstreamEvent, EventType};
 
-const SETTINGS: Settings = Settings {
-    size: 300_000,
-    slide: 10_000,
-    out_of_orderness: 30_000,
-    session_gap: 1_800_000,
-    lanes: 3,
-    top: 10,
-    trending_half_life: 7_200_000,
-    warm_up: 2,
-};
 const START: i64 = 1_767_225_600_000;
 
 fn main() {
@@ -80,13 +70,13 @@ fn warm(users: usize, pages: usize, rate: i64, settings: Settings) -> (Load, Par
 /// Per event, windows sealed and their blocks encoded included; by size over slide.
 #[divan::bench(args = [30, 360, 3_600], sample_count = 10)]
 fn event_1k_users_100_pages(bencher: Bencher<'_, '_>, slides: i64) {
-    let settings = Settings { size: slides * SETTINGS.slide, ..SETTINGS };
+    let settings = Settings { size: slides * Settings::default().slide, ..Settings::default() };
     event(bencher, warm(1_000, 100, 1_000, settings));
 }
 
 #[divan::bench(sample_count = 10)]
 fn event_100k_users_2k_pages(bencher: Bencher<'_, '_>) {
-    event(bencher, warm(100_000, 2_000, 3_000, SETTINGS));
+    event(bencher, warm(100_000, 2_000, 3_000, Settings::default()));
 }
 
 fn event(bencher: Bencher<'_, '_>, (mut load, mut partition): (Load, Partition)) {
@@ -104,11 +94,11 @@ fn event(bencher: Bencher<'_, '_>, (mut load, mut partition): (Load, Partition))
 /// Per event: put where it waits for its slice's end.
 #[divan::bench(sample_count = 20)]
 fn insert_1k_users_100_pages(bencher: Bencher<'_, '_>) {
-    let (mut load, partition) = warm(1_000, 100, 1_000, SETTINGS);
+    let (mut load, partition) = warm(1_000, 100, 1_000, Settings::default());
     let snapshot = partition.snapshot().unwrap();
     bencher
         .counter(ItemsCount::new(SLICE))
-        .with_inputs(|| Partition::restore(0, SETTINGS, &snapshot).unwrap())
+        .with_inputs(|| Partition::restore(0, Settings::default(), &snapshot).unwrap())
         .bench_local_values(|mut partition| {
             insert(&mut load, &mut partition);
             partition
@@ -118,10 +108,10 @@ fn insert_1k_users_100_pages(bencher: Bencher<'_, '_>) {
 /// Per event: counted with its slice, and its share of the window's end.
 #[divan::bench(sample_count = 20)]
 fn seal_1k_users_100_pages(bencher: Bencher<'_, '_>) {
-    let (mut load, partition) = warm(1_000, 100, 1_000, SETTINGS);
+    let (mut load, partition) = warm(1_000, 100, 1_000, Settings::default());
     let snapshot = partition.snapshot().unwrap();
     let full = || {
-        let mut partition = Partition::restore(0, SETTINGS, &snapshot).unwrap();
+        let mut partition = Partition::restore(0, Settings::default(), &snapshot).unwrap();
         insert(&mut load, &mut partition);
         // All slices but the one of `insert`.
         partition.raise(NEXT);
@@ -129,7 +119,7 @@ fn seal_1k_users_100_pages(bencher: Bencher<'_, '_>) {
         partition
     };
     bencher.counter(ItemsCount::new(SLICE)).with_inputs(full).bench_local_values(|mut partition| {
-        partition.raise(NEXT + SETTINGS.slide);
+        partition.raise(NEXT + Settings::default().slide);
         let sealed = partition.take_blocks().len();
         assert_eq!(sealed, 1);
         partition
@@ -148,7 +138,7 @@ fn insert(load: &mut Load, partition: &mut Partition) {
 
 /// A block of 100 pages.
 fn block() -> Block {
-    let (_, mut partition) = warm(1_000, 100, 1_000, SETTINGS);
+    let (_, mut partition) = warm(1_000, 100, 1_000, Settings::default());
     partition.raise(NEXT);
     partition.take_blocks().pop().unwrap()
 }
@@ -167,7 +157,7 @@ fn block_decode_100_pages(bencher: Bencher<'_, '_>) {
 
 /// About a million live (page, visitor) and (page, visit) pairs and visits.
 fn million() -> Partition {
-    let (_, partition) = warm(150_000, 2_000, 1_500, SETTINGS);
+    let (_, partition) = warm(150_000, 2_000, 1_500, Settings::default());
     println!("{} live, {} bytes", partition.live(), partition.snapshot().unwrap().len());
     partition
 }
@@ -181,7 +171,7 @@ fn snapshot_of_a_million(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 5)]
 fn restore_of_a_million(bencher: Bencher<'_, '_>) {
     let snapshot = million().snapshot().unwrap();
-    bencher.bench_local(|| Partition::restore(0, SETTINGS, &snapshot).unwrap().live());
+    bencher.bench_local(|| Partition::restore(0, Settings::default(), &snapshot).unwrap().live());
 }
 
 #[divan::bench(sample_count = 5)]

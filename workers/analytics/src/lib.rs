@@ -8,11 +8,8 @@
 //! use weir_analytics::{Partition, Settings, Verdict};
 //! use weir_events::{ClickstreamEvent, EventType};
 //!
-//! let settings = Settings {
-//!     size: 300_000, slide: 10_000, out_of_orderness: 30_000, session_gap: 1_800_000,
-//!     lanes: 1, top: 10, trending_half_life: 7_200_000, warm_up: 2,
-//! };
-//! let mut partition = Partition::new(0, settings);
+//! // Five minutes every ten seconds.
+//! let mut partition = Partition::new(0, Settings::default());
 //! let view = ClickstreamEvent {
 //!     user_id: "u1", session_id: "s1", event_type: EventType::View, page_url: "/", product_id: None, timestamp: 1_000_005_000,
 //!     user_agent: "", ip_address: "", referrer: None, session_duration: None,

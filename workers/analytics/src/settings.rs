@@ -21,6 +21,22 @@ pub struct Settings {
     pub warm_up: u32,
 }
 
+/// Windows as a pipeline has them whose document says nothing of them, on one lane.
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            size: 300_000,
+            slide: 10_000,
+            out_of_orderness: 30_000,
+            session_gap: 1_800_000,
+            lanes: 1,
+            top: 10,
+            trending_half_life: 7_200_000,
+            warm_up: 2,
+        }
+    }
+}
+
 impl Settings {
     /// The slice that holds a timestamp: `[k * slide, (k + 1) * slide)`.
     pub(crate) fn slice_of(&self, timestamp: i64) -> i64 {

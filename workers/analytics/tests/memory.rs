@@ -12,20 +12,10 @@ fn size(partition: &Partition) -> (usize, usize) {
 
 #[test]
 fn an_hour_of_load_leaves_no_more_behind_than_the_half_hour_before() {
-    let settings = Settings {
-        size: 300_000,
-        slide: 10_000,
-        out_of_orderness: 30_000,
-        session_gap: 1_800_000,
-        lanes: 1,
-        top: 10,
-        trending_half_life: 7_200_000,
-        warm_up: 2,
-    };
     let options = Options { partitions: 1, profile: Profile::Constant, ..Options::default() };
     let (start, minute) = (options.start, 60_000);
     let mut simulation = Generator::new(options).unwrap();
-    let (decoder, mut partition) = (Decoder::new(), Partition::new(0, settings));
+    let (decoder, mut partition) = (Decoder::new(), Partition::new(0, Settings::default()));
     // Visits are kept for 35 minutes: from then on as many go as come.
     let (mut before, mut after) = ((0, 0), (0, 0));
     let mut events = 0;

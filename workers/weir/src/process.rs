@@ -265,3 +265,14 @@ fn privacy(pipeline: &Pipeline) -> anyhow::Result<Privacy> {
 pub(crate) fn millis() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_and_the_document_have_the_same_defaults() {
+        let of_document = settings(&Pipeline::demo());
+        assert_eq!(of_document, Settings { lanes: of_document.lanes, ..Settings::default() });
+    }
+}

@@ -44,19 +44,7 @@ fn window(end: i64, views: i64) -> (Vec<u8>, Vec<u8>) {
 
 /// What a partition of the engine shows after so many views.
 fn live(number: i32, views: usize) -> Vec<u8> {
-    let mut partition = Partition::new(
-        number,
-        Settings {
-            size: 300_000,
-            slide: 10_000,
-            out_of_orderness: 30_000,
-            session_gap: 1_800_000,
-            lanes: 1,
-            top: 10,
-            trending_half_life: 7_200_000,
-            warm_up: 2,
-        },
-    );
+    let mut partition = Partition::new(number, Settings::default());
     for _ in 0..views {
         partition.read(&ClickstreamEvent {
             user_id: "u",

@@ -5,17 +5,6 @@ use super::*;
 
 const START: i64 = 1_795_225_200_000;
 
-const SETTINGS: Settings = Settings {
-    size: 300_000,
-    slide: 10_000,
-    out_of_orderness: 30_000,
-    session_gap: 1_800_000,
-    lanes: 1,
-    top: 10,
-    trending_half_life: 7_200_000,
-    warm_up: 2,
-};
-
 fn style(width: usize) -> Style {
     Style { color: false, width }
 }
@@ -242,7 +231,7 @@ fn ten_lines_are_enough() {
 
 /// As a partition of the engine shows it that read these events.
 fn live() -> Live {
-    let mut partition = Partition::new(0, SETTINGS);
+    let mut partition = Partition::new(0, Settings::default());
     for (page, views, clicks) in [("/b", 10, 5), ("/z", 1_200, 600), ("/a", 10, 0), ("/clicks-only", 0, 3)] {
         for i in 0..views + clicks {
             let (user_id, session_id) = (&format!("u{}", i % 7)[..], "s");
