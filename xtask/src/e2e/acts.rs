@@ -134,10 +134,7 @@ impl Stage<'_> {
             journal.step(&format!("kubectl scale to {replicas}, until ready"), || {
                 self.tools
                     .kubectl(&format!("--namespace {NAMESPACE} scale csp busy --replicas={replicas}"))?;
-                self.processors(replicas)?;
-                let apart = !self.nodes_are_containers || self.processor_nodes()? > 1;
-                ensure!(apart, "all processors are on one node");
-                Ok(())
+                self.processors(replicas)
             })?;
             journal.step("three more windows", || self.more_windows("busy", 3))?;
         }
@@ -148,7 +145,11 @@ impl Stage<'_> {
                 let after = self.pods("busy")?;
                 Ok(after.len() == before.len() && after.is_disjoint(&before))
             })?;
-            self.processors(2)
+            self.processors(2)?;
+            // Scaling down leaves the first ones, wherever they are; a roll places each with regard to the others.
+            let apart = !self.nodes_are_containers || self.processor_nodes()? > 1;
+            ensure!(apart, "all processors are on one node");
+            Ok(())
         })?;
         journal.step("three more windows", || self.more_windows("busy", 3))?;
         let lost = journal.step("delete every pod on a node but Kafka's", || {
