@@ -41,7 +41,7 @@ pub enum Entry {
     RaiseWatermark(i64),
 }
 
-/// What the numbers depend on besides the logs. All times in milliseconds; the default is the product's.
+/// What the numbers depend on besides the logs. All times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Window size S: a positive multiple of the slide.
@@ -58,20 +58,6 @@ pub struct Settings {
     pub trending_half_life: i64,
     /// Aligned windows needed before anything trends.
     pub warm_up: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            size: 300_000,
-            slide: 10_000,
-            out_of_orderness: 30_000,
-            session_gap: 1_800_000,
-            top: 10,
-            trending_half_life: 7_200_000,
-            warm_up: 2,
-        }
-    }
 }
 
 impl Settings {

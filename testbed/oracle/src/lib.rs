@@ -9,7 +9,10 @@
 //! ```
 //! use weir_oracle::{Entry, Event, Kind, Settings, compute};
 //!
-//! let settings = Settings { size: 20_000, slide: 10_000, out_of_orderness: 0, ..Settings::default() };
+//! let settings = Settings {
+//!     size: 20_000, slide: 10_000, out_of_orderness: 0, session_gap: 1_800_000,
+//!     top: 10, trending_half_life: 7_200_000, warm_up: 2,
+//! };
 //! let view = Event {
 //!     user: "ann".into(),
 //!     session: "s1".into(),

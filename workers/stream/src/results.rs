@@ -1,7 +1,5 @@
 //! Stage 2: blocks in, results out; one lane at a time.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Block, Merge, Settings, WindowResult};
 use weir_events::{encode_page_analytics, encode_top_pages, partition_of};
@@ -113,18 +111,6 @@ impl Stage for Results {
         for result in lane.merge.complete() {
             self.write(&result, out);
         }
-        Ok(())
-    }
-
-    fn end(&mut self, _lane: &mut Lane, _now: i64, _out: &mut Vec<Output>) {}
-
-    fn tick<M: Member>(
-        &mut self,
-        _lanes: &mut BTreeMap<i32, Lane>,
-        _member: &mut M,
-        _now: i64,
-        _out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
         Ok(())
     }
 

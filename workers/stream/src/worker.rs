@@ -49,21 +49,23 @@ pub trait Stage {
     ) -> Result<(), Error>;
 
     /// Hears that everything committed in the partition was read.
-    fn end(&mut self, state: &mut Self::State, now: i64, out: &mut Vec<Output>);
+    fn end(&mut self, _state: &mut Self::State, _now: i64, _out: &mut Vec<Output>) {}
 
-    /// Looks at the clock, after each batch. `everyone` says where the group stands in all partitions.
+    /// Looks at the clock, after each batch.
     ///
     /// # Errors
     /// As [`Error`] says.
     fn tick<M: Member>(
         &mut self,
-        states: &mut BTreeMap<i32, Self::State>,
-        member: &mut M,
-        now: i64,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Error>;
+        _states: &mut BTreeMap<i32, Self::State>,
+        _member: &mut M,
+        _now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
 
-    /// Whether nothing more will come, so that nothing is gained by waiting for more before a commit.
+    /// Whether the log is one that ends: where nothing more comes, progress is committed at once instead of with what comes next.
     fn is_ending(&self) -> bool {
         false
     }
@@ -247,8 +249,8 @@ impl<S: Stage, M: Member> Worker<S, M> {
         let since = now - self.last_commit;
         let due = match self.waiting_since {
             Some(waiting) => {
-                let bytes: usize = self.out.iter().map(|out| out.value.as_ref().map_or(0, Vec::len)).sum();
-                caught_up || now - waiting >= LONGEST_TRANSACTION || bytes >= LARGEST_TRANSACTION
+                let bytes = || self.out.iter().flat_map(|out| &out.value).map(Vec::len).sum::<usize>();
+                caught_up || now - waiting >= LONGEST_TRANSACTION || bytes() >= LARGEST_TRANSACTION
             }
             None => {
                 let ending = read == 0 && self.stage.is_ending();

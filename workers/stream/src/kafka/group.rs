@@ -124,7 +124,8 @@ impl Group {
                 Some(Ok(message)) => {
                     let (partition, offset) = (message.partition(), message.offset());
                     return Err(Error::Fatal(format!(
-                        "the record at {offset} of partition {partition} of topic {:?} came out of its way",
+                        "the record at {offset} of partition {partition} of topic {:?} came past the queue that its partition \
+                         was told to deliver to; start the process again, it goes on from what was committed",
                         self.topic
                     )));
                 }

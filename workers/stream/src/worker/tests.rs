@@ -44,18 +44,6 @@ impl Stage for Echo {
         Ok(())
     }
 
-    fn end(&mut self, _next: &mut i64, _now: i64, _out: &mut Vec<Output>) {}
-
-    fn tick<M: Member>(
-        &mut self,
-        _states: &mut BTreeMap<i32, i64>,
-        _member: &mut M,
-        _now: i64,
-        _out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn is_ending(&self) -> bool {
         self.ending
     }
