@@ -143,13 +143,12 @@ impl Memory {
         self.samples.back().map(|sample| sample.at)
     }
 
-    /// Decides how many processors there should be.
+    /// Decides how many processors there should be. Whoever follows says so by [`Self::changed`]: until then it is decided anew.
     pub fn decide(&mut self, settings: &Autoscaling, partitions: i32, now: Now) -> Decision {
         let hold = |reason, measured| Decision { replicas: now.replicas, reason, measured };
         let most = settings.max_replicas.min(partitions);
         let least = settings.min_replicas.min(most);
         if now.replicas < least || now.replicas > most {
-            self.change(now.at);
             let replicas = now.replicas.clamp(least, most);
             return Decision { replicas, reason: Reason::OutOfBounds, measured: None };
         }
@@ -208,16 +207,14 @@ impl Memory {
         if !watched || self.changed_within(now.at, settings.scale_down_cooldown.as_millis()) {
             return hold(Reason::Waiting, Some(measured));
         }
-        self.change(now.at);
         Decision { replicas: lower, reason: Reason::ScaleDown, measured: Some(measured) }
     }
 
-    fn raise(&mut self, settings: &Autoscaling, now: Now, target: i32, measured: Measured) -> Decision {
+    fn raise(&self, settings: &Autoscaling, now: Now, target: i32, measured: Measured) -> Decision {
         let measured = Some(measured);
         if self.changed_within(now.at, settings.scale_up_cooldown.as_millis()) {
             return Decision { replicas: now.replicas, reason: Reason::CoolingDown, measured };
         }
-        self.change(now.at);
         Decision { replicas: target, reason: Reason::ScaleUp, measured }
     }
 
@@ -225,8 +222,9 @@ impl Memory {
         self.changed.is_some_and(|changed| now - changed < span)
     }
 
-    fn change(&mut self, now: i64) {
-        self.changed = Some(now);
+    /// There are another number of processors since `at`: what was measured before says nothing of them.
+    pub fn changed(&mut self, at: i64) {
+        self.changed = Some(at);
         self.samples.clear();
         self.needs.clear();
     }

@@ -51,6 +51,9 @@ impl Story {
     fn look(&mut self, sample: Option<Sample>, ready: i32) {
         let now = Now { at: self.at, replicas: self.replicas, ready, sample };
         let decision = self.memory.decide(&self.settings, self.partitions, now);
+        if decision.replicas != self.replicas {
+            self.memory.changed(self.at);
+        }
         self.replicas = decision.replicas;
         if self.decisions.last() != Some(&(decision.replicas, decision.reason)) {
             self.decisions.push((decision.replicas, decision.reason));
@@ -154,6 +157,20 @@ fn additions_keep_their_distance() {
     assert_eq!(story.ends(), (2, Reason::CoolingDown), "{:?}", story.decisions);
     let story = story.go(2, 5_500.0, 1_000.0);
     assert_eq!(story.numbers(), [1, 2, 12], "{:?}", story.decisions);
+}
+
+#[test]
+fn what_is_not_followed_is_decided_again() {
+    let known = Autoscaling { events_per_processor: Some(1_000), ..settings() };
+    let mut memory = Memory::default();
+    let decisions = (0..8).map(|look| {
+        let at = look * 15_000;
+        let sample = Some(Sample { at, committed: look * 15_000, end: look * 22_500 });
+        memory.decide(&known, 6, Now { at, replicas: 1, ready: 1, sample })
+    });
+    let decisions: Vec<_> = decisions.map(|decision| (decision.replicas, decision.reason)).collect();
+    assert_eq!(decisions[..3], [(1, Reason::Measuring); 3]);
+    assert_eq!(decisions[3..], [(2, Reason::ScaleUp); 5]);
 }
 
 #[test]

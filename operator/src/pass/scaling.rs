@@ -63,9 +63,18 @@ pub(super) async fn scale(
     let replicas = resource.spec.processor.replicas;
     let decision =
         memory.decide(settings, resource.spec.topics.events.partitions, Now { at, replicas, ready, sample });
-    context.remember(key, memory.clone(), decision.measured);
     tracing::debug!(name, ?decision, "autoscaling");
-    say(context, resource, &decision, &memory, status).await
+    let scaled = say(context, resource, &decision, &memory, status).await;
+    // What was only told, or could not be written, changed nothing: it is decided again by the same samples.
+    if decision.replicas != replicas && !is_dry(resource) && scaled.error.is_none() {
+        memory.changed(at);
+    }
+    context.remember(key, memory, decision.measured);
+    scaled
+}
+
+fn is_dry(resource: &ClickstreamPipeline) -> bool {
+    resource.spec.processor.autoscaling.mode == AutoscalingMode::LagDryRun
 }
 
 async fn say(
@@ -76,7 +85,7 @@ async fn say(
     status: &mut Option<AutoscalingStatus>,
 ) -> Scaled {
     let current = resource.spec.processor.replicas;
-    let dry = resource.spec.processor.autoscaling.mode == AutoscalingMode::LagDryRun;
+    let dry = is_dry(resource);
     let desired = status.as_ref().map(|status| status.desired_replicas);
     let verdict =
         |truth, message: &str| Verdict::new(Aspect::ScalingActive, truth, decision.reason.as_str(), message);
@@ -99,10 +108,11 @@ async fn say(
             action: "Scale",
             note: text.clone(),
         });
+        let before = status.take().and_then(|status| status.last_scale_time);
         *status = Some(AutoscalingStatus {
             desired_replicas: decision.replicas,
             reason: text,
-            last_scale_time: Some(Timestamp::now().to_string()),
+            last_scale_time: if dry { before } else { Some(Timestamp::now().to_string()) },
             events_per_processor: memory.capacity().map(|capacity| capacity.round() as i32),
         });
         return scaled;
@@ -125,7 +135,9 @@ async fn say(
             Some(Verdict::new(Aspect::ScalingActive, Truth::Yes, Reason::Steady.as_str(), message))
         }
     };
-    if desired != Some(current) {
+    // Where nothing could be decided, what was wanted last stays said.
+    let undecided = matches!(decision.reason, Reason::NoSample | Reason::Measuring | Reason::Settling);
+    if desired.is_none() || desired != Some(current) && !undecided {
         let reason = "as many as spec.processor.replicas says".to_owned();
         let kept = status.take().unwrap_or_default();
         *status = Some(AutoscalingStatus { desired_replicas: current, reason, ..kept });

@@ -48,7 +48,7 @@ pub struct AutoscalingStatus {
     pub desired_replicas: i32,
     /// Why.
     pub reason: String,
-    /// When it last wanted another number (RFC 3339).
+    /// When it last changed the number (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_scale_time: Option<String>,
     /// Events a second that one processor was seen to manage.
