@@ -96,12 +96,9 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
     // It was not followed, so nothing has changed; and an operator that has only begun to measure wants nothing else.
     assert_eq!(status.as_ref().and_then(|status| status.last_scale_time.as_ref()), None);
     let hold = |reason| Decision { replicas: 2, reason, measured: None };
-    for (reason, desired) in [
-        (Reason::Measuring, 6),
-        (Reason::Settling, 6),
-        (Reason::NoSample, 6),
-        (Reason::Steady, 2),
-    ] {
+    for (reason, desired) in
+        [(Reason::Measuring, 6), (Reason::Settling, 6), (Reason::NoSample, 6), (Reason::Steady, 2)]
+    {
         let scaled = say(&context, &resource, &hold(reason), &memory, &mut status).await;
         assert!(scaled.news.is_empty(), "{scaled:?}");
         assert_eq!(status.as_ref().map(|status| status.desired_replicas), Some(desired), "{reason:?}");

@@ -18,6 +18,9 @@ use crate::log::{Committed, Error, Output};
 /// How long taking a transactional id over may take: the predecessor's transaction is aborted first.
 const TAKE_OVER: Duration = Duration::from_secs(30);
 
+/// How often a broker is asked for its name before transactions are started anyhow.
+const CONNECTS: u32 = 5;
+
 /// Time between two looks for delivery reports. rdkafka's poll would wait for them by itself, but spins through what is left of
 /// its time once that is below a millisecond, and waits for all of it even when something came: a fifth of all CPU time.
 const TURN: Duration = Duration::from_micros(500);
@@ -60,9 +63,14 @@ impl Transactions {
             .config
             .create_with_context(DeliveryNotes::default())
             .map_err(|error| sorted(&doing, &error))?;
-        // Connected first: where no broker is yet, librdkafka asks for the coordinator again only after half a second.
-        let connected = producer.client().fetch_metadata(Some(&self.topic), clients::ANSWER);
-        connected.map_err(|error| sorted(&doing, &error))?;
+        // Where no broker is connected, librdkafka asks for the coordinator again only after half a second. The connection to a
+        // bootstrap address (below 0) does not count: it is closed as soon as the brokers themselves are known.
+        for _ in 0..CONNECTS {
+            let metadata = producer.client().fetch_metadata(Some(&self.topic), clients::ANSWER);
+            if metadata.map_err(|error| sorted(&doing, &error))?.orig_broker_id() >= 0 {
+                break;
+            }
+        }
         producer.init_transactions(TAKE_OVER).map_err(|error| sorted(&doing, &error))?;
         self.producer = Some(producer);
         Ok(())
