@@ -179,10 +179,10 @@ impl Writer<'_> {
         let behind = (out_of_orderness * action.late.disorder + size * action.late.windows) / 1000;
         let partition = usize::from(action.user) % self.partitions.len();
         self.partitions[partition].push(Entry::Event(Event {
-            user: format!("u{}", action.user),
-            session: format!("u{}-{}", action.user, action.session),
+            user: format!("user-{}", action.user),
+            session: format!("session-{}-{}", action.user, action.session),
             kind: action.kind,
-            page: format!("/{}", action.page),
+            page: format!("/page/{}", action.page),
             timestamp: (self.clock - behind).max(1),
             session_duration: action.session_duration,
         }));

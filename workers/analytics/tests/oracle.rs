@@ -34,7 +34,9 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
         }
         blocks.extend(partition.take_blocks());
         last_ends.push(partition.last_window_end());
+        forgets(partition, &case.settings);
     }
+    assert!(blocks.iter().all(|block| block.pages.is_sorted_by(|a, b| a.url < b.url)), "{blocks:#?}");
     let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
     for (offset, block) in blocks.iter().enumerate() {
         for record in block.clone().encode().unwrap() {
@@ -50,6 +52,29 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
     }
     results.sort_by_key(|(result, _)| result.end);
     (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late, last_ends)
+}
+
+/// Once all is over and others have come, nothing of it is left: no visit, no pair, no name.
+fn forgets(mut partition: Partition, settings: &weir_oracle::Settings) {
+    let Some(end) = partition.last_window_end() else { return };
+    let long_after = end + settings.session_gap + 2_000 * settings.trending_half_life.max(settings.size);
+    let other = weir_oracle::Event {
+        user: "x".to_owned(),
+        session: "x".to_owned(),
+        kind: weir_oracle::Kind::View,
+        page: "/".to_owned(),
+        timestamp: long_after,
+        session_duration: None,
+    };
+    assert_eq!(partition.read(&(&other).into()), Verdict::Counted);
+    // Pages are forgotten by what is usual for the others, of which the next aligned windows tell.
+    partition.raise(long_after + settings.session_gap + 4 * settings.size);
+    partition.take_blocks();
+    assert_eq!(partition.live(), 0);
+    let snapshot = partition.snapshot().unwrap();
+    for name in [&b"/page/"[..], b"user-", b"session-"] {
+        assert!(!snapshot.windows(name.len()).any(|bytes| bytes == name), "{}", snapshot.escape_ascii());
+    }
 }
 
 fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
