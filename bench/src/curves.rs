@@ -18,6 +18,8 @@ const BATCH: u64 = 50_000;
 /// Batches measured, after those that bring everything into its steady state, and told as one: Linux may count a thread's time in
 /// steps of 4 ms.
 const MEASURED: u64 = 15;
+/// How often each curve is gone through, by points in turn; of each point the run in the middle is told.
+const ROUNDS: usize = 3;
 /// Event time after which as much expires as comes: the longest silence inside a visit, and a little more. Seconds.
 const STEADY: i64 = 2_000;
 
@@ -74,8 +76,14 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Curves> {
     let folder = tempfile::tempdir()?;
     let mut curves = Vec::new();
     for (varied, shapes) in plan {
-        let shapes = shapes.into_iter().take(if quick { 1 } else { usize::MAX });
-        let points = shapes.map(|shape| point(&shape, folder.path())).collect::<anyhow::Result<_>>()?;
+        let (shapes, rounds) = if quick { (&shapes[..1], 1) } else { (&shapes[..], ROUNDS) };
+        let mut runs = vec![Vec::new(); shapes.len()];
+        for _ in 0..rounds {
+            for (shape, runs) in shapes.iter().zip(&mut runs) {
+                runs.push(point(shape, folder.path())?);
+            }
+        }
+        let points = runs.into_iter().map(middle).collect();
         curves.push(Curve { varied: varied.to_owned(), points });
     }
     let rates: &[f64] = if quick { &[30.0] } else { &[30.0, 300.0, 1_000.0, 3_000.0] };
@@ -87,6 +95,11 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Curves> {
         states.push(state);
     }
     Ok(Curves { machine, curves, states })
+}
+
+fn middle(mut runs: Vec<Point>) -> Point {
+    runs.sort_by(|a, b| a.ns_per_event.total_cmp(&b.ns_per_event));
+    runs.swap_remove(runs.len() / 2)
 }
 
 fn point(shape: &Shape, folder: &Path) -> anyhow::Result<Point> {
