@@ -20,6 +20,8 @@ const BATCH: u64 = 50_000;
 const MEASURED: u64 = 15;
 /// How often each curve is gone through, by points in turn; of each point the run in the middle is told.
 const ROUNDS: usize = 3;
+/// How often a snapshot is taken and restored: told is the mean, for the same reason.
+const REPEATED: u32 = 10;
 /// Event time after which as much expires as comes: the longest silence inside a visit, and a little more. Seconds.
 const STEADY: i64 = 2_000;
 
@@ -91,7 +93,11 @@ pub(crate) fn measure(quick: bool) -> anyhow::Result<Curves> {
     for &rate in rates {
         let shape = Shape { users: 1_000_000, pages: 2_000, rate, ..base };
         let mut state = point(&shape, folder.path())?;
-        state.restored = Some(child("restore", &shape, folder.path())?);
+        // Each time in a fresh process, whose memory is fresh, too.
+        let restore = |_| child("restore", &shape, folder.path());
+        let runs = (0..REPEATED).map(restore).collect::<anyhow::Result<Vec<Restored>>>()?;
+        let mean = |of: fn(&Restored) -> f64| runs.iter().map(of).sum::<f64>() / f64::from(REPEATED);
+        state.restored = Some(Restored { ms: mean(|run| run.ms), memory_mib: mean(|run| run.memory_mib) });
         states.push(state);
     }
     Ok(Curves { machine, curves, states })
@@ -136,8 +142,11 @@ pub(crate) fn measure_point(shape: &Shape, folder: &Path) -> anyhow::Result<Poin
     }
     let per_event = |nanos: u64| nanos as f64 / (MEASURED * BATCH) as f64;
     let begun = cpu_nanos()?;
-    let snapshots = stage.snapshots()?;
-    let snapshot_ms = (cpu_nanos()? - begun) as f64 / 1e6;
+    let mut snapshots = stage.snapshots()?;
+    for _ in 1..REPEATED {
+        snapshots = stage.snapshots()?;
+    }
+    let snapshot_ms = (cpu_nanos()? - begun) as f64 / 1e6 / f64::from(REPEATED);
     for (number, snapshot) in snapshots.iter().enumerate() {
         fs::write(folder.join(format!("{number}.snapshot")), snapshot)?;
     }

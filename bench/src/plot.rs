@@ -57,7 +57,7 @@ pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     svg + "</svg>\n"
 }
 
-/// A small picture: points joined by a line, on scales of powers of ten.
+/// A small picture: points joined by a line, on scales of powers of ten. What is not above zero has no place there.
 pub(crate) struct Panel {
     pub(crate) title: String,
     pub(crate) points: Vec<(f64, f64)>,
@@ -70,6 +70,7 @@ pub(crate) fn panels(title: &str, panels: &[Panel]) -> String {
     let width = WIDTH / ACROSS as f64;
     let mut svg = begin(title, ROW * 1.5 + HIGH * panels.len().div_ceil(ACROSS) as f64);
     for (i, panel) in panels.iter().enumerate() {
+        let points: Vec<_> = panel.points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
         let (left, top) = ((i % ACROSS) as f64 * width, ROW * 1.5 + (i / ACROSS) as f64 * HIGH);
         let scale = |values: Vec<f64>, from: f64, to: f64| {
             let low = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
@@ -78,10 +79,8 @@ pub(crate) fn panels(title: &str, panels: &[Panel]) -> String {
                 from + (value.log10() - low) / (high - low) * (to - from)
             })
         };
-        let (xs, x) =
-            scale(panel.points.iter().map(|point| point.0).collect(), left + 55.0, left + width - 30.0);
-        let (ys, y) =
-            scale(panel.points.iter().map(|point| point.1).collect(), top + HIGH - 40.0, top + 30.0);
+        let (xs, x) = scale(points.iter().map(|point| point.0).collect(), left + 55.0, left + width - 30.0);
+        let (ys, y) = scale(points.iter().map(|point| point.1).collect(), top + HIGH - 40.0, top + 30.0);
         text(&mut svg, (left + 8.0, top + 14.0), "start", &panel.title);
         for power in ys.clone().map(|power| 10_f64.powi(power)) {
             line(&mut svg, (left + 55.0, y(power)), (left + width - 30.0, y(power)), GRID);
@@ -91,14 +90,13 @@ pub(crate) fn panels(title: &str, panels: &[Panel]) -> String {
             line(&mut svg, (x(power), top + 30.0), (x(power), top + HIGH - 40.0), GRID);
             text(&mut svg, (x(power), top + HIGH - 22.0), "middle", &format!("{power}"));
         }
-        let places: Vec<String> =
-            panel.points.iter().map(|at| format!("{:.1},{:.1}", x(at.0), y(at.1))).collect();
+        let places: Vec<String> = points.iter().map(|at| format!("{:.1},{:.1}", x(at.0), y(at.1))).collect();
         let _ = writeln!(
             svg,
             r#"<polyline points="{}" fill="none" stroke="{OWN}" stroke-width="2"/>"#,
             places.join(" ")
         );
-        for at in &panel.points {
+        for at in &points {
             let _ =
                 writeln!(svg, r#"<circle cx="{:.1}" cy="{:.1}" r="3.5" fill="{OWN}"/>"#, x(at.0), y(at.1));
         }
@@ -141,5 +139,13 @@ mod tests {
         assert_eq!(widths.len(), 3);
         assert!(widths[0] == 0.0 && (widths[2] - 2.0 * widths[1]).abs() < 0.2, "{widths:?}");
         assert!(svg.contains("a &lt; b"));
+    }
+
+    #[test]
+    fn what_is_not_above_zero_has_no_place() {
+        let panel =
+            |points: &[_]| panels("title", &[Panel { title: String::new(), points: points.to_vec() }]);
+        assert_eq!(panel(&[(1.0, 0.0), (10.0, 2.0), (0.0, 3.0)]), panel(&[(10.0, 2.0)]));
+        assert!(panel(&[]).ends_with("</svg>\n"));
     }
 }
