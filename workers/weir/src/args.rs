@@ -86,8 +86,8 @@ pub struct Generate {
     /// Stop after so many events.
     #[arg(long)]
     pub events: Option<u64>,
-    /// Events per second, paced by the clock; 0: as fast as it can, event time then advances as the manifest's
-    /// eventsPerSecond says. Without it: the manifest's eventsPerSecond.
+    /// Events per second, paced by the clock; 0: as fast as it can, event time then advances from --start on as the
+    /// manifest's eventsPerSecond says. Without it: the manifest's eventsPerSecond.
     #[arg(long)]
     pub rate: Option<f64>,
     /// Event time of the first event. Without it: now.

@@ -40,6 +40,12 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         options.clone();
     let burst = burst.map(|page| Burst { page, ..BURST });
     let paced = rate != Some(0.0);
+    if !paced && start.is_none() {
+        bail!(
+            "--rate 0 without --start: events sent at once that begin now soon lie in the future, where they are invalid; \
+             say from when on, such as --start 2026-01-01T00:00:00Z"
+        );
+    }
     let start = start.unwrap_or_else(jiff::Timestamp::now).as_millisecond();
     let defaults = options_of(pipeline, start);
     let mut simulation = Generator::new(Options {

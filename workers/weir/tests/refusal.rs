@@ -1,4 +1,4 @@
-//! What a document asks for and this version cannot do is refused before anything is done.
+//! What cannot be done is refused before anything is done.
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
@@ -23,4 +23,16 @@ fn what_is_not_supported_is_not_left_out_silently() {
         assert_eq!(output.status.code(), Some(1), "{field}: {said}");
         assert!(said.contains(&format!("spec.kafka.{field}: not supported by this version")), "{said}");
     }
+}
+
+#[test]
+fn events_of_the_future_are_not_sent() {
+    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+    let output = weir.args(["generate", "--rate", "0", "--brokers", "127.0.0.1:1"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("--rate 0 without --start") && said.contains("--start 2026-01-01T00:00:00Z"),
+        "{said}"
+    );
 }
