@@ -25,8 +25,7 @@ pub(crate) enum Bar {
 pub(crate) fn bars(title: &str, bars: &[Bar]) -> String {
     let values =
         || bars.iter().filter_map(|bar| if let Bar::Value { value, .. } = bar { Some(*value) } else { None });
-    let low = values().fold(f64::INFINITY, f64::min).log10().floor();
-    let high = values().fold(0.0, f64::max).log10().ceil();
+    let (low, high) = decades(values());
     let x = |value: f64| LEFT + (value.log10() - low) / (high - low) * (WIDTH - LEFT - RIGHT);
     let height = ROW * (bars.len() as f64 + 2.5);
     let mut svg = begin(title, height);
@@ -73,8 +72,7 @@ pub(crate) fn panels(title: &str, panels: &[Panel]) -> String {
         let points: Vec<_> = panel.points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0).collect();
         let (left, top) = ((i % ACROSS) as f64 * width, ROW * 1.5 + (i / ACROSS) as f64 * HIGH);
         let scale = |values: Vec<f64>, from: f64, to: f64| {
-            let low = values.iter().copied().fold(f64::INFINITY, f64::min).log10().floor();
-            let high = values.iter().copied().fold(0.0, f64::max).log10().ceil().max(low + 1.0);
+            let (low, high) = decades(values.into_iter());
             (low as i32..=high as i32, move |value: f64| {
                 from + (value.log10() - low) / (high - low) * (to - from)
             })
@@ -102,6 +100,13 @@ pub(crate) fn panels(title: &str, panels: &[Panel]) -> String {
         }
     }
     svg + "</svg>\n"
+}
+
+/// The powers of ten that values lie between. What is not above zero lies between none.
+fn decades(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let values = values.filter(|value| *value > 0.0);
+    let low = values.clone().fold(f64::INFINITY, f64::min).log10().floor();
+    (low, values.fold(0.0, f64::max).log10().ceil().max(low + 1.0))
 }
 
 fn begin(title: &str, height: f64) -> String {
@@ -143,6 +148,7 @@ mod tests {
 
     #[test]
     fn what_is_not_above_zero_has_no_place() {
+        assert_eq!(decades([0.0, 3.0, 200.0].into_iter()), (0.0, 3.0));
         let panel =
             |points: &[_]| panels("title", &[Panel { title: String::new(), points: points.to_vec() }]);
         assert_eq!(panel(&[(1.0, 0.0), (10.0, 2.0), (0.0, 3.0)]), panel(&[(10.0, 2.0)]));

@@ -1,7 +1,14 @@
 //! What cannot be done is refused before anything is done.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
+use std::{process, sync::atomic::AtomicBool};
+
+use clap::Parser;
+use weir::{
+    args::{Args, Command},
+    generate,
+};
+use weir_spec::Pipeline;
 
 #[test]
 fn what_is_not_supported_is_not_left_out_silently() {
@@ -17,7 +24,7 @@ fn what_is_not_supported_is_not_left_out_silently() {
              spec: {{kafka: {{bootstrapServers: ['127.0.0.1:1'], {field}: {value}}}}}}}"
         );
         std::fs::write(&file, document).unwrap();
-        let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
+        let mut weir = process::Command::new(env!("CARGO_BIN_EXE_weir"));
         let output = weir.arg("--pipeline").arg(&file).args(["topics", "apply"]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{field}: {said}");
@@ -27,12 +34,13 @@ fn what_is_not_supported_is_not_left_out_silently() {
 
 #[test]
 fn events_of_the_future_are_not_sent() {
-    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
-    let output = weir.args(["generate", "--rate", "0", "--brokers", "127.0.0.1:1"]).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let args = Args::parse_from(["weir", "generate", "--rate", "0"]);
+    let Command::Generate(options) = args.command else { panic!("{args:?}") };
+    // Told to stop already, it would otherwise end well before it finds a broker.
+    let stop = AtomicBool::new(true);
+    let refused = generate::run(&Pipeline::demo(), "127.0.0.1:1", &options, &stop).unwrap_err().to_string();
     assert!(
-        said.contains("--rate 0 without --start") && said.contains("--start 2026-01-01T00:00:00Z"),
-        "{said}"
+        refused.contains("--rate 0 without --start") && refused.contains("--start 2026-01-01T00:00:00Z"),
+        "{refused}"
     );
 }

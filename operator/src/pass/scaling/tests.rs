@@ -36,6 +36,21 @@ fn decision(replicas: i32, reason: Reason) -> Decision {
     Decision { replicas, reason, measured: Some(measured) }
 }
 
+/// What is decided by a memory, and by how much one manages: in the fifty seconds after `at` 100 a second come, of which one
+/// processor manages ten, so more are wanted as soon as that may be.
+fn decided(mut memory: Memory, at: Timestamp) -> (i32, Reason, Option<f64>) {
+    let settings = Autoscaling { min_replicas: 1, max_replicas: 6, ..Autoscaling::default() };
+    let samples = [(0, 0), (50, 5_000)].map(|(second, end)| Sample {
+        at: at.as_millisecond() + second * 1_000,
+        committed: 0,
+        end,
+    });
+    let [_, decided] = samples.map(|sample| {
+        memory.decide(&settings, 6, Now { at: sample.at, replicas: 1, ready: 1, sample: Some(sample) })
+    });
+    (decided.replicas, decided.reason, decided.measured.and_then(|measured| measured.capacity))
+}
+
 /// Truth, reason and message of a verdict.
 fn words(scaled: &Scaled) -> Option<(Truth, &str, &str)> {
     let verdict = scaled.verdict.as_ref()?;
@@ -121,6 +136,25 @@ async fn a_number_that_could_not_be_written_is_not_told_as_done() {
 }
 
 #[tokio::test]
+async fn only_a_number_that_was_written_begins_a_cooldown() {
+    for (mode, answer, reason) in [
+        (AutoscalingMode::Lag, 200, Reason::CoolingDown),
+        (AutoscalingMode::Lag, 403, Reason::ScaleUp),
+        (AutoscalingMode::LagDryRun, 200, Reason::ScaleUp),
+    ] {
+        let (context, _) =
+            server(answer, r#"{"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {}}"#);
+        let mut resource = shop(mode);
+        resource.spec.processor.autoscaling.min_replicas = 4;
+        let capacity = AutoscalingStatus { events_per_processor: Some(10), ..AutoscalingStatus::default() };
+        let scaled = scale(&context, &resource, &silent(), 2, &mut Some(capacity)).await;
+        assert_eq!(scaled.error.is_some(), answer == 403, "{scaled:?}");
+        let memory = context.memory(&("web".to_owned(), "shop".to_owned())).unwrap();
+        assert_eq!(decided(memory, Timestamp::now()).1, reason, "{mode:?} {answer}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_suspended_is_neither_sampled_nor_scaled() {
     let (context, asked) = server(500, "");
     let mut resource = shop(AutoscalingMode::Lag);
@@ -156,26 +190,13 @@ fn the_status_remembers_what_one_manages_and_the_last_change() {
         events_per_processor: capacity,
         ..AutoscalingStatus::default()
     };
-    // In the fifty seconds after `at` 100 a second come, of which one processor manages ten: more are wanted as soon as that may be.
-    let decided = |mut memory: Memory| {
-        let settings = Autoscaling { min_replicas: 1, max_replicas: 6, ..Autoscaling::default() };
-        let samples = [(0, 0), (50, 5_000)].map(|(second, end)| Sample {
-            at: at.as_millisecond() + second * 1_000,
-            committed: 0,
-            end,
-        });
-        let [_, decided] = samples.map(|sample| {
-            memory.decide(&settings, 6, Now { at: sample.at, replicas: 1, ready: 1, sample: Some(sample) })
-        });
-        (decided.replicas, decided.reason, decided.measured.and_then(|measured| measured.capacity))
-    };
     let now = remembered(Some(&status(&at.to_string(), Some(10))));
     assert_eq!(now.capacity(), Some(10.0));
-    assert_eq!(decided(now), (1, Reason::CoolingDown, Some(10.0)));
+    assert_eq!(decided(now, at), (1, Reason::CoolingDown, Some(10.0)));
     let long_ago = remembered(Some(&status("2023-11-14T00:00:00Z", Some(10))));
-    assert_eq!(decided(long_ago), (6, Reason::ScaleUp, Some(10.0)));
+    assert_eq!(decided(long_ago, at), (6, Reason::ScaleUp, Some(10.0)));
     // Neither, and nothing that could be read.
     for memory in [remembered(None), remembered(Some(&status("yesterday", None)))] {
-        assert_eq!(decided(memory).1, Reason::ScaleUp);
+        assert_eq!(decided(memory, at).1, Reason::ScaleUp);
     }
 }
