@@ -83,6 +83,15 @@ pub struct Standing {
     pub late: u64,
     /// Records that are no valid event.
     pub dead: u64,
+    /// Counted events that missed some of their windows, because those were sealed: some final window is not whole.
+    #[serde(default)]
+    pub partly_late: u64,
+    /// Records whose visitor belongs into another partition, as Java's partitioner has it: he is counted once in each.
+    #[serde(default)]
+    pub misplaced: u64,
+    /// The log was declared to end (`--until-end`), and its last windows were sealed ahead of the clock.
+    #[serde(default)]
+    pub ended: bool,
 }
 
 /// Stage 1.
