@@ -29,12 +29,21 @@ pub struct Record<'a> {
 pub enum Item<'a> {
     /// A committed record.
     Record(Record<'a>),
-    /// Everything committed in the partition has been read; `offset` is the next to come. Reported each time the end is
-    /// reached, also at once for an empty partition or one whose tail holds only transaction markers.
+    /// Everything in the partition has been read; `offset` is the next to come, which is past the last record where what follows is
+    /// no record (transaction markers, aborted records). Reported each time the end is reached, also at once for an empty partition.
     End {
         /// The partition.
         partition: i32,
         /// The next offset.
+        offset: i64,
+    },
+    /// Everything committed before `offset` has been read, and an open transaction holds back what follows: the partition is neither
+    /// at its end nor idle. Reported when that is noticed, also after an [`Item::End`] at the same offset; once the transaction
+    /// ends, its records and an [`Item::End`] follow. Now and then reported for records that are merely still on their way.
+    HeldBack {
+        /// The partition.
+        partition: i32,
+        /// The last stable offset.
         offset: i64,
     },
 }

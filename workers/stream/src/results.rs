@@ -114,6 +114,14 @@ impl Stage for Results {
         Ok(())
     }
 
+    fn end(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        lane.next = lane.next.max(offset);
+    }
+
+    fn held_back(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        lane.next = lane.next.max(offset);
+    }
+
     fn position(&self, lane: &Lane) -> Committed {
         let emitted = Emitted { emitted: lane.merge.emitted() };
         Committed {

@@ -138,6 +138,8 @@ pub struct Input {
     /// The next offset when live values were last published.
     shown: i64,
     at_end: bool,
+    /// An open transaction holds back what follows.
+    is_held_back: bool,
     silent_since: i64,
     standing: Standing,
 }
@@ -300,6 +302,19 @@ impl Input {
     fn replays(&self) -> bool {
         self.next < self.replay_to
     }
+
+    /// Everything before `offset` was read.
+    fn reach(&mut self, offset: i64) {
+        // A broker that has just become the leader may not show yet what others have read and committed.
+        if offset < self.replay_to {
+            return;
+        }
+        if self.replays() {
+            self.next = self.replay_to;
+            self.repeat_raises(self.next);
+        }
+        self.next = self.next.max(offset);
+    }
 }
 
 impl Stage for Windows {
@@ -381,6 +396,7 @@ impl Stage for Windows {
             engine,
             shown: replay_to,
             at_end: false,
+            is_held_back: false,
             silent_since: now,
             standing,
         };
@@ -397,7 +413,7 @@ impl Stage for Windows {
         now: i64,
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
-        input.at_end = false;
+        (input.at_end, input.is_held_back) = (false, false);
         input.silent_since = now;
         input.standing.idle = false;
         if record.offset < input.replay_to {
@@ -420,12 +436,18 @@ impl Stage for Windows {
         self.write_blocks(input, out)
     }
 
-    fn end(&mut self, input: &mut Input, _now: i64, _out: &mut Vec<Output>) {
-        if input.replays() {
-            input.next = input.replay_to;
-            input.repeat_raises(input.next);
+    fn end(&mut self, input: &mut Input, offset: i64, now: i64, _out: &mut Vec<Output>) {
+        input.reach(offset);
+        if input.is_held_back {
+            // Silence begins where there is nothing more to come.
+            input.silent_since = now;
         }
-        input.at_end = true;
+        (input.at_end, input.is_held_back) = (!input.replays(), false);
+    }
+
+    fn held_back(&mut self, input: &mut Input, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        input.reach(offset);
+        (input.at_end, input.is_held_back) = (false, true);
     }
 
     fn tick<M: Member>(

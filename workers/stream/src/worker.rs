@@ -48,8 +48,14 @@ pub trait Stage {
         out: &mut Vec<Output>,
     ) -> Result<(), Error>;
 
-    /// Hears that everything committed in the partition was read.
-    fn end(&mut self, _state: &mut Self::State, _now: i64, _out: &mut Vec<Output>) {}
+    /// Everything in the partition was read, and `offset` is the next to come. From now on [`Stage::position`] stands there, at least:
+    /// after the last record there may be offsets that are no records, and whoever stood before them would seem to lag for ever, and to
+    /// have lost records once retention deletes what is none.
+    fn end(&mut self, state: &mut Self::State, offset: i64, now: i64, out: &mut Vec<Output>);
+
+    /// Everything committed before `offset` was read, and an open transaction holds back what follows. As for [`Stage::end`] the
+    /// position is there, but the partition is neither at its end nor idle.
+    fn held_back(&mut self, state: &mut Self::State, offset: i64, now: i64, out: &mut Vec<Output>);
 
     /// Looks at the clock, after each batch.
     ///
@@ -208,9 +214,14 @@ impl<S: Stage, M: Member> Worker<S, M> {
                     failed = stage.record(state, &record, now, out).err();
                 }
             }
-            Item::End { partition, .. } => {
+            Item::End { partition, offset } => {
                 if let Some(state) = states.get_mut(&partition) {
-                    stage.end(state, now, out);
+                    stage.end(state, offset, now, out);
+                }
+            }
+            Item::HeldBack { partition, offset } => {
+                if let Some(state) = states.get_mut(&partition) {
+                    stage.held_back(state, offset, now, out);
                 }
             }
         })?;

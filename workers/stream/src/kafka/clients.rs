@@ -6,6 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::Options;
+use super::inbox::MAX_RECORDS_PER_CALL;
 
 /// How long a single answer from the broker (metadata, offsets) is waited for.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -75,6 +76,7 @@ pub(super) fn member(options: &Options) -> ClientConfig {
     let mut config = reader(&options.bootstrap, &options.client_id, &options.group, &[]);
     config
         .set("group.protocol", "classic")
+        .set("consume.callback.max.messages", MAX_RECORDS_PER_CALL.to_string())
         // Eager: everything is given back before anything is given out, which is what the seam says.
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", millis(options.session_timeout))

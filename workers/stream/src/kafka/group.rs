@@ -11,11 +11,31 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::clients::ANSWER;
 use super::context::{Change, ConsumerNotes};
 use super::error::{Class, class, of_code, sorted};
-use super::inbox::{Delivery, Inbox};
+use super::inbox::{self, Delivery, Inbox};
 use crate::log::{Error, Item, Rebalance, Record};
 
 /// Longest wait for records before the group is heard again.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether something has come behind the ends that were reported, where no record says so.
+const HELD_BACK_CHECK: Duration = Duration::from_millis(100);
+
+/// A partition held.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    /// The next offset.
+    next: i64,
+    /// The end that was reported there, if nothing came since.
+    reported: Option<End>,
+}
+
+/// What was said of all that may be read having been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// Something follows that may not be read yet.
+    HeldBack,
+}
 
 /// Where this member stands between the group's calls and the caller's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +64,10 @@ pub(super) struct Group {
     config: ClientConfig,
     waiting_since: Instant,
     rejoin_after: Duration,
-    /// The next offset of each partition held, by partition; -1 for those not held.
-    positions: Vec<i64>,
+    /// By partition; none for those that are not held.
+    positions: Vec<Option<Position>>,
+    /// When it was last looked for what is held back.
+    checked: Instant,
 }
 
 impl Group {
@@ -63,6 +85,7 @@ impl Group {
             waiting_since: Instant::now(),
             rejoin_after: options.rejoin_after,
             positions: Vec::new(),
+            checked: Instant::now(),
         })
     }
 
@@ -103,6 +126,9 @@ impl Group {
                     0 => break,
                     taken => read += taken,
                 }
+            }
+            if holding && self.checked.elapsed() >= HELD_BACK_CHECK {
+                read += self.look_for_held_back(sink);
             }
             if read > 0 {
                 return Ok(None);
@@ -148,16 +174,20 @@ impl Group {
     /// Takes what partitions have delivered; how many records and ends.
     fn take(&mut self, most: usize, wait: Duration, sink: &mut dyn FnMut(Item<'_>)) -> Result<usize, Error> {
         let (positions, mut fault) = (&mut self.positions, None);
+        let (consumer, topic) = (&self.consumer, &self.topic);
+        // What is no longer held is no longer ours.
         let taken = self.inbox.take(most, wait, &mut |delivery| match delivery {
-            Delivery::Item(item) => {
-                let (partition, next) = match item {
-                    Item::Record(record) => (record.partition, record.offset + 1),
-                    Item::End { partition, offset } => (partition, offset),
-                };
-                // What is no longer held is no longer ours.
-                if let Some(position) = place(positions, partition) {
-                    *position = next;
-                    sink(item);
+            Delivery::Record(record) => {
+                if let Some(position) = held(positions, record.partition) {
+                    *position = Position { next: record.offset + 1, reported: None };
+                    sink(Item::Record(record));
+                }
+            }
+            Delivery::End { partition, offset } => {
+                if let Some(position) = held(positions, partition) {
+                    let end = end_at(consumer, topic, partition, offset);
+                    *position = Position { next: offset, reported: Some(end) };
+                    sink(end.item(partition, offset));
                 }
             }
             Delivery::Fault(code, text) => fault = fault.take().or(Some((code, text))),
@@ -166,6 +196,24 @@ impl Group {
             self.judge(&KafkaError::MessageConsumption(code), &text)?;
         }
         Ok(taken)
+    }
+
+    /// An open transaction that begins behind an end moves the high watermark and nothing else: no record comes of it, and no
+    /// other end.
+    fn look_for_held_back(&mut self, sink: &mut dyn FnMut(Item<'_>)) -> usize {
+        self.checked = Instant::now();
+        let mut found = 0;
+        for (partition, position) in (0..).zip(&mut self.positions) {
+            let Some(position) = position else { continue };
+            if position.reported == Some(End::Whole)
+                && end_at(&self.consumer, &self.topic, partition, position.next) == End::HeldBack
+            {
+                position.reported = Some(End::HeldBack);
+                sink(End::HeldBack.item(partition, position.next));
+                found += 1;
+            }
+        }
+        found
     }
 
     fn reported(&mut self, change: Change) -> Rebalance {
@@ -213,8 +261,9 @@ impl Group {
     fn gone(&self, text: &str) -> Error {
         let topic = &self.topic;
         for (partition, position) in (0..).zip(&self.positions) {
+            let Some(Position { next: position, .. }) = position else { continue };
             let Ok((first, end)) = self.consumer.fetch_watermarks(topic, partition, ANSWER) else { continue };
-            if *position >= 0 && !(first..=end).contains(position) {
+            if !(first..=end).contains(position) {
                 let cause = if *position < first {
                     "retention deleted records before they were read"
                 } else {
@@ -246,9 +295,9 @@ impl Group {
                 Error::Fatal(format!("partition {partition} cannot start at {offset}: {error}"))
             })?;
             if positions.len() <= index {
-                positions.resize(index + 1, -1);
+                positions.resize(index + 1, None);
             }
-            positions[index] = offset;
+            positions[index] = Some(Position { next: offset, reported: None });
         }
         if !self.inbox.receive(&self.topic, starts.iter().map(|&(partition, _)| partition)) {
             return Err(Error::Fatal(format!(
@@ -330,9 +379,25 @@ fn subscribed(
     Ok(Arc::new(consumer))
 }
 
-fn place(positions: &mut [i64], partition: i32) -> Option<&mut i64> {
-    let position = positions.get_mut(usize::try_from(partition).ok()?)?;
-    (*position >= 0).then_some(position)
+fn held(positions: &mut [Option<Position>], partition: i32) -> Option<&mut Position> {
+    positions.get_mut(usize::try_from(partition).ok()?)?.as_mut()
+}
+
+impl End {
+    fn item(self, partition: i32, offset: i64) -> Item<'static> {
+        match self {
+            Self::Whole => Item::End { partition, offset },
+            Self::HeldBack => Item::HeldBack { partition, offset },
+        }
+    }
+}
+
+/// What is behind an offset up to which everything that may be read was read: by the high watermark that came with the last fetch.
+fn end_at(consumer: &BaseConsumer<ConsumerNotes>, topic: &str, partition: i32, offset: i64) -> End {
+    match inbox::high_watermark(consumer, topic, partition) {
+        Some(high_watermark) if high_watermark > offset => End::HeldBack,
+        _ => End::Whole,
+    }
 }
 
 /// A message as a record, without copying.

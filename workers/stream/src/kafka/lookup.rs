@@ -1,14 +1,14 @@
 //! What a member asks beside its membership: what was committed, where partitions begin, what is in them.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, OnceCell},
     time::{Duration, Instant},
 };
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
@@ -28,6 +28,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// request to join until all other members have joined too: whatever was asked behind it would wait as long.
 pub struct Lookup {
     consumer: BaseConsumer<ConsumerNotes>,
+    config: ClientConfig,
+    /// One that also sees what transactions hold back; made when somebody asks for that.
+    uncommitted: OnceCell<BaseConsumer<ConsumerNotes>>,
     topic: String,
     group: String,
     bootstrap: String,
@@ -41,11 +44,14 @@ impl Lookup {
     /// # Errors
     /// Options that librdkafka refuses.
     pub fn connect(options: &super::Options) -> Result<Self, Error> {
-        let consumer = clients::lookup(options)
+        let config = clients::lookup(options);
+        let consumer = config
             .create_with_context(ConsumerNotes::default())
             .map_err(|error| sorted("start reading", &error))?;
         Ok(Self {
             consumer,
+            config,
+            uncommitted: OnceCell::new(),
             topic: options.topic.clone(),
             group: options.group.clone(),
             bootstrap: options.bootstrap.clone(),
@@ -97,7 +103,8 @@ impl Lookup {
         Ok(self.watermarks(&self.topic, partition)?.0)
     }
 
-    /// The offset after everything committed in a partition of the group's topic.
+    /// The offset after everything committed in a partition of the group's topic: the last stable offset, where the options do not
+    /// ask for uncommitted records too.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -105,11 +112,40 @@ impl Lookup {
         Ok(self.watermarks(&self.topic, partition)?.1)
     }
 
+    /// The offset after everything in a partition of the group's topic, also what open transactions hold back: the high watermark.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn high_watermark(&self, partition: i32) -> Result<i64, Error> {
+        let uncommitted = match self.uncommitted.get() {
+            Some(uncommitted) => uncommitted,
+            None => {
+                let consumer = self
+                    .config
+                    .clone()
+                    .set("isolation.level", "read_uncommitted")
+                    .create_with_context(ConsumerNotes::default())
+                    .map_err(|error| sorted("start reading", &error))?;
+                self.uncommitted.get_or_init(|| consumer)
+            }
+        };
+        Ok(self.watermarks_of(uncommitted, &self.topic, partition)?.1)
+    }
+
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+        self.watermarks_of(&self.consumer, topic, partition)
+    }
+
+    /// The first offset, and the last that the consumer may read up to.
+    fn watermarks_of(
+        &self,
+        consumer: &BaseConsumer<ConsumerNotes>,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(i64, i64), Error> {
         use RDKafkaErrorCode as C;
         let doing = || format!("find the ends of partition {partition} of {topic:?}");
-        // The end is the last stable offset, because this consumer reads committed records only.
-        let ends = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(|error| {
+        let ends = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(|error| {
             match error.rdkafka_error_code() {
                 // A broker that was just started again does not know its topics at once.
                 Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition)

@@ -132,6 +132,14 @@ impl Broker {
         self.lock().partition(topic, partition).map(|log| log.end)
     }
 
+    /// The offset of the next record that readers get to see: where the first open transaction begins, or the end.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] if there is no such partition.
+    pub fn stable_offset(&self, topic: &str, partition: i32) -> Result<i64, Error> {
+        self.lock().partition(topic, partition).map(Partition::stable)
+    }
+
     /// Bytes held by a partition, bookkeeping included.
     ///
     /// # Errors

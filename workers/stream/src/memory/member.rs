@@ -72,13 +72,14 @@ enum Transaction {
 struct Position {
     partition: i32,
     next: i64,
-    /// The end that was reported last.
-    reported: Option<i64>,
+    /// The end that was reported last, and whether something was held back behind it.
+    reported: Option<(i64, bool)>,
 }
 
 enum Fetched {
     Record(i32, Arc<StoredRecord>),
     End(i32, i64),
+    HeldBack(i32, i64),
 }
 
 /// A member of a group on the in-memory log.
@@ -233,8 +234,10 @@ impl Member {
             let end = log.stable();
             if position.next <= end && log.visible(position.next).next().is_none() {
                 position.next = end;
-                if position.reported.replace(end) != Some(end) {
-                    fetched.push(Fetched::End(position.partition, end));
+                let held_back = end < log.end;
+                if position.reported.replace((end, held_back)) != Some((end, held_back)) {
+                    let reported = if held_back { Fetched::HeldBack } else { Fetched::End };
+                    fetched.push(reported(position.partition, end));
                 }
             }
         }
@@ -329,6 +332,9 @@ impl crate::log::Member for Member {
             sink(match item {
                 Fetched::Record(partition, stored) => Item::Record(record(*partition, stored)),
                 Fetched::End(partition, offset) => Item::End { partition: *partition, offset: *offset },
+                Fetched::HeldBack(partition, offset) => {
+                    Item::HeldBack { partition: *partition, offset: *offset }
+                }
             });
         }
         Ok(None)

@@ -119,6 +119,10 @@ impl Partition {
             }
             self.start = entry.record.offset + 1;
             self.drop_first();
+            // With the last record go the markers behind it: no record is missing to whoever has read them.
+            if self.entries.is_empty() {
+                self.start = self.stable();
+            }
         }
     }
 

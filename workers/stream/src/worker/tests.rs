@@ -44,6 +44,14 @@ impl Stage for Echo {
         Ok(())
     }
 
+    fn end(&mut self, next: &mut i64, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        *next = offset;
+    }
+
+    fn held_back(&mut self, next: &mut i64, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        *next = offset;
+    }
+
     fn is_ending(&self) -> bool {
         self.ending
     }
@@ -56,6 +64,10 @@ impl Stage for Echo {
 /// A worker that holds one partition with so many records, and has read none.
 fn worker(stage: Echo, records: usize) -> Worker<Echo, memory::Member> {
     let broker = Broker::new(Clock::Manual(0));
+    worker_on(&broker, stage, records)
+}
+
+fn worker_on(broker: &Broker, stage: Echo, records: usize) -> Worker<Echo, memory::Member> {
     broker.create_topic("in", 1);
     broker.create_topic("out", 1);
     for _ in 0..records {
@@ -98,6 +110,39 @@ fn what_catches_up_commits_when_it_has_much() {
 fn what_has_caught_up_commits_at_once() {
     let mut worker = worker(Echo { bytes: 1, ending: false }, 1);
     assert_eq!(step(&mut worker, 0), (1, 1));
+}
+
+/// What follows the last record in a log with transactions is no record: whoever stands before it seems to lag for ever.
+#[test]
+fn the_end_is_committed_where_no_record_is_and_once() {
+    let broker = Broker::new(Clock::Manual(0));
+    let mut worker = worker_on(&broker, Echo { bytes: 0, ending: false }, 1);
+    let mut writer = broker.member(MemberOptions::new("writers", "in", "writer"));
+    let value = Some(b"click".to_vec());
+    let output = Output { topic: "in".to_owned(), partition: 0, key: None, value, headers: Vec::new() };
+    let offset = |worker: &mut Worker<Echo, memory::Member>| {
+        worker.member().committed().unwrap()[0].as_ref().unwrap().offset
+    };
+    writer.begin().unwrap();
+    writer.send(output.clone()).unwrap();
+    step(&mut worker, 2 * PROGRESS);
+    assert_eq!(offset(&mut worker), 1, "not past what is held back");
+    writer.commit(&[]).unwrap();
+    step(&mut worker, 4 * PROGRESS);
+    assert_eq!(offset(&mut worker), 3, "past the record and its marker");
+    writer.begin().unwrap();
+    writer.send(output).unwrap();
+    writer.restart().unwrap();
+    step(&mut worker, 6 * PROGRESS);
+    assert_eq!(
+        offset(&mut worker),
+        broker.end_offset("in", 0).unwrap(),
+        "past the aborted record and its marker"
+    );
+    let (commits, _) = step(&mut worker, 8 * PROGRESS);
+    for turn in 5..10 {
+        assert_eq!(step(&mut worker, 2 * turn * PROGRESS).0, commits, "committed again and again");
+    }
 }
 
 #[test]

@@ -24,18 +24,27 @@ pub struct Driver<M> {
     /// Every rebalance, in order.
     pub rebalances: Vec<Rebalance>,
     pub seen: Vec<Seen>,
-    /// The last end reported of each partition.
+    /// The last end reported of each partition, where that was the last word.
     pub ends: BTreeMap<i32, i64>,
+    /// Up to where each was read before something held back, where that was the last word.
+    pub held_back: BTreeMap<i32, i64>,
 }
 
 impl<M: Member> Driver<M> {
     pub fn new(member: M) -> Self {
-        Self { member, owned: Vec::new(), rebalances: Vec::new(), seen: Vec::new(), ends: BTreeMap::new() }
+        Self {
+            member,
+            owned: Vec::new(),
+            rebalances: Vec::new(),
+            seen: Vec::new(),
+            ends: BTreeMap::new(),
+            held_back: BTreeMap::new(),
+        }
     }
 
     /// Polls once; a rebalance is remembered and handed out unanswered.
     pub fn poll(&mut self) -> Option<Rebalance> {
-        let (seen, ends) = (&mut self.seen, &mut self.ends);
+        let (seen, ends, held_back) = (&mut self.seen, &mut self.ends, &mut self.held_back);
         let polled = self.member.poll(1000, Duration::from_millis(50), &mut |item| match item {
             Item::Record(record) => seen.push(Seen {
                 partition: record.partition,
@@ -44,7 +53,12 @@ impl<M: Member> Driver<M> {
                 value: record.value.map(<[u8]>::to_vec),
             }),
             Item::End { partition, offset } => {
+                held_back.remove(&partition);
                 ends.insert(partition, offset);
+            }
+            Item::HeldBack { partition, offset } => {
+                ends.remove(&partition);
+                held_back.insert(partition, offset);
             }
         });
         match polled {

@@ -76,7 +76,8 @@ pub trait World {
 macro_rules! conformance {
     ($world:expr) => {
         $crate::conformance!(@cases $world, reading,
-            order_and_ends, ends_after_aborted_tail, keys_tombstones_and_headers, ten_thousand_in_order,
+            order_and_ends, ends_after_aborted_tail, ends_after_committed_tail, an_open_transaction_is_no_end,
+            reading_to_an_open_transaction_is_no_end, nothing_is_missing_where_no_record_was, keys_tombstones_and_headers, ten_thousand_in_order,
             truncated_offset_is_fatal, read_sees_committed_only);
         $crate::conformance!(@cases $world, transactions,
             commits_are_atomic, restart_aborts_and_goes_on, metadata_comes_back, committed_waits_for_pending,

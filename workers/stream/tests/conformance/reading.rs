@@ -45,6 +45,87 @@ pub fn ends_after_aborted_tail<W: World>(world: &W) {
     assert_eq!(second.seen.len(), 1);
 }
 
+/// The end is past the marker, for who sees it come and for who starts afterwards, and nothing is missing to who goes on from there.
+pub fn ends_after_committed_tail<W: World>(world: &W) {
+    let topic = world.topic(1);
+    let (mut reader, mut writer) = (alone(world, &topic), alone(world, &topic));
+    reader.until("the empty end", |r| r.ends.get(&0) == Some(&0));
+    writer.begin_with(&topic, "a");
+    writer.member.commit(&[]).unwrap();
+    reader.until("the end after the marker", |r| r.ends.get(&0) == Some(&2));
+    let mut second = alone(world, &topic);
+    second.until("the same end for a reader from the start", |r| r.ends.get(&0) == Some(&2));
+    for reader in [&reader, &second] {
+        assert_eq!(reader.seen.iter().map(|s| s.offset).collect::<Vec<_>>(), [0]);
+    }
+    world.append(&topic, 0, &[(None, Some(b"b"))]);
+    let mut third = alone(world, &topic);
+    third.until_owns(&[0]);
+    retry(|| third.member.assign(&[(0, 2)])).unwrap();
+    third.until("the record after it", |r| r.seen.iter().any(|s| s.offset == 2));
+}
+
+/// Where a transaction begins behind an end that was reported, that is no end any more until it is over.
+pub fn an_open_transaction_is_no_end<W: World>(world: &W) {
+    let topic = world.topic(2);
+    world.append(&topic, 0, &[(None, Some(b"a"))]);
+    let mut reader = alone(world, &topic);
+    reader.until("both ends", |r| r.ends.len() == 2);
+    let mut writer = alone(world, &topic);
+    writer.begin_with(&topic, "held back");
+    reader.until("something held back", |r| r.held_back.get(&0) == Some(&1));
+    world.append(&topic, 0, &[(None, Some(b"b"))]);
+    for _ in 0..10 {
+        reader.step();
+    }
+    assert_eq!((reader.held_back.get(&0), reader.seen.len()), (Some(&1), 1), "still");
+    assert_eq!(reader.ends.get(&1), Some(&0), "the other partition is at its end");
+    writer.member.commit(&[]).unwrap();
+    reader.until("the end after all of it", |r| r.ends.get(&0) == Some(&4));
+    assert_eq!(reader.seen.iter().map(|s| s.offset).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(reader.held_back.is_empty());
+}
+
+/// Who comes while it is open hears of no end at all.
+pub fn reading_to_an_open_transaction_is_no_end<W: World>(world: &W) {
+    let topic = world.topic(1);
+    world.append(&topic, 0, &[(None, Some(b"a"))]);
+    let (mut watcher, mut writer) = (alone(world, &topic), alone(world, &topic));
+    writer.begin_with(&topic, "aborted");
+    watcher.until("the transaction to be there", |r| r.held_back.get(&0) == Some(&1));
+    world.append(&topic, 0, &[(None, Some(b"b"))]);
+    let mut reader = alone(world, &topic);
+    reader.until("something held back", |r| {
+        assert!(r.ends.is_empty(), "an end was reported: {:?}", r.ends);
+        r.held_back.get(&0) == Some(&1)
+    });
+    writer.member.restart().unwrap();
+    reader.until("the end after all of it", |r| r.ends.get(&0) == Some(&4));
+    assert_eq!(reader.seen.iter().map(|s| s.offset).collect::<Vec<_>>(), [0, 2]);
+}
+
+/// Retention may delete up to the end: who stands there has lost nothing.
+pub fn nothing_is_missing_where_no_record_was<W: World>(world: &W) {
+    let topic = world.topic(1);
+    let mut writer = alone(world, &topic);
+    writer.begin_with(&topic, "a");
+    writer.member.commit(&[]).unwrap();
+    let mut reader = alone(world, &topic);
+    reader.until("the end after the marker", |r| r.ends.get(&0) == Some(&2));
+    world.truncate(&topic, 0, 2);
+    eventually("the first offset to move", || retry(|| reader.member.beginning(0)).unwrap() == 2);
+    let mut second = alone(world, &topic);
+    second.until_owns(&[0]);
+    retry(|| second.member.assign(&[(0, reader.ends[&0])])).unwrap();
+    for reader in [&mut reader, &mut second] {
+        reader.until("its end", |r| r.ends.get(&0) == Some(&2));
+    }
+    world.append(&topic, 0, &[(None, Some(b"b"))]);
+    for reader in [&mut reader, &mut second] {
+        reader.until("the record after it", |r| r.seen.iter().any(|s| s.offset == 2));
+    }
+}
+
 pub fn keys_tombstones_and_headers<W: World>(world: &W) {
     let topic = world.topic(1);
     let mut member = alone(world, &topic);
