@@ -1,6 +1,6 @@
 //! Reads the logs: watermarks, what is accepted, what is late.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{Entry, Event, Settings};
 
@@ -27,24 +27,41 @@ pub(crate) struct Intake<'a> {
     pub(crate) sessions: HashMap<(usize, &'a str), Vec<usize>>,
     /// Indices of late entries in each partition's log.
     pub(crate) late: Vec<Vec<usize>>,
+    /// Indices of accepted entries that miss a window, in each partition's log.
+    pub(crate) partly_late: Vec<Vec<usize>>,
+    /// How many accepted events each window lacks, by end.
+    pub(crate) not_whole: BTreeMap<i64, usize>,
     /// Each partition's last watermark.
     watermarks: Vec<Option<i64>>,
 }
 
 impl<'a> Intake<'a> {
     pub(crate) fn read(partitions: &'a [Vec<Entry>], settings: &Settings) -> Self {
-        let mut intake =
-            Self { events: Vec::new(), sessions: HashMap::new(), late: Vec::new(), watermarks: Vec::new() };
+        let mut intake = Self {
+            events: Vec::new(),
+            sessions: HashMap::new(),
+            late: Vec::new(),
+            partly_late: Vec::new(),
+            not_whole: BTreeMap::new(),
+            watermarks: Vec::new(),
+        };
         for (partition, log) in partitions.iter().enumerate() {
             let mut watermark = None;
-            let mut late = Vec::new();
+            let (mut late, mut partly_late) = (Vec::new(), Vec::new());
             for (place, entry) in log.iter().enumerate() {
                 match entry {
                     Entry::RaiseWatermark(to) => watermark = watermark.max(Some(*to)),
                     Entry::Event(event) => {
-                        let last_end = first_end(event, settings) + settings.size - settings.slide;
                         let accepted = Accepted { event, partition, before: watermark };
-                        if accepted.known_to(last_end) {
+                        let (missed, open): (Vec<i64>, Vec<i64>) =
+                            own_ends(event, settings).partition(|end| !accepted.known_to(*end));
+                        if !open.is_empty() {
+                            if !missed.is_empty() {
+                                partly_late.push(place);
+                            }
+                            for end in missed {
+                                *intake.not_whole.entry(end).or_default() += 1;
+                            }
                             intake.events.push(accepted);
                             watermark = watermark.max(Some(event.timestamp - settings.out_of_orderness));
                         } else {
@@ -54,6 +71,7 @@ impl<'a> Intake<'a> {
                 }
             }
             intake.late.push(late);
+            intake.partly_late.push(partly_late);
             intake.watermarks.push(watermark);
         }
         intake.events.sort_by_key(|accepted| accepted.event.timestamp);
@@ -74,9 +92,18 @@ impl<'a> Intake<'a> {
     pub(crate) fn ends(&self, settings: &Settings) -> BTreeSet<i64> {
         let firsts: BTreeSet<i64> =
             self.events.iter().map(|accepted| first_end(accepted.event, settings)).collect();
-        let windows = settings.size / settings.slide;
-        firsts.iter().flat_map(|first| (0..windows).map(move |n| first + n * settings.slide)).collect()
+        firsts.iter().flat_map(|&first| ends_from(first, settings)).collect()
     }
+}
+
+/// The ends of all windows that the event is in.
+fn own_ends(event: &Event, settings: &Settings) -> impl Iterator<Item = i64> + use<> {
+    ends_from(first_end(event, settings), settings)
+}
+
+fn ends_from(first: i64, settings: &Settings) -> impl Iterator<Item = i64> + use<> {
+    let slide = settings.slide;
+    (0..settings.size / slide).map(move |n| first + n * slide)
 }
 
 /// The end of the first window that the event is in.

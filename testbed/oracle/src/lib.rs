@@ -37,7 +37,8 @@
 //!
 //! **Lateness.** An event counts in those of its S/L windows that its partition had not sealed just before it was read;
 //! its own effect on the watermark never closes its own windows. An event with no such window is *late* and changes nothing,
-//! neither visits nor the watermark (its timestamp is below that anyway). All others are *accepted*.
+//! neither visits nor the watermark (its timestamp is below that anyway). All others are *accepted*. An accepted event that
+//! misses some of its windows is *partly late*, and the windows that it misses are *not whole*.
 //!
 //! **Known events.** To window `b` are known: the accepted events that were read before their partition sealed `b`. Later ones
 //! change nothing about `b`, but count fully (as members, in `t1`, ages and a visit's number of events) for every later
@@ -105,5 +106,11 @@ pub fn compute(partitions: &[Vec<Entry>], settings: &Settings) -> Outcome {
             done.insert(end, window);
         }
     }
-    Outcome { windows: done.into_values().collect(), sealed, late: intake.late }
+    Outcome {
+        windows: done.into_values().collect(),
+        sealed,
+        late: intake.late,
+        partly_late: intake.partly_late,
+        not_whole: intake.not_whole,
+    }
 }

@@ -1,5 +1,7 @@
 //! What a computation ends with.
 
+use std::collections::BTreeMap;
+
 /// Everything the pipeline has to say about a set of logs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -9,6 +11,10 @@ pub struct Outcome {
     pub sealed: Option<i64>,
     /// For each partition, the places of its late events in its log, from 0.
     pub late: Vec<Vec<usize>>,
+    /// For each partition, the places of its partly late events in its log: they count, but not in all of their windows.
+    pub partly_late: Vec<Vec<usize>>,
+    /// The windows that are not whole, by end, with the number of partly late events that each lacks.
+    pub not_whole: BTreeMap<i64, usize>,
 }
 
 /// The final numbers of `[start, end)`.

@@ -20,8 +20,11 @@ const LONGEST_VISIT: u32 = 86_400;
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It counts, in every window of its own that was still open.
+    /// It counts, in all of its windows.
     Counted,
+    /// It counts in those of its windows that were still open; some were sealed, and those are not whole: the ones that end
+    /// at [`Settings::first_window_end`] to [`Partition::sealed`].
+    PartlyLate,
     /// All its windows are sealed: it changed nothing.
     Late,
 }
@@ -138,10 +141,11 @@ impl Partition {
         };
         let slice = self.settings.slice_of(timestamp);
         if self.sealed.is_some_and(|sealed| timestamp < sealed) {
+            // Its slice is closed, and with it the first of its windows.
             self.take_in(slice, &[click]);
-        } else {
-            self.pending.entry(slice).or_default().push(click);
+            return Verdict::PartlyLate;
         }
+        self.pending.entry(slice).or_default().push(click);
         Verdict::Counted
     }
 

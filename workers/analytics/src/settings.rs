@@ -48,6 +48,11 @@ impl Settings {
         self.slice_of(watermark) * self.slide
     }
 
+    /// The end of the first window that holds a timestamp.
+    pub fn first_window_end(&self, timestamp: i64) -> i64 {
+        (self.slice_of(timestamp) + 1) * self.slide
+    }
+
     /// The end of the last window that holds a timestamp.
     pub fn last_window_end(&self, timestamp: i64) -> i64 {
         self.slice_of(timestamp) * self.slide + self.size

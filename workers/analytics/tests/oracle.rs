@@ -1,21 +1,36 @@
 //! The engine against the brute-force oracle, over random logs.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCaseError};
 use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
 use weir_oracle::{Entry, Page, Window, logs};
 
-/// What the engine says of a log: windows, the late entries of each partition, and the end of its last window. Where `saves` says
-/// so (in turn), a partition is put away and goes on from its snapshot.
-fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<usize>>, Vec<Option<i64>>) {
+/// What the engine says of a log.
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    windows: Vec<Window>,
+    /// The late, and the partly late, entries of each partition.
+    late: Vec<Vec<usize>>,
+    partly_late: Vec<Vec<usize>>,
+    /// How many events each window lacks.
+    not_whole: BTreeMap<i64, usize>,
+    /// The end of each partition's last window.
+    last_ends: Vec<Option<i64>>,
+}
+
+/// Runs a log through the engine. Where `saves` says so (in turn), a partition is put away and goes on from its snapshot.
+fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
     let settings = settings(&case.settings, lanes);
     let inputs = case.partitions.len() as i32;
     let mut merges: Vec<Merge> = (0..lanes).map(|_| Merge::new(settings, inputs, None)).collect();
-    let (mut late, mut last_ends) = (Vec::new(), Vec::new());
+    let mut said = Said::default();
     let mut blocks = Vec::new();
     for (number, log) in case.partitions.iter().enumerate() {
         let mut partition = Partition::new(number as i32, settings);
-        late.push(Vec::new());
+        said.late.push(Vec::new());
+        said.partly_late.push(Vec::new());
         for (i, entry) in log.iter().enumerate() {
             if saves[i % saves.len()] {
                 blocks.extend(partition.take_blocks());
@@ -26,14 +41,22 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
                 Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
                 Entry::Event(e) => {
                     let event = e.into();
-                    if partition.read(&event) == Verdict::Late {
-                        late[number].push(i);
+                    match partition.read(&event) {
+                        Verdict::Counted => {}
+                        Verdict::Late => said.late[number].push(i),
+                        Verdict::PartlyLate => {
+                            said.partly_late[number].push(i);
+                            let missed = settings.first_window_end(e.timestamp)..=partition.sealed().unwrap();
+                            for end in missed.step_by(settings.slide as usize) {
+                                *said.not_whole.entry(end).or_default() += 1;
+                            }
+                        }
                     }
                 }
             }
         }
         blocks.extend(partition.take_blocks());
-        last_ends.push(partition.last_window_end());
+        said.last_ends.push(partition.last_window_end());
         forgets(partition, &case.settings);
     }
     assert!(blocks.iter().all(|block| block.pages.is_sorted_by(|a, b| a.url < b.url)), "{blocks:#?}");
@@ -51,7 +74,8 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> (Vec<Window>, Vec<Vec<u
         }
     }
     results.sort_by_key(|(result, _)| result.end);
-    (results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect(), late, last_ends)
+    said.windows = results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect();
+    said
 }
 
 /// Once all is over and others have come, nothing of it is left: no visit, no pair, no name.
@@ -109,9 +133,11 @@ proptest! {
     #[test]
     fn the_engine_agrees_with_the_oracle(case in logs::logs(), lanes in 1..4_i32) {
         let expected = weir_oracle::compute(&case.partitions, &case.settings);
-        let (windows, late, _) = run(&case, lanes, &[false]);
-        prop_assert_eq!(&late, &expected.late);
-        weir_oracle::compare(&expected.windows, &windows).map_err(TestCaseError::fail)?;
+        let said = run(&case, lanes, &[false]);
+        prop_assert_eq!(&said.late, &expected.late);
+        prop_assert_eq!(&said.partly_late, &expected.partly_late);
+        prop_assert_eq!(&said.not_whole, &expected.not_whole);
+        weir_oracle::compare(&expected.windows, &said.windows).map_err(TestCaseError::fail)?;
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod kafka;
 pub mod log;
 pub mod memory;
 mod pace;
+pub mod ranges;
 pub mod results;
 pub mod windows;
 pub mod worker;

@@ -17,6 +17,7 @@ use crate::{
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
     pace::Pace,
+    ranges::EndRanges,
     worker::Stage,
 };
 
@@ -86,6 +87,9 @@ pub struct Standing {
     /// Counted events that missed some of their windows, because those were sealed: some final window is not whole.
     #[serde(default)]
     pub partly_late: u64,
+    /// The windows that those events missed.
+    #[serde(default)]
+    pub not_whole: EndRanges,
     /// Records whose visitor belongs into another partition, as Java's partitioner has it: he is counted once in each.
     #[serde(default)]
     pub misplaced: u64,
@@ -109,10 +113,12 @@ pub struct Windows {
 /// What this process made of the records that it read, those left out that it only read again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Outcomes {
-    /// Events counted.
+    /// Events counted, partly late ones included.
     pub counted: u64,
     /// Events all of whose windows were sealed.
     pub late: u64,
+    /// Events that count, but not in all of their windows.
+    pub partly_late: u64,
     /// Records that are no valid event.
     pub invalid: u64,
     /// Windows sealed, one per input partition.
@@ -173,9 +179,14 @@ impl Windows {
     fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
         input.standing.read += 1;
         match self.count(input, record) {
-            Ok(()) => {
+            Ok(missed) => {
                 input.standing.counted += 1;
                 self.outcomes.counted += 1;
+                if let Some(missed) = missed {
+                    input.standing.partly_late += 1;
+                    input.standing.not_whole.add(missed, self.options.settings.slide);
+                    self.outcomes.partly_late += 1;
+                }
             }
             Err(invalid) => {
                 if invalid.reason == Reason::Late {
@@ -190,13 +201,18 @@ impl Windows {
         }
     }
 
-    fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<(), Invalid> {
+    /// Counts an event. Some are partly late: then the first and the last end of the windows that they missed.
+    fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<Option<(i64, i64)>, Invalid> {
         let event = self.decoder.decode(record.value.unwrap_or_default())?;
         validate(&event, record.timestamp, self.options.max_future)?;
         let timestamp = event.timestamp;
         let event = self.privacy.apply(event, &mut self.scratch);
         match input.engine.read(&event) {
-            Verdict::Counted => Ok(()),
+            Verdict::Counted => Ok(None),
+            Verdict::PartlyLate => Ok(input
+                .engine
+                .sealed()
+                .map(|sealed| (self.options.settings.first_window_end(timestamp), sealed))),
             Verdict::Late => {
                 let watermark = input.engine.watermark().unwrap_or_default();
                 let detail = format!(

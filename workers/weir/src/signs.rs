@@ -38,6 +38,7 @@ pub(crate) struct StageSigns {
 pub(crate) struct Outcomes {
     counted: Counter,
     late: Counter,
+    partly_late: Counter,
     invalid: Counter,
     sealed: Counter,
     snapshots: Counter,
@@ -90,6 +91,11 @@ impl Outcomes {
     fn register(&self, registry: &mut Registry) {
         registry.register("events_counted", "Events counted", self.counted.clone());
         registry.register("events_late", "Events all of whose windows were sealed", self.late.clone());
+        registry.register(
+            "events_partly_late",
+            "Events counted that missed some of their windows, because those were sealed",
+            self.partly_late.clone(),
+        );
         registry.register("events_invalid", "Records that are no valid event", self.invalid.clone());
         registry.register("windows_sealed", "Windows sealed, one per input partition", self.sealed.clone());
         registry.register("snapshots", "Snapshots of a partition's state", self.snapshots.clone());
@@ -100,6 +106,7 @@ impl Outcomes {
         let figures = [
             (&self.counted, outcomes.counted),
             (&self.late, outcomes.late),
+            (&self.partly_late, outcomes.partly_late),
             (&self.invalid, outcomes.invalid),
             (&self.sealed, outcomes.sealed),
             (&self.snapshots, outcomes.snapshots),

@@ -13,6 +13,7 @@ fn a_late_event_changes_nothing() {
     let with = outcome([view("ann", "/", 1), view("ann", "/", 25), view("ann", "/", 5)]);
     let without = outcome([view("ann", "/", 1), view("ann", "/", 25)]);
     assert_eq!(with.late, [vec![2]]);
+    assert_eq!((&with.partly_late, with.not_whole.len()), (&vec![vec![]], 0), "it is late, not partly late");
     assert_eq!(with.windows, without.windows);
     // Were 5 kept, 25 - 1 = 24 would be a visit of three; it is one of two.
     assert_eq!(page(&with, 30, "/").duration_sum_ms, 24_000);
@@ -35,6 +36,8 @@ fn lateness_is_judged_window_by_window() {
     let outcome = outcome([view("ann", "/", 1), view("ann", "/", 12), view("ann", "/", 5)]);
     assert_eq!(outcome.late, [Vec::<usize>::new()]);
     assert_eq!(views(&outcome), [(10, 1), (20, 3), (30, 1)]);
+    assert_eq!(outcome.partly_late, [vec![2]]);
+    assert_eq!(outcome.not_whole, [(10_000, 1)].into());
 }
 
 #[test]
@@ -93,4 +96,5 @@ fn a_logged_raise_makes_events_late() {
     let outcome = compute(&[entries], &settings());
     assert_eq!(outcome.late, [vec![4]]); // places in the log, raises counted
     assert_eq!(views(&outcome), [(10, 1), (20, 2)]);
+    assert_eq!((outcome.partly_late, outcome.not_whole), (vec![vec![2]], [(10_000, 1)].into()));
 }

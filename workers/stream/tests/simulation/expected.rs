@@ -37,10 +37,11 @@ fn steps<'a>(log: &'a [Written], raises: &[Raise], partition: i32) -> Vec<Step<'
     steps
 }
 
-/// Records of one partition: counted, late, dead.
+/// Records of one partition: counted (of those partly late), late, dead.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     pub counted: u64,
+    pub partly_late: u64,
     pub late: u64,
     pub dead: u64,
 }
@@ -65,8 +66,9 @@ pub fn by_engine(setup: &Setup, log: &[Written], raises: &[Raise]) -> Expected {
                 }
                 Step::Record(record) => match &record.content {
                     Ok(event) => {
-                        let is_late = partition.read(&event.into()) == Verdict::Late;
-                        is_late.then_some((record, "late"))
+                        let verdict = partition.read(&event.into());
+                        count.partly_late += u64::from(verdict == Verdict::PartlyLate);
+                        (verdict == Verdict::Late).then_some((record, "late"))
                     }
                     Err(reason) => Some((record, *reason)),
                 },
@@ -100,14 +102,25 @@ pub fn by_engine(setup: &Setup, log: &[Written], raises: &[Raise]) -> Expected {
     Expected { output, counts }
 }
 
-/// Compares what was found with the oracle, and checks that nothing was left unsealed. Returns the numbers of windows
-/// and of trends, and the end of the last window with an event.
+/// What the oracle says beside windows.
+pub struct Judged {
+    pub windows: usize,
+    pub trends: usize,
+    /// The end of the last window with an event.
+    pub last_end: Option<i64>,
+    /// The number of partly late events of each partition.
+    pub partly_late: Vec<u64>,
+    /// The ends of the windows that are not whole.
+    pub not_whole: Vec<i64>,
+}
+
+/// Compares what was found with the oracle, and checks that nothing was left unsealed.
 pub fn check_by_oracle(
     setup: &Setup,
     log: &[Written],
     raises: &[Raise],
     found: &Output,
-) -> Result<(usize, usize, Option<i64>), String> {
+) -> Result<Judged, String> {
     let settings = setup.oracle();
     let mut offsets = Vec::new();
     let logs: Vec<Vec<Entry>> = (0..setup.inputs)
@@ -139,8 +152,13 @@ pub fn check_by_oracle(
         return Err(format!("sealed up to {:?}, the last window ends at {last_end:?}", outcome.sealed));
     }
     weir_oracle::compare(&outcome.windows, &windows(found, &outcome.windows))?;
-    let trends = outcome.windows.iter().map(|window| window.trending.len()).sum();
-    Ok((outcome.windows.len(), trends, last_end))
+    Ok(Judged {
+        windows: outcome.windows.len(),
+        trends: outcome.windows.iter().map(|window| window.trending.len()).sum(),
+        last_end,
+        partly_late: outcome.partly_late.iter().map(|places| places.len() as u64).collect(),
+        not_whole: outcome.not_whole.into_keys().collect(),
+    })
 }
 
 /// The windows of an output. What its records do not carry, the sums behind the ratios, is taken from `expected`.

@@ -26,10 +26,11 @@ use std::{
     thread,
 };
 
-use expected::Counts;
+use expected::{Counts, Judged};
 use found::Raise;
 use scene::Scene;
 use tally::Tally;
+use weir_stream::windows::Standing;
 
 /// Seeds played when nobody says how many.
 const SEEDS: u64 = 4_000;
@@ -40,7 +41,7 @@ const ENOUGH: u64 = 500;
 const TOLD: usize = 10;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 29] = [
+const EXPECTED: [&str; 30] = [
     "starts",
     "leaves",
     "crashes between steps",
@@ -69,6 +70,7 @@ const EXPECTED: [&str; 29] = [
     "compactions",
     "idle decisions amid the log",
     "trends",
+    "partly late",
     "logs compared with an undisturbed process",
 ];
 
@@ -137,10 +139,12 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
     let expected = expected::by_engine(setup, log, &raises);
     expected.output.compare(&found)?;
     check_counts(&scene, &expected.counts)?;
-    let (windows, trends, last_end) = expected::check_by_oracle(setup, log, &raises, &found)?;
-    if setup.until_end && scene.finished.borrow().iter().any(|finished| *finished != Some(last_end)) {
+    let judged = expected::check_by_oracle(setup, log, &raises, &found)?;
+    check_partly_late(&scene, &judged)?;
+    if setup.until_end && scene.finished.borrow().iter().any(|finished| *finished != Some(judged.last_end)) {
         return Err(format!(
-            "the last window ends at {last_end:?}, processes say {:?}",
+            "the last window ends at {:?}, processes say {:?}",
+            judged.last_end,
             scene.finished.borrow()
         ));
     }
@@ -155,9 +159,11 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
     let mut tally = scene.tally.take();
     tally.add("records", log.len() as u64);
     tally.add("dead letters", found.dead_letters.len() as u64);
-    tally.add("windows", windows as u64);
+    tally.add("windows", judged.windows as u64);
+    tally.add("windows that are not whole", judged.not_whole.len() as u64);
+    tally.add("partly late", judged.partly_late.iter().sum());
     tally.add("rows", found.rows.len() as u64);
-    tally.add("trends", trends as u64);
+    tally.add("trends", judged.trends as u64);
     tally.add("idle decisions", raises.len() as u64);
     tally.add("idle decisions amid the log", amid as u64);
     Ok(tally)
@@ -188,13 +194,37 @@ fn check_raises(scene: &Scene, raises: &[Raise]) -> Result<(), String> {
     Ok(())
 }
 
+/// The oracle finds as many events partly late as the committed figures say, and of every window that is not whole they tell.
+fn check_partly_late(scene: &Scene, judged: &Judged) -> Result<(), String> {
+    let committed = scene.committed(0).unwrap();
+    let standings: Vec<Standing> = committed
+        .iter()
+        .flatten()
+        .map(|committed| serde_json::from_str(&committed.metadata).unwrap())
+        .collect();
+    let found: Vec<u64> = standings.iter().map(|standing| standing.partly_late).collect();
+    if found != judged.partly_late {
+        return Err(format!("partly late are {:?}, committed is {found:?}", judged.partly_late));
+    }
+    let told = |end: &&i64| standings.iter().any(|standing| standing.not_whole.contains(**end));
+    match judged.not_whole.iter().find(|end| !told(end)) {
+        Some(end) => Err(format!("the window that ends at {end} is not whole, and nobody says so")),
+        None => Ok(()),
+    }
+}
+
 /// Every record was counted, late or dead, as the committed figures say.
 fn check_counts(scene: &Scene, expected: &[Counts]) -> Result<(), String> {
     let committed = scene.committed(0).unwrap();
     for ((committed, &expected), partition) in committed.iter().zip(expected).zip(0..) {
         let standing = scene::standing_of(committed);
         let figure = |name: &str| standing[name].as_u64().unwrap_or_default();
-        let found = Counts { counted: figure("counted"), late: figure("late"), dead: figure("dead") };
+        let found = Counts {
+            counted: figure("counted"),
+            partly_late: figure("partly_late"),
+            late: figure("late"),
+            dead: figure("dead"),
+        };
         let read = expected.counted + expected.late + expected.dead;
         let offset = committed.as_ref().map_or(0, |committed| committed.offset);
         if found != expected || figure("read") != read || offset != read as i64 {
