@@ -20,6 +20,10 @@ const WAIT: Duration = Duration::from_millis(50);
 /// How often it is looked whether something has come behind the ends that were reported, where no record says so.
 const HELD_BACK_CHECK: Duration = Duration::from_millis(100);
 
+/// How long the log must say that it does not reach our position before that is believed: a broker that was just started, or just became the
+/// leader, may show less for a moment than it had acknowledged.
+const BELIEVED_AFTER: Duration = Duration::from_secs(10);
+
 /// A partition held.
 #[derive(Debug, Clone, Copy)]
 struct Position {
@@ -68,6 +72,8 @@ pub(super) struct Group {
     positions: Vec<Option<Position>>,
     /// When it was last looked for what is held back.
     checked: Instant,
+    /// Since when a position is beyond what the log has.
+    beyond_since: Option<Instant>,
 }
 
 impl Group {
@@ -86,6 +92,7 @@ impl Group {
             rejoin_after: options.rejoin_after,
             positions: Vec::new(),
             checked: Instant::now(),
+            beyond_since: None,
         })
     }
 
@@ -143,7 +150,7 @@ impl Group {
     }
 
     /// Hears what the group and the brokers have to say, waiting at most `wait` for it, and keeps the membership alive.
-    fn hear(&self, wait: Duration, outage: &mut Option<String>) -> Result<Option<Change>, Error> {
+    fn hear(&mut self, wait: Duration, outage: &mut Option<String>) -> Result<Option<Change>, Error> {
         let mut wait = wait;
         loop {
             match self.consumer.poll(wait) {
@@ -235,7 +242,7 @@ impl Group {
     }
 
     /// Most of what librdkafka reports while polling, it also handles. Gives the words for an outage.
-    fn judge(&self, error: &KafkaError, detail: &str) -> Result<Option<String>, Error> {
+    fn judge(&mut self, error: &KafkaError, detail: &str) -> Result<Option<String>, Error> {
         let doing = format!("read topic {:?} at {}", self.topic, self.bootstrap);
         let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing, error)) };
         let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
@@ -257,27 +264,65 @@ impl Group {
         }
     }
 
-    /// The log no longer has our next offset: says of which partition.
-    fn gone(&self, text: &str) -> Error {
-        let topic = &self.topic;
-        for (partition, position) in (0..).zip(&self.positions) {
-            let Some(Position { next: position, .. }) = position else { continue };
-            let Ok((first, end)) = self.consumer.fetch_watermarks(topic, partition, ANSWER) else { continue };
-            if !(first..=end).contains(position) {
-                let cause = if *position < first {
-                    "retention deleted records before they were read"
-                } else {
-                    "the topic was deleted and made anew"
-                };
+    /// librdkafka says that the log no longer has an offset. It is believed where the log itself says so too: the report may be about a
+    /// position that is long given up, or about an end that a broker does not show yet that was just started. Where nothing is
+    /// missing, reading starts again at the own positions.
+    fn gone(&mut self, text: &str) -> Error {
+        let topic = self.topic.clone();
+        let mut beyond = false;
+        for (partition, position) in (0..).zip(self.positions.clone()) {
+            let Some(Position { next, .. }) = position else { continue };
+            let (first, end) = match self.consumer.fetch_watermarks(&topic, partition, ANSWER) {
+                Ok(ends) => ends,
+                Err(error) => {
+                    // Asked again when the partition is started anew and does not deliver.
+                    tracing::debug!(%error, partition, "could not ask what the log has");
+                    continue;
+                }
+            };
+            let what = format!(
+                "partition {partition} of topic {topic:?} no longer has offset {next}, it has {first} to {end}"
+            );
+            let way_out = "what is missing cannot be counted any more. To go on, give the pipeline a new name and new names for its \
+                           results (topics.results, topics.topPages), so that nothing is counted twice: what is still there is counted \
+                           there from the start";
+            if next < first {
                 return Error::Fatal(format!(
-                    "partition {partition} of topic {topic:?} no longer has offset {position}, it has {first} to {end}: \
-                     {cause}; what is missing cannot be counted any more. To go on with what is there, delete the group \
-                     {:?} and the pipeline's internal topics",
-                    self.group
+                    "{what}: retention deleted records before they were read; {way_out}, with a longer retention"
                 ));
             }
+            if next > end {
+                beyond = true;
+                let since = *self.beyond_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= BELIEVED_AFTER {
+                    return Error::Fatal(format!(
+                        "{what}: the topic was deleted and made anew, or its brokers lost what they had acknowledged; {way_out}"
+                    ));
+                }
+            }
         }
-        Error::Fatal(format!("an offset of topic {topic:?} could not be read: {text}"))
+        if !beyond {
+            self.beyond_since = None;
+        }
+        let doing = format!(
+            "read topic {topic:?}: {text}; nothing is missing as far as the log itself says, reading on"
+        );
+        match self.start_at_positions() {
+            Ok(()) => Error::Retry(format!("could not {doing}")),
+            Err(error) => error,
+        }
+    }
+
+    /// Starts reading anew where we are.
+    fn start_at_positions(&mut self) -> Result<(), Error> {
+        let starts: Vec<(i32, i64)> = (0..)
+            .zip(&self.positions)
+            .filter_map(|(partition, position)| position.map(|position| (partition, position.next)))
+            .collect();
+        match self.standing {
+            Standing::Holding => self.assign(&starts),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
