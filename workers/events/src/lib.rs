@@ -38,4 +38,4 @@ pub use partition::partition_of;
 pub use privacy::{IdPolicy, IpPolicy, Privacy, PrivacyError, PrivacySettings, Scratch, UserAgentPolicy};
 pub use reason::{Invalid, Reason};
 pub use record::{ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
-pub use validation::{MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, validate};
+pub use validation::{MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, looks_like, unit_hint, validate};

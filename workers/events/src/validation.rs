@@ -10,6 +10,23 @@ pub const MAX_USER_AGENT: usize = 1024;
 /// Longest `user_id`, `session_id` and `product_id`, bytes.
 pub const MAX_ID: usize = 256;
 
+/// The unit that a time seems to be in, where it cannot be milliseconds since the epoch: those of 1973 to 5138 have 12 to 14 digits.
+///
+/// ```
+/// use weir_events::looks_like;
+///
+/// assert_eq!(looks_like(1_700_000_000), Some("seconds"));
+/// assert_eq!(looks_like(1_700_000_000_000), None);
+/// ```
+pub fn looks_like(timestamp: i64) -> Option<&'static str> {
+    match timestamp {
+        100_000_000..100_000_000_000 => Some("seconds"),
+        100_000_000_000_000..100_000_000_000_000_000 => Some("microseconds"),
+        100_000_000_000_000_000.. => Some("nanoseconds"),
+        _ => None,
+    }
+}
+
 /// Whether the event may be counted. `record_timestamp` is the record's own Kafka timestamp, `max_future_ms` how far the
 /// event's may lie ahead of it; both in milliseconds. Allocates only to say what is wrong.
 ///
@@ -63,13 +80,20 @@ pub fn validate(
         return Err(invalid(
             Reason::FutureTimestamp,
             format!(
-                "timestamp is {} ms, {} ms ahead of the record's own, allowed are {max_future_ms} ms",
+                "timestamp is {} ms, {} ms ahead of the record's own, allowed are {max_future_ms} ms{}",
                 event.timestamp,
-                event.timestamp.saturating_sub(record_timestamp)
+                event.timestamp.saturating_sub(record_timestamp),
+                unit_hint(event.timestamp)
             ),
         ));
     }
     Ok(())
+}
+
+/// What to add to a message about a time: nothing, or the unit that it looks like.
+pub fn unit_hint(timestamp: i64) -> String {
+    looks_like(timestamp)
+        .map_or_else(String::new, |unit| format!("; it looks like {unit}, expected are milliseconds"))
 }
 
 #[cold]
