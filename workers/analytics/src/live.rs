@@ -27,7 +27,8 @@ pub struct Live {
     pub partition: Option<i32>,
     /// First millisecond that is counted.
     pub start: i64,
-    /// First millisecond after: the end of the slice of the newest event, or of the last sealed window if that is later.
+    /// First millisecond after: the end of the slice of the newest event, or of the present one where none came since, or of the last
+    /// sealed window if that is later.
     pub end: i64,
     /// The newest event time read, milliseconds.
     pub as_of: i64,
@@ -35,6 +36,9 @@ pub struct Live {
     pub site: LiveRow,
     /// Pages with an event, by views, then URL; at most 1,000 of a partition.
     pub pages: Vec<LiveRow>,
+    /// Start of the first slice with an event; `None` without one, or where another version did not say it. Written after the rest.
+    #[serde(skip)]
+    pub earliest: Option<i64>,
 }
 
 /// A page, or the site, in the open window so far.
@@ -71,7 +75,7 @@ impl Live {
     /// # Errors
     /// None in practice: all values can be written.
     pub fn encode(&self) -> Result<Vec<u8>, LiveError> {
-        Ok(postcard::to_stdvec(self)?)
+        Ok(postcard::to_extend(&self.earliest, postcard::to_stdvec(self)?)?)
     }
 
     /// From bytes.
@@ -80,7 +84,11 @@ impl Live {
     /// Bytes of another version, or no live values.
     pub fn decode(bytes: &[u8]) -> Result<Self, LiveError> {
         match bytes.first() {
-            Some(&VERSION) => Ok(postcard::from_bytes(bytes)?),
+            Some(&VERSION) => {
+                let (live, rest) = postcard::take_from_bytes::<Self>(bytes)?;
+                let earliest = if rest.is_empty() { None } else { postcard::from_bytes(rest)? };
+                Ok(Self { earliest, ..live })
+            }
             Some(&other) => Err(LiveError::Version(other)),
             None => Err(LiveError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
         }
@@ -108,6 +116,7 @@ impl Live {
             as_of: parts.iter().map(|part| part.as_of).max()?,
             site,
             pages: by_views(pages.collect()),
+            earliest: parts.iter().filter_map(|part| part.earliest).min(),
         })
     }
 }
@@ -134,17 +143,21 @@ impl LiveRow {
     }
 }
 
+/// The end of the open window when event time is `at`. Past the newest event where the watermark was raised for idleness, or where
+/// only time has passed: what left the window is no longer shown.
+pub(crate) fn end(newest: i64, sealed: Option<i64>, at: i64, settings: &Settings) -> i64 {
+    ((settings.slice_of(newest.max(at)) + 1) * settings.slide).max(sealed.unwrap_or(i64::MIN))
+}
+
 /// Counts what a partition's open window shows: what was taken in, and what waits for its slice to close.
 pub(crate) fn look(
     partition: i32,
-    (newest, sealed): (i64, Option<i64>),
+    (newest, end): (i64, i64),
     window: &Window,
     pending: &BTreeMap<i64, Vec<Click>>,
     names: &Names,
     settings: &Settings,
 ) -> Live {
-    // Past the newest event where the watermark was raised for idleness: what left the last sealed window is no longer shown.
-    let end = ((settings.slice_of(newest) + 1) * settings.slide).max(sealed.unwrap_or(i64::MIN));
     let first = settings.first_slice(end);
     // By page: all that is live is walked over, so finding a row must cost next to nothing.
     let mut rows = vec![LiveRow::default(); names.pages.len()];
@@ -174,6 +187,8 @@ pub(crate) fn look(
             );
         }
     }
+    let waiting = pending.range(first..).next().map(|(&slice, _)| slice);
+    let earliest = window.first_slice_since(first).into_iter().chain(waiting).min();
     let site = std::mem::take(&mut rows[SITE as usize]);
     // A page with an event has a visitor.
     let pages = (0..).zip(rows).filter(|(_, row)| row.users > 0);
@@ -189,6 +204,7 @@ pub(crate) fn look(
         as_of: newest,
         site,
         pages,
+        earliest: earliest.map(|slice| slice * settings.slide),
     }
 }
 
@@ -202,4 +218,27 @@ fn is_new(page: u32, trail: Option<&Trail>, first: i64) -> bool {
 fn by_views(mut pages: Vec<LiveRow>) -> Vec<LiveRow> {
     pages.sort_unstable_by(|a, b| b.views.cmp(&a.views).then_with(|| a.url.cmp(&b.url)));
     pages
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// What version 0.1 wrote: without the earliest slice.
+    const BEFORE: &[u8] = &[1, 1, 4, 0, 20, 18, 0, 3, 0, 0, 0, 2, 1, 2, b'/', b'a', 3, 0, 0, 0, 2];
+
+    #[test]
+    fn both_versions_read_both() {
+        let before = Live::decode(BEFORE).unwrap();
+        assert_eq!((before.partition, before.end, before.earliest), (Some(2), 10, None));
+        assert_eq!(before.pages[0].url, "/a");
+        let now = Live { earliest: Some(5), ..before.clone() };
+        let bytes = now.encode().unwrap();
+        assert_eq!(Live::decode(&bytes).unwrap(), now);
+        // Version 0.1 read what it knew and left the rest.
+        assert_eq!(postcard::from_bytes::<Live>(&bytes).unwrap(), before);
+        assert_eq!(bytes[..BEFORE.len()], *BEFORE);
+    }
 }

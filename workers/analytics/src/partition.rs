@@ -185,17 +185,21 @@ impl Partition {
         self.greatest.map(|timestamp| self.settings.last_window_end(timestamp))
     }
 
-    /// What the open window shows right now, once something was read. Walks over all that is live.
-    pub fn look(&self) -> Option<Live> {
-        let newest = self.greatest?;
-        Some(live::look(
-            self.number,
-            (newest, self.sealed),
-            &self.window,
-            &self.pending,
-            &self.names,
-            &self.settings,
-        ))
+    /// The newest event time read.
+    pub fn newest(&self) -> Option<i64> {
+        self.greatest
+    }
+
+    /// The end of the window that [`look`](Self::look) shows.
+    pub fn open_window_end(&self, at: i64) -> Option<i64> {
+        self.greatest.map(|newest| live::end(newest, self.sealed, at, &self.settings))
+    }
+
+    /// What the open window shows when event time is `at`, or that of the newest event if that is later; once something was read. Walks
+    /// over all that is live.
+    pub fn look(&self, at: i64) -> Option<Live> {
+        let (newest, end) = (self.greatest?, self.open_window_end(at)?);
+        Some(live::look(self.number, (newest, end), &self.window, &self.pending, &self.names, &self.settings))
     }
 
     /// How many (page, visitor) pairs, (page, visit) pairs and visits are live: what memory follows.

@@ -245,6 +245,11 @@ impl Window {
         self.slices.range(first..).flat_map(|(_, pages)| pages.iter().copied())
     }
 
+    /// The first slice with an event, from a slice on.
+    pub(crate) fn first_slice_since(&self, first: i64) -> Option<i64> {
+        self.slices.range(first..).next().map(|(&slice, _)| slice)
+    }
+
     /// Who was on which page, by user.
     pub(crate) fn users(&self) -> &[Trail] {
         &self.users

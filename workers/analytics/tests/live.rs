@@ -49,12 +49,17 @@ proptest! {
                     Entry::Event(e) if partition.read(&e.into()) != Verdict::Late => counted.push(e),
                     Entry::Event(_) => {}
                 }
-                if i % 7 == 0 && let Some(live) = partition.look() {
+                // Now and then some time after the newest event.
+                let at = partition.newest().unwrap_or_default() + (i as i64 % 5) * settings.slide;
+                if i % 7 == 0 && let Some(live) = partition.look(at) {
                     prop_assert_eq!(live.end - live.start, settings.size);
+                    prop_assert!(at < live.end);
+                    let inside = counted.iter().map(|e| e.timestamp).filter(|t| (live.start..live.end).contains(t));
+                    prop_assert_eq!(live.earliest, inside.min().map(|t| t.div_euclid(settings.slide) * settings.slide));
                     prop_assert_eq!((live.site, live.pages), count(&counted, live.start, live.end));
                 }
             }
-            if let Some(live) = partition.look() {
+            if let Some(live) = partition.look(i64::MIN) {
                 parts.insert(number, Live::decode(&live.encode().unwrap()).unwrap());
             }
             everything.push(counted);

@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Partition, Settings, Verdict};
-use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, validate};
+use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, unit_hint, validate};
 
 use crate::{
     journal::{Journal, Raise},
@@ -141,13 +141,26 @@ pub struct Input {
     /// When the last snapshot was taken, by the clock and in event time.
     saved_at: i64,
     saved_sealed: Option<i64>,
-    /// The next offset when live values were last published.
-    shown: i64,
+    /// The live values that were last published.
+    shown: Option<Shown>,
+    /// When the newest record was read, as far as it is known: what live values age by.
+    newest_at: i64,
     at_end: bool,
     /// An open transaction holds back what follows.
     is_held_back: bool,
     silent_since: i64,
     standing: Standing,
+}
+
+/// What was published of an open window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shown {
+    /// The next offset.
+    next: i64,
+    /// The end of the window.
+    end: i64,
+    /// Nothing is in it, so that time alone changes nothing any more.
+    empty: bool,
 }
 
 impl Windows {
@@ -216,7 +229,8 @@ impl Windows {
             Verdict::Late => {
                 let watermark = input.engine.watermark().unwrap_or_default();
                 let detail = format!(
-                    "timestamp {timestamp} lies in no window that ends after the watermark {watermark}"
+                    "timestamp {timestamp} lies in no window that ends after the watermark {watermark}{}",
+                    unit_hint(timestamp)
                 );
                 Err(Invalid { reason: Reason::Late, detail })
             }
@@ -263,13 +277,23 @@ impl Windows {
         self.write_blocks(input, out)
     }
 
-    /// Publishes what the open windows show, where that changed.
+    /// Publishes what the open windows show, where that changed: by events, or because time has passed and some have left. So a site that
+    /// falls silent shows nobody once its window is over, and after that nothing needs to be published.
     fn publish_live<M: Member>(&mut self, inputs: &mut BTreeMap<i32, Input>, member: &mut M, now: i64) {
         let Some(topic) = self.options.live.as_ref().filter(|_| self.live.is_due(now)) else { return };
         let begun = Instant::now();
-        for input in inputs.values_mut().filter(|input| input.next > input.shown) {
-            let value = input.engine.look().and_then(|live| live.encode().ok());
-            input.shown = input.next;
+        // Right after a restart it is not known yet how much is still to be read.
+        let known = |input: &Input| input.next > input.replay_to || input.at_end && !input.replays();
+        for input in inputs.values_mut().filter(|input| known(input)) {
+            let at = input.event_time(now);
+            let Some(end) = input.engine.open_window_end(at) else { continue };
+            if input.shown.is_some_and(|shown| shown.next == input.next && (shown.empty || shown.end == end))
+            {
+                continue;
+            }
+            let Some(live) = input.engine.look(at) else { continue };
+            input.shown = Some(Shown { next: input.next, end, empty: live.pages.is_empty() });
+            let value = live.encode().ok();
             member.publish(Output {
                 topic: topic.clone(),
                 partition: 0,
@@ -313,6 +337,13 @@ impl Input {
         }
         // Their blocks were written when they were taken.
         self.engine.take_blocks();
+    }
+
+    /// How late it is in event time, for what is only shown: the newest event's, and the time since it was read once nothing more is
+    /// there.
+    fn event_time(&self, now: i64) -> i64 {
+        let silence = if self.at_end { (now - self.newest_at).max(0) } else { 0 };
+        self.engine.newest().unwrap_or(i64::MIN).saturating_add(silence)
     }
 
     fn replays(&self) -> bool {
@@ -410,7 +441,9 @@ impl Stage for Windows {
             saved_at,
             saved_sealed: engine.sealed(),
             engine,
-            shown: replay_to,
+            shown: None,
+            // No event came between the last snapshot and now but those that are read again.
+            newest_at: if saved_at > 0 { saved_at.min(now) } else { now },
             at_end: false,
             is_held_back: false,
             silent_since: now,
@@ -433,6 +466,7 @@ impl Stage for Windows {
         input.silent_since = now;
         input.standing.idle = false;
         if record.offset < input.replay_to {
+            input.newest_at = record.timestamp.clamp(input.newest_at.min(now), now);
             input.repeat_raises(record.offset);
             // What it counts as, and says, was committed before.
             let _ = self.count(input, record);
@@ -448,6 +482,7 @@ impl Stage for Windows {
             input.repeat_raises(input.next);
         }
         self.apply(input, record, out);
+        input.newest_at = now;
         input.next = record.offset + 1;
         self.write_blocks(input, out)
     }

@@ -59,7 +59,7 @@ fn live(number: i32, views: usize) -> Vec<u8> {
             session_duration: None,
         });
     }
-    partition.look().unwrap().encode().unwrap()
+    partition.look(0).unwrap().encode().unwrap()
 }
 
 fn shown(terminal: bool, records: &[(usize, Vec<u8>)]) -> String {

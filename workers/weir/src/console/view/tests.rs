@@ -250,7 +250,7 @@ fn live() -> Live {
             });
         }
     }
-    partition.look().expect("events were read")
+    partition.look(0).expect("events were read")
 }
 
 #[test]

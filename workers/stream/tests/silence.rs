@@ -1,0 +1,115 @@
+//! Live values of a site that falls silent: the clock alone empties them.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use weir_analytics::{Live, Settings};
+use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
+use weir_stream::{
+    memory::{Broker, Clock, Member, MemberOptions},
+    windows::{Options, Windows},
+    worker::Worker,
+};
+
+const SETTINGS: Settings = Settings {
+    size: 60_000,
+    slide: 5_000,
+    out_of_orderness: 4_000,
+    session_gap: 90_000,
+    lanes: 1,
+    top: 10,
+    trending_half_life: 600_000,
+    warm_up: 2,
+};
+const NOW: i64 = 1_700_000_000_000;
+
+fn worker(broker: &Broker, id: &str) -> Worker<Windows, Member> {
+    let options = Options {
+        settings: SETTINGS,
+        max_future: 300_000,
+        // Sealing for idleness is not what empties them.
+        idle_timeout: 3_600_000,
+        until_end: false,
+        snapshot_every: 20_000,
+        events: "events".to_owned(),
+        blocks: "blocks".to_owned(),
+        state: "state".to_owned(),
+        live: Some("live".to_owned()),
+        dead_letters: "dead-letters".to_owned(),
+        keep_payload: true,
+    };
+    let privacy = Privacy::new(PrivacySettings::default(), None).unwrap();
+    let member = broker.member(MemberOptions::new("group", "events", id));
+    Worker::new(Windows::new(options, Decoder::new(), privacy), member)
+}
+
+fn append(broker: &Broker, user: &str, timestamp: i64) {
+    let event = ClickstreamEvent {
+        user_id: user,
+        session_id: "visit",
+        event_type: EventType::View,
+        page_url: "/",
+        product_id: None,
+        timestamp,
+        user_agent: "",
+        ip_address: "",
+        referrer: None,
+        session_duration: None,
+    };
+    let mut value = Vec::new();
+    encode_event(&event, &mut value);
+    broker.append("events", 0, None, Some(&value), &[]).unwrap();
+}
+
+fn published(broker: &Broker) -> Vec<Live> {
+    let values = broker.records("live", 0).into_iter().filter_map(|record| record.value);
+    values.map(|value| Live::decode(&value).unwrap()).collect()
+}
+
+/// `old`: how old the events are when they are read. A log of last year empties as one of now.
+fn falls_silent(old: i64) {
+    let broker = Broker::new(Clock::Manual(NOW));
+    for (topic, partitions) in [("events", 1), ("blocks", 1), ("state", 1), ("live", 1), ("dead-letters", 1)]
+    {
+        broker.create_topic(topic, partitions);
+    }
+    let mut first = worker(&broker, "first");
+    let run = |worker: &mut Worker<Windows, Member>, seconds: i64| {
+        for _ in 0..seconds * 10 {
+            worker.step(broker.now(), Duration::ZERO).unwrap();
+            broker.advance(Duration::from_millis(100));
+        }
+    };
+    run(&mut first, 10);
+    append(&broker, "one", broker.now() - old);
+    run(&mut first, 20);
+    append(&broker, "two", broker.now() - old);
+    run(&mut first, 1);
+    assert_eq!(published(&broker).last().unwrap().site.users, 2);
+    // 50 s after the first, 30 after the second.
+    run(&mut first, 29);
+    assert_eq!(published(&broker).last().unwrap().site.users, 2);
+    run(&mut first, 20);
+    assert_eq!(published(&broker).last().unwrap().site.users, 1, "the first has left the last minute");
+    run(&mut first, 20);
+    let last = published(&broker).pop().unwrap();
+    assert_eq!((last.site.users, last.pages.len(), last.earliest), (0, 0, None));
+    // Nothing more can change, so nothing more is published.
+    let before = published(&broker).len();
+    run(&mut first, 60);
+    assert_eq!(published(&broker).len(), before);
+    // Whoever takes over says what is so, since the one before may not have come to it.
+    first.leave().unwrap();
+    run(&mut worker(&broker, "second"), 20);
+    assert_eq!(published(&broker).len(), before + 1);
+}
+
+#[test]
+fn a_site_that_falls_silent_shows_nobody_after_a_window() {
+    falls_silent(0);
+}
+
+#[test]
+fn a_log_of_last_year_does_too() {
+    falls_silent(365 * 86_400_000);
+}
