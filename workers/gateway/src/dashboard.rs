@@ -10,7 +10,10 @@ use axum::{
 };
 use flate2::{Compression, write::GzEncoder};
 
-use crate::{Gateway, api::answer::tagged};
+use crate::{
+    Gateway,
+    api::answer::{preference, tagged},
+};
 
 struct File {
     path: &'static str,
@@ -51,8 +54,7 @@ pub(crate) fn router() -> Router<Gateway> {
 }
 
 fn serve(number: usize, file: &'static File, request: &HeaderMap) -> Response {
-    let accepts = request.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
-    let zipped = accepts.is_some_and(|accepts| accepts.contains("gzip"));
+    let zipped = preference(request, header::ACCEPT_ENCODING, &["gzip", "*"]).quality > 0.0;
     let body = if zipped { COMPRESSED[number].clone() } else { file.text.to_vec() };
     let mut response = tagged(request, file.kind, body).into_response();
     let headers = response.headers_mut();

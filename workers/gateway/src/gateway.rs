@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
+use weir_analytics::Live;
 use weir_spec::Pipeline;
 
 use crate::{
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     sample: Mutex<Sample>,
     /// Per topic that is followed: what is wrong, or whether all that was there at the start is read.
     sources: Mutex<BTreeMap<String, Source>>,
+    /// The topics without which it cannot answer.
+    needed: Vec<String>,
     unreadable: AtomicU64,
     /// Windows that became complete and are not in a picture yet.
     completed: Mutex<Vec<i64>>,
@@ -82,25 +85,27 @@ impl Default for Limits {
 }
 
 impl Gateway {
-    /// A gateway that has seen nothing yet, expecting what the topics `sources` hold.
+    /// A gateway that has seen nothing yet, and is not ready before the topics `needed` are read.
     ///
     /// # Errors
     /// Never with the settings that the event sample has.
     pub fn new(
         pipeline: Pipeline,
         limits: Limits,
-        sources: &[&str],
+        needed: &[&str],
     ) -> Result<Self, weir_events::PrivacyError> {
-        let sources = sources.iter().map(|topic| ((*topic).to_owned(), Source::Behind)).collect();
+        let slide = pipeline.spec.window.slide.as_millis();
+        let sources = needed.iter().map(|topic| ((*topic).to_owned(), Source::Behind)).collect();
         Ok(Self {
             shared: Arc::new(Shared {
                 pipeline,
                 limits,
                 instance: format!("{:016x}", RandomState::new().hash_one(0)),
-                store: RwLock::new(Store::new(limits.bounds)),
+                store: RwLock::new(Store::new(limits.bounds, slide)),
                 now: RwLock::default(),
                 sample: Mutex::new(Sample::new()?),
                 sources: Mutex::new(sources),
+                needed: needed.iter().map(|topic| (*topic).to_owned()).collect(),
                 unreadable: AtomicU64::new(0),
                 completed: Mutex::default(),
                 changed: Notify::new(),
@@ -119,10 +124,11 @@ impl Gateway {
         if batch.is_empty() {
             return;
         }
-        let Batch { rows, tops, lives, unreadable } = batch;
+        let Batch { rows, tops, lives, unreadable, from_beginning } = batch;
         self.shared.unreadable.fetch_add(unreadable, Ordering::Relaxed);
         if !(rows.is_empty() && tops.is_empty()) {
             let mut store = self.shared.store.write().unwrap_or_else(PoisonError::into_inner);
+            store.begins |= from_beginning;
             rows.iter().for_each(|row| store.row(row));
             tops.iter().for_each(|top| store.top(top));
             lock(&self.shared.completed).extend(store.settle());
@@ -145,15 +151,30 @@ impl Gateway {
         lock(&self.shared.sources).insert(topic.to_owned(), source);
     }
 
-    /// Why this gateway cannot answer yet; `None` when it has all that was there at the start and its topics can be read.
+    /// Why this gateway cannot answer yet; `None` when it has all that was there at the start in the topics that it needs, and they
+    /// can be read.
     pub fn unready(&self) -> Option<String> {
         let sources = lock(&self.shared.sources);
-        let why = |(topic, source): (&String, &Source)| match source {
-            Source::Away(why) => Some(format!("{topic} cannot be read: {why}")),
-            Source::Behind => Some(format!("{topic} is being read from its beginning")),
-            Source::Following => None,
-        };
-        sources.iter().find_map(why)
+        let needed = sources.iter().filter(|(topic, _)| self.shared.needed.contains(topic));
+        needed
+            .filter_map(|(topic, source)| match source {
+                Source::Away(why) => Some(format!("{topic} cannot be read: {why}")),
+                Source::Behind => Some(format!("{topic} is being read from its beginning")),
+                Source::Following => None,
+            })
+            .next()
+    }
+
+    /// What it does without: topics that cannot be read and are not needed to answer.
+    pub fn warnings(&self) -> Vec<String> {
+        let sources = lock(&self.shared.sources);
+        let optional = sources.iter().filter(|(topic, _)| !self.shared.needed.contains(topic));
+        optional
+            .filter_map(|(topic, source)| match source {
+                Source::Away(why) => Some(format!("{topic} cannot be read: {why}")),
+                Source::Behind | Source::Following => None,
+            })
+            .collect()
     }
 
     /// The sealed windows, for reading. Held for a moment only: records wait meanwhile.
@@ -170,6 +191,16 @@ impl Gateway {
     /// What is so right now, for reading. Held for a moment only.
     pub fn now(&self) -> RwLockReadGuard<'_, Now> {
         self.shared.now.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Start of the slice of the pipeline's first event, where that is known: of the first window that was ever sealed, or, before any
+    /// was, of what the open window shows.
+    pub(crate) fn began(&self, open: Option<&Live>) -> Option<i64> {
+        let store = self.store();
+        match store.held().0 {
+            0 if self.unready().is_none() => open.and_then(|open| open.earliest),
+            _ => store.began(),
+        }
     }
 
     /// The newest sampled events after a number, oldest first.

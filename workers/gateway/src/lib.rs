@@ -14,8 +14,10 @@ pub mod push;
 mod sample;
 mod server;
 pub mod store;
+mod supervise;
 
 pub use gateway::{Gateway, Limits, Source};
 pub use intake::Batch;
 pub use live::Standing;
 pub use server::{Options, Server};
+pub use supervise::Panicked;

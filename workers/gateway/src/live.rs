@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use weir_analytics::Live;
+use weir_stream::ranges::EndRanges;
 
 /// The newest values and standing of each input partition.
 #[derive(Default)]
@@ -14,7 +15,7 @@ pub struct Now {
 }
 
 /// Where the pipeline stands in one input partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Standing {
     /// The partition.
     pub partition: i32,
@@ -34,6 +35,14 @@ pub struct Standing {
     pub late: u64,
     /// Records that are no valid event.
     pub dead_letters: u64,
+    /// Counted events that missed some of their windows.
+    pub partly_late: u64,
+    /// The windows that those events missed, by their ends.
+    pub not_whole: EndRanges,
+    /// Records whose visitor belongs into another partition.
+    pub misplaced: u64,
+    /// The log was declared to end, and its last windows were sealed ahead of the clock.
+    pub ended: bool,
 }
 
 impl Now {
@@ -66,6 +75,11 @@ impl Now {
     }
 }
 
+/// Whether the whole log was declared to end: of every partition that something was committed for.
+pub fn ended(standings: &[Standing]) -> bool {
+    !standings.is_empty() && standings.iter().all(|standing| standing.ended)
+}
+
 /// The smallest watermark: of the partitions that are not idle, or of all if all are. `None` while one that counts has none.
 pub fn watermark(standings: &[Standing]) -> Option<i64> {
     let all_idle = standings.iter().all(|standing| standing.idle);
@@ -94,16 +108,6 @@ mod tests {
     }
 
     fn standing(watermark: Option<i64>, idle: bool) -> Standing {
-        Standing {
-            partition: 0,
-            watermark,
-            sealed: None,
-            idle,
-            lag: 0,
-            read: 0,
-            counted: 0,
-            late: 0,
-            dead_letters: 0,
-        }
+        Standing { watermark, idle, ..Standing::default() }
     }
 }

@@ -13,8 +13,8 @@ use weir_events::{
 
 /// Events kept.
 const KEPT: usize = 200;
-/// Least time between two events taken, milliseconds.
-const APART: i64 = 50;
+/// Most events taken in a second.
+pub(crate) const MAX_EVENTS_PER_SECOND: u8 = 20;
 /// Digits of a masked id that are shown: enough to tell the visitors of a sample apart.
 const SHOWN: usize = 6;
 
@@ -38,14 +38,15 @@ pub struct SampledEvent {
     pub browser: String,
 }
 
-/// Every so many milliseconds one event, the last ones kept.
+/// So many events a second, the last ones kept.
 pub struct Sample {
     decoder: Decoder,
     privacy: Privacy,
     scratch: Scratch,
     events: VecDeque<SampledEvent>,
     number: u64,
-    last: i64,
+    /// When the second began in which so many events were taken.
+    second: (i64, u8),
 }
 
 impl Sample {
@@ -66,18 +67,21 @@ impl Sample {
             scratch: Scratch::default(),
             events: VecDeque::with_capacity(KEPT),
             number: 0,
-            last: i64::MIN,
+            second: (i64::MIN, 0),
         })
     }
 
-    /// Takes the event of a record if it is time for another one. `now` in milliseconds.
+    /// Takes the event of a record unless enough were taken within a second. `now` in milliseconds.
     pub fn offer(&mut self, value: &[u8], now: i64) {
-        if now < self.last.saturating_add(APART) {
+        if now >= self.second.0.saturating_add(1_000) {
+            self.second = (now, 0);
+        }
+        if self.second.1 >= MAX_EVENTS_PER_SECOND {
             return;
         }
         let Ok(event) = self.decoder.decode(value) else { return };
         let event = self.privacy.apply(event, &mut self.scratch);
-        self.last = now;
+        self.second.1 += 1;
         self.number += 1;
         if self.events.len() == KEPT {
             self.events.pop_front();
@@ -150,7 +154,10 @@ mod tests {
         sample.offer(b"no event", 200_000);
         let all = sample.recent(0, usize::MAX);
         assert_eq!(all.len(), KEPT);
-        assert!(all.windows(2).all(|pair| pair[1].timestamp - pair[0].timestamp == APART));
+        let most = usize::from(MAX_EVENTS_PER_SECOND);
+        assert!(all.windows(most + 1).all(|some| some[most].timestamp - some[0].timestamp == 1_000));
+        // What comes all at once is taken all at once: so does a reader hand over that looks once a second.
+        assert!(all[..most].iter().all(|event| event.timestamp < all[0].timestamp + 20));
         assert_eq!(sample.recent(all[KEPT - 2].number, 100).len(), 1);
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::json;
-use weir_gateway::Limits;
+use weir_gateway::{Limits, Source, Standing};
 
 use running::Running;
 
@@ -86,6 +86,10 @@ fn what_is_wrong_is_said_as_a_problem() {
         ("/api/v1/pages?unknown=1", 400),
         ("/api/v1/pages?window=yesterday", 400),
         ("/api/v1/pages?window=1", 404),
+        ("/api/v1/pages?window=1700000000", 400),
+        ("/api/v1/windows?from=2&to=1", 400),
+        ("/api/v1/series?page=/a&from=2&to=1", 400),
+        ("/api/v1/stream?after=1700000000", 400),
         ("/api/v1/series", 400),
         ("/api/v1/series?page=", 400),
         ("/api/v1/pipelines?x", 400),
@@ -104,6 +108,114 @@ fn what_is_wrong_is_said_as_a_problem() {
         assert_eq!(running.get(&format!("/api/v1/{path}={}", long(most + 1))).status, 400, "{path}");
     }
     assert_eq!(running.ask("POST", "/api/v1/pages", &[]).status, 405);
+}
+
+#[test]
+fn a_problem_says_what_was_found_and_what_is_expected() {
+    let running = filled();
+    for (path, detail) in [
+        ("pages?limit=x", "limit is `x`, expected a whole number from 0 to 4294967295"),
+        ("pages?offset=-1", "offset is `-1`, expected a whole number from 0 to 4294967295"),
+        ("pages?order=up", "order is `up`, expected `asc` or `desc`"),
+        ("top?format=xml", "format is `xml`, expected `json` or `csv`"),
+        ("series", "missing parameter `page`"),
+        ("top?window=1&window=2", "more than one parameter `window`"),
+        ("pipelines?x=1", "unknown parameter `x`, expected none here"),
+        ("site?windov=1", "unknown parameter `windov`, expected `window` or `format`"),
+        (
+            "site?window=1700000000",
+            "window is `1700000000`, expected milliseconds since the epoch, or RFC 3339 as in 2026-01-01T12:00:00Z; it looks like seconds",
+        ),
+        (
+            "site?window=yesterday",
+            "window is `yesterday`, expected milliseconds since the epoch, or RFC 3339 as in 2026-01-01T12:00:00Z",
+        ),
+        (
+            "windows?from=2&to=1",
+            "from is 2 and to is 1, which is before it: expected from to be at or before to",
+        ),
+        ("events?after=x", "after is `x`, expected a whole number from 0 to 4294967295"),
+    ] {
+        let answer = running.get(&format!("/api/v1/{path}"));
+        assert_eq!((answer.status, answer.json()["detail"].clone()), (400, json!(detail)), "{path}");
+    }
+}
+
+#[test]
+fn a_path_names_the_one_page_that_has_it() {
+    let running = Running::start(Limits::default());
+    let shop = "https://shop.example/cart";
+    running.seal(END, &[(shop, 5), ("https://a.example/b", 1), ("https://c.example/b", 1)]);
+    let series = running.get("/api/v1/series?page=/cart").json();
+    assert_eq!((&series["page_url"], &series["points"][0]["view_count"]), (&json!(shop), &json!(5)));
+    for (page, detail) in [
+        (
+            "/b",
+            "2 pages have the path `/b`: expected the URL of one of them: https://a.example/b, https://c.example/b",
+        ),
+        ("/d", "no window held here has an event of the page `/d`; /api/v1/pages?q= searches"),
+    ] {
+        let answer = running.get(&format!("/api/v1/series?page={page}"));
+        assert_eq!((answer.status, answer.json()["detail"].clone()), (404, json!(detail)));
+    }
+}
+
+#[test]
+fn windows_that_begin_before_the_first_event_are_marked() {
+    let running = Running::start(Limits::default());
+    running.seal_at(0, END, &[("/a", 5)]);
+    running.seal_at(5, END + 290_000, &[("/a", 5)]);
+    let windows = running.get("/api/v1/windows").json();
+    let marks =
+        |n: usize| (windows["windows"][n]["filling"].clone(), windows["windows"][n]["covered_ms"].clone());
+    // The first window ends with the slice of the first event.
+    assert_eq!((marks(0), marks(1)), ((json!(true), json!(10_000)), (json!(false), json!(300_000))));
+    let series = running.get("/api/v1/series?page=/a").json();
+    assert_eq!(
+        (&series["points"][0]["filling"], &series["points"][1]["filling"]),
+        (&json!(true), &json!(false))
+    );
+    for path in ["pages", "top"] {
+        assert_eq!(running.get(&format!("/api/v1/{path}?window={END}")).json()["filling"], true, "{path}");
+    }
+}
+
+#[test]
+fn only_what_is_needed_decides_readiness() {
+    let running = Running::start_needing(&["results"]);
+    let ready = || running.get("/readyz");
+    let answer = ready();
+    assert_eq!((answer.status, answer.json()["title"].clone()), (503, json!("Not Ready")));
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    running.gateway.source("results", Source::Following);
+    running.gateway.source("live", Source::Away("no such topic".to_owned()));
+    assert_eq!(ready().status, 200);
+    let health = running.get("/api/v1/health").json();
+    assert_eq!(health["warnings"], json!(["live cannot be read: no such topic"]));
+    running.gateway.source("results", Source::Away("broker away".to_owned()));
+    assert_eq!(ready().json()["detail"], "results cannot be read: broker away");
+}
+
+#[test]
+fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
+    let running = Running::start(Limits::default());
+    let not_whole = serde_json::from_value(json!([[END, END + 10_000]])).unwrap();
+    let standing = Standing { partly_late: 3, not_whole, misplaced: 5, ended: true, ..Standing::default() };
+    let ahead = i64::MAX / 2;
+    running
+        .gateway
+        .stand(vec![standing.clone(), Standing { partition: 1, watermark: Some(ahead), ..standing.clone() }]);
+    let health = running.get("/api/v1/health").json();
+    assert_eq!(
+        (&health["partly_late"], &health["misplaced"], &health["ended"]),
+        (&json!(6), &json!(10), &json!(true))
+    );
+    assert_eq!(health["partitions"][1]["partly_late"], 3);
+    assert_eq!(health["partitions"][1]["not_whole"], json!([{"first": END, "last": END + 10_000}]));
+    let one = Standing { watermark: Some(ahead), ..standing };
+    running.gateway.stand(vec![one]);
+    let lag = running.get("/api/v1/health").json()["watermark_lag_ms"].as_i64().unwrap();
+    assert!(lag < 0, "ahead of the clock is told as that: {lag}");
 }
 
 #[test]
@@ -139,11 +251,19 @@ fn tables_hold_no_formula() {
     assert_eq!(by_name.header("content-type"), Some("text/csv; charset=utf-8"));
     let lines: Vec<_> = by_name.body.lines().collect();
     assert!(lines[0].starts_with("page_url,view_count,unique_users"));
-    assert_eq!(lines[1], "\"/a,=HYPERLINK(\"\"http://evil.example\"\")\",1,3,1,0,1,0.25,12.5");
-    let by_accept = running.ask("GET", "/api/v1/top", &[("accept", "text/csv")]);
-    assert!(
-        by_accept.body.starts_with("rank,page_url,view_count,unique_users,previous_rank\r\n1,/a,6,3,\r\n")
+    let end = END + 10_000;
+    let window = format!(",{},{end}", end - 300_000);
+    assert_eq!(
+        lines[1],
+        format!("\"/a,=HYPERLINK(\"\"http://evil.example\"\")\",1,3,1,0,1,0.25,12.5{window}")
     );
+    let by_accept = running.ask("GET", "/api/v1/top", &[("accept", "text/csv")]);
+    let head = "rank,page_url,view_count,unique_users,previous_rank,window_start,window_end";
+    assert!(by_accept.body.starts_with(&format!("{head}\r\n1,/a,6,3,{window}\r\n")));
+    let refused = running.ask("GET", "/api/v1/top", &[("accept", "text/csv;q=0")]);
+    assert_eq!(refused.header("content-type"), Some("application/json"));
+    let plain = running.ask("GET", "/app.js", &[("accept-encoding", "gzip;q=0")]);
+    assert_eq!(plain.header("content-encoding"), None);
     let either = running.ask("GET", "/api/v1/top", &[("accept", "application/json, text/csv")]);
     assert_eq!(either.header("content-type"), Some("application/json"), "what is named first");
 }
@@ -175,7 +295,7 @@ fn pages_of_other_sites_may_not_ask() {
 fn a_record_of_another_version_is_counted_and_left_out() {
     let running = filled();
     let mut batch = weir_gateway::Batch::default();
-    batch.record(weir_spec::Role::Results, b"something else");
+    batch.record(weir_spec::Role::Results, 0, b"something else");
     running.gateway.apply(batch);
     assert_eq!(running.get("/api/v1/health").json()["held"]["unreadable"], 1);
     assert_eq!(running.get("/api/v1/pages").json()["total"], 4);

@@ -36,10 +36,11 @@ fn a_restart_brings_the_whole_day_back() {
     assert!(gateway.unready().is_some(), "not ready before it has read");
     let (begun, stop) = (Instant::now(), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        scope.spawn(|| follow::follow(&gateway, &pipeline, brokers, &stop));
+        let following = scope.spawn(|| follow::follow(&gateway, &pipeline, brokers, &stop));
         until("it has all", || gateway.unready().is_none());
         println!("{WINDOWS} windows of 100 pages after {:?}", begun.elapsed());
         stop.store(true, Ordering::SeqCst);
+        following.join().unwrap().unwrap();
     });
     let (windows, pages, bytes, refused) = gateway.store().held();
     println!("{bytes} bytes");

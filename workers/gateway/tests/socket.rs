@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client, protocol::CloseFrame};
-use weir_gateway::Limits;
+use weir_gateway::{Limits, Standing};
 
 use running::{DEADLINE, Running, until};
 
@@ -118,6 +118,7 @@ fn a_page_can_be_watched_and_left() {
     let mut client = Client::open(&running);
     client.say(&json!({"type": "subscribe", "pages": ["/a", "/never seen"]}));
     let unseen = client.find(|message| message["page"] == "/never seen");
+    assert_eq!(unseen["value"]["known"], false);
     assert_eq!(
         (&unseen["value"]["now"], &unseen["value"]["sealed"]["view_count"]),
         (&json!(null), &json!(0))
@@ -153,6 +154,52 @@ fn who_breaks_the_rules_is_let_go_with_the_reason() {
     }
     assert!(client.farewell().reason.contains("more than 50 messages"));
     until("their places are free", || running.get("/api/v1/health").json()["held"]["clients"] == 0);
+}
+
+#[test]
+fn who_says_too_much_at_once_is_told_so() {
+    let running = Running::start(Limits::default());
+    // Within what is read to the end, and beyond it.
+    for bytes in [17 << 10, 200 << 10] {
+        let mut client = Client::open(&running);
+        // The rest of it may find the connection closed.
+        let _ = client.0.send(Message::text("x".repeat(bytes)));
+        let farewell = client.farewell();
+        assert_eq!(u16::from(farewell.code), 1009, "{bytes} bytes");
+        assert!(farewell.reason.contains("at most 16384 bytes"), "{}", farewell.reason);
+    }
+    let mut client = Client::open(&running);
+    client.say(&json!({"type": "subscribe", "topics": ["windows"], "after": 1_700_000_000}));
+    assert!(client.farewell().reason.contains("it looks like seconds"));
+}
+
+#[test]
+fn who_wants_windows_alone_hears_that_the_connection_lives() {
+    let running = Running::start(Limits::default());
+    let mut client = Client::open(&running);
+    client.say(&json!({"type": "subscribe", "topics": ["windows"]}));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Something changes all the time, for others.
+        scope.spawn(|| {
+            for n in 0.. {
+                if stop.load(std::sync::atomic::Ordering::SeqCst) {
+                    break;
+                }
+                running.gateway.stand(vec![Standing { counted: n, ..Standing::default() }]);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let mut stream = TcpStream::connect(running.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        write!(stream, "GET /api/v1/stream?topics=windows HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+        let heartbeat = client.0.read();
+        let mut lines = BufReader::new(stream).lines();
+        let comment = lines.find(|line| line.as_ref().is_ok_and(|line| line == ":") || line.is_err());
+        stop.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert!(heartbeat.unwrap().to_text().unwrap().contains("heartbeat"));
+        assert!(comment.unwrap().is_ok());
+    });
 }
 
 #[test]

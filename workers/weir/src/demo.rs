@@ -61,7 +61,9 @@ pub fn run(
     let simulation = Simulation { simulation, start, speed };
     let first = 40.0 / speed;
     let place = brokers.map_or("in memory".to_owned(), |brokers| format!("on Kafka at {brokers}"));
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[])?;
+    // In memory nothing is there before it is shown.
+    let needed = brokers.map_or(Vec::new(), |_| follow::needed(pipeline).to_vec());
+    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &needed)?;
     let listening = weir_gateway::Options {
         listen: listen.unwrap_or(LISTEN),
         next_free: listen.is_none(),
@@ -71,7 +73,7 @@ pub fn run(
         let (said, heard) = std::sync::mpsc::channel::<()>();
         let gateway = &gateway;
         let served = scope.spawn(move || {
-            let served = serve(gateway, &listening, stop, |address| {
+            let served = serve(gateway, &listening, || stop.load(Ordering::SeqCst), |address| {
                 println!(
                     "a simulated shop {place}; the first window is sealed after about {first:.0} s. ctrl-C ends."
                 );
@@ -152,9 +154,10 @@ fn on_kafka(
             stop.store(true, Ordering::SeqCst);
             shown
         });
-        scope.spawn(|| follow::follow(gateway, pipeline, brokers, stop));
+        // If it panics it stops the others.
+        let followed = scope.spawn(|| Ok(follow::follow(gateway, pipeline, brokers, stop)?));
         let done = process::run(pipeline, brokers, &process::Options::default(), stop);
-        done.and(ended("console", shown.join()))
+        done.and(ended("console", shown.join())).and(ended("gateway", followed.join()))
     })
 }
 
@@ -207,7 +210,7 @@ fn show(pipeline: &Pipeline, broker: &Broker, gateway: &Gateway, stop: &AtomicBo
             for record in broker.records_from(topic, *partition, *next) {
                 *next = record.offset + 1;
                 let value = record.value.unwrap_or_default();
-                batch.record(*role, &value);
+                batch.record(*role, record.offset, &value);
                 screen.take(topic, &value)?;
             }
         }

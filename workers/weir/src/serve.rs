@@ -1,14 +1,17 @@
 //! `weir serve`: the gateway.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use tokio::{runtime, time};
-use weir_gateway::{Gateway, Limits, Options, Server, follow, store::Bounds};
+use weir_gateway::{Gateway, Limits, Options, Panicked, Server, follow, store::Bounds};
 use weir_spec::Pipeline;
 
 use crate::args::Serve;
@@ -16,30 +19,46 @@ use crate::args::Serve;
 /// Time between two looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How long the readers have to end.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// Serves until `stop`.
 ///
 /// # Errors
-/// The address cannot be had. Kafka being away is no error: the gateway says so and waits.
+/// The address cannot be had, or a part panicked. Kafka being away is no error: the gateway says so and waits.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBool) -> anyhow::Result<()> {
     let Serve { listen, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
     let bounds = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
     let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
     let gateway = Gateway::new(pipeline.clone(), limits, &follow::needed(pipeline))?;
     let listening = Options { listen, next_free: false, origins: allow_origin };
-    thread::scope(|scope| {
-        scope.spawn(|| follow::follow(&gateway, pipeline, brokers, stop));
-        let served = serve(&gateway, &listening, stop, |address| println!("the dashboard is at {address}"));
-        // Without anybody to answer there is no use in reading.
-        stop.store(true, Ordering::SeqCst);
-        served
-    })
+    let ending = Arc::new(AtomicBool::new(false));
+    let following = {
+        let (gateway, pipeline, brokers, ending) =
+            (gateway.clone(), pipeline.clone(), brokers.to_owned(), Arc::clone(&ending));
+        thread::spawn(move || follow::follow(&gateway, &pipeline, &brokers, &ending))
+    };
+    // A gateway that reads nothing any more must not go on answering with what it has.
+    let stopped = || stop.load(Ordering::SeqCst) || following.is_finished();
+    let served = serve(&gateway, &listening, stopped, |address| println!("the dashboard is at {address}"));
+    ending.store(true, Ordering::SeqCst);
+    // Readers write nothing, so one that waits for a broker that is away is not waited for.
+    let deadline = Instant::now() + LEAVE;
+    while !following.is_finished() && Instant::now() < deadline {
+        thread::sleep(LOOK);
+    }
+    let followed = match following.is_finished() {
+        false => Ok(()),
+        true => following.join().unwrap_or_else(|panic| Err(Panicked::new("the reading", &*panic))),
+    };
+    served.and(followed.map_err(Into::into))
 }
 
-/// Serves a gateway until `stop`; `said` hears where, once it listens.
+/// Serves a gateway until `stop` says so; `said` hears where, once it listens.
 pub(crate) fn serve(
     gateway: &Gateway,
     options: &Options,
-    stop: &AtomicBool,
+    stop: impl Fn() -> bool,
     said: impl FnOnce(&str),
 ) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -49,13 +68,12 @@ pub(crate) fn serve(
             format!("cannot listen on {}: `--listen` says another address or port", options.listen)
         })?;
         said(&format!("http://{}/", server.address()?));
-        server.serve(stopped(stop)).await;
-        Ok(())
+        Ok(server.serve(stopped(stop)).await?)
     })
 }
 
-async fn stopped(stop: &AtomicBool) {
-    while !stop.load(Ordering::SeqCst) {
+async fn stopped(stop: impl Fn() -> bool) {
+    while !stop() {
         time::sleep(LOOK).await;
     }
 }

@@ -1,13 +1,13 @@
 //! How an answer goes out: its format, its tag, and nothing at all where the client has it already.
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::csv;
+use super::{csv, problem::Problem};
 
 /// What a table can be had as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -25,7 +25,8 @@ pub fn json<T: Serialize>(request: &HeaderMap, value: &T) -> Response {
         Ok(body) => tagged(request, "application/json", body),
         Err(error) => {
             tracing::error!(%error, "an answer could not be written");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            Problem::internal("the answer could not be written as JSON; the gateway's log has more")
+                .into_response()
         }
     }
 }
@@ -67,11 +68,71 @@ pub fn tagged(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Respons
     response
 }
 
+/// The format with the greater quality; of two alike the one that is named first, and JSON where neither is named or wanted.
 fn accepted(request: &HeaderMap) -> Format {
-    let accept = request.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    match (accept.find("text/csv"), accept.find("application/json")) {
-        (Some(csv), Some(json)) if csv < json => Format::Csv,
-        (Some(_), None) => Format::Csv,
-        _ => Format::Json,
+    let csv = preference(request, header::ACCEPT, &["text/csv", "text/*", "*/*"]);
+    let json = preference(request, header::ACCEPT, &["application/json", "application/*", "*/*"]);
+    if csv.quality > json.quality
+        || csv.quality > 0.0 && csv.quality == json.quality && csv.named < json.named
+    {
+        Format::Csv
+    } else {
+        Format::Json
+    }
+}
+
+/// How much a client wants something (RFC 9110, 12.4.2).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preference {
+    /// 0: not at all.
+    pub quality: f32,
+    /// Its place among what the header names; the greatest number where only a wildcard covers it, or nothing.
+    named: usize,
+}
+
+/// What a header says of something that goes by these names, the most specific first.
+pub fn preference(request: &HeaderMap, header: HeaderName, names: &[&str]) -> Preference {
+    let values = request.get_all(header).iter().filter_map(|value| value.to_str().ok());
+    let entries: Vec<(&str, f32)> = values.flat_map(|value| value.split(',')).map(entry).collect();
+    let found = names.iter().zip(0..).find_map(|(name, rank)| {
+        let place = entries.iter().position(|(entry, _)| entry.eq_ignore_ascii_case(name))?;
+        Some(Preference { quality: entries[place].1, named: if rank == 0 { place } else { usize::MAX } })
+    });
+    found.unwrap_or(Preference { quality: 0.0, named: usize::MAX })
+}
+
+/// An entry of such a header without its parameters, and its quality.
+fn entry(entry: &str) -> (&str, f32) {
+    let mut parts = entry.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+    (name, quality.and_then(|quality| quality.trim().parse().ok()).unwrap_or(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_does_not_want_it_does_not_get() {
+        for (accept, csv) in [
+            ("", false),
+            ("*/*", false),
+            ("text/csv", true),
+            ("text/csv;q=0", false),
+            ("text/csv; q=0, */*", false),
+            ("text/csv;q=0.5, application/json;q=0.9", false),
+            ("application/json;q=0.1, text/csv;q=0.9", true),
+            ("application/json;q=0, text/csv;q=0.1", true),
+            ("application/json, text/csv", false),
+            ("text/csv, application/json", true),
+            ("text/csv, */*", true),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", false),
+            ("TEXT/CSV;charset=utf-8", true),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.extend(HeaderValue::from_str(accept).map(|accept| (header::ACCEPT, accept)));
+            assert_eq!(accepted(&headers) == Format::Csv, csv, "{accept}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
@@ -13,9 +13,15 @@ use super::{
     answer::{Format, json, json_or_table},
     csv::{Line, Row},
     problem::{Otherwise, Problem},
-    query::{Nothing, Query, limit},
+    query::{Count, Nothing, Query, limit},
 };
-use crate::{Gateway, gateway::millis, live::watermark, push::values::Provisional, sample::SampledEvent};
+use crate::{
+    Gateway,
+    gateway::millis,
+    live::{ended, watermark},
+    push::values::{Open, Provisional},
+    sample::SampledEvent,
+};
 
 /// A pipeline.
 #[derive(Debug, Serialize, ToSchema)]
@@ -84,8 +90,8 @@ pub async fn pipelines(
 #[into_params(parameter_in = Query)]
 pub struct NowQuery {
     /// The most viewed so many pages, 1 to 1,000; 50 if not said.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Count>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -98,11 +104,21 @@ pub struct PageNow {
     /// Its values so far.
     #[serde(flatten)]
     now: Provisional,
+    /// For the table: JSON has it once.
+    #[serde(skip)]
+    window_end: Option<i64>,
 }
 
 impl Row for PageNow {
-    const COLUMNS: &'static [&'static str] =
-        &["page_url", "view_count", "click_count", "cart_count", "conversion_count", "unique_users"];
+    const COLUMNS: &'static [&'static str] = &[
+        "page_url",
+        "view_count",
+        "click_count",
+        "cart_count",
+        "conversion_count",
+        "unique_users",
+        "window_end",
+    ];
 
     fn write(&self, line: &mut Line<'_>) {
         line.text(&self.page_url);
@@ -111,6 +127,7 @@ impl Row for PageNow {
         line.number(self.now.cart_count);
         line.number(self.now.conversion_count);
         line.number(self.now.unique_users);
+        line.optional(self.window_end);
     }
 }
 
@@ -119,10 +136,9 @@ impl Row for PageNow {
 pub struct NowValues {
     /// Always true.
     provisional: bool,
-    /// The end of the open window; null before anything was heard.
-    window_end: Option<i64>,
-    /// The newest event time read; null before anything was heard.
-    as_of: Option<i64>,
+    /// Which window that is.
+    #[serde(flatten)]
+    open: Open,
     /// All pages together; null before anything was heard.
     site: Option<Provisional>,
     /// How many pages have an event.
@@ -144,12 +160,13 @@ pub async fn now(
     let NowQuery { limit: asked, format } = query;
     let limit = limit(asked, 50, 1_000)?;
     let sum = gateway.now().sum();
-    let page = |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into() };
+    let window_end = sum.as_ref().map(|sum| sum.end);
+    let page =
+        |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into(), window_end };
     let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
     let values = NowValues {
         provisional: true,
-        window_end: sum.as_ref().map(|sum| sum.end),
-        as_of: sum.as_ref().map(|sum| sum.as_of),
+        open: Open::of(&gateway, sum.as_ref()),
         site: sum.as_ref().map(|sum| (&sum.site).into()),
         page_count: pages.len(),
         pages: pages.iter().take(limit).map(page).collect(),
@@ -178,6 +195,23 @@ pub struct PartitionHealth {
     late: u64,
     /// Records that are no valid event.
     dead_letters: u64,
+    /// Counted events that missed some of their windows, because those were sealed.
+    partly_late: u64,
+    /// The windows that those events missed, which are not whole. At most eight ranges: windows between two may be in one without reason.
+    not_whole: Vec<Ends>,
+    /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
+    misplaced: u64,
+    /// The log was declared to end (`weir process --until-end`), and its last windows were sealed ahead of the clock.
+    ended: bool,
+}
+
+/// Windows in a row.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ends {
+    /// The end of the first.
+    first: i64,
+    /// The end of the last.
+    last: i64,
 }
 
 /// What this gateway holds.
@@ -204,11 +238,14 @@ pub struct Health {
     ready: bool,
     /// Why not, if not.
     reason: Option<String>,
+    /// What it does without: topics that cannot be read and are not needed to be ready.
+    warnings: Vec<String>,
     /// This process's clock, milliseconds since the epoch.
     at: i64,
     /// The smallest watermark of the partitions that are not idle; null while one has none.
     watermark: Option<i64>,
-    /// How far the watermark is behind the clock, milliseconds. It includes the wait for events that come out of order.
+    /// How far the watermark is behind the clock, milliseconds. It includes the wait for events that come out of order. Negative where it
+    /// is ahead: the log was declared to end, or a sender's clock is fast.
     watermark_lag_ms: Option<i64>,
     /// The end of the newest complete window.
     window_end: Option<i64>,
@@ -222,6 +259,12 @@ pub struct Health {
     late: u64,
     /// Records that are no valid event.
     dead_letters: u64,
+    /// Counted events that missed some of their windows, because those were sealed: where it is not 0, some final window is not whole.
+    partly_late: u64,
+    /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
+    misplaced: u64,
+    /// The log was declared to end (`weir process --until-end`), in every partition: its last windows are sealed ahead of the clock.
+    ended: bool,
     /// Those partitions that something was committed for.
     partitions: Vec<PartitionHealth>,
     /// What this gateway holds.
@@ -254,6 +297,10 @@ pub async fn health(
         counted: standing.counted,
         late: standing.late,
         dead_letters: standing.dead_letters,
+        partly_late: standing.partly_late,
+        not_whole: standing.not_whole.as_slice().iter().map(|&(first, last)| Ends { first, last }).collect(),
+        misplaced: standing.misplaced,
+        ended: standing.ended,
     };
     let unreadable = gateway.unreadable();
     let (window_end, (windows, pages, bytes, _)) = {
@@ -263,6 +310,7 @@ pub async fn health(
     let health = Health {
         ready: reason.is_none(),
         reason,
+        warnings: gateway.warnings(),
         at,
         watermark,
         watermark_lag_ms: watermark.map(|watermark| at - watermark),
@@ -272,6 +320,9 @@ pub async fn health(
         expected_partitions: gateway.shared.pipeline.spec.topics.events.partitions,
         late: standings.iter().map(|standing| standing.late).sum(),
         dead_letters: standings.iter().map(|standing| standing.dead_letters).sum(),
+        partly_late: standings.iter().map(|standing| standing.partly_late).sum(),
+        misplaced: standings.iter().map(|standing| standing.misplaced).sum(),
+        ended: ended(&standings),
         partitions: standings.iter().map(partition).collect(),
         held: Held {
             windows,
@@ -290,11 +341,11 @@ pub async fn health(
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// Only events whose number is greater.
-    #[param(minimum = 0)]
-    after: Option<i64>,
+    #[param(value_type = Option<u32>, minimum = 0)]
+    after: Option<Count>,
     /// The newest so many, 1 to 200; 50 if not said.
-    #[param(minimum = 1, maximum = 200)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Option<Count>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -335,8 +386,7 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let EventsQuery { after, limit: asked, format } = query;
     let limit = limit(asked, 50, 200)?;
-    let after = u64::try_from(after.unwrap_or(0)).map_err(|_| Problem::bad("after is negative"))?;
-    let events = gateway.events(after, limit);
+    let events = gateway.events(after.map_or(0, |after| after.0.into()), limit);
     let events = Events { instance: gateway.shared.instance.clone(), events };
     Ok(json_or_table(&headers, format, &events, &events.events))
 }
@@ -350,6 +400,6 @@ pub async fn healthz() -> &'static str {
 pub async fn readyz(State(gateway): State<Gateway>) -> Response {
     match gateway.unready() {
         None => "ready\n".into_response(),
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response(),
+        Some(why) => Problem::not_ready(why).into_response(),
     }
 }

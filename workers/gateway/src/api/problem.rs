@@ -64,6 +64,16 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "about:blank", "Method Not Allowed", detail)
     }
 
+    /// 500: a bug here.
+    pub fn internal(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "about:blank", "Internal Server Error", detail)
+    }
+
+    /// 503: what was in the topics at the start is not all here, or they cannot be read.
+    pub fn not_ready(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "about:blank", "Not Ready", detail)
+    }
+
     /// 503: too many at once.
     pub fn busy(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "about:blank", "Service Unavailable", detail)

@@ -66,6 +66,10 @@ pub struct WindowTotals {
     pub window_end: i64,
     /// Whether the numbers of all its pages are here. False only while they arrive, or where the topic has lost them.
     pub complete: bool,
+    /// Whether the window begins before the pipeline's first event, so that it has no data of a part of its time.
+    pub filling: bool,
+    /// How much of its time lies after the first event, milliseconds. Divide by it for rates.
+    pub covered_ms: i64,
     /// Pages with an event.
     pub page_count: usize,
     /// All pages together.
@@ -78,6 +82,8 @@ impl WindowTotals {
             window_start: window.start(),
             window_end: window.end(),
             complete: window.complete(),
+            filling: window.filling(),
+            covered_ms: window.covered(),
             page_count: window.page_count(),
             site: window.site().into(),
         }
@@ -98,6 +104,8 @@ impl Row for WindowTotals {
         "bounces",
         "engagement_rate",
         "bounce_rate",
+        "filling",
+        "covered_ms",
     ];
 
     fn write(&self, line: &mut Line<'_>) {
@@ -106,7 +114,30 @@ impl Row for WindowTotals {
         line.number(self.complete);
         line.number(self.page_count);
         self.site.write(line);
+        line.number(self.filling);
+        line.number(self.covered_ms);
     }
+}
+
+/// A row of a table with the window that it is of, last, because a table is kept where the request that made it is not.
+pub(crate) struct Windowed<R> {
+    pub(crate) row: R,
+    pub(crate) window_start: i64,
+    pub(crate) window_end: i64,
+}
+
+macro_rules! windowed {
+    ($row:ty, $($column:literal),+) => {
+        impl Row for Windowed<&$row> {
+            const COLUMNS: &'static [&'static str] = &[$($column,)+ "window_start", "window_end"];
+
+            fn write(&self, line: &mut Line<'_>) {
+                self.row.write(line);
+                line.number(self.window_start);
+                line.number(self.window_end);
+            }
+        }
+    };
 }
 
 /// One page in one sealed window: final.
@@ -145,18 +176,19 @@ impl From<Page<'_>> for PageNumbers {
     }
 }
 
-impl Row for PageNumbers {
-    const COLUMNS: &'static [&'static str] = &[
-        "page_url",
-        "view_count",
-        "unique_users",
-        "click_count",
-        "conversion_count",
-        "engagement_rate",
-        "bounce_rate",
-        "avg_session_duration",
-    ];
+windowed!(
+    PageNumbers,
+    "page_url",
+    "view_count",
+    "unique_users",
+    "click_count",
+    "conversion_count",
+    "engagement_rate",
+    "bounce_rate",
+    "avg_session_duration"
+);
 
+impl PageNumbers {
     fn write(&self, line: &mut Line<'_>) {
         line.text(&self.page_url);
         line.number(self.view_count);
@@ -190,6 +222,10 @@ pub struct Point {
     pub bounce_rate: Option<f64>,
     /// Mean duration of the page's visits, seconds; null without an event.
     pub avg_session_duration: Option<f64>,
+    /// Whether the window begins before the pipeline's first event, so that it has no data of a part of its time.
+    pub filling: bool,
+    /// How much of its time lies after the first event, milliseconds. Divide by it for rates.
+    pub covered_ms: i64,
 }
 
 impl Point {
@@ -206,6 +242,8 @@ impl Point {
             engagement_rate: page.map(|page| page.engagement_rate),
             bounce_rate: page.map(|page| page.bounce_rate),
             avg_session_duration: page.map(|page| page.duration),
+            filling: window.filling(),
+            covered_ms: window.covered(),
         }
     }
 }
@@ -221,6 +259,8 @@ impl Row for Point {
         "engagement_rate",
         "bounce_rate",
         "avg_session_duration",
+        "filling",
+        "covered_ms",
     ];
 
     fn write(&self, line: &mut Line<'_>) {
@@ -233,6 +273,8 @@ impl Row for Point {
         line.optional(self.engagement_rate);
         line.optional(self.bounce_rate);
         line.optional(self.avg_session_duration);
+        line.number(self.filling);
+        line.number(self.covered_ms);
     }
 }
 
@@ -258,10 +300,9 @@ impl From<weir_events::TopPage> for Place {
     }
 }
 
-impl Row for Place {
-    const COLUMNS: &'static [&'static str] =
-        &["rank", "page_url", "view_count", "unique_users", "previous_rank"];
+windowed!(Place, "rank", "page_url", "view_count", "unique_users", "previous_rank");
 
+impl Place {
     fn write(&self, line: &mut Line<'_>) {
         line.number(self.rank);
         line.text(&self.page_url);
@@ -293,9 +334,9 @@ impl From<weir_events::TrendingPage> for Trend {
     }
 }
 
-impl Row for Trend {
-    const COLUMNS: &'static [&'static str] = &["page_url", "view_count", "expected", "score", "unique_users"];
+windowed!(Trend, "page_url", "view_count", "expected", "score", "unique_users");
 
+impl Trend {
     fn write(&self, line: &mut Line<'_>) {
         line.text(&self.page_url);
         line.number(self.view_count);

@@ -7,10 +7,13 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     answer::{Format, json_or_table},
     problem::{Otherwise, Problem},
-    query::{Query, Time, limit, page},
-    records::{PageNumbers, Place, Point, Site, Trend, WindowTotals},
+    query::{Count, Query, Time, limit, page, range},
+    records::{PageNumbers, Place, Point, Site, Trend, WindowTotals, Windowed},
 };
-use crate::{Gateway, store::View};
+use crate::{
+    Gateway,
+    store::{Store, View},
+};
 
 /// The most rows that one answer holds, but for a series, which is at most a day of windows.
 const MOST: u32 = 1_000;
@@ -18,6 +21,10 @@ const MOST: u32 = 1_000;
 const MOST_PASSED: u32 = 1_000_000;
 /// The most bytes of a search.
 const MOST_SEARCHED: usize = 256;
+
+fn windowed<R>(rows: &[R], window_start: i64, window_end: i64) -> Vec<Windowed<&R>> {
+    rows.iter().map(|row| Windowed { row, window_start, window_end }).collect()
+}
 
 /// The window that a request means: by its end, or the newest complete one.
 fn chosen<R>(gateway: &Gateway, end: Option<Time>, read: impl FnOnce(View<'_>) -> R) -> Result<R, Problem> {
@@ -40,14 +47,14 @@ fn chosen<R>(gateway: &Gateway, end: Option<Time>, read: impl FnOnce(View<'_>) -
 #[into_params(parameter_in = Query)]
 pub struct WindowsQuery {
     /// Ends at or after this: milliseconds since the epoch, or RFC 3339.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
     from: Option<Time>,
     /// Ends at or before this.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
     to: Option<Time>,
     /// The newest so many, 1 to 1,000; 180 if not said.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Count>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -71,7 +78,7 @@ pub async fn windows(
 ) -> Result<Response, Problem> {
     let WindowsQuery { from, to, limit: asked, format } = query;
     let limit = limit(asked, 180, MOST)?;
-    let (from, to) = (from.map_or(i64::MIN, |from| from.0), to.map_or(i64::MAX, |to| to.0));
+    let (from, to) = range(from, to)?;
     let mut windows: Vec<_> =
         gateway.store().windows(from, to).rev().take(limit).map(WindowTotals::of).collect();
     windows.reverse();
@@ -84,7 +91,7 @@ pub async fn windows(
 #[into_params(parameter_in = Query)]
 pub struct WindowQuery {
     /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
     window: Option<Time>,
     #[param(inline)]
     format: Option<Format>,
@@ -145,7 +152,7 @@ pub enum Order {
 pub struct PagesQuery {
     /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said. Name it while
     /// leafing through pages, or they change under the reader.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
     window: Option<Time>,
     /// Only pages whose URL contains this, in whatever case.
     #[param(max_length = 256)]
@@ -157,11 +164,11 @@ pub struct PagesQuery {
     #[param(inline)]
     order: Option<Order>,
     /// 1 to 1,000; 50 if not said.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Count>,
     /// How many to pass over, at most a million.
-    #[param(minimum = 0, maximum = 1_000_000)]
-    offset: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 1_000_000)]
+    offset: Option<Count>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -175,6 +182,8 @@ pub struct Pages {
     window_end: i64,
     /// Whether the numbers of all its pages are here.
     complete: bool,
+    /// Whether the window begins before the pipeline's first event.
+    filling: bool,
     /// How many match, of which `pages` shows a part.
     total: usize,
     /// Those from `offset` on.
@@ -194,7 +203,7 @@ pub async fn pages(
 ) -> Result<Response, Problem> {
     let PagesQuery { window, q, sort, order, limit: asked, offset, format } = query;
     let limit = limit(asked, 50, MOST)?;
-    let offset = offset.unwrap_or(0);
+    let offset = offset.map_or(0, |offset| offset.0);
     if offset > MOST_PASSED {
         return Err(Problem::bad(format!("offset is {offset}, expected at most {MOST_PASSED}")));
     }
@@ -225,29 +234,35 @@ pub async fn pages(
             window_start: window.start(),
             window_end: window.end(),
             complete: window.complete(),
+            filling: window.filling(),
             total: found.len(),
             pages: found.into_iter().skip(offset as usize).take(limit).map(Into::into).collect(),
         }
     })?;
-    Ok(json_or_table(&headers, format, &answer, &answer.pages))
+    Ok(json_or_table(
+        &headers,
+        format,
+        &answer,
+        &windowed(&answer.pages, answer.window_start, answer.window_end),
+    ))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
-    /// The page, exactly as in its events.
+    /// The page, as in its events; or only its path, where one page has it.
     #[param(min_length = 1, max_length = 2048, example = "https://shop.example/cart")]
     page: String,
     /// Windows that end at or after this: milliseconds since the epoch, or RFC 3339.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
     from: Option<Time>,
     /// Windows that end at or before this.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{1,15}$")]
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
     to: Option<Time>,
     /// The newest so many windows, 1 to 10,000; 180 if not said.
-    #[param(minimum = 1, maximum = 10000)]
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
+    limit: Option<Count>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -255,10 +270,39 @@ pub struct SeriesQuery {
 /// One page over time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Series {
-    /// The page.
+    /// The page, in full.
     page_url: String,
     /// One point per sealed window, earliest first. A window that nobody had an event in, on any page, has none.
     points: Vec<Point>,
+}
+
+/// Most pages that are listed where a path names several.
+const MAX_LISTED: usize = 5;
+
+/// The one page that a request names.
+fn named(store: &Store, url: &str) -> Result<String, Problem> {
+    let mut found = store.named(url);
+    match (found.len(), found.pop()) {
+        (1, Some(page)) => Ok(page),
+        (0, _) | (_, None) => Err(Problem::not_found(format!(
+            "no window held here has an event of the page `{}`; /api/v1/pages?q= searches",
+            quoted(url)
+        ))),
+        (several, Some(last)) => {
+            found.push(last);
+            let list: Vec<_> = found.iter().take(MAX_LISTED).map(|page| quoted(page)).collect();
+            let more = if several > MAX_LISTED { ", and more" } else { "" };
+            Err(Problem::not_found(format!(
+                "{several} pages have the path `{}`: expected the URL of one of them: {}{more}",
+                quoted(url),
+                list.join(", ")
+            )))
+        }
+    }
+}
+
+fn quoted(url: &str) -> String {
+    url.chars().take(200).collect()
 }
 
 /// One page in each window, earliest first.
@@ -275,18 +319,15 @@ pub async fn series(
     let SeriesQuery { page: url, from, to, limit: asked, format } = query;
     let limit = limit(asked, 180, 10_000)?;
     let url = page(&url)?;
-    let (from, to) = (from.map_or(i64::MIN, |from| from.0), to.map_or(i64::MAX, |to| to.0));
-    let points = {
+    let (from, to) = range(from, to)?;
+    let series = {
         let store = gateway.store();
-        if !store.knows(url) {
-            return Err(Problem::not_found("no window held here has an event of this page"));
-        }
+        let url = named(&store, url)?;
         let mut points: Vec<_> =
-            store.windows(from, to).rev().take(limit).map(|window| Point::of(window, url)).collect();
+            store.windows(from, to).rev().take(limit).map(|window| Point::of(window, &url)).collect();
         points.reverse();
-        points
+        Series { page_url: url, points }
     };
-    let series = Series { page_url: url.to_owned(), points };
     Ok(json_or_table(&headers, format, &series, &series.points))
 }
 
@@ -297,6 +338,8 @@ pub struct Top {
     window_start: i64,
     /// First millisecond after it.
     window_end: i64,
+    /// Whether the window begins before the pipeline's first event.
+    filling: bool,
     /// The most viewed pages, first rank first.
     pages: Vec<Place>,
     /// All pages together.
@@ -318,10 +361,11 @@ pub async fn top(
     let top = chosen(&gateway, window, |window| Top {
         window_start: window.start(),
         window_end: window.end(),
+        filling: window.filling(),
         pages: window.top().into_iter().map(Into::into).collect(),
         site: window.site().into(),
     })?;
-    Ok(json_or_table(&headers, format, &top, &top.pages))
+    Ok(json_or_table(&headers, format, &top, &windowed(&top.pages, top.window_start, top.window_end)))
 }
 
 /// What trends in one window.
@@ -355,5 +399,10 @@ pub async fn trending(
         warming_up: window.warming_up(),
         pages: window.trending().into_iter().map(Into::into).collect(),
     })?;
-    Ok(json_or_table(&headers, format, &trending, &trending.pages))
+    Ok(json_or_table(
+        &headers,
+        format,
+        &trending,
+        &windowed(&trending.pages, trending.window_start, trending.window_end),
+    ))
 }

@@ -1,6 +1,9 @@
 //! Reads a pipeline's topics from Kafka into a gateway.
 
+mod sampler;
 mod standings;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -14,9 +17,11 @@ use weir_stream::{
     log::Error,
 };
 
+use crate::{
+    Batch, Gateway, Panicked, Source,
+    supervise::{Part, supervise},
+};
 pub use standings::standing;
-
-use crate::{Batch, Gateway, Source};
 
 /// Most records taken over at once.
 const MOST: usize = 1_000;
@@ -27,35 +32,52 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Records of live values to begin with: enough to hear of every partition at once.
 const LIVE: i64 = 200;
 
-/// The topics that must have been read before a gateway is ready, by name.
+/// The topics that must have been read before a gateway is ready, by name. Without the others (live values, events) it answers
+/// with less, which is no reason to take every replica out of service at once.
 pub fn needed(pipeline: &Pipeline) -> [&str; 2] {
     [pipeline.results_topic(), pipeline.top_pages_topic()]
 }
 
-/// Follows the results, the rankings, the live values, the events (for a sample) and where the pipeline stands, until `stop`. What cannot be read is
-/// tried again, and said in the gateway's readiness.
-pub fn follow(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) {
+/// Follows the results, the rankings, the live values, a sample of the events and where the pipeline stands, until `stop`. What cannot be
+/// read is tried again, and said in the gateway's readiness if it is [`needed`], else in its warnings.
+///
+/// # Errors
+/// A reader panicked; then `stop` is set and all have ended.
+pub fn follow(
+    gateway: &Gateway,
+    pipeline: &Pipeline,
+    brokers: &str,
+    stop: &AtomicBool,
+) -> Result<(), Panicked> {
     let live = pipeline.live_topic();
     let topics = [
         (Role::Results, pipeline.results_topic(), Start::Beginning),
         (Role::TopPages, pipeline.top_pages_topic(), Start::Beginning),
         (Role::Live, &live, Start::Last(LIVE)),
-        (Role::Events, pipeline.events_topic(), Start::End),
     ];
-    thread::scope(|scope| {
-        scope.spawn(|| standings::watch(gateway, pipeline, brokers, stop));
-        for (role, topic, start) in topics {
-            scope.spawn(move || {
-                while !stop.load(Ordering::SeqCst) {
-                    if let Err(error) = read(gateway, brokers, role, topic, start, stop) {
-                        tracing::warn!(topic, %error, "cannot be read now");
-                        gateway.source(topic, Source::Away(error.to_string()));
-                        thread::sleep(PAUSE);
-                    }
+    let mut parts: Vec<Part<'_>> = vec![
+        (
+            "the reader of the consumer group's offsets".to_owned(),
+            Box::new(|| standings::watch(gateway, pipeline, brokers, stop)),
+        ),
+        (
+            format!("the sampler of {}", pipeline.events_topic()),
+            Box::new(|| sampler::sample(gateway, pipeline, brokers, stop)),
+        ),
+    ];
+    for (role, topic, start) in topics {
+        let read = move || {
+            while !stop.load(Ordering::SeqCst) {
+                if let Err(error) = read(gateway, brokers, role, topic, start, stop) {
+                    tracing::warn!(topic, %error, "cannot be read now");
+                    gateway.source(topic, Source::Away(error.to_string()));
+                    thread::sleep(PAUSE);
                 }
-            });
-        }
-    });
+            }
+        };
+        parts.push((format!("the reader of {topic}"), Box::new(read)));
+    }
+    supervise(parts, stop)
 }
 
 fn read(
@@ -85,8 +107,7 @@ fn read(
         // Live values go on as they come; what else there is comes in bulk.
         let most = if role == Role::Live { 64 } else { MOST };
         let polled = reader.poll(most, WAIT, &mut |_, record| {
-            let value = record.value.unwrap_or_default();
-            if role == Role::Events { gateway.offer(value) } else { batch.record(role, value) }
+            batch.record(role, record.offset, record.value.unwrap_or_default());
         });
         gateway.apply(batch);
         match polled {
@@ -96,7 +117,7 @@ fn read(
             }
             Ok(_) => {}
             Err(Error::Retry(why)) => {
-                tracing::warn!(topic, reason = %why, "not now");
+                tracing::warn!(topic, reason = %why, "transient error, retrying");
                 gateway.source(topic, Source::Away(why));
                 following = false;
             }

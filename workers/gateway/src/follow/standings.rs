@@ -63,5 +63,9 @@ pub fn standing(partition: i32, committed: &Committed, end: i64) -> Option<Stand
         counted: said.counted,
         late: said.late,
         dead_letters: said.dead,
+        partly_late: said.partly_late,
+        not_whole: said.not_whole,
+        misplaced: said.misplaced,
+        ended: said.ended,
     })
 }

@@ -12,6 +12,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{self, Instant};
+use weir_events::looks_like;
 
 use super::{session::Session, topic::Topic};
 use crate::{
@@ -22,11 +23,15 @@ use crate::{
 
 /// Most bytes of a message from a client.
 const MOST_SAID: usize = 16 << 10;
+/// Most bytes of one that are read, so that the reason can be told to who says more than he may.
+const MOST_READ: usize = 4 * MOST_SAID;
 /// Most messages from a client within [`PERIOD`].
 const MOST_MESSAGES: u32 = 50;
 const PERIOD: Duration = Duration::from_secs(10);
 /// Time without any message after which a heartbeat is sent.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long a connection is kept after the reason was sent.
+const LINGER: Duration = Duration::from_secs(1);
 /// How long the reason waits to be taken.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -61,6 +66,11 @@ impl Farewell {
         Self(1008, why.into())
     }
 
+    /// 1009: it said too much at once.
+    fn too_long() -> Self {
+        Self(1009, format!("a message has at most {MOST_SAID} bytes"))
+    }
+
     /// 1013: come back later.
     fn slow(patience: Duration) -> Self {
         Self(1013, format!("too slow: nothing taken for {patience:?}; reconnect and resume"))
@@ -89,8 +99,8 @@ pub(crate) async fn live(
         return Problem::busy("as many clients as there may be are connected").into_response();
     };
     upgrade
-        .max_message_size(MOST_SAID)
-        .max_frame_size(MOST_SAID)
+        .max_message_size(MOST_READ)
+        .max_frame_size(MOST_READ)
         .write_buffer_size(4 << 10)
         .max_write_buffer_size(1 << 20)
         .read_buffer_size(4 << 10)
@@ -105,6 +115,11 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
     tracing::info!(code, %reason, "a WebSocket client was let go");
     let farewell = CloseFrame { code, reason: reason.into() };
     let _ = time::timeout(FAREWELL, socket.send(Message::Close(Some(farewell)))).await;
+    // A connection that is closed while there is something unread is reset, and its client may never see the reason.
+    let _ = time::timeout(LINGER, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
+    if code == 1009 {
+        time::sleep(LINGER).await;
+    }
 }
 
 /// Until the client is gone (`Ok`) or to be let go.
@@ -122,11 +137,14 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
     });
     send(socket, hello.to_string().into(), patience).await?;
     let (mut period, mut messages) = (Instant::now(), 0);
+    // Not every picture has something for every client.
+    let mut beat = Instant::now() + HEARTBEAT;
     loop {
         tokio::select! {
             said = socket.recv() => {
                 let message = match said {
                     Some(Ok(message)) => message,
+                    Some(Err(error)) if error.to_string().contains("too long") => return Err(Farewell::too_long()),
                     // A protocol error is answered by the library; gone is gone.
                     Some(Err(_)) | None => return Ok(()),
                 };
@@ -138,6 +156,7 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                     return Err(Farewell::rules(format!("more than {MOST_MESSAGES} messages in {} s", PERIOD.as_secs())));
                 }
                 match message {
+                    Message::Text(text) if text.len() > MOST_SAID => return Err(Farewell::too_long()),
                     Message::Text(text) => {
                         heard(session, &text).map_err(Farewell::rules)?;
                         pictures.mark_changed();
@@ -148,20 +167,22 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                 }
             }
             () = gateway.stopping() => return Err(Farewell(1001, "going away; reconnect and resume".to_owned())),
-            changed = time::timeout(HEARTBEAT, pictures.changed()) => match changed {
-                Ok(Err(_)) => return Ok(()),
-                Ok(Ok(())) => {
-                    let picture = pictures.borrow_and_update().clone();
-                    for news in session.news(&picture) {
-                        send(socket, news.message(), patience).await?;
-                    }
+            changed = pictures.changed() => {
+                if changed.is_err() {
+                    return Ok(());
                 }
-                Err(_) => {
-                    let sequence = pictures.borrow().sequence;
-                    let beat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
-                    send(socket, beat.to_string().into(), patience).await?;
+                let picture = pictures.borrow_and_update().clone();
+                for news in session.news(&picture) {
+                    send(socket, news.message(), patience).await?;
+                    beat = Instant::now() + HEARTBEAT;
                 }
-            },
+            }
+            () = time::sleep_until(beat) => {
+                let sequence = pictures.borrow().sequence;
+                let heartbeat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
+                send(socket, heartbeat.to_string().into(), patience).await?;
+                beat = Instant::now() + HEARTBEAT;
+            }
         }
     }
 }
@@ -177,7 +198,14 @@ async fn send(socket: &mut WebSocket, text: Utf8Bytes, patience: Duration) -> Re
 fn heard(session: &mut Session, text: &str) -> Result<(), String> {
     let said = serde_json::from_str(text).map_err(|error| format!("not understood: {error}"))?;
     match said {
-        Said::Subscribe { topics, pages, after } => session.subscribe(named(topics, pages)?, after),
+        Said::Subscribe { topics, pages, after } => {
+            if let Some((after, unit)) = after.and_then(|after| Some((after, looks_like(after)?))) {
+                return Err(format!(
+                    "after is {after}, expected milliseconds since the epoch; it looks like {unit}"
+                ));
+            }
+            session.subscribe(named(topics, pages)?, after)
+        }
         Said::Unsubscribe { topics, pages } => {
             session.unsubscribe(&named(topics, pages)?);
             Ok(())

@@ -10,7 +10,10 @@ use axum::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
 use utoipa::IntoParams;
 
 use super::{
@@ -21,7 +24,10 @@ use super::{
 };
 use crate::{
     Gateway,
-    api::{problem::Problem, query::Query},
+    api::{
+        problem::Problem,
+        query::{Query, Time},
+    },
 };
 
 /// Time without an event after which a comment says that the connection lives.
@@ -34,11 +40,12 @@ pub struct StreamQuery {
     /// Of `site`, `top`, `health`, `windows`, separated by commas; all of them if not said.
     #[param(example = "site,windows")]
     topics: Option<String>,
-    /// One page to watch besides.
+    /// One page to watch besides, exactly as in its events.
     #[param(max_length = 2048)]
     page: Option<String>,
     /// End of the last sealed window that the client has: it gets those since then. A `Last-Event-ID` says the same.
-    after: Option<i64>,
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    after: Option<Time>,
 }
 
 /// Live values as server-sent events: `event` names the topic, `data` is the whole value.
@@ -59,10 +66,11 @@ pub(crate) async fn stream(
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let mut session = Session::open(&gateway)
         .ok_or_else(|| Problem::busy("as many clients as there may be are connected"))?;
-    session.subscribe(topics, after.or(last)).map_err(Problem::bad)?;
+    session.subscribe(topics, after.map(|after| after.0).or(last)).map_err(Problem::bad)?;
     let mut pictures = gateway.shared.picture.subscribe();
     pictures.mark_changed();
-    let events = Events { session, pictures, waiting: VecDeque::new(), gateway };
+    let beat = Instant::now() + HEARTBEAT;
+    let events = Events { session, pictures, waiting: VecDeque::new(), gateway, beat };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events.into_stream())).into_response())
 }
@@ -72,6 +80,8 @@ struct Events {
     pictures: watch::Receiver<Arc<Picture>>,
     waiting: VecDeque<String>,
     gateway: Gateway,
+    /// When a comment is due. Not every picture has something for every client.
+    beat: Instant,
 }
 
 impl Events {
@@ -86,19 +96,20 @@ impl Events {
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
+                self.beat = Instant::now() + HEARTBEAT;
                 return Some(event);
             }
-            let changed = tokio::select! {
-                changed = time::timeout(HEARTBEAT, self.pictures.changed()) => changed,
-                () = self.gateway.stopping() => return None,
-            };
-            match changed {
-                Err(_) => return Some(":\n\n".to_owned()),
-                Ok(Err(_)) => return None,
-                Ok(Ok(())) => {
+            tokio::select! {
+                changed = self.pictures.changed() => {
+                    changed.ok()?;
                     let picture = self.pictures.borrow_and_update().clone();
                     self.waiting = self.session.news(&picture).iter().map(event).collect();
                 }
+                () = time::sleep_until(self.beat) => {
+                    self.beat = Instant::now() + HEARTBEAT;
+                    return Some(":\n\n".to_owned());
+                }
+                () = self.gateway.stopping() => return None,
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     Gateway,
     api::records::{Place, Point, Trend, WindowTotals},
     gateway::lock,
-    live::{Now, watermark},
+    live::{Now, ended, watermark},
 };
 
 /// What the open window shows of a page, or of all: provisional.
@@ -42,6 +42,38 @@ impl From<&LiveRow> for Provisional {
     }
 }
 
+/// Which time the open window covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, ToSchema)]
+pub struct Open {
+    /// First millisecond of the open window; null before anything was heard.
+    window_start: Option<i64>,
+    /// First millisecond after it; null before anything was heard.
+    window_end: Option<i64>,
+    /// The newest event time read; null before anything was heard.
+    as_of: Option<i64>,
+    /// Whether the window begins before the pipeline's first event, so that it is not full yet.
+    filling: bool,
+    /// The time that its values cover, milliseconds: since the window's beginning or the first event, up to now. Divide by it for rates.
+    covered_ms: Option<i64>,
+}
+
+impl Open {
+    pub(crate) fn of(gateway: &Gateway, sum: Option<&Live>) -> Self {
+        let Some(sum) = sum else { return Self::default() };
+        let began = gateway.began(Some(sum)).unwrap_or(i64::MIN);
+        // Where nobody came for a while the window's last slice is that of the clock, and where in it is not known.
+        let last_slice = sum.end - gateway.shared.pipeline.spec.window.slide.as_millis();
+        let now = sum.as_of.max(last_slice).min(sum.end);
+        Self {
+            window_start: Some(sum.start),
+            window_end: Some(sum.end),
+            as_of: Some(sum.as_of),
+            filling: sum.start < began,
+            covered_ms: Some((now - sum.start.max(began)).max(0)),
+        }
+    }
+}
+
 /// What a picture is drawn of.
 pub(super) struct Values {
     /// The topics' values.
@@ -64,7 +96,7 @@ pub(super) fn values(gateway: &Gateway) -> Values {
     completed.drain(..completed.len().saturating_sub(super::picture::REMEMBERED));
 
     let mut topics = vec![
-        (Topic::Site, site(sum.as_ref())),
+        (Topic::Site, site(sum.as_ref(), Open::of(gateway, sum.as_ref()))),
         (Topic::Top, top(sum.as_ref(), 2 * gateway.shared.pipeline.spec.ranking.top as usize)),
         (Topic::Health, health),
     ];
@@ -73,7 +105,8 @@ pub(super) fn values(gateway: &Gateway) -> Values {
     for url in wanted {
         let now = rows.get(url.as_str()).map(|row| Provisional::from(*row));
         let sealed = latest.map(|window| Point::of(window, &url));
-        let value = json!({"window_end": end(sum.as_ref()), "now": now, "sealed": sealed});
+        let known = now.is_some() || store.knows(&url);
+        let value = json!({"window_end": end(sum.as_ref()), "now": now, "sealed": sealed, "known": known});
         topics.push((Topic::Page(url), value));
     }
     let sealed = completed.into_iter().filter_map(|end| Some((end, sealed(store.window(end)?)))).collect();
@@ -84,10 +117,13 @@ fn end(sum: Option<&Live>) -> Option<i64> {
     sum.map(|sum| sum.end)
 }
 
-fn site(sum: Option<&Live>) -> Value {
+fn site(sum: Option<&Live>, open: Open) -> Value {
     json!({
-        "window_end": end(sum),
-        "as_of": sum.map(|sum| sum.as_of),
+        "window_start": open.window_start,
+        "window_end": open.window_end,
+        "as_of": open.as_of,
+        "filling": open.filling,
+        "covered_ms": open.covered_ms,
         "page_count": sum.map(|sum| sum.pages.len()),
         // Before anything was heard there are no values, which is not the same as values of zero.
         "now": sum.map(|sum| Provisional::from(&sum.site)),
@@ -115,7 +151,11 @@ fn health(now: &Now, gateway: &Gateway) -> Value {
         "counted": standings.iter().map(|standing| standing.counted).sum::<u64>(),
         "late": standings.iter().map(|standing| standing.late).sum::<u64>(),
         "dead_letters": standings.iter().map(|standing| standing.dead_letters).sum::<u64>(),
+        "partly_late": standings.iter().map(|standing| standing.partly_late).sum::<u64>(),
+        "misplaced": standings.iter().map(|standing| standing.misplaced).sum::<u64>(),
+        "ended": ended(standings),
         "unready": gateway.unready(),
+        "warnings": gateway.warnings(),
     })
 }
 

@@ -3,9 +3,15 @@
 mod guard;
 mod patience;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request, middleware, response::Response};
+use axum::{
+    Router,
+    extract::Request,
+    middleware,
+    response::{IntoResponse as _, Response},
+};
+use futures_util::FutureExt as _;
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -15,7 +21,11 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 
-use crate::{Gateway, api, dashboard, push};
+use crate::{
+    Gateway, Panicked,
+    api::{self, problem::Problem},
+    dashboard, push,
+};
 use guard::Guard;
 use patience::Patient;
 
@@ -86,19 +96,36 @@ impl Server {
     }
 
     /// Serves until `stop` is done; then tells the clients that it goes away, and gives them a moment.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
+    ///
+    /// # Errors
+    /// The publisher panicked: clients would be pushed nothing any more.
+    pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Panicked> {
+        let publisher = push::publish(self.gateway.clone());
+        self.serve_with(publisher, stop).await
+    }
+
+    async fn serve_with(
+        self,
+        publish: impl Future<Output = ()> + Send + 'static,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), Panicked> {
         let Self { listener, router, gateway } = self;
-        let publisher = tokio::spawn(push::publish(gateway.clone()));
+        let mut publisher = tokio::spawn(publish);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         tokio::select! {
             () = accept(&listener, &places, &router) => {}
             () = stop => {}
+            ended = &mut publisher => {
+                let panic = ended.err().and_then(|error| error.try_into_panic().ok());
+                return Err(Panicked::new("the publisher", panic.as_deref().unwrap_or(&"it ended")));
+            }
         }
         drop(listener);
         gateway.shared.stopping.send_replace(true);
         let everyone = gateway.shared.places.acquire_many(gateway.shared.limits.clients as u32);
         let _ = time::timeout(FAREWELL, everyone).await.is_ok();
         publisher.abort();
+        Ok(())
     }
 }
 
@@ -145,6 +172,17 @@ async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePerm
     drop(place);
 }
 
+/// A panic of a handler costs its client an answer and nobody else anything: handlers only read.
 async fn answer(mut router: Router, request: Request) -> Result<Response, Infallible> {
-    <Router as ServiceExt<Request>>::ready(&mut router).await?.call(request).await
+    let path = request.uri().path().to_owned();
+    let answered = async { <Router as ServiceExt<Request>>::ready(&mut router).await?.call(request).await };
+    AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|panic| {
+        let panicked = Panicked::new("a handler", &*panic);
+        tracing::error!(path, message = panicked.message, "a handler panicked");
+        Ok(Problem::internal("the answer could not be made; this is a bug, and the gateway's log has more")
+            .into_response())
+    })
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,6 +36,11 @@ impl Default for Bounds {
 #[derive(Default)]
 pub struct Store {
     bounds: Bounds,
+    slide: i64,
+    /// The end of the earliest window ever taken.
+    first: Option<i64>,
+    /// Whether that was the first there ever was: the topic still had its first record when it was read.
+    pub(crate) begins: bool,
     names: Names,
     windows: BTreeMap<i64, Window>,
     unsettled: BTreeSet<i64>,
@@ -70,12 +75,13 @@ pub struct View<'a> {
     end: i64,
     window: &'a Window,
     names: &'a Names,
+    began: Option<i64>,
 }
 
 impl Store {
-    /// An empty store.
-    pub fn new(bounds: Bounds) -> Self {
-        Self { bounds, ..Self::default() }
+    /// An empty store of windows whose ends lie `slide` milliseconds apart.
+    pub fn new(bounds: Bounds, slide: i64) -> Self {
+        Self { bounds, slide, ..Self::default() }
     }
 
     /// Takes a page's numbers. Call [`Store::settle`] before reading.
@@ -95,6 +101,7 @@ impl Store {
 
     /// Takes a window's ranking. Call [`Store::settle`] before reading.
     pub fn top(&mut self, top: &TopPages) {
+        self.first = Some(self.first.map_or(top.window_end, |first| first.min(top.window_end)));
         if !self.in_time(top.window_end) {
             return;
         }
@@ -157,9 +164,29 @@ impl Store {
             .map(|(&end, window)| self.view(end, window))
     }
 
+    /// Start of the slice of the pipeline's first event; `None` where the topic no longer had its first window. A window without any
+    /// event has no result, so the first one ends with that slice.
+    pub fn began(&self) -> Option<i64> {
+        self.first.filter(|_| self.begins).map(|first| first - self.slide)
+    }
+
     /// Whether any window mentions the page.
     pub fn knows(&self, url: &str) -> bool {
         self.names.find(url).is_some()
+    }
+
+    /// The pages that a request names: the one with exactly this URL; or, of an absolute path, all with this path, whatever their host,
+    /// in order. Walks over all pages where it is no URL that is known.
+    pub fn named(&self, url: &str) -> Vec<String> {
+        if self.knows(url) {
+            return vec![url.to_owned()];
+        }
+        let mut found: Vec<String> = match url.starts_with('/') {
+            true => self.names.all().filter(|name| path(name) == url).map(str::to_owned).collect(),
+            false => Vec::new(),
+        };
+        found.sort_unstable();
+        found
     }
 
     /// Windows, distinct pages and bytes (without URLs) held, and records refused because a count was out of range.
@@ -168,7 +195,7 @@ impl Store {
     }
 
     fn view<'a>(&'a self, end: i64, window: &'a Window) -> View<'a> {
-        View { end, window, names: &self.names }
+        View { end, window, names: &self.names, began: self.began() }
     }
 }
 
@@ -181,6 +208,16 @@ impl<'a> View<'a> {
     /// First millisecond after it.
     pub fn end(&self) -> i64 {
         self.end
+    }
+
+    /// Whether it begins before the first event: it has no data of a part of its time.
+    pub fn filling(&self) -> bool {
+        self.began.is_some_and(|began| self.start() < began)
+    }
+
+    /// How much of its time lies after the first event, milliseconds: all of it where that is not known.
+    pub fn covered(&self) -> i64 {
+        self.end - self.began.unwrap_or(i64::MIN).max(self.start())
     }
 
     /// Whether the rows of all its pages are there: their sums are the site's.
@@ -240,6 +277,12 @@ impl<'a> View<'a> {
         };
         trends.map(page).collect()
     }
+}
+
+/// A URL without scheme and host; that of a bare host is `/`.
+fn path(url: &str) -> &str {
+    let Some((_, rest)) = url.split_once("://").filter(|_| !url.starts_with('/')) else { return url };
+    rest.find('/').map_or("/", |slash| &rest[slash..])
 }
 
 fn page<'a>(url: &'a str, row: &Row) -> Page<'a> {

@@ -54,6 +54,11 @@ impl Names {
         &self.pages[id as usize].0
     }
 
+    /// Every URL that a window mentions.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.ids.keys().map(|url| &**url)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.ids.len()
     }

@@ -81,7 +81,7 @@ fn the_latest_window_is_the_newest_complete_one() {
 
 #[test]
 fn what_is_out_of_bounds_goes_with_its_names() {
-    let mut store = Store::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX });
+    let mut store = Store::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX }, SLIDE);
     for window in 1..=5 {
         let url = format!("/{window}");
         store.row(&row(&url, window * SLIDE, 1));
@@ -97,7 +97,7 @@ fn what_is_out_of_bounds_goes_with_its_names() {
     assert_eq!((store.held().0, store.held().1), (3, 3));
     assert!(store.knows("/5") && !store.knows("/1") && !store.knows("/late"));
 
-    let mut store = Store::new(Bounds { age: i64::MAX / 2, bytes: 3_000 });
+    let mut store = Store::new(Bounds { age: i64::MAX / 2, bytes: 3_000 }, SLIDE);
     for window in 1..=500 {
         store.top(&top(window * SLIDE, &[("/a", 1)]));
         store.settle();
@@ -130,6 +130,36 @@ fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
 }
 
 #[test]
+fn windows_that_begin_before_the_first_event_are_filling() {
+    let filling = |begins: bool| -> Vec<(bool, i64)> {
+        let mut store = Store::new(Bounds::default(), SLIDE);
+        store.begins = begins;
+        // As lanes write them: not in order.
+        for window in [2, 1, 30, 31] {
+            store.top(&top(300_000 + window * SLIDE, &[("/a", 1)]));
+        }
+        store.windows(0, i64::MAX).map(|window| (window.filling(), window.covered())).collect()
+    };
+    // The first event lies in the last slice of the first window, so that one and 29 more lack a part of their time.
+    assert_eq!(filling(true), [(true, 10_000), (true, 20_000), (false, 300_000), (false, 300_000)]);
+    // The topic has lost its beginning: nothing is known of the time before.
+    assert_eq!(filling(false), [(false, 300_000); 4]);
+}
+
+#[test]
+fn a_path_names_the_pages_that_have_it() {
+    let mut store = Store::default();
+    let urls =
+        ["https://shop.example/cart", "https://other.example/cart", "/cart/", "https://shop.example", "/a"];
+    urls.iter().for_each(|url| store.row(&row(url, SLIDE, 1)));
+    assert_eq!(store.named("/cart"), ["https://other.example/cart", "https://shop.example/cart"]);
+    assert_eq!(store.named("https://shop.example/cart"), ["https://shop.example/cart"]);
+    assert_eq!(store.named("/"), ["https://shop.example"]);
+    assert_eq!(store.named("/a"), ["/a"]);
+    assert!(store.named("cart").is_empty() && store.named("/b").is_empty());
+}
+
+#[test]
 fn counts_that_do_not_fit_are_refused_and_counted() {
     let mut store = Store::default();
     store.row(&row("/a", SLIDE, i64::MAX));
@@ -145,7 +175,7 @@ proptest! {
         records in prop::collection::vec((0u8..6, 1i64..40, 1i64..9, prop::bool::weighted(0.2)), 1..200),
     ) {
         let bounds = Bounds { age: 20 * SLIDE, bytes: usize::MAX };
-        let mut store = Store::new(bounds);
+        let mut store = Store::new(bounds, SLIDE);
         let mut plain: BTreeMap<i64, BTreeMap<String, i64>> = BTreeMap::new();
         let mut newest = 0;
         for (page, window, views, settle) in records {

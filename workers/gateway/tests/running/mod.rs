@@ -27,7 +27,15 @@ pub struct Running {
 
 impl Running {
     pub fn start(limits: Limits) -> Self {
-        let gateway = Gateway::new(Pipeline::demo(), limits, &[]).unwrap();
+        Self::serve(Gateway::new(Pipeline::demo(), limits, &[]).unwrap())
+    }
+
+    /// One that is not ready before these topics are read.
+    pub fn start_needing(topics: &[&str]) -> Self {
+        Self::serve(Gateway::new(Pipeline::demo(), Limits::default(), topics).unwrap())
+    }
+
+    fn serve(gateway: Gateway) -> Self {
         let options = Options {
             listen: ([127, 0, 0, 1], 0).into(),
             next_free: false,
@@ -41,7 +49,7 @@ impl Running {
             runtime.block_on(async {
                 let server = Server::bind(served, &options).unwrap();
                 said.send(server.address().unwrap()).unwrap();
-                server.serve(async { drop(stopped.await) }).await;
+                server.serve(async { drop(stopped.await) }).await.unwrap();
             });
         });
         let address = heard.recv().unwrap();
@@ -58,11 +66,16 @@ impl Running {
 
     /// A window whose pages have these URLs and views.
     pub fn seal(&self, end: i64, pages: &[(&str, i64)]) {
+        self.seal_at(1, end, pages);
+    }
+
+    /// The same with its ranking at an offset of its topic.
+    pub fn seal_at(&self, offset: i64, end: i64, pages: &[(&str, i64)]) {
         let mut batch = Batch::default();
         for row in rows(end, pages) {
-            batch.record(Role::Results, &encode_page_analytics(&row));
+            batch.record(Role::Results, 1, &encode_page_analytics(&row));
         }
-        batch.record(Role::TopPages, &encode_top_pages(&top(end, pages)));
+        batch.record(Role::TopPages, offset, &encode_top_pages(&top(end, pages)));
         self.gateway.apply(batch);
     }
 

@@ -61,25 +61,26 @@ fn health_is_that_of_the_partitions_that_are_known_now() {
     let standing = |partition: i32, n: u32| Standing {
         partition,
         watermark: Some(n.into()),
-        sealed: None,
-        idle: false,
         lag: n.into(),
-        read: 0,
         counted: u64::from(n) * 10,
         late: u64::from(n) * 100,
         dead_letters: u64::from(n) * 1_000,
+        partly_late: u64::from(n) * 10_000,
+        misplaced: u64::from(n) * 100_000,
+        ended: n == 2,
+        ..Standing::default()
     };
-    for (standings, partitions, watermark, sum) in [
-        (vec![], 0, None, 0),
-        (vec![standing(0, 3)], 1, Some(3), 3),
-        (vec![standing(0, 3), standing(4, 2)], 2, Some(2), 5),
+    for (standings, partitions, watermark, sum, ended) in [
+        (vec![], 0, None, 0, false),
+        (vec![standing(0, 3)], 1, Some(3), 3, false),
+        (vec![standing(0, 3), standing(4, 2)], 2, Some(2), 5, false),
         // As after a reset of the group: what is not committed any more is not shown any more.
-        (vec![standing(4, 2)], 1, Some(2), 2),
+        (vec![standing(4, 2)], 1, Some(2), 2, true),
     ] {
         gateway.stand(standings);
         let health = json!({"partitions": partitions, "expected_partitions": expected, "watermark": watermark,
             "heard": null, "lag": sum, "counted": sum * 10, "late": sum * 100, "dead_letters": sum * 1_000,
-            "unready": null});
+            "partly_late": sum * 10_000, "misplaced": sum * 100_000, "ended": ended, "unready": null, "warnings": []});
         assert_eq!(value(&gateway, &Topic::Health), health);
     }
 }
