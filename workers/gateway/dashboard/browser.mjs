@@ -1,9 +1,11 @@
 // The dashboard in a real browser, over the demo: `cargo xtask browser`.
-// WEIR: the binary. CHROMIUM: the browser. PICTURES: the folder for screenshots.
+// WEIR: the binary. CHROMIUM: the browser. PICTURES: the folder for screenshots. ONLY: a part of the names of the tests to run.
+// DIST: a folder with other built files than those in the binary, to try a change without building that.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -54,11 +56,179 @@ test("the numbers on the page are the API's", async (browser, shop) => {
   assert.fail("page and API never spoke of the same window");
 });
 
+/**
+ * A page over what a gateway might say: `answers` by path under /api/v1, `messages` of the WebSocket by topic.
+ * @returns the page; `page.tell(message)` sends one more.
+ */
+async function faked(browser, shop, answers, values, path = "/", options = {}) {
+  const page = await browser.newPage(options);
+  page.errors = [];
+  page.on("pageerror", (error) => page.errors.push(error.message));
+  const pipelines = [{ name: "fake", window_size_ms: 300_000, window_slide_ms: 10_000, out_of_orderness_ms: 30_000, ranking_top: 10 }];
+  await page.route("**/api/v1/**", (route) => {
+    const url = new URL(route.request().url());
+    const answer = { pipelines: { pipelines }, ...answers }[url.pathname.replace("/api/v1/", "")];
+    const body = typeof answer === "function" ? answer(url.searchParams) : answer;
+    route.fulfill(body ? { json: body } : { status: 404, json: { detail: "no window is sealed yet" } });
+  });
+  await page.routeWebSocket("**/api/v1/live", (socket) => {
+    const say = (message) => socket.send(JSON.stringify({ sequence: 1, ...message }));
+    page.tell = say;
+    say({ type: "hello", at: Date.now() });
+    socket.onMessage((text) => {
+      for (const topic of JSON.parse(text).topics ?? []) if (values[topic]) say({ type: "value", topic, value: values[topic] });
+    });
+  });
+  await page.goto(shop.address + path);
+  return page;
+}
+
+const health = (more = {}) => ({ partitions: 1, expected_partitions: 1, watermark: Date.now() - 30_000, heard: Date.now(), lag: 0, counted: 9, late: 0, dead_letters: 0, partly_late: 0, misplaced: 0, ended: false, warnings: [], ...more });
+const counts = (views, users = 1) => ({ view_count: views, click_count: 0, cart_count: 0, conversion_count: 0, unique_users: users });
+const site = (now, more = {}) => ({ window_start: Date.now() - 300_000, window_end: Date.now(), as_of: Date.now(), filling: false, covered_ms: 300_000, page_count: 1, now, ...more });
+const tile = (page, name) => page.$$eval(".tile", (all, name) => all.map((one) => [...one.children].map((part) => part.textContent)).find(([title]) => title === name), name);
+const sealed = (end, views, more = {}) => ({ window_start: end - 300_000, window_end: end, complete: true, filling: false, covered_ms: 300_000, page_count: 1, site: { ...counts(views), engagement_rate: 0, bounce_rate: 0, visits: 3, bounces: 1 }, ...more });
+
+test("a rate is by the time that there were events in", async (browser, shop) => {
+  const page = await faked(browser, shop, {}, { site: site(counts(4_200), { filling: true, covered_ms: 60_000 }), health: health() });
+  await page.waitForFunction(() => document.querySelector(".tile:nth-child(2) b")?.textContent === "4,200");
+  assert.deepEqual(await tile(page, "Views per minute"), ["Views per minute", "4,200", "provisional, first 1 min 0 s", ""]);
+  const full = await faked(browser, shop, {}, { site: site(counts(4_200)), health: health() });
+  await full.waitForFunction(() => document.querySelector(".tile:nth-child(2) b")?.textContent === "840");
+  const early = await faked(browser, shop, {}, { site: site(counts(3), { filling: true, covered_ms: 2_000 }), health: health() });
+  await early.waitForFunction(() => document.querySelector(".tile small")?.textContent.startsWith("provisional"));
+  assert.equal((await tile(early, "Views per minute"))[1], "–", "too short to tell");
+});
+
+test("the chart marks windows that are filling and draws nothing across gaps", async (browser, shop) => {
+  const last = Math.floor(Date.now() / 10_000) * 10_000 - 40_000;
+  const windows = [sealed(last - 400_000, 1, { filling: true, covered_ms: 10_000 }), ...[-60, -50, -10, 0].map((seconds) => sealed(last + seconds * 1_000, 5))];
+  const page = await faked(browser, shop, { windows: { windows } }, { site: site(counts(1)), health: health() });
+  await page.waitForFunction(() => document.querySelector("#series .note").textContent.includes("Gaps"));
+  assert.match(await page.textContent("#series .note"), /Dotted: windows that begin before the first event/);
+  const line = await page.getAttribute(".tile path", "d");
+  assert.equal(line.split("M").length - 1, 2, `two pieces, and nothing of the window that is filling: ${line}`);
+  await page.click("#series summary");
+  await page.waitForFunction(() => document.querySelectorAll("#series .stack tbody tr").length > 0);
+  assert.deepEqual((await cells(page, "#series .stack")).map((row) => row[7]), ["provisional", "final", "final", "final", "final", "final, filling"]);
+  const whole = await faked(browser, shop, { windows: { windows: windows.slice(1, 3) } }, { site: {}, health: health() });
+  await whole.waitForFunction(() => document.querySelector("#series .note").textContent.includes("whole"));
+  assert.doesNotMatch(await whole.textContent("#series .note"), /Gaps|Dotted/);
+});
+
+test("a path is the one page that has it, or it is said that there is none", async (browser, shop) => {
+  const page = await browser.newPage();
+  await page.goto(`${shop.address}/?page=/cart`);
+  await page.waitForFunction(() => new URL(location.href).searchParams.get("page") === "https://shop.example/cart");
+  await page.waitForFunction(() => Number(document.querySelector(".tile b")?.textContent) > 0);
+  const none = await browser.newPage();
+  await none.goto(`${shop.address}/?page=/no-such-page`);
+  await none.waitForFunction(() => document.getElementById("filter").textContent.includes("no window held here has an event of the page `/no-such-page`"));
+  await none.waitForTimeout(500);
+  const values = await none.$$eval(".tile b", (all) => all.map((one) => one.textContent));
+  assert.deepEqual([...new Set(values)], ["–"], "no zeros of a page that there is not");
+});
+
+test("whoever leafs stays in one window, and is told of newer ones", async (browser, shop) => {
+  const page = await opened(browser, shop.address);
+  await page.waitForFunction(() => !document.querySelector("#all p button:nth-of-type(2)").disabled);
+  await page.click("#all p button:nth-of-type(2)");
+  await page.waitForFunction(() => document.querySelector("#all .note").textContent.startsWith("21 to"));
+  const note = await page.textContent("#all .note");
+  assert.match(note, /It stays while you leaf/);
+  await page.waitForSelector("#all p button:nth-of-type(3):not([hidden])");
+  assert.equal(await page.textContent("#all .note"), note);
+  await page.click("#all p button:nth-of-type(3)");
+  await page.waitForFunction((before) => { const now = document.querySelector("#all .note").textContent; return now.startsWith("1 to") && now.slice(-20) !== before.slice(-20); }, note);
+});
+
+test("the CSV is of what is shown", async (browser, shop) => {
+  const page = await opened(browser, `${shop.address}/?q=category&sort=unique_users&order=asc`);
+  await page.waitForFunction(() => document.querySelector("#all a[download]").href.includes("q=category"));
+  const csv = await (await fetch(await page.$eval("#all a[download]", (link) => link.href))).text();
+  const [head, ...lines] = csv.trim().split("\r\n");
+  assert.match(head, /^page_url,.*,window_start,window_end$/);
+  assert.ok(lines.length > 0 && lines.every((line) => line.includes("category")));
+  const users = lines.map((line) => Number(line.split(",")[2]));
+  assert.deepEqual(users, [...users].sort((a, b) => a - b));
+});
+
+test("an order that there is not is replaced, which is said", async (browser, shop) => {
+  const page = await opened(browser, `${shop.address}/?sort=nonsense`);
+  await page.waitForFunction(() => document.querySelectorAll("#all tbody tr").length > 0);
+  assert.match(await page.textContent("#all .note"), /no column “nonsense” to sort by/);
+});
+
+test("a log that has ended is told from one that is live", async (browser, shop) => {
+  const ahead = Date.now() + 200_000;
+  const page = await faked(browser, shop, {}, { site: site(counts(1)), health: health({ ended: true, watermark: ahead, heard: Date.now() - 60_000 }) });
+  await page.waitForFunction(() => document.getElementById("strip").textContent.includes("log ended"));
+  const text = await page.textContent("#strip");
+  assert.match(text, /sealed ahead of the clock/);
+  assert.doesNotMatch(text, /live|stale|0 s behind/);
+  const fast = await faked(browser, shop, {}, { site: site(counts(1)), health: health({ watermark: ahead }) });
+  await fast.waitForFunction(() => document.getElementById("strip").textContent.includes("ahead of the clock"));
+});
+
+test("a site that is silent has nobody on it and is not stale", async (browser, shop) => {
+  const page = await faked(browser, shop, {}, { site: site(counts(0, 0)), health: health({ heard: Date.now() - 600_000 }) });
+  await page.waitForFunction(() => document.getElementById("strip").textContent.includes("no events for 5 min"));
+  assert.equal((await tile(page, "Active now"))[1], "0");
+  const dead = await faked(browser, shop, {}, { site: site(counts(5)), health: health({ heard: Date.now() - 600_000 }) });
+  await dead.waitForFunction(() => document.getElementById("strip").textContent.includes("stale for"));
+});
+
+test("events that some windows lack are told", async (browser, shop) => {
+  const page = await faked(browser, shop, {}, { site: site(counts(1)), health: health({ partly_late: 2_779, misplaced: 66, warnings: ["fake.live cannot be read: gone"] }) });
+  await page.waitForFunction(() => document.getElementById("strip").textContent.includes("partly late 2,779"));
+  const text = await page.textContent("#strip");
+  assert.match(text, /in the wrong partition 66/);
+  assert.match(text, /incomplete/);
+});
+
+test("a screen reader is told little", async (browser, shop) => {
+  const page = await opened(browser, shop.address);
+  const told = await page.evaluate(async () => {
+    let told = 0;
+    const live = "output, [role=status], [role=alert], [aria-live]";
+    new MutationObserver((changes) => {
+      for (const { target } of changes) told += (target.parentElement ?? target).closest?.(live) || target.closest?.(live) ? 1 : 0;
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+    await new Promise((done) => setTimeout(done, 10_000));
+    return told;
+  });
+  assert.ok(told <= 1, `${told} announcements in 10 s`);
+});
+
+test("no column is out of sight on a narrow screen", async (browser, shop) => {
+  for (const width of [390, 768]) {
+    const page = await opened(browser, shop.address, { viewport: { width, height: 1_200 } });
+    await page.click("#series summary");
+    await page.waitForFunction(() => document.querySelectorAll("#series .stack tbody tr").length > 0 && document.querySelectorAll("#all tbody tr").length > 0);
+    const outside = await page.$$eval("#all td, #all th, #series .stack td, #series .stack th, #top td, #log td", (all) => all.filter((one) => one.getBoundingClientRect().right > innerWidth || one.getBoundingClientRect().width === 0).length);
+    assert.equal(outside, 0, `${width} px`);
+    await page.screenshot({ path: `${pictures}/${width}.png`, fullPage: true });
+  }
+});
+
+test("the API's page has the colours of the dashboard", async (browser, shop) => {
+  const page = await opened(browser, shop.address, { colorScheme: "light" });
+  const background = () => getComputedStyle(document.body).backgroundColor;
+  await page.click("#theme");
+  const dark = await page.evaluate(background);
+  await page.goto(`${shop.address}/docs`);
+  await page.waitForSelector("article");
+  assert.equal(await page.evaluate(background), dark);
+  await page.screenshot({ path: `${pictures}/docs.png` });
+  await page.click("#theme");
+  assert.notEqual(await page.evaluate(background), dark);
+});
+
 test("six tiles say what is provisional and what is final", async (browser, shop) => {
   const page = await opened(browser, shop.address);
   await page.waitForFunction(() => document.querySelectorAll(".tile").length === 6);
   const from = await page.$$eval(".tile small", (all) => all.map((one) => one.textContent));
-  for (const text of from) assert.match(text, /^(provisional|final at \d\d:\d\d:\d\d)$/);
+  for (const text of from) assert.match(text, /^(provisional|final at \d\d:\d\d:\d\d)(, first .*)?$/);
   assert.ok(from.some((text) => text.startsWith("final")));
 });
 
@@ -99,7 +269,7 @@ test("everything can be done with the keyboard", async (browser, shop) => {
   await page.waitForFunction(() => document.getElementById("filter").hidden);
   await page.focus("#series summary");
   await page.keyboard.press("Enter");
-  await page.waitForFunction(() => document.querySelectorAll("#series tbody tr").length > 0);
+  await page.waitForFunction(() => document.querySelectorAll("#series .stack tbody tr").length > 0);
 });
 
 test("the event log can be stopped", async (browser, shop) => {
@@ -151,11 +321,23 @@ test("the API's page asks the API", async (browser, shop) => {
 
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
 const shop = await demo("127.0.0.1:0");
-let failed = 0;
-for (const [name, run] of tests) {
+let [ran, failed] = [0, 0];
+for (const [name, run] of tests.filter(([name]) => name.includes(process.env.ONLY ?? ""))) {
+  ran += 1;
   try {
     const pages = [];
-    const proxy = { newPage: async (options) => { const page = await browser.newPage(options); pages.push(page); return page; } };
+    const newPage = async (options) => {
+      const page = await browser.newPage(options);
+      pages.push(page);
+      if (process.env.DIST) {
+        await page.route(/\/((app|docs)\.(js|css)|docs|\?.*)?$/, (route) => {
+          const { pathname } = new URL(route.request().url());
+          route.fulfill({ path: join(process.env.DIST, { "/": "index.html", "/docs": "docs.html" }[pathname] ?? pathname.slice(1)) });
+        });
+      }
+      return page;
+    };
+    const proxy = { newPage };
     await run(proxy, shop);
     for (const page of pages) assert.deepEqual(page.errors ?? [], [], "no error in the page");
     await Promise.all(pages.map((page) => page.close()));
@@ -167,5 +349,5 @@ for (const [name, run] of tests) {
 }
 await browser.close();
 await shop.stop();
-console.log(`${tests.length - failed} of ${tests.length} passed`);
+console.log(`${ran - failed} of ${ran} passed`);
 process.exit(failed > 0 ? 1 : 0);

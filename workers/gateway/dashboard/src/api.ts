@@ -17,12 +17,17 @@ export interface Totals {
   bounces?: number;
   engagement_rate: number | null;
   bounce_rate: number | null;
+  avg_session_duration?: number | null;
 }
 
 export interface WindowTotals {
   window_start: number;
   window_end: number;
   complete: boolean;
+  /** It begins before the pipeline's first event. */
+  filling: boolean;
+  /** How much of its time lies after that. */
+  covered_ms: number;
   page_count: number;
   site: Totals;
 }
@@ -30,6 +35,8 @@ export interface WindowTotals {
 export interface Point extends Totals {
   window_start: number;
   window_end: number;
+  filling: boolean;
+  covered_ms: number;
   avg_session_duration: number | null;
 }
 
@@ -55,7 +62,10 @@ export interface PageNumbers extends Totals {
 }
 
 export interface SiteNow {
+  window_start?: number;
   window_end?: number;
+  filling?: boolean;
+  covered_ms?: number;
   as_of?: number;
   page_count?: number;
   now?: Counts;
@@ -70,6 +80,8 @@ export interface PageNow {
   window_end?: number;
   now?: Counts;
   sealed?: Point;
+  /** Whether any window here, or the open one, has an event of it. */
+  known?: boolean;
 }
 
 export interface Health {
@@ -81,7 +93,11 @@ export interface Health {
   counted: number;
   late: number;
   dead_letters: number;
+  partly_late: number;
+  misplaced: number;
+  ended: boolean;
   unready?: string;
+  warnings: string[];
 }
 
 export interface Sealed {

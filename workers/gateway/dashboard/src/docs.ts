@@ -1,6 +1,7 @@
 // The API's page: the OpenAPI document, readable, with each question ready to be asked. Nothing comes from elsewhere.
 
 import { el } from "./dom";
+import { theme } from "./theme";
 
 interface Schema {
   $ref?: string;
@@ -31,7 +32,7 @@ interface Document {
 }
 
 const main = document.getElementById("main") as HTMLElement;
-document.documentElement.dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+theme(() => {});
 
 function name(schema: Schema | undefined): string {
   if (!schema) return "";

@@ -41,6 +41,19 @@ export function say(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** A table that is laid out in lines on a narrow screen (`.stack`). Browsers then no longer take it for a table, so its roles are said. */
+export function stack(heads: HTMLElement[], body: HTMLElement): HTMLElement {
+  body.setAttribute("role", "rowgroup");
+  for (const head of heads) head.setAttribute("role", "columnheader");
+  return el("table", { class: "stack", role: "table" }, el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...heads)), body);
+}
+
+/** A line of it; `titles` name its cells. */
+export function line(titles: string[], first: Child = null): HTMLElement {
+  const cells = titles.map((title, index) => el("td", { role: "cell", class: index > 0 ? "number" : null, "data-title": title }, index === 0 && first));
+  return el("tr", { role: "row" }, ...cells);
+}
+
 /** Makes `parent` hold as many children as there are items, making new ones and keeping those that are there. */
 export function rows<T>(
   parent: HTMLElement,

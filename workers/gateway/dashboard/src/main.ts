@@ -1,13 +1,14 @@
 // The dashboard: what comes in goes into the model, which is drawn at most four times a second.
 
 import "./style.css";
-import { type Health, type PageNow, type PipelineInfo, type Place, type Point, type Sealed, type SiteNow, type TopNow, type Trend, type WindowTotals, ask } from "./api";
+import { type Health, type PageNow, type PipelineInfo, type Place, type Point, type Sealed, type SiteNow, type TopNow, Failure, type Trend, type WindowTotals, ask } from "./api";
 import { Connection } from "./connection";
 import { el, say, the } from "./dom";
 import { Model } from "./model";
 import { Chart } from "./view/chart";
 import { Funnel } from "./view/funnel";
 import { Log } from "./view/log";
+import { theme } from "./theme";
 import { FIRST, Pages } from "./view/pages";
 import { Ranking } from "./view/ranking";
 import { strip } from "./view/strip";
@@ -51,15 +52,23 @@ function select(url: string | null): void {
   model.chosen = url;
   pages.chosen = url;
   model.clear();
-  connection.watch(url);
-  const filter = the("filter");
-  filter.hidden = url === null;
-  filter.replaceChildren(...(url === null ? [] : ["Only ", el("b", {}, url), " ", el("button", { type: "button", click: () => choose(null) }, "Show all pages (Esc)")]));
+  // A path may stand for a page of some host: which one, the gateway says first.
+  connection.watch(url?.startsWith("/") ? null : url);
+  filtered();
   say(the("series-title"), url === null ? "Views, last 30 minutes" : "Views of this page, last 30 minutes");
   log.draw();
   void history();
   void pages.load();
   draw();
+}
+
+/** Says what is filtered by, and what is wrong with it. */
+function filtered(): void {
+  const { chosen, unknown } = model;
+  const filter = the("filter");
+  filter.hidden = chosen === null;
+  const leave = el("button", { type: "button", click: () => choose(null) }, "Show all pages (Esc)");
+  filter.replaceChildren(...(chosen === null ? [] : ["Only ", el("b", {}, chosen), " ", leave, unknown && el("span", { class: "warn" }, ` ${unknown}`)].filter(Boolean)));
 }
 
 /** The sealed windows of the last half hour: of the chosen page, or the site. */
@@ -71,11 +80,26 @@ async function history(): Promise<void> {
       const { windows } = await ask<{ windows: WindowTotals[] }>("windows", { limit });
       if (model.chosen === null) model.windows(windows);
     } else {
-      const { points } = await ask<{ points: Point[] }>("series", { page: chosen, limit });
-      if (model.chosen === chosen) model.points(points);
+      const { page_url: url, points } = await ask<{ page_url: string; points: Point[] }>("series", { page: chosen, limit });
+      if (model.chosen !== chosen) return;
+      if (url !== chosen) {
+        select(url);
+        remember("replace");
+        return;
+      }
+      connection.watch(url);
+      model.points(points);
+      model.unknown = "";
+      filtered();
     }
-  } catch {
-    // Nothing sealed yet, or a page that no sealed window has: no data is shown as that.
+  } catch (error) {
+    // Nothing sealed yet: no data is shown as that.
+    if (chosen !== null && model.chosen === chosen && error instanceof Failure) {
+      // It may yet come, or be in the open window.
+      connection.watch(chosen);
+      model.unknown = error.message;
+      filtered();
+    }
   }
   redraw();
 }
@@ -99,16 +123,18 @@ const connection = new Connection({
   value(topic, page, value) {
     if (topic === "site") {
       model.site = value as SiteNow;
-      if (model.chosen === null) model.pass(model.site.as_of, model.site.now);
+      if (model.chosen === null) model.pass(model.site.now);
     } else if (topic === "top") model.top = value as TopNow;
     else if (topic === "health") model.health = value as Health;
     else if (topic === "page" && page === model.chosen) {
       model.page = value as PageNow;
-      if (model.page.sealed) model.points([model.page.sealed]);
-      model.pass(model.site.as_of, model.page.now);
+      // A page that is known nowhere has no zeros either.
+      if (model.page.sealed && model.page.known) model.points([model.page.sealed]);
+      model.pass(model.page.now);
     } else if (topic === "sealed") {
       model.take(value as Sealed);
-      if (pages.asked.offset === 0) void pages.load();
+      pages.sealed();
+      if (model.unknown) void history();
     }
     redraw();
   },
@@ -142,33 +168,15 @@ function remember(how: "push" | "replace"): void {
 
 function recall(): void {
   const parameters = new URLSearchParams(location.search);
-  const order = parameters.get("order") === "asc" ? "asc" : "desc";
-  pages.asked = { q: parameters.get("q") ?? "", sort: parameters.get("sort") ?? FIRST.sort, order, offset: 0 };
+  pages.recall(parameters);
   finder.value = pages.asked.q;
   select(parameters.get("page"));
 }
 
-/** Dark or light as the system has it, unless it was said here. */
-function theme(chosen?: string): void {
-  const root = document.documentElement;
-  let kept: string | null = null;
-  try {
-    if (chosen) localStorage.setItem("theme", chosen);
-    kept = localStorage.getItem("theme");
-  } catch {
-    // No storage: as the system has it.
-  }
-  const now = chosen ?? kept ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  root.dataset.theme = now;
-  const button = the("theme");
-  say(button, now === "dark" ? "Light" : "Dark");
-  button.onclick = () => theme(now === "dark" ? "light" : "dark");
+theme(() => {
   chart.recolor();
   redraw();
-}
-
-theme();
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme());
+});
 the("series").querySelector("details")?.addEventListener("toggle", () => draw());
 the("finder").addEventListener("submit", (event) => event.preventDefault());
 let typing = 0;

@@ -1,12 +1,16 @@
-// Views over the last 30 minutes: final windows as a line, the provisional end dashed and hatched. The same as a table.
+// Views over the last 30 minutes: final windows as a line, those that begin before the first event apart, the provisional end dashed and
+// hatched. No line across windows that nobody had an event in. The same as a table.
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { el, rows, say, the } from "../dom";
+import { el, line, rows, say, stack, the } from "../dom";
 import { clock, count, percent } from "../format";
-import { type Model, SHOWN } from "../model";
+import { type Model, type Sample, SHOWN } from "../model";
 
 const HEIGHT = 240;
+const HEAD = ["Window's end (UTC)", "Views", "Users", "Clicks", "Conversions", "Engagement", "Bounce rate", "State"];
+/** How much later than its end and the wait for events out of order a window may be sealed, milliseconds. */
+const SEALING = 60_000;
 
 export class Chart {
   private plot: uPlot | null = null;
@@ -16,9 +20,8 @@ export class Chart {
   private provisionalFrom: number | null = null;
 
   constructor() {
-    const head = ["Window's end (UTC)", "Views", "Users", "Clicks", "Conversions", "Engagement", "Bounce rate", ""];
-    const table = el("table", {}, el("thead", {}, el("tr", {}, ...head.map((title) => el("th", { scope: "col" }, title)))), this.body);
-    the("series").append(this.frame, this.note, el("details", {}, el("summary", {}, "As a table"), el("div", { class: "scroll" }, table)));
+    const table = stack(HEAD.map((title, index) => el("th", { scope: "col", class: index > 0 ? "number" : null }, title)), this.body);
+    the("series").append(this.frame, this.note, el("details", {}, el("summary", {}, "As a table"), el("div", { class: "scroll windows", tabindex: 0, role: "region", "aria-label": "Windows, newest first" }, table)));
     new ResizeObserver(() => this.plot?.setSize({ width: this.frame.clientWidth, height: HEIGHT })).observe(this.frame);
   }
 
@@ -32,19 +35,27 @@ export class Chart {
     const finals = model.finals();
     const tail = model.tail();
     const last = finals[finals.length - 1];
-    const samples = [...finals, ...tail];
+    const slide = model.pipeline?.window_slide_ms ?? 10_000;
+    const samples = gapped([...finals, ...tail], slide, (model.pipeline?.out_of_orderness_ms ?? 30_000) + SEALING);
     const seconds = samples.map((sample) => sample.end / 1_000);
-    const views = samples.map((sample) => (sample.provisional ? null : (sample.totals?.view_count ?? null)));
-    // The dashed line begins where the solid one ends.
-    const passing = samples.map((sample) => (sample.provisional || sample === last ? (sample.totals?.view_count ?? null) : null));
+    const those = (which: (sample: Sample) => boolean) => samples.map((sample) => (which(sample) ? (sample.totals?.view_count ?? null) : null));
+    const whole = finals.find((sample) => !sample.filling);
+    const views = those((sample) => !sample.provisional && !sample.filling);
+    // Each line begins where the one before it ends.
+    const filling = those((sample) => !sample.provisional && (sample.filling || (sample === whole && sample !== finals[0])));
+    const passing = those((sample) => sample.provisional || sample === last);
     this.provisionalFrom = tail.length > 0 && last ? last.end / 1_000 : null;
-    say(this.note, samples.length === 0 ? "No data yet: the first window is sealed some 40 seconds after the first event." : "Each point is a whole window. Hatched: provisional, replaced when the window is sealed.");
+    const parts = ["Each point is a whole window."];
+    if (tail.length > 0) parts.push("Hatched: provisional, replaced when the window is sealed.");
+    if (finals.some((sample) => sample.filling)) parts.push("Dotted: windows that begin before the first event, so they have less than their length in them.");
+    if (samples.length > finals.length + tail.length) parts.push("Gaps: no page had an event in those windows.");
+    say(this.note, samples.length === 0 ? "No data yet: the first window is sealed some 40 seconds after the first event." : parts.join(" "));
     this.frame.classList.toggle("stale", model.stale());
     this.frame.hidden = samples.length === 0;
     if (samples.length > 0) {
       this.plot ??= this.make();
       if (this.plot.width !== this.frame.clientWidth && this.frame.clientWidth > 0) this.plot.setSize({ width: this.frame.clientWidth, height: HEIGHT });
-      this.plot.setData([seconds, views, passing]);
+      this.plot.setData([seconds, views, filling, passing]);
     }
     this.fill(model);
   }
@@ -52,9 +63,9 @@ export class Chart {
   private fill(model: Model): void {
     if (!this.body.closest("details")?.open) return;
     const newestFirst = [...model.tail().slice(-1), ...model.finals().reverse()];
-    rows(this.body, newestFirst, () => el("tr", {}, ...Array.from({ length: 8 }, () => el("td"))), (row, sample) => {
+    rows(this.body, newestFirst, () => line(HEAD), (row, sample) => {
       const totals = sample.totals;
-      const cells = [clock(sample.end), count(totals?.view_count), count(totals?.unique_users), count(totals?.click_count), count(totals?.conversion_count), percent(totals?.engagement_rate), percent(totals?.bounce_rate), sample.provisional ? "provisional" : "final"];
+      const cells = [clock(sample.end), count(totals?.view_count), count(totals?.unique_users), count(totals?.click_count), count(totals?.conversion_count), percent(totals?.engagement_rate), percent(totals?.bounce_rate), `${sample.provisional ? "provisional" : "final"}${sample.filling ? ", filling" : ""}`];
       cells.forEach((text, index) => say(row.children[index] as Element, text));
       row.classList.toggle("provisional", sample.provisional);
     });
@@ -63,7 +74,7 @@ export class Chart {
   private make(): uPlot {
     const color = (name: string) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     const axis = { stroke: color("--muted"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line") }, font: "12px system-ui" };
-    const line = { stroke: color("--accent"), width: 2, points: { show: false } };
+    const drawn = { stroke: color("--accent"), width: 2, points: { show: false } };
     const utc = (stamp: number) => uPlot.tzDate(new Date(stamp * 1_000), "Etc/UTC");
     return new uPlot(
       {
@@ -79,12 +90,13 @@ export class Chart {
         axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => clock(tick * 1_000).slice(0, 5)) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : "")) }],
         series: [
           { label: "end (UTC)", value: (_, value) => (value === null ? "–" : clock(value * 1_000)) },
-          { ...line, label: "views", value: (_, value) => count(value), fill: color("--wash") },
-          { ...line, label: "provisional", dash: [4, 4], value: (_, value) => count(value) },
+          { ...drawn, label: "views", value: (_, value) => count(value), fill: color("--wash") },
+          { ...drawn, label: "filling", stroke: color("--muted"), dash: [2, 4], value: (_, value) => count(value) },
+          { ...drawn, label: "provisional", dash: [4, 4], value: (_, value) => count(value) },
         ],
         hooks: { drawAxes: [(plot) => this.hatch(plot, color("--hatch"))] },
       },
-      [[], [], []],
+      [[], [], [], []],
       this.frame,
     );
   }
@@ -109,4 +121,15 @@ export class Chart {
     ctx.stroke();
     ctx.restore();
   }
+}
+
+/** The samples with an empty one wherever windows are missing: nobody had an event in those. */
+function gapped(samples: Sample[], slide: number, sealing: number): Sample[] {
+  return samples.flatMap((sample, index) => {
+    const before = samples[index - 1];
+    // Provisional ones come as they come; between the newest final and the first of them others are still to be sealed.
+    const allowed = !sample.provisional ? slide : before?.provisional ? Number.POSITIVE_INFINITY : sealing + slide;
+    if (!before || sample.end - before.end <= allowed) return [sample];
+    return [{ ...sample, end: before.end + slide / 2, totals: null }, sample];
+  });
 }

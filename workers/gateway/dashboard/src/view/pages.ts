@@ -1,7 +1,8 @@
-// Every page of the newest sealed window: searched, ordered, leafed through.
+// Every page of a sealed window: searched, ordered, leafed through. The first page is of the newest window; whoever leafs on stays in
+// the window that he began with, or rows would come twice or not at all.
 
 import { Failure, type PageNumbers, ask } from "../api";
-import { el, rows, say, the } from "../dom";
+import { el, line, rows, say, stack, the } from "../dom";
 import { clock, count, percent, span } from "../format";
 import { button } from "./ranking";
 
@@ -16,9 +17,11 @@ export interface Asked {
   sort: string;
   order: "asc" | "desc";
   offset: number;
+  /** The window that is leafed through; the newest if none. */
+  window: number | undefined;
 }
 
-export const FIRST: Asked = { q: "", sort: "view_count", order: "desc", offset: 0 };
+export const FIRST: Asked = { q: "", sort: "view_count", order: "desc", offset: 0, window: undefined };
 const LIMIT = 20;
 const COLUMNS: [string, string][] = [
   ["page_url", "Page"],
@@ -28,72 +31,109 @@ const COLUMNS: [string, string][] = [
   ["conversion_count", "Conversions"],
   ["engagement_rate", "Engagement"],
   ["bounce_rate", "Bounce rate"],
-  ["avg_session_duration", "Visit"],
+  ["avg_session_duration", "Visit duration"],
 ];
 
 export class Pages {
   asked: Asked = { ...FIRST };
   chosen: string | null = null;
   private readonly body = el("tbody", { id: "all-pages" });
-  private readonly note = el("p", { class: "note", role: "status" });
+  private readonly note = el("p", { class: "note" });
   private readonly heads: HTMLElement[];
   private readonly back = el("button", { type: "button", click: () => this.leaf(-LIMIT) }, "Previous");
   private readonly forth = el("button", { type: "button", click: () => this.leaf(LIMIT) }, "Next");
+  private readonly newest = el("button", { type: "button", hidden: true, click: () => this.leave() }, "Newest window");
+  private readonly csv = el("a", { download: "pages.csv" }, "CSV");
   private running = 0;
+  private end: number | undefined;
+  /** Something to tell before what is shown: what was asked for and is not there. */
+  private notice = "";
 
   constructor(private readonly choose: (url: string) => void, private readonly changed: () => void) {
     this.heads = COLUMNS.map(([name, title], index) =>
       el("th", { scope: "col", class: index > 0 ? "number" : null }, el("button", { type: "button", click: () => this.sort(name) }, title)),
     );
-    const csv = el("a", { href: "/api/v1/pages?format=csv&limit=1000", download: "pages.csv" }, "CSV");
-    the("all").append(el("div", { class: "scroll" }, el("table", {}, el("thead", {}, el("tr", {}, ...this.heads)), this.body)), this.note, el("p", {}, this.back, " ", this.forth, " ", csv));
+    the("all").append(el("div", { class: "scroll" }, stack(this.heads, this.body)), this.note, el("p", {}, this.back, " ", this.forth, " ", this.newest, " ", this.csv));
   }
 
   search(q: string): void {
-    this.asked = { ...this.asked, q, offset: 0 };
+    this.asked = { ...this.asked, q, offset: 0, window: undefined };
     this.changed();
-    void this.load();
+    void this.load(true);
   }
 
   private sort(name: string): void {
     const first = name === "page_url" ? "asc" : "desc";
     const order = this.asked.sort !== name ? first : this.asked.order === "asc" ? "desc" : "asc";
-    this.asked = { ...this.asked, sort: name, order, offset: 0 };
+    this.asked = { ...this.asked, sort: name, order, offset: 0, window: undefined };
     this.changed();
-    void this.load();
+    void this.load(true);
   }
 
   private leaf(by: number): void {
-    this.asked = { ...this.asked, offset: Math.max(0, this.asked.offset + by) };
-    void this.load();
+    const offset = Math.max(0, this.asked.offset + by);
+    this.asked = { ...this.asked, offset, window: offset > 0 ? this.end : undefined };
+    void this.load(true);
   }
 
-  async load(): Promise<void> {
+  private leave(): void {
+    this.asked = { ...this.asked, offset: 0, window: undefined };
+    void this.load(true);
+  }
+
+  /** As an address has it; an order that there is not is replaced, and that is told. */
+  recall(parameters: URLSearchParams): void {
+    const asked = parameters.get("sort") ?? FIRST.sort;
+    const known = COLUMNS.some(([name]) => name === asked);
+    this.notice = known ? "" : `There is no column “${asked.slice(0, 40)}” to sort by; sorted by views. `;
+    const order = parameters.get("order") === "asc" ? "asc" : "desc";
+    this.asked = { ...FIRST, q: parameters.get("q") ?? "", sort: known ? asked : FIRST.sort, order: known ? order : FIRST.order };
+  }
+
+  /** A window was sealed: the first page goes along, the others stay where they are and say so. */
+  sealed(): void {
+    if (this.asked.offset === 0) void this.load();
+    else this.newest.hidden = false;
+  }
+
+  /** Told to a screen reader only when somebody asked: it changes with every window. */
+  async load(asked = false): Promise<void> {
     const run = ++this.running;
-    const { q, sort, order, offset } = this.asked;
+    const { q, sort, order, offset, window } = this.asked;
+    if (asked) this.notice = "";
     try {
-      const answer = await ask<Answer>("pages", { q: q || undefined, sort, order, offset, limit: LIMIT });
+      const answer = await ask<Answer>("pages", { q: q || undefined, sort, order, offset, window, limit: LIMIT });
       // An older answer may come after a newer one.
-      if (run === this.running) this.draw(answer);
+      if (run !== this.running) return;
+      this.draw(answer);
+      if (asked) say(the("said"), this.note.textContent ?? "");
     } catch (error) {
-      if (run === this.running && error instanceof Failure) say(this.note, error.status === 404 ? "No data yet: no window is sealed." : error.message);
+      if (run !== this.running || !(error instanceof Failure)) return;
+      if (error.status === 404 && window !== undefined) this.leave();
+      else say(this.note, error.status === 404 ? "No data yet: no window is sealed." : error.message);
     }
   }
 
   private draw({ window_end: end, total, pages }: Answer): void {
-    const { q, sort, order, offset } = this.asked;
+    const { q, sort, order, offset, window } = this.asked;
+    this.end = end;
+    this.newest.hidden = window === undefined || this.newest.hidden;
+    // All that match, not only those shown here, and of the window that is shown.
+    const query = new URLSearchParams({ ...(q && { q }), sort, order, window: String(end), limit: "1000", format: "csv" });
+    this.csv.setAttribute("href", `/api/v1/pages?${query}`);
     this.heads.forEach((head, index) => {
       const sorted = COLUMNS[index]?.[0] === sort;
       head.setAttribute("aria-sort", sorted ? (order === "asc" ? "ascending" : "descending") : "none");
     });
-    const make = () => el("tr", {}, el("td", {}, el("button", { type: "button", class: "page", click: (event) => this.choose((event.currentTarget as HTMLElement).title) })), ...COLUMNS.slice(1).map(() => el("td", { class: "number" })));
+    const make = () => line(COLUMNS.map(([, title]) => title), el("button", { type: "button", class: "page", click: (event) => this.choose((event.currentTarget as HTMLElement).title) }));
     rows(this.body, pages, make, (row, page) => {
       button(row, page.page_url, this.chosen === page.page_url);
       const cells = [count(page.view_count), count(page.unique_users), count(page.click_count), count(page.conversion_count), percent(page.engagement_rate), percent(page.bounce_rate), span(page.avg_session_duration)];
       cells.forEach((text, index) => say(row.children[index + 1] as Element, text));
     });
     const found = q ? ` that contain “${q}”` : "";
-    say(this.note, `${total === 0 ? "No pages" : `${offset + 1} to ${Math.min(offset + LIMIT, total)} of ${count(total)} pages`}${found}, final, window ending ${clock(end)} UTC.`);
+    const held = window === undefined ? "" : " It stays while you leaf.";
+    say(this.note, `${this.notice}${total === 0 ? "No pages" : `${offset + 1} to ${Math.min(offset + LIMIT, total)} of ${count(total)} pages`}${found}, final, window ending ${clock(end)} UTC.${held}`);
     this.back.disabled = offset === 0;
     this.forth.disabled = offset + LIMIT >= total;
   }

@@ -44,6 +44,13 @@ function items(model: Model): Item[] {
       level: known && health.late > 0 ? "warn" : undefined,
     },
     {
+      name: "partly late",
+      text: known ? count(health.partly_late) : NONE,
+      title: "Events that count, but missed some of their windows because those were sealed: those windows are not whole",
+      level: known && health.partly_late > 0 ? "warn" : undefined,
+    },
+    ...misplaced(model),
+    {
       name: "dead letters",
       text: known ? count(health.dead_letters) : NONE,
       title: "Records that are no valid event: in the dead-letter topic with the reason",
@@ -53,18 +60,41 @@ function items(model: Model): Item[] {
   ];
 }
 
+/** Only where there are any: it is a fault of the producers' settings. */
+function misplaced(model: Model): Item[] {
+  const { health } = model;
+  if (!health || !(health.misplaced > 0)) return [];
+  return [
+    {
+      name: "in the wrong partition",
+      text: count(health.misplaced),
+      title: "Events in another partition than their user_id's: such visitors are counted once in each. Producers must key events by user_id and use the murmur2 partitioner (librdkafka: partitioner=murmur2_random)",
+      level: "bad",
+    },
+  ];
+}
+
 function connection(model: Model): Item {
   if (!model.connected) {
     const text = model.sealedEnd === undefined && !model.health ? "connecting" : "reconnecting";
     return { name: "●", text, title: model.why || "The gateway does not answer; the numbers below stand still", level: "bad" };
   }
   if (model.health?.unready) return { name: "●", text: "reading", title: model.health.unready, level: "warn" };
+  const warning = model.health?.warnings?.[0];
   const silence = model.silence();
+  if (model.health?.ended) {
+    return { name: "●", text: "log ended", title: "The log was declared to end (weir process --until-end): its last windows were sealed ahead of the clock" };
+  }
+  if (warning !== undefined) return { name: "●", text: "incomplete", title: warning, level: "warn" };
   if (silence === undefined) {
     return { name: "●", text: "waiting for events", title: "No provisional values have come yet", level: "warn" };
   }
+  if (model.quiet()) {
+    const minutes = span((model.pipeline?.window_size_ms ?? 300_000) / 1_000);
+    return { name: "●", text: `no events for ${minutes}`, title: "The open window is empty; processors publish again with the next event", level: "warn" };
+  }
   if (model.stale()) {
-    return { name: "●", text: `stale for ${span(silence / 1_000)}`, title: "No provisional values have come for a while: no events, or no processors", level: "bad" };
+    return { name: "●", text: `stale for ${span(silence / 1_000)}`, title: "No provisional values have come for a while: no processor is running, or none can reach Kafka", level: "bad" };
   }
   return { name: "●", text: "live", title: "Provisional values come several times a second", level: "good" };
 }
@@ -73,8 +103,14 @@ function watermark(model: Model): Item {
   const title = "How far event time is complete; it includes the wait for events that come out of order";
   const mark = model.health?.watermark;
   if (mark === undefined) return { name: "watermark", text: NONE, title };
+  if (model.health?.ended) return { name: "watermark", text: `${utc(mark)}, sealed ahead of the clock`, title };
   const lag = (Date.now() + model.offset - mark) / 1_000;
-  if (lag > 600) return { name: "event time", text: `${new Date(mark).toISOString().slice(0, 19).replace("T", " ")} UTC`, title: "Old events are being read" };
+  if (lag < -1) return { name: "watermark", text: `${span(-lag)} ahead of the clock`, title: "A sender's clock is fast: its events seal windows early", level: "warn" };
+  if (lag > 600) return { name: "event time", text: utc(mark), title: "Old events are being read" };
   const allowed = ((model.pipeline?.out_of_orderness_ms ?? 30_000) + 30_000) / 1_000;
   return { name: "watermark", text: `${Math.max(0, lag).toFixed(0)} s behind`, title, level: lag > allowed ? "warn" : undefined };
+}
+
+function utc(millis: number): string {
+  return `${new Date(millis).toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }

@@ -2,8 +2,8 @@
 
 import type { Counts, Totals } from "../api";
 import { el, rows, say, svg, the } from "../dom";
-import { NONE, clock, count, decimal, percent } from "../format";
-import type { Model } from "../model";
+import { NONE, clock, count, decimal, percent, span } from "../format";
+import type { Model, Sample } from "../model";
 
 interface Tile {
   name: string;
@@ -12,6 +12,26 @@ interface Tile {
   final: (totals: Totals, minutes: number) => string;
   line: (totals: Totals, minutes: number) => number | null;
 }
+
+/** Shortest time that a rate can be told of, minutes: a slide by default. */
+const SHORTEST = 1 / 6;
+/** Least time between two summaries for a screen reader: more would talk without end. */
+const SUMMARY = 30_000;
+
+const VISITS: Tile = {
+  name: "Visits",
+  title: "Visits with an event in the newest sealed window",
+  final: (totals) => count(totals.visits),
+  line: (totals) => totals.visits ?? null,
+};
+
+/** In place of the visits where one page is shown, of which they are not known. */
+const DURATION: Tile = {
+  name: "Visit duration",
+  title: "Mean duration of the visits that came to the page, in the newest sealed window",
+  final: (totals) => span(totals.avg_session_duration),
+  line: (totals) => totals.avg_session_duration ?? null,
+};
 
 const TILES: Tile[] = [
   {
@@ -23,17 +43,12 @@ const TILES: Tile[] = [
   },
   {
     name: "Views per minute",
-    title: "VIEW events in the window, by its length in minutes",
-    now: (now, minutes) => decimal(now.view_count / minutes),
-    final: (totals, minutes) => decimal(totals.view_count / minutes),
+    title: "VIEW events in the window, by the minutes of it that lie after the first event",
+    now: (now, minutes) => (minutes < SHORTEST ? NONE : decimal(now.view_count / minutes)),
+    final: (totals, minutes) => (minutes < SHORTEST ? NONE : decimal(totals.view_count / minutes)),
     line: (totals, minutes) => totals.view_count / minutes,
   },
-  {
-    name: "Users",
-    title: "Exact number of distinct visitors in the newest sealed window",
-    final: (totals) => count(totals.unique_users),
-    line: (totals) => totals.unique_users,
-  },
+  VISITS,
   {
     name: "Engagement",
     title: "Clicks per view",
@@ -57,36 +72,56 @@ const TILES: Tile[] = [
 ];
 
 export function tiles(model: Model): void {
-  const minutes = (model.pipeline?.window_size_ms ?? 300_000) / 60_000;
   const finals = model.finals();
+  const shown = TILES.map((tile) => (tile === VISITS && model.chosen !== null ? DURATION : tile));
   const latest = finals[finals.length - 1];
   const now = model.now();
-  rows(the("tiles"), TILES, make, (element, tile) => {
+  const open = { filling: model.site.filling ?? false, minutes: (model.site.covered_ms ?? 0) / 60_000 };
+  const words: string[] = [];
+  rows(the("tiles"), shown, make, (element, tile) => {
     const [name, value, from, line] = element.children as unknown as [Element, Element, Element, SVGElement];
     const live = tile.now && now !== undefined;
     element.title = tile.title;
     element.classList.toggle("provisional", !!live);
     element.classList.toggle("stale", model.stale());
     say(name, tile.name);
-    if (live && tile.now) say(value, tile.now(now, minutes));
-    else say(value, latest?.totals ? tile.final(latest.totals, minutes) : NONE);
-    say(from, live ? (model.stale() ? "provisional, standing still" : "provisional") : latest ? `final at ${clock(latest.end)}` : "no data yet");
-    sparkline(line, finals.map((sample) => (sample.totals ? tile.line(sample.totals, minutes) : null)));
+    const text = live && tile.now ? tile.now(now, open.minutes) : latest?.totals ? tile.final(latest.totals, latest.minutes) : NONE;
+    say(value, text);
+    words.push(`${tile.name} ${text}`);
+    const { filling, minutes } = live ? open : (latest ?? open);
+    const part = filling ? `, first ${span(60 * minutes)}` : "";
+    say(from, live ? (model.stale() ? "provisional, standing still" : `provisional${part}`) : latest ? `final at ${clock(latest.end)}${part}` : "no data yet");
+    sparkline(line, finals, model.pipeline?.window_slide_ms ?? 10_000, tile);
   });
+  summarize(words.join(", "));
+}
+
+let summarized = -SUMMARY;
+function summarize(words: string): void {
+  if (performance.now() - summarized < SUMMARY) return;
+  summarized = performance.now();
+  say(the("summary"), words);
 }
 
 function make(): HTMLElement {
-  const line = svg("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("polyline"));
-  return el("div", { class: "tile" }, el("p"), el("output"), el("small"), line as unknown as Node);
+  const line = svg("svg", { viewBox: "0 0 100 24", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("path"));
+  return el("div", { class: "tile" }, el("p"), el("b"), el("small"), line as unknown as Node);
 }
 
-function sparkline(element: SVGElement, values: (number | null)[]): void {
-  const known = values.filter((value): value is number => value !== null);
-  const [low, high] = [Math.min(...known), Math.max(...known)];
-  const points = values.flatMap((value, index) => {
-    if (value === null || values.length < 2) return [];
-    const y = high > low ? 22 - (20 * (value - low)) / (high - low) : 12;
-    return [`${((100 * index) / (values.length - 1)).toFixed(1)},${y.toFixed(1)}`];
+/** Whole windows by time: nothing is drawn across those that nobody had an event in. */
+function sparkline(element: SVGElement, finals: Sample[], slide: number, tile: Tile): void {
+  const values = finals.flatMap(({ end, totals, filling, minutes }) => {
+    const value = totals && !filling ? tile.line(totals, minutes) : null;
+    return value === null ? [] : [{ end, value }];
   });
-  element.firstElementChild?.setAttribute("points", points.join(" "));
+  const known = values.map(({ value }) => value);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const [first, last] = [values[0]?.end ?? 0, values[values.length - 1]?.end ?? 0];
+  const points = values.map(({ end, value }, index) => {
+    const x = last > first ? (100 * (end - first)) / (last - first) : 0;
+    const y = high > low ? 22 - (20 * (value - low)) / (high - low) : 12;
+    const before = values[index - 1];
+    return `${before && end - before.end <= slide ? "L" : "M"}${x.toFixed(1)},${y.toFixed(1)}`;
+  });
+  element.firstElementChild?.setAttribute("d", points.join(""));
 }
