@@ -1,6 +1,6 @@
 // The dashboard in a real browser, over the demo: `cargo xtask browser`.
 // WEIR: the binary. CHROMIUM: the browser. PICTURES: the folder for screenshots. ONLY: a part of the names of the tests to run.
-// DIST: a folder with other built files than those in the binary, to try a change without building that.
+// DIST: a folder with other scripts and styles than those in the binary, to try a change without building that.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -105,7 +105,7 @@ test("the chart marks windows that are filling and draws nothing across gaps", a
   const windows = [sealed(last - 400_000, 1, { filling: true, covered_ms: 10_000 }), ...[-60, -50, -10, 0].map((seconds) => sealed(last + seconds * 1_000, 5))];
   const page = await faked(browser, shop, { windows: { windows } }, { site: site(counts(1)), health: health() });
   await page.waitForFunction(() => document.querySelector("#series .note").textContent.includes("Gaps"));
-  assert.match(await page.textContent("#series .note"), /Dotted: windows that begin before the first event/);
+  assert.match(await page.textContent("#series .note"), /Dotted: filling, the window begins before the first event/);
   const line = await page.getAttribute(".tile path", "d");
   assert.equal(line.split("M").length - 1, 2, `two pieces, and nothing of the window that is filling: ${line}`);
   await page.click("#series summary");
@@ -319,7 +319,7 @@ test("the API's page asks the API", async (browser, shop) => {
   await page.waitForFunction(() => [...document.querySelectorAll("pre")].some((one) => one.textContent.includes('"name": "shop"')));
 });
 
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM, args: ["--no-sandbox", "--disable-features=LocalNetworkAccessChecks"] });
 const shop = await demo("127.0.0.1:0");
 let [ran, failed] = [0, 0];
 for (const [name, run] of tests.filter(([name]) => name.includes(process.env.ONLY ?? ""))) {
@@ -330,10 +330,7 @@ for (const [name, run] of tests.filter(([name]) => name.includes(process.env.ONL
       const page = await browser.newPage(options);
       pages.push(page);
       if (process.env.DIST) {
-        await page.route(/\/((app|docs)\.(js|css)|docs|\?.*)?$/, (route) => {
-          const { pathname } = new URL(route.request().url());
-          route.fulfill({ path: join(process.env.DIST, { "/": "index.html", "/docs": "docs.html" }[pathname] ?? pathname.slice(1)) });
-        });
+        await page.route(/\/(app|docs)\.(js|css)$/, (route) => route.fulfill({ path: join(process.env.DIST, new URL(route.request().url()).pathname) }));
       }
       return page;
     };

@@ -71,7 +71,7 @@ function operation(path: string, { summary, description, parameters = [], respon
       : el("input", { id, name: parameter.name, required: parameter.required ?? false });
     form.append(el("label", { for: id }, parameter.name), el("span", {}, field, " ", el("small", {}, parameter.description ?? "")));
   }
-  if (!streams) form.append(el("p", {}, el("button", {}, "Ask")));
+  if (!streams) form.append(el("p", {}, el("button", {}, "Send request")));
   const answers = Object.entries(responses).map(([status, response]) => {
     const kinds = Object.entries(response.content ?? {}).map(([kind, content]) => `${kind} ${name(content.schema)}`.trim());
     return el("tr", {}, el("td", {}, status), el("td", {}, response.description), el("td", {}, kinds.join(", ")));

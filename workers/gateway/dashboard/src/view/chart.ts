@@ -21,7 +21,7 @@ export class Chart {
 
   constructor() {
     const table = stack(HEAD.map((title, index) => el("th", { scope: "col", class: index > 0 ? "number" : null }, title)), this.body);
-    the("series").append(this.frame, this.note, el("details", {}, el("summary", {}, "As a table"), el("div", { class: "scroll windows", tabindex: 0, role: "region", "aria-label": "Windows, newest first" }, table)));
+    the("series").append(this.frame, this.note, el("details", {}, el("summary", {}, "Show as a table"), el("div", { class: "scroll windows", tabindex: 0, role: "region", "aria-label": "Windows, newest first" }, table)));
     new ResizeObserver(() => this.plot?.setSize({ width: this.frame.clientWidth, height: HEIGHT })).observe(this.frame);
   }
 
@@ -47,8 +47,8 @@ export class Chart {
     this.provisionalFrom = tail.length > 0 && last ? last.end / 1_000 : null;
     const parts = ["Each point is a whole window."];
     if (tail.length > 0) parts.push("Hatched: provisional, replaced when the window is sealed.");
-    if (finals.some((sample) => sample.filling)) parts.push("Dotted: windows that begin before the first event, so they have less than their length in them.");
-    if (samples.length > finals.length + tail.length) parts.push("Gaps: no page had an event in those windows.");
+    if (finals.some((sample) => sample.filling)) parts.push("Dotted: filling, the window begins before the first event.");
+    if (samples.length > finals.length + tail.length) parts.push("Gaps: windows without any event.");
     say(this.note, samples.length === 0 ? "No data yet: the first window is sealed some 40 seconds after the first event." : parts.join(" "));
     this.frame.classList.toggle("stale", model.stale());
     this.frame.hidden = samples.length === 0;

@@ -27,7 +27,7 @@ export class Log {
   private toggle(): void {
     this.paused = !this.paused;
     this.pause.setAttribute("aria-pressed", String(this.paused));
-    say(this.pause, this.paused ? "Go on" : "Pause");
+    say(this.pause, this.paused ? "Resume" : "Pause");
   }
 
   private async look(): Promise<void> {

@@ -34,7 +34,7 @@ function items(model: Model): Item[] {
     {
       name: "lag",
       text: known ? `${count(health.lag)} events` : NONE,
-      title: "Events that are in the topic and not counted yet",
+      title: "Consumer lag: events in the topic that are not processed yet",
       level: known && health.lag > 1_000 ? "warn" : undefined,
     },
     {
@@ -77,7 +77,7 @@ function misplaced(model: Model): Item[] {
 function connection(model: Model): Item {
   if (!model.connected) {
     const text = model.sealedEnd === undefined && !model.health ? "connecting" : "reconnecting";
-    return { name: "●", text, title: model.why || "The gateway does not answer; the numbers below stand still", level: "bad" };
+    return { name: "●", text, title: model.why || "The gateway does not answer; the numbers below are not updated", level: "bad" };
   }
   if (model.health?.unready) return { name: "●", text: "reading", title: model.health.unready, level: "warn" };
   const warning = model.health?.warnings?.[0];
@@ -100,7 +100,7 @@ function connection(model: Model): Item {
 }
 
 function watermark(model: Model): Item {
-  const title = "How far event time is complete; it includes the wait for events that come out of order";
+  const title = "Event time up to which all events are expected to have arrived; includes the allowed out-of-orderness";
   const mark = model.health?.watermark;
   if (mark === undefined) return { name: "watermark", text: NONE, title };
   if (model.health?.ended) return { name: "watermark", text: `${utc(mark)}, sealed ahead of the clock`, title };

@@ -90,7 +90,7 @@ export function tiles(model: Model): void {
     words.push(`${tile.name} ${text}`);
     const { filling, minutes } = live ? open : (latest ?? open);
     const part = filling ? `, first ${span(60 * minutes)}` : "";
-    say(from, live ? (model.stale() ? "provisional, standing still" : `provisional${part}`) : latest ? `final at ${clock(latest.end)}${part}` : "no data yet");
+    say(from, live ? (model.stale() ? "provisional, not updated" : `provisional${part}`) : latest ? `final at ${clock(latest.end)}${part}` : "no data yet");
     sparkline(line, finals, model.pipeline?.window_slide_ms ?? 10_000, tile);
   });
   summarize(words.join(", "));
