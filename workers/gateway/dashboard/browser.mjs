@@ -324,8 +324,8 @@ const shop = await demo("127.0.0.1:0");
 let [ran, failed] = [0, 0];
 for (const [name, run] of tests.filter(([name]) => name.includes(process.env.ONLY ?? ""))) {
   ran += 1;
+  const pages = [];
   try {
-    const pages = [];
     const newPage = async (options) => {
       const page = await browser.newPage(options);
       pages.push(page);
@@ -337,11 +337,12 @@ for (const [name, run] of tests.filter(([name]) => name.includes(process.env.ONL
     const proxy = { newPage };
     await run(proxy, shop);
     for (const page of pages) assert.deepEqual(page.errors ?? [], [], "no error in the page");
-    await Promise.all(pages.map((page) => page.close()));
     console.log(`ok      ${name}`);
   } catch (error) {
     failed += 1;
     console.log(`FAILED  ${name}\n${error.stack}`);
+  } finally {
+    await Promise.all(pages.map((page) => page.close()));
   }
 }
 await browser.close();

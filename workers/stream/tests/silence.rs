@@ -1,4 +1,4 @@
-//! Live values of a site that falls silent: the clock alone empties them.
+//! Live values of a site that falls silent: the clock alone empties them. And of one whose sender counts seconds: late, which says why.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -66,13 +66,37 @@ fn published(broker: &Broker) -> Vec<Live> {
     values.map(|value| Live::decode(&value).unwrap()).collect()
 }
 
+fn ground() -> Broker {
+    let broker = Broker::new(Clock::Manual(NOW));
+    for topic in ["events", "blocks", "state", "live", "dead-letters"] {
+        broker.create_topic(topic, 1);
+    }
+    broker
+}
+
+#[test]
+fn a_timestamp_in_seconds_is_late_and_told_as_that() {
+    let broker = ground();
+    append(&broker, "one", NOW);
+    append(&broker, "two", NOW / 1_000);
+    let mut worker = worker(&broker, "first");
+    for _ in 0..100 {
+        worker.step(broker.now(), Duration::ZERO).unwrap();
+        broker.advance(Duration::from_millis(100));
+    }
+    let dead = broker.records("dead-letters", 0);
+    let header = |name: &str| {
+        let headers = &dead[0].headers;
+        headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    assert_eq!((dead.len(), header("reason").as_str()), (1, "late"));
+    let detail = header("detail");
+    assert!(detail.ends_with("; it looks like seconds, expected are milliseconds"), "{detail}");
+}
+
 /// `old`: how old the events are when they are read. A log of last year empties as one of now.
 fn falls_silent(old: i64) {
-    let broker = Broker::new(Clock::Manual(NOW));
-    for (topic, partitions) in [("events", 1), ("blocks", 1), ("state", 1), ("live", 1), ("dead-letters", 1)]
-    {
-        broker.create_topic(topic, partitions);
-    }
+    let broker = ground();
     let mut first = worker(&broker, "first");
     let run = |worker: &mut Worker<Windows, Member>, seconds: i64| {
         for _ in 0..seconds * 10 {

@@ -104,6 +104,9 @@ fn times_are_after_the_epoch_and_not_far_ahead_of_the_record() {
         at(NOW + MAX_FUTURE + 1).unwrap_err().to_string(),
         "future_timestamp: timestamp is 1700000300001 ms, 300001 ms ahead of the record's own, allowed are 300000 ms"
     );
+    let micros = at(NOW * 1_000).unwrap_err();
+    assert_eq!(micros.reason, Reason::FutureTimestamp);
+    assert!(micros.detail.ends_with("; it looks like microseconds, expected are milliseconds"), "{micros}");
     let last = ClickstreamEvent { timestamp: i64::MAX, ..GOOD };
     assert_eq!(validate(&last, i64::MIN, 0).unwrap_err().reason, Reason::FutureTimestamp);
     assert_eq!(validate(&last, i64::MAX, i64::MAX), Ok(()));

@@ -55,7 +55,7 @@ fn a_reader_that_panics_ends_the_following() {
 }
 
 #[test]
-fn the_newest_events_are_sampled_and_the_rest_is_not_read() {
+fn the_newest_events_are_sampled() {
     let (pipeline, brokers) = (pipeline("sampled"), Kafka::shared());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     let producer = producer(brokers);
