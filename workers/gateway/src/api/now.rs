@@ -263,7 +263,7 @@ pub struct Health {
     partly_late: u64,
     /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
     misplaced: u64,
-    /// The log was declared to end (`weir process --until-end`), in every partition: its last windows are sealed ahead of the clock.
+    /// The log was declared to end (`weir process --until-end`): its last windows are sealed ahead of the clock, in some partition.
     ended: bool,
     /// Those partitions that something was committed for.
     partitions: Vec<PartitionHealth>,

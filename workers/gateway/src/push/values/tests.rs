@@ -73,7 +73,7 @@ fn health_is_that_of_the_partitions_that_are_known_now() {
     for (standings, partitions, watermark, sum, ended) in [
         (vec![], 0, None, 0, false),
         (vec![standing(0, 3)], 1, Some(3), 3, false),
-        (vec![standing(0, 3), standing(4, 2)], 2, Some(2), 5, false),
+        (vec![standing(0, 3), standing(4, 2)], 2, Some(2), 5, true),
         // As after a reset of the group: what is not committed any more is not shown any more.
         (vec![standing(4, 2)], 1, Some(2), 2, true),
     ] {
