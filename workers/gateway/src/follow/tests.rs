@@ -33,6 +33,15 @@ fn producer(brokers: &str) -> Producer {
     .unwrap()
 }
 
+/// Ends the following also where a test fails, which would wait for it for ever otherwise.
+struct Ending<'a>(&'a AtomicBool);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
@@ -83,12 +92,13 @@ fn the_newest_events_are_sampled() {
     let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[]).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ending = Ending(&stop);
         let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
         let newest = || gateway.events(0, usize::MAX).last().map(|event| event.timestamp);
         until("the newest is there", || newest() == Some(1_000));
         send(1_001..2_001);
         until("the newest of the next are", || newest() == Some(2_000));
-        stop.store(true, Ordering::SeqCst);
+        drop(ending);
         following.join().unwrap().unwrap();
     });
     let sampled = gateway.events(0, usize::MAX).len();
@@ -105,6 +115,7 @@ fn only_results_and_rankings_decide_readiness() {
     let gateway = Gateway::new(pipeline.clone(), Limits::default(), &needed_only).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let ending = Ending(&stop);
         let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
         until("both missing topics are in the warnings", || {
             let warnings = gateway.warnings();
@@ -112,7 +123,7 @@ fn only_results_and_rankings_decide_readiness() {
             told(&pipeline.live_topic()) && told(pipeline.events_topic())
         });
         until("it is ready all the same", || gateway.unready().is_none());
-        stop.store(true, Ordering::SeqCst);
+        drop(ending);
         following.join().unwrap().unwrap();
     });
 }
