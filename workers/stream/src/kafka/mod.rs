@@ -22,6 +22,7 @@ mod partitions;
 mod producer;
 mod reader;
 mod transactions;
+mod watchdog;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! The producer's side of a member: transactions under one transactional id.
 
+use std::cell::Cell;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +15,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::clients;
 use super::context::DeliveryNotes;
 use super::error::{Class, class, in_transaction, of_code, sorted};
+use super::watchdog::{Hung, Watchdog};
 use crate::log::{Committed, Error, Output};
 
 /// How long taking a transactional id over may take: the predecessor's transaction is aborted first.
@@ -25,6 +28,11 @@ const CONNECTS: u32 = 5;
 /// its time once that is below a millisecond, and waits for all of it even when something came: a fifth of all CPU time.
 const TURN: Duration = Duration::from_micros(500);
 
+/// How much longer than its own timeout a call may take before it is given up.
+const SLACK: Duration = Duration::from_secs(5);
+
+type Owned = BaseProducer<DeliveryNotes>;
+
 pub(super) struct Transactions {
     config: ClientConfig,
     id: String,
@@ -32,9 +40,31 @@ pub(super) struct Transactions {
     topic: String,
     timeout: Duration,
     /// None after a failed start, until the next one.
-    producer: Option<BaseProducer<DeliveryNotes>>,
+    producer: Option<Arc<Owned>>,
     /// When the open transaction began.
     opened: Option<Instant>,
+    /// Where every call is made that waits for a broker.
+    watchdog: Watchdog,
+    /// Attempts of our own to take the id over that had no answer. One of them may still reach the broker, after the one that had: then it is
+    /// ourselves who fence us.
+    unanswered: Cell<u32>,
+    /// A call that never returns, for tests of what happens then.
+    #[cfg(test)]
+    hangs: Option<Hangs>,
+}
+
+/// Why a transaction was not committed.
+enum Failure {
+    /// A record was not written.
+    Delivery(String),
+    Call(KafkaError),
+}
+
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hangs {
+    Commit,
+    Start,
 }
 
 impl Transactions {
@@ -47,6 +77,10 @@ impl Transactions {
             timeout: options.transaction_timeout,
             producer: None,
             opened: None,
+            watchdog: Watchdog::new("weir-transactions"),
+            unanswered: Cell::new(0),
+            #[cfg(test)]
+            hangs: None,
         };
         transactions.restart()?;
         Ok(transactions)
@@ -56,29 +90,47 @@ impl Transactions {
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         // Destroyed first: a producer whose last outcome is unknown may neither finish nor begin anything more
         // (KAFKA-17754), and the new epoch fences what it left in flight.
-        self.producer = None;
         self.opened = None;
-        let doing = format!("start transactions as {:?}", self.id);
-        let producer: BaseProducer<DeliveryNotes> = self
-            .config
-            .create_with_context(DeliveryNotes::default())
-            .map_err(|error| sorted(&doing, &error))?;
-        // Where no broker is connected, librdkafka asks for the coordinator again only after half a second. The connection to a
-        // bootstrap address (below 0) does not count: it is closed as soon as the brokers themselves are known.
-        for _ in 0..CONNECTS {
-            let metadata = producer.client().fetch_metadata(Some(&self.topic), clients::ANSWER);
-            if metadata.map_err(|error| sorted(&doing, &error))?.orig_broker_id() >= 0 {
-                break;
+        if let Some(producer) = self.producer.take() {
+            // One that is not destroyed in time is left to itself: fenced as well.
+            if self.watchdog.run(SLACK, move || drop(producer)).is_err() {
+                tracing::warn!(id = self.id, "the producer did not close: given up");
             }
         }
-        producer.init_transactions(TAKE_OVER).map_err(|error| sorted(&doing, &error))?;
-        self.producer = Some(producer);
-        Ok(())
+        let doing = format!("start transactions as {:?}", self.id);
+        let (config, topic) = (self.config.clone(), self.topic.clone());
+        #[cfg(test)]
+        let hangs = self.hangs.take_if(|hangs| *hangs == Hangs::Start).is_some();
+        let started = self.watchdog.run(TAKE_OVER + 2 * clients::ANSWER, move || {
+            #[cfg(test)]
+            hang(hangs);
+            start(&config, &topic)
+        });
+        match started {
+            Ok(Ok(producer)) => {
+                self.producer = Some(Arc::new(producer));
+                Ok(())
+            }
+            Ok(Err((error, asked))) => {
+                self.unanswered.set(self.unanswered.get() + u32::from(asked));
+                Err(sorted(&doing, &error))
+            }
+            Err(Hung { limit }) => {
+                self.unanswered.set(self.unanswered.get() + 1);
+                Err(Error::Retry(format!(
+                    "could not {doing}: no answer for {limit:?}, the producer is given up"
+                )))
+            }
+        }
     }
 
     pub(super) fn begin(&mut self) -> Result<(), Error> {
-        let producer = self.ready()?;
-        producer.begin_transaction().map_err(|error| self.failed("begin a transaction", &error))?;
+        let producer = Arc::clone(self.ready()?);
+        let doing = "begin a transaction";
+        match self.watchdog.run(SLACK, move || producer.begin_transaction()) {
+            Ok(begun) => begun.map_err(|error| self.failed(doing, &error))?,
+            Err(hung) => return Err(self.give_up(doing, &hung)),
+        }
         self.opened = Some(Instant::now());
         Ok(())
     }
@@ -107,34 +159,56 @@ impl Transactions {
         offsets: &[(i32, Committed)],
         fence: Option<ConsumerGroupMetadata>,
     ) -> Result<(), Error> {
-        let producer = self.ready()?;
-        let deadline = Instant::now() + self.timeout;
+        let producer = Arc::clone(self.ready()?);
         let doing = "commit a transaction";
-        // Flushed first, so that a failed delivery is told as such and not as a refused commit.
-        drain(producer, deadline).map_err(|error| self.failed(doing, &error))?;
-        if let Some(failure) = producer.context().failure() {
-            self.unfenced(doing)?;
-            return Err(Error::Abort(format!("could not {doing}: {failure}")));
+        let offsets = match fence {
+            Some(fence) => Some((to_list(topic, offsets)?, fence)),
+            None => None,
+        };
+        let deadline = Instant::now() + self.timeout;
+        #[cfg(test)]
+        let hangs = self.hangs.take_if(|hangs| *hangs == Hangs::Commit).is_some();
+        let committed = self.watchdog.run(self.timeout + SLACK, move || {
+            #[cfg(test)]
+            hang(hangs);
+            commit(&producer, deadline, offsets)
+        });
+        match committed {
+            Ok(Ok(())) => {}
+            Ok(Err(Failure::Call(error))) => return Err(self.failed(doing, &error)),
+            Ok(Err(Failure::Delivery(failure))) => {
+                self.unfenced(doing)?;
+                return Err(Error::Abort(format!("could not {doing}: {failure}")));
+            }
+            Err(hung) => return Err(self.give_up(doing, &hung)),
         }
-        if let Some(fence) = fence {
-            let list = to_list(topic, offsets)?;
-            self.persist(doing, deadline, || {
-                producer.send_offsets_to_transaction(&list, &fence, left(deadline))
-            })?;
-        }
-        self.persist(doing, deadline, || producer.commit_transaction(left(deadline)))?;
         self.opened = None;
         Ok(())
+    }
+
+    /// Leaves a producer to a call that does not return: it cannot be destroyed while it is in one. The next one fences it.
+    fn give_up(&mut self, doing: &str, hung: &Hung) -> Error {
+        (self.producer, self.opened) = (None, None);
+        let limit = hung.limit;
+        tracing::warn!(id = self.id, "could not {doing}: no answer for {limit:?}, the producer is given up");
+        Error::Abort(format!("could not {doing}: the call did not return for {limit:?}"))
     }
 
     /// Aborts what is open. Best effort: what this cannot abort, the broker does when its timeout is over.
     pub(super) fn close(mut self) {
         let open = self.opened.take().is_some();
-        if let Some(producer) = self.producer.take()
-            && open
-            && let Err(error) = producer.abort_transaction(clients::ANSWER)
-        {
-            tracing::warn!(%error, id = self.id, "could not abort the open transaction: the broker will");
+        let Some(producer) = self.producer.take() else { return };
+        let closed = self.watchdog.run(clients::ANSWER + SLACK, move || {
+            if open { producer.abort_transaction(clients::ANSWER) } else { Ok(()) }
+        });
+        match closed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, id = self.id, "could not abort the open transaction: the broker will");
+            }
+            Err(Hung { limit }) => {
+                tracing::warn!(id = self.id, "no answer for {limit:?}: the broker will abort what is open");
+            }
         }
     }
 
@@ -145,25 +219,7 @@ impl Transactions {
         }
     }
 
-    /// Makes a call again while librdkafka says that it may be, until the deadline.
-    fn persist(
-        &self,
-        doing: &str,
-        deadline: Instant,
-        mut call: impl FnMut() -> Result<(), KafkaError>,
-    ) -> Result<(), Error> {
-        loop {
-            match call() {
-                Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
-                    tracing::debug!(%error, "{doing}: again");
-                }
-                Err(error) => return Err(self.failed(doing, &error)),
-            }
-        }
-    }
-
-    fn ready(&self) -> Result<&BaseProducer<DeliveryNotes>, Error> {
+    fn ready(&self) -> Result<&Arc<Owned>, Error> {
         self.producer.as_ref().ok_or_else(|| Error::Abort("the producer has not been restarted".into()))
     }
 
@@ -197,6 +253,14 @@ impl Transactions {
                 open.as_millis(),
                 self.timeout.as_millis()
             )),
+            _ if self.unanswered.get() > 0 => {
+                self.unanswered.set(self.unanswered.get() - 1);
+                Error::Abort(format!(
+                    "could not {doing}: the transactional id {:?} was taken over, perhaps by an earlier attempt of this process \
+                     that was not answered",
+                    self.id
+                ))
+            }
             _ => Error::Fatal(format!(
                 "could not {doing}: another process uses the transactional id {:?}; stop one of them, or give each its \
                  own",
@@ -206,8 +270,60 @@ impl Transactions {
     }
 }
 
+/// A producer that has the id, or why there is none and whether the id may be taken over all the same.
+fn start(config: &ClientConfig, topic: &str) -> Result<Owned, (KafkaError, bool)> {
+    let producer: Owned =
+        config.create_with_context(DeliveryNotes::default()).map_err(|error| (error, false))?;
+    // Where no broker is connected, librdkafka asks for the coordinator again only after half a second. The connection to a
+    // bootstrap address (below 0) does not count: it is closed as soon as the brokers themselves are known.
+    for _ in 0..CONNECTS {
+        let metadata = producer.client().fetch_metadata(Some(topic), clients::ANSWER);
+        if metadata.map_err(|error| (error, false))?.orig_broker_id() >= 0 {
+            break;
+        }
+    }
+    producer.init_transactions(TAKE_OVER).map_err(|error| (error, true))?;
+    Ok(producer)
+}
+
+fn commit(
+    producer: &Owned,
+    deadline: Instant,
+    offsets: Option<(TopicPartitionList, ConsumerGroupMetadata)>,
+) -> Result<(), Failure> {
+    // Flushed first, so that a failed delivery is told as such and not as a refused commit.
+    drain(producer, deadline).map_err(Failure::Call)?;
+    if let Some(failure) = producer.context().failure() {
+        return Err(Failure::Delivery(failure));
+    }
+    if let Some((list, fence)) = offsets {
+        persist(deadline, || producer.send_offsets_to_transaction(&list, &fence, left(deadline)))?;
+    }
+    persist(deadline, || producer.commit_transaction(left(deadline)))
+}
+
+/// Makes a call again while librdkafka says that it may be, until the deadline.
+fn persist(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Failure> {
+    loop {
+        match call() {
+            Ok(()) => return Ok(()),
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
+                tracing::debug!(%error, "a transaction's call: again");
+            }
+            Err(error) => return Err(Failure::Call(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+fn hang(hangs: bool) {
+    while hangs {
+        thread::park();
+    }
+}
+
 /// Waits until everything sent is delivered or has failed. rdkafka's own flush looks every 100 ms only.
-fn drain(producer: &BaseProducer<DeliveryNotes>, deadline: Instant) -> Result<(), KafkaError> {
+fn drain(producer: &Owned, deadline: Instant) -> Result<(), KafkaError> {
     loop {
         match producer.flush(Duration::ZERO) {
             Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) if Instant::now() < deadline => {
@@ -252,3 +368,6 @@ pub(super) fn to_record(output: &Output) -> BaseRecord<'_, [u8], [u8]> {
     }
     record
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Calls that may never return.
+//!
+//! Some of librdkafka's transactional calls do not keep the timeout they are given (librdkafka #5456, #5511). A bound that must hold is kept
+//! here: they run on a thread of their own, and where one takes longer than it may, it is given up with everything it holds.
+
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+type Call = Box<dyn FnOnce() + Send>;
+
+/// A thread for calls that may never return: one at a time, by whoever owns this.
+pub(super) struct Watchdog {
+    name: String,
+    /// None before the first call, and after one that was given up.
+    thread: Option<Sender<Call>>,
+}
+
+/// A call that was given up: it did not return in time, and what it holds is never freed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hung {
+    pub(super) limit: Duration,
+}
+
+impl Watchdog {
+    pub(super) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), thread: None }
+    }
+
+    /// Runs a call and returns what it returned. A panic of it is this call's too.
+    pub(super) fn run<T: Send + 'static>(
+        &mut self,
+        limit: Duration,
+        call: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Hung> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let call: Call = Box::new(move || {
+            // Whoever gave it up does not listen any more.
+            let _ = answer.send(call());
+        });
+        if let Err(mpsc::SendError(call)) = self.thread().send(call) {
+            // The last call panicked.
+            self.thread = None;
+            let _ = self.thread().send(call);
+        }
+        match answered.recv_timeout(limit) {
+            Ok(returned) => Ok(returned),
+            Err(RecvTimeoutError::Timeout) => {
+                // It ends by itself if the call returns after all.
+                self.thread = None;
+                Err(Hung { limit })
+            }
+            Err(RecvTimeoutError::Disconnected) => panic!("{} panicked", self.name),
+        }
+    }
+
+    fn thread(&mut self) -> &Sender<Call> {
+        self.thread.get_or_insert_with(|| {
+            let (calls, called) = mpsc::channel::<Call>();
+            let thread = thread::Builder::new().name(self.name.clone());
+            // Without a thread the channel is closed, and the call fails as one whose thread panicked.
+            if let Err(error) = thread.spawn(move || called.into_iter().for_each(|call| call())) {
+                tracing::error!(%error, "cannot start a thread");
+            }
+            calls
+        })
+    }
+}
+
+/// Closes something, which may take for ever, and waits for it for no longer than `limit`.
+pub(super) fn close_within<T: Send + 'static>(
+    what: &str,
+    limit: Duration,
+    value: T,
+    close: impl FnOnce(T) + Send + 'static,
+) {
+    if Watchdog::new("weir-close").run(limit, move || close(value)).is_err() {
+        tracing::warn!("{what} did not close within {limit:?}: given up");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_never_returns_is_given_up_and_the_next_one_made() {
+        let mut watchdog = Watchdog::new("test");
+        assert_eq!(watchdog.run(Duration::from_secs(60), || 1), Ok(1));
+        let limit = Duration::from_millis(20);
+        let hung = watchdog.run(limit, || {
+            loop {
+                thread::park();
+            }
+        });
+        assert_eq!(hung, Err::<(), _>(Hung { limit }));
+        assert_eq!(watchdog.run(Duration::from_secs(60), || 2), Ok(2));
+    }
+
+    #[test]
+    fn what_does_not_close_is_left_open() {
+        struct Stuck;
+        impl Drop for Stuck {
+            fn drop(&mut self) {
+                loop {
+                    thread::park();
+                }
+            }
+        }
+        close_within("something stuck", Duration::from_millis(20), Stuck, drop);
+    }
+}
