@@ -142,6 +142,12 @@ pub trait Member {
     /// [`Error::Retry`] while a transaction with offsets of this group is pending.
     fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error>;
 
+    /// As [`committed`](Member::committed), of another group on another topic: what those committed who wrote this member's input.
+    ///
+    /// # Errors
+    /// As there.
+    fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error>;
+
     /// The first offset that a partition of the input topic still has.
     ///
     /// # Errors

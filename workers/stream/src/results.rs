@@ -6,6 +6,7 @@ use weir_events::{encode_page_analytics, encode_top_pages, partition_of};
 
 use crate::{
     log::{Committed, Error, Member, Output, Record},
+    windows,
     worker::Stage,
 };
 
@@ -15,6 +16,12 @@ pub struct Options {
     pub settings: Settings,
     /// Number of input partitions whose blocks make a window complete.
     pub inputs: i32,
+    /// Stage 1's group.
+    pub windows: String,
+    /// Its topic.
+    pub events: String,
+    /// Topic of blocks, the lanes.
+    pub blocks: String,
     /// Topic of results.
     pub results: String,
     /// Its number of partitions.
@@ -45,6 +52,34 @@ impl Results {
     /// Stage 2 over the given topics.
     pub fn new(options: Options) -> Self {
         Self { options }
+    }
+
+    /// Whether any block that the lane still needs can have been before an offset that was asked for before: stage 1 commits up to
+    /// where it sealed windows in the transaction that carries their blocks, and no block is needed that ends at or before what was emitted.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn can_be_missing<M: Member>(
+        &self,
+        member: &mut M,
+        lane: i32,
+        emitted: Option<i64>,
+    ) -> Result<bool, Error> {
+        let committed = member.committed_by(&self.options.windows, &self.options.events)?;
+        let Options { settings, .. } = &self.options;
+        for committed in committed.iter().flatten() {
+            let Ok(standing) = serde_json::from_str::<windows::Standing>(&committed.metadata) else {
+                return Ok(true);
+            };
+            let Some(sealed) = standing.sealed else { continue };
+            // The lane's last window of those.
+            let ends = (0..i64::from(settings.lanes)).map(|back| sealed - back * settings.slide);
+            let last = ends.into_iter().find(|&end| settings.lane(end) == lane);
+            if last.is_some_and(|last| emitted.is_none_or(|emitted| emitted < last)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn write(&self, result: &WindowResult, out: &mut Vec<Output>) {
@@ -78,8 +113,9 @@ impl Stage for Results {
         committed: Option<&Committed>,
         _now: i64,
     ) -> Result<(Lane, i64), Error> {
+        let beginning = member.beginning(partition)?;
         let (start, emitted) = match committed {
-            None => (member.beginning(partition)?, None),
+            None => (beginning, None),
             Some(committed) => {
                 let emitted: Emitted = serde_json::from_str(&committed.metadata).map_err(|error| {
                     let found = &committed.metadata;
@@ -90,6 +126,16 @@ impl Stage for Results {
                 (committed.offset, emitted.emitted)
             }
         };
+        if start < beginning && self.can_be_missing(member, partition, emitted)? {
+            return Err(Error::Fatal(format!(
+                "{}/{partition} begins at offset {beginning}, and blocks are needed from offset {start} on: retention deleted them before \
+                 they were read. To go on, give the pipeline a new name and new names for its results (topics.results, \
+                 topics.topPages), so that nothing is counted twice, and a longer topics.events.retention, for which blocks are kept \
+                 too: what the events topic still has is counted there from the start",
+                self.options.blocks
+            )));
+        }
+        let start = start.max(beginning);
         Ok((
             Lane { merge: Merge::new(self.options.settings, self.options.inputs, emitted), next: start },
             start,

@@ -189,8 +189,9 @@ fn connecting_tells_an_absent_broker_from_an_absent_topic() {
     assert!(message.contains("\"not-there\"") && message.contains("create the topic"), "{message}");
 }
 
+/// Each joins anew a few times, because it may have been its own past that fenced it; then one of them believes in the other.
 #[test]
-fn two_processes_under_one_instance_id_is_fatal_for_the_first() {
+fn two_processes_under_one_instance_id_end_one_of_them() {
     let cluster = Cluster::shared();
     let (topic, group) = (cluster.create(1, &[]), name());
     let start = || {
@@ -205,15 +206,62 @@ fn two_processes_under_one_instance_id_is_fatal_for_the_first() {
     eventually("the second to have it", || takes(&mut second, &[0]));
     let refused = first.commit(&[(0, at(5))]);
     assert!(matches!(refused, Err(Error::Fatal(_) | Error::Abort(_))), "{refused:?}");
-    eventually("the first to be told", || match first.poll(10, Duration::from_millis(50), &mut |_| ()) {
-        Ok(_) => false,
-        Err(Error::Fatal(message)) => {
-            assert!(message.contains("group.instance.id"), "{message}");
-            true
+    let mut told = None;
+    eventually("one of them to be told", || {
+        for (n, member) in [&mut first, &mut second].into_iter().enumerate() {
+            match member.poll(10, Duration::from_millis(50), &mut |_| ()) {
+                Ok(None) | Err(Error::Retry(_)) => {}
+                Ok(Some(Rebalance::Assigned(assigned))) => {
+                    let starts: Vec<_> = assigned.iter().map(|&partition| (partition, 0)).collect();
+                    assert!(!matches!(member.assign(&starts), Err(Error::Fatal(_) | Error::Retry(_))));
+                }
+                Ok(Some(_)) => member.unassign().unwrap(),
+                Err(Error::Fatal(message)) => {
+                    assert!(message.contains("group.instance.id \"pod-0\""), "{message}");
+                    told = Some(n);
+                }
+                Err(error) => panic!("{error:?}"),
+            }
         }
-        Err(error) => panic!("{error:?}"),
+        told.is_some()
     });
-    assert_eq!(second.committed().unwrap(), [None]);
+    let survivor = if told == Some(0) { &mut second } else { &mut first };
+    eventually("the other to have the partition", || {
+        let has = takes(survivor, &[0]) || survivor.begin().is_ok() && survivor.commit(&[(0, at(0))]).is_ok();
+        if !has {
+            survivor.restart().unwrap();
+        }
+        has
+    });
+}
+
+/// As after an outage that swallowed the answer to an attempt to join: the broker knows a newer member under the name than the process does.
+#[test]
+fn a_static_member_that_its_own_past_fences_joins_anew() {
+    let cluster = Cluster::shared();
+    let (topic, group) = (cluster.create(1, &[]), name());
+    let mut options = options(cluster.bootstrap(), &group, &topic);
+    options.instance = Some("pod-0".into());
+    let mut member = Member::connect(options).unwrap();
+    eventually("the partition", || takes(&mut member, &[0]));
+    cluster.join_and_vanish(&group, &topic, "pod-0");
+    let mut lost = false;
+    eventually("the partition again", || match poll(&mut member) {
+        Some(Rebalance::Assigned(partitions)) => {
+            member.assign(&[(partitions[0], 0)]).unwrap();
+            lost
+        }
+        Some(Rebalance::Lost | Rebalance::Revoked) => {
+            member.restart().unwrap();
+            member.unassign().unwrap();
+            lost = true;
+            false
+        }
+        None => false,
+    });
+    member.begin().unwrap();
+    member.commit(&[(0, at(5))]).unwrap();
+    assert_eq!(member.committed().unwrap(), [Some(at(5))]);
 }
 
 /// The broker is killed in the middle of a transaction and comes back.
@@ -298,6 +346,71 @@ fn an_outage_costs_the_open_transaction_and_nothing_else() {
             other => panic!("{other:?}"),
         }
     });
+}
+
+/// The broker does not answer for longer than any call may take: the commit is given up, and so is the producer if it must be.
+#[test]
+fn a_broker_that_stands_still_during_commits_costs_transactions_and_no_more() {
+    let kafka = weir_testbed::Kafka::start(1).unwrap();
+    let cluster = Cluster::at(kafka.bootstrap());
+    let (input, out, group) = (cluster.create(1, &[]), cluster.create(1, &[]), name());
+    let mut options = options(kafka.bootstrap(), &group, &input);
+    options.session_timeout = Duration::from_secs(45);
+    options.transaction_timeout = Duration::from_secs(4);
+    let mut member = Member::connect(options).unwrap();
+    eventually("the partition", || takes(&mut member, &[0]));
+    let mut committed = Vec::new();
+    for (round, (before, pause)) in [(false, 6), (true, 6), (true, 12)].into_iter().enumerate() {
+        let value = format!("kept {round}");
+        member.begin().unwrap();
+        member.send(output(&out, "lost")).unwrap();
+        if before {
+            // What is written by now stands in the broker's way.
+            thread::sleep(Duration::from_millis(200));
+        }
+        kafka.broker(0).pause().unwrap();
+        let refused = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_secs(pause));
+                kafka.broker(0).resume().unwrap();
+            });
+            member.commit(&[(0, at(100 + round as i64))])
+        });
+        assert!(matches!(refused, Ok(()) | Err(Error::Abort(_))), "{refused:?}");
+        eventually("a commit", || {
+            match poll_or_retry(&mut member) {
+                Some(Rebalance::Assigned(_)) => member.assign(&[(0, 0)]).unwrap(),
+                Some(_) => member.unassign().unwrap(),
+                None => {}
+            }
+            let done = member
+                .restart()
+                .and_then(|()| member.begin())
+                .and_then(|()| member.send(output(&out, &value)))
+                .and_then(|()| member.commit(&[(0, at(round as i64))]));
+            match done {
+                Ok(()) => true,
+                Err(Error::Retry(_) | Error::Abort(_)) => false,
+                Err(error) => panic!("{error:?}"),
+            }
+        });
+        committed.push(value);
+    }
+    eventually("what was committed", || {
+        // A commit that had no answer may still have been decided.
+        let mut found = values(&mut member, &out);
+        found.retain(|value| *value != "lost");
+        found.dedup();
+        found == committed
+    });
+}
+
+fn poll_or_retry(member: &mut Member) -> Option<Rebalance> {
+    match member.poll(10, Duration::from_millis(50), &mut |_| ()) {
+        Ok(rebalance) => rebalance,
+        Err(Error::Retry(_)) => None,
+        Err(error) => panic!("{error:?}"),
+    }
 }
 
 #[test]

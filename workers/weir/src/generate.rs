@@ -19,6 +19,7 @@ use crate::{
     args::Generate,
     health::{Health, Pulse},
     patience::patiently,
+    stopping::at_work,
 };
 
 /// Time between two lines of progress.
@@ -26,6 +27,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// How long a record may wait for company. With 5 ms, a request for each partition 200 times a second took 70 µs of CPU per event at
 /// 5,000 events/s, and more of the brokers'.
 const LINGER: Duration = Duration::from_millis(20);
+/// How long the last events may take to be acknowledged, and where somebody waits for the end.
+const FLUSH: Duration = Duration::from_secs(60);
+const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
 const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
 /// Shortest sleep, because waking up for each event would cost more than the event, and longest, so that a stop is heard.
@@ -59,6 +63,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     let registry = health.registry();
     registry.register("events_sent", "Events acknowledged by the brokers", signs.sent.clone());
     registry.register("events_failed", "Events that the brokers did not take", signs.failed.clone());
+    let _at_work = at_work("the generator");
     health.beside(listen, || {
         let topic = pipeline.events_topic();
         let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
@@ -86,7 +91,8 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                 println!("{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64());
             }
         }
-        producer.flush(Duration::from_secs(60))?;
+        // One that is told to stop waits for no broker that is away.
+        producer.flush(if stop.load(Ordering::SeqCst) { LAST_FLUSH } else { FLUSH })?;
         signs.show(&producer);
         let (failed, reason) = producer.failed();
         let seconds = begun.elapsed().as_secs_f64();

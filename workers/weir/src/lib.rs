@@ -1,12 +1,6 @@
 //! The `weir` command: what runs where, and what a person sees of it. What a pipeline *is* stands in its manifest.
 
-use std::{
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::fs;
 
 use anyhow::Context;
 use weir_spec::Pipeline;
@@ -20,6 +14,7 @@ mod patience;
 pub mod process;
 pub mod serve;
 mod signs;
+mod stopping;
 pub mod top;
 pub mod topics;
 
@@ -44,9 +39,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     for remark in pipeline.remarks() {
         tracing::warn!("{remark}");
     }
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    ctrlc::set_handler(move || flag.store(true, Ordering::SeqCst)).context("cannot listen for ctrl-C")?;
+    let stop = stopping::on_signals(if quiet { console::RESTORE } else { "" })?;
     let given = brokers.clone();
     let brokers = || {
         brokers

@@ -22,6 +22,7 @@ use weir_stream::{
 use crate::{
     patience::{Patience, patiently},
     signs::{Signs, StageSigns},
+    stopping::{self, at_work},
 };
 
 /// Time between snapshots of a partition's state, unless windows are longer or retention is short, milliseconds.
@@ -83,7 +84,7 @@ pub(crate) fn stages<M: Member>(
                 privacy(pipeline)?,
             );
             drive(
-                wait,
+                ("stage 1 (windows)", wait),
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
                 stage,
                 &signs.windows,
@@ -101,7 +102,7 @@ pub(crate) fn stages<M: Member>(
         let second = scope.spawn(|| {
             let stage = Results::new(second_options(pipeline, settings));
             let done = drive(
-                wait,
+                ("stage 2 (results)", wait),
                 || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
                 stage,
                 &signs.results,
@@ -122,7 +123,7 @@ pub(crate) fn stages<M: Member>(
 
 /// Steps a worker until it is done or told to stop; waits and tries again where that can help.
 fn drive<S: Stage, M: Member>(
-    wait: Duration,
+    (part, wait): (&str, Duration),
     mut connect: impl FnMut() -> Result<M, Error>,
     stage: S,
     signs: &StageSigns,
@@ -130,6 +131,7 @@ fn drive<S: Stage, M: Member>(
     mut done: impl FnMut(&mut Worker<S, M>) -> bool,
 ) -> anyhow::Result<()> {
     let _alarm = Alarm(stop);
+    let _at_work = at_work(part);
     let connect = || {
         signs.pulse.turn();
         connect()
@@ -159,7 +161,8 @@ fn drive<S: Stage, M: Member>(
     });
     signs.pulse.end();
     // One stage without the other is of no use.
-    if result.is_err() {
+    if let Err(error) = &result {
+        stopping::failed(&error.to_string());
         stop.store(true, Ordering::SeqCst);
     }
     result.map_err(|error| anyhow!("{error}"))
@@ -230,6 +233,9 @@ fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
     results::Options {
         settings,
         inputs: pipeline.spec.topics.events.partitions,
+        windows: format!("{}.windows", pipeline.metadata.name),
+        events: pipeline.events_topic().to_owned(),
+        blocks: pipeline.blocks_topic(),
         results: pipeline.results_topic().to_owned(),
         result_partitions: pipeline.spec.topics.results.partitions,
         top_pages: pipeline.top_pages_topic().to_owned(),

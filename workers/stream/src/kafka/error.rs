@@ -51,7 +51,16 @@ pub(super) fn class(code: RDKafkaErrorCode) -> Class {
         | C::RebalanceInProgress
         | C::ConcurrentTransactions
         | C::UnstableOffsetCommit
-        | C::ThrottlingQuotaExceeded => Class::Retry,
+        | C::ThrottlingQuotaExceeded
+        // What a broker that was just started, or the clients of one, may say for a moment.
+        | C::ListenerNotFound
+        | C::StaleBrokerEpoch
+        | C::FetchSessionIdNotFound
+        | C::InvalidFetchSessionEpoch
+        | C::EligibleLeadersNotAvailable
+        | C::UnknownTopicId
+        | C::MemberIdRequired
+        | C::UnreleasedInstanceId => Class::Retry,
 
         C::State
         | C::MessageTimedOut
@@ -62,6 +71,10 @@ pub(super) fn class(code: RDKafkaErrorCode) -> Class {
         | C::AssignmentLost
         | C::IllegalGeneration
         | C::UnknownMemberId
+        // Who has the name now is found out by joining anew: see `Group::fenced`.
+        | C::FencedInstanceId
+        | C::FencedMemberEpoch
+        | C::StaleMemberEpoch
         | C::PollExceeded
         | C::InvalidTransactionalState
         | C::OutOfOrderSequenceNumber
@@ -90,7 +103,6 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
         | C::GroupAuthorizationFailed
         | C::ClusterAuthorizationFailed
         | C::TransactionalIdAuthorizationFailed => ": grant this user the access",
-        C::FencedInstanceId => ": another process has the same group.instance.id, stop one of them",
         C::MessageSizeTooLarge => ": raise max.message.bytes of the topic",
         C::InvalidTransactionTimeout => ": it must not exceed the broker's transaction.max.timeout.ms",
         C::InvalidSessionTimeout => {

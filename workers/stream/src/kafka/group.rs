@@ -1,6 +1,7 @@
 //! The consumer's side of a member: polling and rebalances.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -12,6 +13,7 @@ use super::clients::ANSWER;
 use super::context::{Change, ConsumerNotes};
 use super::error::{Class, class, of_code, sorted};
 use super::inbox::{self, Delivery, Inbox};
+use super::watchdog::close_within;
 use crate::log::{Error, Item, Rebalance, Record};
 
 /// Longest wait for records before the group is heard again.
@@ -20,9 +22,18 @@ const WAIT: Duration = Duration::from_millis(50);
 /// How often it is looked whether something has come behind the ends that were reported, where no record says so.
 const HELD_BACK_CHECK: Duration = Duration::from_millis(100);
 
+/// How long closing a consumer may take.
+const CLOSE: Duration = Duration::from_secs(10);
+
 /// How long the log must say that it does not reach our position before that is believed: a broker that was just started, or just became the
 /// leader, may show less for a moment than it had acknowledged.
 const BELIEVED_AFTER: Duration = Duration::from_secs(10);
+
+/// A static member that is told that its name was taken joins anew that often within so long, pausing before, until it believes that another
+/// process has its name: after an outage it may be its own past that fences it, a membership of which it never got the answer.
+const FENCINGS_EXCUSED: usize = 2;
+const FENCINGS_REMEMBERED: Duration = Duration::from_secs(300);
+const FENCED_PAUSE: Duration = Duration::from_secs(2);
 
 /// A partition held.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +85,10 @@ pub(super) struct Group {
     checked: Instant,
     /// Since when a position is beyond what the log has.
     beyond_since: Option<Instant>,
+    /// When this member was fenced by its own instance id.
+    fencings: Vec<Instant>,
+    /// When it is to join anew after the last of them.
+    rejoin_at: Option<Instant>,
 }
 
 impl Group {
@@ -93,16 +108,54 @@ impl Group {
             positions: Vec::new(),
             checked: Instant::now(),
             beyond_since: None,
+            fencings: Vec::new(),
+            rejoin_at: None,
         })
     }
 
-    /// Starts over with a new consumer where this one has waited for too long. It owns nothing, so nothing is lost.
+    /// Whether librdkafka gave this consumer up because another one joined under its instance id.
+    fn is_fenced(&self) -> bool {
+        let fatal = self.consumer.client().fatal_error();
+        fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
+    }
+
+    /// What was held is lost, and after a pause it joins anew; unless that has not helped.
+    fn fenced(&mut self) -> Result<Option<Rebalance>, Error> {
+        let now = Instant::now();
+        self.fencings.retain(|at| now.duration_since(*at) < FENCINGS_REMEMBERED);
+        if self.fencings.len() >= FENCINGS_EXCUSED {
+            return Err(Error::Fatal(format!(
+                "group.instance.id {:?} of group {:?} was taken again and again: this process joined anew {FENCINGS_EXCUSED} times \
+                 within {} s, and each time another member joined under the same name. Another process runs with it: stop one of \
+                 them, or give each an instance id of its own",
+                self.instance.as_deref().unwrap_or_default(),
+                self.group,
+                FENCINGS_REMEMBERED.as_secs()
+            )));
+        }
+        self.fencings.push(now);
+        self.rejoin_at = Some(now + FENCED_PAUSE);
+        tracing::warn!(
+            group = self.group,
+            instance = self.instance,
+            "fenced by the own instance id, perhaps by an earlier attempt of this process to join: joining anew"
+        );
+        let had = std::mem::replace(&mut self.standing, Standing::Lost);
+        if had == Standing::Outside {
+            self.standing = Standing::Outside;
+            return Ok(None);
+        }
+        Ok(Some(Rebalance::Lost))
+    }
+
+    /// Starts over with a new consumer. It owns nothing, so nothing is lost.
     fn rejoin(&mut self) -> Result<(), Error> {
-        tracing::warn!(group = self.group, waited = ?self.waiting_since.elapsed(), "nothing heard from the group: joining anew");
         self.waiting_since = Instant::now();
-        self.consumer.context().close();
-        self.consumer = subscribed(&self.config, &self.group, &self.topic)?;
-        self.inbox = Inbox::new(self.consumer.clone());
+        let consumer = subscribed(&self.config, &self.group, &self.topic)?;
+        let inbox = std::mem::replace(&mut self.inbox, Inbox::new(consumer.clone()));
+        let old = (inbox, std::mem::replace(&mut self.consumer, consumer));
+        old.1.context().close();
+        close_within("the old consumer", CLOSE, old, drop);
         Ok(())
     }
 
@@ -113,7 +166,20 @@ impl Group {
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<Option<Rebalance>, Error> {
         if self.standing == Standing::Outside && self.waiting_since.elapsed() > self.rejoin_after {
+            tracing::warn!(group = self.group, waited = ?self.waiting_since.elapsed(), "nothing heard from the group: joining anew");
             self.rejoin()?;
+        }
+        if let Some(at) = self.rejoin_at {
+            let left = at.saturating_duration_since(Instant::now());
+            if !left.is_zero() {
+                thread::sleep(left.min(wait));
+                return Ok(None);
+            }
+            self.rejoin()?;
+            self.rejoin_at = None;
+        }
+        if self.is_fenced() {
+            return self.fenced();
         }
         let deadline = Instant::now() + wait;
         // Reported only where nothing else is: reports of an outage queue up, and those left over from one that has ended would
@@ -249,8 +315,22 @@ impl Group {
         if code == RDKafkaErrorCode::AutoOffsetReset {
             return Err(self.gone(&text));
         }
+        // The next poll deals with it.
+        if self.is_fenced() {
+            return Ok(None);
+        }
         self.alive()?;
         match class(code) {
+            // The topic was there when this member was made: a broker that was just started does not know its topics at once.
+            _ if matches!(
+                code,
+                RDKafkaErrorCode::UnknownTopic
+                    | RDKafkaErrorCode::UnknownPartition
+                    | RDKafkaErrorCode::UnknownTopicOrPartition
+            ) =>
+            {
+                Ok(Some(format!("could not {doing}: {text}")))
+            }
             // One broker of several is no outage.
             Class::Retry if code == RDKafkaErrorCode::AllBrokersDown => {
                 Ok(Some(format!("could not {doing}: {text}")))
@@ -360,7 +440,11 @@ impl Group {
         self.standing = Standing::Outside;
         self.waiting_since = Instant::now();
         self.positions.clear();
-        self.consumer.unassign().map_err(|error| sorted("give partitions back", &error))
+        match self.consumer.unassign() {
+            // A consumer that was fenced has nothing left to give back.
+            Err(error) if self.rejoin_at.is_none() => Err(sorted("give partitions back", &error)),
+            _ => Ok(()),
+        }
     }
 
     /// What a commit is fenced with, as of now.
@@ -370,6 +454,9 @@ impl Group {
     pub(super) fn metadata(&self) -> Result<ConsumerGroupMetadata, Error> {
         let gone = || Error::Abort(format!("this member is no longer in group {:?}", self.group));
         let metadata = self.consumer.group_metadata().ok_or_else(gone)?;
+        if self.rejoin_at.is_some() || self.is_fenced() {
+            return Err(gone());
+        }
         self.alive()?;
         match self.standing {
             Standing::Outside | Standing::Lost => Err(gone()),

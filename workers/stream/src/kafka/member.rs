@@ -8,8 +8,11 @@ use super::context::DeliveryNotes;
 use super::group::Group;
 use super::lookup::Lookup;
 use super::transactions::{Transactions, to_record};
-use super::{Options, clients, leaving};
+use super::{Options, clients, leaving, watchdog};
 use crate::log::{self, Committed, Error, Item, Output, Rebalance, Record};
+
+/// How long leaving may take: librdkafka may never be done with closing.
+const LEAVE: Duration = Duration::from_secs(20);
 
 /// One member of a consumer group on one topic, and its transactional producer, on Kafka.
 ///
@@ -85,6 +88,13 @@ impl log::Member for Member {
         self.parts()?.lookup.committed()
     }
 
+    fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
+        self.parts()?;
+        let mut options = self.options.clone();
+        (options.group, options.topic) = (group.to_owned(), topic.to_owned());
+        Lookup::connect(&options)?.committed()
+    }
+
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {
         self.parts()?.lookup.beginning(partition)
     }
@@ -142,9 +152,26 @@ impl log::Member for Member {
         {
             tracing::debug!(%error, "left before everything was published");
         }
+        let Parts { transactions, publisher, lookup, group } = parts;
         // First the transaction: nobody can read past it while it is open.
-        parts.transactions.close();
-        leaving::leave(parts.group);
+        transactions.close();
+        watchdog::close_within(
+            "the member",
+            LEAVE,
+            (group, publisher, lookup),
+            |(group, publisher, lookup)| {
+                leaving::leave(group);
+                drop((publisher, lookup));
+            },
+        );
         Ok(())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            watchdog::close_within("the member", LEAVE, parts, drop);
+        }
     }
 }

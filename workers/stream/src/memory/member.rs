@@ -378,15 +378,23 @@ impl crate::log::Member for Member {
     }
 
     fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error> {
+        let MemberOptions { group, topic, .. } = self.options.clone();
+        self.committed_by(&group, &topic)
+    }
+
+    fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
         let mut state = self.broker.lock();
         state.reachable(&self.options.transactional_id)?;
-        let MemberOptions { group, topic, .. } = &self.options;
         let count = state.topic(topic)?.partitions.len() as i32;
         if state.is_pending(group) {
             return Err(Error::Retry(format!("a transaction with offsets of group {group} is pending")));
         }
         let offset = |partition| {
-            state.groups.get(group).and_then(|group| group.offsets.get(&(topic.clone(), partition))).cloned()
+            state
+                .groups
+                .get(group)
+                .and_then(|group| group.offsets.get(&(topic.to_owned(), partition)))
+                .cloned()
         };
         Ok((0..count).map(offset).collect())
     }

@@ -56,6 +56,10 @@ pub fn metadata_comes_back<W: World>(world: &W) {
     assert_eq!(member.committed(), [Some(at(0, &metadata))]);
     let mut other = Driver::new(world.member(&patient(&input, &group, &world.name())));
     assert_eq!(other.committed(), [Some(at(0, &metadata))], "for anybody who asks for the group");
+    let elsewhere = world.topic(3);
+    let mut stranger = alone(world, &elsewhere);
+    let asked = retry(|| stranger.member.committed_by(&group, &input)).unwrap();
+    assert_eq!(asked, [Some(at(0, &metadata))], "also from another group and topic");
 }
 
 /// After each commit the very next answer is the new one: an older one would make its reader do the work twice.

@@ -129,6 +129,21 @@ impl Cluster {
             .collect()
     }
 
+    /// Joins a group under an instance id, and is gone before it leaves: a static member that closes stays in its group.
+    pub fn join_and_vanish(&self, group: &str, topic: &str, instance: &str) {
+        let consumer: BaseConsumer = self
+            .client()
+            .set("group.id", group)
+            .set("group.instance.id", instance)
+            .set("partition.assignment.strategy", "range")
+            .create()
+            .unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        while consumer.assignment().unwrap().count() == 0 {
+            drop(consumer.poll(Duration::from_millis(50)));
+        }
+    }
+
     fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);

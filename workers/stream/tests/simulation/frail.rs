@@ -131,6 +131,11 @@ impl Member for Frail {
         self.member.committed()
     }
 
+    fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
+        self.live()?;
+        self.member.committed_by(group, topic)
+    }
+
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {
         self.live()?;
         self.member.beginning(partition)

@@ -92,6 +92,9 @@ impl Setup {
         Results::new(results::Options {
             settings: self.settings,
             inputs: self.inputs,
+            windows: STAGES[0].0.to_owned(),
+            events: EVENTS.to_owned(),
+            blocks: BLOCKS.to_owned(),
             results: RESULTS.to_owned(),
             result_partitions: self.result_partitions,
             top_pages: TOP_PAGES.to_owned(),

@@ -13,6 +13,7 @@ mod view;
 use weir_events::{PageAnalytics, TopPages};
 
 pub use assembler::Assembler;
+pub(crate) use screen::LEAVE as RESTORE;
 pub use screen::Screen;
 pub use view::{render_live, render_sealed};
 

@@ -13,7 +13,7 @@ use super::{Assembler, Sealed, Style, render_live, render_sealed};
 
 /// Other screen, no cursor; and back.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+pub(crate) const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
 /// What is shown of a pipeline: its last sealed window, and in a terminal also the open one.
 pub struct Screen<W: Write> {

@@ -1,7 +1,7 @@
 //! A pipeline under test and the program as its user runs it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use weir_spec::Pipeline;
 use weir_testbed::Kafka;
@@ -19,16 +19,26 @@ pub struct Trial {
 impl Trial {
     /// A pipeline on an events topic that it may share. This process's id makes both names its own.
     pub fn new(name: &str, events: &str) -> Self {
+        Self::on(Kafka::shared(), name, events)
+    }
+
+    /// The same on a cluster of its own.
+    pub fn on(brokers: &'static str, name: &str, events: &str) -> Self {
+        Self::with(brokers, name, events, "", 1)
+    }
+
+    /// The same with more of a spec (lines, indented by two), and topics of so many replicas.
+    pub fn with(brokers: &'static str, name: &str, events: &str, spec: &str, replicas: i32) -> Self {
         let (name, events) =
             (format!("{name}-{}", std::process::id()), format!("{events}-{}", std::process::id()));
         let manifest = format!(
-            "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    \
-             events: {{name: {events}}}\n    results: {{name: {name}-results}}\n    topPages: {{name: {name}-top}}\n"
+            "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n{spec}  topics:\n    \
+             events: {{name: {events}, replicas: {replicas}}}\n    results: {{name: {name}-results, replicas: {replicas}}}\n    \
+             topPages: {{name: {name}-top}}\n"
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &manifest).unwrap();
-        let trial =
-            Self { brokers: Kafka::shared(), file, pipeline: Pipeline::from_yaml(&manifest).unwrap() };
+        let trial = Self { brokers, file, pipeline: Pipeline::from_yaml(&manifest).unwrap() };
         trial.run(&["topics", "apply"]);
         trial
     }
@@ -53,4 +63,10 @@ impl Trial {
         let generate = ["generate", "--events", &events, "--rate", "0", "--start", "2026-01-01T00:00:00Z"];
         self.run(&[&generate[..], &FAULTS[..]].concat());
     }
+}
+
+/// Asks a program to end.
+pub fn terminate(program: &Child) {
+    let pid = program.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
 }

@@ -12,13 +12,29 @@ fn an_absent_broker_is_retried() {
 }
 
 #[test]
+fn what_a_broker_says_that_was_just_started_is_retried() {
+    for code in [C::ListenerNotFound, C::StaleBrokerEpoch, C::FetchSessionIdNotFound, C::UnknownTopicId] {
+        assert_eq!(class(code), Class::Retry, "{code:?}");
+    }
+}
+
+#[test]
+fn lacking_rights_are_fatal() {
+    for code in
+        [C::TopicAuthorizationFailed, C::GroupAuthorizationFailed, C::TransactionalIdAuthorizationFailed]
+    {
+        assert_eq!(class(code), Class::Fatal, "{code:?}");
+    }
+}
+
+#[test]
 fn unstable_offsets_are_retried() {
     assert_eq!(class(C::UnstableOffsetCommit), Class::Retry);
 }
 
 #[test]
 fn a_lost_generation_aborts() {
-    for code in [C::IllegalGeneration, C::UnknownMemberId, C::AssignmentLost] {
+    for code in [C::IllegalGeneration, C::UnknownMemberId, C::AssignmentLost, C::FencedInstanceId] {
         assert_eq!(class(code), Class::Abort, "{code:?}");
     }
 }
