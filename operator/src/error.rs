@@ -7,6 +7,12 @@ use weir_stream::kafka::admin::AdminError;
 
 use crate::object::Kind;
 
+/// With the value `true`: settings of topics that the pipeline did not create are changed, also where records are deleted by it.
+pub(crate) const ADOPT: &str = "weir.dev/adopt-topics";
+
+/// With the value `true`: topics of a pipeline that no longer runs become this one's, with what is in them.
+pub(crate) const TAKE_OVER: &str = "weir.dev/take-over-topics";
+
 /// What stands in the way. [`reason`](Error::reason) is what conditions, events and metrics call it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,18 +47,30 @@ pub enum Error {
         field: &'static str,
     },
     /// An older pipeline has the topic.
-    #[error(
-        "topic {topic} belongs to the older pipeline {owner}: give this one topics of its own, or delete the other"
-    )]
+    #[error("topic {topic} belongs to the older pipeline {owner}: give this one topics of its own")]
     TopicClaimed {
         /// The topic.
         topic: String,
         /// `namespace/name`.
         owner: String,
     },
+    /// Kafka remembers another pipeline that writes the topic, one that is gone or that another operator or command started.
+    #[error(
+        "topic {topic} belongs to the pipeline {owner}: two pipelines in one topic count everything twice. Name another topic in \
+         spec.topics, or, once {owner} is gone for good, set the annotation {TAKE_OVER}: \"true\""
+    )]
+    TopicOwned {
+        /// The topic.
+        topic: String,
+        /// The pipeline's name.
+        owner: String,
+    },
+    /// Topics that the pipeline did not create would lose records.
+    #[error("{0}; or set the annotation {ADOPT}: \"true\", and they are changed")]
+    NotOurs(AdminError),
     /// Kafka could not be asked, or refused.
     #[error(transparent)]
-    Kafka(#[from] AdminError),
+    Kafka(AdminError),
     /// Kafka did not come to an end.
     #[error("kafka at {bootstrap} did not answer within {} s", .waited.as_secs())]
     KafkaSlow {
@@ -74,6 +92,15 @@ pub enum Error {
     Foreign(Vec<(Kind, String)>),
 }
 
+impl From<AdminError> for Error {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::NotOurs(_) => Self::NotOurs(error),
+            error => Self::Kafka(error),
+        }
+    }
+}
+
 impl Error {
     /// One word for it.
     pub fn reason(&self) -> &'static str {
@@ -82,7 +109,8 @@ impl Error {
             Self::Invalid(_) => "InvalidSpec",
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
-            Self::TopicClaimed { .. } => "TopicClaimed",
+            Self::TopicClaimed { .. } | Self::TopicOwned { .. } => "TopicClaimed",
+            Self::NotOurs(_) | Self::Kafka(AdminError::NotOurs(_)) => "TopicSettingsDiffer",
             Self::Kafka(AdminError::Unreachable { .. }) | Self::KafkaSlow { .. } => "KafkaUnreachable",
             Self::Kafka(AdminError::Partitions(_)) => "TopicPartitionsDiffer",
             Self::Kafka(AdminError::Missing { .. }) => "TopicMissing",

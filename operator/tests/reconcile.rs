@@ -167,11 +167,35 @@ fn drift_is_repaired_and_said() {
     let mut spec = weir_spec::Pipeline::demo().topics().remove(1);
     spec.name = "drift.drift-shop.results".to_owned();
     spec.settings = [("retention.ms".to_owned(), "1000".to_owned())].into();
-    admin.ensure_topics(&[spec]).unwrap();
+    admin.ensure_topics(&[spec], |_| true).unwrap();
     nudge(&ns, "drift-shop");
     await_that("the topic is back", || {
         told(&ns, "drift-shop", "TopicRepaired: drift.drift-shop.results: retention.ms")
     });
+}
+
+#[test]
+fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
+    let ns = namespace("keep");
+    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let mut spec = weir_spec::Pipeline::demo().topics().remove(0);
+    (spec.name, spec.replicas) = ("keep.keep-shop.events".to_owned(), 1);
+    spec.settings.insert("retention.ms".to_owned(), "1209600000".to_owned());
+    admin.ensure_topics(&[spec], |_| false).unwrap();
+    let kept = || admin.setting("keep.keep-shop.events", "retention.ms").unwrap().unwrap();
+    let _operator = Operator::start(&ns);
+    cluster().apply(&pipeline(&ns, "keep-shop", "")).unwrap();
+    await_that("it says so", || condition(&ns, "keep-shop", "TopicsSynced") == "False TopicSettingsDiffer");
+    let message = get(&ns, "csp/keep-shop", "{.status.conditions[?(@.type==\"TopicsSynced\")].message}");
+    assert!(message.contains("retention.ms=1209600000 (14 d), the pipeline says 7200000 (2 h)"), "{message}");
+    assert_eq!(kept(), "1209600000");
+    assert_eq!(topics("keep").len(), 1);
+    kubectl(&ns, &["annotate", "csp", "keep-shop", "weir.dev/adopt-topics=true"]);
+    await_that("it is changed", || condition(&ns, "keep-shop", "TopicsSynced") == "True Synced");
+    assert_eq!(kept(), "7200000");
+    // Adopted is not created: it is never deleted with the pipeline.
+    let created = get(&ns, "csp/keep-shop", "{.status.topics[?(@.created==false)].name}");
+    assert_eq!(created, "keep.keep-shop.events");
 }
 
 #[test]
@@ -202,7 +226,7 @@ fn a_topic_with_other_partitions_is_not_touched() {
     let admin = Admin::new(Kafka::shared(), &[]).unwrap();
     let mut spec = weir_spec::Pipeline::demo().topics().remove(0);
     (spec.name, spec.partitions, spec.replicas) = ("other.other-shop.events".to_owned(), 4, 1);
-    admin.ensure_topics(&[spec]).unwrap();
+    admin.ensure_topics(&[spec], |_| true).unwrap();
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "other-shop", "")).unwrap();
     await_that("it says so", || {
@@ -233,8 +257,17 @@ fn of_two_pipelines_with_one_topic_the_older_has_it() {
         !topics("claim").keys().any(|topic| topic.starts_with("claim-new") || topic.contains(".claim-new."))
     );
     assert_eq!(condition(&ns, "claim-old", "TopicsSynced"), "True Synced");
-    // Once the older is gone, it is the other's; the topic that it finds is none of its making.
+    // Once the older is gone, its results are still in the topic: it is the other's when somebody says so. What it finds is none of
+    // its making.
     kubectl(&ns, &["delete", "csp", "claim-old"]);
+    await_that("Kafka remembers the owner", || {
+        told(
+            &ns,
+            "claim-new",
+            "TopicClaimed: TopicsSynced: topic claim.shared belongs to the pipeline claim-old:",
+        )
+    });
+    kubectl(&ns, &["annotate", "csp", "claim-new", "weir.dev/take-over-topics=true"]);
     await_that("it goes on", || condition(&ns, "claim-new", "TopicsSynced") == "True Synced");
     let created = get(&ns, "csp/claim-new", "{.status.topics[?(@.created==false)].name}");
     assert_eq!(created, "claim.shared");
@@ -285,7 +318,7 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
     // Not of its making.
     let mut spec = weir_spec::Pipeline::demo().topics().remove(1);
     (spec.name, spec.partitions, spec.replicas) = ("gone.gone-shop.results".to_owned(), 3, 1);
-    admin.ensure_topics(&[spec]).unwrap();
+    admin.ensure_topics(&[spec], |_| true).unwrap();
     let operator = Operator::start(&ns);
     settled(&ns, "gone-shop", "deletionPolicy: Delete");
     assert_eq!(get(&ns, "csp/gone-shop", "{.metadata.finalizers}"), r#"["weir.dev/topics"]"#);
@@ -295,7 +328,7 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
         await_that("it is gone", || !topics("gone-shop").contains_key(topic));
         let mut spec = weir_spec::Pipeline::demo().topics().remove(5);
         (spec.name, spec.replicas) = (topic.to_owned(), 1);
-        admin.ensure_topics(&[spec]).unwrap();
+        admin.ensure_topics(&[spec], |_| true).unwrap();
     };
     drop(operator);
     made_anew("gone-shop.live");

@@ -22,6 +22,7 @@ use crate::build::{self, Input};
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Resource};
+use crate::error::{ADOPT, TAKE_OVER};
 use crate::metrics::Ending;
 use crate::{Error, conditions, events};
 
@@ -134,7 +135,10 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
 
     let all = context.pipelines.state();
     let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
+    let says = |annotation| resource.annotations().get(annotation).is_some_and(|value| value == "true");
     let before = Before {
+        adopt: says(ADOPT),
+        take_over: says(TAKE_OVER),
         topics: outcome.status.topics.clone(),
         refused: outcome.status.conditions.iter().any(|condition| condition.reason == "KafkaRefused"),
     };

@@ -2,10 +2,10 @@
 //!
 //! What is to be created is written into the status before, so that an operator that dies in between still knows what it made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use weir_spec::{Management, Pipeline, TopicSpec, TopicStatus};
-use weir_stream::kafka::admin::{Admin, AdminError, Change, TopicOutcome};
+use weir_spec::{Management, Pipeline, Role, TopicSpec, TopicStatus};
+use weir_stream::kafka::admin::{Admin, AdminError, Change, Owner, TopicOutcome};
 
 use crate::Error;
 use crate::claims::Claims;
@@ -26,7 +26,14 @@ pub(super) struct Before {
     pub(super) topics: Vec<TopicStatus>,
     /// Kafka refused something then: a topic that is there now may be another's.
     pub(super) refused: bool,
+    /// Settings of topics that it did not create may be changed, whatever is lost.
+    pub(super) adopt: bool,
+    /// Topics may be taken from pipelines that no longer run.
+    pub(super) take_over: bool,
 }
+
+/// Topics by name: their ids.
+type Ids = BTreeMap<String, String>;
 
 /// Makes the topics as they should be, unless something speaks against it: then none is touched. `intend` is told of topics that
 /// are about to be created.
@@ -40,11 +47,11 @@ pub(super) async fn sync(
     let reachable = Verdict::new(Aspect::KafkaReachable, Truth::Yes, "Answered", "Kafka answers");
     let mut topics = Topics {
         verdicts: [reachable.clone(), reachable],
-        status: before.topics,
+        status: before.topics.clone(),
         news: Vec::new(),
         error: None,
     };
-    match topics.sync(connection, pipeline, claims, before.refused, intend).await {
+    match topics.sync(connection, pipeline, claims, &before, intend).await {
         Ok(()) => {
             let message = format!("{} topics are as they should be", topics.status.len());
             topics.verdicts[1] = Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", message);
@@ -69,13 +76,22 @@ impl Topics {
         connection: &Connection,
         pipeline: &Pipeline,
         claims: &Claims,
-        refused: bool,
+        before: &Before,
         intend: impl AsyncFnOnce(Vec<TopicStatus>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let specs = pipeline.topics();
         let wanted = specs.clone();
-        let ids = connection.administer(move |admin| look(admin, &wanted)).await?;
+        let name = pipeline.metadata.name.clone();
+        let Before { refused, adopt, take_over, .. } = *before;
+        let (ids, owners) =
+            connection.administer(move |admin| look(admin, &wanted, &name, take_over)).await?;
         claims.check(pipeline, &ids)?;
+        let name = &pipeline.metadata.name;
+        let mut outputs = specs.iter().filter(|spec| is_output(spec));
+        let of_another = |topic: &str| owners.get(topic).filter(|owner| owner.pipeline != *name);
+        if let Some((topic, owner)) = outputs.find_map(|spec| Some((&spec.name, of_another(&spec.name)?))) {
+            return Err(Error::TopicOwned { topic: topic.clone(), owner: owner.pipeline.clone() });
+        }
         let (expected, replaced) = expected(&specs, &ids, &self.status, refused);
         self.status = expected;
         if !replaced.is_empty() {
@@ -86,7 +102,12 @@ impl Topics {
             intend(self.status.clone()).await?;
         }
         let wanted = specs.clone();
-        let (outcomes, mut ids) = connection.administer(move |admin| ensure(admin, &wanted, ids)).await?;
+        let created = self.status.iter().filter(|topic| topic.created).map(|topic| topic.name.clone());
+        let mine = owners.into_iter().filter(|(_, owner)| owner.ours && owner.pipeline == *name);
+        let ours: BTreeSet<String> = created.chain(mine.map(|(topic, _)| topic)).collect();
+        let ensure_as = Ensure { pipeline: name.clone(), ours, adopt, take_over };
+        let (outcomes, mut ids) =
+            connection.administer(move |admin| ensure(admin, &wanted, ids, &ensure_as)).await?;
         for topic in &mut self.status {
             topic.topic_id = ids.remove(&topic.name);
         }
@@ -108,26 +129,74 @@ impl Topics {
     }
 }
 
-/// The ids of those that exist, once nothing speaks against going on.
-fn look(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, String>, AdminError> {
+/// The ids of those that exist, once nothing speaks against going on, and whose they are. What may be taken over is nobody's.
+fn look(
+    admin: &Admin,
+    specs: &[TopicSpec],
+    pipeline: &str,
+    take_over: bool,
+) -> Result<(Ids, BTreeMap<String, Owner>), AdminError> {
     let present = admin.check_topics(specs)?;
     let names = specs.iter().map(|spec| spec.name.as_str());
     let names: Vec<&str> = names.filter(|name| present.contains_key(*name)).collect();
-    admin.ids(&names)
+    let ids = admin.ids(&names)?;
+    let mut owners = permitted(admin.owners(&ids))?;
+    if take_over {
+        let mut running = BTreeMap::new();
+        for owner in owners.values().filter(|owner| owner.pipeline != pipeline) {
+            running.insert(owner.pipeline.clone(), admin.running_members(&owner.pipeline)? > 0);
+        }
+        owners.retain(|_, owner| running.get(&owner.pipeline).copied().unwrap_or(true));
+    }
+    Ok((ids, owners))
+}
+
+/// Whose topics are is nice to know: without the right to it, claims among this operator's pipelines are all there is.
+fn permitted<T: Default>(answer: Result<T, AdminError>) -> Result<T, AdminError> {
+    match answer {
+        Err(AdminError::Refused { doing, topic, reason }) => {
+            tracing::warn!(topic, reason, "could not {doing} it: only this operator's pipelines are known");
+            Ok(T::default())
+        }
+        other => other,
+    }
+}
+
+/// On whose behalf, and what may be done.
+struct Ensure {
+    pipeline: String,
+    /// Topics of its making.
+    ours: BTreeSet<String>,
+    adopt: bool,
+    take_over: bool,
 }
 
 fn ensure(
     admin: &Admin,
     specs: &[TopicSpec],
-    mut ids: BTreeMap<String, String>,
-) -> Result<(Vec<TopicOutcome>, BTreeMap<String, String>), AdminError> {
-    let outcomes = admin.ensure_topics(specs)?;
+    mut ids: Ids,
+    by: &Ensure,
+) -> Result<(Vec<TopicOutcome>, Ids), AdminError> {
+    let ours = |topic: &str| by.adopt || by.ours.contains(topic);
+    let outcomes = admin.ensure_topics(specs, ours)?;
     let new = specs.iter().map(|spec| spec.name.as_str());
     let new: Vec<&str> = new.filter(|name| !ids.contains_key(*name)).collect();
     if !new.is_empty() {
         ids.extend(admin.ids(&new)?);
     }
+    let kept = |outputs: bool| {
+        let kept = specs.iter().filter(|spec| spec.management == Management::Managed);
+        let kept = kept.filter(|spec| is_output(spec) == outputs);
+        kept.filter_map(|spec| Some((spec.name.clone(), ids.get(&spec.name)?.clone()))).collect()
+    };
+    permitted(admin.claim_topics(&by.pipeline, &kept(true), ours, by.take_over))?;
+    permitted(admin.claim_topics(&by.pipeline, &kept(false), ours, false))?;
     Ok((outcomes, ids))
+}
+
+/// Whether only one pipeline may write the topic.
+fn is_output(spec: &TopicSpec) -> bool {
+    spec.role != Role::Events
 }
 
 /// The topics as they will be, and those that are not the same as before.

@@ -86,6 +86,16 @@ pub struct Output {
     pub headers: Vec<(&'static str, String)>,
 }
 
+/// A topic as the cluster has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its id, as Kafka's own tools write it: a topic that was deleted and made anew has another. Empty where none is known (Kafka
+    /// before 2.8).
+    pub id: String,
+    /// Its number of partitions.
+    pub partitions: i32,
+}
+
 /// What went wrong, sorted by what is to be done about it. What nobody classified is [`Error::Fatal`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -147,6 +157,12 @@ pub trait Member {
     /// # Errors
     /// As there.
     fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error>;
+
+    /// What the named topics are, in this order; `None` for one that is not there.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error>;
 
     /// The first offset that a partition of the input topic still has.
     ///

@@ -5,6 +5,7 @@ use weir_analytics::{Block, Merge, Settings, WindowResult};
 use weir_events::{encode_page_analytics, encode_top_pages, partition_of};
 
 use crate::{
+    identity::{self, Expected, TopicIds},
     log::{Committed, Error, Member, Output, Record},
     windows,
     worker::Stage,
@@ -39,13 +40,17 @@ pub struct Results {
 pub struct Lane {
     merge: Merge,
     next: i64,
+    topics: TopicIds,
 }
 
 /// What a lane has emitted, committed beside the offset of the first block that it still needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Emitted {
     /// The end up to which all windows of the lane were emitted.
     pub emitted: Option<i64>,
+    /// Ids of the topics that the offset is about.
+    #[serde(default)]
+    pub topics: TopicIds,
 }
 
 impl Results {
@@ -114,6 +119,9 @@ impl Stage for Results {
         _now: i64,
     ) -> Result<(Lane, i64), Error> {
         let beginning = member.beginning(partition)?;
+        let Options { settings, blocks, .. } = &self.options;
+        let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
+        let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let (start, emitted) = match committed {
             None => (beginning, None),
             Some(committed) => {
@@ -136,10 +144,8 @@ impl Stage for Results {
             )));
         }
         let start = start.max(beginning);
-        Ok((
-            Lane { merge: Merge::new(self.options.settings, self.options.inputs, emitted), next: start },
-            start,
-        ))
+        let merge = Merge::new(*settings, self.options.inputs, emitted);
+        Ok((Lane { merge, next: start, topics }, start))
     }
 
     fn record(
@@ -169,7 +175,7 @@ impl Stage for Results {
     }
 
     fn position(&self, lane: &Lane) -> Committed {
-        let emitted = Emitted { emitted: lane.merge.emitted() };
+        let emitted = Emitted { emitted: lane.merge.emitted(), topics: lane.topics.clone() };
         Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),
             metadata: serde_json::to_string(&emitted).unwrap_or_default(),

@@ -14,6 +14,7 @@ use weir_analytics::{Partition, Settings, Verdict};
 use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, unit_hint, validate};
 
 use crate::{
+    identity::{self, AFRESH, Expected, TopicIds},
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
     pace::Pace,
@@ -43,6 +44,8 @@ pub struct Options {
     /// How much event time, or time on the clock, may lie between two snapshots of a partition's state. What came since the
     /// last one is read again after a restart, so it must be well below the retention of the events.
     pub snapshot_every: i64,
+    /// Partitions of `events`.
+    pub inputs: i32,
     /// Topic names.
     pub events: String,
     /// Topic of blocks; as many partitions as `settings.lanes`.
@@ -96,6 +99,9 @@ pub struct Standing {
     /// The log was declared to end (`--until-end`), and its last windows were sealed ahead of the clock.
     #[serde(default)]
     pub ended: bool,
+    /// Ids of the topics that all of this is about.
+    #[serde(default)]
+    pub topics: TopicIds,
 }
 
 /// Stage 1.
@@ -384,13 +390,20 @@ impl Stage for Windows {
             settings.trending_half_life,
             settings.lanes
         );
+        let topics = [
+            Expected { role: "events", topic: events, partitions: self.options.inputs },
+            Expected { role: "state", topic: state, partitions: self.options.inputs },
+            Expected { role: "blocks", topic: &self.options.blocks, partitions: settings.lanes },
+        ];
+        // Before anything else is made of the offsets and the journal: in another topic they mean nothing.
+        let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, raises) = Journal::read(member, state, partition)?;
         let standing = match committed {
             None if journal.number() > 0 => {
                 return Err(Error::Fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
-                     deleted or have expired. To start afresh delete the pipeline's internal topics, or give it a new name"
+                     deleted or have expired, and what it counted since is not known any more: {AFRESH}"
                 )));
             }
             None => Standing { settings: made_with.clone(), from: beginning, ..Standing::default() },
@@ -403,7 +416,7 @@ impl Stage for Windows {
         if standing.settings != made_with {
             return Err(Error::Fatal(format!(
                 "the state of {events}/{partition} was made with {}, and the manifest now says {made_with}: windows of the one kind \
-                 cannot go on as the other. Change it back, or give the pipeline a new name, under which it starts afresh",
+                 cannot go on as the other. Change it back, or {AFRESH}",
                 standing.settings
             )));
         }
@@ -420,7 +433,7 @@ impl Stage for Windows {
         if beginning > start && replay_to > start {
             return Err(Error::Fatal(format!(
                 "{events}/{partition} begins at offset {beginning}, but what was counted since the last snapshot begins at {start}: \
-                 retention deleted it. Give the topic a longer retention and the pipeline a new name, under which it starts afresh"
+                 retention deleted it. Give the topic a longer retention, and {AFRESH}"
             )));
         }
         let (engine, saved_at) = match snapshot {
@@ -447,7 +460,7 @@ impl Stage for Windows {
             at_end: false,
             is_held_back: false,
             silent_since: now,
-            standing,
+            standing: Standing { topics, ..standing },
         };
         if !input.replays() {
             input.repeat_raises(input.next);

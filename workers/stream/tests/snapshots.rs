@@ -49,6 +49,7 @@ impl Ground {
     fn worker(&mut self) -> Worker<Windows, Member> {
         self.processes += 1;
         let options = Options {
+            inputs: PARTITIONS,
             settings: self.settings,
             max_future: 300_000,
             idle_timeout: 3_600_000,

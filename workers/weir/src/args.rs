@@ -77,7 +77,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum Topics {
     /// Create what is missing, with its settings; refuse what cannot be made to fit.
-    Apply,
+    Apply(crate::topics::Apply),
 }
 
 /// Options of `generate`.

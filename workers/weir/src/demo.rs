@@ -2,7 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -125,10 +128,16 @@ fn in_memory(
             stop.store(true, Ordering::SeqCst);
             shown
         });
-        let done =
-            process::stages(pipeline, false, &Signs::default(), stop, |group, topic| -> Result<Member, _> {
+        let done = process::stages(
+            pipeline,
+            false,
+            &Signs::default(),
+            stop,
+            &OnceLock::new(),
+            |group, topic| -> Result<Member, _> {
                 Ok(broker.member(MemberOptions::new(group, topic, group)))
-            });
+            },
+        );
         done.and(ended("console", shown.join()))
     })
 }
@@ -140,7 +149,7 @@ fn on_kafka(
     gateway: &Gateway,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    topics::apply(pipeline, brokers)?;
+    topics::apply(pipeline, brokers, topics::Apply::default())?;
     let Some(producer) = generate::producer(pipeline, brokers, stop)? else { return Ok(()) };
     thread::scope(|scope| {
         scope.spawn(|| {

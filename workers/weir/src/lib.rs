@@ -53,7 +53,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         args::Command::Demo { speed, listen } => {
             demo::run(&pipeline, given.as_deref(), &demo::Options { speed, listen }, &stop)
         }
-        args::Command::Topics(args::Topics::Apply) => topics::apply(&pipeline, &brokers()?),
+        args::Command::Topics(args::Topics::Apply(options)) => topics::apply(&pipeline, &brokers()?, options),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance, health } => {
             let options = process::Options { until_end, instance, health };

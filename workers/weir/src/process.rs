@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +26,7 @@ use crate::{
     patience::{Patience, patiently},
     signs::{Signs, StageSigns},
     stopping::{self, at_work},
+    topics,
 };
 
 /// Time between snapshots of a partition's state, unless windows are longer or retention is short, milliseconds.
@@ -56,20 +60,34 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, signs) = Signs::registered();
     watched.beside(*health, || {
-        stages(pipeline, *until_end, &signs, stop, |group, topic| {
-            let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
-            options.instance.clone_from(instance);
-            kafka::Member::connect(options)
-        })
+        let turn = || {
+            signs.windows.pulse.turn();
+            signs.results.pulse.turn();
+        };
+        topics::watched(
+            pipeline,
+            brokers,
+            stop,
+            turn,
+            |checked| signs.show_topics(pipeline, checked),
+            |fault| {
+                stages(pipeline, *until_end, &signs, stop, fault, |group, topic| {
+                    let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
+                    options.instance.clone_from(instance);
+                    kafka::Member::connect(options)
+                })
+            },
+        )
     })
 }
 
-/// Both stages on the log that `connect` gives members of, by group and topic.
+/// Both stages on the log that `connect` gives members of, by group and topic. They commit nothing more once `fault` says why not.
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
     until_end: bool,
     signs: &Signs,
     stop: &AtomicBool,
+    fault: &OnceLock<String>,
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
@@ -88,7 +106,7 @@ pub(crate) fn stages<M: Member>(
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
                 stage,
                 &signs.windows,
-                stop,
+                (stop, fault),
                 |worker| {
                     signs.outcomes.show(worker.stage().outcomes());
                     if let Some(last) = worker.stage().finished() {
@@ -106,7 +124,7 @@ pub(crate) fn stages<M: Member>(
                 || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
                 stage,
                 &signs.results,
-                stop,
+                (stop, fault),
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
                     end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end)
@@ -127,7 +145,7 @@ fn drive<S: Stage, M: Member>(
     mut connect: impl FnMut() -> Result<M, Error>,
     stage: S,
     signs: &StageSigns,
-    stop: &AtomicBool,
+    (stop, fault): (&AtomicBool, &OnceLock<String>),
     mut done: impl FnMut(&mut Worker<S, M>) -> bool,
 ) -> anyhow::Result<()> {
     let _alarm = Alarm(stop);
@@ -141,6 +159,9 @@ fn drive<S: Stage, M: Member>(
         let mut worker = Worker::new(stage, member);
         let mut patience = Patience::new();
         while !stop.load(Ordering::SeqCst) {
+            if let Some(why) = fault.get() {
+                return Err(Error::Fatal(why.clone()));
+            }
             match worker.step(millis(), wait) {
                 Ok(()) => {
                     patience = Patience::new();
@@ -213,6 +234,7 @@ fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> wi
         idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
         until_end,
         snapshot_every: snapshot_every(pipeline),
+        inputs: pipeline.spec.topics.events.partitions,
         events: pipeline.events_topic().to_owned(),
         blocks: pipeline.blocks_topic(),
         state: pipeline.state_topic(),

@@ -5,10 +5,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use prometheus_client::{metrics::counter::Counter, registry::Registry};
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
+use weir_spec::Pipeline;
 use weir_stream::{windows, worker};
 
-use crate::health::{Health, Pulse};
+use crate::{
+    health::{Health, Pulse},
+    topics::Checked,
+};
 
 /// Of both stages.
 #[derive(Debug, Default)]
@@ -19,6 +26,8 @@ pub(crate) struct Signs {
     pub(crate) outcomes: Outcomes,
     /// Stage 2.
     pub(crate) results: StageSigns,
+    /// Whether the events topic is stamped by its producers' clocks.
+    producers_clock: Gauge,
 }
 
 /// Of one stage.
@@ -52,9 +61,30 @@ impl Signs {
             windows: StageSigns::registered(&mut health, "windows"),
             results: StageSigns::registered(&mut health, "results"),
             outcomes: Outcomes::default(),
+            producers_clock: Gauge::default(),
         };
+        health.registry().register(
+            "events_stamped_by_producers",
+            "1 where the events topic has message.timestamp.type=CreateTime, so that a producer's wrong clock moves the watermark",
+            signs.producers_clock.clone(),
+        );
         signs.outcomes.register(health.registry());
         (health, signs)
+    }
+}
+
+impl Signs {
+    /// Shows what was found of the topics, and warns of what is allowed but risky.
+    pub(crate) fn show_topics(&self, pipeline: &Pipeline, checked: &Checked) {
+        self.producers_clock.set(checked.producers_clock.into());
+        if checked.producers_clock {
+            tracing::warn!(
+                topic = pipeline.events_topic(),
+                "the events topic has message.timestamp.type=CreateTime: maxFuture compares events with the clocks of those who send \
+                 them, and one that is fast moves the watermark, which makes everybody else's events late. Set \
+                 message.timestamp.type=LogAppendTime on the topic"
+            );
+        }
     }
 }
 

@@ -1,17 +1,17 @@
-//! `weir topics apply`.
+//! The pipeline's topics: made as they should be (`weir topics apply`), checked before anything is processed, and watched meanwhile.
 
-use anyhow::Context;
-use weir_spec::Pipeline;
-use weir_stream::kafka::admin;
+mod apply;
+mod check;
+mod watch;
 
-/// Creates the pipeline's topics, and says what became of each.
-///
-/// # Errors
-/// The broker cannot be reached, or a topic that exists does not fit; nothing was changed then.
-pub fn apply(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<()> {
-    let outcomes = admin::ensure_topics(brokers, &pipeline.topics()).context("topics were not applied")?;
-    for outcome in outcomes {
-        println!("{:<40} {:?}", outcome.name, outcome.change);
-    }
-    Ok(())
+pub use apply::{Apply, apply};
+pub use check::{Checked, check};
+pub(crate) use watch::watched;
+
+/// The ways out for a pipeline that names the topic of another.
+fn belongs(topic: &str, owner: &str) -> String {
+    format!(
+        "topic {topic} belongs to the pipeline {owner}: two pipelines in one topic count everything twice. Name another topic in \
+         spec.topics, or, once {owner} is gone for good, run `weir topics apply --take-over`"
+    )
 }

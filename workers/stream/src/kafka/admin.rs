@@ -2,11 +2,15 @@
 //!
 //! Everything is looked at before anything is changed, so that a refusal leaves the cluster as it was.
 
-mod identity;
+mod counts;
+mod describe;
 mod outcome;
+mod owners;
+mod settings;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,13 +20,20 @@ use rdkafka::admin::{
 };
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use weir_spec::{Management, TopicSpec};
 
-pub use self::outcome::{AdminError, Change, Mismatch, TopicOutcome};
+pub use self::counts::{Mismatch, Mismatches};
+pub(super) use self::describe::describe;
+pub use self::outcome::{AdminError, Change, TopicOutcome};
+pub use self::owners::{OWNERS_GROUP, Owner};
+pub use self::settings::Difference;
 use self::waiting::wait_for;
 use super::clients::{self, ANSWER};
-use super::context;
+use super::context::{self, ConsumerNotes};
+use super::error::{Class, class};
+use crate::log::TopicDescription;
 
 /// How long a new topic may take until all of its partitions have a leader.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -32,7 +43,7 @@ struct Existing<'a> {
     spec: &'a TopicSpec,
     current: ConfigResource,
     /// The settings that differ.
-    names: BTreeSet<String>,
+    differences: Vec<Difference>,
 }
 
 /// Administration of one cluster.
@@ -40,6 +51,8 @@ pub struct Admin {
     client: AdminClient<Logged>,
     bootstrap: String,
     extra: Vec<(String, String)>,
+    /// Made when owners are first asked for.
+    asker: OnceLock<BaseConsumer<ConsumerNotes>>,
 }
 
 impl Admin {
@@ -50,22 +63,36 @@ impl Admin {
     pub fn new(bootstrap: &str, extra: &[(String, String)]) -> Result<Self, AdminError> {
         let client = clients::admin(bootstrap, "weir-admin", extra).create_with_context(Logged);
         let client = client.map_err(|error| unreachable(bootstrap, &error))?;
-        Ok(Self { client, bootstrap: bootstrap.to_owned(), extra: extra.to_vec() })
+        Ok(Self { client, bootstrap: bootstrap.to_owned(), extra: extra.to_vec(), asker: OnceLock::new() })
     }
 
     /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
-    /// settings, and the number of replicas of a topic that exists. External topics are only looked at.
+    /// settings, and the number of replicas of a topic that exists. External topics are only looked at. Settings whose change can
+    /// lose records are changed of topics that `is_ours` alone ([`Difference::is_destructive`]).
     ///
     /// # Errors
-    /// [`AdminError::Partitions`] for topics that exist with other partitions and [`AdminError::Missing`] for an external one
-    /// that does not, both before anything is changed; [`AdminError::Unreachable`]; [`AdminError::Refused`].
-    pub fn ensure_topics(&self, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
+    /// [`AdminError::Partitions`] for topics that exist with other partitions, [`AdminError::Missing`] for an external one
+    /// that does not and [`AdminError::NotOurs`], all before anything is changed; [`AdminError::Unreachable`];
+    /// [`AdminError::Refused`].
+    pub fn ensure_topics(
+        &self,
+        topics: &[TopicSpec],
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<Vec<TopicOutcome>, AdminError> {
         let present = self.check_topics(topics)?;
         let (managed, external): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             topics.iter().partition(|topic| topic.management == Management::Managed);
         let (old, new): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             managed.into_iter().partition(|topic| present.contains_key(&topic.name));
         let differing = self.differing(&old)?;
+        let not_ours = differing.iter().filter(|existing| !is_ours(&existing.spec.name));
+        let refused: Vec<Difference> = not_ours
+            .flat_map(|existing| existing.differences.iter().filter(|difference| difference.is_destructive()))
+            .cloned()
+            .collect();
+        if !refused.is_empty() {
+            return Err(AdminError::NotOurs(refused));
+        }
         let mut outcomes: BTreeMap<&str, Change> =
             external.iter().map(|topic| (topic.name.as_str(), Change::Unchanged)).collect();
         for topic in &new {
@@ -73,7 +100,8 @@ impl Admin {
         }
         for existing in differing {
             let name = existing.spec.name.as_str();
-            let change = if existing.names.is_empty() { Change::Unchanged } else { self.update(existing)? };
+            let change =
+                if existing.differences.is_empty() { Change::Unchanged } else { self.update(existing)? };
             outcomes.insert(name, change);
         }
         self.await_leaders(&new)?;
@@ -92,22 +120,37 @@ impl Admin {
     /// [`AdminError::Partitions`], [`AdminError::Missing`] for an external topic, [`AdminError::Unreachable`].
     pub fn check_topics(&self, topics: &[TopicSpec]) -> Result<BTreeMap<String, i32>, AdminError> {
         let present = self.topics()?;
-        let mismatches: Vec<Mismatch> = topics
-            .iter()
-            .filter_map(|topic| {
-                let found = *present.get(&topic.name)?;
-                let mismatch = Mismatch { topic: topic.name.clone(), found, expected: topic.partitions };
-                (found != topic.partitions).then_some(mismatch)
-            })
-            .collect();
-        if !mismatches.is_empty() {
-            return Err(AdminError::Partitions(mismatches));
-        }
+        self.compare_partitions(topics, &present)?;
         let mut external = topics.iter().filter(|topic| topic.management == Management::External);
         match external.find(|topic| !present.contains_key(&topic.name)) {
             Some(topic) => Err(AdminError::Missing { topic: topic.name.clone() }),
             None => Ok(present),
         }
+    }
+
+    /// Whether topics have the partitions that they should have; `present` are those that there are, with their number.
+    ///
+    /// # Errors
+    /// [`AdminError::Partitions`].
+    pub fn compare_partitions(
+        &self,
+        topics: &[TopicSpec],
+        present: &BTreeMap<String, i32>,
+    ) -> Result<(), AdminError> {
+        counts::mismatches(topics, present)
+            .map_or(Ok(()), |mismatches| Err(AdminError::Partitions(mismatches)))
+    }
+
+    /// What a topic says for a setting, its own or the cluster's.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
+    pub fn setting(&self, topic: &str, setting: &str) -> Result<Option<String>, AdminError> {
+        let answer = wait_for(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let Some(found) = answer.into_iter().next() else { return Ok(None) };
+        let found = found.map_err(|code| refused("read the settings of", topic, code))?;
+        Ok(found.get(setting).and_then(|entry| entry.value.clone()))
     }
 
     /// The number of partitions of a topic.
@@ -120,12 +163,35 @@ impl Admin {
     }
 
     /// The ids of the named topics, as Kafka's own tools write them; a topic that was deleted and made anew has another. What does
-    /// not exist is left out, and so is what librdkafka does not tell of.
+    /// not exist is left out.
     ///
     /// # Errors
-    /// [`AdminError::Unreachable`].
+    /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
     pub fn ids(&self, topics: &[&str]) -> Result<BTreeMap<String, String>, AdminError> {
-        identity::ids(&self.bootstrap, &self.extra, topics)
+        let there = self.describe_topics(topics)?.into_iter().filter(|(_, topic)| !topic.id.is_empty());
+        Ok(there.map(|(name, topic)| (name, topic.id)).collect())
+    }
+
+    /// What the named topics are, in one request. What does not exist is left out.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
+    pub fn describe_topics(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicDescription>, AdminError> {
+        let answers = describe(self.client.inner(), topics);
+        let mut found = BTreeMap::new();
+        for (name, answer) in answers.map_err(|error| unreachable(&self.bootstrap, &error))? {
+            match answer {
+                Ok(topic) => {
+                    found.insert(name, topic);
+                }
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
+                Err(code) if class(code) == Class::Retry => {
+                    return Err(unreachable(&self.bootstrap, &KafkaError::MetadataFetch(code)));
+                }
+                Err(code) => return Err(refused("look at", &name, code)),
+            }
+        }
+        Ok(found)
     }
 
     /// Deletes topics with everything in them. One that does not exist is as good as deleted.
@@ -193,23 +259,22 @@ impl Admin {
         let mut differing = Vec::with_capacity(topics.len());
         for (topic, current) in topics.iter().zip(answer) {
             let current = current.map_err(|code| refused("read the settings of", &topic.name, code))?;
-            let differs = |key: &str, value: &str| {
-                current.get(key).and_then(|entry| entry.value.as_deref()) != Some(value)
+            let value = |key: &str| current.get(key).and_then(|entry| entry.value.clone());
+            let difference = |(key, expected): (&String, &String)| {
+                let found = value(key).unwrap_or_else(|| "nothing".to_owned());
+                let (topic, setting) = (topic.name.clone(), key.clone());
+                (found != *expected).then(|| Difference { topic, setting, found, expected: expected.clone() })
             };
-            let names: BTreeSet<String> = topic
-                .settings
-                .iter()
-                .filter(|(key, value)| differs(key, value))
-                .map(|(key, _)| key.clone())
-                .collect();
-            differing.push(Existing { spec: topic, current, names });
+            let differences = topic.settings.iter().filter_map(difference).collect();
+            differing.push(Existing { spec: topic, current, differences });
         }
         Ok(differing)
     }
 
     /// rdkafka has no incremental change, and the plain one resets what is not named: so everything set is named again.
     fn update(&self, existing: Existing<'_>) -> Result<Change, AdminError> {
-        let Existing { spec: topic, current, names } = existing;
+        let Existing { spec: topic, current, differences } = existing;
+        let names: BTreeSet<String> = differences.into_iter().map(|difference| difference.setting).collect();
         let mut alter = AlterConfig::new(ResourceSpecifier::Topic(&topic.name));
         let set = current.entries.iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
         for entry in set {
@@ -256,12 +321,12 @@ impl Admin {
     }
 }
 
-/// As [`Admin::ensure_topics`], for a cluster without security.
+/// As [`Admin::ensure_topics`], for a cluster without security and topics that nothing is known of.
 ///
 /// # Errors
 /// As there.
 pub fn ensure_topics(bootstrap: &str, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
-    Admin::new(bootstrap, &[])?.ensure_topics(topics)
+    Admin::new(bootstrap, &[])?.ensure_topics(topics, |_| false)
 }
 
 fn options() -> AdminOptions {

@@ -10,13 +10,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
+use super::admin::describe;
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
-use super::error::sorted;
+use super::error::{of_code, sorted};
 use super::group::record;
 use super::partitions;
 use super::reader::passing;
-use crate::log::{Committed, Error, Record};
+use crate::log::{Committed, Error, Record, TopicDescription};
 
 /// How long pending transactions are waited for before the caller is asked to try again.
 const STABLE: Duration = Duration::from_secs(5);
@@ -65,6 +66,23 @@ impl Lookup {
     /// As [`Error`] says.
     pub fn partition_count(&self) -> Result<i32, Error> {
         partitions::count(self.consumer.client(), &self.topic, &self.bootstrap)
+    }
+
+    /// What the named topics are, in this order; `None` for one that is not there.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
+        use RDKafkaErrorCode as C;
+        let doing = |names: &str| format!("look at {names} at {}", self.bootstrap);
+        let mut found = describe(self.consumer.client(), names)
+            .map_err(|error| sorted(&doing(&names.join(", ")), &error))?;
+        let of = |name: &&str| match found.remove(*name) {
+            Some(Ok(topic)) => Ok(Some(topic)),
+            None | Some(Err(C::UnknownTopicOrPartition | C::UnknownTopic)) => Ok(None),
+            Some(Err(code)) => Err(of_code(&doing(name), code, &code.to_string())),
+        };
+        names.iter().map(of).collect()
     }
 
     /// Where the group stands in every partition of its topic: see [`Member::committed`](crate::log::Member::committed).

@@ -9,7 +9,7 @@ use super::group::Group;
 use super::lookup::Lookup;
 use super::transactions::{Transactions, to_record};
 use super::{Options, clients, leaving, watchdog};
-use crate::log::{self, Committed, Error, Item, Output, Rebalance, Record};
+use crate::log::{self, Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
 
 /// How long leaving may take: librdkafka may never be done with closing.
 const LEAVE: Duration = Duration::from_secs(20);
@@ -93,6 +93,10 @@ impl log::Member for Member {
         let mut options = self.options.clone();
         (options.group, options.topic) = (group.to_owned(), topic.to_owned());
         Lookup::connect(&options)?.committed()
+    }
+
+    fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
+        self.parts()?.lookup.topics(names)
     }
 
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {

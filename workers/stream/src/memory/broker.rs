@@ -62,8 +62,31 @@ impl Broker {
     /// Creates a topic that keeps everything. One that exists stays as it is.
     pub fn create_topic(&self, name: &str, partitions: i32) {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        let topic = Topic { partitions, retention: Retention::default(), compacted: false };
-        self.lock().topics.entry(name.to_owned()).or_insert(topic);
+        let mut state = self.lock();
+        let topic =
+            Topic { id: state.number(), partitions, retention: Retention::default(), compacted: false };
+        state.topics.entry(name.to_owned()).or_insert(topic);
+    }
+
+    /// Deletes a topic with everything in it; groups forget where they stood in it, as Kafka's do.
+    pub fn delete_topic(&self, name: &str) {
+        let mut state = self.lock();
+        state.topics.remove(name);
+        for group in state.groups.values_mut() {
+            group.offsets.retain(|(topic, _), _| topic != name);
+        }
+        drop(state);
+        self.wake();
+    }
+
+    /// Adds partitions to a topic, empty ones, so that it has so many. Groups hear of it when they rebalance next.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] if there is no such topic.
+    pub fn add_partitions(&self, topic: &str, partitions: usize) -> Result<(), Error> {
+        self.with_topic(topic, |topic| {
+            topic.partitions.resize_with(partitions.max(topic.partitions.len()), Partition::default);
+        })
     }
 
     /// Names and partition counts, by name.

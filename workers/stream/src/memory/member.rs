@@ -9,7 +9,7 @@ use super::fault::Fault;
 use super::group::{Group, Seat};
 use super::partition::StoredRecord;
 use super::state::State;
-use crate::log::{Committed, Error, Item, Output, Rebalance, Record};
+use crate::log::{Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
 
 /// No group is ever in this generation.
 const NO_GENERATION: i64 = -1;
@@ -397,6 +397,19 @@ impl crate::log::Member for Member {
                 .cloned()
         };
         Ok((0..count).map(offset).collect())
+    }
+
+    fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        let of = |name: &&str| {
+            let topic = state.topics.get(*name)?;
+            Some(TopicDescription {
+                id: format!("{:022}", topic.id),
+                partitions: topic.partitions.len() as i32,
+            })
+        };
+        Ok(names.iter().map(of).collect())
     }
 
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {

@@ -13,6 +13,8 @@ use crate::log::{Committed, Error};
 
 #[derive(Debug)]
 pub(super) struct Topic {
+    /// No other topic ever has it, of the same name or another.
+    pub(super) id: u64,
     pub(super) partitions: Vec<Partition>,
     pub(super) retention: Retention,
     pub(super) compacted: bool,

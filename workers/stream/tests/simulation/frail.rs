@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_stream::{
-    log::{Committed, Error, Item, Member, Output, Rebalance, Record},
+    log::{Committed, Error, Item, Member, Output, Rebalance, Record, TopicDescription},
     memory,
 };
 
@@ -134,6 +134,11 @@ impl Member for Frail {
     fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
         self.live()?;
         self.member.committed_by(group, topic)
+    }
+
+    fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
+        self.live()?;
+        self.member.topics(names)
     }
 
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {

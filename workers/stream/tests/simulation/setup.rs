@@ -79,6 +79,7 @@ impl Setup {
             until_end: self.until_end,
             snapshot_every: self.settings.size,
             live: None,
+            inputs: self.inputs,
             events: EVENTS.to_owned(),
             blocks: BLOCKS.to_owned(),
             state: STATE.to_owned(),

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::counts::Mismatches;
+use super::settings::Difference;
+
 /// What was done to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -37,8 +40,15 @@ pub enum AdminError {
         waited: Duration,
     },
     /// Topics exist with other partitions. Nothing was changed.
-    #[error("{}", .0.iter().map(Mismatch::to_string).collect::<Vec<_>>().join("\n"))]
-    Partitions(Vec<Mismatch>),
+    #[error("{0}")]
+    Partitions(Mismatches),
+    /// Topics that are not of this pipeline's making have settings whose change could lose records. Nothing was changed.
+    #[error(
+        "{}\nthe pipeline did not create what it would change here, and records could be lost or change their meaning: let the \
+         pipeline say what the topic has, or name another topic",
+        .0.iter().map(Difference::to_string).collect::<Vec<_>>().join("\n")
+    )]
+    NotOurs(Vec<Difference>),
     /// The topic does not exist.
     #[error("topic {topic:?} does not exist: create it or correct its name")]
     Missing {
@@ -55,19 +65,4 @@ pub enum AdminError {
         /// Its reason.
         reason: String,
     },
-}
-
-/// A topic whose partitions are not as many as they should be: keys and state are placed by that number, so it is never
-/// changed under a pipeline.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "topic {topic} has {found} partitions, the pipeline says {expected}: say {found} in the pipeline, or give it a new topic"
-)]
-pub struct Mismatch {
-    /// The topic.
-    pub topic: String,
-    /// What it has.
-    pub found: i32,
-    /// What it should have.
-    pub expected: i32,
 }

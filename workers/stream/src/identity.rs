@@ -1,0 +1,85 @@
+//! Which topics offsets and state belong to. An offset means nothing without its log: one that was deleted and made anew under the
+//! same name has other records at the same offsets. So the ids of topics are committed beside the offsets, and compared.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::log::{Committed, Error, Member};
+
+/// Ids of topics by what they are for: `events`, `state`, `blocks`.
+pub type TopicIds = BTreeMap<String, String>;
+
+/// What a stage expects of a topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Expected<'a> {
+    /// What it is for.
+    pub role: &'a str,
+    /// Its name.
+    pub topic: &'a str,
+    /// Its number of partitions.
+    pub partitions: i32,
+}
+
+/// How a pipeline begins anew so that no result stands in a topic twice.
+pub const AFRESH: &str = "begin afresh: a new metadata.name, new names in spec.topics.results.name and spec.topics.topPages.name, \
+                          then `weir topics apply`";
+
+/// The ids of the topics, once they have the partitions that they should have and are the ones that `committed` names. What it does
+/// not name, because an earlier version committed it, is taken as it is.
+///
+/// # Errors
+/// [`Error::Fatal`] where a topic is another; [`Error::Retry`] where one is not there.
+pub fn verify<M: Member>(
+    member: &mut M,
+    expected: &[Expected<'_>],
+    committed: &TopicIds,
+) -> Result<TopicIds, Error> {
+    let names: Vec<&str> = expected.iter().map(|expected| expected.topic).collect();
+    let found = member.topics(&names)?;
+    let (mut ids, mut wrong) = (TopicIds::new(), Vec::new());
+    for (Expected { role, topic, partitions }, found) in expected.iter().zip(found) {
+        let Some(found) = found else {
+            return Err(Error::Retry(format!(
+                "there is no topic {topic}, or the broker does not know it yet"
+            )));
+        };
+        if let Some(was) = committed.get(*role).filter(|was| **was != found.id && !found.id.is_empty()) {
+            wrong.push(replaced(topic, was, &found.id, true));
+        }
+        if found.partitions != *partitions {
+            wrong.push(format!(
+                "topic {topic} has {} partitions, the pipeline says {partitions}: it was changed since the pipeline began, and keys have \
+                 moved between them. Put the document right if it was that; else {AFRESH}",
+                found.partitions
+            ));
+        }
+        if !found.id.is_empty() {
+            ids.insert((*role).to_owned(), found.id);
+        }
+    }
+    if wrong.is_empty() { Ok(ids) } else { Err(Error::Fatal(wrong.join("\n"))) }
+}
+
+/// The ids that were committed beside an offset, by whichever stage and version; none where none were.
+pub(crate) fn committed(committed: Option<&Committed>) -> TopicIds {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(default)]
+        topics: TopicIds,
+    }
+    let named = committed.and_then(|committed| serde_json::from_str::<Named>(&committed.metadata).ok());
+    named.map(|named| named.topics).unwrap_or_default()
+}
+
+/// That a topic was replaced, and what to do; `counted` are those whose offsets or state a pipeline goes by.
+pub fn replaced(topic: &str, was: &str, is: &str, counted: bool) -> String {
+    let found = format!("topic {topic} was deleted and made anew: its id was {was}, it is {is}");
+    if counted {
+        format!(
+            "{found}. What was committed speaks of the old one and means nothing in the new one: {AFRESH}"
+        )
+    } else {
+        format!("{found}. What was in it is gone; start the process again, it goes on with the new one")
+    }
+}

@@ -1,0 +1,157 @@
+//! What must hold of a pipeline's topics before it processes, and while it does: they are there, have the partitions that the
+//! document says, are the ones they were, and are written by nobody else. Everything that does not hold is said at once.
+
+use std::collections::BTreeMap;
+
+use weir_spec::{Pipeline, Role, TopicSpec};
+use weir_stream::{
+    identity,
+    kafka::admin::{Admin, AdminError},
+    log::TopicDescription,
+};
+
+use super::{apply::is_output, belongs};
+
+/// The setting that says whose clock stamps records.
+const TIMESTAMPS: &str = "message.timestamp.type";
+
+/// What was found where nothing is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Each topic's id, by name.
+    pub ids: BTreeMap<String, String>,
+    /// Whether the events topic is stamped by its producers' clocks and not by the broker's.
+    pub producers_clock: bool,
+}
+
+/// Why processing may not begin, or go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// No broker answers: nothing is known of the topics.
+    Away(String),
+    /// A topic is missing. A broker that was just started may not know all of them yet.
+    Missing(String),
+    /// A person must act.
+    Wrong(String),
+}
+
+impl Trouble {
+    /// In words for a person.
+    pub(super) fn why(&self) -> &str {
+        let (Self::Away(why) | Self::Missing(why) | Self::Wrong(why)) = self;
+        why
+    }
+}
+
+impl From<AdminError> for Trouble {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Unreachable { .. } => Self::Away(error.to_string()),
+            other => Self::Wrong(other.to_string()),
+        }
+    }
+}
+
+/// Checks the topics, and records that the pipeline writes them.
+///
+/// # Errors
+/// As [`Trouble`] says.
+pub fn check(admin: &Admin, pipeline: &Pipeline) -> Result<Checked, Trouble> {
+    let specs = pipeline.topics();
+    let found = described(admin, &specs)?;
+    let ids = ids(&found);
+    let fits = fitting(admin, &specs, &found);
+    // Nothing is recorded for a pipeline that cannot run.
+    let owned = owned(admin, pipeline, &specs, &ids, fits.is_ok());
+    let mut wrong = Vec::new();
+    for result in [fits, owned] {
+        match result {
+            Err(Trouble::Wrong(why)) => wrong.push(why),
+            other => other?,
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(Trouble::Wrong(wrong.join("\n")));
+    }
+    let stamped = admin.setting(pipeline.events_topic(), TIMESTAMPS)?;
+    Ok(Checked { ids, producers_clock: stamped.is_some_and(|stamped| stamped != "LogAppendTime") })
+}
+
+/// Checks again, while the pipeline runs, what can change under it; `ids` are those it began with. Owners only where `owners` says so.
+pub(super) fn check_again(
+    admin: &Admin,
+    pipeline: &Pipeline,
+    before: &BTreeMap<String, String>,
+    owners: bool,
+) -> Result<(), Trouble> {
+    let specs = pipeline.topics();
+    let found = described(admin, &specs)?;
+    let now = ids(&found);
+    let mut wrong: Vec<String> = Vec::new();
+    for spec in &specs {
+        let (Some(was), Some(is)) = (before.get(&spec.name), now.get(&spec.name)) else { continue };
+        if was != is {
+            let counted = matches!(spec.role, Role::Events | Role::Blocks | Role::State);
+            wrong.push(identity::replaced(&spec.name, was, is, counted));
+        }
+    }
+    let owned = if owners { owned(admin, pipeline, &specs, &now, wrong.is_empty()) } else { Ok(()) };
+    for result in [fitting(admin, &specs, &found), owned] {
+        match result {
+            Err(Trouble::Wrong(why)) => wrong.push(why),
+            other => other?,
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Trouble::Wrong(wrong.join("\n"))) }
+}
+
+fn ids(found: &BTreeMap<String, TopicDescription>) -> BTreeMap<String, String> {
+    let known = found.iter().filter(|(_, topic)| !topic.id.is_empty());
+    known.map(|(name, topic)| (name.clone(), topic.id.clone())).collect()
+}
+
+/// The topics as they are, all of them.
+fn described(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, TopicDescription>, Trouble> {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let found = admin.describe_topics(&names)?;
+    let missing: Vec<&str> = names.into_iter().filter(|name| !found.contains_key(*name)).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    Err(Trouble::Missing(format!("there is no topic {}: run `weir topics apply` first", missing.join(", "))))
+}
+
+/// Whether they have the partitions that they should have.
+fn fitting(
+    admin: &Admin,
+    specs: &[TopicSpec],
+    found: &BTreeMap<String, TopicDescription>,
+) -> Result<(), Trouble> {
+    let counts = found.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect();
+    Ok(admin.compare_partitions(specs, &counts)?)
+}
+
+/// Whether nobody else writes them. With `claim` it is recorded that this pipeline does.
+fn owned(
+    admin: &Admin,
+    pipeline: &Pipeline,
+    specs: &[TopicSpec],
+    ids: &BTreeMap<String, String>,
+    claim: bool,
+) -> Result<(), Trouble> {
+    let name = &pipeline.metadata.name;
+    let outputs = specs.iter().filter(|spec| is_output(spec));
+    let outputs =
+        outputs.filter_map(|spec| Some((spec.name.clone(), ids.get(&spec.name)?.clone()))).collect();
+    let others: BTreeMap<String, String> = if claim {
+        admin.claim_topics(name, &outputs, |_| false, false)?
+    } else {
+        let owners = admin.owners(&outputs)?.into_iter().map(|(topic, owner)| (topic, owner.pipeline));
+        owners.filter(|(_, owner)| owner != name).collect()
+    };
+    if others.is_empty() {
+        return Ok(());
+    }
+    let problems: Vec<_> = others.iter().map(|(topic, owner)| belongs(topic, owner)).collect();
+    Err(Trouble::Wrong(problems.join("\n")))
+}

@@ -1,0 +1,139 @@
+//! The topics of a pipeline that runs, looked at every few seconds beside the processing: it never waits for this.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::anyhow;
+use weir_spec::Pipeline;
+use weir_stream::{kafka::admin::Admin, log::Error};
+
+use super::check::{Checked, Trouble, check, check_again};
+use crate::patience::Patience;
+
+/// Time between two looks.
+const LOOK: Duration = Duration::from_secs(5);
+/// Time until something that is wrong is looked at once more, so that no broker is believed that has just come back.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Looks between two at the owners.
+const OWNERS: u32 = 12;
+/// How long a topic may be missing from the answers of brokers: before the start, and later.
+const MISSING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// Longest sleep, so that the end is heard.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Does `work` once the topics are as they should be, and hands it the place where the reason appears if they are no longer: then
+/// nothing more may be committed. `turn` is called while the start is waited for.
+pub(crate) fn watched(
+    pipeline: &Pipeline,
+    brokers: &str,
+    stop: &AtomicBool,
+    turn: impl Fn(),
+    started: impl FnOnce(&Checked),
+    work: impl FnOnce(&OnceLock<String>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let admin = Admin::new(brokers, &[])?;
+    let Some(checked) = first(&admin, pipeline, stop, turn)? else { return Ok(()) };
+    started(&checked);
+    let (fault, done) = (OnceLock::new(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| watch(&admin, pipeline, &checked.ids, &fault, &done));
+        let _end = End(&done);
+        work(&fault)
+    })
+}
+
+/// Tells the watch that the work has ended, however it did.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The first look, which waits for brokers, and for a moment for topics; none when told to stop before.
+fn first(
+    admin: &Admin,
+    pipeline: &Pipeline,
+    stop: &AtomicBool,
+    turn: impl Fn(),
+) -> anyhow::Result<Option<Checked>> {
+    let mut patience = Patience::new();
+    let mut missing_since = None;
+    while !stop.load(Ordering::SeqCst) {
+        turn();
+        let trouble = match check(admin, pipeline) {
+            Ok(checked) => return Ok(Some(checked)),
+            Err(trouble) => trouble,
+        };
+        match &trouble {
+            Trouble::Wrong(why) => return Err(anyhow!("{why}")),
+            Trouble::Missing(why) => {
+                if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.0 {
+                    return Err(anyhow!("{why}"));
+                }
+            }
+            Trouble::Away(_) => missing_since = None,
+        }
+        patience.wait(&Error::Retry(trouble.why().to_owned()), stop);
+    }
+    Ok(None)
+}
+
+fn watch(
+    admin: &Admin,
+    pipeline: &Pipeline,
+    ids: &BTreeMap<String, String>,
+    fault: &OnceLock<String>,
+    done: &AtomicBool,
+) {
+    let _alarm = Alarm(fault);
+    let mut missing_since: Option<Instant> = None;
+    let mut before: Option<String> = None;
+    for look in (0..OWNERS).cycle() {
+        let pause = if before.is_some() { LOOK_AGAIN } else { LOOK };
+        let begun = Instant::now();
+        while begun.elapsed() < pause {
+            if done.load(Ordering::SeqCst) {
+                return;
+            }
+            thread::sleep(NAP);
+        }
+        match check_again(admin, pipeline, ids, look == 0 || before.is_some()) {
+            Ok(()) => (missing_since, before) = (None, None),
+            Err(Trouble::Away(why)) => tracing::debug!(reason = why, "the topics were not looked at"),
+            Err(Trouble::Missing(why)) => {
+                tracing::warn!(reason = why, "a topic is not there");
+                if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.1 {
+                    let _ = fault.set(format!("{why}; it was deleted while the pipeline ran"));
+                    return;
+                }
+            }
+            Err(Trouble::Wrong(why)) => {
+                if before.as_ref() == Some(&why) {
+                    let _ = fault.set(why);
+                    return;
+                }
+                before = Some(why);
+            }
+        }
+    }
+}
+
+/// A watch that panicked watches no more: that ends the process, too.
+struct Alarm<'a>(&'a OnceLock<String>);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.set("the watch over the topics panicked".to_owned());
+        }
+    }
+}
