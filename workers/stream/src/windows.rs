@@ -403,7 +403,7 @@ impl Stage for Windows {
             None if journal.number() > 0 => {
                 return Err(Error::Fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
-                     deleted or have expired, and what it counted since is not known any more: {AFRESH}"
+                     deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
                 )));
             }
             None => Standing { settings: made_with.clone(), from: beginning, ..Standing::default() },

@@ -200,3 +200,67 @@ fn state_without_a_commit_is_refused() {
     let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("counted everything again") };
     assert!(why.contains("state/0") && why.contains("no commit"), "{why}");
 }
+
+#[test]
+fn a_topic_made_anew_is_not_gone_on_with() {
+    for topic in ["state", "blocks", "events"] {
+        let mut ground = Ground::new();
+        ground.append(0, 100);
+        let mut worker = ground.worker();
+        ground.catch_up(&mut worker).unwrap();
+        let partitions = if topic == "blocks" { SETTINGS.lanes } else { PARTITIONS };
+        if topic != "events" {
+            worker.leave().unwrap();
+            ground.broker.delete_topic(topic);
+            ground.broker.create_topic(topic, partitions);
+        } else {
+            // Under a worker that commits once more, which brings back the offsets that went with the topic.
+            ground.broker.delete_topic(topic);
+            ground.broker.create_topic(topic, partitions);
+            ground.append(0, 300);
+            for _ in 0..50 {
+                let _ = worker.step(ground.broker.now(), Duration::ZERO);
+                ground.broker.advance(Duration::from_millis(100));
+            }
+            worker.leave().unwrap();
+        }
+        let mut worker = ground.worker();
+        let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else {
+            panic!("took {topic} for the old one")
+        };
+        let expected = format!("topic {topic} was deleted and made anew");
+        assert!(why.contains(&expected) && why.contains("begin afresh"), "{why}");
+    }
+}
+
+#[test]
+fn partitions_added_behind_its_back_are_not_taken_over() {
+    for topic in ["events", "state", "blocks"] {
+        let mut ground = Ground::new();
+        ground.append(0, 100);
+        let mut worker = ground.worker();
+        ground.catch_up(&mut worker).unwrap();
+        worker.leave().unwrap();
+        ground.broker.add_partitions(topic, 7).unwrap();
+        let mut worker = ground.worker();
+        let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("went on with {topic}") };
+        assert!(why.contains(&format!("topic {topic} has 7 partitions")), "{why}");
+    }
+}
+
+#[test]
+fn a_commit_of_an_earlier_version_gets_the_ids_of_the_topics() {
+    let earlier = r#"{"settings":"s","from":0,"snapshot":false,"journal":0,"watermark":null,"sealed":null,"last_end":null,
+        "idle":false,"read":0,"counted":0,"late":0,"dead":0}"#;
+    let standing: Standing = serde_json::from_str(earlier).unwrap();
+    assert!(standing.topics.is_empty());
+    let mut ground = Ground::new();
+    ground.append(0, 100);
+    let mut worker = ground.worker();
+    let standings = ground.catch_up(&mut worker).unwrap();
+    for standing in standings {
+        let roles: Vec<&str> = standing.topics.keys().map(String::as_str).collect();
+        assert_eq!(roles, ["blocks", "events", "state"]);
+        assert!(serde_json::to_string(&standing).unwrap().len() < 1_000);
+    }
+}

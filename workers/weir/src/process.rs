@@ -178,6 +178,10 @@ fn drive<S: Stage, M: Member>(
                 break;
             }
         }
+        // The other stage may have seen it first, and told this one to stop.
+        if let Some(why) = fault.get() {
+            return Err(Error::Fatal(why.clone()));
+        }
         worker.leave()
     });
     signs.pulse.end();

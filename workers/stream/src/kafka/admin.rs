@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewTopic, ResourceSpecifier,
-    TopicReplication,
+    AdminClient, AdminOptions, AlterConfig, ConfigResource, ConfigSource, NewPartitions, NewTopic,
+    ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -192,6 +192,21 @@ impl Admin {
             }
         }
         Ok(found)
+    }
+
+    /// Adds partitions to a topic until it has so many. No pipeline survives that, so nothing here does it but tests.
+    ///
+    /// # Errors
+    /// [`AdminError::Refused`]; [`AdminError::Unreachable`].
+    #[doc(hidden)]
+    pub fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), AdminError> {
+        let new = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or_default());
+        let answer = wait_for(self.client.create_partitions([&new], &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        match answer.into_iter().next() {
+            Some(Err((topic, code))) => Err(refused("add partitions to", &topic, code)),
+            Some(Ok(_)) | None => Ok(()),
+        }
     }
 
     /// Deletes topics with everything in them. One that does not exist is as good as deleted.

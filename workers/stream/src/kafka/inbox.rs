@@ -1,8 +1,7 @@
 //! Records by the batch: one call into librdkafka for many.
 //!
 //! rdkafka hands out one record a call, and each call asks the clock, takes locks and allocates: as much time as all of
-//! counting an event (docs/decisions/0007). librdkafka's own call for batches has no counterpart there, hence the unsafe code,
-//! all of this crate's.
+//! counting an event (docs/decisions/0007). librdkafka's own call for batches has no counterpart there, hence the unsafe code.
 //!
 //! Of librdkafka's two calls for batches this is the one that hands messages to a callback. The other, which fills an array, moves the
 //! position past every entry, also past one that only says that the partition's end was reached: one offset too far, under a leader

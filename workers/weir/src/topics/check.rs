@@ -118,7 +118,7 @@ fn described(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, Topi
     if missing.is_empty() {
         return Ok(found);
     }
-    Err(Trouble::Missing(format!("there is no topic {}: run `weir topics apply` first", missing.join(", "))))
+    Err(Trouble::Missing(format!("there is no topic {}", missing.join(", "))))
 }
 
 /// Whether they have the partitions that they should have.

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::anyhow;
 use weir_spec::Pipeline;
-use weir_stream::{kafka::admin::Admin, log::Error};
+use weir_stream::{identity::AFRESH, kafka::admin::Admin, log::Error};
 
 use super::check::{Checked, Trouble, check, check_again};
 use crate::patience::Patience;
@@ -77,7 +77,7 @@ fn first(
             Trouble::Wrong(why) => return Err(anyhow!("{why}")),
             Trouble::Missing(why) => {
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.0 {
-                    return Err(anyhow!("{why}"));
+                    return Err(anyhow!("{why}: run `weir topics apply` first"));
                 }
             }
             Trouble::Away(_) => missing_since = None,
@@ -112,7 +112,7 @@ fn watch(
             Err(Trouble::Missing(why)) => {
                 tracing::warn!(reason = why, "a topic is not there");
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.1 {
-                    let _ = fault.set(format!("{why}; it was deleted while the pipeline ran"));
+                    let _ = fault.set(format!("{why}: it was deleted while the pipeline ran, which cannot go on without it; {AFRESH}"));
                     return;
                 }
             }

@@ -1,0 +1,288 @@
+//! Topics that are not what the pipeline takes them for, on a real broker: refused with the reason and one way out, whether it was
+//! so from the beginning or is done to a pipeline that runs.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use weir_spec::{Compression, Management, Role, TopicSpec};
+use weir_stream::kafka::{Lookup, Options, admin::Admin};
+use weir_testbed::Kafka;
+
+/// A pipeline whose names all begin with `name`, which this process's id makes its own.
+struct Fixture {
+    name: String,
+    results: String,
+    file: tempfile::NamedTempFile,
+}
+
+/// A process that runs, and is killed when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Fixture {
+    fn new(name: &str, events: i32, results: i32) -> Self {
+        let name = format!("{name}-{}", std::process::id());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let fixture = Self { results: format!("{name}-results"), name, file };
+        fixture.say(events, results, "Managed");
+        fixture
+    }
+
+    fn say(&self, events: i32, results: i32, management: &str) {
+        let Self { name, results: topic, .. } = self;
+        let manifest = format!(
+            "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    \
+             events: {{name: {name}-events, partitions: {events}, management: {management}}}\n    \
+             results: {{name: {topic}, partitions: {results}}}\n    topPages: {{name: {topic}-top}}\n"
+        );
+        std::fs::write(self.file.path(), manifest).unwrap();
+    }
+
+    fn events(&self) -> String {
+        format!("{}-events", self.name)
+    }
+
+    fn weir(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
+        command.args(arguments).arg("--pipeline").arg(self.file.path()).args(["--brokers", Kafka::shared()]);
+        command.stdout(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end, which must be a good one.
+    #[track_caller]
+    fn run(&self, arguments: &[&str]) {
+        let output = self.weir(arguments).stderr(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "weir {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Runs it to its end, which must be a refusal; the reason.
+    #[track_caller]
+    fn refused(&self, arguments: &[&str]) -> String {
+        let child = Running(self.weir(arguments).stderr(Stdio::piped()).spawn().unwrap());
+        ended(child)
+    }
+
+    fn generate(&self, events: u32) {
+        let (count, start) = (events.to_string(), "2026-01-01T00:00:00Z");
+        self.run(&["generate", "--events", &count, "--rate", "0", "--start", start]);
+    }
+
+    /// A process, once it has counted all the events that there are.
+    fn process(&self, events: i64) -> Running {
+        let child = self.weir(&["process", "--instance", "p0"]).stderr(Stdio::piped()).spawn().unwrap();
+        let running = Running(child);
+        let group = format!("{}.windows", self.name);
+        let lookup = Lookup::connect(&Options::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
+        await_that("everything is read", || {
+            let committed = lookup.committed().unwrap_or_default();
+            committed.iter().flatten().map(|committed| committed.offset).sum::<i64>() == events
+        });
+        running
+    }
+}
+
+/// The reason of a process that must end with one.
+#[track_caller]
+fn ended(mut child: Running) -> String {
+    let mut stderr = child.0.stderr.take().unwrap();
+    let said = thread::spawn(move || {
+        let mut said = String::new();
+        stderr.read_to_string(&mut said).unwrap();
+        said
+    });
+    await_that("it ends", || child.0.try_wait().unwrap().is_some());
+    let (status, said) = (child.0.wait().unwrap(), said.join().unwrap());
+    assert_eq!(status.code(), Some(1), "{said}");
+    said
+}
+
+#[track_caller]
+fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn admin() -> Admin {
+    Admin::new(Kafka::shared(), &[]).unwrap()
+}
+
+/// Creates a topic as somebody else would.
+fn create(name: &str, partitions: i32, settings: &[(&str, &str)]) {
+    let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let spec = TopicSpec {
+        role: Role::Events,
+        name: name.to_owned(),
+        partitions,
+        replicas: 1,
+        compression: Compression::None,
+        management: Management::Managed,
+        settings: settings.collect::<BTreeMap<_, _>>(),
+    };
+    admin().ensure_topics(&[spec], |_| false).unwrap();
+}
+
+fn delete(topic: &str) {
+    admin().delete_topics(&[topic]).unwrap();
+    await_that("it is deleted", || !admin().topics().unwrap().contains_key(topic));
+}
+
+#[test]
+fn applying_keeps_the_records_of_a_topic_that_was_there() {
+    let shop = Fixture::new("kept", 2, 1);
+    create(&shop.events(), 2, &[("retention.ms", "1209600000"), ("cleanup.policy", "compact")]);
+    let said = shop.refused(&["topics", "apply"]);
+    let has = |text: &str| format!("topic {} has {text}", shop.events());
+    assert!(said.contains(&has("retention.ms=1209600000 (14 d), the pipeline says 7200000 (2 h)")), "{said}");
+    assert!(said.contains(&has("cleanup.policy=compact, the pipeline says delete")), "{said}");
+    assert!(said.contains("weir topics apply --adopt"), "{said}");
+    let kept = || admin().setting(&shop.events(), "retention.ms").unwrap().unwrap();
+    assert_eq!(kept(), "1209600000");
+    // Nor were others made.
+    assert!(!admin().topics().unwrap().contains_key(&shop.results));
+    shop.run(&["topics", "apply", "--adopt"]);
+    assert_eq!(kept(), "7200000");
+    // From then on it is as if it had been created.
+    let alter = [("retention.ms", "1209600000"), ("cleanup.policy", "delete")];
+    create(&shop.events(), 2, &alter[..1]);
+    shop.run(&["topics", "apply"]);
+    assert_eq!(kept(), "7200000");
+}
+
+#[test]
+fn partitions_that_disagree_from_the_beginning_are_refused() {
+    let shop = Fixture::new("disagree", 2, 3);
+    let missing = shop.refused(&["process"]);
+    assert!(
+        missing.contains("run `weir topics apply` first") && missing.contains(&shop.events()),
+        "{missing}"
+    );
+    shop.run(&["topics", "apply"]);
+    for (events, results, expected) in [
+        (1, 3, "set spec.topics.events.partitions back to 2"),
+        (4, 3, "set spec.topics.events.partitions back to 2"),
+        (2, 4, "set spec.topics.results.partitions back to 3"),
+    ] {
+        shop.say(events, results, "Managed");
+        for command in [&["process", "--until-end"][..], &["topics", "apply"]] {
+            let said = shop.refused(command);
+            assert!(said.contains(expected), "{command:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn partitions_that_are_added_to_a_running_pipeline_end_it() {
+    let shop = Fixture::new("added", 2, 1);
+    shop.run(&["topics", "apply"]);
+    shop.generate(2_000);
+    let running = shop.process(2_000);
+    add_partitions(&shop.events(), 4);
+    let expected = format!("the pipeline began with 2 partitions of {}, which has 4 now", shop.events());
+    let afresh = "begin afresh: a new metadata.name, new names in spec.topics.results.name";
+    let said = ended(running);
+    assert!(said.contains(&expected) && said.contains(afresh), "{said}");
+    // Whatever is asked next, and whatever the document says: the same way out.
+    for partitions in [2, 4] {
+        shop.say(partitions, 1, "Managed");
+        for command in [&["process"][..], &["topics", "apply"]] {
+            let said = shop.refused(command);
+            assert!(said.contains(&expected) && said.contains(afresh), "{command:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_topic_made_anew_under_a_running_pipeline_ends_it() {
+    // Refilled to the same length, and with more than it had.
+    for (which, events) in [("same", 600), ("more", 900)] {
+        let shop = Fixture::new(&format!("anew-{which}"), 1, 1);
+        shop.run(&["topics", "apply"]);
+        shop.generate(600);
+        let running = shop.process(600);
+        delete(&shop.events());
+        shop.run(&["topics", "apply"]);
+        shop.generate(events);
+        let said = ended(running);
+        assert!(said.contains(&format!("topic {} was deleted and made anew", shop.events())), "{said}");
+        let said = shop.refused(&["process"]);
+        assert!(said.contains("begin afresh: a new metadata.name"), "{said}");
+    }
+}
+
+#[test]
+fn an_internal_topic_made_anew_is_found_at_the_start() {
+    for suffix in ["state", "blocks"] {
+        let shop = Fixture::new(&format!("inner-{suffix}"), 1, 1);
+        shop.run(&["topics", "apply"]);
+        shop.generate(600);
+        shop.run(&["process", "--until-end"]);
+        let topic = format!("{}.{suffix}", shop.name);
+        delete(&topic);
+        shop.run(&["topics", "apply"]);
+        let said = shop.refused(&["process"]);
+        assert!(said.contains(&format!("topic {topic} was deleted and made anew")), "{said}");
+        assert!(said.contains("begin afresh: a new metadata.name"), "{said}");
+    }
+}
+
+#[test]
+fn two_pipelines_do_not_write_into_one_topic() {
+    let old = Fixture::new("one-writer", 1, 1);
+    old.run(&["topics", "apply"]);
+    old.generate(600);
+    let running = old.process(600);
+    let mut new = Fixture::new("two-writers", 1, 1);
+    new.results.clone_from(&old.results);
+    new.say(1, 1, "Managed");
+    let owned = format!("topic {} belongs to the pipeline {}", old.results, old.name);
+    let said = new.refused(&["topics", "apply"]);
+    assert!(said.contains(&owned) && said.contains("--take-over") && said.contains("spec.topics"), "{said}");
+    let said = new.refused(&["topics", "apply", "--take-over"]);
+    assert!(said.contains("which runs: stop its processors first"), "{said}");
+    // Nor where the topics were made by other means.
+    for (topic, partitions) in [("blocks", 1), ("state", 1), ("live", 1), ("dead-letters", 1)] {
+        create(&format!("{}.{topic}", new.name), partitions, &[]);
+    }
+    create(&new.events(), 1, &[]);
+    let said = new.refused(&["process"]);
+    assert!(said.contains(&owned), "{said}");
+
+    drop(running);
+    await_that("it is no longer a member", || admin().running_members(&old.name).unwrap() == 0);
+    new.run(&["topics", "apply", "--take-over", "--adopt"]);
+    new.run(&["process", "--until-end"]);
+    let said = old.refused(&["process"]);
+    assert!(said.contains(&format!("belongs to the pipeline {}", new.name)), "{said}");
+}
+
+#[test]
+fn whose_clock_stamps_the_events_is_said() {
+    let shop = Fixture::new("clock", 1, 1);
+    create(&shop.events(), 1, &[("message.timestamp.type", "CreateTime")]);
+    shop.say(1, 1, "External");
+    shop.run(&["topics", "apply"]);
+    let output = shop.weir(&["process", "--until-end"]).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("message.timestamp.type=CreateTime"), "{said}");
+}
+
+/// As `kafka-topics --alter --partitions` does it.
+fn add_partitions(topic: &str, partitions: i32) {
+    admin().add_partitions(topic, partitions).unwrap();
+}
