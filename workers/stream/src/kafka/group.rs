@@ -321,12 +321,13 @@ impl Group {
         }
         self.alive()?;
         match class(code) {
-            // The topic was there when this member was made: a broker that was just started does not know its topics at once.
+            // It was there when this member joined: a broker that was just started may not know it yet, and whoever watches the topics
+            // says when it is gone for good.
             _ if matches!(
                 code,
-                RDKafkaErrorCode::UnknownTopic
+                RDKafkaErrorCode::UnknownTopicOrPartition
+                    | RDKafkaErrorCode::UnknownTopic
                     | RDKafkaErrorCode::UnknownPartition
-                    | RDKafkaErrorCode::UnknownTopicOrPartition
             ) =>
             {
                 Ok(Some(format!("could not {doing}: {text}")))

@@ -1,7 +1,7 @@
 //! What a member asks beside its membership: what was committed, where partitions begin, what is in them.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::OnceCell,
     time::{Duration, Instant},
 };
 
@@ -35,8 +35,6 @@ pub struct Lookup {
     topic: String,
     group: String,
     bootstrap: String,
-    /// Whether a topic was ever found there.
-    found: Cell<bool>,
 }
 
 impl Lookup {
@@ -56,7 +54,6 @@ impl Lookup {
             topic: options.topic.clone(),
             group: options.group.clone(),
             bootstrap: options.bootstrap.clone(),
-            found: Cell::new(false),
         })
     }
 
@@ -163,19 +160,16 @@ impl Lookup {
     ) -> Result<(i64, i64), Error> {
         use RDKafkaErrorCode as C;
         let doing = || format!("find the ends of partition {partition} of {topic:?}");
-        let ends = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(|error| {
+        consumer.fetch_watermarks(topic, partition, ANSWER).map_err(|error| {
             match error.rdkafka_error_code() {
-                // A broker that was just started again does not know its topics at once.
-                Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition)
-                    if self.found.get() =>
-                {
+                // A broker that was just started again does not know its topics at once. Whether a topic is there at all is asked
+                // before anything else, and again while a process runs.
+                Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition) => {
                     Error::Retry(format!("could not {}: {error}", doing()))
                 }
                 _ => sorted(&doing(), &error),
             }
-        })?;
-        self.found.set(true);
-        Ok(ends)
+        })
     }
 
     /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -41,12 +41,14 @@ pub(crate) fn watched(
     let admin = Admin::new(brokers, &[])?;
     let Some(checked) = first(&admin, pipeline, stop, turn)? else { return Ok(()) };
     started(&checked);
-    let (fault, done) = (OnceLock::new(), AtomicBool::new(false));
-    thread::scope(|scope| {
-        scope.spawn(|| watch(&admin, pipeline, &checked.ids, &fault, &done));
-        let _end = End(&done);
-        work(&fault)
-    })
+    let (fault, done) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let _end = End(&done);
+    // Not waited for: it may be in the middle of a question to a broker that is away.
+    thread::spawn({
+        let (pipeline, fault, done) = (pipeline.clone(), Arc::clone(&fault), Arc::clone(&done));
+        move || watch(&admin, &pipeline, &checked.ids, &fault, &done)
+    });
+    work(&fault)
 }
 
 /// Tells the watch that the work has ended, however it did.
