@@ -12,9 +12,10 @@ pub(crate) fn rank(window: &Window, before: Option<&Window>, top: usize) -> Vec<
         let ranking = &before?.top;
         ranking.iter().find(|ranked| ranked.page == page).map(|ranked| ranked.rank)
     };
+    pages.truncate(top);
+    pages.truncate(fit(&mut pages.iter().map(|page| page.page.len())));
     (1..)
         .zip(pages)
-        .take(top)
         .map(|(rank, page)| Ranked {
             rank,
             page: page.page.clone(),
@@ -23,4 +24,17 @@ pub(crate) fn rank(window: &Window, before: Option<&Window>, top: usize) -> Vec<
             previous_rank: previous_rank(&page.page),
         })
         .collect()
+}
+
+/// How many pages with URLs of these lengths fit into a list: 400,000 bytes, 40 of each page beside its URL.
+pub(crate) fn fit(lengths: &mut dyn Iterator<Item = usize>) -> usize {
+    let (mut bytes, mut pages) = (0, 0);
+    for length in lengths {
+        bytes += length + 40;
+        if bytes > 400_000 {
+            break;
+        }
+        pages += 1;
+    }
+    pages
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Settings, Trend, Window, intake::Intake};
+use crate::{Settings, Trend, Window, intake::Intake, ranking::fit};
 
 pub(crate) const LEAST_VIEWS: i64 = 10;
 pub(crate) const LEAST_USERS: i32 = 5;
@@ -55,6 +55,7 @@ pub(crate) fn find(
         }
     }
     trending.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.page.cmp(&b.page)));
+    trending.truncate(fit(&mut trending.iter().map(|trend| trend.page.len())));
     (false, trending)
 }
 

@@ -107,15 +107,15 @@ impl Merge {
             return None;
         }
         let start = end - self.settings.size;
+        let pages: Vec<PageAnalytics> = rows
+            .iter()
+            .filter(|(_, row)| row.users > 0)
+            .map(|(url, row)| result(url, row, start, end))
+            .collect();
         let trends = trending(&rows, &levels, &site, site_level, first_aligned, end, &self.settings);
         let previous = ranked(&rows, |row| row.previous_views, self.settings.top);
         Some(WindowResult {
             end,
-            pages: rows
-                .iter()
-                .filter(|(_, row)| row.users > 0)
-                .map(|(url, row)| result(url, row, start, end))
-                .collect(),
             top: TopPages {
                 window_start: start,
                 window_end: end,
@@ -130,7 +130,9 @@ impl Merge {
                     visits: i64::from(site.visits),
                     bounces: i64::from(site.bounces),
                 },
+                page_count: i32::try_from(pages.len()).ok(),
             },
+            pages,
         })
     }
 }
@@ -163,3 +165,6 @@ fn result(url: &str, row: &Row, start: i64, end: i64) -> PageAnalytics {
         avg_session_duration: row.duration as f64 / (i64::from(row.visits) * 1000) as f64,
     }
 }
+
+#[cfg(test)]
+mod tests;

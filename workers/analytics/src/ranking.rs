@@ -6,6 +6,23 @@ use weir_events::TopPage;
 
 use crate::block::Row;
 
+/// Maximum bytes of the pages of one list, the ranking or the trends, counting [`ENTRY_BYTES`] for each beside its URL. Both lists
+/// are in one record, which must stay below the million bytes that brokers and clients take by default.
+const MAX_LIST_BYTES: usize = 400_000;
+const ENTRY_BYTES: usize = 40;
+
+/// How many of these pages go into one list.
+pub(crate) fn fitting<'a>(urls: impl Iterator<Item = &'a str>) -> usize {
+    let mut left = MAX_LIST_BYTES;
+    urls.take_while(|url| {
+        let bytes = url.len() + ENTRY_BYTES;
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    })
+    .count()
+}
+
 /// The first `top` pages by `views` (pages without any are left out), ties by page.
 pub(crate) fn ranked<'a>(
     rows: &BTreeMap<&'a str, Row>,
@@ -15,7 +32,9 @@ pub(crate) fn ranked<'a>(
     let mut pages: Vec<(u64, &str)> =
         rows.iter().filter_map(|(&url, row)| Some((views(row)?, url))).collect();
     pages.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    pages.into_iter().take(top).map(|(_, url)| url).collect()
+    pages.truncate(top);
+    pages.truncate(fitting(pages.iter().map(|(_, url)| *url)));
+    pages.into_iter().map(|(_, url)| url).collect()
 }
 
 /// The ranking, with each page's place in the one before.

@@ -6,6 +6,7 @@ use weir_events::TrendingPage;
 
 use crate::{
     block::Row,
+    ranking::fitting,
     settings::{Settings, power},
 };
 
@@ -60,6 +61,7 @@ pub(crate) fn trending(
         .filter(|page| (page.view_count as f64 + 3.0) / (page.expected + 3.0) >= 1.5 && page.score >= 4.0)
         .collect();
     pages.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.page_url.cmp(&b.page_url)));
+    pages.truncate(fitting(pages.iter().map(|page| &*page.page_url)));
     Some(pages)
 }
 

@@ -115,6 +115,7 @@ fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
 }
 
 fn window(result: WindowResult, blocks: &[Block]) -> Window {
+    assert_eq!(result.top.page_count, Some(result.pages.len() as i32));
     let pages = result.pages.into_iter().map(|page| {
         let rows = || blocks.iter().flat_map(|b| &b.pages).filter(|row| row.url == page.page_url);
         Page {

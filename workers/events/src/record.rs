@@ -83,6 +83,10 @@ pub struct TopPages {
     pub trending: Vec<TrendingPage>,
     /// All pages together.
     pub site: SiteTotals,
+    /// Number of [`PageAnalytics`] records of the window: with fewer it is not complete. `None` in records of versions that
+    /// did not write it.
+    #[serde(default)]
+    pub page_count: Option<i32>,
 }
 
 /// One place in the ranking.

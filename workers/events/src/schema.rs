@@ -41,6 +41,11 @@ pub(crate) const PAGE_ANALYTICS_FINGERPRINTS: Fingerprints = Fingerprints {
     java: 0x5043_2382_481b_1c39_u64.to_be_bytes(),
 };
 pub(crate) const TOP_PAGES_FINGERPRINTS: Fingerprints = Fingerprints {
+    written: 0xb573_124c_5c52_bcdd_u64.to_be_bytes(),
+    java: 0x228f_df68_0526_3d5a_u64.to_be_bytes(),
+};
+/// The first version, without `page_count`.
+pub(crate) const TOP_PAGES_FINGERPRINTS_1: Fingerprints = Fingerprints {
     written: 0x0c3a_3646_b781_935c_u64.to_be_bytes(),
     java: 0x9815_f1b5_cf79_476c_u64.to_be_bytes(),
 };
@@ -64,7 +69,8 @@ mod tests {
         }
     }
 
-    /// Values of Java's `SchemaNormalization` (avro 1.12.0), of fastavro and of Python's avro.
+    /// Values of Java's `SchemaNormalization` (avro 1.12.0), of fastavro and of Python's avro; those of rankings of fastavro
+    /// 1.13.1 and a computation by the letter of the specification.
     #[test]
     fn other_implementations_find_them_too() {
         let hex = |bytes: [u8; 8]| bytes.map(|b| format!("{b:02x}")).concat();
@@ -72,6 +78,6 @@ mod tests {
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(of(CLICKSTREAM_EVENT_FINGERPRINTS), pair("148ae33f4122a241", "63b234754707e1df"));
         assert_eq!(of(PAGE_ANALYTICS_FINGERPRINTS), pair("fc2f28a332e25dc4", "50432382481b1c39"));
-        assert_eq!(of(TOP_PAGES_FINGERPRINTS), pair("0c3a3646b781935c", "9815f1b5cf79476c"));
+        assert_eq!(of(TOP_PAGES_FINGERPRINTS), pair("b573124c5c52bcdd", "228fdf6805263d5a"));
     }
 }

@@ -4,7 +4,9 @@ use super::cursor::Cursor;
 use super::decoder::{Frame, frame};
 use super::encode::{header, long, optional, string};
 use super::error::DecodeError;
-use crate::schema::{Fingerprints, PAGE_ANALYTICS_FINGERPRINTS, TOP_PAGES_FINGERPRINTS};
+use crate::schema::{
+    Fingerprints, PAGE_ANALYTICS_FINGERPRINTS, TOP_PAGES_FINGERPRINTS, TOP_PAGES_FINGERPRINTS_1,
+};
 use crate::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
 
 /// One page's numbers in Avro's single-object encoding.
@@ -92,15 +94,27 @@ pub fn encode_top_pages(top: &TopPages) -> Vec<u8> {
     long(i64::from(top.site.unique_users), &mut out);
     long(top.site.visits, &mut out);
     long(top.site.bounces, &mut out);
+    optional(top.page_count, &mut out, |count, out| long(i64::from(count), out));
     out
 }
 
-/// Reads what [`encode_top_pages`] wrote. In Confluent's frame any id is taken: a result topic has one schema.
+/// Reads what [`encode_top_pages`] wrote, and what it wrote before `page_count` was added. In Confluent's frame any id is
+/// taken: a result topic has one schema, of which this may be the older or the newer.
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are anything else.
 pub fn decode_top_pages(bytes: &[u8]) -> Result<TopPages, DecodeError> {
-    let mut c = Cursor::new(body(bytes, TOP_PAGES_FINGERPRINTS)?);
+    let (body, last_field) = match frame(bytes)? {
+        Frame::SingleObject(found, body) if TOP_PAGES_FINGERPRINTS.contain(found) => {
+            (body, LastField::PageCount)
+        }
+        Frame::SingleObject(found, body) if TOP_PAGES_FINGERPRINTS_1.contain(found) => {
+            (body, LastField::Site)
+        }
+        Frame::SingleObject(found, _) => return Err(DecodeError::UnknownFingerprint(found)),
+        Frame::Confluent(_, body) => (body, LastField::Either),
+    };
+    let mut c = Cursor::new(body);
     c.field = "window_start";
     let window_start = c.long()?;
     c.field = "window_end";
@@ -136,8 +150,25 @@ pub fn decode_top_pages(bytes: &[u8]) -> Result<TopPages, DecodeError> {
         visits: c.long()?,
         bounces: c.long()?,
     };
+    c.field = "page_count";
+    let has_page_count = match last_field {
+        LastField::Site => false,
+        LastField::PageCount => true,
+        LastField::Either => !c.is_empty(),
+    };
+    let page_count = if has_page_count && c.present()? { Some(c.int()?) } else { None };
     c.finish()?;
-    Ok(TopPages { window_start, window_end, pages, warming_up, trending, site })
+    Ok(TopPages { window_start, window_end, pages, warming_up, trending, site, page_count })
+}
+
+/// With which field a ranking ends.
+enum LastField {
+    /// The first version of the schema.
+    Site,
+    /// The present one.
+    PageCount,
+    /// The frame does not tell.
+    Either,
 }
 
 fn body(bytes: &[u8], fingerprints: Fingerprints) -> Result<&[u8], DecodeError> {

@@ -42,6 +42,7 @@ fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
             click_count: pages.len() as i64,
             ..SiteTotals::default()
         },
+        page_count: None,
     }
 }
 

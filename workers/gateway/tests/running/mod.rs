@@ -174,6 +174,7 @@ pub fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
             visits: 8,
             bounces: 2,
         },
+        page_count: None,
     }
 }
 

@@ -78,14 +78,10 @@ fn top_pages() -> impl Strategy<Value = TopPages> {
         any::<bool>(),
         prop::collection::vec(trend, list),
         site,
+        any::<Option<i32>>(),
     )
-        .prop_map(|([window_start, window_end], pages, warming_up, trending, site)| TopPages {
-            window_start,
-            window_end,
-            pages,
-            warming_up,
-            trending,
-            site,
+        .prop_map(|([window_start, window_end], pages, warming_up, trending, site, page_count)| {
+            TopPages { window_start, window_end, pages, warming_up, trending, site, page_count }
         })
 }
 
@@ -125,6 +121,59 @@ proptest! {
     }
 }
 
+/// Written by fastavro 1.13.1: with the first schema, and with that which has `page_count`.
+const TOP_PAGES_1: &str = "c3010c3a3646b781935c80a0abfef962c0efcffef9620402042f61f002c201020404062fc3a9181800000002042f61\
+    f0020000000000c044400000000000802840c2010090033c08ca01ce0178";
+const TOP_PAGES_2: &str = "c301b573124c5c52bcdd80a0abfef962c0efcffef9620402042f61f002c201020404062fc3a9181800000002042f61\
+    f0020000000000c044400000000000802840c2010090033c08ca01ce01780208";
+
+fn from_hex(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+/// The topic holds both for as long as its retention: readers take both, and the present one is written to the byte.
+#[test]
+fn rankings_of_both_versions_are_read() {
+    let (old, new) = (from_hex(TOP_PAGES_1), from_hex(TOP_PAGES_2));
+    let page = |rank, page_url: &str, view_count, unique_users, previous_rank| TopPage {
+        rank,
+        page_url: page_url.to_owned(),
+        view_count,
+        unique_users,
+        previous_rank,
+    };
+    let mut top = TopPages {
+        window_start: 1_700_000_000_000,
+        window_end: 1_700_000_300_000,
+        pages: vec![page(1, "/a", 184, 97, Some(2)), page(2, "/é", 12, 12, None)],
+        warming_up: false,
+        trending: vec![TrendingPage {
+            page_url: "/a".to_owned(),
+            view_count: 184,
+            expected: 41.5,
+            score: 12.25,
+            unique_users: 97,
+        }],
+        site: SiteTotals {
+            view_count: 200,
+            click_count: 30,
+            conversion_count: 4,
+            unique_users: 101,
+            visits: 103,
+            bounces: 60,
+        },
+        page_count: None,
+    };
+    assert_eq!(decode_top_pages(&old), Ok(top.clone()));
+    let frame = |bytes: &[u8]| [&[0, 1, 2, 3, 4][..], &bytes[HEADER..]].concat();
+    assert_eq!(decode_top_pages(&frame(&old)), Ok(top.clone()));
+    assert_eq!(decode_top_pages(&[&old[..], &[0]].concat()), Err(DecodeError::Trailing(1)));
+    top.page_count = Some(4);
+    assert_eq!(decode_top_pages(&new), Ok(top.clone()));
+    assert_eq!(decode_top_pages(&frame(&new)), Ok(top.clone()));
+    assert_eq!(encode_top_pages(&top), new);
+}
+
 #[test]
 fn a_boolean_is_one_bit() {
     let mut bytes = [&encode_top_pages(&TopPages {
@@ -134,6 +183,7 @@ fn a_boolean_is_one_bit() {
         warming_up: true,
         trending: Vec::new(),
         site: SiteTotals::default(),
+        page_count: None,
     })[..]]
     .concat();
     assert_eq!(bytes[HEADER + 3], 1);

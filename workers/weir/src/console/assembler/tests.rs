@@ -32,6 +32,7 @@ fn top(n: i64, pages: &[&str], trending: &[&str]) -> TopPages {
         warming_up: false,
         trending: trending.iter().map(trend).collect(),
         site: SiteTotals::default(),
+        page_count: None,
     }
 }
 

@@ -38,6 +38,7 @@ fn window(end: i64, views: i64) -> (Vec<u8>, Vec<u8>) {
         warming_up: true,
         trending: vec![],
         site: SiteTotals { view_count: views, ..SiteTotals::default() },
+        page_count: None,
     };
     (encode_page_analytics(&row), encode_top_pages(&top))
 }

@@ -35,6 +35,7 @@ fn sealed(pages: &[(&str, i64, i32, Option<i32>)]) -> Sealed {
                 visits: 2_000,
                 bounces: 845,
             },
+            page_count: None,
         },
         rows: pages
             .iter()
