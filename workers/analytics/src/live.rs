@@ -16,8 +16,12 @@ use crate::{
 
 /// The version of the wire format, its first byte.
 const VERSION: u8 = 1;
-/// Most pages that are told, those with the most views: a message of them stays far below what brokers take.
-const MOST_PAGES: usize = 1_000;
+/// Maximum number of pages in a value, and of bytes of them: those with the most views. A record of them must stay below the million
+/// bytes that brokers and clients take by default.
+const MAX_PAGES: usize = 1_000;
+const MAX_PAGES_BYTES: usize = 800_000;
+/// Maximum bytes of a row beside its page: six numbers and a length.
+const ROW_BYTES: usize = 60;
 
 /// The open window of one input partition, or of all together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +38,8 @@ pub struct Live {
     pub as_of: i64,
     /// All pages together. `url` is empty.
     pub site: LiveRow,
-    /// Pages with an event, by views, then URL; at most 1,000 of a partition.
+    /// Pages with an event, by views, then URL; at most 1,000 of a partition, and fewer where their URLs are so long that they
+    /// would not fit into one record.
     pub pages: Vec<LiveRow>,
     /// Start of the first slice with an event; `None` without one, or where another version did not say it. Written after the rest.
     #[serde(skip)]
@@ -190,12 +195,14 @@ pub(crate) fn look(
     let waiting = pending.range(first..).next().map(|(&slice, _)| slice);
     let earliest = window.first_slice_since(first).into_iter().chain(waiting).min();
     let site = std::mem::take(&mut rows[SITE as usize]);
-    // A page with an event has a visitor.
-    let pages = (0..).zip(rows).filter(|(_, row)| row.users > 0);
-    let mut pages = by_views(
-        pages.map(|(page, row)| LiveRow { url: names.pages.text(page).to_owned(), ..row }).collect(),
-    );
-    pages.truncate(MOST_PAGES);
+    let mut pages: Vec<LiveRow> = most_viewed(&rows, names)
+        .into_iter()
+        .map(|page| LiveRow {
+            url: names.pages.text(page).to_owned(),
+            ..std::mem::take(&mut rows[page as usize])
+        })
+        .collect();
+    pages.truncate(fitting(&pages));
     Live {
         version: VERSION,
         partition: Some(partition),
@@ -206,6 +213,35 @@ pub(crate) fn look(
         pages,
         earliest: earliest.map(|slice| slice * settings.slide),
     }
+}
+
+/// The pages with an event, by views, then URL: as many as a value may have. Of the others no URL is copied, nor are they ordered.
+fn most_viewed(rows: &[LiveRow], names: &Names) -> Vec<u32> {
+    // A page with an event has a visitor.
+    let mut pages: Vec<u32> =
+        (0..).zip(rows).filter(|(_, row)| row.users > 0).map(|(page, _)| page).collect();
+    let order = |a: &u32, b: &u32| {
+        let views = |page: u32| rows[page as usize].views;
+        views(*b).cmp(&views(*a)).then_with(|| names.pages.text(*a).cmp(names.pages.text(*b)))
+    };
+    if pages.len() > MAX_PAGES {
+        pages.select_nth_unstable_by(MAX_PAGES, order);
+        pages.truncate(MAX_PAGES);
+    }
+    pages.sort_unstable_by(order);
+    pages
+}
+
+/// How many of the pages go into one value.
+fn fitting(pages: &[LiveRow]) -> usize {
+    let mut left = MAX_PAGES_BYTES;
+    let fits = |row: &&LiveRow| {
+        let bytes = row.url.len() + ROW_BYTES;
+        let fits = bytes <= left;
+        left = left.saturating_sub(bytes);
+        fits
+    };
+    pages.iter().take(MAX_PAGES).take_while(fits).count()
 }
 
 fn is_new(page: u32, trail: Option<&Trail>, first: i64) -> bool {

@@ -73,3 +73,32 @@ proptest! {
         }
     }
 }
+
+/// A value that does not fit into a record would never be published, and what people see would stand still.
+#[test]
+fn a_value_fits_into_a_record_however_many_and_long_the_pages_are() {
+    for (length, pages) in [(2_048, 1_500), (100, 1_500), (20, 3)] {
+        let mut partition = Partition::new(0, Settings::default());
+        for page in 0..pages {
+            let event = Event {
+                user: format!("user-{page}"),
+                session: "session".to_owned(),
+                kind: Kind::View,
+                page: format!("/{page:0>width$}", width = length - 1),
+                timestamp: 1_000_000_000,
+                session_duration: None,
+            };
+            // The last page is the most viewed.
+            for _ in 0..=usize::from(page == pages - 1) {
+                assert_eq!(partition.read(&(&event).into()), Verdict::Counted);
+            }
+        }
+        let live = partition.look().unwrap();
+        assert!(live.encode().unwrap().len() <= 900_000);
+        let expected = if length == 2_048 { 370..400 } else { pages.min(1_000)..pages.min(1_000) + 1 };
+        assert!(expected.contains(&live.pages.len()), "{} pages of {length} bytes", live.pages.len());
+        assert_eq!(live.pages[0].views, 2);
+        assert!(live.pages[1..].is_sorted_by(|a, b| a.url < b.url), "ties by page");
+        assert_eq!((live.site.views, live.site.users), (pages as u64 + 1, pages as u32));
+    }
+}

@@ -142,6 +142,12 @@ impl Draft {
             // With three copies one broker may be away; with fewer any stricter rule would stop all writing then.
             ("min.insync.replicas", if replicas >= 3 { "2" } else { "1" }.to_owned()),
         ];
+        let mut settings: BTreeMap<String, String> =
+            settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        if role != Role::Events {
+            // Kafka's default. Records are made to fit below it, whatever a cluster lets others write.
+            settings.insert("max.message.bytes".to_owned(), "1048588".to_owned());
+        }
         Self(TopicSpec {
             role,
             name: name.to_owned(),
@@ -149,7 +155,7 @@ impl Draft {
             replicas,
             compression: Compression::Lz4,
             management: Management::Managed,
-            settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            settings,
         })
     }
 

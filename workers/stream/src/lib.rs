@@ -5,6 +5,7 @@
 //! one input partition at a time; [`results::Results`] adds the blocks of a window up. Both rebuild their state from the log.
 
 pub mod identity;
+mod dead_letter;
 mod journal;
 pub mod kafka;
 pub mod log;

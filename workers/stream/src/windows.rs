@@ -15,6 +15,7 @@ use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, unit_hint, validat
 
 use crate::{
     identity::{self, AFRESH, Expected, TopicIds},
+    dead_letter::dead_letter,
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
     pace::Pace,
@@ -215,7 +216,8 @@ impl Windows {
                     input.standing.dead += 1;
                     self.outcomes.invalid += 1;
                 }
-                out.push(self.dead_letter(record, &invalid));
+                let Options { events, dead_letters, keep_payload, .. } = &self.options;
+                out.push(dead_letter(record, &invalid, (events, dead_letters), *keep_payload));
             }
         }
     }
@@ -240,23 +242,6 @@ impl Windows {
                 );
                 Err(Invalid { reason: Reason::Late, detail })
             }
-        }
-    }
-
-    fn dead_letter(&self, record: &Record<'_>, invalid: &Invalid) -> Output {
-        let keep = self.options.keep_payload;
-        Output {
-            topic: self.options.dead_letters.clone(),
-            partition: 0,
-            key: record.key.filter(|_| keep).map(<[u8]>::to_vec),
-            value: record.value.filter(|_| keep).map(<[u8]>::to_vec),
-            headers: vec![
-                ("reason", invalid.reason.as_str().to_owned()),
-                ("detail", invalid.detail.to_string()),
-                ("topic", self.options.events.clone()),
-                ("partition", record.partition.to_string()),
-                ("offset", record.offset.to_string()),
-            ],
         }
     }
 

@@ -15,9 +15,10 @@ fn line(topic: &TopicSpec) -> String {
 #[test]
 fn the_demo_has_seven_topics() {
     let lines: Vec<_> = Pipeline::demo().topics().iter().map(line).collect();
-    let rest = "message.timestamp.type=LogAppendTime min.insync.replicas=1";
+    let events = "message.timestamp.type=LogAppendTime min.insync.replicas=1";
+    let rest = format!("max.message.bytes=1048588 {events}");
     let expected = [
-        format!("Events clickstream-events 6x1 snappy Managed cleanup.policy=delete compression.type=snappy {rest} retention.ms=7200000 segment.ms=1800000"),
+        format!("Events clickstream-events 6x1 snappy Managed cleanup.policy=delete compression.type=snappy {events} retention.ms=7200000 segment.ms=1800000"),
         format!("Results analytics-results 3x1 gzip Managed cleanup.policy=delete compression.type=gzip {rest} retention.ms=86400000 segment.ms=21600000"),
         format!("TopPages analytics-top-pages 1x1 gzip Managed cleanup.policy=delete compression.type=gzip {rest} retention.ms=86400000 segment.ms=21600000"),
         format!("Blocks shop.blocks 3x1 lz4 Managed cleanup.policy=delete compression.type=producer {rest} retention.ms=7200000 segment.ms=1800000"),

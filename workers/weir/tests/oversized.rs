@@ -1,0 +1,59 @@
+//! What comes in may be larger than what can go out: one large record must not stop a pipeline.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::time::Duration;
+
+use support::Trial;
+use weir_spec::Compression;
+use weir_stream::kafka::{Producer, ProducerOptions, Reader, ReaderOptions, Start, admin::Admin};
+
+/// More than any topic takes by default; packed it is small, and the topic of events has a limit of its own.
+const LARGE: usize = 3_000_000;
+
+#[test]
+fn a_record_larger_than_a_dead_letter_may_be_is_cut() {
+    let trial = Trial::new("large", "large-events");
+    let mut events = trial.pipeline.topics().into_iter().next().unwrap();
+    events.settings.insert("max.message.bytes".to_owned(), "8000000".to_owned());
+    Admin::new(trial.brokers, &[]).unwrap().ensure_topics(&[events]).unwrap();
+    trial.generate(100);
+    let extra = ["message.max.bytes", "batch.size"].map(|name| (name.to_owned(), "8000000".to_owned()));
+    let producer = Producer::connect(&ProducerOptions {
+        bootstrap: trial.brokers.to_owned(),
+        client_id: "large".to_owned(),
+        compression: Compression::Gzip,
+        linger: Duration::ZERO,
+        extra: extra.to_vec(),
+    })
+    .unwrap();
+    let value: Vec<u8> = (0..LARGE).map(|i| (i / 1_000) as u8).collect();
+    producer.send(trial.pipeline.events_topic(), 0, &[b'k'; 100_000], &value).unwrap();
+    producer.flush(Duration::from_secs(30)).unwrap();
+    assert_eq!(producer.failed(), (0, None));
+
+    trial.run(&["process", "--until-end"]);
+
+    let options = ReaderOptions {
+        bootstrap: trial.brokers.to_owned(),
+        client_id: "large-reader".to_owned(),
+        extra: Vec::new(),
+    };
+    let mut reader =
+        Reader::follow(&options, &[&trial.pipeline.dead_letters_topic()], Start::Beginning).unwrap();
+    let mut letters = Vec::new();
+    while !reader.at_end() {
+        reader
+            .poll(1_000, Duration::from_millis(100), &mut |_, record| {
+                letters.push((record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec)));
+            })
+            .unwrap();
+    }
+    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let large: Vec<_> = letters.iter().filter(|(_, value)| length(value) > 10_000).collect();
+    assert_eq!(large.len(), 1);
+    let (key, begins) = large[0];
+    assert_eq!(length(key), 64_000);
+    assert!(begins.as_deref() == Some(&value[..800_000]), "{} bytes", length(begins));
+}
