@@ -39,7 +39,8 @@ pub trait Stage {
     /// Takes a record.
     ///
     /// # Errors
-    /// A record that only a person can deal with.
+    /// [`Error::Fatal`] for a record that only a person can deal with. After any other the worker goes back to what was committed and
+    /// reads the record again.
     fn record(
         &mut self,
         state: &mut Self::State,
@@ -207,7 +208,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         let mut read = 0;
         let (stage, states, out) = (&mut self.stage, &mut self.states, &mut self.out);
         let mut failed = None;
-        let rebalance = self.member.poll(BATCH, wait, &mut |item| match item {
+        let polled = self.member.poll(BATCH, wait, &mut |item| match item {
             Item::Record(record) => {
                 read += 1;
                 if let (Some(state), None) = (states.get_mut(&record.partition), &failed) {
@@ -224,11 +225,16 @@ impl<S: Stage, M: Member> Worker<S, M> {
                     stage.held_back(state, offset, now, out);
                 }
             }
-        })?;
+        });
+        // First: whatever became of the rest, the record and those polled after it were passed over, and reading goes on behind them.
+        // Only going back to what was committed brings them again.
         if let Some(error) = failed {
-            return Err(error);
+            return Err(match error {
+                Error::Fatal(why) => Error::Fatal(why),
+                Error::Retry(why) | Error::Abort(why) => Error::Abort(why),
+            });
         }
-        match rebalance {
+        match polled? {
             Some(Rebalance::Assigned(partitions)) => self.duties.take_over = Some(partitions),
             Some(Rebalance::Revoked) => {
                 let kept = self.commit(now);

@@ -8,6 +8,14 @@ use crate::memory::{self, Broker, Clock, MemberOptions};
 struct Echo {
     bytes: usize,
     ending: bool,
+    /// What each record fails with, once.
+    faults: BTreeMap<i64, Error>,
+}
+
+impl Echo {
+    fn new(bytes: usize, ending: bool) -> Self {
+        Self { bytes, ending, faults: BTreeMap::new() }
+    }
 }
 
 impl Stage for Echo {
@@ -31,6 +39,9 @@ impl Stage for Echo {
         _now: i64,
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
+        if let Some(fault) = self.faults.remove(&record.offset) {
+            return Err(fault);
+        }
         *next = record.offset + 1;
         if self.bytes > 0 {
             out.push(Output {
@@ -92,7 +103,7 @@ const MANY: usize = 3 * BATCH;
 
 #[test]
 fn what_catches_up_commits_when_it_waited_for_long() {
-    let mut worker = worker(Echo { bytes: 1, ending: false }, MANY);
+    let mut worker = worker(Echo::new(1, false), MANY);
     assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
     assert_eq!(step(&mut worker, LONGEST_TRANSACTION - 1), (0, 2 * BATCH as u64));
     assert_eq!(step(&mut worker, LONGEST_TRANSACTION), (1, 3 * BATCH as u64));
@@ -101,14 +112,14 @@ fn what_catches_up_commits_when_it_waited_for_long() {
 
 #[test]
 fn what_catches_up_commits_when_it_has_much() {
-    let mut worker = worker(Echo { bytes: LARGEST_TRANSACTION / BATCH - 1, ending: false }, MANY);
+    let mut worker = worker(Echo::new(LARGEST_TRANSACTION / BATCH - 1, false), MANY);
     assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
     assert_eq!(step(&mut worker, 0), (1, 2 * BATCH as u64));
 }
 
 #[test]
 fn what_has_caught_up_commits_at_once() {
-    let mut worker = worker(Echo { bytes: 1, ending: false }, 1);
+    let mut worker = worker(Echo::new(1, false), 1);
     assert_eq!(step(&mut worker, 0), (1, 1));
 }
 
@@ -147,11 +158,31 @@ fn the_end_is_committed_where_no_record_is_and_once() {
 
 #[test]
 fn progress_without_outputs_waits_unless_it_is_the_last() {
-    let mut going_on = worker(Echo { bytes: 0, ending: false }, 1);
+    let mut going_on = worker(Echo::new(0, false), 1);
     assert_eq!(step(&mut going_on, 0), (0, 1));
     assert_eq!(step(&mut going_on, PROGRESS - 1), (0, 1));
     assert_eq!(step(&mut going_on, PROGRESS), (1, 1));
-    let mut ending = worker(Echo { bytes: 0, ending: true }, 1);
+    let mut ending = worker(Echo::new(0, true), 1);
     assert_eq!(step(&mut ending, 0), (0, 1), "more may be there already");
     assert_eq!(step(&mut ending, 0), (1, 1));
+}
+
+/// The records polled after one that failed were passed over, and reading went on behind them.
+#[test]
+fn no_record_is_lost_behind_one_that_failed() {
+    let mut stage = Echo::new(1, false);
+    stage.faults.insert(3, Error::Retry("not now".to_owned()));
+    stage.faults.insert(7, Error::Abort("gone".to_owned()));
+    let mut worker = worker(stage, 10);
+    for _ in 0..10 {
+        step(&mut worker, 0);
+    }
+    assert_eq!((worker.counts().outputs, worker.counts().aborts), (10, 2));
+    let committed = worker.member().committed().unwrap();
+    assert_eq!(committed[0].as_ref().map(|committed| committed.offset), Some(10));
+
+    let mut stage = Echo::new(1, false);
+    stage.faults.insert(3, Error::Fatal("a person must act".to_owned()));
+    let mut worker = self::worker(stage, 10);
+    assert_eq!(worker.step(NOW, Duration::ZERO), Err(Error::Fatal("a person must act".to_owned())));
 }
