@@ -1,11 +1,16 @@
 //! What stage 1 tells stage 2 of one input partition and one window: sums, which add up over partitions.
 
+mod wire;
+
+use std::ops::{Deref, DerefMut};
+
 use serde::{Deserialize, Serialize};
 
-/// The version of the wire format, its first byte.
-const VERSION: u8 = 1;
-/// Longest encoding, bytes: a record of it stays below the million that brokers and clients take by default.
-const LONGEST: usize = 900_000;
+pub(crate) use wire::{Header, Reader, Writer, read, write_sums};
+
+/// Maximum bytes of a record of a block, unless a single row is longer: it stays below the million that brokers and clients take by
+/// default.
+pub const MAX_RECORD_BYTES: usize = 900_000;
 
 /// One input partition's share of one window.
 ///
@@ -29,11 +34,18 @@ pub struct Block {
     pub more: bool,
 }
 
-/// Sums of one page (or of the site) in one window and one input partition.
+/// One page (or the site) in one window and one input partition.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Row {
     /// The page.
     pub url: String,
+    /// Its sums.
+    pub sums: Sums,
+}
+
+/// Sums of one page (or of the site) in one window and one input partition.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Sums {
     /// VIEW events.
     pub views: u64,
     /// CLICK events.
@@ -56,45 +68,103 @@ pub struct Row {
     pub baseline_at: i64,
 }
 
+/// A part of a block, as one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The window's end, milliseconds.
+    pub end: i64,
+    /// Rows of the block that are written, this part's included.
+    pub rows: u64,
+    /// Whether the block has further rows.
+    pub more: bool,
+    /// Its bytes.
+    pub record: Vec<u8>,
+}
+
 /// Why bytes are not a block.
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     /// Written by another version.
-    #[error("block of format {0}, this version reads format {VERSION}")]
+    #[error("block of format {0}, this version reads formats 1 and 2")]
     Version(u8),
-    /// Not a block at all.
+    /// Not a block of the first format.
     #[error("not a block: {0}")]
     Malformed(#[from] postcard::Error),
+    /// Not a block of the second format.
+    #[error("not a block: {0} bytes before its end is no row")]
+    Broken(usize),
+}
+
+impl Deref for Row {
+    type Target = Sums;
+
+    fn deref(&self) -> &Sums {
+        &self.sums
+    }
+}
+
+impl DerefMut for Row {
+    fn deref_mut(&mut self) -> &mut Sums {
+        &mut self.sums
+    }
+}
+
+impl Sums {
+    /// Adds another partition's, all but the baseline.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.views += other.views;
+        self.clicks += other.clicks;
+        self.conversions += other.conversions;
+        self.users += other.users;
+        self.visits += other.visits;
+        self.bounces += other.bounces;
+        self.duration += other.duration;
+        self.previous_views = match (self.previous_views, other.previous_views) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+    }
 }
 
 impl Block {
     /// An empty block.
-    pub(crate) fn new(partition: i32, end: i64, first_aligned: Option<i64>) -> Self {
+    pub(crate) fn new(header: &Header) -> Self {
         Self {
-            version: VERSION,
-            partition,
-            end,
-            first_aligned,
-            site: Row::default(),
+            version: wire::VERSION,
+            partition: header.partition,
+            end: header.end,
+            first_aligned: header.first_aligned,
+            site: Row { url: String::new(), sums: header.site },
             pages: Vec::new(),
-            more: false,
+            more: header.more,
+        }
+    }
+
+    pub(crate) fn header(&self) -> Header {
+        Header {
+            partition: self.partition,
+            end: self.end,
+            first_aligned: self.first_aligned,
+            site: self.site.sums,
+            more: self.more,
         }
     }
 
     /// As bytes: one record's worth, or several in order where that would be too long for one.
     ///
     /// # Errors
-    /// None in practice: every block can be written.
-    pub fn encode(mut self) -> Result<Vec<Vec<u8>>, BlockError> {
-        let whole = postcard::to_stdvec(&self)?;
-        if whole.len() <= LONGEST || self.pages.len() < 2 {
-            return Ok(vec![whole]);
+    /// None: every block can be written.
+    pub fn encode(self) -> Result<Vec<Vec<u8>>, BlockError> {
+        let (mut records, mut next) = (Vec::new(), 0);
+        loop {
+            let mut writer = Writer::new(&self.header(), MAX_RECORD_BYTES);
+            next += self.pages[next..].iter().take_while(|row| writer.push(&row.url, &row.sums)).count();
+            let more = next < self.pages.len();
+            records.push(writer.finish(more || self.more));
+            if !more {
+                return Ok(records);
+            }
         }
-        let second = Self { pages: self.pages.split_off(self.pages.len() / 2), ..self.clone() };
-        self.more = true;
-        let mut records = self.encode()?;
-        records.extend(second.encode()?);
-        Ok(records)
     }
 
     /// From bytes.
@@ -102,11 +172,9 @@ impl Block {
     /// # Errors
     /// Bytes of another version, or no block.
     pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
-        match bytes.first() {
-            Some(&VERSION) => Ok(postcard::from_bytes(bytes)?),
-            Some(&other) => Err(BlockError::Version(other)),
-            None => Err(BlockError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
-        }
+        let mut pages = Vec::new();
+        let header = read(bytes, &mut |url, sums| pages.push(Row { url: url.to_owned(), sums: *sums }))?;
+        Ok(Self { pages, ..Self::new(&header) })
     }
 }
 

@@ -35,10 +35,10 @@ mod trends;
 mod visits;
 mod window;
 
-pub use block::{Block, BlockError, Row};
+pub use block::{Block, BlockError, MAX_RECORD_BYTES, Part, Row, Sums};
 pub use intern::Interner;
 pub use live::{Live, LiveError, LiveRow};
-pub use merge::{Merge, WindowResult};
+pub use merge::{Merge, Piece, WindowResult};
 pub use partition::{Partition, Verdict};
 pub use settings::Settings;
 pub use snapshot::SnapshotError;

@@ -1,15 +1,22 @@
 //! Stage 2: adds the partitions' blocks of a window up, once every partition has spoken. Keeps nothing else.
+//!
+//! Blocks wait packed, a dozen bytes a row, and each page's URL is kept once for all of them. A window is then made row by row, in
+//! the order of pages, which all blocks have: so what is in memory at a time is what waits, and one row.
+
+mod held;
+mod pass;
 
 use std::collections::BTreeMap;
 
-use weir_events::{PageAnalytics, SiteTotals, TopPages};
+use weir_events::{PageAnalytics, TopPages};
 
 use crate::{
-    block::{Block, Row},
-    ranking::{ranked, top_pages},
+    block::{self, Block, BlockError},
+    intern::Interner,
     settings::Settings,
-    trends::{Level, trending},
 };
+use held::Held;
+use pass::Pass;
 
 /// Everything that is said about one sealed window.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,57 +29,167 @@ pub struct WindowResult {
     pub top: TopPages,
 }
 
+/// A piece of what is said about a sealed window.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    /// A page with an event. Pages come in their order.
+    Page(PageAnalytics),
+    /// Ranking, trends, totals, after the last page.
+    Top(TopPages),
+}
+
 /// Stage 2 of one lane. Windows are independent of each other, so all there is to remember over a restart is up to where
 /// windows were emitted, and the offset of the first block that a later one needs.
 pub struct Merge {
     settings: Settings,
-    /// Blocks with the offsets they were read at, by window end and input partition.
-    blocks: BTreeMap<i64, Vec<Option<(i64, Block)>>>,
+    /// The pages of all blocks that wait.
+    names: Interner,
+    /// Blocks by window end and input partition.
+    blocks: BTreeMap<i64, Vec<Option<Held>>>,
     /// The greatest end that each input partition has spoken for.
     covered: Vec<Option<i64>>,
     emitted: Option<i64>,
+    /// The window that is being made.
+    pass: Option<Pass>,
+    /// A window of which so many pages were emitted before.
+    begun: Option<(i64, u64)>,
 }
 
 impl Merge {
     /// A lane fed by `inputs` partitions; `emitted` is what [`Merge::emitted`] said when its state was last kept.
     pub fn new(settings: Settings, inputs: i32, emitted: Option<i64>) -> Self {
-        Self { settings, blocks: BTreeMap::new(), covered: vec![None; inputs.max(0) as usize], emitted }
+        Self {
+            settings,
+            names: Interner::default(),
+            blocks: BTreeMap::new(),
+            covered: vec![None; inputs.max(0) as usize],
+            emitted,
+            pass: None,
+            begun: None,
+        }
+    }
+
+    /// Goes on within a window: `begun` is what [`Merge::begun`] said when the state was last kept.
+    #[must_use]
+    pub fn within(self, begun: Option<(i64, u64)>) -> Self {
+        Self { begun, ..self }
     }
 
     /// Takes a block that was read at `offset`. What was emitted already is not taken again.
-    pub fn add(&mut self, block: Block, offset: i64) {
-        let partition = block.partition as usize;
-        if partition >= self.covered.len() || self.emitted.is_some_and(|emitted| block.end <= emitted) {
-            return;
+    pub fn add(&mut self, block: &Block, offset: i64) {
+        let mut held = Held::new(&block.header(), offset);
+        for page in &block.pages {
+            held.push(self.names.acquire(&page.url), &page.sums);
         }
+        self.hold(block.partition, block.end, held);
+    }
+
+    /// Takes a record of a block that was read at `offset`. What was emitted already is not taken again.
+    ///
+    /// # Errors
+    /// Bytes of another version, or no block.
+    pub fn read(&mut self, record: &[u8], offset: i64) -> Result<(), BlockError> {
+        let mut rows = held::Rows::default();
+        let names = &mut self.names;
+        let header = block::read(record, &mut |url, sums| rows.push(names.acquire(url), sums))?;
+        self.hold(header.partition, header.end, Held { rows, ..Held::new(&header, offset) });
+        Ok(())
+    }
+
+    fn hold(&mut self, partition: i32, end: i64, mut block: Held) {
         let inputs = self.covered.len();
+        let known = usize::try_from(partition).ok().filter(|&partition| partition < inputs);
+        let Some(partition) = known.filter(|_| self.emitted.is_none_or(|emitted| end > emitted)) else {
+            return block.release(&mut self.names);
+        };
         if !block.more {
-            self.covered[partition] = self.covered[partition].max(Some(block.end));
+            self.covered[partition] = self.covered[partition].max(Some(end));
         }
-        let places = self.blocks.entry(block.end).or_insert_with(|| vec![None; inputs]);
+        let places = self.blocks.entry(end).or_insert_with(|| (0..inputs).map(|_| None).collect());
         match &mut places[partition] {
-            Some((_, first)) if first.more => {
-                first.pages.extend(block.pages);
-                first.more = block.more;
+            Some(first) if first.more => first.append(block),
+            Some(_) => block.release(&mut self.names),
+            place @ None => {
+                block.shrink();
+                *place = Some(block);
             }
-            Some(_) => {}
-            place @ None => *place = Some((offset, block)),
         }
     }
 
     /// Completes, in order, all windows for which every input partition has spoken.
     pub fn complete(&mut self) -> Vec<WindowResult> {
-        let Some(reached) = self.covered.iter().copied().min().flatten() else { return Vec::new() };
-        let ends: Vec<i64> = self.blocks.range(..=reached).map(|(&end, _)| end).collect();
-        let results = ends.iter().filter_map(|&end| self.window(end)).collect();
-        self.blocks = self.blocks.split_off(&(reached + 1));
-        self.emitted = self.emitted.max(Some(reached));
+        let (mut results, mut pages) = (Vec::new(), Vec::new());
+        while let Some(piece) = self.next_piece() {
+            match piece {
+                Piece::Page(page) => pages.push(page),
+                Piece::Top(top) => {
+                    results.push(WindowResult {
+                        end: top.window_end,
+                        pages: std::mem::take(&mut pages),
+                        top,
+                    });
+                }
+            }
+        }
         results
+    }
+
+    /// The next piece of the next window for which every input partition has spoken; `None` where there is none.
+    pub fn next_piece(&mut self) -> Option<Piece> {
+        loop {
+            if self.pass.is_none() && !self.begin() {
+                return None;
+            }
+            let pass = self.pass.as_mut()?;
+            let end = pass.end;
+            if let Some(page) = pass.next_page(&self.blocks, &self.names, &self.settings) {
+                if self.begun.is_some_and(|(begun, pages)| begun == end && pass.pages() <= pages) {
+                    continue;
+                }
+                return Some(Piece::Page(page));
+            }
+            let top = self.pass.take()?.top(&self.names, &self.settings);
+            self.let_go(end);
+            return Some(Piece::Top(top));
+        }
+    }
+
+    /// Whether [`next_piece`](Self::next_piece) has something to say or to do.
+    pub fn is_behind(&self) -> bool {
+        self.pass.is_some() || self.reached() > self.emitted
+    }
+
+    /// The end up to which every input partition has spoken.
+    fn reached(&self) -> Option<i64> {
+        self.covered.iter().copied().min().flatten()
+    }
+
+    /// Begins with the next window that has an event; false where there is none yet.
+    fn begin(&mut self) -> bool {
+        let Some(reached) = self.reached() else { return false };
+        while let Some((&end, _)) = self.blocks.range(..=reached).next() {
+            self.pass = Pass::begin(end, self.covered.len(), &self.blocks, &self.settings);
+            if self.pass.is_some() {
+                return true;
+            }
+            self.let_go(end);
+        }
+        self.emitted = self.emitted.max(Some(reached));
+        false
+    }
+
+    /// The window that ends at `end` is emitted, and nothing needs its blocks any more.
+    fn let_go(&mut self, end: i64) {
+        for block in self.blocks.remove(&end).into_iter().flatten().flatten() {
+            block.release(&mut self.names);
+        }
+        self.emitted = self.emitted.max(Some(end));
+        self.begun = self.begun.filter(|&(begun, _)| begun > end);
     }
 
     /// The offset of the first block that a window to come needs. Without one, reading may go on at the next offset.
     pub fn needed(&self) -> Option<i64> {
-        self.blocks.values().flatten().flatten().map(|(offset, _)| *offset).min()
+        self.blocks.values().flatten().flatten().map(|block| block.offset).min()
     }
 
     /// The end up to which every input partition has spoken, and every window was emitted.
@@ -80,89 +197,16 @@ impl Merge {
         self.emitted
     }
 
-    fn window(&self, end: i64) -> Option<WindowResult> {
-        let (mut rows, mut site) = (BTreeMap::<&str, Row>::new(), Row::default());
-        let (mut levels, mut site_level) = (BTreeMap::<&str, Level>::new(), Level::default());
-        let mut first_aligned: Option<i64> = None;
-        for partition in 0..self.covered.len() {
-            let mut later = self.blocks.range(end..).filter_map(|(_, places)| places[partition].as_ref());
-            let Some((_, block)) = later.next() else { continue };
-            first_aligned = match (first_aligned, block.first_aligned) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-            site_level.add(&block.site, end, &self.settings);
-            for row in &block.pages {
-                levels.entry(&row.url).or_default().add(row, end, &self.settings);
-            }
-            // The block of a later window speaks for this one by its baselines only.
-            if block.end == end {
-                add(&mut site, &block.site);
-                for row in &block.pages {
-                    add(rows.entry(&row.url).or_default(), row);
-                }
-            }
-        }
-        if site.users == 0 {
-            return None;
-        }
-        let start = end - self.settings.size;
-        let pages: Vec<PageAnalytics> = rows
-            .iter()
-            .filter(|(_, row)| row.users > 0)
-            .map(|(url, row)| result(url, row, start, end))
-            .collect();
-        let trends = trending(&rows, &levels, &site, site_level, first_aligned, end, &self.settings);
-        let previous = ranked(&rows, |row| row.previous_views, self.settings.top);
-        Some(WindowResult {
-            end,
-            top: TopPages {
-                window_start: start,
-                window_end: end,
-                pages: top_pages(&rows, &previous, self.settings.top),
-                warming_up: trends.is_none(),
-                trending: trends.unwrap_or_default(),
-                site: SiteTotals {
-                    view_count: site.views as i64,
-                    click_count: site.clicks as i64,
-                    conversion_count: site.conversions as i64,
-                    unique_users: site.users as i32,
-                    visits: i64::from(site.visits),
-                    bounces: i64::from(site.bounces),
-                },
-                page_count: i32::try_from(pages.len()).ok(),
-            },
-            pages,
-        })
+    /// The end of the window of which some pages were emitted, and how many.
+    pub fn begun(&self) -> Option<(i64, u64)> {
+        let begun = self.pass.as_ref().map(|pass| (pass.end, pass.pages()));
+        // What was emitted before a restart is not forgotten while it is gone over again.
+        begun.max(self.begun).filter(|&(_, pages)| pages > 0)
     }
-}
 
-fn add(sum: &mut Row, row: &Row) {
-    sum.views += row.views;
-    sum.clicks += row.clicks;
-    sum.conversions += row.conversions;
-    sum.users += row.users;
-    sum.visits += row.visits;
-    sum.bounces += row.bounces;
-    sum.duration += row.duration;
-    sum.previous_views = match (sum.previous_views, row.previous_views) {
-        (Some(a), Some(b)) => Some(a + b),
-        (a, b) => a.or(b),
-    };
-}
-
-fn result(url: &str, row: &Row, start: i64, end: i64) -> PageAnalytics {
-    PageAnalytics {
-        page_url: url.to_owned(),
-        window_start: start,
-        window_end: end,
-        view_count: row.views as i64,
-        unique_users: row.users as i32,
-        click_count: row.clicks as i64,
-        conversion_count: row.conversions as i64,
-        engagement_rate: if row.views > 0 { row.clicks as f64 / row.views as f64 } else { 0.0 },
-        bounce_rate: f64::from(row.bounces) / f64::from(row.visits),
-        avg_session_duration: row.duration as f64 / (i64::from(row.visits) * 1000) as f64,
+    /// Bytes of the blocks that wait.
+    pub fn held_bytes(&self) -> usize {
+        self.blocks.values().flatten().flatten().map(Held::bytes).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use weir_events::ClickstreamEvent;
 
 use crate::{
     baseline::Baselines,
-    block::{Block, Row},
+    block::{Block, Header, Part, Row, Sums, Writer},
     intern::Interner,
     live::{self, Live},
     settings::Settings,
@@ -46,8 +46,25 @@ pub struct Partition {
     watermark: Option<i64>,
     greatest: Option<i64>,
     sealed: Option<i64>,
+    /// The end up to which the watermark has come: windows up to it are to be sealed, one after the other, when somebody takes them.
+    due: i64,
+    /// The window that is being sealed.
+    sealing: Option<Sealing>,
     first_aligned: Option<i64>,
+    /// The aligned window of the event that made windows due: it counts from when they are sealed.
+    next_aligned: Option<i64>,
+    /// What an event or a watermark found still to be sealed.
     blocks: Vec<Block>,
+}
+
+/// A window of which some rows are written.
+#[derive(Clone, Copy)]
+struct Sealing {
+    end: i64,
+    /// Rows of its block that are done: places in [`Partition::told`].
+    rows: usize,
+    /// One of a run in which nothing differs.
+    skipped: bool,
 }
 
 impl Partition {
@@ -68,7 +85,10 @@ impl Partition {
             watermark: None,
             greatest: None,
             sealed: None,
+            due: i64::MIN,
+            sealing: None,
             first_aligned: None,
+            next_aligned: None,
             blocks: Vec::new(),
         }
     }
@@ -78,7 +98,18 @@ impl Partition {
     /// # Errors
     /// None in practice: every state can be written.
     pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
-        debug_assert!(self.blocks.is_empty(), "blocks are no part of a snapshot");
+        let mut bytes = Vec::new();
+        self.write_snapshot(&mut |part| bytes.extend_from_slice(part))?;
+        Ok(bytes)
+    }
+
+    /// As [`snapshot`](Self::snapshot), part by part, so that the whole need not be in memory twice. Parts are of 64 KiB, or of
+    /// one string.
+    ///
+    /// # Errors
+    /// None in practice: every state can be written.
+    pub fn write_snapshot(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
+        debug_assert!(self.blocks.is_empty() && !self.is_behind(), "blocks are no part of a snapshot");
         Snapshot {
             names: [&self.names.pages, &self.names.users, &self.names.sessions].map(Interner::all),
             window: self.window.save(),
@@ -90,7 +121,7 @@ impl Partition {
             sealed: self.sealed,
             first_aligned: self.first_aligned,
         }
-        .encode()
+        .encode(sink)
     }
 
     /// An input partition that goes on exactly where the one that gave the snapshot was. The settings must be the same.
@@ -111,22 +142,31 @@ impl Partition {
             watermark: saved.watermark,
             greatest: saved.greatest,
             sealed: saved.sealed,
+            due: saved.watermark.map_or(i64::MIN, |watermark| settings.sealed_by(watermark)),
+            sealing: None,
             first_aligned: saved.first_aligned,
+            next_aligned: None,
             blocks: Vec::new(),
         })
     }
 
-    /// Takes the next valid event of the partition's log. Windows that it closes go to [`take_blocks`](Self::take_blocks).
+    /// Takes the next valid event of the partition's log. Windows that it closes are due from then on.
     pub fn read(&mut self, event: &ClickstreamEvent<'_>) -> Verdict {
         let timestamp = event.timestamp;
+        if self.is_behind() {
+            self.seal_due();
+        }
         if self.watermark.is_some_and(|watermark| self.settings.last_window_end(timestamp) <= watermark) {
             return Verdict::Late;
         }
         self.greatest = self.greatest.max(Some(timestamp));
         let aligned = timestamp.div_euclid(self.settings.size);
-        // The event is in none of the windows that it closes, so they can be closed before it is taken in.
-        self.raise(timestamp - self.settings.out_of_orderness);
-        self.first_aligned = Some(self.first_aligned.map_or(aligned, |first| first.min(aligned)));
+        self.advance(timestamp - self.settings.out_of_orderness);
+        if self.is_behind() {
+            self.next_aligned = Some(aligned);
+        } else {
+            self.first_aligned = Some(self.first_aligned.map_or(aligned, |first| first.min(aligned)));
+        }
         let click = Click {
             page: self.names.pages.acquire(event.page_url),
             user: self.names.users.acquire(event.user_id),
@@ -145,29 +185,103 @@ impl Partition {
             self.take_in(slice, &[click]);
             return Verdict::PartlyLate;
         }
+        // Also where it closes windows: it is in none of them, so they are sealed without it.
         self.pending.entry(slice).or_default().push(click);
         Verdict::Counted
     }
 
-    /// Raises the watermark, and seals what it passes. It never moves back.
+    /// Raises the watermark; windows that it passes are due from then on. It never moves back.
     pub fn raise(&mut self, watermark: i64) {
-        if self.watermark.is_some_and(|now| now >= watermark) {
-            return;
+        if self.is_behind() {
+            self.seal_due();
         }
-        self.watermark = Some(watermark);
-        let target = self.settings.sealed_by(watermark);
-        while self.sealed.is_none_or(|sealed| sealed < target) {
-            if self.nothing_can_change() {
-                self.skip(target);
-            } else {
-                self.seal_next();
+        self.advance(watermark);
+    }
+
+    fn advance(&mut self, watermark: i64) {
+        if self.watermark.is_none_or(|now| now < watermark) {
+            self.watermark = Some(watermark);
+            // Most events move the watermark, few of them past a window's end: those are told apart without a division.
+            if self.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide) {
+                self.due = self.settings.sealed_by(watermark);
             }
         }
     }
 
-    /// The blocks of the windows sealed since the last call, in order.
+    /// Whether the event, if it counts, makes windows due.
+    pub fn closes_windows(&self, timestamp: i64) -> bool {
+        let watermark = timestamp - self.settings.out_of_orderness;
+        self.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide)
+    }
+
+    /// Whether windows are due that are not sealed yet.
+    #[inline]
+    pub fn is_behind(&self) -> bool {
+        self.sealed.unwrap_or(i64::MIN) < self.due
+    }
+
+    /// Seals what is due, as far as one record of at most `max_bytes` takes, which it returns; `None` where nothing is due. So what is
+    /// in memory at a time does not grow with how far the watermark has jumped, nor with the number of pages.
+    pub fn seal(&mut self, max_bytes: usize) -> Option<Part> {
+        let sealing = self.begin()?;
+        let mut writer = Writer::new(&self.header(sealing.end), max_bytes);
+        let mut rows = sealing.rows;
+        while let Some(&(page, previous_views)) = self.told.get(rows) {
+            let sums = self.sums(page, previous_views);
+            if !writer.push(self.names.pages.text(page), &sums) {
+                break;
+            }
+            self.told[rows].1 = (sums.users > 0).then_some(sums.views);
+            rows += 1;
+        }
+        let more = self.reach(sealing, rows);
+        Some(Part { end: sealing.end, rows: rows as u64, more, record: writer.finish(more) })
+    }
+
+    /// Seals what is due up to the window that ends at `end`, and of the one after it the first `rows` rows, all without writing anything:
+    /// that was done before. True where that is all that was done before, and something is left.
+    pub fn pass_over(&mut self, end: Option<i64>, rows: u64) -> bool {
+        while let Some(sealing) = self.begin() {
+            let known = end.is_some_and(|end| sealing.end <= end);
+            let to = if known { self.told.len() } else { self.told.len().min(rows as usize) };
+            for row in sealing.rows..to {
+                let (page, _) = self.told[row];
+                let sums = self.window.totals(page);
+                self.told[row].1 = (sums.users > 0).then_some(sums.counts.views);
+            }
+            if !known {
+                // Were all of them written, the window would be sealed.
+                self.sealing = Some(Sealing { rows: to.max(sealing.rows), ..sealing });
+                return true;
+            }
+            self.reach(sealing, to);
+        }
+        false
+    }
+
+    /// How many rows of the block of the window after [`sealed`](Self::sealed) are written.
+    pub fn rows_written(&self) -> u64 {
+        self.sealing.map_or(0, |sealing| sealing.rows as u64)
+    }
+
+    /// The blocks of the windows that have become due since the last call, in order, each as a whole.
     pub fn take_blocks(&mut self) -> Vec<Block> {
+        self.seal_due();
         std::mem::take(&mut self.blocks)
+    }
+
+    fn seal_due(&mut self) {
+        while let Some(sealing) = self.begin() {
+            let mut block = Block::new(&self.header(sealing.end));
+            for row in sealing.rows..self.told.len() {
+                let (page, previous_views) = self.told[row];
+                let sums = self.sums(page, previous_views);
+                self.told[row].1 = (sums.users > 0).then_some(sums.views);
+                block.pages.push(Row { url: self.names.pages.text(page).to_owned(), sums });
+            }
+            self.blocks.push(block);
+            self.reach(sealing, self.told.len());
+        }
     }
 
     /// The watermark, once something was read.
@@ -213,44 +327,64 @@ impl Partition {
         no_row && self.window.is_empty() && !self.baselines.pending()
     }
 
-    /// Passes over windows in which nothing can differ, as far as `target` or the next slice with an event. The last of them
+    /// The window to be sealed now, if one is due: begins with it, unless some of its rows are done.
+    fn begin(&mut self) -> Option<Sealing> {
+        if self.sealing.is_none() && self.is_behind() {
+            let sealing = if self.nothing_can_change() { self.begin_skipped() } else { self.begin_next() };
+            self.choose_pages();
+            self.sealing = Some(sealing);
+        }
+        self.sealing
+    }
+
+    /// Passes over windows in which nothing can differ, as far as what is due or the next slice with an event. The last of them
     /// in each lane gets a block, so that stage 2 hears of the rest too.
-    fn skip(&mut self, target: i64) {
+    fn begin_skipped(&mut self) -> Sealing {
         let slide = self.settings.slide;
         let next_event = self.pending.keys().next().map(|slice| slice * slide);
-        let to = next_event.map_or(target, |start| target.min(start));
+        let to = next_event.map_or(self.due, |start| self.due.min(start));
         if self.sealed == Some(to) {
-            return self.seal_next();
+            return self.begin_next();
         }
         let lanes = i64::from(self.settings.lanes);
         let from = to - (lanes - 1) * slide;
-        let first = self.sealed.map_or(from, |sealed| from.max(sealed + slide));
-        for end in (first..=to).step_by(slide as usize) {
-            self.release_forgotten(end);
-            let block = self.block(end);
-            self.blocks.push(block);
-        }
-        self.sealed = Some(to);
-        self.expire_visits(to);
+        let end = self.sealed.map_or(from, |sealed| from.max(sealed + slide));
+        self.release_forgotten(end);
+        Sealing { end, rows: 0, skipped: true }
     }
 
-    /// Seals one window: lets the slice before it go, takes the newest slice in, says the sums.
-    fn seal_next(&mut self) {
-        let Some(sealed) = self.sealed else { return };
-        let end = sealed + self.settings.slide;
+    /// Lets the slice before the next window go, and takes its newest slice in.
+    fn begin_next(&mut self) -> Sealing {
+        // Nothing was sealed at all only where nothing can change.
+        let end = self.sealed.unwrap_or(self.due - self.settings.slide) + self.settings.slide;
         self.window.leave(self.settings.first_slice(end) - 1, &mut self.names, &self.settings);
         let slice = self.settings.slice_of(end) - 1;
         if let Some(clicks) = self.pending.remove(&slice) {
             self.take_in(slice, &clicks);
         }
-        self.sealed = Some(end);
         self.release_forgotten(end);
-        let block = self.block(end);
-        if end.rem_euclid(self.settings.size) == 0 {
+        Sealing { end, rows: 0, skipped: false }
+    }
+
+    /// So many rows of the window are done; with the last it is sealed. Whether there are more.
+    fn reach(&mut self, sealing: Sealing, rows: usize) -> bool {
+        if rows < self.told.len() {
+            self.sealing = Some(Sealing { rows, ..sealing });
+            return true;
+        }
+        let end = sealing.end;
+        self.sealing = None;
+        self.sealed = Some(end);
+        if !sealing.skipped && end.rem_euclid(self.settings.size) == 0 {
             self.note_aligned(end);
         }
-        self.blocks.push(block);
         self.expire_visits(end);
+        if !self.is_behind()
+            && let Some(aligned) = self.next_aligned.take()
+        {
+            self.first_aligned = Some(self.first_aligned.map_or(aligned, |first| first.min(aligned)));
+        }
+        false
     }
 
     fn take_in(&mut self, slice: i64, clicks: &[Click]) {
@@ -288,16 +422,14 @@ impl Partition {
         self.window.forget_visits(over.min(left), self.settings.slide, &mut self.names);
     }
 
-    /// Says the sums of the window that ends at `end`.
-    fn block(&mut self, end: i64) -> Block {
-        self.choose_pages();
-        let mut block = Block::new(self.number, end, self.first_aligned);
-        block.site = self.row(SITE, None);
-        block.pages = self.told.iter().map(|&(page, views)| self.row(page, views)).collect();
-        for ((_, views), row) in self.told.iter_mut().zip(&block.pages) {
-            *views = (row.users > 0).then_some(row.views);
+    fn header(&self, end: i64) -> Header {
+        Header {
+            partition: self.number,
+            end,
+            first_aligned: self.first_aligned,
+            site: self.sums(SITE, None),
+            more: false,
         }
-        block
     }
 
     /// Brings the list of pages up to date: those with a row in this window or in the one before, or with a baseline. Few come
@@ -326,11 +458,10 @@ impl Partition {
         }
     }
 
-    fn row(&self, page: u32, previous_views: Option<u64>) -> Row {
+    fn sums(&self, page: u32, previous_views: Option<u64>) -> Sums {
         let totals = self.window.totals(page);
         let baseline = self.baselines.get(page).unwrap_or_default();
-        Row {
-            url: self.names.pages.text(page).to_owned(),
+        Sums {
             views: totals.counts.views,
             clicks: totals.counts.clicks,
             conversions: totals.counts.conversions,

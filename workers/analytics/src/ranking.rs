@@ -1,10 +1,8 @@
 //! The most viewed pages of a window.
 
-use std::collections::BTreeMap;
-
 use weir_events::TopPage;
 
-use crate::block::Row;
+use crate::intern::Interner;
 
 /// Maximum bytes of the pages of one list, the ranking or the trends, counting [`ENTRY_BYTES`] for each beside its URL. Both lists
 /// are in one record, which must stay below the million bytes that brokers and clients take by default.
@@ -23,32 +21,50 @@ pub(crate) fn fitting<'a>(urls: impl Iterator<Item = &'a str>) -> usize {
     .count()
 }
 
-/// The first `top` pages by `views` (pages without any are left out), ties by page.
-pub(crate) fn ranked<'a>(
-    rows: &BTreeMap<&'a str, Row>,
-    views: impl Fn(&Row) -> Option<u64>,
+/// The pages with the most views of those that were offered, ties by page.
+pub(crate) struct Best {
     top: usize,
-) -> Vec<&'a str> {
-    let mut pages: Vec<(u64, &str)> =
-        rows.iter().filter_map(|(&url, row)| Some((views(row)?, url))).collect();
-    pages.sort_unstable_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    pages.truncate(top);
-    pages.truncate(fitting(pages.iter().map(|(_, url)| *url)));
-    pages.into_iter().map(|(_, url)| url).collect()
+    /// Page, views, users; most views first.
+    entries: Vec<(u32, u64, u32)>,
+}
+
+impl Best {
+    pub(crate) fn new(top: usize) -> Self {
+        Self { top, entries: Vec::new() }
+    }
+
+    /// Pages must be offered in their order.
+    pub(crate) fn offer(&mut self, page: u32, views: u64, users: u32) {
+        if self.entries.len() == self.top {
+            if self.entries.last().is_none_or(|&(_, least, _)| least >= views) {
+                return;
+            }
+            self.entries.pop();
+        }
+        let place = self.entries.partition_point(|&(_, other, _)| other >= views);
+        self.entries.insert(place, (page, views, users));
+    }
+
+    /// As many as fit into a list.
+    fn fitting(&self, names: &Interner) -> &[(u32, u64, u32)] {
+        &self.entries[..fitting(self.entries.iter().map(|&(page, ..)| names.text(page)))]
+    }
 }
 
 /// The ranking, with each page's place in the one before.
-pub(crate) fn top_pages(rows: &BTreeMap<&str, Row>, previous: &[&str], top: usize) -> Vec<TopPage> {
-    let place = |url: &str| previous.iter().position(|&p| p == url).map(|i| i as i32 + 1);
-    ranked(rows, |row| (row.users > 0).then_some(row.views), top)
-        .into_iter()
+pub(crate) fn top_pages(ranked: &Best, previous: &Best, names: &Interner) -> Vec<TopPage> {
+    let previous = previous.fitting(names);
+    let place = |page: u32| previous.iter().position(|&(other, ..)| other == page).map(|i| i as i32 + 1);
+    ranked
+        .fitting(names)
+        .iter()
         .zip(1..)
-        .map(|(url, rank)| TopPage {
+        .map(|(&(page, views, users), rank)| TopPage {
             rank,
-            page_url: url.to_owned(),
-            view_count: rows[url].views as i64,
-            unique_users: rows[url].users as i32,
-            previous_rank: place(url),
+            page_url: names.text(page).to_owned(),
+            view_count: views as i64,
+            unique_users: users as i32,
+            previous_rank: place(page),
         })
         .collect()
 }

@@ -5,6 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -16,6 +17,8 @@ use crate::{
 
 /// The version of the format, its first byte. A field added to anything in here makes a new version.
 const VERSION: u8 = 1;
+/// Bytes that are handed on together.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -53,9 +56,52 @@ pub(crate) struct Saved<'a> {
     pub(crate) visits: Cow<'a, [Option<Visit>]>,
 }
 
+/// Hands on what is written, part by part.
+struct Parts<'a> {
+    buffer: Vec<u8>,
+    sink: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Parts<'_> {
+    #[cold]
+    fn flush(&mut self) {
+        (self.sink)(&self.buffer);
+        self.buffer.clear();
+    }
+}
+
+impl Flavor for Parts<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+        self.buffer.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
+            self.flush();
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(mut self) -> postcard::Result<()> {
+        self.flush();
+        Ok(())
+    }
+}
+
 impl<'a> Snapshot<'a> {
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, SnapshotError> {
-        Ok(postcard::to_extend(self, vec![VERSION])?)
+    pub(crate) fn encode(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
+        let mut parts = Parts { buffer: Vec::with_capacity(BUFFER_BYTES), sink };
+        parts.buffer.push(VERSION);
+        Ok(postcard::serialize_with_flavor(self, parts)?)
     }
 
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, SnapshotError> {

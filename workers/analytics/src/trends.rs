@@ -1,11 +1,10 @@
 //! Pages with unusually many views: over-dispersed Poisson z against a decayed baseline.
 
-use std::collections::BTreeMap;
-
 use weir_events::TrendingPage;
 
 use crate::{
-    block::Row,
+    block::Sums,
+    intern::Interner,
     ranking::fitting,
     settings::{Settings, power},
 };
@@ -19,50 +18,80 @@ pub(crate) struct Level(f64);
 
 impl Level {
     /// Adds a partition's baseline, as of the window that ends at `end`.
-    pub(crate) fn add(&mut self, row: &Row, end: i64, settings: &Settings) {
+    pub(crate) fn add(&mut self, row: &Sums, end: i64, settings: &Settings) {
         if row.baseline > 0.0 {
             self.0 += row.baseline * power(settings.decay(), settings.last_aligned(end) - row.baseline_at);
         }
     }
 }
 
-/// The trending pages, highest score first; `None` while warming up.
-pub(crate) fn trending(
-    rows: &BTreeMap<&str, Row>,
-    levels: &BTreeMap<&str, Level>,
-    site: &Row,
-    site_level: Level,
-    first_aligned: Option<i64>,
-    end: i64,
-    settings: &Settings,
-) -> Option<Vec<TrendingPage>> {
-    let behind = first_aligned.map_or(0, |first| settings.last_aligned(end) - first + 1).max(0);
-    if behind < i64::from(settings.warm_up) {
-        return None;
+/// The trending pages of a window, of those that are offered.
+pub(crate) struct Trends {
+    /// What is usual; `None` while warming up.
+    usual: Option<Usual>,
+    found: Vec<Trend>,
+}
+
+struct Usual {
+    weights: f64,
+    /// The site's views in the window over its usual level; `None` without one.
+    site: Option<f64>,
+}
+
+struct Trend {
+    page: u32,
+    views: u64,
+    users: u32,
+    expected: f64,
+    score: f64,
+}
+
+impl Trends {
+    /// Before any page: what the whole site did and usually does.
+    pub(crate) fn new(
+        site: &Sums,
+        level: Level,
+        first_aligned: Option<i64>,
+        end: i64,
+        settings: &Settings,
+    ) -> Self {
+        let behind = first_aligned.map_or(0, |first| settings.last_aligned(end) - first + 1).max(0);
+        let usual = (behind >= i64::from(settings.warm_up)).then(|| {
+            let weights = weights(behind, settings.decay());
+            let mean = level.0 / weights;
+            Usual { weights, site: (level.0 > 0.0).then(|| site.views as f64 / mean) }
+        });
+        Self { usual, found: Vec::new() }
     }
-    let weights = weights(behind, settings.decay());
-    let site_mean = site_level.0 / weights;
-    let mut pages: Vec<TrendingPage> = rows
-        .iter()
-        .filter(|(_, row)| row.views >= 10 && row.users >= 5)
-        .map(|(&url, row)| {
-            let mean = levels.get(url).map_or(0.0, |level| level.0) / weights;
-            let expected = if site_level.0 > 0.0 { mean * (site.views as f64 / site_mean) } else { 0.0 };
-            let excess = row.views as f64 - expected;
-            let score = excess / (expected + 1.0 + (0.15 * expected) * (0.15 * expected)).sqrt();
-            TrendingPage {
-                page_url: url.to_owned(),
-                view_count: row.views as i64,
-                expected,
-                score,
-                unique_users: row.users as i32,
-            }
-        })
-        .filter(|page| (page.view_count as f64 + 3.0) / (page.expected + 3.0) >= 1.5 && page.score >= 4.0)
-        .collect();
-    pages.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.page_url.cmp(&b.page_url)));
-    pages.truncate(fitting(pages.iter().map(|page| &*page.page_url)));
-    Some(pages)
+
+    /// Takes a page, if it trends.
+    pub(crate) fn offer(&mut self, page: u32, row: &Sums, level: Level) {
+        let Some(usual) = self.usual.as_ref().filter(|_| row.views >= 10 && row.users >= 5) else { return };
+        let mean = level.0 / usual.weights;
+        let expected = usual.site.map_or(0.0, |site| mean * site);
+        let excess = row.views as f64 - expected;
+        let score = excess / (expected + 1.0 + (0.15 * expected) * (0.15 * expected)).sqrt();
+        if (row.views as f64 + 3.0) / (expected + 3.0) >= 1.5 && score >= 4.0 {
+            self.found.push(Trend { page, views: row.views, users: row.users, expected, score });
+        }
+    }
+
+    /// The trending pages, highest score first; `None` while warming up.
+    pub(crate) fn list(mut self, names: &Interner) -> Option<Vec<TrendingPage>> {
+        self.usual.as_ref()?;
+        self.found.sort_by(|a, b| {
+            b.score.total_cmp(&a.score).then_with(|| names.text(a.page).cmp(names.text(b.page)))
+        });
+        self.found.truncate(fitting(self.found.iter().map(|trend| names.text(trend.page))));
+        let page = |trend: &Trend| TrendingPage {
+            page_url: names.text(trend.page).to_owned(),
+            view_count: trend.views as i64,
+            expected: trend.expected,
+            score: trend.score,
+            unique_users: trend.users as i32,
+        };
+        Some(self.found.iter().map(page).collect())
+    }
 }
 
 /// The sum of the weights of `behind` aligned windows, the newest weighing one.

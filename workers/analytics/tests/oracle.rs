@@ -63,8 +63,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
     let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
     for (offset, block) in blocks.iter().enumerate() {
         for record in block.clone().encode().unwrap() {
-            let wire = Block::decode(&record).unwrap();
-            merges[settings.lane(block.end) as usize].add(wire, offset as i64);
+            merges[settings.lane(block.end) as usize].read(&record, offset as i64).unwrap();
         }
     }
     for merge in &mut merges {

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
+use weir_analytics::SnapshotError;
 
 use crate::log::{Error, Member, Output};
 
@@ -67,6 +68,7 @@ impl Journal {
         member: &mut M,
         topic: &str,
         partition: i32,
+        heartbeat: &dyn Fn(),
     ) -> Result<(Self, Option<Snapshot>, VecDeque<Raise>), Error> {
         let mut journal =
             Self { topic: topic.to_owned(), partition, number: 0, chunks: 0, raises: Vec::new() };
@@ -74,6 +76,7 @@ impl Journal {
         let mut manifest = None;
         let mut unreadable = None;
         member.read(topic, partition, 0, &mut |record| {
+            heartbeat();
             let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
             let taken_in = match (key.split_once('/'), record.value) {
                 // Deleted: what a snapshot after it covers.
@@ -109,7 +112,7 @@ impl Journal {
             )));
         }
         journal.chunks = chunks.len();
-        let snapshot = manifest.map(|manifest| manifest.assemble(&chunks)).transpose().map_err(|why| {
+        let snapshot = manifest.map(|manifest| manifest.assemble(chunks)).transpose().map_err(|why| {
             Error::Fatal(format!("the snapshot in {topic}/{partition} cannot be used: {why}"))
         })?;
         let raises = journal.raises.iter().copied().collect();
@@ -126,31 +129,40 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes the state as of the record before `offset`.
-    pub(crate) fn snapshot(
+    /// A snapshot will be the next thing written.
+    pub(crate) fn begin_snapshot(&mut self) {
+        self.number += 1;
+    }
+
+    /// Writes the state as of the record before `offset`, chunk by chunk, so that no more of it than one is in memory; how many bytes.
+    /// It was [begun](Self::begin_snapshot).
+    pub(crate) fn write_snapshot(
         &mut self,
         offset: i64,
         taken: i64,
-        bytes: &[u8],
-        out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
-        let mut chunks = 0;
-        for (number, chunk) in bytes.chunks(CHUNK).enumerate() {
-            out.push(self.output(format!("{MANIFEST}/{number}"), Some(chunk.to_vec())));
-            chunks = number + 1;
-        }
-        self.number += 1;
+        state: impl FnOnce(&mut dyn FnMut(&[u8])) -> Result<(), SnapshotError>,
+        send: &mut dyn FnMut(Output) -> Result<(), Error>,
+    ) -> Result<usize, Error> {
+        let mut chunks = Chunks { hasher: blake3::Hasher::new(), chunk: Vec::new(), count: 0, bytes: 0 };
+        let mut sent = Ok(());
+        let mut write = |number: usize, chunk: Vec<u8>| {
+            if sent.is_ok() {
+                sent = send(self.output(format!("{MANIFEST}/{number}"), Some(chunk)));
+            }
+        };
+        state(&mut |part| chunks.add(part, &mut write)).map_err(|error| Error::Fatal(error.to_string()))?;
+        let (count, bytes, checksum) = chunks.finish(&mut write);
+        sent?;
         let number = self.number;
-        let manifest =
-            Manifest { version: VERSION, number, offset, taken, chunks, checksum: checksum(bytes) };
+        let manifest = Manifest { version: VERSION, number, offset, taken, chunks: count, checksum };
         let value = serde_json::to_vec(&manifest).map_err(|error| Error::Fatal(error.to_string()))?;
-        out.push(self.output(MANIFEST.to_owned(), Some(value)));
-        let longer_before = (chunks..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
+        send(self.output(MANIFEST.to_owned(), Some(value)))?;
+        let longer_before = (count..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
         let covered = self.raises.iter().map(Raise::key);
-        out.extend(longer_before.chain(covered).map(|key| self.output(key, None)));
-        self.chunks = chunks;
+        longer_before.chain(covered).try_for_each(|key| send(self.output(key, None)))?;
+        self.chunks = count;
         self.raises.clear();
-        Ok(())
+        Ok(bytes)
     }
 
     /// Whether a snapshot would cover raises.
@@ -180,13 +192,54 @@ impl Raise {
     }
 }
 
+/// Cuts what is written into chunks.
+struct Chunks {
+    hasher: blake3::Hasher,
+    chunk: Vec<u8>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Chunks {
+    fn add(&mut self, mut part: &[u8], write: &mut dyn FnMut(usize, Vec<u8>)) {
+        self.hasher.update(part);
+        self.bytes += part.len();
+        while !part.is_empty() {
+            let (fits, rest) = part.split_at(part.len().min(CHUNK - self.chunk.len()));
+            self.chunk.extend_from_slice(fits);
+            part = rest;
+            if self.chunk.len() == CHUNK {
+                self.flush(write);
+            }
+        }
+    }
+
+    fn flush(&mut self, write: &mut dyn FnMut(usize, Vec<u8>)) {
+        write(self.count, std::mem::take(&mut self.chunk));
+        self.count += 1;
+    }
+
+    /// How many chunks and bytes there were, and their checksum.
+    fn finish(mut self, write: &mut dyn FnMut(usize, Vec<u8>)) -> (usize, usize, String) {
+        if !self.chunk.is_empty() {
+            self.flush(write);
+        }
+        (self.count, self.bytes, checksum(&self.hasher.finalize()))
+    }
+}
+
 impl Manifest {
-    fn assemble(self, chunks: &BTreeMap<usize, Vec<u8>>) -> Result<Snapshot, String> {
+    fn assemble(self, mut chunks: BTreeMap<usize, Vec<u8>>) -> Result<Snapshot, String> {
         if self.version != VERSION {
             return Err(format!("it is of version {}, expected {VERSION}", self.version));
         }
-        let bytes = chunks.range(..self.chunks).map(|(_, chunk)| &chunk[..]).collect::<Vec<_>>().concat();
-        let found = checksum(&bytes);
+        drop(chunks.split_off(&self.chunks));
+        let mut bytes = Vec::with_capacity(chunks.values().map(Vec::len).sum());
+        // Each is gone once it is copied: a state is in memory once and a bit, not twice.
+        for (_, chunk) in chunks {
+            bytes.extend_from_slice(&chunk);
+        }
+        let found = checksum(&blake3::hash(&bytes));
         if found != self.checksum {
             return Err(format!(
                 "its {} bytes have checksum {found}, expected {}",
@@ -198,8 +251,8 @@ impl Manifest {
     }
 }
 
-fn checksum(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex()[..16].to_owned()
+fn checksum(hash: &blake3::Hash) -> String {
+    hash.to_hex()[..16].to_owned()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Stage 2: blocks in, results out; one lane at a time.
 
 use serde::{Deserialize, Serialize};
-use weir_analytics::{Block, Merge, Settings, WindowResult};
+use weir_analytics::{Merge, Piece, Settings};
 use weir_events::{encode_page_analytics, encode_top_pages, partition_of};
 
 use crate::{
@@ -44,10 +44,13 @@ pub struct Lane {
 }
 
 /// What a lane has emitted, committed beside the offset of the first block that it still needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Emitted {
     /// The end up to which all windows of the lane were emitted.
     pub emitted: Option<i64>,
+    /// The end of a window of which some pages were emitted, and how many.
+    #[serde(default)]
+    pub begun: Option<(i64, u64)>,
     /// Ids of the topics that the offset is about.
     #[serde(default)]
     pub topics: TopicIds,
@@ -87,24 +90,16 @@ impl Results {
         Ok(false)
     }
 
-    fn write(&self, result: &WindowResult, out: &mut Vec<Output>) {
-        for page in &result.pages {
-            let key = page.page_url.as_bytes();
-            out.push(Output {
-                topic: self.options.results.clone(),
-                partition: partition_of(key, self.options.result_partitions),
-                key: Some(key.to_vec()),
-                value: Some(encode_page_analytics(page)),
-                headers: Vec::new(),
-            });
-        }
-        out.push(Output {
-            topic: self.options.top_pages.clone(),
-            partition: 0,
-            key: None,
-            value: Some(encode_top_pages(&result.top)),
-            headers: Vec::new(),
-        });
+    fn output(&self, piece: &Piece) -> Output {
+        let (topic, partition, key, value) = match piece {
+            Piece::Page(page) => {
+                let key = page.page_url.as_bytes();
+                let partition = partition_of(key, self.options.result_partitions);
+                (&self.options.results, partition, Some(key.to_vec()), encode_page_analytics(page))
+            }
+            Piece::Top(top) => (&self.options.top_pages, 0, None, encode_top_pages(top)),
+        };
+        Output { topic: topic.clone(), partition, key, value: Some(value), headers: Vec::new() }
     }
 }
 
@@ -117,13 +112,14 @@ impl Stage for Results {
         partition: i32,
         committed: Option<&Committed>,
         _now: i64,
+        _heartbeat: &dyn Fn(),
     ) -> Result<(Lane, i64), Error> {
         let beginning = member.beginning(partition)?;
         let Options { settings, blocks, .. } = &self.options;
         let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
-        let (start, emitted) = match committed {
-            None => (beginning, None),
+        let (start, Emitted { emitted, begun, .. }) = match committed {
+            None => (beginning, Emitted::default()),
             Some(committed) => {
                 let emitted: Emitted = serde_json::from_str(&committed.metadata).map_err(|error| {
                     let found = &committed.metadata;
@@ -131,7 +127,7 @@ impl Stage for Results {
                         "the group's commit for lane {partition} is not of this version: {found:?}: {error}"
                     ))
                 })?;
-                (committed.offset, emitted.emitted)
+                (committed.offset, emitted)
             }
         };
         if start < beginning && self.can_be_missing(member, partition, emitted)? {
@@ -144,7 +140,7 @@ impl Stage for Results {
             )));
         }
         let start = start.max(beginning);
-        let merge = Merge::new(*settings, self.options.inputs, emitted);
+        let merge = Merge::new(*settings, self.options.inputs, emitted).within(begun);
         Ok((Lane { merge, next: start, topics }, start))
     }
 
@@ -153,16 +149,21 @@ impl Stage for Results {
         lane: &mut Lane,
         record: &Record<'_>,
         _now: i64,
-        out: &mut Vec<Output>,
+        _out: &mut Vec<Output>,
     ) -> Result<(), Error> {
-        let block = Block::decode(record.value.unwrap_or_default()).map_err(|error| {
+        lane.merge.read(record.value.unwrap_or_default(), record.offset).map_err(|error| {
             Error::Fatal(format!("lane {} at offset {}: {error}", record.partition, record.offset))
         })?;
         lane.next = record.offset + 1;
-        lane.merge.add(block, record.offset);
-        for result in lane.merge.complete() {
-            self.write(&result, out);
-        }
+        Ok(())
+    }
+
+    fn is_unfinished(&self, lane: &Lane) -> bool {
+        lane.merge.is_behind()
+    }
+
+    fn resume(&mut self, lane: &mut Lane, out: &mut Vec<Output>) -> Result<(), Error> {
+        out.extend(lane.merge.next_piece().map(|piece| self.output(&piece)));
         Ok(())
     }
 
@@ -175,7 +176,11 @@ impl Stage for Results {
     }
 
     fn position(&self, lane: &Lane) -> Committed {
-        let emitted = Emitted { emitted: lane.merge.emitted(), topics: lane.topics.clone() };
+        let emitted = Emitted {
+            emitted: lane.merge.emitted(),
+            begun: lane.merge.begun(),
+            topics: lane.topics.clone(),
+        };
         Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),
             metadata: serde_json::to_string(&emitted).unwrap_or_default(),

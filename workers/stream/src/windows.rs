@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weir_analytics::{Partition, Settings, Verdict};
+use weir_analytics::{MAX_RECORD_BYTES, Partition, Settings, Verdict};
 use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, unit_hint, validate};
 
 use crate::{
@@ -74,8 +74,11 @@ pub struct Standing {
     pub journal: u64,
     /// The partition's watermark, milliseconds.
     pub watermark: Option<i64>,
-    /// The end up to which its windows are sealed.
+    /// The end up to which its windows are sealed, and their blocks written.
     pub sealed: Option<i64>,
+    /// Rows of the block of the window after that which are written already: one event may seal more than fits into a transaction.
+    #[serde(default)]
+    pub rows: u64,
     /// The end of its last window with an event.
     pub last_end: Option<i64>,
     /// Read to its end, and silent since.
@@ -115,6 +118,8 @@ pub struct Windows {
     live: Pace,
     finished: Option<Option<i64>>,
     outcomes: Outcomes,
+    /// Maximum bytes of a record of a block.
+    block_bytes: usize,
 }
 
 /// What this process made of the records that it read, those left out that it only read again.
@@ -157,6 +162,13 @@ pub struct Input {
     is_held_back: bool,
     silent_since: i64,
     standing: Standing,
+    /// What was written by whoever was here before, beyond what it committed as read: the end that it had sealed, and rows of the next
+    /// window. Not written again.
+    written: Option<(Option<i64>, u64)>,
+    /// While windows are sealed that the last record closed: where the partition stood before it. It has not been read until they are.
+    before: Option<(i64, Box<Standing>)>,
+    /// Its state is written with the next commit.
+    saving: Option<i64>,
 }
 
 /// What was published of an open window.
@@ -182,7 +194,14 @@ impl Windows {
             live: Pace::new(),
             finished: None,
             outcomes: Outcomes::default(),
+            block_bytes: MAX_RECORD_BYTES,
         }
+    }
+
+    /// Writes blocks as records of at most so many bytes, or of one row.
+    #[must_use]
+    pub fn with_block_bytes(self, block_bytes: usize) -> Self {
+        Self { block_bytes, ..self }
     }
 
     /// What became of the records.
@@ -197,7 +216,6 @@ impl Windows {
     }
 
     fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
-        input.standing.read += 1;
         match self.count(input, record) {
             Ok(missed) => {
                 input.standing.counted += 1;
@@ -220,6 +238,7 @@ impl Windows {
                 out.push(dead_letter(record, &invalid, (events, dead_letters), *keep_payload));
             }
         }
+        input.standing.read += 1;
     }
 
     /// Counts an event. Some are partly late: then the first and the last end of the windows that they missed.
@@ -228,6 +247,9 @@ impl Windows {
         validate(&event, record.timestamp, self.options.max_future)?;
         let timestamp = event.timestamp;
         let event = self.privacy.apply(event, &mut self.scratch);
+        if !input.replays() && input.engine.closes_windows(timestamp) {
+            input.before = Some((record.offset, Box::new(input.stands())));
+        }
         match input.engine.read(&event) {
             Verdict::Counted => Ok(None),
             Verdict::PartlyLate => Ok(input
@@ -245,27 +267,11 @@ impl Windows {
         }
     }
 
-    fn write_blocks(&mut self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
-        for block in input.engine.take_blocks() {
-            self.outcomes.sealed += 1;
-            let lane = self.options.settings.lane(block.end);
-            let records = block.encode().map_err(|error| Error::Fatal(error.to_string()))?;
-            out.extend(records.into_iter().map(|record| Output {
-                topic: self.options.blocks.clone(),
-                partition: lane,
-                key: None,
-                value: Some(record),
-                headers: Vec::new(),
-            }));
-        }
-        Ok(())
-    }
-
     /// Raises the watermark of an idle partition, and logs that.
     fn raise(&mut self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
         input.journal.raise(input.next, watermark, out)?;
         input.engine.raise(watermark);
-        self.write_blocks(input, out)
+        Ok(())
     }
 
     /// Publishes what the open windows show, where that changed: by events, or because time has passed and some have left. So a site that
@@ -304,17 +310,23 @@ impl Windows {
             (before, sealed) => before != sealed,
         };
         let much = input.next - input.standing.from >= MOST_REPLAYED;
-        changed && !input.replays() && (advanced || much || now - input.saved_at >= every)
+        changed
+            && !input.replays()
+            && !input.engine.is_behind()
+            && (advanced || much || now - input.saved_at >= every)
     }
 
-    fn save(&mut self, input: &mut Input, now: i64, out: &mut Vec<Output>) -> Result<(), Error> {
-        let bytes = input.engine.snapshot().map_err(|error| Error::Fatal(error.to_string()))?;
-        input.journal.snapshot(input.next, now, &bytes, out)?;
-        input.saved_at = now;
-        input.saved_sealed = input.engine.sealed();
-        (input.standing.from, input.standing.snapshot) = (input.next, true);
+    /// Writes the state of a partition, chunk by chunk.
+    fn save(
+        &mut self,
+        input: &mut Input,
+        taken: i64,
+        send: &mut dyn FnMut(Output) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let state = |sink: &mut dyn FnMut(&[u8])| input.engine.write_snapshot(sink);
+        let bytes = input.journal.write_snapshot(input.next, taken, state, send)?;
         self.outcomes.snapshots += 1;
-        tracing::debug!(partition = input.number, offset = input.next, bytes = bytes.len(), "state saved");
+        tracing::debug!(partition = input.number, offset = input.next, bytes, "state saved");
         Ok(())
     }
 }
@@ -325,9 +337,36 @@ impl Input {
         while let Some(raise) = self.raises.front().filter(|raise| raise.offset <= offset) {
             self.engine.raise(raise.watermark);
             self.raises.pop_front();
+            self.pass_over_written();
         }
-        // Their blocks were written when they were taken.
-        self.engine.take_blocks();
+    }
+
+    /// Seals, without writing, what was written before.
+    fn pass_over_written(&mut self) {
+        if let Some((sealed, rows)) = self.written
+            && self.engine.pass_over(sealed, rows)
+        {
+            self.written = None;
+        }
+    }
+
+    /// Where it stands. What is written is ahead of the engine after a restart.
+    fn stands(&self) -> Standing {
+        let (sealed, rows) = self.sealed();
+        Standing {
+            journal: self.journal.number(),
+            watermark: self.engine.watermark(),
+            sealed,
+            rows,
+            last_end: self.engine.last_window_end(),
+            ..self.standing.clone()
+        }
+    }
+
+    /// The end up to which blocks are written, and how many rows of the next one.
+    fn sealed(&self) -> (Option<i64>, u64) {
+        let by_engine = (self.engine.sealed(), self.engine.rows_written());
+        self.written.map_or(by_engine, |written| written.max(by_engine))
     }
 
     /// How late it is in event time, for what is only shown: the newest event's, and the time since it was read once nothing more is
@@ -364,6 +403,7 @@ impl Stage for Windows {
         partition: i32,
         committed: Option<&Committed>,
         now: i64,
+        heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
         let Options { settings, events, state, .. } = &self.options;
         let made_with = format!(
@@ -383,7 +423,7 @@ impl Stage for Windows {
         // Before anything else is made of the offsets and the journal: in another topic they mean nothing.
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
-        let (journal, snapshot, raises) = Journal::read(member, state, partition)?;
+        let (journal, snapshot, raises) = Journal::read(member, state, partition, heartbeat)?;
         let standing = match committed {
             None if journal.number() > 0 => {
                 return Err(Error::Fatal(format!(
@@ -445,7 +485,10 @@ impl Stage for Windows {
             at_end: false,
             is_held_back: false,
             silent_since: now,
+            written: Some((standing.sealed, standing.rows)),
             standing: Standing { topics, ..standing },
+            before: None,
+            saving: None,
         };
         if !input.replays() {
             input.repeat_raises(input.next);
@@ -468,7 +511,7 @@ impl Stage for Windows {
             input.repeat_raises(record.offset);
             // What it counts as, and says, was committed before.
             let _ = self.count(input, record);
-            input.engine.take_blocks();
+            input.pass_over_written();
             input.next = record.offset + 1;
             if !input.replays() {
                 input.repeat_raises(input.next);
@@ -482,7 +525,57 @@ impl Stage for Windows {
         self.apply(input, record, out);
         input.newest_at = now;
         input.next = record.offset + 1;
-        self.write_blocks(input, out)
+        Ok(())
+    }
+
+    fn is_unfinished(&self, input: &Input) -> bool {
+        input.engine.is_behind()
+    }
+
+    fn resume(&mut self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
+        input.pass_over_written();
+        if let Some(part) = input.engine.seal(self.block_bytes) {
+            self.outcomes.sealed += u64::from(!part.more);
+            out.push(Output {
+                topic: self.options.blocks.clone(),
+                partition: self.options.settings.lane(part.end),
+                key: None,
+                value: Some(part.record),
+                headers: Vec::new(),
+            });
+        }
+        if !input.engine.is_behind() {
+            input.before = None;
+        }
+        Ok(())
+    }
+
+    fn wants_commit(&self, inputs: &BTreeMap<i32, Input>, now: i64) -> bool {
+        inputs.values().any(|input| self.snapshot_due(input, now))
+    }
+
+    fn prepare(&mut self, inputs: &mut BTreeMap<i32, Input>, now: i64) {
+        // One at a time, so that a process with many partitions has no long pause.
+        let due = inputs.values_mut().filter(|input| self.snapshot_due(input, now));
+        if let Some(input) = due.min_by_key(|input| input.saved_at) {
+            input.journal.begin_snapshot();
+            (input.saved_at, input.saved_sealed) = (now, input.engine.sealed());
+            (input.standing.from, input.standing.snapshot) = (input.next, true);
+            input.saving = Some(now);
+        }
+    }
+
+    fn stream(
+        &mut self,
+        inputs: &mut BTreeMap<i32, Input>,
+        send: &mut dyn FnMut(Output) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for input in inputs.values_mut() {
+            if let Some(taken) = input.saving.take() {
+                self.save(input, taken, send)?;
+            }
+        }
+        Ok(())
     }
 
     fn end(&mut self, input: &mut Input, offset: i64, now: i64, _out: &mut Vec<Output>) {
@@ -506,11 +599,6 @@ impl Stage for Windows {
         now: i64,
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
-        // One at a time, so that a process with many partitions has no long pause and no peak of memory.
-        let due = inputs.values_mut().filter(|input| self.snapshot_due(input, now));
-        if let Some(input) = due.min_by_key(|input| input.saved_at) {
-            self.save(input, now, out)?;
-        }
         self.publish_live(inputs, member, now);
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
         for input in inputs.values_mut() {
@@ -569,12 +657,14 @@ impl Stage for Windows {
         if let Some(committed) = input.committed.as_ref().filter(|_| input.replays()) {
             return committed.clone();
         }
-        let mut standing = input.standing.clone();
-        standing.journal = input.journal.number();
-        standing.watermark = input.engine.watermark();
-        standing.sealed = input.engine.sealed();
-        standing.last_end = input.engine.last_window_end();
+        let (offset, standing) = match &input.before {
+            None => (input.next, input.stands()),
+            Some((offset, before)) => {
+                let (sealed, rows) = input.sealed();
+                (*offset, Standing { sealed, rows, ..Standing::clone(before) })
+            }
+        };
         let metadata = serde_json::to_string(&standing).unwrap_or_default();
-        Committed { offset: input.next, metadata }
+        Committed { offset, metadata }
     }
 }

@@ -1,18 +1,23 @@
 //! Read, process, write, commit: the loop that both stages share.
 
+mod outputs;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
 use crate::log::{Committed, Error, Item, Member, Output, Rebalance, Record};
+use outputs::{Held, Outputs};
 
 /// Most records read before the loop looks up.
 const BATCH: usize = 20_000;
-/// Longest time that outputs wait for their commit while more records keep coming, milliseconds, and most bytes of them: a
-/// commit is waited for, and what catches up has no other use for that time.
+/// Longest time that outputs wait for their commit while more records keep coming, milliseconds: a commit is waited for, and what
+/// catches up has no other use for that time.
 const LONGEST_TRANSACTION: i64 = 1_000;
-const LARGEST_TRANSACTION: usize = 4_000_000;
+/// Bytes of outputs with which a transaction is committed unless [`Worker::with_transaction_bytes`] says otherwise. The outputs in memory
+/// are that and one record at most, however much follows from one event.
+pub const TRANSACTION_BYTES: usize = 4_000_000;
 /// Time after which progress without outputs is committed, milliseconds.
 const PROGRESS: i64 = 1_000;
 /// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
@@ -24,7 +29,8 @@ pub trait Stage {
     /// Everything known of one input partition.
     type State;
 
-    /// Rebuilds the state of a partition as of where the group stands, and says at which offset reading starts.
+    /// Rebuilds the state of a partition as of where the group stands, and says at which offset reading starts. Calls `heartbeat` as
+    /// it goes on: that may take minutes.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -34,6 +40,7 @@ pub trait Stage {
         partition: i32,
         committed: Option<&Committed>,
         now: i64,
+        heartbeat: &dyn Fn(),
     ) -> Result<(Self::State, i64), Error>;
 
     /// Takes a record.
@@ -48,6 +55,40 @@ pub trait Stage {
         now: i64,
         out: &mut Vec<Output>,
     ) -> Result<(), Error>;
+
+    /// Whether the partition has more to write of what it took. Then it takes nothing else before [`Stage::resume`] has written all of
+    /// it, and [`Stage::position`] is such that what was written is not written again, and the rest is.
+    fn is_unfinished(&self, _state: &Self::State) -> bool {
+        false
+    }
+
+    /// Writes the next piece of what the partition has to write, about one record.
+    ///
+    /// # Errors
+    /// As for [`Stage::record`].
+    fn resume(&mut self, _state: &mut Self::State, _out: &mut Vec<Output>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Whether something is to be committed although nothing was written.
+    fn wants_commit(&self, _states: &BTreeMap<i32, Self::State>, _now: i64) -> bool {
+        false
+    }
+
+    /// Just before a commit: what [`Stage::stream`] will write may be chosen here, and is part of [`Stage::position`] from now on.
+    fn prepare(&mut self, _states: &mut BTreeMap<i32, Self::State>, _now: i64) {}
+
+    /// Writes into the transaction, piece by piece, what is too much to be kept until then.
+    ///
+    /// # Errors
+    /// Those of `send`; [`Error::Fatal`] for what cannot be written.
+    fn stream(
+        &mut self,
+        _states: &mut BTreeMap<i32, Self::State>,
+        _send: &mut dyn FnMut(Output) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Everything in the partition was read, and `offset` is the next to come. From now on [`Stage::position`] stands there, at least:
     /// after the last record there may be offsets that are no records, and whoever stood before them would seem to lag for ever, and to
@@ -88,7 +129,10 @@ pub struct Worker<S: Stage, M: Member> {
     states: BTreeMap<i32, S::State>,
     /// What was committed last, by partition.
     committed: BTreeMap<i32, Committed>,
-    out: Vec<Output>,
+    out: Outputs,
+    /// What was polled but not taken yet.
+    held: VecDeque<Held>,
+    heartbeat: Box<dyn Fn() + Send>,
     /// When the oldest output that is not committed was made.
     waiting_since: Option<i64>,
     last_commit: i64,
@@ -135,7 +179,9 @@ impl<S: Stage, M: Member> Worker<S, M> {
             member,
             states: BTreeMap::new(),
             committed: BTreeMap::new(),
-            out: Vec::new(),
+            out: Outputs::new(TRANSACTION_BYTES),
+            held: VecDeque::new(),
+            heartbeat: Box::new(|| ()),
             waiting_since: None,
             last_commit: 0,
             read: 0,
@@ -143,6 +189,20 @@ impl<S: Stage, M: Member> Worker<S, M> {
             holds: false,
             counts: Counts::default(),
         }
+    }
+
+    /// Commits as soon as outputs have so many bytes.
+    #[must_use]
+    pub fn with_transaction_bytes(mut self, bytes: usize) -> Self {
+        self.out.max_bytes = bytes;
+        self
+    }
+
+    /// Calls this while something goes on that takes long: for whoever takes silence for a hang.
+    #[must_use]
+    pub fn with_heartbeat(mut self, heartbeat: impl Fn() + Send + 'static) -> Self {
+        self.heartbeat = Box::new(heartbeat);
+        self
     }
 
     /// One turn: reads what is there (waiting at most `wait` for it), processes it, commits when it is time. `now` is the
@@ -197,7 +257,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     /// # Errors
     /// As [`Error`] says.
     pub fn leave(mut self) -> Result<(), Error> {
-        if let Err(error) = self.commit(0) {
+        if let Err(error) = self.commit(0, false) {
             tracing::warn!(%error, "last commit failed: another process will do this work again");
         }
         self.member.leave()
@@ -205,39 +265,34 @@ impl<S: Stage, M: Member> Worker<S, M> {
 
     fn turn(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
         self.fulfil(now)?;
+        // Behind what could not be taken yet nothing more is read; the group is still heard.
+        let mut blocked = self.has_backlog();
+        let (max, wait) = if blocked { (0, Duration::ZERO) } else { (BATCH, wait) };
         let mut read = 0;
-        let (stage, states, out) = (&mut self.stage, &mut self.states, &mut self.out);
+        let (stage, states, out, held) = (&mut self.stage, &mut self.states, &mut self.out, &mut self.held);
         let mut failed = None;
-        let polled = self.member.poll(BATCH, wait, &mut |item| match item {
-            Item::Record(record) => {
-                read += 1;
-                if let (Some(state), None) = (states.get_mut(&record.partition), &failed) {
-                    failed = stage.record(state, &record, now, out).err();
-                }
+        let polled = self.member.poll(max, wait, &mut |item| {
+            read += usize::from(matches!(item, Item::Record(_)));
+            if failed.is_some() {
+                return;
             }
-            Item::End { partition, offset } => {
-                if let Some(state) = states.get_mut(&partition) {
-                    stage.end(state, offset, now, out);
-                }
+            if blocked {
+                held.push_back(Held::of(&item));
+                return;
             }
-            Item::HeldBack { partition, offset } => {
-                if let Some(state) = states.get_mut(&partition) {
-                    stage.held_back(state, offset, now, out);
-                }
+            match take(stage, states, out, &item, now) {
+                Ok(is_full) => blocked = is_full,
+                Err(error) => failed = Some(error),
             }
         });
         // First: whatever became of the rest, the record and those polled after it were passed over, and reading goes on behind them.
-        // Only going back to what was committed brings them again.
         if let Some(error) = failed {
-            return Err(match error {
-                Error::Fatal(why) => Error::Fatal(why),
-                Error::Retry(why) | Error::Abort(why) => Error::Abort(why),
-            });
+            return Err(passed_over(error));
         }
         match polled? {
             Some(Rebalance::Assigned(partitions)) => self.duties.take_over = Some(partitions),
             Some(Rebalance::Revoked) => {
-                let kept = self.commit(now);
+                let kept = self.commit(now, false);
                 self.forget();
                 self.duties.give_back = true;
                 match kept {
@@ -254,10 +309,12 @@ impl<S: Stage, M: Member> Worker<S, M> {
                 (self.duties.restart, self.duties.give_back) = (true, true);
                 self.forget();
             }
-            None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out)?,
+            None if self.has_backlog() => {}
+            None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out.records)?,
         }
         self.fulfil(now)?;
-        if !self.out.is_empty() {
+        self.work_off(now).map_err(passed_over)?;
+        if !self.out.records.is_empty() {
             self.waiting_since.get_or_insert(now);
         }
         self.read += read;
@@ -265,18 +322,42 @@ impl<S: Stage, M: Member> Worker<S, M> {
         let caught_up = read < BATCH;
         let since = now - self.last_commit;
         let due = match self.waiting_since {
-            Some(waiting) => {
-                let bytes = || self.out.iter().flat_map(|out| &out.value).map(Vec::len).sum::<usize>();
-                caught_up || now - waiting >= LONGEST_TRANSACTION || bytes() >= LARGEST_TRANSACTION
-            }
+            Some(waiting) => caught_up || now - waiting >= LONGEST_TRANSACTION || self.out.is_full(),
             None => {
                 let ending = read == 0 && self.stage.is_ending();
                 ending
                     || since >= PROGRESS
                     || caught_up && self.read >= PROGRESS_EARLY.0 && since >= PROGRESS_EARLY.1
+                    || self.stage.wants_commit(&self.states, now)
             }
         };
-        if due { self.commit(now) } else { Ok(()) }
+        if due { self.commit(now, true) } else { Ok(()) }
+    }
+
+    /// Whether something that was polled, or what follows from it, waits.
+    fn has_backlog(&self) -> bool {
+        !self.held.is_empty() || self.states.values().any(|state| self.stage.is_unfinished(state))
+    }
+
+    /// Goes on with what waits, until there is enough for a transaction.
+    fn work_off(&mut self, now: i64) -> Result<(), Error> {
+        loop {
+            let mut is_done = true;
+            // Each in turn: what partitions write of one window comes close together, and stage 2 has little to hold.
+            for state in self.states.values_mut() {
+                if self.out.is_full() {
+                    return Ok(());
+                }
+                if self.stage.is_unfinished(state) {
+                    self.stage.resume(state, &mut self.out.records)?;
+                    is_done = false;
+                }
+            }
+            if is_done {
+                let Some(held) = self.held.pop_front() else { return Ok(()) };
+                take(&mut self.stage, &mut self.states, &mut self.out, &held.item(), now)?;
+            }
+        }
     }
 
     /// Does what is to be done before anything is read.
@@ -309,7 +390,9 @@ impl<S: Stage, M: Member> Worker<S, M> {
         let mut starts = Vec::new();
         for &partition in partitions {
             let at = committed.get(partition as usize).cloned().flatten();
-            let (state, start) = self.stage.restore(&mut self.member, partition, at.as_ref(), now)?;
+            let (state, start) =
+                self.stage.restore(&mut self.member, partition, at.as_ref(), now, &self.heartbeat)?;
+            (self.heartbeat)();
             self.states.insert(partition, state);
             if let Some(at) = at {
                 self.committed.insert(partition, at);
@@ -326,12 +409,16 @@ impl<S: Stage, M: Member> Worker<S, M> {
         self.holds = false;
         self.states.clear();
         self.committed.clear();
-        self.out.clear();
+        drop(self.out.take());
+        self.held.clear();
         self.waiting_since = None;
     }
 
-    /// Commits outputs and progress, if there are any.
-    fn commit(&mut self, now: i64) -> Result<(), Error> {
+    /// Commits outputs and progress, if there are any; with `prepared`, also what the stage wants to stream.
+    fn commit(&mut self, now: i64, prepared: bool) -> Result<(), Error> {
+        if prepared {
+            self.stage.prepare(&mut self.states, now);
+        }
         self.last_commit = now;
         self.read = 0;
         let positions: Vec<(i32, Committed)> = self
@@ -340,7 +427,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
             .map(|(&partition, state)| (partition, self.stage.position(state)))
             .filter(|(partition, position)| self.committed.get(partition) != Some(position))
             .collect();
-        if positions.is_empty() && self.out.is_empty() {
+        if positions.is_empty() && self.out.records.is_empty() {
             return Ok(());
         }
         let done = self.transact(&positions);
@@ -357,16 +444,54 @@ impl<S: Stage, M: Member> Worker<S, M> {
 
     fn transact(&mut self, positions: &[(i32, Committed)]) -> Result<(), Error> {
         let begun = Instant::now();
-        let outputs = self.out.len() as u64;
+        let mut outputs = 0;
         self.member.begin()?;
-        for output in self.out.drain(..) {
-            self.member.send(output)?;
-        }
+        let Self { stage, states, member, out, .. } = self;
+        let mut send = |output| {
+            outputs += 1;
+            member.send(output)
+        };
+        out.take().into_iter().try_for_each(&mut send)?;
+        stage.stream(states, &mut send)?;
         self.member.commit(positions)?;
         self.counts.outputs += outputs;
         self.counts.commits += 1;
         self.counts.committing += begun.elapsed();
         Ok(())
+    }
+}
+
+/// Takes what was polled, and writes what follows from it until there is enough for a transaction. Whether nothing more can be taken.
+fn take<S: Stage>(
+    stage: &mut S,
+    states: &mut BTreeMap<i32, S::State>,
+    out: &mut Outputs,
+    item: &Item<'_>,
+    now: i64,
+) -> Result<bool, Error> {
+    let (Item::Record(Record { partition, .. })
+    | Item::End { partition, .. }
+    | Item::HeldBack { partition, .. }) = item;
+    let Some(state) = states.get_mut(partition) else { return Ok(false) };
+    match *item {
+        Item::Record(ref record) => stage.record(state, record, now, &mut out.records)?,
+        Item::End { offset, .. } => stage.end(state, offset, now, &mut out.records),
+        Item::HeldBack { offset, .. } => stage.held_back(state, offset, now, &mut out.records),
+    }
+    while stage.is_unfinished(state) {
+        if out.is_full() {
+            return Ok(true);
+        }
+        stage.resume(state, &mut out.records)?;
+    }
+    Ok(out.is_full())
+}
+
+/// What was polled and could not be taken is lost to this worker: only going back to what was committed brings it again.
+fn passed_over(error: Error) -> Error {
+    match error {
+        Error::Fatal(why) => Error::Fatal(why),
+        Error::Retry(why) | Error::Abort(why) => Error::Abort(why),
     }
 }
 

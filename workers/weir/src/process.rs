@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         OnceLock,
+        Arc,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
@@ -156,7 +157,8 @@ fn drive<S: Stage, M: Member>(
     };
     let result = patiently(stop, connect).and_then(|member| {
         let Some(member) = member else { return Ok(()) };
-        let mut worker = Worker::new(stage, member);
+        let pulse = Arc::clone(&signs.pulse);
+        let mut worker = Worker::new(stage, member).with_heartbeat(move || pulse.turn());
         let mut patience = Patience::new();
         while !stop.load(Ordering::SeqCst) {
             if let Some(why) = fault.get() {

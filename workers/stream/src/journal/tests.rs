@@ -20,7 +20,7 @@ impl Ground {
     }
 
     fn read(&mut self) -> Result<(Journal, Option<Snapshot>, VecDeque<Raise>), Error> {
-        Journal::read(&mut self.member, STATE, 1)
+        Journal::read(&mut self.member, STATE, 1, &|| ())
     }
 
     fn write(&mut self, outputs: Vec<Output>) {
@@ -30,6 +30,20 @@ impl Ground {
         }
         self.member.commit(&[]).unwrap();
     }
+}
+
+/// Writes a state, in parts of some length.
+fn save(journal: &mut Journal, offset: i64, taken: i64, state: &[u8], out: &mut Vec<Output>) {
+    journal.begin_snapshot();
+    let parts = |sink: &mut dyn FnMut(&[u8])| {
+        state.chunks(70_001).for_each(sink);
+        Ok(())
+    };
+    let mut send = |output| {
+        out.push(output);
+        Ok(())
+    };
+    assert_eq!(journal.write_snapshot(offset, taken, parts, &mut send), Ok(state.len()));
 }
 
 fn state(length: usize, seed: usize) -> Vec<u8> {
@@ -49,7 +63,7 @@ fn a_snapshot_covers_the_raises_before_it_and_no_others() {
     let mut out = Vec::new();
     journal.raise(7, 100, &mut out).unwrap();
     assert!(journal.has_raises());
-    journal.snapshot(7, 1_000, b"state", &mut out).unwrap();
+    save(&mut journal, 7, 1_000, b"state", &mut out);
     assert!(!journal.has_raises());
     journal.raise(7, 200, &mut out).unwrap();
     ground.write(out);
@@ -74,7 +88,7 @@ fn a_shorter_snapshot_replaces_a_longer_one_whole_and_compaction_leaves_only_it(
         // As after a restart: what is there is known from reading only.
         let (mut journal, _, _) = ground.read().unwrap();
         let mut out = Vec::new();
-        journal.snapshot(offset, 0, bytes, &mut out).unwrap();
+        save(&mut journal, offset, 0, bytes, &mut out);
         assert!(out.iter().all(|o| o.value.as_ref().is_none_or(|value| value.len() <= CHUNK)));
         ground.write(out);
         let (_, snapshot, _) = ground.read().unwrap();
@@ -92,7 +106,7 @@ fn what_is_not_whole_or_of_another_version_is_refused() {
     let mut ground = Ground::new();
     let (mut journal, _, _) = ground.read().unwrap();
     let mut out = Vec::new();
-    journal.snapshot(1, 0, b"state", &mut out).unwrap();
+    save(&mut journal, 1, 0, b"state", &mut out);
     out[0].value = Some(b"stale".to_vec());
     ground.write(out);
     let Err(Error::Fatal(why)) = ground.read() else { panic!("a wrong chunk was taken") };
@@ -103,4 +117,22 @@ fn what_is_not_whole_or_of_another_version_is_refused() {
     ground.write(vec![foreign]);
     let Err(Error::Fatal(why)) = ground.read() else { panic!("a foreign record was taken") };
     assert!(why.contains("shop.state/1") && why.contains("delta/1"), "{why}");
+}
+
+/// A broker that takes no more must not be sent the rest.
+#[test]
+fn a_snapshot_ends_where_sending_fails() {
+    let (mut journal, _, _) = Ground::new().read().unwrap();
+    journal.begin_snapshot();
+    let whole = state(5 * CHUNK, 1);
+    let parts = |sink: &mut dyn FnMut(&[u8])| {
+        whole.chunks(50_000).for_each(sink);
+        Ok(())
+    };
+    let mut sent = 0;
+    let failed = journal.write_snapshot(1, 0, parts, &mut |_| {
+        sent += 1;
+        if sent < 3 { Ok(()) } else { Err(Error::Abort("full".to_owned())) }
+    });
+    assert_eq!((failed, sent), (Err(Error::Abort("full".to_owned())), 3));
 }

@@ -98,6 +98,8 @@ pub(super) fn transactional(options: &Options) -> ClientConfig {
         .set("socket.timeout.ms", millis((options.transaction_timeout / 3).min(ANSWER)))
         .set("linger.ms", "5")
         .set("batch.size", "1000000")
+        // What is sent and not acknowledged is in memory beside what is being made: enough to keep a broker busy, and no more.
+        .set("queue.buffering.max.kbytes", "16384")
         .set("compression.type", "lz4");
     extended(config, &options.extra)
 }

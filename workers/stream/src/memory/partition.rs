@@ -31,8 +31,9 @@ impl StoredRecord {
 /// What a record costs beside its bytes, so that many empty ones count too.
 const OVERHEAD: usize = 96;
 
-/// Records between two automatic compactions, at least.
+/// Records between two automatic compactions, at least; or bytes: few records may be a snapshot of megabytes.
 const COMPACT_EVERY: usize = 1024;
+const COMPACT_EVERY_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
 struct Entry {
@@ -52,8 +53,8 @@ pub(super) struct Partition {
     /// Open transactions and their first offset here.
     open: BTreeMap<u64, i64>,
     bytes: usize,
-    /// Entries that the last compaction left.
-    compacted: usize,
+    /// Entries, and bytes, that the last compaction left.
+    compacted: (usize, usize),
 }
 
 impl Partition {
@@ -137,12 +138,13 @@ impl Partition {
         }
         self.entries.retain(|_| keep.pop() == Some(true));
         self.bytes = self.entries.iter().map(|entry| entry.record.size() + OVERHEAD).sum();
-        self.compacted = self.entries.len();
+        self.compacted = (self.entries.len(), self.bytes);
     }
 
     /// Compacts when that is due: the work is amortised over the records written since the last time.
     pub(super) fn compact_if_due(&mut self) {
-        if self.entries.len() > 2 * self.compacted + COMPACT_EVERY {
+        let (entries, bytes) = self.compacted;
+        if self.entries.len() > 2 * entries + COMPACT_EVERY || self.bytes > 2 * bytes + COMPACT_EVERY_BYTES {
             self.compact();
         }
     }

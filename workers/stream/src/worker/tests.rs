@@ -1,8 +1,13 @@
 #![allow(clippy::unwrap_used)]
 //! When a worker commits.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use super::*;
-use crate::memory::{self, Broker, Clock, MemberOptions};
+use crate::memory::{self, Broker, Clock, Fault, MemberOptions};
 
 /// Writes so many bytes for each record.
 struct Echo {
@@ -27,6 +32,7 @@ impl Stage for Echo {
         _partition: i32,
         committed: Option<&Committed>,
         _now: i64,
+        _heartbeat: &dyn Fn(),
     ) -> Result<(i64, i64), Error> {
         let start = committed.map_or(0, |committed| committed.offset);
         Ok((start, start))
@@ -112,7 +118,7 @@ fn what_catches_up_commits_when_it_waited_for_long() {
 
 #[test]
 fn what_catches_up_commits_when_it_has_much() {
-    let mut worker = worker(Echo::new(LARGEST_TRANSACTION / BATCH - 1, false), MANY);
+    let mut worker = worker(Echo::new(TRANSACTION_BYTES / BATCH - 1, false), MANY);
     assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
     assert_eq!(step(&mut worker, 0), (1, 2 * BATCH as u64));
 }
@@ -185,4 +191,110 @@ fn no_record_is_lost_behind_one_that_failed() {
     stage.faults.insert(3, Error::Fatal("a person must act".to_owned()));
     let mut worker = self::worker(stage, 10);
     assert_eq!(worker.step(NOW, Duration::ZERO), Err(Error::Fatal("a person must act".to_owned())));
+}
+
+/// Writes several pieces for each record, one when asked.
+struct Pieces(usize);
+
+/// The record that comes next, and pieces of the one before it that are written; all of them at first.
+struct Piecemeal {
+    next: i64,
+    written: usize,
+}
+
+impl Stage for Pieces {
+    type State = Piecemeal;
+
+    fn restore<M: Member>(
+        &mut self,
+        _member: &mut M,
+        _partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+        heartbeat: &dyn Fn(),
+    ) -> Result<(Piecemeal, i64), Error> {
+        heartbeat();
+        let start = committed.map_or(0, |committed| committed.offset);
+        let written = committed.and_then(|committed| committed.metadata.parse().ok()).unwrap_or_default();
+        Ok((Piecemeal { next: start, written: self.0 + written }, start))
+    }
+
+    fn record(
+        &mut self,
+        state: &mut Piecemeal,
+        record: &Record<'_>,
+        _now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        assert!(!self.is_unfinished(state), "a record came before the one before it was done");
+        state.next = record.offset + 1;
+        state.written -= self.0;
+        Ok(())
+    }
+
+    fn is_unfinished(&self, state: &Piecemeal) -> bool {
+        state.written < self.0
+    }
+
+    fn resume(&mut self, state: &mut Piecemeal, out: &mut Vec<Output>) -> Result<(), Error> {
+        let value = format!("{:>3} {:>96}", state.next - 1, state.written);
+        state.written += 1;
+        out.push(Output {
+            topic: "out".to_owned(),
+            partition: 0,
+            key: None,
+            value: Some(value.into_bytes()),
+            headers: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, state: &mut Piecemeal, _offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        assert!(!self.is_unfinished(state), "the end came before the last record was done");
+    }
+
+    fn held_back(&mut self, _state: &mut Piecemeal, _offset: i64, _now: i64, _out: &mut Vec<Output>) {}
+
+    fn position(&self, state: &Piecemeal) -> Committed {
+        if self.is_unfinished(state) {
+            Committed { offset: state.next - 1, metadata: state.written.to_string() }
+        } else {
+            // Of a record that is to be read again, what was written before is not forgotten meanwhile.
+            Committed { offset: state.next, metadata: (state.written - self.0).to_string() }
+        }
+    }
+}
+
+/// However much follows from a record: what a transaction carries is bounded, and nothing is written twice or left out, also where
+/// commits fail in the middle of it.
+#[test]
+fn what_follows_from_a_record_takes_as_many_transactions_as_it_needs() {
+    for fault in [None, Some(Fault::CommitLost), Some(Fault::CommitUnknown)] {
+        let broker = Broker::new(Clock::Manual(0));
+        broker.create_topic("in", 1);
+        broker.create_topic("out", 1);
+        for _ in 0..10 {
+            broker.append("in", 0, None, Some(b"click"), &[]).unwrap();
+        }
+        let beats = Arc::new(AtomicUsize::new(0));
+        let heart = Arc::clone(&beats);
+        let mut worker = Worker::new(Pieces(7), broker.member(MemberOptions::new("group", "in", "id")))
+            .with_transaction_bytes(250)
+            .with_heartbeat(move || drop(heart.fetch_add(1, Ordering::Relaxed)));
+        for turn in 0..60 {
+            if turn % 5 == 3 {
+                fault.into_iter().for_each(|fault| broker.inject("id", fault));
+            }
+            worker.step(NOW, Duration::ZERO).unwrap();
+            assert!(worker.counts().outputs <= 3 * worker.counts().commits, "{:?}", worker.counts());
+        }
+        let written: Vec<String> = broker
+            .records("out", 0)
+            .into_iter()
+            .map(|record| String::from_utf8(record.value.unwrap()).unwrap())
+            .collect();
+        let expected = (0..70).map(|i| format!("{:>3} {:>96}", i / 7, i % 7));
+        assert!(written == expected.collect::<Vec<_>>(), "{fault:?}: {written:#?}");
+        assert!(beats.load(Ordering::Relaxed) >= 2, "restoring was heard");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use weir_analytics::{Block, Merge, Partition, Verdict};
+use weir_analytics::{Merge, Partition, Verdict};
 use weir_events::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
 use weir_oracle::{Entry, Window};
 use weir_stream::{
@@ -91,7 +91,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], raises: &[Raise]) -> Expected {
     let mut merges: Vec<Merge> =
         (0..settings.lanes).map(|_| Merge::new(settings, setup.inputs, None)).collect();
     for (offset, ((_, end), block)) in output.blocks.iter().enumerate() {
-        merges[settings.lane(*end) as usize].add(Block::decode(block).unwrap(), offset as i64);
+        merges[settings.lane(*end) as usize].read(block, offset as i64).unwrap();
     }
     for result in merges.iter_mut().flat_map(Merge::complete) {
         for page in &result.pages {

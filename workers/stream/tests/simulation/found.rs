@@ -64,11 +64,33 @@ pub fn output(broker: &Broker, setup: &Setup) -> Result<Output, String> {
     let mut output = Output::default();
     let mut order = Order::default();
     for lane in 0..setup.settings.lanes {
+        let mut parts = BTreeMap::new();
         for record in broker.records(BLOCKS, lane) {
-            let value = record.value.unwrap();
-            let block = Block::decode(&value).unwrap();
+            let mut block = Block::decode(&record.value.unwrap()).unwrap();
             order.then(format!("lane {lane}: blocks of partition {}", block.partition), block.end)?;
-            once("block", &mut output.blocks, (block.partition, block.end), value)?;
+            let whole: Option<Block> = parts.remove(&block.partition);
+            if let Some(mut begun) = whole {
+                if begun.end != block.end {
+                    return Err(format!(
+                        "of the block {:?} the rest is missing",
+                        (begun.partition, begun.end)
+                    ));
+                }
+                begun.pages.append(&mut block.pages);
+                block.pages = begun.pages;
+            }
+            if block.more {
+                parts.insert(block.partition, block);
+                continue;
+            }
+            if !block.pages.is_sorted_by(|a, b| a.url < b.url) {
+                return Err(format!("rows are there twice in {block:?}"));
+            }
+            let key = (block.partition, block.end);
+            once("block", &mut output.blocks, key, block.encode().unwrap().concat())?;
+        }
+        if !parts.is_empty() {
+            return Err(format!("of blocks the rest is missing: {parts:?}"));
         }
     }
     for partition in 0..setup.result_partitions {

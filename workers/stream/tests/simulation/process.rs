@@ -37,8 +37,12 @@ impl Process {
             Frail::new(setup.member(STAGES[stage], name, is_static), fates[stage].clone(), scene)
         };
         Self {
-            windows: RefCell::new(Some(Worker::new(setup.windows(), member(0)))),
-            results: RefCell::new(Some(Worker::new(setup.results(), member(1)))),
+            windows: RefCell::new(Some(
+                Worker::new(setup.windows(), member(0)).with_transaction_bytes(setup.transaction_bytes),
+            )),
+            results: RefCell::new(Some(
+                Worker::new(setup.results(), member(1)).with_transaction_bytes(setup.transaction_bytes),
+            )),
             name: name.to_owned(),
             is_static,
             asleep_until: Cell::new(0),

@@ -35,6 +35,10 @@ pub struct Setup {
     pub transaction_timeout: i64,
     /// As `weir process --until-end` runs: idle at once, and nothing decided before all are.
     pub until_end: bool,
+    /// Outputs with which a transaction is full: few, so that what one event seals takes several.
+    pub transaction_bytes: usize,
+    /// Bytes of a record of a block: few, so that some blocks take several.
+    pub block_bytes: usize,
 }
 
 impl Setup {
@@ -58,6 +62,8 @@ impl Setup {
             session_timeout: dice.between(2_000, 6_000),
             transaction_timeout: dice.pick(&[1_000, 4_000, 15_000]),
             until_end: dice.chance(150),
+            transaction_bytes: dice.pick(&[1, 200, 1_000, 4_000_000]),
+            block_bytes: dice.pick(&[1, 150, 400, 900_000]),
         }
     }
 
@@ -87,6 +93,7 @@ impl Setup {
             keep_payload: true,
         };
         Windows::new(options, Decoder::new(), Privacy::new(PrivacySettings::default(), None).unwrap())
+            .with_block_bytes(self.block_bytes)
     }
 
     pub fn results(&self) -> Results {

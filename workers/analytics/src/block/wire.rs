@@ -1,0 +1,245 @@
+//! A block as bytes. Format 2 is written, formats 1 and 2 are read.
+//!
+//! Format 1 was the whole [`Block`] by postcard: every URL in full, nineteen bytes at least of numbers a row, and all of it in memory
+//! to be written. Format 2 goes row by row. A URL is written as what it shares with the one before, which is much where URLs are in
+//! order, and numbers that are zero are not written:
+//!
+//! ```text
+//! 2 flags partition end [first_aligned] sums rows
+//! flags: 1 more, 2 first_aligned;  row: shared length, rest's length, rest, sums
+//! sums:  flags views users visits [clicks] [conversions] [bounces] [duration] [previous_views] [baseline baseline_at]
+//! ```
+//! Integers are LEB128, signed ones zig-zag, `baseline` eight bytes, little-endian.
+
+use super::{Block, BlockError, Sums};
+
+/// The version of the format, its first byte.
+pub(super) const VERSION: u8 = 2;
+const POSTCARD: u8 = 1;
+
+const MORE: u8 = 1;
+const FIRST_ALIGNED: u8 = 2;
+
+const CLICKS: u8 = 1;
+const CONVERSIONS: u8 = 2;
+const BOUNCES: u8 = 4;
+const DURATION: u8 = 8;
+const PREVIOUS_VIEWS: u8 = 16;
+const BASELINE: u8 = 32;
+
+/// Maximum bytes of a row beside its URL: eleven numbers, flags and two lengths.
+const ROW_BYTES: usize = 112;
+
+/// A block without its rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Header {
+    pub(crate) partition: i32,
+    pub(crate) end: i64,
+    pub(crate) first_aligned: Option<i64>,
+    pub(crate) site: Sums,
+    pub(crate) more: bool,
+}
+
+/// Writes one record of a block.
+pub(crate) struct Writer {
+    record: Vec<u8>,
+    /// The page before.
+    last: Vec<u8>,
+    is_empty: bool,
+    max: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(header: &Header, max: usize) -> Self {
+        let mut record = vec![VERSION, u8::from(header.first_aligned.is_some()) * FIRST_ALIGNED];
+        unsigned(u64::from(header.partition as u32), &mut record);
+        signed(header.end, &mut record);
+        if let Some(first) = header.first_aligned {
+            signed(first, &mut record);
+        }
+        write_sums(&header.site, &mut record);
+        Self { record, last: Vec::new(), is_empty: true, max }
+    }
+
+    /// Writes a row; false where the record is full. The first row always fits.
+    pub(crate) fn push(&mut self, url: &str, sums: &Sums) -> bool {
+        let shared = shared(&self.last, url);
+        let rest = &url.as_bytes()[shared..];
+        if !self.is_empty && self.record.len() + rest.len() + ROW_BYTES > self.max {
+            return false;
+        }
+        self.is_empty = false;
+        unsigned(shared as u64, &mut self.record);
+        unsigned(rest.len() as u64, &mut self.record);
+        self.record.extend_from_slice(rest);
+        write_sums(sums, &mut self.record);
+        self.last.truncate(shared);
+        self.last.extend_from_slice(rest);
+        true
+    }
+
+    pub(crate) fn finish(mut self, more: bool) -> Vec<u8> {
+        self.record[1] |= u8::from(more) * MORE;
+        self.record
+    }
+}
+
+/// How many bytes a URL shares with the one before, whole characters only.
+fn shared(last: &[u8], url: &str) -> usize {
+    let mut shared = last.iter().zip(url.as_bytes()).take_while(|(a, b)| a == b).count();
+    while !url.is_char_boundary(shared) {
+        shared -= 1;
+    }
+    shared
+}
+
+/// Reads a record, row by row.
+pub(crate) fn read(bytes: &[u8], row: &mut dyn FnMut(&str, &Sums)) -> Result<Header, BlockError> {
+    match bytes.split_first() {
+        Some((&VERSION, rest)) => {
+            let mut reader = Reader { rest };
+            read_all(&mut reader, row).ok_or(BlockError::Broken(reader.rest.len()))
+        }
+        Some((&POSTCARD, _)) => {
+            let block: Block = postcard::from_bytes(bytes)?;
+            block.pages.iter().for_each(|page| row(&page.url, &page.sums));
+            Ok(block.header())
+        }
+        Some((&other, _)) => Err(BlockError::Version(other)),
+        None => Err(BlockError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
+    }
+}
+
+fn read_all(reader: &mut Reader<'_>, row: &mut dyn FnMut(&str, &Sums)) -> Option<Header> {
+    let flags = reader.byte()?;
+    let header = Header {
+        partition: i32::try_from(reader.unsigned()?).ok()?,
+        end: reader.signed()?,
+        first_aligned: if flags & FIRST_ALIGNED > 0 { Some(reader.signed()?) } else { None },
+        site: reader.sums()?,
+        more: flags & MORE > 0,
+    };
+    let mut url = String::new();
+    while !reader.rest.is_empty() {
+        let shared =
+            usize::try_from(reader.unsigned()?).ok().filter(|&shared| url.is_char_boundary(shared))?;
+        let length = usize::try_from(reader.unsigned()?).ok()?;
+        let rest = std::str::from_utf8(reader.take(length)?).ok()?;
+        url.truncate(shared);
+        url.push_str(rest);
+        row(&url, &reader.sums()?);
+    }
+    Some(header)
+}
+
+/// Sums as a row has them: a dozen bytes mostly.
+pub(crate) fn write_sums(sums: &Sums, out: &mut Vec<u8>) {
+    let has_baseline = sums.baseline.to_bits() != 0 || sums.baseline_at != 0;
+    out.push(
+        u8::from(sums.clicks > 0) * CLICKS
+            | u8::from(sums.conversions > 0) * CONVERSIONS
+            | u8::from(sums.bounces > 0) * BOUNCES
+            | u8::from(sums.duration != 0) * DURATION
+            | u8::from(sums.previous_views.is_some()) * PREVIOUS_VIEWS
+            | u8::from(has_baseline) * BASELINE,
+    );
+    unsigned(sums.views, out);
+    unsigned(u64::from(sums.users), out);
+    unsigned(u64::from(sums.visits), out);
+    for some in [sums.clicks, sums.conversions, u64::from(sums.bounces)] {
+        if some > 0 {
+            unsigned(some, out);
+        }
+    }
+    if sums.duration != 0 {
+        signed(sums.duration, out);
+    }
+    if let Some(views) = sums.previous_views {
+        unsigned(views, out);
+    }
+    if has_baseline {
+        out.extend_from_slice(&sums.baseline.to_le_bytes());
+        signed(sums.baseline_at, out);
+    }
+}
+
+fn unsigned(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn signed(value: i64, out: &mut Vec<u8>) {
+    unsigned(((value << 1) ^ (value >> 63)) as u64, out);
+}
+
+/// Reads what the functions above wrote; `None` where they cannot have.
+pub(crate) struct Reader<'a> {
+    pub(crate) rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(byte)
+    }
+
+    pub(crate) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn unsigned(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            if shift == 63 && byte > 1 {
+                return None;
+            }
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let value = self.unsigned()?;
+        Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    fn small(&mut self) -> Option<u32> {
+        u32::try_from(self.unsigned()?).ok()
+    }
+
+    pub(crate) fn sums(&mut self) -> Option<Sums> {
+        let flags = self.byte()?;
+        let mut sums =
+            Sums { views: self.unsigned()?, users: self.small()?, visits: self.small()?, ..Sums::default() };
+        if flags & CLICKS > 0 {
+            sums.clicks = self.unsigned()?;
+        }
+        if flags & CONVERSIONS > 0 {
+            sums.conversions = self.unsigned()?;
+        }
+        if flags & BOUNCES > 0 {
+            sums.bounces = self.small()?;
+        }
+        if flags & DURATION > 0 {
+            sums.duration = self.signed()?;
+        }
+        if flags & PREVIOUS_VIEWS > 0 {
+            sums.previous_views = Some(self.unsigned()?);
+        }
+        if flags & BASELINE > 0 {
+            sums.baseline = f64::from_le_bytes(*self.take(8)?.first_chunk()?);
+            sums.baseline_at = self.signed()?;
+        }
+        Some(sums)
+    }
+}

@@ -1,0 +1,165 @@
+//! One window, made row by row.
+
+use std::collections::BTreeMap;
+
+use weir_events::{PageAnalytics, SiteTotals, TopPages};
+
+use super::held::Held;
+use crate::{
+    block::Sums,
+    intern::Interner,
+    ranking::{Best, top_pages},
+    settings::Settings,
+    trends::{Level, Trends},
+};
+
+/// Goes over the blocks of one window and those that stand for it, in the order of pages.
+pub(super) struct Pass {
+    pub(super) end: i64,
+    /// By input partition, of those that have something to say.
+    sources: Vec<Source>,
+    site: Sums,
+    trends: Trends,
+    ranked: Best,
+    /// The window one slide before.
+    previous: Best,
+    pages: u64,
+}
+
+/// A partition's first block at or after the window's end.
+struct Source {
+    partition: usize,
+    /// Its own end. The block of a later window speaks for this one by its baselines only.
+    end: i64,
+    /// The row that comes next, and where the one after it begins.
+    head: Option<(u32, Sums)>,
+    next: usize,
+}
+
+type Blocks = BTreeMap<i64, Vec<Option<Held>>>;
+
+impl Pass {
+    /// `None` for a window without an event.
+    pub(super) fn begin(end: i64, inputs: usize, blocks: &Blocks, settings: &Settings) -> Option<Self> {
+        let (mut sources, mut site, mut level) = (Vec::new(), Sums::default(), Level::default());
+        let mut first_aligned: Option<i64> = None;
+        for partition in 0..inputs {
+            let mut later =
+                blocks.range(end..).filter_map(|(&end, places)| Some((end, places[partition].as_ref()?)));
+            let Some((own, block)) = later.next() else { continue };
+            first_aligned = match (first_aligned, block.first_aligned) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            level.add(&block.site, end, settings);
+            if own == end {
+                site.add(&block.site);
+            }
+            let mut source = Source { partition, end: own, head: None, next: 0 };
+            source.advance(blocks);
+            sources.push(source);
+        }
+        let trends = Trends::new(&site, level, first_aligned, end, settings);
+        let best = || Best::new(settings.top);
+        (site.users > 0).then(|| Self {
+            end,
+            sources,
+            site,
+            trends,
+            ranked: best(),
+            previous: best(),
+            pages: 0,
+        })
+    }
+
+    /// How many pages were given out.
+    pub(super) fn pages(&self) -> u64 {
+        self.pages
+    }
+
+    /// The next page with an event.
+    pub(super) fn next_page(
+        &mut self,
+        blocks: &Blocks,
+        names: &Interner,
+        settings: &Settings,
+    ) -> Option<PageAnalytics> {
+        loop {
+            let heads = self.sources.iter().filter_map(|source| source.head.map(|(page, _)| page));
+            let page =
+                heads.min_by(|&a, &b| if a == b { a.cmp(&b) } else { names.text(a).cmp(names.text(b)) })?;
+            let (mut sums, mut level, mut is_own) = (Sums::default(), Level::default(), false);
+            for source in &mut self.sources {
+                let Some((_, row)) = source.head.filter(|&(other, _)| other == page) else { continue };
+                level.add(&row, self.end, settings);
+                if source.end == self.end {
+                    sums.add(&row);
+                    is_own = true;
+                }
+                source.advance(blocks);
+            }
+            if !is_own {
+                continue;
+            }
+            if let Some(views) = sums.previous_views {
+                self.previous.offer(page, views, 0);
+            }
+            if sums.users == 0 {
+                continue;
+            }
+            self.ranked.offer(page, sums.views, sums.users);
+            self.trends.offer(page, &sums, level);
+            self.pages += 1;
+            return Some(result(names.text(page), &sums, self.end - settings.size, self.end));
+        }
+    }
+
+    /// What is said of the window as a whole, once all pages were given out.
+    pub(super) fn top(self, names: &Interner, settings: &Settings) -> TopPages {
+        let (warming_up, trending) = match self.trends.list(names) {
+            None => (true, Vec::new()),
+            Some(trending) => (false, trending),
+        };
+        let site = &self.site;
+        TopPages {
+            window_start: self.end - settings.size,
+            window_end: self.end,
+            pages: top_pages(&self.ranked, &self.previous, names),
+            warming_up,
+            trending,
+            site: SiteTotals {
+                view_count: site.views as i64,
+                click_count: site.clicks as i64,
+                conversion_count: site.conversions as i64,
+                unique_users: site.users as i32,
+                visits: i64::from(site.visits),
+                bounces: i64::from(site.bounces),
+            },
+            page_count: i32::try_from(self.pages).ok(),
+        }
+    }
+}
+
+impl Source {
+    fn advance(&mut self, blocks: &Blocks) {
+        let block = blocks.get(&self.end).and_then(|places| places[self.partition].as_ref());
+        let row = block.and_then(|block| block.rows.at(self.next));
+        self.head = row.map(|(page, sums, _)| (page, sums));
+        self.next = row.map_or(self.next, |(_, _, next)| next);
+    }
+}
+
+fn result(url: &str, row: &Sums, start: i64, end: i64) -> PageAnalytics {
+    PageAnalytics {
+        page_url: url.to_owned(),
+        window_start: start,
+        window_end: end,
+        view_count: row.views as i64,
+        unique_users: row.users as i32,
+        click_count: row.clicks as i64,
+        conversion_count: row.conversions as i64,
+        engagement_rate: if row.views > 0 { row.clicks as f64 / row.views as f64 } else { 0.0 },
+        bounce_rate: f64::from(row.bounces) / f64::from(row.visits),
+        avg_session_duration: row.duration as f64 / (i64::from(row.visits) * 1000) as f64,
+    }
+}
