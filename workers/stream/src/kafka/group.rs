@@ -19,6 +19,9 @@ use crate::log::{Error, Item, Rebalance, Record};
 /// Longest wait for records before the group is heard again.
 const WAIT: Duration = Duration::from_millis(50);
 
+/// Bytes of records after which a poll ends, however many more it may hand out: the caller may have to keep what it cannot take.
+const MAX_POLL_BYTES: usize = 16 << 20;
+
 /// How often it is looked whether something has come behind the ends that were reported, where no record says so.
 const HELD_BACK_CHECK: Duration = Duration::from_millis(100);
 
@@ -185,7 +188,7 @@ impl Group {
         // Reported only where nothing else is: reports of an outage queue up, and those left over from one that has ended would
         // otherwise each cost whoever waits after one a wait.
         let mut outage = None;
-        let mut read = 0;
+        let (mut read, mut bytes) = (0, 0);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let holding = self.standing == Standing::Holding;
@@ -193,9 +196,15 @@ impl Group {
             if let Some(change) = self.hear(if holding { Duration::ZERO } else { left }, &mut outage)? {
                 return Ok(Some(self.reported(change)));
             }
-            while holding && read < max {
+            while holding && read < max && bytes < MAX_POLL_BYTES {
                 let wait = if read > 0 { Duration::ZERO } else { left.min(WAIT) };
-                match self.take(max - read, wait, sink)? {
+                let taken = self.take(max - read, wait, &mut |item| {
+                    if let Item::Record(record) = item {
+                        bytes += record.value.map_or(0, <[u8]>::len);
+                    }
+                    sink(item);
+                })?;
+                match taken {
                     0 => break,
                     taken => read += taken,
                 }

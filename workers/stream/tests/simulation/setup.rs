@@ -62,8 +62,8 @@ impl Setup {
             session_timeout: dice.between(2_000, 6_000),
             transaction_timeout: dice.pick(&[1_000, 4_000, 15_000]),
             until_end: dice.chance(150),
-            transaction_bytes: dice.pick(&[1, 200, 1_000, 4_000_000]),
-            block_bytes: dice.pick(&[1, 150, 400, 900_000]),
+            transaction_bytes: dice.pick(&[600, 3_000, 4_000_000]),
+            block_bytes: dice.pick(&[1, 150, 900_000]),
         }
     }
 
