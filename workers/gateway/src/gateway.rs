@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) places: Arc<Semaphore>,
     pub(crate) clients: AtomicUsize,
     pub(crate) let_go: AtomicU64,
+    /// How many times faster than the clock event time runs, where events are simulated.
+    simulated: OnceLock<f64>,
 }
 
 /// How far reading a topic is.
@@ -115,6 +117,7 @@ impl Gateway {
                 places: Arc::new(Semaphore::new(limits.clients)),
                 clients: AtomicUsize::new(0),
                 let_go: AtomicU64::new(0),
+                simulated: OnceLock::new(),
             }),
         })
     }
@@ -206,6 +209,16 @@ impl Gateway {
     /// The newest sampled events after a number, oldest first.
     pub fn events(&self, after: u64, limit: usize) -> Vec<SampledEvent> {
         lock(&self.shared.sample).recent(after, limit)
+    }
+
+    /// Marks what is shown as simulated, with event time that runs so many times faster than the clock. The first mark stays.
+    pub fn mark_simulated(&self, speed: f64) {
+        let _ = self.shared.simulated.set(speed);
+    }
+
+    /// How many times faster than the clock event time runs; `None` where events are not simulated by this process.
+    pub fn simulated(&self) -> Option<f64> {
+        self.shared.simulated.get().copied()
     }
 
     /// Records that could not be read or held.

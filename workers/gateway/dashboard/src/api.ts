@@ -98,6 +98,8 @@ export interface Health {
   ended: boolean;
   unready?: string;
   warnings: string[];
+  /** How many times faster than the clock event time runs, in a demo. */
+  simulated?: number;
 }
 
 export interface Sealed {

@@ -251,6 +251,8 @@ pub struct Health {
     window_end: Option<i64>,
     /// Milliseconds since provisional values last came; null before any did.
     silent_ms: Option<i64>,
+    /// How many times faster than the clock event time runs, where the events are a demo's; null otherwise.
+    simulated: Option<f64>,
     /// Records that are there and not read yet.
     lag: i64,
     /// How many partitions the events topic has.
@@ -316,6 +318,7 @@ pub async fn health(
         watermark_lag_ms: watermark.map(|watermark| at - watermark),
         window_end,
         silent_ms: heard.map(|heard| (at - heard).max(0)),
+        simulated: gateway.simulated(),
         lag: standings.iter().map(|standing| standing.lag).sum(),
         expected_partitions: gateway.shared.pipeline.spec.topics.events.partitions,
         late: standings.iter().map(|standing| standing.late).sum(),

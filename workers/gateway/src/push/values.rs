@@ -156,6 +156,7 @@ fn health(now: &Now, gateway: &Gateway) -> Value {
         "ended": ended(standings),
         "unready": gateway.unready(),
         "warnings": gateway.warnings(),
+        "simulated": gateway.simulated(),
     })
 }
 

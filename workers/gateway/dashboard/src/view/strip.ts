@@ -25,6 +25,7 @@ function items(model: Model): Item[] {
   const known = health !== null && health.partitions > 0;
   return [
     connection(model),
+    ...simulated(model),
     watermark(model),
     {
       name: "sealed",
@@ -97,6 +98,14 @@ function connection(model: Model): Item {
     return { name: "●", text: `stale for ${span(silence / 1_000)}`, title: "No provisional values have come for a while: no processor is running, or none can reach Kafka", level: "bad" };
   }
   return { name: "●", text: "live", title: "Provisional values come several times a second", level: "good" };
+}
+
+/** In a demo: that nobody real is shown, and how fast event time runs. */
+function simulated(model: Model): Item[] {
+  const speed = model.health?.simulated;
+  if (!speed) return [];
+  const text = speed === 1 ? "visitors" : `time, ${count(speed)} times as fast as the clock`;
+  return [{ name: "simulated", text, title: "A demo: the events are those of a simulated shop", level: speed === 1 ? undefined : "warn" }];
 }
 
 function watermark(model: Model): Item {

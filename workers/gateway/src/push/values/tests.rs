@@ -80,7 +80,8 @@ fn health_is_that_of_the_partitions_that_are_known_now() {
         gateway.stand(standings);
         let health = json!({"partitions": partitions, "expected_partitions": expected, "watermark": watermark,
             "heard": null, "lag": sum, "counted": sum * 10, "late": sum * 100, "dead_letters": sum * 1_000,
-            "partly_late": sum * 10_000, "misplaced": sum * 100_000, "ended": ended, "unready": null, "warnings": []});
+            "partly_late": sum * 10_000, "misplaced": sum * 100_000, "ended": ended, "unready": null, "warnings": [],
+            "simulated": null});
         assert_eq!(value(&gateway, &Topic::Health), health);
     }
 }
