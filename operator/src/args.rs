@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
+pub use weir_arguments::LogFormat;
+use weir_arguments::listen_address;
 
 /// Keeps the Kafka topics and the pods of each ClickstreamPipeline as the resource says.
 #[derive(Debug, Parser)]
@@ -32,18 +34,9 @@ pub struct Run {
     #[arg(long, env = "WEIR_IMAGE", default_value = concat!("weir:", env!("CARGO_PKG_VERSION")))]
     pub image: String,
     /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, env = "WEIR_HEALTH", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "WEIR_HEALTH", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub health: SocketAddr,
     /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_operator=debug, ...).
     #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-}
-
-/// Format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// For machines, one object a line.
-    Json,
 }

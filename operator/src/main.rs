@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    match weir_operator::run(weir_operator::Args::parse()) {
+    match weir_operator::run(weir_arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-operator: {error:#}");

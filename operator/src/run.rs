@@ -14,8 +14,9 @@ use kube::core::DynamicObject;
 use kube::runtime::{Controller, controller, watcher};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use weir_arguments::log_to_stderr;
 
-use crate::args::{LogFormat, Run};
+use crate::args::Run;
 use crate::build::MANAGER;
 use crate::context::{Context, Resource};
 use crate::health::{self, Health};
@@ -29,7 +30,8 @@ use crate::pass;
 /// # Errors
 /// What a person must deal with, in words for a person.
 pub fn run(options: Run) -> anyhow::Result<()> {
-    log_to_stderr(options.log_format);
+    // kube's client tells of every answer that is an error; whoever asked says more.
+    log_to_stderr(options.log_format, "info,kube_client=off").map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // Kafka is asked on these: pipelines beyond wait for their turn.
@@ -149,16 +151,4 @@ async fn control(client: Client, namespace: &str, image: String, instance: Strin
             }
         })
         .await;
-}
-
-fn log_to_stderr(format: LogFormat) {
-    use tracing_subscriber::EnvFilter;
-    // kube's client tells of every answer that is an error; whoever asked says more.
-    let usual = || EnvFilter::new("info,kube_client=off");
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| usual());
-    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match format {
-        LogFormat::Text => logs.init(),
-        LogFormat::Json => logs.json().with_current_span(false).init(),
-    }
 }

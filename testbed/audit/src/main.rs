@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
+use weir_arguments::{bootstrap_servers, number};
 use weir_audit::Audit;
 use weir_spec::Pipeline;
 
@@ -14,7 +15,7 @@ struct Args {
     #[arg(long, env = "WEIR_PIPELINE", value_name = "FILE")]
     pipeline: Option<PathBuf>,
     /// Kafka brokers. Without it: the manifest's.
-    #[arg(long, env = "WEIR_BROKERS", value_name = "HOST:PORT,...")]
+    #[arg(long, env = "WEIR_BROKERS", value_name = "HOST:PORT,...", value_parser = bootstrap_servers)]
     brokers: Option<String>,
     /// The log was processed with --until-end: every window must be there.
     #[arg(long)]
@@ -23,7 +24,7 @@ struct Args {
     #[arg(long)]
     watch: bool,
     /// Do not compare: send marked events and say how long they take to a subscriber of the gateway.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = bootstrap_servers)]
     probe: Option<String>,
     /// Do not compare: read the events topic and do nothing with it, as the bare limit that processing is measured by.
     #[arg(long)]
@@ -38,12 +39,12 @@ struct Args {
     #[arg(long, value_name = "TOPIC")]
     peer: Option<String>,
     /// How long to watch or to probe.
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, allow_negative_numbers = true, value_parser = number("seconds", 1..=86_400_u64))]
     seconds: u64,
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
+    match run(&weir_arguments::parse::<Args>()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-audit: {error:#}");
@@ -56,11 +57,15 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let pipeline = match &args.pipeline {
         None => Pipeline::demo(),
         Some(file) => {
-            let text = std::fs::read_to_string(file).with_context(|| format!("{}", file.display()))?;
-            Pipeline::from_yaml(&text)?
+            let text =
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+            Pipeline::from_yaml(&text).with_context(|| format!("{} is not a pipeline", file.display()))?
         }
     };
-    let brokers = args.brokers.clone().unwrap_or_else(|| pipeline.spec.kafka.bootstrap_servers.join(","));
+    let servers = &pipeline.spec.kafka.bootstrap_servers;
+    let brokers = args.brokers.clone().or_else(|| (!servers.is_empty()).then(|| servers.join(","))).context(
+        "no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers",
+    )?;
     let audit = Audit::connect(&pipeline, &brokers)?;
     if args.watch {
         let latency = audit.latency(&brokers, Duration::from_secs(args.seconds))?;

@@ -52,6 +52,7 @@ pub use document::{
 };
 pub use duration::{Duration, DurationError};
 pub use error::{Problem, SpecError};
+pub use pattern::is_host_port;
 pub use schema::json_schema;
 #[cfg(feature = "kube")]
 pub use status::{AutoscalingStatus, PipelineStatus, ProcessorStatus, TopicStatus};

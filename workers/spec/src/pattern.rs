@@ -61,7 +61,8 @@ fn is_label(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn is_host_port(text: &str) -> bool {
+/// Whether `text` is a broker's address: a host and a port from 1 to 65535.
+pub fn is_host_port(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else { return false };
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     let host_is_good = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {

@@ -15,6 +15,7 @@ pub mod process;
 pub mod serve;
 mod signs;
 mod stopping;
+mod threads;
 pub mod top;
 pub mod topics;
 
@@ -26,13 +27,19 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     let args::Args { pipeline, brokers, log_format, command } = args;
     // Where a picture is drawn, news would spoil it; what a person must know still comes.
     let quiet = matches!(command, args::Command::Demo { .. } | args::Command::Top { .. });
-    log_to_stderr(log_format, if quiet { "warn" } else { "info" });
+    weir_arguments::log_to_stderr(log_format, if quiet { "warn" } else { "info" })
+        .map_err(anyhow::Error::msg)?;
     let pipeline = match pipeline {
         None => Pipeline::demo(),
         Some(file) => {
-            let text =
-                fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            Pipeline::from_yaml(&text).with_context(|| format!("{} is not a pipeline", file.display()))?
+            let text = fs::read_to_string(&file).with_context(|| {
+                format!(
+                    "--pipeline: cannot read {}, expected a file such as examples/development.yaml",
+                    file.display()
+                )
+            })?;
+            Pipeline::from_yaml(&text)
+                .with_context(|| format!("--pipeline: {} is not a pipeline", file.display()))?
         }
     };
     pipeline.supported()?;
@@ -61,15 +68,5 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         }
         args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Top { from_beginning } => top::run(&pipeline, &brokers()?, from_beginning, &stop),
-    }
-}
-
-fn log_to_stderr(format: args::LogFormat, default: &str) {
-    use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
-    match format {
-        args::LogFormat::Text => logs.init(),
-        args::LogFormat::Json => logs.json().init(),
     }
 }

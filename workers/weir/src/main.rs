@@ -2,14 +2,12 @@
 
 use std::{io, process::ExitCode};
 
-use clap::Parser;
-
 /// librdkafka allocates and frees a few objects for each record, in different threads: see docs/decisions/0006-jemalloc.md.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    match weir::run(weir::args::Args::parse()) {
+    match weir::run(weir_arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read it has seen enough: `weir top | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

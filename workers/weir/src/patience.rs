@@ -24,7 +24,7 @@ impl Patience {
 
     /// Says what went wrong and waits, unless told to stop.
     pub(crate) fn wait(&mut self, error: &Error, stop: &AtomicBool) {
-        tracing::warn!(%error, again_in = ?self.0, "not now");
+        tracing::warn!(%error, again_in = ?self.0, "transient error, retrying");
         let mut left = self.0;
         while !left.is_zero() && !stop.load(Ordering::SeqCst) {
             thread::sleep(left.min(NAP));

@@ -1,7 +1,12 @@
 //! What cannot be done is refused before anything is done.
 #![allow(clippy::unwrap_used)]
 
-use std::{process, sync::atomic::AtomicBool};
+use std::{
+    io::{BufRead, BufReader},
+    process::{self, Stdio},
+    sync::atomic::AtomicBool,
+    time::{Duration, Instant},
+};
 
 use clap::Parser;
 use weir::{
@@ -43,4 +48,102 @@ fn events_of_the_future_are_not_sent() {
         refused.contains("--rate 0 without --start") && refused.contains("--start 2026-01-01T00:00:00Z"),
         "{refused}"
     );
+}
+
+/// Runs the program with no broker anywhere, told to nobody's terminal.
+fn weir(arguments: &[&str], variables: &[(&str, &str)]) -> process::Output {
+    let mut weir = process::Command::new(env!("CARGO_BIN_EXE_weir"));
+    weir.args(arguments).envs(variables.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn a_wrong_file_or_variable_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(path("empty.yaml"), "").unwrap();
+    std::fs::write(path("other.yaml"), "kind: Deployment").unwrap();
+    std::fs::write(path("binary.yaml"), [0xff, 0xfe]).unwrap();
+    let hashing = "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: shop}, spec: {kafka: {bootstrapServers: \
+                   ['127.0.0.1:1']}, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}}}";
+    std::fs::write(path("hashing.yaml"), hashing).unwrap();
+    let no_brokers =
+        "no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers";
+    for (arguments, variables, expected) in [
+        (vec!["top", "--pipeline", &path("none.yaml")], vec![], "--pipeline: cannot read"),
+        (vec!["top", "--pipeline", &path(".")], vec![], "--pipeline: cannot read"),
+        (vec!["top", "--pipeline", &path("binary.yaml")], vec![], "--pipeline: cannot read"),
+        (vec!["top", "--pipeline", &path("empty.yaml")], vec![], "empty.yaml is not a pipeline: "),
+        (vec!["top", "--pipeline", &path("other.yaml")], vec![], "other.yaml is not a pipeline: "),
+        (vec!["top"], vec![], no_brokers),
+        // An empty variable is none.
+        (
+            vec!["top"],
+            vec![("WEIR_BROKERS", ""), ("WEIR_PIPELINE", ""), ("WEIR_LOG", ""), ("WEIR_LOG_FORMAT", "")],
+            no_brokers,
+        ),
+        (vec!["process"], vec![("WEIR_INSTANCE", ""), ("WEIR_HEALTH", "")], no_brokers),
+        (
+            vec!["serve"],
+            vec![
+                ("WEIR_LISTEN", ""),
+                ("WEIR_ALLOW_ORIGIN", ""),
+                ("WEIR_MAX_CLIENTS", ""),
+                ("WEIR_KEEP_HOURS", ""),
+                ("WEIR_KEEP_MIB", ""),
+            ],
+            no_brokers,
+        ),
+        // One stage cannot begin: the other does not go on without it.
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml")],
+            vec![("WEIR_PII_KEY", "")],
+            "(the key is read from WEIR_PII_KEY)",
+        ),
+        (vec!["top"], vec![("WEIR_BROKERS", "kafka")], "found `kafka`, expected HOST:PORT"),
+        (vec!["top"], vec![("WEIR_LOG", "debgu")], "WEIR_LOG: found `debgu`, expected one of off, error,"),
+        (
+            vec!["generate", "--brokers", "127.0.0.1:1", "--start", "2100-01-01T00:00:00Z"],
+            vec![],
+            "--start is 2100-01-01T00:00:00Z, after now",
+        ),
+        (
+            vec!["generate", "--brokers", "127.0.0.1:1", "--late", "0.6", "--malformed", "0.6"],
+            vec![],
+            "--late + --duplicates + --malformed: found 1.2, expected at most 1",
+        ),
+        (
+            vec!["generate", "--brokers", "127.0.0.1:1", "--burst", "500"],
+            vec![],
+            "--burst: found 500, expected below the number of pages",
+        ),
+    ] {
+        let output = weir(&arguments, &variables);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(expected), "{arguments:?} {variables:?}: {told}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_away_is_told_in_few_lines_without_colours() {
+    let mut process = process::Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["process", "--brokers", "127.0.0.1:1"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+    // By the fifth attempt librdkafka alone had written hundreds.
+    let (mut told, mut attempts) = (Vec::new(), 0);
+    let begun = Instant::now();
+    for line in lines {
+        attempts += u32::from(line.contains("transient error, retrying"));
+        told.push(line);
+        if attempts == 4 || begun.elapsed() > Duration::from_secs(60) {
+            break;
+        }
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert_eq!(attempts, 4, "{told:#?}");
+    assert!(told.len() < 25, "{told:#?}");
+    assert!(!told.iter().any(|line| line.contains('\x1b')), "{told:#?}");
 }
