@@ -469,6 +469,10 @@ impl Stage for Windows {
                 (engine, snapshot.taken)
             }
         };
+        if replay_to > start || standing.snapshot {
+            let read_again = (replay_to - start).max(0);
+            tracing::info!(partition, from = start, snapshot = standing.snapshot, read_again, "state restored");
+        }
         let mut input = Input {
             number: partition,
             next: start,

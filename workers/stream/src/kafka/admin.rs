@@ -31,9 +31,10 @@ pub use self::owners::{OWNERS_GROUP, Owner};
 pub use self::settings::Difference;
 use self::waiting::wait_for;
 use super::clients::{self, ANSWER};
-use super::context::{self, ConsumerNotes};
+use super::context::ConsumerNotes;
 use super::error::{Class, class};
 use crate::log::TopicDescription;
+use super::lines;
 
 /// How long a new topic may take until all of its partitions have a leader.
 const LEADERS: Duration = Duration::from_secs(30);
@@ -360,7 +361,7 @@ struct Logged;
 
 impl ClientContext for Logged {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        context::log(level, facility, line);
+        lines::log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

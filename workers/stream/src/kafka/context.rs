@@ -12,6 +12,8 @@ use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 
+use super::lines::log;
+
 /// A change of the assignment as librdkafka announced it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
@@ -139,23 +141,6 @@ impl ProducerContext for DeliveryNotes {
                 )
             });
         }
-    }
-}
-
-/// librdkafka's log lines, as ours.
-pub(super) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
-    match level {
-        RDKafkaLogLevel::Emerg
-        | RDKafkaLogLevel::Alert
-        | RDKafkaLogLevel::Critical
-        | RDKafkaLogLevel::Error => {
-            tracing::error!(target: "librdkafka", facility, "{line}");
-        }
-        RDKafkaLogLevel::Warning => tracing::warn!(target: "librdkafka", facility, "{line}"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(target: "librdkafka", facility, "{line}");
-        }
-        RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
     }
 }
 

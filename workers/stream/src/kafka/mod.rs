@@ -16,6 +16,7 @@ mod group;
 mod inbox;
 mod latency;
 mod leaving;
+mod lines;
 mod lookup;
 mod member;
 mod partitions;

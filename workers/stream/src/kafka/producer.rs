@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use weir_spec::Compression;
 
 use super::error::sorted;
-use super::{Latency, clients, context, partitions};
+use super::{Latency, clients, lines, partitions};
 use crate::log::Error;
 
 /// Where and how a [`Producer`] writes.
@@ -146,7 +146,7 @@ impl Tally {
 
 impl ClientContext for Tally {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        context::log(level, facility, line);
+        lines::log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
