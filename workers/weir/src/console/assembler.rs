@@ -6,8 +6,9 @@ use weir_events::{PageAnalytics, TopPages};
 
 use super::Sealed;
 
-/// How far behind the newest window one may be, milliseconds, before it is forgotten.
-const MEMORY: i64 = 3_600_000;
+/// Pages of windows whose ranking has not come, and windows: so many are held, of which the oldest are forgotten. Two topics of a
+/// whole day are hours of event time apart at times when they are read from the beginning, so that time is no bound.
+const MOST: Bounds = Bounds { pages: 1_000_000, windows: 50_000 };
 
 /// How many complete windows wait for an earlier one whose pages are not all there. More would leave the screen empty
 /// whenever reading began in the middle of a window.
@@ -17,13 +18,29 @@ const PATIENCE: usize = 3;
 /// window once, when its ranking and the numbers of all pages in it are there.
 ///
 /// Windows come out in their order, except that at most three complete ones wait for an incomplete one before them. The
-/// fourth passes it over; if it is completed later, it comes out then. Windows that ended an hour before the newest are forgotten.
+/// fourth passes it over; if it is completed later, it comes out then. What is held has a bound.
 #[derive(Debug, Default)]
 pub struct Assembler {
     windows: BTreeMap<Key, Window>,
-    newest: Option<i64>,
+    bounds: Bounds,
+    /// Pages of windows whose ranking has not come.
+    pages: usize,
+    /// The latest window that was forgotten: it and those before it are not begun anew.
+    forgotten: Option<Key>,
     /// The latest window given out: what is incomplete before it holds nothing back any more.
     passed: Option<Key>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    pages: usize,
+    windows: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        MOST
+    }
 }
 
 /// End and start, so that the order of keys is that of windows.
@@ -48,6 +65,7 @@ impl Assembler {
         }
         let window = self.windows.entry(key).or_insert_with(|| Window::Unranked(BTreeMap::new()));
         let Window::Unranked(rows) = window else { return Vec::new() };
+        self.pages -= rows.len();
         let urls = top.pages.iter().map(|p| &p.page_url).chain(top.trending.iter().map(|p| &p.page_url));
         let (mut found, mut missing) = (Vec::new(), BTreeSet::new());
         for url in urls.collect::<BTreeSet<_>>() {
@@ -58,7 +76,9 @@ impl Assembler {
         }
         let complete = missing.is_empty();
         *window = Window::Ranked { sealed: Sealed { top, rows: found }, missing };
-        if complete { self.ready() } else { Vec::new() }
+        let ready = if complete { self.ready() } else { Vec::new() };
+        self.bound();
+        ready
     }
 
     /// Takes a page's numbers; returns the windows that this completes.
@@ -68,7 +88,9 @@ impl Assembler {
             return Vec::new();
         }
         match self.windows.entry(key).or_insert_with(|| Window::Unranked(BTreeMap::new())) {
-            Window::Unranked(rows) => drop(rows.insert(row.page_url.clone(), row)),
+            Window::Unranked(rows) => {
+                self.pages += usize::from(rows.insert(row.page_url.clone(), row).is_none());
+            }
             Window::Ranked { sealed, missing } => {
                 if missing.remove(&row.page_url) {
                     sealed.rows.push(row);
@@ -79,18 +101,23 @@ impl Assembler {
             }
             Window::Done => {}
         }
+        self.bound();
         Vec::new()
     }
 
-    /// Whether a window is too old, after moving on to it if it is the newest.
-    fn is_forgotten(&mut self, (end, _): Key) -> bool {
-        let newest = self.newest.map_or(end, |newest| newest.max(end));
-        let oldest = newest.saturating_sub(MEMORY);
-        if self.newest != Some(newest) {
-            self.newest = Some(newest);
-            self.windows = self.windows.split_off(&(oldest, i64::MIN));
+    fn is_forgotten(&self, key: Key) -> bool {
+        self.forgotten.is_some_and(|forgotten| key <= forgotten)
+    }
+
+    /// Forgets the oldest windows until the bounds hold.
+    fn bound(&mut self) {
+        while self.pages > self.bounds.pages || self.windows.len() > self.bounds.windows {
+            let Some((key, window)) = self.windows.pop_first() else { return };
+            if let Window::Unranked(rows) = window {
+                self.pages -= rows.len();
+            }
+            self.forgotten = Some(key);
         }
-        end < oldest
     }
 
     /// Gives out the complete windows that nothing holds back.

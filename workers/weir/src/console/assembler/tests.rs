@@ -115,13 +115,28 @@ fn a_window_that_stays_incomplete_is_passed_over_and_may_come_later() {
 }
 
 #[test]
-fn windows_older_than_an_hour_are_forgotten() {
+fn a_topic_that_is_read_hours_ahead_of_the_other_loses_nothing() {
     let mut assembler = Assembler::default();
-    assert_eq!(assembler.top(top(0, &["/a"], &[])), []);
-    assert_eq!(assembler.top(top(1, &["/a"], &[])), []);
-    assert_eq!(assembler.row(row(361, "/b")), [], "an hour after 1");
-    assert_eq!(assembler.windows.len(), 2, "1 and 361");
-    assert_eq!(assembler.row(row(0, "/a")), []);
-    assert_eq!(assembler.top(top(0, &[], &[])), []);
-    assert_eq!(out(&assembler.row(row(1, "/a"))), [(1, vec!["/a"])]);
+    let windows = 0..1_000;
+    for n in windows.clone() {
+        assert_eq!(assembler.row(row(n, "/a")), []);
+    }
+    let came: Vec<_> = windows.clone().flat_map(|n| assembler.top(top(n, &["/a"], &[]))).collect();
+    assert_eq!(out(&came), windows.map(|n| (n, vec!["/a"])).collect::<Vec<_>>());
+    assert_eq!(assembler.pages, 0);
+}
+
+#[test]
+fn what_is_held_has_a_bound_and_the_oldest_goes_first() {
+    let mut assembler = Assembler { bounds: Bounds { pages: 3, windows: 4 }, ..Assembler::default() };
+    for (n, page) in [(0, "/a"), (0, "/b"), (1, "/a"), (2, "/a")] {
+        assert_eq!(assembler.row(row(n, page)), []);
+    }
+    assert_eq!((assembler.pages, assembler.windows.len()), (2, 2), "1 and 2");
+    assert_eq!(assembler.top(top(0, &[], &[])), [], "it is not begun anew");
+    assert_eq!(out(&assembler.top(top(1, &["/a"], &[]))), [(1, vec!["/a"])]);
+    for n in 3..7 {
+        assert_eq!(assembler.top(top(n, &["/a"], &[])), []);
+    }
+    assert_eq!(assembler.windows.len(), 4);
 }
