@@ -112,7 +112,10 @@ mod tests {
     #[test]
     fn bytes_that_cannot_be_read_have_a_reason() {
         let invalid = Invalid::from(DecodeError::UnknownId(7));
-        assert_eq!(invalid.to_string(), "unknown_schema: unknown schema id 7, register its schema");
+        assert_eq!(
+            invalid.to_string(),
+            "unknown_schema: schema id 7 is not known, because this version asks no schema registry: write events as c3 01 (single-object encoding) with schemas/clickstream-event.avsc"
+        );
         assert_eq!(Invalid::from(DecodeError::UnknownFingerprint(7)).reason, Reason::UnknownSchema);
         assert_eq!(Invalid::from(DecodeError::Empty).reason, Reason::Malformed);
         assert_eq!(Invalid::from(DecodeError::Trailing(1)).reason, Reason::Malformed);

@@ -17,10 +17,14 @@ pub enum DecodeError {
     #[error("the value has {0} bytes, too few for its header")]
     Header(usize),
     /// Single-object encoding of a schema nobody registered; the fingerprint as its bytes stand in the value.
-    #[error("unknown schema fingerprint {0:016x}, register its schema")]
+    #[error(
+        "schema fingerprint {0:016x} is not known, expected that of schemas/clickstream-event.avsc: write events with that schema"
+    )]
     UnknownFingerprint(u64),
     /// Confluent's frame with an id nobody registered.
-    #[error("unknown schema id {0}, register its schema")]
+    #[error(
+        "schema id {0} is not known, because this version asks no schema registry: write events as c3 01 (single-object encoding) with schemas/clickstream-event.avsc"
+    )]
     UnknownId(u32),
     /// The body contradicts the schema.
     #[error("field {field} at byte {at}: {fault}")]

@@ -57,10 +57,13 @@ fn headers_are_told_apart() {
     );
     assert_eq!(decode(b"\xC3\x01.......").to_string(), "the value has 9 bytes, too few for its header");
     assert_eq!(decode(b"\x00...").to_string(), "the value has 4 bytes, too few for its header");
-    assert_eq!(decode(b"\x00\x00\x00\x01\x02").to_string(), "unknown schema id 258, register its schema");
+    assert_eq!(
+        decode(b"\x00\x00\x00\x01\x02").to_string(),
+        "schema id 258 is not known, because this version asks no schema registry: write events as c3 01 (single-object encoding) with schemas/clickstream-event.avsc"
+    );
     assert_eq!(
         decode(b"\xC3\x01\x01\x02\x03\x04\x05\x06\x07\x08").to_string(),
-        "unknown schema fingerprint 0102030405060708, register its schema"
+        "schema fingerprint 0102030405060708 is not known, expected that of schemas/clickstream-event.avsc: write events with that schema"
     );
 }
 
