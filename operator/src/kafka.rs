@@ -72,7 +72,11 @@ impl Connection {
                 tracing::info!(%error, "no sample of the backlog");
                 None
             }
-            Ok(Err(_)) | Err(_) => None,
+            Ok(Err(ended)) => {
+                resume_panic(ended);
+                None
+            }
+            Err(_) => None,
         }
     }
 
@@ -92,8 +96,19 @@ impl Connection {
         // The thread that was given up ends by itself: each of its calls has a bound.
         match tokio::time::timeout(PATIENCE, thread).await {
             Ok(Ok(done)) => Ok(done?),
-            Ok(Err(_)) | Err(_) => Err(slow()),
+            Ok(Err(ended)) => {
+                resume_panic(ended);
+                Err(slow())
+            }
+            Err(_) => Err(slow()),
         }
+    }
+}
+
+/// A thread that panicked is a defect, not a slow Kafka. One that was cancelled belongs to a process that ends.
+fn resume_panic(ended: tokio::task::JoinError) {
+    if let Ok(panic) = ended.try_into_panic() {
+        std::panic::resume_unwind(panic);
     }
 }
 
