@@ -29,15 +29,55 @@ pub(crate) enum Action {
     },
     /// End the brokers of `up --detach`
     Down,
+    /// Print a topic's records with their headers, such as the reasons of dead letters; Ctrl-C ends it
+    Read {
+        /// Its name
+        topic: String,
+        /// Where a broker is
+        #[arg(long, env = "WEIR_BROKERS", default_value = "127.0.0.1:9092")]
+        brokers: String,
+        /// End after so many records
+        #[arg(long)]
+        records: Option<u64>,
+    },
 }
 
 pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
-    match *action {
-        Action::Up { brokers, port, detach: false } => up(brokers, port)?,
-        Action::Up { brokers, port, detach: true } => detach(brokers, port)?,
+    match action {
+        &Action::Up { brokers, port, detach: false } => up(brokers, port)?,
+        &Action::Up { brokers, port, detach: true } => detach(brokers, port)?,
         Action::Down => down()?,
+        Action::Read { topic, brokers, records } => return read(topic, brokers, *records),
     }
     Ok(true)
+}
+
+/// Kafka's own consumer, of what is committed, without values: those are Avro.
+fn read(topic: &str, brokers: &str, records: Option<u64>) -> anyhow::Result<bool> {
+    let mut java = Distribution::install()?.java("org.apache.kafka.tools.consumer.ConsoleConsumer", 256);
+    java.env("JDK_JAVA_OPTIONS", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
+    java.args([
+        "--bootstrap-server",
+        brokers,
+        "--topic",
+        topic,
+        "--from-beginning",
+        "--isolation-level",
+        "read_committed",
+    ]);
+    for property in [
+        "print.headers=true",
+        "print.offset=true",
+        "print.partition=true",
+        "print.value=false",
+        "headers.separator= | ",
+    ] {
+        java.args(["--formatter-property", property]);
+    }
+    if let Some(records) = records {
+        java.args(["--max-messages", &records.to_string()]);
+    }
+    crate::succeeds(&mut java)
 }
 
 /// Whoever ends this process, by whatever signal, ends the brokers: the testbed sees to that.

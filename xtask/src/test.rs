@@ -9,10 +9,10 @@ use crate::cargo;
 use crate::totals::Totals;
 
 /// How the tests went.
-pub(crate) struct Outcome {
-    pub(crate) succeeded: bool,
+struct Outcome {
+    succeeded: bool,
     /// The counts of every binary and, as the last line, their sum.
-    pub(crate) report: String,
+    report: String,
 }
 
 /// Runs the tests and prints their counts last. Whether all passed.
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<bool> {
 }
 
 /// Runs the tests, with one Kafka for all that do not need one of their own.
-pub(crate) fn all(arguments: &[String]) -> anyhow::Result<Outcome> {
+fn all(arguments: &[String]) -> anyhow::Result<Outcome> {
     let mut command = cargo(&["test", "--locked", "--no-fail-fast"]);
     if arguments.is_empty() {
         command.arg("--workspace");

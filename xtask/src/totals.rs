@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// The first line of a report.
+pub(crate) const HEADER: &str = "passed failed skipped";
+
 /// What became of some tests.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
@@ -34,7 +37,7 @@ impl Totals {
 
     /// A table of the binaries and, as the last line, the sum. `succeeded` is cargo's own verdict.
     pub(crate) fn report(&self, succeeded: bool) -> String {
-        let mut report = String::from("\npassed failed skipped\n");
+        let mut report = format!("\n{HEADER}\n");
         for (name, counts) in &self.binaries {
             let line = match counts {
                 Some(Counts { passed, failed, skipped }) => {
