@@ -1,6 +1,7 @@
 //! `weir generate`: simulated visitors at the events topic.
 
 use std::{
+    io::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use prometheus_client::metrics::counter::Counter;
-use weir_generator::{Burst, Faults, Generator, Options, Profile};
+use weir_generator::{Burst, Faults, Generator, Options, OptionsError, Profile};
 use weir_spec::Pipeline;
 use weir_stream::kafka::{Producer, ProducerOptions};
 
@@ -20,6 +21,7 @@ use crate::{
     health::{Health, Pulse},
     patience::patiently,
     stopping::at_work,
+    process::millis,
 };
 
 /// Time between two lines of progress.
@@ -50,14 +52,21 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
              say from when on, such as --start 2026-01-01T00:00:00Z"
         );
     }
-    let start = start.unwrap_or_else(jiff::Timestamp::now).as_millisecond();
+    let now = jiff::Timestamp::now();
+    if let Some(future) = start.filter(|start| *start > now) {
+        bail!(
+            "--start is {future}, after now ({now:.0}): events of the future are invalid; say an earlier one, or leave it out"
+        );
+    }
+    let start = start.unwrap_or(now).as_millisecond();
     let defaults = options_of(pipeline, start);
     let mut simulation = Generator::new(Options {
         events_per_second: rate.filter(|_| paced).unwrap_or(defaults.events_per_second),
         seed: seed.unwrap_or(defaults.seed),
-        faults: Faults { late, duplicates, malformed, burst, ..Faults::default() },
+        faults: Faults { late, duplicates, malformed, burst, ..defaults.faults },
         ..defaults
-    })?;
+    })
+    .map_err(|error| named(&error))?;
     let mut health = Health::new();
     let signs = Signs { pulse: health.pulse("generator", true), ..Signs::default() };
     let registry = health.registry();
@@ -68,8 +77,13 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         let topic = pipeline.events_topic();
         let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
         let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
+        let (mut caught_up, mut out) = (false, io::stdout());
         while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
             let delivery = simulation.next();
+            if !paced && delivery.due > millis() {
+                caught_up = true;
+                break;
+            }
             if paced {
                 // Time that the sending itself takes is made up for by itself: each delivery has its place on the clock.
                 loop {
@@ -80,6 +94,10 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                     signs.show(&producer);
                     thread::sleep(Duration::from_millis(early.clamp(NAP.0, NAP.1) as u64));
                 }
+                // Told to stop while it waited: it is not due.
+                if stop.load(Ordering::SeqCst) {
+                    break;
+                }
             }
             producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
             sent += 1;
@@ -88,7 +106,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
             }
             if sent % 1024 == 0 && said.elapsed() >= PROGRESS {
                 said = Instant::now();
-                println!("{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64());
+                writeln!(out, "{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64())?;
             }
         }
         // One that is told to stop waits for no broker that is away.
@@ -97,15 +115,24 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         let (failed, reason) = producer.failed();
         let seconds = begun.elapsed().as_secs_f64();
         let took = |share| producer.latency().quantile(share).as_secs_f64() * 1_000.0;
-        println!(
+        writeln!(
+            out,
             "{sent} events in {seconds:.1} s, {:.0} per second, {} acknowledged: p50 {:.1} ms, p99 {:.1} ms",
             sent as f64 / seconds,
             producer.acknowledged(),
             took(0.5),
             took(0.99)
-        );
+        )?;
         if failed > 0 {
             bail!("{failed} events were not taken by the brokers: {}", reason.unwrap_or_default());
+        }
+        match events.filter(|_| caught_up) {
+            Some(events) => bail!(
+                "event time came to now after {sent} of {events} events, and events of the future are invalid: begin with an earlier \
+                 --start, or leave --rate 0 out"
+            ),
+            None if caught_up => writeln!(out, "event time came to now: events of the future would be invalid")?,
+            None => {}
         }
         Ok(())
     })
@@ -126,6 +153,24 @@ impl Signs {
         self.sent.inc_by(acknowledged);
         if acknowledged > 0 { self.pulse.success() } else { self.pulse.turn() }
     }
+}
+
+/// What cannot be simulated, by the name under which it was given.
+fn named(error: &OptionsError) -> anyhow::Error {
+    let name = match error.field {
+        "events_per_second" => "--rate (or spec.generator.eventsPerSecond)",
+        "users" => "spec.generator.users",
+        "pages" => "spec.generator.pages",
+        "products" => "spec.generator.products",
+        "start" => "--start",
+        "faults.late" => "--late",
+        "faults.duplicates" => "--duplicates",
+        "faults.malformed" => "--malformed",
+        "faults.late + faults.duplicates + faults.malformed" => "--late + --duplicates + --malformed",
+        "faults.burst.page" => "--burst",
+        other => other,
+    };
+    anyhow!("{name}: found {}, expected {}", error.found, error.allowed)
 }
 
 /// A producer for the events topic, which must be as the manifest has it; `None` when told to stop before a broker was there.
@@ -170,6 +215,28 @@ pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> Options {
         start,
         partitions: pipeline.spec.topics.events.partitions,
         out_of_orderness: pipeline.spec.window.out_of_orderness.as_millis(),
-        faults: Faults::default(),
+        faults: Faults { late_by: late_by(pipeline), ..Faults::default() },
+    }
+}
+
+/// After so many milliseconds an event has missed all of its windows: the longer they are, the later.
+fn late_by(pipeline: &Pipeline) -> i64 {
+    let window = &pipeline.spec.window;
+    let size = window.size.as_millis();
+    // Watermarks advance with the events of a partition, which are some time apart.
+    size + window.out_of_orderness.as_millis() + (size / 5).max(1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn late_events_miss_the_windows_that_the_pipeline_has() {
+        assert_eq!(late_by(&Pipeline::demo()), Faults::default().late_by);
+        let minute = "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: a}, spec: {window: {size: 1m, slide: 5s}}}";
+        assert_eq!(late_by(&Pipeline::from_yaml(minute).unwrap()), 60_000 + 30_000 + 12_000);
     }
 }

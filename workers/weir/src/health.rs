@@ -17,7 +17,7 @@ use anyhow::Context;
 use axum::{Router, extract::State, http::StatusCode, http::header::CONTENT_TYPE, routing::get};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use crate::process::millis;
+use crate::{process::millis, threads::RaiseOnDrop};
 
 /// A thread without a turn for so long hangs, milliseconds. Longer than any call to Kafka may take.
 const HANGS: i64 = 120_000;
@@ -110,8 +110,11 @@ impl Health {
         let done = AtomicBool::new(false);
         thread::scope(|scope| {
             let server = scope.spawn(|| self.serve(listener, &done));
-            let worked = work();
-            done.store(true, Ordering::SeqCst);
+            let worked = {
+                // Also where the work panics: a process that only answers that it lives would never be restarted.
+                let _done = RaiseOnDrop(&done);
+                work()
+            };
             let served = server.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the health server panicked")));
             worked.and(served)
         })

@@ -92,16 +92,14 @@ pub(crate) fn stages<M: Member>(
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
+    // Before any thread: where one stage cannot begin, the other must not.
+    let privacy = privacy(pipeline)?;
     let end = AtomicI64::new(UNKNOWN);
     let wait = if until_end { WAIT_AT_END } else { WAIT };
     let name = &pipeline.metadata.name;
     thread::scope(|scope| {
         let first = scope.spawn(|| {
-            let stage = Windows::new(
-                first_options(pipeline, settings, until_end),
-                Decoder::new(),
-                privacy(pipeline)?,
-            );
+            let stage = Windows::new(first_options(pipeline, settings, until_end), Decoder::new(), privacy);
             drive(
                 ("stage 1 (windows)", wait),
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
@@ -290,7 +288,7 @@ fn privacy(pipeline: &Pipeline) -> anyhow::Result<Privacy> {
             weir_spec::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
         },
     };
-    let key = std::env::var("WEIR_PII_KEY").ok();
+    let key = std::env::var("WEIR_PII_KEY").ok().filter(|key| !key.is_empty());
     Privacy::new(settings, key.as_deref().map(str::as_bytes))
         .map_err(|error| anyhow!("spec.pii: {error} (the key is read from WEIR_PII_KEY)"))
 }

@@ -1,6 +1,7 @@
 //! `weir serve`: the gateway.
 
 use std::{
+    io::{self, Write},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +15,7 @@ use tokio::{runtime, time};
 use weir_gateway::{Gateway, Limits, Options, Panicked, Server, follow, store::Bounds};
 use weir_spec::Pipeline;
 
-use crate::args::Serve;
+use crate::{args::Serve, demo::taken};
 
 /// Time between two looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(50);
@@ -40,7 +41,11 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBoo
     };
     // A gateway that reads nothing any more must not go on answering with what it has.
     let stopped = || stop.load(Ordering::SeqCst) || following.is_finished();
-    let served = serve(&gateway, &listening, stopped, |address| println!("the dashboard is at {address}"));
+    let served = serve(&gateway, &listening, stopped, |address| {
+        let mut out = io::stdout();
+        writeln!(out, "the dashboard is at {address}")?;
+        out.flush()
+    });
     ending.store(true, Ordering::SeqCst);
     // Readers write nothing, so one that waits for a broker that is away is not waited for.
     let deadline = Instant::now() + LEAVE;
@@ -59,15 +64,13 @@ pub(crate) fn serve(
     gateway: &Gateway,
     options: &Options,
     stop: impl Fn() -> bool,
-    said: impl FnOnce(&str),
+    said: impl FnOnce(&str) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("cannot start the server's threads")?;
     runtime.block_on(async {
-        let server = Server::bind(gateway.clone(), options).with_context(|| {
-            format!("cannot listen on {}: `--listen` says another address or port", options.listen)
-        })?;
-        said(&format!("http://{}/", server.address()?));
+        let server = Server::bind(gateway.clone(), options).with_context(|| taken(options.listen))?;
+        said(&format!("http://{}/", server.address()?))?;
         Ok(server.serve(stopped(stop)).await?)
     })
 }

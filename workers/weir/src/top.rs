@@ -1,6 +1,7 @@
 //! `weir top`: sealed windows and the open one on the console.
 
 use std::{
+    io::{self, Stdout},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -23,12 +24,24 @@ pub fn run(
     from_beginning: bool,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
+    follow(pipeline, brokers, from_beginning, stop, |_| Ok(true))
+}
+
+/// The same; nothing is drawn before `ready`, which may announce something.
+pub(crate) fn follow(
+    pipeline: &Pipeline,
+    brokers: &str,
+    from_beginning: bool,
+    stop: &AtomicBool,
+    mut ready: impl FnMut(&mut Screen<Stdout>) -> io::Result<bool>,
+) -> anyhow::Result<()> {
     let options =
         ReaderOptions { bootstrap: brokers.to_owned(), client_id: "weir-top".to_owned(), extra: Vec::new() };
     let start = if from_beginning { Start::Beginning } else { Start::End };
     let mut screen = Screen::on_stdout(pipeline);
-    let follow = || Reader::follow(&options, &screen.topics(), start);
-    let Some(mut reader) = patiently(stop, follow)? else { return Ok(()) };
+    let Some(mut reader) = patiently(stop, || Reader::follow(&options, &screen.topics(), start))? else {
+        return Ok(());
+    };
     while !stop.load(Ordering::SeqCst) {
         let mut shown = Ok(());
         let polled = reader.poll(10_000, Duration::from_millis(200), &mut |topic, record| {
@@ -39,10 +52,12 @@ pub fn run(
         shown?;
         match polled {
             Ok(_) => {}
-            Err(Error::Retry(why)) => tracing::warn!(reason = %why, "not now"),
+            Err(Error::Retry(why)) => tracing::warn!(reason = %why, "transient error, retrying"),
             Err(error) => return Err(error.into()),
         }
-        screen.draw()?;
+        if ready(&mut screen)? {
+            screen.draw()?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 
 use std::{
     collections::BTreeSet,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -37,6 +38,22 @@ impl Demo {
         lines.filter(|line| line.ends_with(" UTC")).take(count).collect()
     }
 
+    /// What its dashboard's API answers once it says where that is.
+    fn get(&mut self, paths: &[&str]) -> Vec<serde_json::Value> {
+        let mut lines = self.lines.by_ref().map(Result::unwrap);
+        let address = lines.find_map(|line| {
+            Some(line.split_once("the dashboard is at http://")?.1.trim_end_matches('/').to_owned())
+        });
+        let address = address.unwrap();
+        let get = |path: &&str| {
+            let mut socket = TcpStream::connect(&address).unwrap();
+            write!(socket, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+            let answer = std::io::read_to_string(socket).unwrap();
+            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        };
+        paths.iter().map(get).collect()
+    }
+
     fn interrupt(mut self) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
@@ -64,6 +81,21 @@ fn the_demo_prints_window_after_window_until_it_is_interrupted() {
     let mut demo = Demo::start(&[]);
     let windows = demo.windows(5);
     assert!(windows.len() == 5 && in_order(&windows), "{windows:?}");
+    demo.interrupt();
+}
+
+#[test]
+fn the_demo_has_two_hours_behind_it_when_it_opens() {
+    let mut demo = Demo::start(&[]);
+    let answers = demo.get(&["/api/v1/windows?limit=1000", "/api/v1/trending", "/api/v1/health"]);
+    let [windows, trending, health] = answers.try_into().unwrap();
+    // Two hours of a window every 10 s, and those of the first events.
+    let complete =
+        windows["windows"].as_array().unwrap().iter().filter(|window| window["complete"] == true).count();
+    assert!(complete >= 710, "{complete}");
+    assert_eq!(trending["warming_up"], false);
+    assert_eq!(health["simulated"], 60.0);
+    assert_eq!((&health["late"], &health["dead_letters"]), (&0.into(), &0.into()));
     demo.interrupt();
 }
 

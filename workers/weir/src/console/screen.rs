@@ -26,6 +26,10 @@ pub struct Screen<W: Write> {
     /// Whether it is a terminal, to be drawn over.
     terminal: bool,
     color: bool,
+    /// The first line of every picture.
+    header: Option<String>,
+    /// In a pipe: windows are taken in, so that what comes later comes in its order, and not written.
+    silent: bool,
     drawn: bool,
     changed: bool,
 }
@@ -56,6 +60,8 @@ impl<W: Write> Screen<W> {
             live: BTreeMap::new(),
             terminal,
             color,
+            header: None,
+            silent: false,
             drawn: false,
             changed: false,
         }
@@ -64,6 +70,35 @@ impl<W: Write> Screen<W> {
     /// The topics to read.
     pub fn topics(&self) -> [&str; 3] {
         [&self.topics[0], &self.topics[1], &self.topics[2]]
+    }
+
+    /// Writes something to be known, and puts `header` over every picture: the terminal's other screen hides what was written
+    /// before. It comes once more when that screen is left.
+    ///
+    /// # Errors
+    /// Nothing can be written any more.
+    pub fn announce(&mut self, text: &str, header: &str) -> io::Result<()> {
+        writeln!(self.out, "{text}")?;
+        self.header = Some(header.to_owned());
+        self.changed = true;
+        self.out.flush()
+    }
+
+    /// Whether windows are taken in without being written in a pipe.
+    pub fn keep_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
+    /// Writes how far something is that comes before the first picture, over itself; in a terminal only.
+    ///
+    /// # Errors
+    /// Nothing can be written any more.
+    pub fn progress(&mut self, text: &str) -> io::Result<()> {
+        if self.terminal {
+            write!(self.out, "\r{text}\x1b[K")?;
+            self.out.flush()?;
+        }
+        Ok(())
     }
 
     /// Takes a record of one of the topics.
@@ -90,6 +125,7 @@ impl<W: Write> Screen<W> {
                 let newest = sealed.into_iter().chain(self.sealed.take());
                 self.sealed = newest.max_by_key(|window| window.top.window_end);
             }
+            Ok(_) if self.silent => {}
             Ok(sealed) => {
                 for window in sealed {
                     writeln!(
@@ -128,12 +164,19 @@ impl<W: Write> Screen<W> {
 
     /// Where there is no room for all, the open window's pages are cut off, not its totals.
     fn picture(&self, style: Style) -> String {
+        let header =
+            self.header.as_ref().map(|header| shortened(header, style.width) + "\n\n").unwrap_or_default();
         let live = Live::together(self.live.values()).map(|live| render_live(&live, style));
         let (totals, pages) = live.as_deref().and_then(|text| text.split_once("\n\n")).unwrap_or_default();
         let sealed =
             self.sealed.as_ref().map_or("no window was sealed yet\n".to_owned(), |s| render_sealed(s, style));
-        format!("{totals}\n\n{sealed}\n{pages}")
+        format!("{header}{totals}\n\n{sealed}\n{pages}")
     }
+}
+
+/// A line of its own, whatever the terminal's width: a longer one would push the picture down.
+fn shortened(line: &str, width: usize) -> String {
+    line.chars().take(width).collect()
 }
 
 /// Width where there is no terminal to ask.
@@ -149,7 +192,8 @@ impl<W: Write> Drop for Screen<W> {
             .sealed
             .as_ref()
             .map(|sealed| render_sealed(sealed, Style { color: self.color, width: PIPE }));
-        let _ = write!(self.out, "{LEAVE}{}", last.unwrap_or_default());
+        let header = self.header.as_ref().map(|header| header.clone() + "\n").unwrap_or_default();
+        let _ = write!(self.out, "{LEAVE}{}{header}", last.unwrap_or_default());
         let _ = self.out.flush();
     }
 }

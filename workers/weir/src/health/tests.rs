@@ -104,3 +104,17 @@ fn a_process_whose_broker_is_away_takes_turns() {
     });
     assert!(!hung.load(Ordering::SeqCst));
 }
+
+/// Kubernetes would be told that it lives, and nobody that it does nothing.
+#[test]
+fn a_panic_of_the_work_ends_the_process() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let health = Health::new();
+    let ended = thread::spawn(move || health.beside(Some(address), || panic!("as this test wants")));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ended.is_finished() {
+        assert!(Instant::now() < deadline, "it goes on");
+        thread::sleep(LOOK);
+    }
+    assert!(ended.join().is_err());
+}

@@ -112,3 +112,21 @@ fn what_cannot_be_read_is_passed_over() {
     let text = shown(false, &[(0, vec![1, 2, 3]), (2, vec![99]), (0, first.0), (1, first.1)]);
     assert_eq!(text.matches("7 views").count(), 1, "{text}");
 }
+
+#[test]
+fn what_is_announced_stands_over_every_picture_and_stays() {
+    let mut out = Vec::new();
+    let mut screen = Screen::new(&mut out, &Pipeline::demo(), true, false);
+    screen.announce("the dashboard is at http://here/", "dashboard: http://here/").unwrap();
+    let (row, top) = window(END, 7);
+    screen.take(Pipeline::demo().results_topic(), &row).unwrap();
+    screen.take(Pipeline::demo().top_pages_topic(), &top).unwrap();
+    screen.draw().unwrap();
+    drop(screen);
+    let text = String::from_utf8(out).unwrap();
+    let (before, drawn) = text.split_once(ENTER).unwrap();
+    assert_eq!(before, "the dashboard is at http://here/\n");
+    let (drawn, after) = drawn.split_once(LEAVE).unwrap();
+    assert!(drawn.starts_with("\x1b[Hdashboard: http://here/\x1b[K\r\n"), "{drawn:?}");
+    assert!(after.ends_with("dashboard: http://here/\n"), "{after:?}");
+}

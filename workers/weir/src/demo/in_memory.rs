@@ -1,0 +1,279 @@
+//! The demo on a log in memory, which keeps what somebody still needs and nothing else.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use weir_gateway::{Batch, follow};
+use weir_generator::Delivery;
+use weir_spec::{Pipeline, Role};
+use weir_stream::{
+    log::{Committed, Error, Member as _},
+    memory::{Broker, Clock, Member, MemberOptions, Retention},
+    windows,
+};
+
+use super::{
+    Demo,
+    opening::{Banner, Opening},
+    simulation::Sink,
+};
+use crate::{
+    console::Screen,
+    process,
+    signs::Signs,
+    threads::{join_all, part},
+};
+
+/// Bytes of dead letters that are kept: nobody reads them here.
+const MAX_DEAD_LETTER_BYTES: usize = 1 << 20;
+/// Events of a partition that may wait to be processed: enough for full speed, and few enough for memory.
+const MAX_BACKLOG: i64 = 2_000;
+/// Pause while the processing does not keep up, or has a history to compute.
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
+/// Pause between two looks at what the stages wrote.
+const PAUSE: Duration = Duration::from_millis(50);
+/// Looks between two at where the pipeline stands.
+const LOOKS: u32 = 10;
+/// How long results of the history are waited for once it is processed: a log with hardly an event may have no more of them.
+const MAX_WAIT_FOR_RESULTS: Duration = Duration::from_secs(5);
+
+pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
+    let Demo { pipeline, stop, .. } = *demo;
+    let broker = Broker::new(Clock::System);
+    for topic in pipeline.topics() {
+        broker.create_topic(&topic.name, topic.partitions);
+        match topic.role {
+            Role::State => broker.set_compacted(&topic.name)?,
+            Role::DeadLetters => {
+                let kept = Retention { max_bytes: Some(MAX_DEAD_LETTER_BYTES), max_age: None };
+                broker.retain(&topic.name, kept)?;
+            }
+            // These are deleted once they are read: see `Observer`.
+            Role::Events | Role::Blocks | Role::Results | Role::TopPages | Role::Live => {}
+        }
+    }
+    let history = demo.history();
+    let simulation = demo.simulation(history)?;
+    let history_sent = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let banner = Banner { place: "in memory".to_owned(), speed: demo.speed, first: None };
+        let (opening, open) = Opening::new(&demo.address, banner);
+        let (broker, history_sent) = (&broker, &history_sent);
+        let parts = [
+            part(scope, "simulation", stop, move || {
+                let mut sink =
+                    Shop { demo, broker, group: observer(broker, pipeline, "simulation"), history_sent };
+                simulation.run(stop, &mut sink)
+            }),
+            part(scope, "console", stop, move || show(demo, broker, opening, history_sent, history)),
+            demo.dashboard(scope, open),
+            part(scope, "processing", stop, move || {
+                process::stages(
+                    pipeline,
+                    false,
+                    &Signs::default(),
+                    stop,
+                    &OnceLock::new(),
+                    |group, topic| -> Result<Member, Error> {
+                        Ok(broker.member(MemberOptions::new(group, topic, group)))
+                    },
+                )
+            }),
+        ];
+        // Those that run end when one cannot be started.
+        join_all(parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?)
+    })
+}
+
+/// Sees where stage 1 stands, and never joins.
+fn observer(broker: &Broker, pipeline: &Pipeline, name: &str) -> Member {
+    let group = format!("{}.windows", pipeline.metadata.name);
+    broker.member(MemberOptions::new(&group, pipeline.events_topic(), name))
+}
+
+struct Shop<'a> {
+    demo: &'a Demo<'a>,
+    broker: &'a Broker,
+    group: Member,
+    history_sent: &'a AtomicBool,
+}
+
+impl Shop<'_> {
+    /// The longest backlog of a partition; `None` while that cannot be seen.
+    fn backlog(&mut self) -> Option<i64> {
+        let topic = self.demo.pipeline.events_topic();
+        let committed = self.group.committed().ok()?;
+        let backlog = |(committed, partition): (Option<Committed>, i32)| {
+            let end = self.broker.end_offset(topic, partition).ok()?;
+            Some(end - committed.map_or(0, |committed| committed.offset))
+        };
+        committed.into_iter().zip(0..).map(backlog).max().flatten()
+    }
+}
+
+impl Sink for Shop<'_> {
+    fn send(&mut self, delivery: &Delivery<'_>) -> anyhow::Result<()> {
+        self.demo.gateway.offer(delivery.value);
+        let (key, value) = (Some(delivery.key), Some(delivery.value));
+        self.broker.append(self.demo.pipeline.events_topic(), delivery.partition, key, value, &[])?;
+        Ok(())
+    }
+
+    fn keep_up(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
+        while !stop.load(Ordering::SeqCst) && self.backlog().is_none_or(|backlog| backlog > MAX_BACKLOG) {
+            thread::sleep(SHORT_PAUSE);
+        }
+        Ok(())
+    }
+
+    fn history_ends(&mut self) -> anyhow::Result<()> {
+        self.history_sent.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Hands what the stages wrote to the console and the gateway, and deletes what nobody needs any more.
+fn show(
+    demo: &Demo<'_>,
+    broker: &Broker,
+    mut opening: Opening<'_>,
+    history_sent: &AtomicBool,
+    history: i64,
+) -> anyhow::Result<()> {
+    let Demo { pipeline, gateway, stop, .. } = demo;
+    let mut screen = Screen::on_stdout(pipeline);
+    let mut next: Vec<(Role, String, i32, i64)> = Vec::new();
+    for topic in pipeline.topics().into_iter().filter(|topic| screen.topics().contains(&topic.name.as_str()))
+    {
+        next.extend((0..topic.partitions).map(|partition| (topic.role, topic.name.clone(), partition, 0)));
+    }
+    let mut stages = Stages::new(demo, broker);
+    // The history's last window, and when it was processed.
+    let mut last: Option<(i64, Instant)> = None;
+    let mut percent = None;
+    for look in (0..LOOKS).cycle() {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let shown = opening.shown(&mut screen)?;
+        // In a pipe the history would be hundreds of windows at once.
+        screen.keep_silent(!shown);
+        let mut batch = Batch::default();
+        for (role, topic, partition, next) in &mut next {
+            for record in broker.records_from(topic, *partition, *next) {
+                *next = record.offset + 1;
+                let value = record.value.unwrap_or_default();
+                batch.record(*role, record.offset, &value);
+                screen.take(topic, &value)?;
+            }
+            broker.truncate(topic, *partition, *next)?;
+        }
+        gateway.apply(batch);
+        if look == 0 || !opening.is_open() {
+            let sent = history_sent.load(Ordering::SeqCst);
+            let standings = stages.look(sent)?;
+            if !opening.is_open() {
+                if let Some(watermark) = standings.iter().map(|standing| standing.watermark).min().flatten() {
+                    let done = (watermark - (demo.start - history)).clamp(0, history) * 100 / history.max(1);
+                    if percent != Some(done) {
+                        percent = Some(done);
+                        screen.progress(&format!("computing the last {}: {done} %", hours(history)))?;
+                    }
+                }
+                if let (None, Some(sealed)) = (last, stages.history_sealed(&standings, sent)) {
+                    last = Some((sealed, Instant::now()));
+                }
+                let complete = |(sealed, since): (i64, Instant)| {
+                    since.elapsed() > MAX_WAIT_FOR_RESULTS
+                        || gateway.store().latest().is_some_and(|window| window.end() >= sealed)
+                };
+                if last.is_some_and(complete) {
+                    screen.progress("")?;
+                    opening.open();
+                }
+            }
+        }
+        if shown {
+            screen.draw()?;
+        }
+        thread::sleep(if opening.is_open() { PAUSE } else { SHORT_PAUSE });
+    }
+    Ok(())
+}
+
+fn hours(millis: i64) -> String {
+    match millis / 3_600_000 {
+        0 | 1 => format!("{} minutes", millis / 60_000),
+        hours => format!("{hours} hours"),
+    }
+}
+
+/// Where both stages stand.
+struct Stages<'a> {
+    demo: &'a Demo<'a>,
+    broker: &'a Broker,
+    windows: Member,
+    results: Member,
+    /// Where the history ends in each partition.
+    ends: Option<Vec<i64>>,
+}
+
+impl<'a> Stages<'a> {
+    fn new(demo: &'a Demo<'a>, broker: &'a Broker) -> Self {
+        let group = format!("{}.results", demo.pipeline.metadata.name);
+        let results = MemberOptions::new(&group, &demo.pipeline.blocks_topic(), "console");
+        Self {
+            demo,
+            broker,
+            windows: observer(broker, demo.pipeline, "console"),
+            results: broker.member(results),
+            ends: None,
+        }
+    }
+
+    /// Tells the gateway, and deletes what no restart of a stage would read again. What cannot be seen now is seen the next time.
+    fn look(&mut self, history_sent: bool) -> anyhow::Result<Vec<windows::Standing>> {
+        let (pipeline, broker) = (self.demo.pipeline, self.broker);
+        let events = pipeline.events_topic();
+        if history_sent && self.ends.is_none() {
+            let partitions = 0..pipeline.spec.topics.events.partitions;
+            self.ends = Some(
+                partitions.map(|partition| broker.end_offset(events, partition)).collect::<Result<_, _>>()?,
+            );
+        }
+        if let Ok(committed) = self.results.committed() {
+            for (committed, lane) in committed.into_iter().zip(0..) {
+                if let Some(committed) = committed {
+                    broker.truncate(&pipeline.blocks_topic(), lane, committed.offset)?;
+                }
+            }
+        }
+        let Ok(committed) = self.windows.committed() else { return Ok(Vec::new()) };
+        let (mut told, mut standings) = (Vec::new(), Vec::new());
+        for (committed, partition) in committed.into_iter().zip(0..) {
+            let Some(committed) = committed else { continue };
+            told.extend(follow::standing(partition, &committed, broker.end_offset(events, partition)?));
+            if let Ok(standing) = serde_json::from_str::<windows::Standing>(&committed.metadata) {
+                broker.truncate(events, partition, standing.from)?;
+                standings.push(standing);
+            }
+        }
+        self.demo.gateway.stand(told);
+        Ok(standings)
+    }
+
+    /// The end up to which every partition has sealed, once the whole history is processed.
+    fn history_sealed(&mut self, standings: &[windows::Standing], history_sent: bool) -> Option<i64> {
+        let ends = self.ends.as_ref().filter(|_| history_sent)?;
+        let committed = self.windows.committed().ok()?;
+        let processed = committed
+            .iter()
+            .zip(ends)
+            .all(|(committed, end)| committed.as_ref().map_or(0, |committed| committed.offset) >= *end);
+        // One without an event has sealed nothing.
+        processed.then(|| standings.iter().filter_map(|standing| standing.sealed).min().unwrap_or(i64::MIN))
+    }
+}
