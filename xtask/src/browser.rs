@@ -1,14 +1,10 @@
 //! `cargo xtask browser`, and the check of the dashboard's built files.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
 
-use crate::{cargo, succeeds};
+use crate::{cargo, root, succeeds, target};
 
 /// Names under which Chromium is found.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
@@ -53,15 +49,6 @@ pub(crate) fn dashboard() -> anyhow::Result<bool> {
 fn install() -> anyhow::Result<bool> {
     let arguments = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
     succeeds(Command::new("npm").args(arguments).current_dir(sources()))
-}
-
-/// Where cargo builds.
-pub(crate) fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
-}
-
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
 fn sources() -> PathBuf {

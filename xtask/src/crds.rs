@@ -1,11 +1,10 @@
 //! `cargo xtask crds`: what is generated from the types of workers/spec.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 
-use crate::cargo;
+use crate::{cargo, root};
 
 /// Writes the definition of the custom resource, for kubectl and for the chart. With `check`, whether they are as they would be
 /// written.
@@ -20,7 +19,7 @@ pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
         ("crds/clickstreampipelines.weir.dev.yaml", plain(&definition)),
         ("charts/weir/templates/crd.yaml", template(&definition)?),
     ] {
-        let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+        let path = root().join(file);
         if fs::read_to_string(&path).is_ok_and(|found| found == text) {
             continue;
         }

@@ -8,11 +8,15 @@ mod ci;
 mod coverage;
 mod crds;
 mod e2e;
+mod faults;
 mod kafka;
 mod test;
 mod totals;
 
-use std::process::{Command, ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -58,6 +62,8 @@ enum Task {
     },
     /// Install the product on a real cluster and try it there: scaling, another image, lost pods, against the oracle
     E2e(e2e::Options),
+    /// Restart and kill brokers and processors, hold transactions open, fall silent and so on; then compare with the oracle
+    Faults(faults::Options),
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -72,6 +78,7 @@ fn main() -> ExitCode {
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
         Task::E2e(options) => e2e::run(&options),
+        Task::Faults(options) => faults::run(&options),
         Task::Coverage => coverage::run(),
     };
     match done {
@@ -87,7 +94,7 @@ fn main() -> ExitCode {
 /// Cargo as this very program was started with it, at the workspace's root.
 fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(arguments).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    cargo.args(arguments).current_dir(root());
     cargo
 }
 
@@ -95,4 +102,14 @@ fn cargo(arguments: &[&str]) -> Command {
 fn succeeds(command: &mut Command) -> anyhow::Result<bool> {
     let program = command.get_program().to_string_lossy().into_owned();
     Ok(command.status().with_context(|| format!("could not run {program}"))?.success())
+}
+
+/// The workspace's root.
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+/// Where cargo puts what it compiles.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

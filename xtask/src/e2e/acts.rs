@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 
 use super::Journal;
-use super::place::{self, Images};
+use super::place::Images;
 use super::tools::{Running, Tools, await_that, said, said_within};
 use super::usage::Usage;
 
@@ -85,7 +85,7 @@ impl Stage<'_> {
 
     /// helm install or upgrade, with these tags of the operator's and the pipelines' image.
     fn helm(&self, verb: &str, operator: &str, pipeline: &str, more: &str) -> anyhow::Result<()> {
-        let (chart, prefix) = (place::root().join("charts/weir"), &self.images.prefix);
+        let (chart, prefix) = (crate::root().join("charts/weir"), &self.images.prefix);
         self.tools.helm(&format!(
             "{verb} weir {} --namespace {NAMESPACE} --wait --timeout 5m --set image.repository={prefix}weir-operator \
              --set image.tag={operator} --set pipelineImage.repository={prefix}weir --set pipelineImage.tag={pipeline} {more}",
@@ -96,7 +96,7 @@ impl Stage<'_> {
 
     /// The example as it is: ready, and right.
     fn example(&self) -> anyhow::Result<()> {
-        let file = place::root().join("examples/development.yaml");
+        let file = crate::root().join("examples/development.yaml");
         let example = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
         self.journal.step("kubectl apply of examples/development.yaml, until Ready", || {
             self.tools.apply(NAMESPACE, &example)?;
@@ -307,13 +307,13 @@ impl Stage<'_> {
 
     fn compare(&self, name: &str, manifest: &str, ended: bool) -> anyhow::Result<String> {
         let _kafka = self.kafka()?;
-        let mut audit = Command::new(place::target().join("release/weir-audit"));
+        let mut audit = Command::new(crate::target().join("release/weir-audit"));
         said_within(audit.args(ended.then_some("--ended")).args(at(name, manifest)?), PATIENCE)
     }
 
     /// `weir` on this side.
     fn weir(&self, name: &str, manifest: &str, words: &[&str]) -> anyhow::Result<String> {
-        let mut weir = Command::new(place::target().join("release/weir"));
+        let mut weir = Command::new(crate::target().join("release/weir"));
         said_within(weir.args(words).args(at(name, manifest)?), PATIENCE)
     }
 
@@ -418,7 +418,7 @@ impl Stage<'_> {
 
 /// Arguments that say which pipeline, by a file that holds its manifest, and where its Kafka is.
 fn at(name: &str, manifest: &str) -> anyhow::Result<[String; 4]> {
-    let file = place::root().join("target/e2e").join(format!("{name}.yaml"));
+    let file = crate::root().join("target/e2e").join(format!("{name}.yaml"));
     fs::write(&file, manifest).with_context(|| format!("could not write {}", file.display()))?;
     Ok([
         "--pipeline".to_owned(),

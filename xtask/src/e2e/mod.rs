@@ -128,7 +128,7 @@ fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::
 
 /// The image of Kafka that the chart takes when nothing else is said.
 fn chart_kafka() -> Option<String> {
-    let values = std::fs::read_to_string(place::root().join("charts/weir/values.yaml")).ok()?;
+    let values = std::fs::read_to_string(crate::root().join("charts/weir/values.yaml")).ok()?;
     let mut lines = values.lines().map(str::trim).skip_while(|line| *line != "repository: apache/kafka");
     let repository = lines.next()?.strip_prefix("repository: ")?;
     let tag = lines.next()?.strip_prefix("tag: ")?;

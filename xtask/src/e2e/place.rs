@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
 use super::tools::{said, said_to};
-use crate::succeeds;
+use crate::{root, succeeds, target};
 
 /// Name of the kind cluster, so that no other is touched.
 const NAME: &str = "weir-e2e";
@@ -113,16 +113,6 @@ fn pack(program: &str, image: &str) -> anyhow::Result<()> {
     let mut docker = Command::new("docker");
     docker.args(["build", "--quiet", "--tag", image, "--file", "-"]).arg(&folder);
     said_to(&mut docker, &dockerfile).map(drop)
-}
-
-/// The workspace's root.
-pub(super) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Where cargo puts what it compiles.
-pub(super) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 /// Makes the kind cluster; the file by which it is reached.

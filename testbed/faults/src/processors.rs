@@ -1,0 +1,100 @@
+//! The processors under test: processes that are started again when they end, as Kubernetes would, and remembered for it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use weir_testbed::{Guarded, tail};
+
+/// How long a processor may take to end when it is asked to.
+const STOP: Duration = Duration::from_secs(20);
+
+/// Processes that share a pipeline's partitions.
+pub(crate) struct Processors {
+    running: Vec<Processor>,
+    /// Those that ended without being asked to: which, and the end of its log.
+    pub(crate) ended: Vec<String>,
+}
+
+struct Processor {
+    name: String,
+    command: Command,
+    log: PathBuf,
+    process: Guarded,
+}
+
+impl Processors {
+    pub(crate) fn start(
+        weir: &Path,
+        count: usize,
+        folder: &Path,
+        pipeline: &Path,
+        brokers: &str,
+    ) -> io::Result<Self> {
+        let running = (0..count).map(|number| {
+            let name = format!("p{number}");
+            let log = folder.join(format!("{name}.log"));
+            let mut command = Command::new(weir);
+            command.args(["process", "--instance", &name, "--brokers", brokers, "--pipeline"]).arg(pipeline);
+            let process = Guarded::start(&command, &log, None)?;
+            Ok(Processor { name, command, log, process })
+        });
+        Ok(Self { running: running.collect::<io::Result<_>>()?, ended: Vec::new() })
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Starts those again that have ended.
+    pub(crate) fn tend(&mut self) -> io::Result<()> {
+        for processor in &mut self.running {
+            if !processor.process.runs()? {
+                let log = fs::read(&processor.log)?;
+                let said = tail(&String::from_utf8_lossy(&log));
+                self.ended.push(format!("{} ended by itself:\n{said}", processor.name));
+                processor.start()?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn kill(&mut self, number: usize) -> io::Result<()> {
+        let processor = &mut self.running[number];
+        processor.process.kill()?;
+        processor.start()
+    }
+
+    pub(crate) fn restart(&mut self, number: usize) -> anyhow::Result<()> {
+        let processor = &mut self.running[number];
+        processor.stop()?;
+        Ok(processor.start()?)
+    }
+
+    /// Asks all to end.
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
+        self.running.iter_mut().try_for_each(Processor::stop)
+    }
+}
+
+impl Processor {
+    fn start(&mut self) -> io::Result<()> {
+        self.process = Guarded::start(&self.command, &self.log, None)?;
+        Ok(())
+    }
+
+    fn stop(&mut self) -> anyhow::Result<()> {
+        self.process.signal("TERM")?;
+        let deadline = Instant::now() + STOP;
+        while self.process.runs()? {
+            ensure!(Instant::now() < deadline, "{} runs on, {STOP:?} after SIGTERM", self.name);
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,57 @@
+//! Where the pipeline stands, as its processors committed it.
+
+use anyhow::Context;
+use weir_spec::Pipeline;
+use weir_stream::{
+    kafka::{Lookup, Options},
+    windows::Standing,
+};
+
+/// Looks at the group of stage 1.
+pub(crate) struct Progress(Lookup);
+
+/// What the partitions committed.
+pub(crate) struct Committed {
+    pub(crate) partitions: Vec<Standing>,
+    /// Records that are there and not committed.
+    pub(crate) lag: i64,
+}
+
+impl Progress {
+    pub(crate) fn of(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Self> {
+        let group = format!("{}.windows", pipeline.metadata.name);
+        Ok(Self(Lookup::connect(&Options::new(brokers, &group, pipeline.events_topic(), "faults"))?))
+    }
+
+    /// `None` while it cannot be seen, or some partition has no commit yet.
+    pub(crate) fn look(&self) -> Option<Committed> {
+        self.committed().ok().flatten()
+    }
+
+    fn committed(&self) -> anyhow::Result<Option<Committed>> {
+        let (mut partitions, mut lag) = (Vec::new(), 0);
+        for (number, committed) in (0..).zip(self.0.committed()?) {
+            let Some(committed) = committed else { return Ok(None) };
+            lag += self.0.end(number)? - committed.offset;
+            partitions.push(serde_json::from_str(&committed.metadata).context("commit metadata")?);
+        }
+        Ok(Some(Committed { partitions, lag }))
+    }
+}
+
+impl Committed {
+    /// The end up to which all partitions are sealed.
+    pub(crate) fn sealed(&self) -> Option<i64> {
+        self.partitions.iter().map(|partition| partition.sealed).min().flatten()
+    }
+
+    /// Everything was read, and every window with an event is sealed.
+    pub(crate) fn at_rest(&self) -> bool {
+        let last = self.partitions.iter().map(|partition| partition.last_end).max().flatten();
+        self.lag == 0 && self.partitions.iter().all(|partition| partition.idle) && self.sealed() >= last
+    }
+
+    pub(crate) fn sum(&self, of: impl Fn(&Standing) -> u64) -> u64 {
+        self.partitions.iter().map(of).sum()
+    }
+}
