@@ -176,11 +176,8 @@ impl Stage for Results {
     }
 
     fn position(&self, lane: &Lane) -> Committed {
-        let emitted = Emitted {
-            emitted: lane.merge.emitted(),
-            begun: lane.merge.begun(),
-            topics: lane.topics.clone(),
-        };
+        let emitted =
+            Emitted { emitted: lane.merge.emitted(), begun: lane.merge.begun(), topics: lane.topics.clone() };
         Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),
             metadata: serde_json::to_string(&emitted).unwrap_or_default(),

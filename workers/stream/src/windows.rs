@@ -14,8 +14,8 @@ use weir_analytics::{MAX_RECORD_BYTES, Partition, Settings, Verdict};
 use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, unit_hint, validate};
 
 use crate::{
-    identity::{self, AFRESH, Expected, TopicIds},
     dead_letter::dead_letter,
+    identity::{self, AFRESH, Expected, TopicIds},
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
     pace::Pace,
@@ -471,7 +471,13 @@ impl Stage for Windows {
         };
         if replay_to > start || standing.snapshot {
             let read_again = (replay_to - start).max(0);
-            tracing::info!(partition, from = start, snapshot = standing.snapshot, read_again, "state restored");
+            tracing::info!(
+                partition,
+                from = start,
+                snapshot = standing.snapshot,
+                read_again,
+                "state restored"
+            );
         }
         let mut input = Input {
             number: partition,

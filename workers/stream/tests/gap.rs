@@ -60,6 +60,7 @@ fn append(broker: &Broker, from: i64, to: i64) {
 fn windows(broker: &Broker) -> Worker<Windows, Member> {
     let options = windows::Options {
         settings: SETTINGS,
+        inputs: 1,
         max_future: 300_000,
         idle_timeout: 3_600_000,
         until_end: false,

@@ -26,6 +26,7 @@ const NOW: i64 = 1_700_000_000_000;
 fn worker(broker: &Broker, id: &str) -> Worker<Windows, Member> {
     let options = Options {
         settings: SETTINGS,
+        inputs: 1,
         max_future: 300_000,
         // Sealing for idleness is not what empties them.
         idle_timeout: 3_600_000,

@@ -20,8 +20,8 @@ use crate::{
     args::Generate,
     health::{Health, Pulse},
     patience::patiently,
-    stopping::at_work,
     process::millis,
+    stopping::at_work,
 };
 
 /// Time between two lines of progress.

@@ -3,8 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        OnceLock,
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,

@@ -17,7 +17,7 @@ fn a_record_larger_than_a_dead_letter_may_be_is_cut() {
     let trial = Trial::new("large", "large-events");
     let mut events = trial.pipeline.topics().into_iter().next().unwrap();
     events.settings.insert("max.message.bytes".to_owned(), "8000000".to_owned());
-    Admin::new(trial.brokers, &[]).unwrap().ensure_topics(&[events]).unwrap();
+    Admin::new(trial.brokers, &[]).unwrap().ensure_topics(&[events], |_| true).unwrap();
     trial.generate(100);
     let extra = ["message.max.bytes", "batch.size"].map(|name| (name.to_owned(), "8000000".to_owned()));
     let producer = Producer::connect(&ProducerOptions {

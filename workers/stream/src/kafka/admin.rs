@@ -33,8 +33,8 @@ use self::waiting::wait_for;
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
 use super::error::{Class, class};
-use crate::log::TopicDescription;
 use super::lines;
+use crate::log::TopicDescription;
 
 /// How long a new topic may take until all of its partitions have a leader.
 const LEADERS: Duration = Duration::from_secs(30);

@@ -133,7 +133,7 @@ fn what_has_caught_up_commits_at_once() {
 #[test]
 fn the_end_is_committed_where_no_record_is_and_once() {
     let broker = Broker::new(Clock::Manual(0));
-    let mut worker = worker_on(&broker, Echo { bytes: 0, ending: false }, 1);
+    let mut worker = worker_on(&broker, Echo::new(0, false), 1);
     let mut writer = broker.member(MemberOptions::new("writers", "in", "writer"));
     let value = Some(b"click".to_vec());
     let output = Output { topic: "in".to_owned(), partition: 0, key: None, value, headers: Vec::new() };
@@ -215,7 +215,8 @@ impl Stage for Pieces {
     ) -> Result<(Piecemeal, i64), Error> {
         heartbeat();
         let start = committed.map_or(0, |committed| committed.offset);
-        let written = committed.and_then(|committed| committed.metadata.parse().ok()).unwrap_or_default();
+        let written: usize =
+            committed.and_then(|committed| committed.metadata.parse().ok()).unwrap_or_default();
         Ok((Piecemeal { next: start, written: self.0 + written }, start))
     }
 

@@ -42,6 +42,8 @@ impl Stage {
             idle_timeout: IDLE_TIMEOUT,
             session_timeout: 2_000,
             transaction_timeout: 2_000,
+            transaction_bytes: 4_000_000,
+            block_bytes: 900_000,
             until_end: false,
         };
         let broker = Broker::new(Clock::Manual(START));

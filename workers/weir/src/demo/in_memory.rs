@@ -1,7 +1,10 @@
 //! The demo on a log in memory, which keeps what somebody still needs and nothing else.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };

@@ -1,6 +1,6 @@
 //! `weir topics apply`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context, bail, ensure};
 use weir_spec::{Management, Pipeline, Role, TopicSpec};
@@ -68,8 +68,9 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
         ensure!(others.is_empty(), others.join("\n"));
         Ok(outcomes)
     };
+    let mut out = std::io::stdout();
     for outcome in applied().context("topics were not applied")? {
-        println!("{:<40} {:?}", outcome.name, outcome.change);
+        writeln!(out, "{:<40} {:?}", outcome.name, outcome.change)?;
     }
     Ok(())
 }
