@@ -1,4 +1,4 @@
-//! Whose a topic is: recorded beside the topic itself, because Kafka has no setting for it (docs/decisions/0008).
+//! Whose a topic is: recorded beside the topic itself, because Kafka has no setting for it (docs/decisions/0011).
 //!
 //! A record is the metadata of an offset that the group [`OWNERS_GROUP`] commits for partition 0 of the topic. Nobody reads from such an
 //! offset; its number is the time of the record, milliseconds since the epoch, and so beyond any log's end: tools that watch lag
