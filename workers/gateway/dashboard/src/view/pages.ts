@@ -23,6 +23,8 @@ export interface Asked {
 
 export const FIRST: Asked = { q: "", sort: "view_count", order: "desc", offset: 0, window: undefined };
 const LIMIT = 20;
+/** As many as one answer holds. */
+const MAX_CSV_ROWS = 1_000;
 const COLUMNS: [string, string][] = [
   ["page_url", "Page"],
   ["view_count", "Views"],
@@ -119,7 +121,8 @@ export class Pages {
     this.end = end;
     this.newest.hidden = window === undefined || this.newest.hidden;
     // All that match, not only those shown here, and of the window that is shown.
-    const query = new URLSearchParams({ ...(q && { q }), sort, order, window: String(end), limit: "1000", format: "csv" });
+    const query = new URLSearchParams({ ...(q && { q }), sort, order, window: String(end), limit: String(MAX_CSV_ROWS), format: "csv" });
+    say(this.csv, total > MAX_CSV_ROWS ? `CSV (first ${count(MAX_CSV_ROWS)})` : "CSV");
     this.csv.setAttribute("href", `/api/v1/pages?${query}`);
     this.heads.forEach((head, index) => {
       const sorted = COLUMNS[index]?.[0] === sort;
