@@ -220,7 +220,8 @@ impl<'a> View<'a> {
         self.end - self.began.unwrap_or(i64::MIN).max(self.start())
     }
 
-    /// Whether the rows of all its pages are there: their sums are the site's.
+    /// Whether the rows of all its pages are there: as many as the ranking says, and their sums are the site's. Rankings of the first version
+    /// do not say how many.
     pub fn complete(&self) -> bool {
         self.window.complete
     }

@@ -70,6 +70,28 @@ fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
 }
 
 #[test]
+fn a_window_lacks_a_page_that_was_only_searched_on() {
+    let mut store = Store::default();
+    let mut ranking = top(SLIDE, &[("/a", 5)]);
+    ranking.page_count = Some(2);
+    store.top(&ranking);
+    store.row(&row("/a", SLIDE, 5));
+    assert!(store.settle().is_empty() && !store.latest().unwrap().complete());
+    store.row(&PageAnalytics {
+        view_count: 0,
+        click_count: 0,
+        engagement_rate: 0.0,
+        ..row("/search", SLIDE, 1)
+    });
+    assert_eq!(store.settle(), [SLIDE]);
+    // A ranking that does not say how many: as good as the sums are.
+    ranking = top(2 * SLIDE, &[("/a", 5)]);
+    store.top(&ranking);
+    store.row(&row("/a", 2 * SLIDE, 5));
+    assert_eq!(store.settle(), [2 * SLIDE]);
+}
+
+#[test]
 fn the_latest_window_is_the_newest_complete_one() {
     let mut store = Store::default();
     for end in [SLIDE, 2 * SLIDE] {

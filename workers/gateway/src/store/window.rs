@@ -40,6 +40,8 @@ pub(super) struct Ranking {
     pub(super) trends: Box<[Trend]>,
     pub(super) warming_up: bool,
     pub(super) site: SiteTotals,
+    /// How many pages the window has; `None` in a record of the first version.
+    pub(super) page_count: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -87,7 +89,8 @@ impl Window {
             score: trend.score,
         });
         let trends = trends.collect();
-        let ranking = Ranking { places, trends, warming_up: top.warming_up, site: top.site };
+        let page_count = top.page_count.and_then(|count| usize::try_from(count).ok());
+        let ranking = Ranking { places, trends, warming_up: top.warming_up, site: top.site, page_count };
         if let Some(before) = self.ranking.replace(Box::new(ranking)) {
             before.release(names);
         }
@@ -112,7 +115,9 @@ impl Window {
             conversions += i64::from(row.conversions);
         }
         let site = &ranking.site;
+        // Rows of pages with nothing but searches change no sum.
         self.complete = !self.rows.is_empty()
+            && ranking.page_count.is_none_or(|count| count == self.rows.len())
             && (views, clicks, conversions) == (site.view_count, site.click_count, site.conversion_count);
         if self.complete {
             self.rows.shrink_to_fit();
