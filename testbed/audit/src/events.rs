@@ -1,8 +1,12 @@
 //! The events topic as the oracle takes it.
 
-use weir_events::{Decoder, validate};
+use std::collections::VecDeque;
+
+use weir_events::{Decoder, partition_of, validate};
 use weir_oracle::{Entry, Settings};
 use weir_stream::log::Record;
+
+use crate::decisions::{Decision, Decisions};
 
 /// The log of a pipeline.
 pub struct Events {
@@ -12,6 +16,12 @@ pub struct Events {
     pub records: usize,
     /// Records that are no valid event.
     pub invalid: usize,
+    /// Valid events of visitors who belong into another partition.
+    pub misplaced: usize,
+    /// Decisions that silence took and that the state topic no longer shows: compaction deleted them.
+    pub decisions_lost: u64,
+    /// Decisions of the partition that is read, in order, not yet put into its log.
+    decisions: VecDeque<Decision>,
     decoder: Decoder,
     max_future: i64,
     last: Option<i64>,
@@ -23,20 +33,44 @@ impl Events {
             log: (0..partitions).map(|_| Vec::new()).collect(),
             records: 0,
             invalid: 0,
+            misplaced: 0,
+            decisions_lost: 0,
+            decisions: VecDeque::new(),
             decoder: Decoder::new(),
             max_future,
             last: None,
         }
     }
 
+    /// The decisions of the partition whose records come next.
+    pub(crate) fn decided(&mut self, decisions: Decisions) {
+        self.decisions_lost += decisions.lost();
+        self.decisions = decisions.into_found().into();
+    }
+
+    /// All records of the partition were taken: what was decided behind them follows.
+    pub(crate) fn finish(&mut self, partition: i32) {
+        self.decide(partition, i64::MAX);
+    }
+
+    /// Puts into the log what was decided before the record at `offset` was read, as a replay does.
+    fn decide(&mut self, partition: i32, offset: i64) {
+        while let Some(decision) = self.decisions.pop_front_if(|decision| decision.offset <= offset) {
+            self.log[partition as usize].push(Entry::RaiseWatermark(decision.watermark));
+        }
+    }
+
     pub(crate) fn take(&mut self, record: &Record<'_>) {
         self.records += 1;
+        self.decide(record.partition, record.offset);
         let decoded = self.decoder.decode(record.value.unwrap_or_default()).ok();
         let valid = decoded.filter(|event| validate(event, record.timestamp, self.max_future).is_ok());
         let Some(event) = valid else {
             self.invalid += 1;
             return;
         };
+        let own = partition_of(event.user_id.as_bytes(), self.log.len() as i32);
+        self.misplaced += usize::from(own != record.partition);
         self.last = self.last.max(Some(event.timestamp));
         self.log[record.partition as usize].push(Entry::Event(event.into()));
     }

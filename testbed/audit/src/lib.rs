@@ -3,20 +3,26 @@
 //! Everything is read from Kafka: the events with the decisions that their log implies, the results, the rankings, the dead
 //! letters. Nothing is asked of the processes that wrote them. From the engine's side only the codecs and the validation are used.
 
+mod decisions;
 mod events;
 mod latency;
 mod peer;
 mod probe;
 mod results;
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, ensure};
 use weir_events::{Decoder, validate};
-use weir_oracle::{Outcome, Settings};
+use weir_oracle::{Outcome, Settings, Window};
 use weir_spec::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
     log::Record,
+    windows::Standing,
 };
+
+use decisions::Decisions;
 
 pub use events::Events;
 pub use latency::{Delays, Latency};
@@ -31,6 +37,14 @@ pub struct Report {
     pub invalid: usize,
     /// Events that came after all of their windows were sealed.
     pub late: usize,
+    /// Events that count, but not in all of their windows, as those were sealed.
+    pub partly_late: usize,
+    /// The ends of the windows that are not whole for that.
+    pub not_whole: Vec<i64>,
+    /// Events of visitors who belong into another partition: each of them is counted once in every partition that he appears in.
+    pub misplaced: usize,
+    /// Whether the log was declared to end, and windows were sealed ahead of the clock.
+    pub ended: bool,
     /// Windows that equal the oracle's in every field.
     pub windows: usize,
     /// Their rows.
@@ -48,6 +62,8 @@ pub struct Report {
 pub struct Audit<'a> {
     pipeline: &'a Pipeline,
     topics: Lookup,
+    /// Where stage 1 stands.
+    progress: Lookup,
 }
 
 impl<'a> Audit<'a> {
@@ -58,7 +74,9 @@ impl<'a> Audit<'a> {
     pub fn connect(pipeline: &'a Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let name = format!("{}.audit", pipeline.metadata.name);
         let topics = Lookup::connect(&Options::new(brokers, &name, pipeline.events_topic(), &name))?;
-        Ok(Self { pipeline, topics })
+        let group = format!("{}.windows", pipeline.metadata.name);
+        let progress = Lookup::connect(&Options::new(brokers, &group, pipeline.events_topic(), &name))?;
+        Ok(Self { pipeline, topics, progress })
     }
 
     /// Compares everything. `ended`: the log came to its end and was sealed there, as `weir process --until-end` does; then
@@ -70,14 +88,18 @@ impl<'a> Audit<'a> {
         // First, so that while the pipeline runs the events are there that made them.
         let results = self.results()?;
         let (events, outcome) = self.expected(ended)?;
-        let due = match results.windows.last_key_value() {
-            _ if ended => outcome.windows.len(),
-            Some((&last, _)) => outcome.windows.partition_point(|window| window.end <= last),
-            None => 0,
-        };
-        let expected = &outcome.windows[..due];
-        weir_oracle::compare(expected, &results.with_sums(expected))
-            .map_err(|differences| anyhow::anyhow!("{differences}"))?;
+        let (expected, outstanding) = self.due(&results, &outcome, ended);
+        weir_oracle::compare(&expected, &results.with_sums(&expected)).map_err(|differences| {
+            let lost = events.decisions_lost;
+            match lost {
+                0 => anyhow::anyhow!("{differences}"),
+                _ => anyhow::anyhow!(
+                    "{differences}\n{lost} decisions that silence took are no longer in {}, which is compacted: what was late because of \
+                     them cannot be known",
+                    self.pipeline.state_topic()
+                ),
+            }
+        })?;
         let late: usize = outcome.late.iter().map(Vec::len).sum();
         let refused = self.dead_letters()?;
         ensure!(
@@ -86,16 +108,67 @@ impl<'a> Audit<'a> {
             events.invalid + late,
             events.invalid
         );
+        let partly_late = outcome.partly_late.iter().map(Vec::len).sum();
+        let standings = self.standings()?;
+        let figure = |figure: fn(&Standing) -> u64| standings.iter().map(figure).sum::<u64>() as usize;
+        // What is committed is of these events where it is of as many, and knows of the same decisions.
+        if figure(|standing| standing.read) == events.records && events.decisions_lost == 0 && ended {
+            let counted = events.records - events.invalid - late;
+            let expected = [counted, late, partly_late, events.invalid, events.misplaced];
+            let committed = [
+                figure(|standing| standing.counted),
+                figure(|standing| standing.late),
+                figure(|standing| standing.partly_late),
+                figure(|standing| standing.dead),
+                figure(|standing| standing.misplaced),
+            ];
+            ensure!(
+                committed == expected,
+                "committed as counted, late, partly late, invalid and misplaced are {committed:?}, expected {expected:?}"
+            );
+        }
         Ok(Report {
             records: events.records,
             invalid: events.invalid,
             late,
-            windows: due,
+            partly_late,
+            not_whole: outcome.not_whole.into_keys().collect(),
+            misplaced: events.misplaced,
+            ended: standings.iter().any(|standing| standing.ended),
+            windows: expected.len(),
             rows: expected.iter().map(|window| window.pages.len()).sum(),
-            outstanding: outcome.windows.len() - due,
+            outstanding,
             digest: results.digest(),
             longest_pause: results.longest_pause(),
         })
+    }
+
+    /// The windows that must be there, and how many may still come. While a pipeline runs each lane is as far as it is: what is
+    /// missing between two windows of one lane is lost, what comes after its last is not there yet.
+    fn due(&self, results: &Results, outcome: &Outcome, ended: bool) -> (Vec<Window>, usize) {
+        let slide = self.pipeline.spec.window.slide.as_millis();
+        let lanes = i64::from(self.pipeline.spec.topics.results.partitions);
+        let lane = |end: i64| end.div_euclid(slide).rem_euclid(lanes);
+        let mut last: BTreeMap<i64, i64> = BTreeMap::new();
+        for &end in results.windows.keys() {
+            last.insert(lane(end), end);
+        }
+        let is_due = |window: &&Window| ended || last.get(&lane(window.end)) >= Some(&window.end);
+        let due: Vec<Window> = outcome.windows.iter().filter(is_due).cloned().collect();
+        let outstanding = outcome.windows.len() - due.len();
+        (due, outstanding)
+    }
+
+    /// Where stage 1 stands, in the partitions in which it has committed.
+    fn standings(&self) -> anyhow::Result<Vec<Standing>> {
+        let committed = self.progress.committed()?;
+        committed
+            .into_iter()
+            .flatten()
+            .map(|committed| {
+                serde_json::from_str(&committed.metadata).context("the commit is not of this version")
+            })
+            .collect()
     }
 
     /// The events topic and what the oracle makes of it. `ended` as [`Self::compare`] has it.
@@ -120,9 +193,20 @@ impl<'a> Audit<'a> {
         let spec = &self.pipeline.spec;
         let mut events = Events::new(spec.topics.events.partitions, spec.window.max_future.as_millis());
         for partition in 0..spec.topics.events.partitions {
+            events.decided(self.decisions(partition)?);
             self.read(self.pipeline.events_topic(), partition, &mut |record| events.take(&record))?;
+            events.finish(partition);
         }
         Ok(events)
+    }
+
+    /// The decisions about a partition that are in the state topic.
+    fn decisions(&self, partition: i32) -> anyhow::Result<Decisions> {
+        let (mut decisions, mut refused) = (Decisions::default(), None);
+        self.read(&self.pipeline.state_topic(), partition, &mut |record| {
+            refused = refused.take().or_else(|| decisions.take(&record).err());
+        })?;
+        refused.map_or(Ok(decisions), Err)
     }
 
     /// The result topics.

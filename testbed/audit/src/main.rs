@@ -53,6 +53,15 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends one slide apart as ranges.
+fn ranges(ends: &[i64], slide: i64) -> String {
+    let runs = ends.chunk_by(|a, b| b - a == slide).map(|run| match run {
+        [end] => end.to_string(),
+        _ => format!("{}-{}", run[0], run[run.len() - 1]),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
 fn run(args: &Args) -> anyhow::Result<()> {
     let pipeline = match &args.pipeline {
         None => Pipeline::demo(),
@@ -105,6 +114,23 @@ fn run(args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let report = audit.compare(args.ended)?;
+    if report.partly_late > 0 {
+        println!(
+            "{} events are partly late; {} windows are not whole, by their ends in milliseconds: {}",
+            report.partly_late,
+            report.not_whole.len(),
+            ranges(&report.not_whole, pipeline.spec.window.slide.as_millis())
+        );
+    }
+    if report.misplaced > 0 {
+        println!(
+            "{} events are of visitors who belong into another partition: unique users count them once in each",
+            report.misplaced
+        );
+    }
+    if report.ended && !args.ended {
+        println!("the log was declared to end (--until-end): its last windows are sealed ahead of the clock");
+    }
     println!(
         "{} records: {} invalid, {} late. {} windows with {} rows equal the oracle in every field, {} are outstanding. digest {}",
         report.records,

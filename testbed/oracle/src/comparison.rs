@@ -6,12 +6,14 @@ use crate::{Page, Ranked, Trend, Window, trending};
 
 /// Relative error that two orders of adding up the same floats may make.
 const TOLERANCE: f64 = 1e-9;
+/// A level that has decayed to this is none: the engine forgets pages whose level is too small a part of the site's to matter.
+const VANISHED: f64 = 1e-40;
 /// So many differences are told; one mistake makes thousands.
 const TOLD: usize = 20;
 
 /// Compares what the engine says with what it should say.
 ///
-/// Integers and rates must be equal, `expected` and `score` within a relative 1e-9. A page that trends on one side only is an
+/// Integers and rates must be equal, `expected` and `score` within a relative 1e-9, or below 1e-40 both. A page that trends on one side only is an
 /// error unless its ratio or score is within a relative 1e-9 of the threshold, and trends must be in the order
 /// of their own side's scores.
 ///
@@ -152,7 +154,8 @@ impl Differences {
 }
 
 fn near(a: f64, b: f64) -> bool {
-    (a - b).abs() <= TOLERANCE * a.abs().max(b.abs())
+    let greater = a.abs().max(b.abs());
+    greater < VANISHED || (a - b).abs() <= TOLERANCE * greater
 }
 
 /// Whether rounding alone may decide that it trends.

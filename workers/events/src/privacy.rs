@@ -20,6 +20,9 @@ use crate::ClickstreamEvent;
 /// Separates the key from every other use of the same secret. Part of the hashes' definition: never changes.
 const KEY_CONTEXT: &str = "weir 2026-11-21 pseudonyms of visitors";
 
+/// Makes of the key what may be shown of it.
+const FINGERPRINT_CONTEXT: &str = "weir 2026-11-29 fingerprint of the key of pseudonyms";
+
 /// Hexadecimal digits of 128 bits.
 const DIGITS: usize = 32;
 
@@ -131,6 +134,22 @@ impl Privacy {
     /// Whether every event stays as it is.
     pub fn keeps_everything(&self) -> bool {
         self.settings == PrivacySettings::default()
+    }
+
+    /// The policies and, where they need a key, a short fingerprint of it: what two runs must have in common so that the one counts
+    /// visitors under the same names as the other. The key cannot be found from it but by trying all likely ones.
+    pub fn parts(&self) -> Vec<String> {
+        let PrivacySettings { user_id, ip_address, user_agent } = self.settings;
+        let mut parts = vec![
+            format!("user_id {user_id:?}"),
+            format!("ip_address {ip_address:?}"),
+            format!("user_agent {user_agent:?}"),
+        ];
+        if self.settings.hashes() {
+            let fingerprint = blake3::derive_key(FINGERPRINT_CONTEXT, &self.key);
+            parts.push(format!("pii key {}", &blake3::Hash::from(fingerprint).to_hex()[..8]));
+        }
+        parts
     }
 
     /// The event as it may go on. Allocates nothing once `scratch` has held an event.

@@ -39,6 +39,9 @@ struct Manifest {
     taken: i64,
     chunks: usize,
     checksum: String,
+    /// Raises that there ever were before it, so that whoever reads the topic knows whether compaction has taken any.
+    #[serde(default)]
+    decisions: u64,
 }
 
 /// A snapshot as it was found.
@@ -57,6 +60,8 @@ pub(crate) struct Journal {
     chunks: usize,
     /// Raises that no snapshot covers.
     raises: Vec<Raise>,
+    /// Raises that snapshots cover.
+    covered: u64,
 }
 
 impl Journal {
@@ -71,7 +76,7 @@ impl Journal {
         heartbeat: &dyn Fn(),
     ) -> Result<(Self, Option<Snapshot>, VecDeque<Raise>), Error> {
         let mut journal =
-            Self { topic: topic.to_owned(), partition, number: 0, chunks: 0, raises: Vec::new() };
+            Self { topic: topic.to_owned(), partition, number: 0, chunks: 0, raises: Vec::new(), covered: 0 };
         let mut chunks: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         let mut manifest = None;
         let mut unreadable = None;
@@ -95,6 +100,7 @@ impl Journal {
                 (None, Some(value)) if key == MANIFEST => serde_json::from_slice(value)
                     .map(|found: Manifest| {
                         journal.number = found.number;
+                        journal.covered = found.decisions;
                         manifest = Some(found);
                         // Those before it are in it.
                         journal.raises.clear();
@@ -154,7 +160,9 @@ impl Journal {
         let (count, bytes, checksum) = chunks.finish(&mut write);
         sent?;
         let number = self.number;
-        let manifest = Manifest { version: VERSION, number, offset, taken, chunks: count, checksum };
+        let decisions = self.covered + self.raises.len() as u64;
+        let manifest =
+            Manifest { version: VERSION, number, offset, taken, chunks: count, checksum, decisions };
         let value = serde_json::to_vec(&manifest).map_err(|error| Error::Fatal(error.to_string()))?;
         send(self.output(MANIFEST.to_owned(), Some(value)))?;
         let longer_before = (count..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
@@ -162,6 +170,7 @@ impl Journal {
         longer_before.chain(covered).try_for_each(|key| send(self.output(key, None)))?;
         self.chunks = count;
         self.raises.clear();
+        self.covered = decisions;
         Ok(bytes)
     }
 

@@ -4,8 +4,10 @@
 //! stage wrote together with the offsets it read up to. There are two stages: [`windows::Windows`] turns events into blocks,
 //! one input partition at a time; [`results::Results`] adds the blocks of a window up. Both rebuild their state from the log.
 
+mod clock;
 mod dead_letter;
 pub mod identity;
+mod idle;
 mod journal;
 pub mod kafka;
 pub mod log;

@@ -170,6 +170,13 @@ pub trait Member {
     /// As [`Error`] says.
     fn beginning(&mut self, partition: i32) -> Result<i64, Error>;
 
+    /// The offset after everything in each partition of the input topic, by partition: its high watermark, so also behind what open
+    /// transactions hold back.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn ends(&mut self) -> Result<Vec<i64>, Error>;
+
     /// Opens a transaction. At most one is open.
     ///
     /// # Errors

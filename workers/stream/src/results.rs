@@ -34,6 +34,7 @@ pub struct Options {
 /// Stage 2.
 pub struct Results {
     options: Options,
+    windows: u64,
 }
 
 /// One lane at work.
@@ -59,7 +60,12 @@ pub struct Emitted {
 impl Results {
     /// Stage 2 over the given topics.
     pub fn new(options: Options) -> Self {
-        Self { options }
+        Self { options, windows: 0 }
+    }
+
+    /// Windows that this process emitted.
+    pub fn windows(&self) -> u64 {
+        self.windows
     }
 
     /// Whether any block that the lane still needs can have been before an offset that was asked for before: stage 1 commits up to
@@ -163,7 +169,11 @@ impl Stage for Results {
     }
 
     fn resume(&mut self, lane: &mut Lane, out: &mut Vec<Output>) -> Result<(), Error> {
-        out.extend(lane.merge.next_piece().map(|piece| self.output(&piece)));
+        if let Some(piece) = lane.merge.next_piece() {
+            // The ranking is a window's last.
+            self.windows += u64::from(matches!(piece, Piece::Top(_)));
+            out.push(self.output(&piece));
+        }
         Ok(())
     }
 

@@ -11,11 +11,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use weir_analytics::{MAX_RECORD_BYTES, Partition, Settings, Verdict};
-use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, unit_hint, validate};
+use weir_events::{
+    Decoder, Invalid, MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, Privacy, Reason, Scratch, partition_of,
+    unit_hint, validate,
+};
 
 use crate::{
+    clock::BrokerClock,
     dead_letter::dead_letter,
     identity::{self, AFRESH, Expected, TopicIds},
+    idle::Everyone,
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
     pace::Pace,
@@ -28,6 +33,10 @@ use crate::{
 const LOOK: i64 = 250;
 const LOOK_AT_END: i64 = 20;
 
+/// How long between two remarks on one subject, milliseconds.
+const REMARK_EVERY: i64 = 60_000;
+const REMARK_ON_END_EVERY: i64 = 5_000;
+
 /// Most records that are read again after a restart.
 const MOST_REPLAYED: i64 = 2_000_000;
 
@@ -39,13 +48,15 @@ pub struct Options {
     pub max_future: i64,
     /// Silence after which a partition that was read to its end is idle.
     pub idle_timeout: i64,
+    /// Whether the broker stamps events with its own clock (`LogAppendTime`): then its clock is known from them.
+    pub stamped_by_broker: bool,
     /// A partition that was read to its end is idle at once, and nothing is sealed for idleness before all are: for a log that
     /// has come to its end.
     pub until_end: bool,
     /// How much event time, or time on the clock, may lie between two snapshots of a partition's state. What came since the
     /// last one is read again after a restart, so it must be well below the retention of the events.
     pub snapshot_every: i64,
-    /// Partitions of `events`.
+    /// Partitions of `events`, over which producers place visitors.
     pub inputs: i32,
     /// Topic names.
     pub events: String,
@@ -100,12 +111,16 @@ pub struct Standing {
     /// Records whose visitor belongs into another partition, as Java's partitioner has it: he is counted once in each.
     #[serde(default)]
     pub misplaced: u64,
-    /// The log was declared to end (`--until-end`), and its last windows were sealed ahead of the clock.
+    /// The log was declared to end (`--until-end`), and its last windows were sealed ahead of the clock. Until the clock has come so
+    /// far, or events have: those that come before that miss windows for it.
     #[serde(default)]
     pub ended: bool,
     /// Ids of the topics that all of this is about.
     #[serde(default)]
     pub topics: TopicIds,
+    /// The greatest stamp of a record that was read: the broker's clock was at least there.
+    #[serde(default)]
+    pub stamp: Option<i64>,
 }
 
 /// Stage 1.
@@ -114,7 +129,13 @@ pub struct Windows {
     decoder: Decoder,
     privacy: Privacy,
     scratch: Scratch,
-    last_look: i64,
+    clock: BrokerClock,
+    next_look: i64,
+    /// Whether the record that was counted last is of a visitor who belongs into another partition.
+    is_misplaced: bool,
+    misplaced_remark: Remark,
+    ended_remark: Remark,
+    waiting_remark: Remark,
     live: Pace,
     finished: Option<Option<i64>>,
     outcomes: Outcomes,
@@ -122,17 +143,46 @@ pub struct Windows {
     block_bytes: usize,
 }
 
+/// Something that is said again only after a while, and only where it has become more.
+#[derive(Default)]
+struct Remark {
+    next: i64,
+    said: u64,
+}
+
+impl Remark {
+    fn is_due(&mut self, count: u64, now: i64, every: i64) -> bool {
+        let due = count > self.said && now >= self.next;
+        if due {
+            (self.said, self.next) = (count, now + every);
+        }
+        due
+    }
+}
+
 /// What this process made of the records that it read, those left out that it only read again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcomes {
+    /// Records read.
+    pub read: u64,
     /// Events counted, partly late ones included.
     pub counted: u64,
     /// Events all of whose windows were sealed.
     pub late: u64,
     /// Events that count, but not in all of their windows.
     pub partly_late: u64,
+    /// The windows that those missed.
+    pub not_whole: EndRanges,
     /// Records that are no valid event.
     pub invalid: u64,
+    /// The same by reason.
+    pub invalid_for: BTreeMap<Reason, u64>,
+    /// Valid events of visitors who belong into another partition.
+    pub misplaced: u64,
+    /// Events that were late or partly late because `--until-end` had sealed their windows ahead of the clock.
+    pub after_end: u64,
+    /// Partitions that an open transaction of a producer holds back now, and the offset that each was read to.
+    pub held_back: Vec<(i32, i64)>,
     /// Windows sealed, one per input partition.
     pub sealed: u64,
     /// Snapshots of a partition's state.
@@ -190,7 +240,12 @@ impl Windows {
             decoder,
             privacy,
             scratch: Scratch::default(),
-            last_look: 0,
+            clock: BrokerClock::default(),
+            next_look: i64::MIN,
+            is_misplaced: false,
+            misplaced_remark: Remark::default(),
+            ended_remark: Remark::default(),
+            waiting_remark: Remark::default(),
             live: Pace::new(),
             finished: None,
             outcomes: Outcomes::default(),
@@ -205,8 +260,8 @@ impl Windows {
     }
 
     /// What became of the records.
-    pub fn outcomes(&self) -> Outcomes {
-        self.outcomes
+    pub fn outcomes(&self) -> &Outcomes {
+        &self.outcomes
     }
 
     /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
@@ -216,7 +271,23 @@ impl Windows {
     }
 
     fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
-        match self.count(input, record) {
+        self.outcomes.read += 1;
+        let declared = input.standing.ended.then(|| input.engine.watermark());
+        let counted = self.count(input, record);
+        if self.is_misplaced {
+            input.standing.misplaced += 1;
+            self.outcomes.misplaced += 1;
+        }
+        if let Some(before) = declared {
+            let missed = match &counted {
+                Ok(missed) => missed.is_some(),
+                Err(invalid) => invalid.reason == Reason::Late,
+            };
+            self.outcomes.after_end += u64::from(missed);
+            // The log has gone on to where it was said to end.
+            input.standing.ended = input.engine.watermark() <= before;
+        }
+        match counted {
             Ok(missed) => {
                 input.standing.counted += 1;
                 self.outcomes.counted += 1;
@@ -224,6 +295,7 @@ impl Windows {
                     input.standing.partly_late += 1;
                     input.standing.not_whole.add(missed, self.options.settings.slide);
                     self.outcomes.partly_late += 1;
+                    self.outcomes.not_whole.add(missed, self.options.settings.slide);
                 }
             }
             Err(invalid) => {
@@ -233,6 +305,7 @@ impl Windows {
                 } else {
                     input.standing.dead += 1;
                     self.outcomes.invalid += 1;
+                    *self.outcomes.invalid_for.entry(invalid.reason).or_default() += 1;
                 }
                 let Options { events, dead_letters, keep_payload, .. } = &self.options;
                 out.push(dead_letter(record, &invalid, (events, dead_letters), *keep_payload));
@@ -243,9 +316,12 @@ impl Windows {
 
     /// Counts an event. Some are partly late: then the first and the last end of the windows that they missed.
     fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<Option<(i64, i64)>, Invalid> {
+        self.is_misplaced = false;
         let event = self.decoder.decode(record.value.unwrap_or_default())?;
         validate(&event, record.timestamp, self.options.max_future)?;
         let timestamp = event.timestamp;
+        // The producer placed it by what it had: the raw id.
+        self.is_misplaced = partition_of(event.user_id.as_bytes(), self.options.inputs) != record.partition;
         let event = self.privacy.apply(event, &mut self.scratch);
         if !input.replays() && input.engine.closes_windows(timestamp) {
             input.before = Some((record.offset, Box::new(input.stands())));
@@ -272,6 +348,90 @@ impl Windows {
         input.journal.raise(input.next, watermark, out)?;
         input.engine.raise(watermark);
         Ok(())
+    }
+
+    /// What decides beside the log, in parts: what an earlier release wrote beside its offsets, and all of it. Another value of any
+    /// of them over the same state would be neither the one nor the other.
+    fn made_with(&self) -> (String, String) {
+        let Settings { size, slide, out_of_orderness, session_gap, lanes, top, trending_half_life, warm_up } =
+            self.options.settings;
+        let window = format!(
+            "size {size} ms, slide {slide} ms, out-of-orderness {out_of_orderness} ms, session gap {session_gap} ms, trending half-life \
+             {trending_half_life} ms, {lanes} lanes"
+        );
+        let all = format!(
+            "{window}, ranking of {top}, warm-up {warm_up}, max future {} ms, {}, page_url within {MAX_PAGE_URL} bytes, user_agent within \
+             {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes",
+            self.options.max_future,
+            self.privacy.parts().join(", ")
+        );
+        (window, all)
+    }
+
+    /// With `until_end`: the end of the last window, once every partition was read to the end that its log has now. Before that it
+    /// says now and then what it waits for.
+    fn end_of_log<M: Member>(
+        &mut self,
+        everyone: &Everyone,
+        member: &mut M,
+        now: i64,
+    ) -> Result<Option<i64>, Error> {
+        let ends = match everyone.are_idle().then(|| member.ends()).transpose() {
+            Ok(ends) => ends,
+            Err(Error::Retry(_)) => return Ok(None),
+            Err(other) => return Err(other),
+        };
+        let unread = ends.map(|ends| everyone.unread(&ends));
+        match unread {
+            Some(unread) if unread.is_empty() => {
+                let last = everyone.last_end();
+                if everyone.have_sealed_all() {
+                    self.finished = Some(last);
+                }
+                return Ok(last);
+            }
+            // They are read by somebody, and then committed: no use in asking as often as where all is done.
+            Some(unread) => {
+                self.next_look = now + LOOK;
+                if self.waiting_remark.is_due(self.waiting_remark.said + 1, now, REMARK_ON_END_EVERY) {
+                    tracing::info!(?unread, "waiting for partitions to be read: (partition, read to, end)");
+                }
+            }
+            None => {
+                let held = &self.outcomes.held_back;
+                if !held.is_empty()
+                    && self.waiting_remark.is_due(self.waiting_remark.said + 1, now, REMARK_ON_END_EVERY)
+                {
+                    tracing::warn!(
+                        ?held,
+                        "waiting for open transactions of producers, which hold back what follows: (partition, read to)"
+                    );
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a person should know who reads the log, now and then.
+    fn remark(&mut self, now: i64) {
+        let Outcomes { read, misplaced, after_end, .. } = self.outcomes;
+        if self.misplaced_remark.is_due(misplaced, now, REMARK_EVERY) {
+            tracing::warn!(
+                misplaced,
+                read,
+                "events of visitors who belong into another partition: such a visitor is counted once in each partition that he appears in. \
+                 Producers must give records the event's user_id as key and place them by murmur2, as Java's do. Likely causes: records \
+                 without a key, another key than user_id, librdkafka's default partitioner (set partitioner=murmur2_random), a number of \
+                 partitions that was changed"
+            );
+        }
+        if self.ended_remark.is_due(after_end, now, REMARK_EVERY) {
+            tracing::warn!(
+                missed = after_end,
+                "the log was declared to end (--until-end) and goes on: events are late or partly late because their windows were sealed ahead \
+                 of the clock"
+            );
+        }
     }
 
     /// Publishes what the open windows show, where that changed: by events, or because time has passed and some have left. So a site that
@@ -329,6 +489,18 @@ impl Windows {
         tracing::debug!(partition = input.number, offset = input.next, bytes, "state saved");
         Ok(())
     }
+}
+
+/// What open transactions hold back: partitions, and the offset that each was read to.
+fn held_back(inputs: &BTreeMap<i32, Input>) -> Vec<(i32, i64)> {
+    inputs.values().filter(|input| input.is_held_back).map(|input| (input.number, input.next)).collect()
+}
+
+/// The parts of `this` that `that` does not have.
+fn parts_missing(this: &str, that: &str) -> String {
+    let others: Vec<&str> = that.split(", ").collect();
+    let parts: Vec<&str> = this.split(", ").filter(|part| !others.contains(part)).collect();
+    if parts.is_empty() { "nothing of it".to_owned() } else { parts.join(", ") }
 }
 
 impl Input {
@@ -406,15 +578,7 @@ impl Stage for Windows {
         heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
         let Options { settings, events, state, .. } = &self.options;
-        let made_with = format!(
-            "size {} ms, slide {} ms, out-of-orderness {} ms, session gap {} ms, trending half-life {} ms, {} lanes",
-            settings.size,
-            settings.slide,
-            settings.out_of_orderness,
-            settings.session_gap,
-            settings.trending_half_life,
-            settings.lanes
-        );
+        let (made_with_window, made_with) = self.made_with();
         let topics = [
             Expected { role: "events", topic: events, partitions: self.options.inputs },
             Expected { role: "state", topic: state, partitions: self.options.inputs },
@@ -424,8 +588,14 @@ impl Stage for Windows {
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, raises) = Journal::read(member, state, partition, heartbeat)?;
-        let standing = match committed {
+        let mut standing = match committed {
             None if journal.number() > 0 => {
+                // The state was read after the commits: whoever has taken the partition over meanwhile may have made the first of both.
+                if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
+                    return Err(Error::Retry(format!(
+                        "{events}/{partition} was committed for the first time just now"
+                    )));
+                }
                 return Err(Error::Fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
                      deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
@@ -438,12 +608,22 @@ impl Stage for Windows {
                 ))
             })?,
         };
-        if standing.settings != made_with {
+        // An earlier release wrote down the window alone.
+        if standing.settings != made_with && standing.settings != made_with_window {
+            let before = parts_missing(&standing.settings, &made_with);
+            let now = parts_missing(&made_with, &standing.settings);
             return Err(Error::Fatal(format!(
-                "the state of {events}/{partition} was made with {}, and the manifest now says {made_with}: windows of the one kind \
-                 cannot go on as the other. Change it back, or {AFRESH}",
-                standing.settings
+                "the state of {events}/{partition} was made with {before}, and the manifest now says {now}: what was counted under the one \
+                 cannot go on under the other. Change it back, or {AFRESH}"
             )));
+        }
+        standing.settings = made_with;
+        if standing.ended {
+            tracing::warn!(
+                partition,
+                sealed = standing.sealed,
+                "the log was declared to end (--until-end), its windows are sealed up to there ahead of the clock: events of before miss them"
+            );
         }
         if journal.number() != standing.journal {
             // A transaction's offsets and records become visible one after the other.
@@ -513,6 +693,9 @@ impl Stage for Windows {
         now: i64,
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
+        if input.at_end && self.options.stamped_by_broker {
+            self.clock.read_live(record.timestamp, now);
+        }
         (input.at_end, input.is_held_back) = (false, false);
         input.silent_since = now;
         input.standing.idle = false;
@@ -532,6 +715,7 @@ impl Stage for Windows {
             input.next = input.replay_to;
             input.repeat_raises(input.next);
         }
+        input.standing.stamp = input.standing.stamp.max(Some(record.timestamp));
         self.apply(input, record, out);
         input.newest_at = now;
         input.next = record.offset + 1;
@@ -610,6 +794,12 @@ impl Stage for Windows {
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
         self.publish_live(inputs, member, now);
+        self.remark(now);
+        self.outcomes.held_back = held_back(inputs);
+        let clock = self.clock.at(now) - self.options.settings.out_of_orderness;
+        for input in inputs.values_mut().filter(|input| input.standing.ended) {
+            input.standing.ended = input.engine.sealed().is_some_and(|sealed| sealed > clock);
+        }
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
         for input in inputs.values_mut() {
             input.standing.idle = input.at_end && now - input.silent_since >= timeout;
@@ -620,38 +810,33 @@ impl Stage for Windows {
             true => (idle.all(|idle| idle), LOOK_AT_END),
             false => (idle.any(|idle| idle), LOOK),
         };
-        if !look || now - self.last_look < every {
+        // One that was held back is waited for, and that is said.
+        let waits = self.options.until_end && inputs.values().any(|input| input.is_held_back);
+        if !look && !waits || now < self.next_look {
             return Ok(());
         }
-        self.last_look = now;
-        let everyone: Vec<Option<Standing>> = match member.committed() {
-            Ok(committed) => committed
-                .into_iter()
-                .map(|c| c.and_then(|c| serde_json::from_str(&c.metadata).ok()))
-                .collect(),
+        self.next_look = now + if waits { LOOK } else { every };
+        let everyone = match member.committed() {
+            Ok(committed) => Everyone::new(&committed),
             // Somebody commits right now: look again later.
             Err(Error::Retry(_)) => return Ok(()),
             Err(other) => return Err(other),
         };
-        let all_idle = everyone.iter().all(|s| s.as_ref().is_some_and(|s| s.idle));
-        let target = if all_idle {
-            let last = everyone.iter().flatten().filter_map(|s| s.last_end).max();
-            let sealed = everyone.iter().flatten().all(|s| last.is_none() || s.sealed >= last);
-            if self.options.until_end && sealed {
-                self.finished = Some(last);
-            }
-            last
-        } else if self.options.until_end {
-            None
-        } else {
-            let busy = everyone.iter().filter(|s| s.as_ref().is_none_or(|s| !s.idle));
-            busy.map(|s| s.as_ref().and_then(|s| s.watermark)).min().flatten()
+        // The stamps that others have read also tell of the broker's clock.
+        if let Some(stamp) = everyone.newest_stamp().filter(|_| self.options.stamped_by_broker) {
+            self.clock.stamped(stamp, now);
+        }
+        let clock = self.clock.at(now) - self.options.settings.out_of_orderness;
+        let target = match self.options.until_end {
+            true => self.end_of_log(&everyone, member, now)?,
+            false => everyone.target(clock),
         };
         let Some(target) = target else { return Ok(()) };
         for input in inputs.values_mut().filter(|input| input.standing.idle) {
             // Raising it within a slide would change nothing but the log.
             let sealed = target.div_euclid(self.options.settings.slide) * self.options.settings.slide;
             if input.engine.sealed().is_none_or(|now| now < sealed) {
+                input.standing.ended = target > clock;
                 self.raise(input, target, out)?;
             }
         }

@@ -63,6 +63,7 @@ fn windows(broker: &Broker) -> Worker<Windows, Member> {
         inputs: 1,
         max_future: 300_000,
         idle_timeout: 3_600_000,
+        stamped_by_broker: true,
         until_end: false,
         snapshot_every: 20_000,
         events: "events".to_owned(),

@@ -30,6 +30,7 @@ fn worker(broker: &Broker, id: &str) -> Worker<Windows, Member> {
         max_future: 300_000,
         // Sealing for idleness is not what empties them.
         idle_timeout: 3_600_000,
+        stamped_by_broker: true,
         until_end: false,
         snapshot_every: 20_000,
         events: "events".to_owned(),

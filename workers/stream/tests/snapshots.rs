@@ -53,6 +53,7 @@ impl Ground {
             settings: self.settings,
             max_future: 300_000,
             idle_timeout: 3_600_000,
+            stamped_by_broker: true,
             until_end: false,
             snapshot_every: 20_000,
             events: "events".to_owned(),

@@ -15,6 +15,7 @@ pub mod process;
 pub mod serve;
 mod signs;
 mod stopping;
+mod summary;
 mod threads;
 pub mod top;
 pub mod topics;

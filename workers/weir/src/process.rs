@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
@@ -13,7 +13,7 @@ use std::{
 use anyhow::anyhow;
 use weir_analytics::Settings;
 use weir_events::{Decoder, IdPolicy, IpPolicy, Privacy, PrivacySettings, UserAgentPolicy};
-use weir_spec::{DeadLetterPayload, Pipeline};
+use weir_spec::{DeadLetterPayload, Management, Pipeline};
 use weir_stream::{
     kafka,
     log::{Committed, Error, Member},
@@ -26,6 +26,7 @@ use crate::{
     patience::{Patience, patiently},
     signs::{Signs, StageSigns},
     stopping::{self, at_work},
+    summary::Summary,
     topics,
 };
 
@@ -94,9 +95,13 @@ pub(crate) fn stages<M: Member>(
     // Before any thread: where one stage cannot begin, the other must not.
     let privacy = privacy(pipeline)?;
     let end = AtomicI64::new(UNKNOWN);
+    let summary = Mutex::new(Summary::default());
+    let summarize = |change: &dyn Fn(&mut Summary)| {
+        change(&mut summary.lock().unwrap_or_else(PoisonError::into_inner));
+    };
     let wait = if until_end { WAIT_AT_END } else { WAIT };
     let name = &pipeline.metadata.name;
-    thread::scope(|scope| {
+    let done = thread::scope(|scope| {
         let first = scope.spawn(|| {
             let stage = Windows::new(first_options(pipeline, settings, until_end), Decoder::new(), privacy);
             drive(
@@ -107,6 +112,7 @@ pub(crate) fn stages<M: Member>(
                 (stop, fault),
                 |worker| {
                     signs.outcomes.show(worker.stage().outcomes());
+                    summarize(&|summary| summary.outcomes.clone_from(worker.stage().outcomes()));
                     if let Some(last) = worker.stage().finished() {
                         end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
                     }
@@ -125,7 +131,11 @@ pub(crate) fn stages<M: Member>(
                 (stop, fault),
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
-                    end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end)
+                    let done =
+                        end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end);
+                    let windows = worker.stage().windows();
+                    summarize(&|summary| (summary.windows, summary.reached_the_end) = (windows, done));
+                    done
                 },
             );
             stop.store(true, Ordering::SeqCst);
@@ -134,7 +144,12 @@ pub(crate) fn stages<M: Member>(
         let first = first.join().map_err(|_| anyhow!("stage 1 panicked"))?;
         let second = second.join().map_err(|_| anyhow!("stage 2 panicked"))?;
         first.and(second)
-    })
+    });
+    let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if until_end {
+        println!("{summary}");
+    }
+    done
 }
 
 /// Steps a worker until it is done or told to stop; waits and tries again where that can help.
@@ -235,6 +250,8 @@ fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> wi
         settings,
         max_future: pipeline.spec.window.max_future.as_millis(),
         idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
+        // Nobody saw to it where the topic is another's.
+        stamped_by_broker: pipeline.spec.topics.events.management == Management::Managed,
         until_end,
         snapshot_every: snapshot_every(pipeline),
         inputs: pipeline.spec.topics.events.partitions,

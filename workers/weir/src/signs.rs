@@ -48,6 +48,7 @@ pub(crate) struct Outcomes {
     counted: Counter,
     late: Counter,
     partly_late: Counter,
+    misplaced: Counter,
     invalid: Counter,
     sealed: Counter,
     snapshots: Counter,
@@ -126,17 +127,23 @@ impl Outcomes {
             "Events counted that missed some of their windows, because those were sealed",
             self.partly_late.clone(),
         );
+        registry.register(
+            "events_misplaced",
+            "Events of visitors who belong into another partition: each is counted once in every partition that it appears in",
+            self.misplaced.clone(),
+        );
         registry.register("events_invalid", "Records that are no valid event", self.invalid.clone());
         registry.register("windows_sealed", "Windows sealed, one per input partition", self.sealed.clone());
         registry.register("snapshots", "Snapshots of a partition's state", self.snapshots.clone());
     }
 
     /// Shows what became of records so far.
-    pub(crate) fn show(&self, outcomes: windows::Outcomes) {
+    pub(crate) fn show(&self, outcomes: &windows::Outcomes) {
         let figures = [
             (&self.counted, outcomes.counted),
             (&self.late, outcomes.late),
             (&self.partly_late, outcomes.partly_late),
+            (&self.misplaced, outcomes.misplaced),
             (&self.invalid, outcomes.invalid),
             (&self.sealed, outcomes.sealed),
             (&self.snapshots, outcomes.snapshots),

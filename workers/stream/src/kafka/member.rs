@@ -103,6 +103,11 @@ impl log::Member for Member {
         self.parts()?.lookup.beginning(partition)
     }
 
+    fn ends(&mut self) -> Result<Vec<i64>, Error> {
+        let lookup = &self.parts()?.lookup;
+        (0..lookup.partition_count()?).map(|partition| lookup.high_watermark(partition)).collect()
+    }
+
     fn begin(&mut self) -> Result<(), Error> {
         self.parts()?.transactions.begin()
     }

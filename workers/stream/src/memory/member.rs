@@ -418,6 +418,12 @@ impl crate::log::Member for Member {
         state.partition(&self.options.topic, partition).map(|log| log.start)
     }
 
+    fn ends(&mut self) -> Result<Vec<i64>, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        Ok(state.topic(&self.options.topic)?.partitions.iter().map(|log| log.end).collect())
+    }
+
     fn begin(&mut self) -> Result<(), Error> {
         self.broker.lock().reachable(&self.options.transactional_id)?;
         match self.transaction {

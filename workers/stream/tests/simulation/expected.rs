@@ -182,8 +182,10 @@ pub fn by_one_process(setup: &Setup, log: &[Written]) -> Result<Output, String> 
         broker.append(EVENTS, record.partition, Some(&record.key), record.value.as_deref(), &[]).unwrap();
     }
     let mut process = Undisturbed::start(setup, &broker, "only");
-    // Idle, committed as idle, looked at, raised: each within a second of the one before.
-    for _ in 0..(setup.idle_timeout + 10_000) / Undisturbed::TURN {
+    // Idle, committed as idle, looked at, raised: each within a second of the one before; and windows wait for their time.
+    let waits =
+        if setup.is_live { setup.settings.size + 2 * setup.settings.out_of_orderness + 30_000 } else { 0 };
+    for _ in 0..(setup.idle_timeout + 10_000 + waits) / Undisturbed::TURN {
         process.turn(&broker)?;
     }
     found::output(&broker, setup)

@@ -146,6 +146,11 @@ impl Member for Frail {
         self.member.beginning(partition)
     }
 
+    fn ends(&mut self) -> Result<Vec<i64>, Error> {
+        self.live()?;
+        self.member.ends()
+    }
+
     fn begin(&mut self) -> Result<(), Error> {
         self.live()?;
         self.member.begin()

@@ -45,6 +45,8 @@ impl Stage {
             transaction_bytes: 4_000_000,
             block_bytes: 900_000,
             until_end: false,
+            is_live: false,
+            has_transactions: false,
         };
         let broker = Broker::new(Clock::Manual(START));
         setup.create_topics(&broker);

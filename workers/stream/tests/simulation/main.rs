@@ -41,7 +41,7 @@ const ENOUGH: u64 = 500;
 const TOLD: usize = 10;
 
 /// What must have happened at least once.
-const EXPECTED: [&str; 30] = [
+const EXPECTED: [&str; 34] = [
     "starts",
     "leaves",
     "crashes between steps",
@@ -71,6 +71,10 @@ const EXPECTED: [&str; 30] = [
     "idle decisions amid the log",
     "trends",
     "partly late",
+    "quiet phases",
+    "transactions of producers",
+    "misplaced",
+    "windows sealed by the clock",
     "logs compared with an undisturbed process",
 ];
 
@@ -131,7 +135,10 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
     let visitors = scene.visitors.borrow();
     let log = &visitors.log;
     let raises: Vec<Raise> = scene.raises.borrow().iter().copied().collect();
-    let end = |partition| log.iter().filter(|record| record.partition == partition).count() as i64;
+    let end = |partition| {
+        let of = log.iter().filter(|record| record.partition == partition);
+        of.map(|record| record.offset + 1).max().unwrap_or_default()
+    };
     let amid = raises.iter().filter(|raise| raise.offset < end(raise.partition)).count();
 
     let found = found::output(&scene.broker, setup)?;
@@ -148,7 +155,7 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
             scene.finished.borrow()
         ));
     }
-    if amid == 0 {
+    if amid == 0 && !setup.has_transactions {
         // No decision was taken that another run need not take.
         let undisturbed = expected::by_one_process(setup, log)?;
         found::same("rows of an undisturbed run", &undisturbed.rows, &found.rows)?;
@@ -161,6 +168,10 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
     tally.add("dead letters", found.dead_letters.len() as u64);
     tally.add("windows", judged.windows as u64);
     tally.add("windows that are not whole", judged.not_whole.len() as u64);
+    tally.add("transactions of producers", visitors.held_back.len() as u64);
+    tally.add("misplaced", (0..setup.inputs).map(|p| visitors.misplaced(p, setup.inputs)).sum());
+    let by_the_clock = setup.is_live && !setup.until_end;
+    tally.add("windows sealed by the clock", if by_the_clock { raises.len() as u64 } else { 0 });
     tally.add("partly late", judged.partly_late.iter().sum());
     tally.add("rows", found.rows.len() as u64);
     tally.add("trends", judged.trends as u64);
@@ -185,7 +196,19 @@ fn check_raises(scene: &Scene, raises: &[Raise]) -> Result<(), String> {
         return Ok(());
     }
     let visitors = scene.visitors.borrow();
+    for &(partition, from, to) in &visitors.held_back {
+        let held = |raise: &&Raise| raise.partition == partition && (from + 1..to).contains(&raise.timestamp);
+        if let Some(raise) = raises.iter().find(held) {
+            return Err(format!(
+                "{raise:?} came while a transaction held the partition back, from {from} to {to}"
+            ));
+        }
+    }
     for raise in raises {
+        let sealed = raise.watermark.div_euclid(scene.setup.settings.slide) * scene.setup.settings.slide;
+        if sealed + scene.setup.settings.out_of_orderness > raise.timestamp {
+            return Err(format!("{raise:?} sealed a window before its time"));
+        }
         let last = visitors.log.iter().rfind(|r| r.partition == raise.partition && r.offset < raise.offset);
         if last.is_some_and(|last| raise.timestamp - last.timestamp < scene.setup.idle_timeout) {
             return Err(format!("{raise:?} came before the partition was idle"));
@@ -227,7 +250,9 @@ fn check_counts(scene: &Scene, expected: &[Counts]) -> Result<(), String> {
         };
         let read = expected.counted + expected.late + expected.dead;
         let offset = committed.as_ref().map_or(0, |committed| committed.offset);
-        if found != expected || figure("read") != read || offset != read as i64 {
+        let end = scene.broker.end_offset(setup::EVENTS, partition).unwrap();
+        let misplaced = scene.visitors.borrow().misplaced(partition, scene.setup.inputs);
+        if found != expected || figure("read") != read || offset != end || figure("misplaced") != misplaced {
             return Err(format!("partition {partition}: read {read}, {expected:?}, committed {committed:?}"));
         }
     }

@@ -33,6 +33,10 @@ pub struct Setup {
     pub idle_timeout: i64,
     pub session_timeout: i64,
     pub transaction_timeout: i64,
+    /// Whether events bear the time at which they are written, as a site's do; else they are of another time than the clock.
+    pub is_live: bool,
+    /// Whether some events come in transactions, which are open for a while and may be aborted.
+    pub has_transactions: bool,
     /// As `weir process --until-end` runs: idle at once, and nothing decided before all are.
     pub until_end: bool,
     /// Outputs with which a transaction is full: few, so that what one event seals takes several.
@@ -43,7 +47,10 @@ pub struct Setup {
 
 impl Setup {
     pub fn draw(dice: &Dice) -> Self {
-        let slide = dice.pick(&[1, 7, 100, 1_000, 1_000, 5_000]);
+        let is_live = dice.chance(350);
+        // On the clock silences last for many seconds: what is usual for a window of some milliseconds would vanish in a float.
+        let slide =
+            if is_live { dice.pick(&[1_000, 5_000]) } else { dice.pick(&[1, 7, 100, 1_000, 1_000, 5_000]) };
         let size = slide * dice.between(1, 8);
         Self {
             settings: Settings {
@@ -64,6 +71,8 @@ impl Setup {
             until_end: dice.chance(150),
             transaction_bytes: dice.pick(&[600, 3_000, 4_000_000]),
             block_bytes: dice.pick(&[1, 150, 900_000]),
+            is_live,
+            has_transactions: dice.chance(250),
         }
     }
 
@@ -82,6 +91,7 @@ impl Setup {
             settings: self.settings,
             max_future: MAX_FUTURE,
             idle_timeout: self.idle_timeout,
+            stamped_by_broker: true,
             until_end: self.until_end,
             snapshot_every: self.settings.size,
             live: None,

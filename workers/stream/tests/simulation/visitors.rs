@@ -1,8 +1,11 @@
 //! Visitors who write a log bit by bit: disorder, late events, broken records, bursts, partitions that fall silent.
 
-use weir_events::encode_event;
+use weir_events::{encode_event, partition_of};
 use weir_oracle::{Event, Kind};
-use weir_stream::memory::Broker;
+use weir_stream::{
+    log::{Member as _, Output},
+    memory::{Broker, Member, MemberOptions},
+};
 
 use crate::{
     dice::Dice,
@@ -26,8 +29,15 @@ pub struct Visitors {
     slide: i64,
     size: i64,
     disorder: i64,
-    /// Event time; it has nothing to do with the broker's clock.
+    /// Event time. It has nothing to do with the broker's clock, unless the log is live.
     clock: i64,
+    is_live: bool,
+    has_transactions: bool,
+    /// What is written in a transaction that is open: the records, by partition and offset.
+    transaction: Option<(Member, Vec<Written>)>,
+    producers: u32,
+    /// When, by the broker's clock, each partition was held back by a transaction: from its first record there to its end.
+    pub held_back: Vec<(i32, i64, i64)>,
     left: i64,
     /// How many events other partitions get before each gets one again.
     silences: Vec<i64>,
@@ -48,6 +58,11 @@ impl Visitors {
             size: setup.settings.size,
             disorder: setup.settings.out_of_orderness,
             clock: 1_600_000_000_000 + dice.between(0, 10 * setup.settings.size),
+            is_live: setup.is_live,
+            has_transactions: setup.has_transactions,
+            transaction: None,
+            producers: 0,
+            held_back: Vec::new(),
             left: dice.between(60, 260),
             silences,
             log: Vec::new(),
@@ -59,20 +74,69 @@ impl Visitors {
         self.left <= 0
     }
 
+    /// How many of the valid events of a partition are of users who belong into another.
+    pub fn misplaced(&self, partition: i32, inputs: i32) -> u64 {
+        let events = self.log.iter().filter(|record| record.partition == partition);
+        let elsewhere = |event: &Event| partition_of(event.user.as_bytes(), inputs) != partition;
+        events.filter_map(|record| record.content.as_ref().ok()).filter(|event| elsewhere(event)).count()
+            as u64
+    }
+
     /// Writes a few records.
     pub fn write(&mut self, broker: &Broker) {
+        if self.is_live {
+            self.clock = broker.now();
+        }
+        if self.has_transactions {
+            match self.dice.between(1, 100) {
+                1..=6 if self.transaction.is_none() => self.begin(broker),
+                1..=15 if self.transaction.is_some() => self.end(broker),
+                _ => {}
+            }
+        }
         match self.dice.between(1, 1000) {
             1..=30 => self.burst(broker),
             31..=45 => self.clock += self.size * self.dice.between(500, 6_000) / 1_000,
             46..=100 => self.silence(),
             _ => {
                 for _ in 0..self.dice.between(1, 8) {
-                    self.clock +=
+                    let on =
                         self.dice.between(0, self.slide * self.dice.pick(&[0, 300, 1_000, 2_500]) / 1_000);
+                    // Some clocks are ahead of the broker's, but not all of them more and more.
+                    self.clock += if self.is_live { on / 4 } else { on };
                     let user = self.someone();
                     self.record(broker, user);
                 }
             }
+        }
+    }
+
+    fn begin(&mut self, broker: &Broker) {
+        self.producers += 1;
+        let id = format!("producer-{}", self.producers);
+        // Nothing but its own end ends it.
+        let options = MemberOptions {
+            transaction_timeout: std::time::Duration::from_secs(86_400),
+            ..MemberOptions::new("producers", EVENTS, &id)
+        };
+        let mut producer = broker.member(options);
+        producer.begin().unwrap();
+        self.transaction = Some((producer, Vec::new()));
+    }
+
+    /// Commits or aborts what is open, if anything is.
+    pub fn end(&mut self, broker: &Broker) {
+        let Some((mut producer, written)) = self.transaction.take() else { return };
+        let mut partitions: Vec<(i32, i64)> = written.iter().map(|w| (w.partition, w.timestamp)).collect();
+        partitions.dedup_by_key(|(partition, _)| *partition);
+        self.held_back
+            .extend(partitions.into_iter().map(|(partition, from)| (partition, from, broker.now())));
+        if self.dice.chance(600) {
+            producer.commit(&[]).unwrap();
+            self.log.extend(written);
+            self.log.sort_by_key(|record| (record.timestamp, record.partition, record.offset));
+        } else {
+            producer.restart().unwrap();
         }
     }
 
@@ -177,8 +241,25 @@ impl Visitors {
     ) {
         let partition = (user % self.silences.len()) as i32;
         let key = format!("u{user}").into_bytes();
-        let offset = broker.append(EVENTS, partition, Some(&key), value.as_deref(), &[]).unwrap();
-        self.log.push(Written { partition, offset, timestamp: broker.now(), key, value, content });
+        let timestamp = broker.now();
+        match &mut self.transaction {
+            Some((producer, written)) if self.dice.chance(500) => {
+                let offset = broker.end_offset(EVENTS, partition).unwrap();
+                let output = Output {
+                    topic: EVENTS.to_owned(),
+                    partition,
+                    key: Some(key.clone()),
+                    value: value.clone(),
+                    headers: Vec::new(),
+                };
+                producer.send(output).unwrap();
+                written.push(Written { partition, offset, timestamp, key, value, content });
+            }
+            _ => {
+                let offset = broker.append(EVENTS, partition, Some(&key), value.as_deref(), &[]).unwrap();
+                self.log.push(Written { partition, offset, timestamp, key, value, content });
+            }
+        }
         self.left -= 1;
         for left in self.silences.iter_mut().filter(|left| **left != FOR_EVER) {
             *left = (*left - 1).max(0);

@@ -57,6 +57,13 @@ impl Trial {
         assert!(status.success(), "weir {arguments:?}: {status}");
     }
 
+    /// Runs it to its end, which must be a good one. What it prints.
+    pub fn printed(&self, arguments: &[&str]) -> String {
+        let output = self.weir(arguments).stdout(Stdio::piped()).output().unwrap();
+        assert!(output.status.success(), "weir {arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Fills the events topic at once, [`FAULTS`] among the events.
     pub fn generate(&self, events: usize) {
         let events = events.to_string();
