@@ -85,6 +85,10 @@ impl Results {
             let Ok(standing) = serde_json::from_str::<windows::Standing>(&committed.metadata) else {
                 return Ok(true);
             };
+            if standing.rows > 0 {
+                // The block of the next window is written in part.
+                return Ok(true);
+            }
             let Some(sealed) = standing.sealed else { continue };
             // The lane's last window of those.
             let ends = (0..i64::from(settings.lanes)).map(|back| sealed - back * settings.slide);
