@@ -421,3 +421,16 @@ fn waiting_poll_is_woken_by_a_record() {
     broker.append("in", 1, None, Some(b"x"), &[]).unwrap();
     assert_eq!(waiting.join().unwrap(), [0]);
 }
+
+/// A snapshot is few records of many bytes: a log that counted records only kept hundreds of them.
+#[test]
+fn few_large_records_are_compacted_too() {
+    let broker = broker();
+    broker.set_compacted("out").unwrap();
+    for n in 0..300_u32 {
+        let key = [(n % 3) as u8];
+        broker.append("out", 0, Some(&key), Some(&[n as u8; 100_000]), &[]).unwrap();
+    }
+    assert!(broker.bytes("out", 0).unwrap() < 2_000_000, "{} bytes", broker.bytes("out", 0).unwrap());
+    assert_eq!(broker.end_offset("out", 0).unwrap(), 300);
+}
