@@ -33,15 +33,28 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBoo
     let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
     let gateway = Gateway::new(pipeline.clone(), limits, &follow::needed(pipeline))?;
     let listening = Options { listen, next_free: false, origins: allow_origin };
+    let follow = {
+        let (gateway, pipeline, brokers) = (gateway.clone(), pipeline.clone(), brokers.to_owned());
+        move |ending: &AtomicBool| follow::follow(&gateway, &pipeline, &brokers, ending)
+    };
+    serve_while(follow, &gateway, &listening, stop)
+}
+
+/// Serves until `stop`, or until `follow` ends, which it does where a part of it panicked.
+fn serve_while(
+    follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static,
+    gateway: &Gateway,
+    listening: &Options,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
     let ending = Arc::new(AtomicBool::new(false));
     let following = {
-        let (gateway, pipeline, brokers, ending) =
-            (gateway.clone(), pipeline.clone(), brokers.to_owned(), Arc::clone(&ending));
-        thread::spawn(move || follow::follow(&gateway, &pipeline, &brokers, &ending))
+        let ending = Arc::clone(&ending);
+        thread::spawn(move || follow(&ending))
     };
     // A gateway that reads nothing any more must not go on answering with what it has.
     let stopped = || stop.load(Ordering::SeqCst) || following.is_finished();
-    let served = serve(&gateway, &listening, stopped, |address| {
+    let served = serve(gateway, listening, stopped, |address| {
         let mut out = io::stdout();
         writeln!(out, "the dashboard is at {address}")?;
         out.flush()
@@ -78,5 +91,27 @@ pub(crate) fn serve(
 async fn stopped(stop: impl Fn() -> bool) {
     while !stop() {
         time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// What comes out of serving without a stop.
+    fn served(follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static) -> String {
+        let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+        let listening = Options { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
+        serve_while(follow, &gateway, &listening, &AtomicBool::new(false)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_reader_that_panics_ends_the_process_with_an_error() {
+        let told = served(|_| Err(Panicked::new("the reader of shop.results", &"planted")));
+        assert!(told.starts_with("the reader of shop.results panicked: planted"), "{told}");
+        let told = served(|_| panic!("planted"));
+        assert!(told.starts_with("the reading panicked: planted"), "{told}");
     }
 }
