@@ -59,6 +59,8 @@ impl Decisions {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn decisions(records: &[(&str, Option<&str>)]) -> Decisions {

@@ -55,6 +55,8 @@ fn beginning(text: &str, max: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use weir_events::Reason;
 
     use super::*;

@@ -50,6 +50,8 @@ impl EndRanges {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn ranges(added: &[(i64, i64)]) -> EndRanges {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::log::{Committed, Error, Item, Member, Output, Rebalance, Record};
-use outputs::{Held, Outputs};
+use outputs::{Deferred, Outputs};
 
 /// Most records read before the loop looks up.
 const BATCH: usize = 20_000;
@@ -131,7 +131,7 @@ pub struct Worker<S: Stage, M: Member> {
     committed: BTreeMap<i32, Committed>,
     out: Outputs,
     /// What was polled but not taken yet.
-    held: VecDeque<Held>,
+    held: VecDeque<Deferred>,
     heartbeat: Box<dyn Fn() + Send>,
     /// When the oldest output that is not committed was made.
     waiting_since: Option<i64>,
@@ -277,7 +277,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
                 return;
             }
             if blocked {
-                held.push_back(Held::of(&item));
+                held.push_back(Deferred::of(&item));
                 return;
             }
             match take(stage, states, out, &item, now) {

@@ -136,12 +136,12 @@ fn read_all(reader: &mut Reader<'_>, row: &mut dyn FnMut(&str, &Sums)) -> Option
 pub(crate) fn write_sums(sums: &Sums, out: &mut Vec<u8>) {
     let has_baseline = sums.baseline.to_bits() != 0 || sums.baseline_at != 0;
     out.push(
-        u8::from(sums.clicks > 0) * CLICKS
-            | u8::from(sums.conversions > 0) * CONVERSIONS
-            | u8::from(sums.bounces > 0) * BOUNCES
-            | u8::from(sums.duration != 0) * DURATION
-            | u8::from(sums.previous_views.is_some()) * PREVIOUS_VIEWS
-            | u8::from(has_baseline) * BASELINE,
+        (u8::from(sums.clicks > 0) * CLICKS)
+            | (u8::from(sums.conversions > 0) * CONVERSIONS)
+            | (u8::from(sums.bounces > 0) * BOUNCES)
+            | (u8::from(sums.duration != 0) * DURATION)
+            | (u8::from(sums.previous_views.is_some()) * PREVIOUS_VIEWS)
+            | (u8::from(has_baseline) * BASELINE),
     );
     unsigned(sums.views, out);
     unsigned(u64::from(sums.users), out);

@@ -317,8 +317,10 @@ fn persist(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) 
 
 #[cfg(test)]
 fn hang(hangs: bool) {
-    while hangs {
-        thread::park();
+    if hangs {
+        loop {
+            thread::park();
+        }
     }
 }
 

@@ -39,13 +39,13 @@ fn size(output: &Output) -> usize {
 }
 
 /// What was polled behind a record whose outputs do not fit any more.
-pub(super) enum Held {
+pub(super) enum Deferred {
     Record { partition: i32, offset: i64, timestamp: i64, key: Option<Vec<u8>>, value: Option<Vec<u8>> },
     End { partition: i32, offset: i64 },
     HeldBack { partition: i32, offset: i64 },
 }
 
-impl Held {
+impl Deferred {
     pub(super) fn of(item: &Item<'_>) -> Self {
         match *item {
             Item::Record(record) => Self::Record {

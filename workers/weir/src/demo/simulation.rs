@@ -114,7 +114,10 @@ mod tests {
         }
     }
 
-    fn run(fails_after: usize) -> (anyhow::Result<()>, Vec<(i64, Duration)>, Option<usize>, i64) {
+    /// Events by when they were due, with when they were sent.
+    type Sent = Vec<(i64, Duration)>;
+
+    fn run(fails_after: usize) -> (anyhow::Result<()>, Sent, Option<usize>, i64) {
         const HISTORY: i64 = 60_000;
         // An event every two seconds: less often than a sleep lasts. At 10 times the clock one every 200 ms.
         let options = Options { events_per_second: 0.5, ..Options::default() };
