@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Parser, Subcommand};
 pub use weir_arguments::LogFormat;
 use weir_arguments::{bootstrap_servers, listen_address, number, origin};
+use weir_stream::worker::TRANSACTION_BYTES;
 
 /// Real-time clickstream analytics over Kafka: exact per-page numbers for sliding event-time windows, exactly once.
 #[derive(Debug, Parser)]
@@ -54,6 +55,10 @@ pub enum Command {
         /// Where health and metrics are served: /healthz, /readyz, /metrics. Without it: nowhere.
         #[arg(long, env = "WEIR_HEALTH", value_name = "ADDRESS:PORT", value_parser = listen_address)]
         health: Option<SocketAddr>,
+        /// Outputs are committed once they are so many bytes, also in the middle of what one event causes: fewer take less memory, more
+        /// take fewer transactions.
+        #[arg(long, env = "WEIR_TRANSACTION_BYTES", default_value_t = TRANSACTION_BYTES, value_name = "BYTES", allow_negative_numbers = true, value_parser = number("bytes", 100_000..=64_000_000_usize))]
+        transaction_bytes: usize,
     },
     /// Show each sealed window, the most viewed pages and those that trend; in a terminal also what the open window shows.
     Top {

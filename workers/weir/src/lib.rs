@@ -63,8 +63,9 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         }
         args::Command::Topics(args::Topics::Apply(options)) => topics::apply(&pipeline, &brokers()?, options),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
-        args::Command::Process { until_end, instance, health } => {
-            let options = process::Options { until_end, instance, health };
+        args::Command::Process { until_end, instance, health, transaction_bytes } => {
+            let steps = process::Steps { until_end, transaction_bytes };
+            let options = process::Options { steps, instance, health };
             process::run(&pipeline, &brokers()?, &options, &stop)
         }
         args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),

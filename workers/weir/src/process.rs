@@ -19,7 +19,7 @@ use weir_stream::{
     log::{Committed, Error, Member},
     results::{self, Emitted, Results},
     windows::{self, Windows},
-    worker::{Stage, Worker},
+    worker::{Stage, TRANSACTION_BYTES, Worker},
 };
 
 use crate::{
@@ -43,12 +43,27 @@ const NOTHING: i64 = i64::MIN + 1;
 /// How a process runs.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Ends once everything that was in the log is in the results.
-    pub until_end: bool,
+    /// How far it goes, and in which steps.
+    pub steps: Steps,
     /// A name that stays over restarts.
     pub instance: Option<String>,
     /// Where health and metrics are served.
     pub health: Option<SocketAddr>,
+}
+
+/// How far the stages go, and in which steps.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    /// They end once everything that was in the log is in the results.
+    pub until_end: bool,
+    /// Bytes of outputs with which a transaction is committed.
+    pub transaction_bytes: usize,
+}
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self { until_end: false, transaction_bytes: TRANSACTION_BYTES }
+    }
 }
 
 /// Runs both stages until `stop`, or to the end.
@@ -56,7 +71,7 @@ pub struct Options {
 /// # Errors
 /// What a person must deal with.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Options { until_end, instance, health } = options;
+    let Options { steps, instance, health } = options;
     // A name that comes back lets a restart end at once what its predecessor left open.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, signs) = Signs::registered();
@@ -72,7 +87,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
             turn,
             |checked| signs.show_topics(pipeline, checked),
             |fault| {
-                stages(pipeline, *until_end, &signs, stop, fault, |group, topic| {
+                stages(pipeline, *steps, &signs, stop, fault, |group, topic| {
                     let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
                     options.instance.clone_from(instance);
                     kafka::Member::connect(options)
@@ -85,7 +100,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
 /// Both stages on the log that `connect` gives members of, by group and topic. They commit nothing more once `fault` says why not.
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
-    until_end: bool,
+    Steps { until_end, transaction_bytes }: Steps,
     signs: &Signs,
     stop: &AtomicBool,
     fault: &OnceLock<String>,
@@ -105,7 +120,7 @@ pub(crate) fn stages<M: Member>(
         let first = scope.spawn(|| {
             let stage = Windows::new(first_options(pipeline, settings, until_end), Decoder::new(), privacy);
             drive(
-                ("stage 1 (windows)", wait),
+                ("stage 1 (windows)", wait, transaction_bytes),
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
                 stage,
                 &signs.windows,
@@ -124,7 +139,7 @@ pub(crate) fn stages<M: Member>(
         let second = scope.spawn(|| {
             let stage = Results::new(second_options(pipeline, settings));
             let done = drive(
-                ("stage 2 (results)", wait),
+                ("stage 2 (results)", wait, transaction_bytes),
                 || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
                 stage,
                 &signs.results,
@@ -154,7 +169,7 @@ pub(crate) fn stages<M: Member>(
 
 /// Steps a worker until it is done or told to stop; waits and tries again where that can help.
 fn drive<S: Stage, M: Member>(
-    (part, wait): (&str, Duration),
+    (part, wait, transaction_bytes): (&str, Duration, usize),
     mut connect: impl FnMut() -> Result<M, Error>,
     stage: S,
     signs: &StageSigns,
@@ -170,7 +185,9 @@ fn drive<S: Stage, M: Member>(
     let result = patiently(stop, connect).and_then(|member| {
         let Some(member) = member else { return Ok(()) };
         let pulse = Arc::clone(&signs.pulse);
-        let mut worker = Worker::new(stage, member).with_heartbeat(move || pulse.turn());
+        let mut worker = Worker::new(stage, member)
+            .with_heartbeat(move || pulse.turn())
+            .with_transaction_bytes(transaction_bytes);
         let mut patience = Patience::new();
         while !stop.load(Ordering::SeqCst) {
             if let Some(why) = fault.get() {

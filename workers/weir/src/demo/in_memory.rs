@@ -76,7 +76,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
             part(scope, "processing", stop, move || {
                 process::stages(
                     pipeline,
-                    false,
+                    process::Steps::default(),
                     &Signs::default(),
                     stop,
                     &OnceLock::new(),

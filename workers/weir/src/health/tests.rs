@@ -93,8 +93,16 @@ fn a_process_whose_broker_is_away_takes_turns() {
     let lives = || health.pulses.iter().all(|(_, pulse)| !pulse.hangs(millis()));
     let deadline = Instant::now() + Duration::from_secs(30);
     thread::scope(|scope| {
-        let process =
-            scope.spawn(|| stages(&pipeline, false, &signs, &stop, &std::sync::OnceLock::new(), connect));
+        let process = scope.spawn(|| {
+            stages(
+                &pipeline,
+                crate::process::Steps::default(),
+                &signs,
+                &stop,
+                &std::sync::OnceLock::new(),
+                connect,
+            )
+        });
         while Instant::now() < deadline && !(attempts.load(Ordering::SeqCst) == 6 && lives()) {
             thread::sleep(LOOK);
         }
