@@ -25,6 +25,14 @@ pub struct Expected<'a> {
 pub const AFRESH: &str = "begin afresh: a new metadata.name, new names in spec.topics.results.name and spec.topics.topPages.name, \
                           then `weir topics apply`";
 
+/// A commit without what a stage writes beside its offsets.
+pub(crate) fn reset_by_hand(topic: &str, partition: i32) -> Error {
+    Error::Fatal(format!(
+        "the group's offset for {topic}/{partition} was set by another program, such as kafka-consumer-groups --reset-offsets: nothing \
+         stands beside it, so where the pipeline was is not known any more. To read again what the topic has, {AFRESH}"
+    ))
+}
+
 /// The ids of the topics, once they have the partitions that they should have and are the ones that `committed` names. What it does
 /// not name, because an earlier version committed it, is taken as it is.
 ///

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Merge, Piece, Settings};
-use weir_events::{encode_page_analytics, encode_top_pages, partition_of};
+use weir_events::{decode_top_pages, encode_page_analytics, encode_top_pages, partition_of};
 
 use crate::{
     identity::{self, Expected, TopicIds},
@@ -35,6 +35,8 @@ pub struct Options {
 pub struct Results {
     options: Options,
     windows: u64,
+    /// The same as of the last commit.
+    committed: u64,
 }
 
 /// One lane at work.
@@ -46,26 +48,61 @@ pub struct Lane {
 
 /// What a lane has emitted, committed beside the offset of the first block that it still needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "Wire", into = "Wire")]
 pub struct Emitted {
     /// The end up to which all windows of the lane were emitted.
     pub emitted: Option<i64>,
     /// The end of a window of which some pages were emitted, and how many.
-    #[serde(default)]
     pub begun: Option<(i64, u64)>,
     /// Ids of the topics that the offset is about.
-    #[serde(default)]
     pub topics: TopicIds,
+}
+
+/// [`Emitted`] as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    emitted: UpTo,
+    #[serde(default)]
+    topics: TopicIds,
+}
+
+/// Within a window it is no plain number, so that a version that knows no such commits refuses it instead of emitting the window
+/// once more from its first page.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum UpTo {
+    Window(Option<i64>),
+    Within { end: Option<i64>, begun: (i64, u64) },
+}
+
+impl From<Wire> for Emitted {
+    fn from(Wire { emitted, topics }: Wire) -> Self {
+        match emitted {
+            UpTo::Window(emitted) => Self { emitted, begun: None, topics },
+            UpTo::Within { end, begun } => Self { emitted: end, begun: Some(begun), topics },
+        }
+    }
+}
+
+impl From<Emitted> for Wire {
+    fn from(Emitted { emitted, begun, topics }: Emitted) -> Self {
+        let emitted = match begun {
+            None => UpTo::Window(emitted),
+            Some(begun) => UpTo::Within { end: emitted, begun },
+        };
+        Self { emitted, topics }
+    }
 }
 
 impl Results {
     /// Stage 2 over the given topics.
     pub fn new(options: Options) -> Self {
-        Self { options, windows: 0 }
+        Self { options, windows: 0, committed: 0 }
     }
 
-    /// Windows that this process emitted.
-    pub fn windows(&self) -> u64 {
-        self.windows
+    /// Windows that this process emitted, as far as that is committed.
+    pub fn committed_windows(&self) -> u64 {
+        self.committed
     }
 
     /// Whether any block that the lane still needs can have been before an offset that was asked for before: stage 1 commits up to
@@ -100,6 +137,23 @@ impl Results {
         Ok(false)
     }
 
+    /// The last window of a lane that has a ranking, which is written last: all of the lane up to it is in the results.
+    fn last_emitted<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<i64>, Error> {
+        let mut last = None;
+        member.read(&self.options.top_pages, 0, 0, &mut |record| {
+            let end = record.value.and_then(|value| decode_top_pages(value).ok()).map(|top| top.window_end);
+            last = last.max(end.filter(|&end| self.options.settings.lane(end) == lane));
+        })?;
+        if let Some(last) = last {
+            tracing::warn!(
+                lane,
+                last,
+                "no commit, but rankings: the group's offsets were deleted or have expired. Going on behind the last window that was emitted"
+            );
+        }
+        Ok(last)
+    }
+
     fn output(&self, piece: &Piece) -> Output {
         let (topic, partition, key, value) = match piece {
             Piece::Page(page) => {
@@ -129,7 +183,13 @@ impl Stage for Results {
         let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let (start, Emitted { emitted, begun, .. }) = match committed {
-            None => (beginning, Emitted::default()),
+            // A group whose offsets were deleted or have expired has emitted windows all the same: none is emitted twice.
+            None => {
+                (beginning, Emitted { emitted: self.last_emitted(member, partition)?, ..Emitted::default() })
+            }
+            Some(committed) if committed.metadata.is_empty() => {
+                return Err(identity::reset_by_hand(blocks, partition));
+            }
             Some(committed) => {
                 let emitted: Emitted = serde_json::from_str(&committed.metadata).map_err(|error| {
                     let found = &committed.metadata;
@@ -189,6 +249,14 @@ impl Stage for Results {
         lane.next = lane.next.max(offset);
     }
 
+    fn committed(&mut self) {
+        self.committed = self.windows;
+    }
+
+    fn forgotten(&mut self) {
+        self.windows = self.committed;
+    }
+
     fn position(&self, lane: &Lane) -> Committed {
         let emitted =
             Emitted { emitted: lane.merge.emitted(), begun: lane.merge.begun(), topics: lane.topics.clone() };
@@ -198,3 +266,6 @@ impl Stage for Results {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -139,6 +139,8 @@ pub struct Windows {
     live: Pace,
     finished: Option<Option<i64>>,
     outcomes: Outcomes,
+    /// The same as of the last commit: what was not committed is read again, and counted then.
+    committed: Outcomes,
     /// Maximum bytes of a record of a block.
     block_bytes: usize,
 }
@@ -249,6 +251,7 @@ impl Windows {
             live: Pace::new(),
             finished: None,
             outcomes: Outcomes::default(),
+            committed: Outcomes::default(),
             block_bytes: MAX_RECORD_BYTES,
         }
     }
@@ -259,9 +262,9 @@ impl Windows {
         Self { block_bytes, ..self }
     }
 
-    /// What became of the records.
-    pub fn outcomes(&self) -> &Outcomes {
-        &self.outcomes
+    /// What became of the records, as far as that is committed.
+    pub fn committed_outcomes(&self) -> &Outcomes {
+        &self.committed
     }
 
     /// With `until_end`: the end of the last window of the whole log (`None` inside if it holds no event), once every
@@ -361,9 +364,10 @@ impl Windows {
         );
         let all = format!(
             "{window}, ranking of {top}, warm-up {warm_up}, max future {} ms, {}, page_url within {MAX_PAGE_URL} bytes, user_agent within \
-             {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes",
+             {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, event partitions {}",
             self.options.max_future,
-            self.privacy.parts().join(", ")
+            self.privacy.parts().join(", "),
+            self.options.inputs,
         );
         (window, all)
     }
@@ -602,6 +606,9 @@ impl Stage for Windows {
                 )));
             }
             None => Standing { settings: made_with.clone(), from: beginning, ..Standing::default() },
+            Some(committed) if committed.metadata.is_empty() => {
+                return Err(identity::reset_by_hand(events, partition));
+            }
             Some(committed) => serde_json::from_str::<Standing>(&committed.metadata).map_err(|error| {
                 Error::Fatal(format!(
                     "the group's commit for {events}/{partition} is not of this version: {error}"
@@ -796,9 +803,11 @@ impl Stage for Windows {
         self.publish_live(inputs, member, now);
         self.remark(now);
         self.outcomes.held_back = held_back(inputs);
+        self.committed.held_back.clone_from(&self.outcomes.held_back);
         let clock = self.clock.at(now) - self.options.settings.out_of_orderness;
         for input in inputs.values_mut().filter(|input| input.standing.ended) {
-            input.standing.ended = input.engine.sealed().is_some_and(|sealed| sealed > clock);
+            // What is written, not the engine: that is behind while it replays.
+            input.standing.ended = input.sealed().0.is_some_and(|sealed| sealed > clock);
         }
         let timeout = if self.options.until_end { 0 } else { self.options.idle_timeout };
         for input in inputs.values_mut() {
@@ -845,6 +854,14 @@ impl Stage for Windows {
 
     fn is_ending(&self) -> bool {
         self.options.until_end
+    }
+
+    fn committed(&mut self) {
+        self.committed.clone_from(&self.outcomes);
+    }
+
+    fn forgotten(&mut self) {
+        self.outcomes.clone_from(&self.committed);
     }
 
     fn position(&self, input: &Input) -> Committed {

@@ -118,6 +118,12 @@ pub trait Stage {
         false
     }
 
+    /// All that was read so far is committed.
+    fn committed(&mut self) {}
+
+    /// What was read since the last commit is forgotten, and will be read again, here or elsewhere.
+    fn forgotten(&mut self) {}
+
     /// Where the partition stands, to be committed with the outputs so far.
     fn position(&self, state: &Self::State) -> Committed;
 }
@@ -406,6 +412,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     fn forget(&mut self) {
+        self.stage.forgotten();
         self.holds = false;
         self.states.clear();
         self.committed.clear();
@@ -437,6 +444,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
                 Error::Abort(why) | Error::Retry(why) => Error::Abort(why),
             });
         }
+        self.stage.committed();
         self.committed.extend(positions);
         self.waiting_since = None;
         Ok(())

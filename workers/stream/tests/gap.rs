@@ -79,6 +79,10 @@ fn windows(broker: &Broker) -> Worker<Windows, Member> {
 }
 
 fn results(broker: &Broker) -> Worker<Results, Member> {
+    results_of("results", broker)
+}
+
+fn results_of(group: &str, broker: &Broker) -> Worker<Results, Member> {
     let options = results::Options {
         settings: SETTINGS,
         inputs: 1,
@@ -89,7 +93,7 @@ fn results(broker: &Broker) -> Worker<Results, Member> {
         result_partitions: 1,
         top_pages: "top".to_owned(),
     };
-    Worker::new(Results::new(options), broker.member(MemberOptions::new("results", "blocks", "results")))
+    Worker::new(Results::new(options), broker.member(MemberOptions::new(group, "blocks", group)))
 }
 
 fn committed(broker: &Broker) -> Vec<Committed> {
@@ -194,4 +198,22 @@ fn a_gap_in_which_a_block_was_is_told() {
         why.contains("retention deleted them before they were read") && why.contains("new name"),
         "{why}"
     );
+}
+
+#[test]
+fn a_group_whose_offsets_are_gone_emits_no_window_twice() {
+    let broker = broker();
+    let (mut first, mut second) = (windows(&broker), results(&broker));
+    append(&broker, 0, 300);
+    step(&broker, &mut first, &mut second).unwrap();
+    second.leave().unwrap();
+    let (rankings, rows) = (broker.records("top", 0).len(), broker.records("results", 0).len());
+    assert!(rankings > 10, "{rankings}");
+    // Another name has no offsets, as one whose offsets were deleted.
+    let mut second = results_of("without-offsets", &broker);
+    step(&broker, &mut first, &mut second).unwrap();
+    assert_eq!((broker.records("top", 0).len(), broker.records("results", 0).len()), (rankings, rows));
+    append(&broker, 300, 400);
+    step(&broker, &mut first, &mut second).unwrap();
+    assert!(broker.records("top", 0).len() > rankings, "it goes on");
 }

@@ -245,7 +245,7 @@ fn a_log_that_goes_on_after_its_end_says_so() {
     ground.pass(&mut worker, 2_000);
     let standing = ground.standings().remove(0);
     assert!(standing.ended && standing.partly_late == 1 && !standing.not_whole.is_empty(), "{standing:?}");
-    assert_eq!(worker.stage().outcomes().after_end, 1);
+    assert_eq!(worker.stage().committed_outcomes().after_end, 1);
     // The clock comes to where the log was said to end.
     ground.pass(&mut worker, 400_000);
     assert!(!ground.standings()[0].ended);
@@ -315,11 +315,14 @@ fn a_log_does_not_end_in_an_open_transaction() {
     let mut worker = ground.worker();
     ground.pass(&mut worker, 10_000);
     assert_eq!(worker.stage().finished(), None);
-    assert_eq!(worker.stage().outcomes().held_back, [(0, 1)]);
+    assert_eq!(worker.stage().committed_outcomes().held_back, [(0, 1)]);
     // The broker aborts it after 15 s.
     ground.pass(&mut worker, 10_000);
     assert_eq!(worker.stage().finished(), Some(Some(Settings::default().last_window_end(START))));
-    assert_eq!((worker.stage().outcomes().counted, worker.stage().outcomes().held_back.len()), (1, 0));
+    assert_eq!(
+        (worker.stage().committed_outcomes().counted, worker.stage().committed_outcomes().held_back.len()),
+        (1, 0)
+    );
 }
 
 #[test]

@@ -72,6 +72,8 @@ impl Default for Steps {
 /// What a person must deal with.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
     let Options { steps, instance, health } = options;
+    // Before brokers are waited for: without its key it cannot begin anyhow.
+    privacy(pipeline)?;
     // A name that comes back lets a restart end at once what its predecessor left open.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, signs) = Signs::registered();
@@ -126,8 +128,8 @@ pub(crate) fn stages<M: Member>(
                 &signs.windows,
                 (stop, fault),
                 |worker| {
-                    signs.outcomes.show(worker.stage().outcomes());
-                    summarize(&|summary| summary.outcomes.clone_from(worker.stage().outcomes()));
+                    signs.outcomes.show(worker.stage().committed_outcomes());
+                    summarize(&|summary| summary.outcomes.clone_from(worker.stage().committed_outcomes()));
                     if let Some(last) = worker.stage().finished() {
                         end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
                     }
@@ -148,7 +150,7 @@ pub(crate) fn stages<M: Member>(
                     let end = end.load(Ordering::SeqCst);
                     let done =
                         end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end);
-                    let windows = worker.stage().windows();
+                    let windows = worker.stage().committed_windows();
                     summarize(&|summary| (summary.windows, summary.reached_the_end) = (windows, done));
                     done
                 },
@@ -160,7 +162,8 @@ pub(crate) fn stages<M: Member>(
         let second = second.join().map_err(|_| anyhow!("stage 2 panicked"))?;
         first.and(second)
     });
-    let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.reached_the_end &= done.is_ok();
     if until_end {
         println!("{summary}");
     }

@@ -150,7 +150,16 @@ impl Admin {
         let answer = wait_for(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
         let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
         let Some(found) = answer.into_iter().next() else { return Ok(None) };
-        let found = found.map_err(|code| refused("read the settings of", topic, code))?;
+        let found = found.map_err(|code| match code {
+            // A broker that was just started does not know its topics at once.
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
+                unreachable(&self.bootstrap, &KafkaError::MetadataFetch(code))
+            }
+            _ if class(code) == Class::Retry => {
+                unreachable(&self.bootstrap, &KafkaError::MetadataFetch(code))
+            }
+            _ => refused("read the settings of", topic, code),
+        })?;
         Ok(found.get(setting).and_then(|entry| entry.value.clone()))
     }
 

@@ -103,7 +103,9 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
         | C::GroupAuthorizationFailed
         | C::ClusterAuthorizationFailed
         | C::TransactionalIdAuthorizationFailed => ": grant this user the access",
-        C::MessageSizeTooLarge => ": raise max.message.bytes of the topic",
+        C::MessageSizeTooLarge => {
+            ": it is larger than the topic's max.message.bytes, or than what this program sends in one record (1,000,000 bytes)"
+        }
         C::InvalidTransactionTimeout => ": it must not exceed the broker's transaction.max.timeout.ms",
         C::InvalidSessionTimeout => {
             ": it must lie between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms"

@@ -86,8 +86,8 @@ pub(super) struct Group {
     positions: Vec<Option<Position>>,
     /// When it was last looked for what is held back.
     checked: Instant,
-    /// Since when a position is beyond what the log has.
-    beyond_since: Option<Instant>,
+    /// When a position was first, and last, found beyond what the log has, in one outage.
+    beyond: Option<(Instant, Instant)>,
     /// When this member was fenced by its own instance id.
     fencings: Vec<Instant>,
     /// When it is to join anew after the last of them.
@@ -110,7 +110,7 @@ impl Group {
             rejoin_after: options.rejoin_after,
             positions: Vec::new(),
             checked: Instant::now(),
-            beyond_since: None,
+            beyond: None,
             fencings: Vec::new(),
             rejoin_at: None,
         })
@@ -200,7 +200,8 @@ impl Group {
                 let wait = if read > 0 { Duration::ZERO } else { left.min(WAIT) };
                 let taken = self.take(max - read, wait, &mut |item| {
                     if let Item::Record(record) = item {
-                        bytes += record.value.map_or(0, <[u8]>::len);
+                        bytes +=
+                            [record.key, record.value].into_iter().flatten().map(<[u8]>::len).sum::<usize>();
                     }
                     sink(item);
                 })?;
@@ -383,8 +384,14 @@ impl Group {
             }
             if next > end {
                 beyond = true;
-                let since = *self.beyond_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= BELIEVED_AFTER {
+                let now = Instant::now();
+                // In one outage reports follow each other within seconds: an earlier one says nothing of this.
+                let first = self
+                    .beyond
+                    .filter(|(_, last)| now - *last < 3 * BELIEVED_AFTER)
+                    .map_or(now, |(first, _)| first);
+                self.beyond = Some((first, now));
+                if now - first >= BELIEVED_AFTER {
                     return Error::Fatal(format!(
                         "{what}: the topic was deleted and made anew, or its brokers lost what they had acknowledged; {way_out}"
                     ));
@@ -392,7 +399,7 @@ impl Group {
             }
         }
         if !beyond {
-            self.beyond_since = None;
+            self.beyond = None;
         }
         let doing = format!(
             "read topic {topic:?}: {text}; nothing is missing as far as the log itself says, reading on"

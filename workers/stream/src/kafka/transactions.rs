@@ -24,6 +24,9 @@ const TAKE_OVER: Duration = Duration::from_secs(30);
 /// How often a broker is asked for its name before transactions are started anyhow.
 const CONNECTS: u32 = 5;
 
+/// Calls that may be given up before the process must be started anew: each keeps a producer's threads, sockets and queue.
+const MAX_HUNG: u32 = 50;
+
 /// Time between two looks for delivery reports. rdkafka's poll would wait for them by itself, but spins through what is left of
 /// its time once that is below a millisecond, and waits for all of it even when something came: a fifth of all CPU time.
 const TURN: Duration = Duration::from_micros(500);
@@ -48,6 +51,8 @@ pub(super) struct Transactions {
     /// Attempts of our own to take the id over that had no answer. One of them may still reach the broker, after the one that had: then it is
     /// ourselves who fence us.
     unanswered: Cell<u32>,
+    /// Calls that did not return, each with a producer that is never freed.
+    hung: u32,
     /// A call that never returns, for tests of what happens then.
     #[cfg(test)]
     hangs: Option<Hangs>,
@@ -79,6 +84,7 @@ impl Transactions {
             opened: None,
             watchdog: Watchdog::new("weir-transactions"),
             unanswered: Cell::new(0),
+            hung: 0,
             #[cfg(test)]
             hangs: None,
         };
@@ -88,12 +94,20 @@ impl Transactions {
 
     /// Starts a new producer under the same id.
     pub(super) fn restart(&mut self) -> Result<(), Error> {
+        if self.hung >= MAX_HUNG {
+            return Err(Error::Fatal(format!(
+                "{} calls of the Kafka client did not return, and what they hold cannot be freed: start the process again, it goes on \
+                 from what was committed",
+                self.hung
+            )));
+        }
         // Destroyed first: a producer whose last outcome is unknown may neither finish nor begin anything more
         // (KAFKA-17754), and the new epoch fences what it left in flight.
         self.opened = None;
         if let Some(producer) = self.producer.take() {
             // One that is not destroyed in time is left to itself: fenced as well.
             if self.watchdog.run(SLACK, move || drop(producer)).is_err() {
+                self.hung += 1;
                 tracing::warn!(id = self.id, "the producer did not close: given up");
             }
         }
@@ -117,6 +131,7 @@ impl Transactions {
             }
             Err(Hung { limit }) => {
                 self.unanswered.set(self.unanswered.get() + 1);
+                self.hung += 1;
                 Err(Error::Retry(format!(
                     "could not {doing}: no answer for {limit:?}, the producer is given up"
                 )))
@@ -189,6 +204,7 @@ impl Transactions {
     /// Leaves a producer to a call that does not return: it cannot be destroyed while it is in one. The next one fences it.
     fn give_up(&mut self, doing: &str, hung: &Hung) -> Error {
         (self.producer, self.opened) = (None, None);
+        self.hung += 1;
         let limit = hung.limit;
         tracing::warn!(id = self.id, "could not {doing}: no answer for {limit:?}, the producer is given up");
         Error::Abort(format!("could not {doing}: the call did not return for {limit:?}"))
@@ -309,6 +325,7 @@ fn persist(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) 
             Ok(()) => return Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
                 tracing::debug!(%error, "a transaction's call: again");
+                thread::sleep(TURN);
             }
             Err(error) => return Err(Failure::Call(error)),
         }

@@ -114,7 +114,7 @@ fn watch(
             Err(Trouble::Missing(why)) => {
                 tracing::warn!(reason = why, "a topic is not there");
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.1 {
-                    let _ = fault.set(format!("{why}: it was deleted while the pipeline ran, which cannot go on without it; {AFRESH}"));
+                    let _ = fault.set(format!("{why}: it was deleted while the pipeline ran, which cannot go on without it. Where it held events, blocks or state: {AFRESH}. Any other is made anew by `weir topics apply`; then start again"));
                     return;
                 }
             }

@@ -73,7 +73,10 @@ pub(super) fn mismatches(topics: &[TopicSpec], present: &BTreeMap<String, i32>) 
     }
     // These have one partition whatever the document says.
     for topic in differing.iter().filter(|topic| matches!(topic.role, Role::Live | Role::DeadLetters)) {
-        delete.push(format!("delete topic {} (`weir topics apply` makes it anew)", topic.name));
+        delete.push(format!(
+            "delete topic {}, once what is in it is copied (`weir topics apply` makes it anew)",
+            topic.name
+        ));
     }
     for topic in differing.iter().filter(|topic| topic.role == Role::TopPages) {
         delete.push(format!(
@@ -177,6 +180,8 @@ mod tests {
         let top = said(&[("analytics-top-pages", 2)]);
         assert!(top.contains("name another topic in spec.topics.topPages.name"), "{top}");
         let live = said(&[("shop.live", 2)]);
-        assert!(live.ends_with("delete topic shop.live (`weir topics apply` makes it anew)"), "{live}");
+        let remedy =
+            "delete topic shop.live, once what is in it is copied (`weir topics apply` makes it anew)";
+        assert!(live.ends_with(remedy), "{live}");
     }
 }
