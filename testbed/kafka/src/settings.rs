@@ -53,6 +53,8 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
 transaction.max.timeout.ms=900000
+# An audit reads decisions that later snapshots cover and delete: they stay for as long as a test runs.
+log.cleaner.min.compaction.lag.ms=7200000
 # Small enough for three of them beside the tests: the cleaner alone would take 128 MiB.
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
