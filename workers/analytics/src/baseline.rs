@@ -22,13 +22,18 @@ pub(crate) struct Baseline {
 }
 
 /// The baselines of all pages and of the site.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 pub(crate) struct Baselines {
     /// By page.
     pages: Vec<Option<Baseline>>,
 }
 
 impl Baselines {
+    /// All that there is to them, by page.
+    pub(crate) fn all(&self) -> &[Option<Baseline>] {
+        &self.pages
+    }
+
     /// Makes the baselines those that hold for the window that ends at `end`. Returns pages that were forgotten.
     pub(crate) fn advance(&mut self, end: i64, settings: &Settings) -> Vec<u32> {
         let usable = settings.last_aligned(end);

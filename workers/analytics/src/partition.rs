@@ -103,8 +103,8 @@ impl Partition {
         Ok(bytes)
     }
 
-    /// As [`snapshot`](Self::snapshot), part by part, so that the whole need not be in memory twice. Parts are of 64 KiB, or of
-    /// one string.
+    /// As [`snapshot`](Self::snapshot), part by part, so that the whole need not be in memory twice. Parts are of 64 KiB, and at
+    /// most what is known of sixteen visitors more.
     ///
     /// # Errors
     /// None in practice: every state can be written.

@@ -17,8 +17,9 @@ use crate::{
 
 /// The version of the format, its first byte. A field added to anything in here makes a new version.
 const VERSION: u8 = 1;
-/// Bytes that are handed on together.
+/// Bytes that are handed on together, and up to so many elements of a list more.
 const BUFFER_BYTES: usize = 64 << 10;
+const TOGETHER: usize = 16;
 
 /// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +33,7 @@ pub enum SnapshotError {
 }
 
 /// A partition, to be written or as it was read.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct Snapshot<'a> {
     /// Pages, users, sessions: strings with their holders, at their numbers.
     #[serde(borrow)]
@@ -48,7 +49,7 @@ pub(crate) struct Snapshot<'a> {
 }
 
 /// A window, to be written or as it was read.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct Saved<'a> {
     pub(crate) totals: Cow<'a, [Totals]>,
     pub(crate) slices: Cow<'a, BTreeMap<i64, Vec<(u32, Counts)>>>,
@@ -56,52 +57,94 @@ pub(crate) struct Saved<'a> {
     pub(crate) visits: Cow<'a, [Option<Visit>]>,
 }
 
-/// Hands on what is written, part by part.
-struct Parts<'a> {
-    buffer: Vec<u8>,
-    sink: &'a mut dyn FnMut(&[u8]),
-}
+/// What is written and not handed on.
+struct Buffer(Vec<u8>);
 
-impl Parts<'_> {
-    #[cold]
-    fn flush(&mut self) {
-        (self.sink)(&self.buffer);
-        self.buffer.clear();
-    }
-}
-
-impl Flavor for Parts<'_> {
+impl Flavor for Buffer {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.flush();
-        }
-        self.buffer.push(byte);
+        self.0.push(byte);
         Ok(())
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        if self.buffer.len() + bytes.len() > BUFFER_BYTES {
-            self.flush();
-        }
-        self.buffer.extend_from_slice(bytes);
+        self.0.extend_from_slice(bytes);
         Ok(())
     }
 
-    fn finalize(mut self) -> postcard::Result<()> {
-        self.flush();
+    fn finalize(self) -> postcard::Result<()> {
         Ok(())
     }
 }
 
+/// Hands on what is written, some elements at a time: a question a byte whether the buffer is full would be felt.
+struct Parts<'a> {
+    serializer: postcard::Serializer<Buffer>,
+    sink: &'a mut dyn FnMut(&[u8]),
+}
+
+impl Parts<'_> {
+    fn value(&mut self, value: &impl Serialize) -> postcard::Result<()> {
+        value.serialize(&mut self.serializer)
+    }
+
+    /// A list, as serde would write it.
+    fn each<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
+        self.value(&elements.len())?;
+        for some in elements.chunks(TOGETHER) {
+            for element in some {
+                element.serialize(&mut self.serializer)?;
+            }
+            self.flush_if_full();
+        }
+        Ok(())
+    }
+
+    fn lists<T: Serialize>(&mut self, lists: &BTreeMap<i64, Vec<T>>) -> postcard::Result<()> {
+        self.value(&lists.len())?;
+        lists.iter().try_for_each(|(slice, list)| {
+            self.value(slice)?;
+            self.each(list)
+        })
+    }
+
+    fn flush_if_full(&mut self) {
+        if self.serializer.output.0.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        (self.sink)(&self.serializer.output.0);
+        self.serializer.output.0.clear();
+    }
+}
+
 impl<'a> Snapshot<'a> {
+    /// In the order of the fields, which is that in which [`decode`](Self::decode) reads them.
     pub(crate) fn encode(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
-        let mut parts = Parts { buffer: Vec::with_capacity(BUFFER_BYTES), sink };
-        parts.buffer.push(VERSION);
-        Ok(postcard::serialize_with_flavor(self, parts)?)
+        let Self { names, window, baselines, told, pending, watermark, greatest, sealed, first_aligned } =
+            self;
+        let Saved { totals, slices, users, visits } = window;
+        let mut buffer = Vec::with_capacity(2 * BUFFER_BYTES);
+        buffer.push(VERSION);
+        let mut parts = Parts { serializer: postcard::Serializer { output: Buffer(buffer) }, sink };
+        for strings in names {
+            parts.each(strings)?;
+        }
+        parts.each(totals)?;
+        parts.lists(slices)?;
+        parts.each(users)?;
+        parts.each(visits)?;
+        parts.each(baselines.all())?;
+        parts.each(told)?;
+        parts.lists(pending)?;
+        parts.value(&(watermark, greatest, sealed, first_aligned))?;
+        parts.flush();
+        Ok(())
     }
 
     pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, SnapshotError> {
