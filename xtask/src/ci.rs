@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::{bench, browser, cargo, crds, succeeds, totals};
+use crate::{bench, browser, cargo, crds, deny, succeeds, totals};
 
 type Step = (&'static str, fn() -> anyhow::Result<bool>);
 
@@ -16,6 +16,7 @@ const STEPS: &[Step] = &[
         let arguments = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         succeeds(&mut cargo(&arguments))
     }),
+    ("dependencies", deny::run),
     ("generated files", || Ok(crds::run(true)? & bench::is_reported()?)),
     ("dashboard", browser::dashboard),
     ("instructions", bench::is_as_fast),

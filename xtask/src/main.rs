@@ -7,6 +7,7 @@ mod browser;
 mod ci;
 mod coverage;
 mod crds;
+mod deny;
 mod e2e;
 mod faults;
 mod kafka;
@@ -60,6 +61,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Ask cargo-deny about licences, versions and sources of all dependencies (installs it in the cache)
+    Deny,
     /// Install the product on a real cluster and try it there: scaling, another image, lost pods, against the oracle
     E2e(e2e::Options),
     /// Restart and kill brokers and processors, hold transactions open, fall silent and so on; then compare with the oracle
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
+        Task::Deny => deny::run(),
         Task::E2e(options) => e2e::run(&options),
         Task::Faults(options) => faults::run(&options),
         Task::Coverage => coverage::run(),
