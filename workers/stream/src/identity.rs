@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::log::{Committed, Error, Member};
 
-/// Ids of topics by what they are for: `events`, `state`, `blocks`.
+/// Ids of topics by what they are for: `events`, `state`, `blocks`, `results`, `topPages`.
 pub type TopicIds = BTreeMap<String, String>;
 
 /// What a stage expects of a topic.
@@ -69,6 +69,32 @@ pub fn verify<M: Member>(
     if wrong.is_empty() { Ok(ids) } else { Err(Error::Fatal(wrong.join("\n"))) }
 }
 
+/// The ids of topics that are only written, by role and name; and those of them, by role, that are others than `committed` names. What
+/// was in these is gone, and nothing that is still to be written hangs on it. One that is not there has no id.
+///
+/// # Errors
+/// As [`Error`] says.
+pub(crate) fn outputs<M: Member>(
+    member: &mut M,
+    outputs: &[(&str, &str)],
+    committed: &TopicIds,
+) -> Result<(TopicIds, Vec<String>), Error> {
+    let names: Vec<&str> = outputs.iter().map(|(_, topic)| *topic).collect();
+    let (mut ids, mut anew) = (TopicIds::new(), Vec::new());
+    for ((role, topic), found) in outputs.iter().zip(member.topics(&names)?) {
+        let Some(found) = found.filter(|found| !found.id.is_empty()) else { continue };
+        if let Some(was) = committed.get(*role).filter(|was| **was != found.id) {
+            tracing::warn!(
+                "{}. The results that were in it are gone, and are not written again; those to come are right",
+                made_anew(topic, was, &found.id)
+            );
+            anew.push((*role).to_owned());
+        }
+        ids.insert((*role).to_owned(), found.id);
+    }
+    Ok((ids, anew))
+}
+
 /// The ids that were committed beside an offset, by whichever stage and version; none where none were.
 pub(crate) fn committed(committed: Option<&Committed>) -> TopicIds {
     #[derive(Deserialize)]
@@ -80,9 +106,14 @@ pub(crate) fn committed(committed: Option<&Committed>) -> TopicIds {
     named.map(|named| named.topics).unwrap_or_default()
 }
 
+/// That another topic stands in a topic's place.
+pub fn made_anew(topic: &str, was: &str, is: &str) -> String {
+    format!("topic {topic} was deleted and made anew: its id was {was}, it is {is}")
+}
+
 /// That a topic was replaced, and what to do; `counted` are those whose offsets or state a pipeline goes by.
 pub fn replaced(topic: &str, was: &str, is: &str, counted: bool) -> String {
-    let found = format!("topic {topic} was deleted and made anew: its id was {was}, it is {is}");
+    let found = made_anew(topic, was, is);
     if counted {
         format!(
             "{found}. What was committed speaks of the old one and means nothing in the new one: {AFRESH}"

@@ -11,6 +11,10 @@ use crate::{
     worker::Stage,
 };
 
+/// What the topics that are written are called in a commit.
+const RESULTS: &str = "results";
+const TOP_PAGES: &str = "topPages";
+
 /// Names and sizes of stage 2.
 pub struct Options {
     /// Windows.
@@ -44,6 +48,7 @@ pub struct Lane {
     merge: Merge,
     next: i64,
     topics: TopicIds,
+    lost_up_to: Option<i64>,
 }
 
 /// What a lane has emitted, committed beside the offset of the first block that it still needs.
@@ -54,8 +59,10 @@ pub struct Emitted {
     pub emitted: Option<i64>,
     /// The end of a window of which some pages were emitted, and how many.
     pub begun: Option<(i64, u64)>,
-    /// Ids of the topics that the offset is about.
+    /// Ids of the topics that the offset is about, and of those that are written.
     pub topics: TopicIds,
+    /// The end up to which windows were emitted into a topic that another one has since taken the place of: they are not there any more.
+    pub lost_up_to: Option<i64>,
 }
 
 /// [`Emitted`] as it is stored.
@@ -64,6 +71,8 @@ struct Wire {
     emitted: UpTo,
     #[serde(default)]
     topics: TopicIds,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lost_up_to: Option<i64>,
 }
 
 /// Within a window it is no plain number, so that a version that knows no such commits refuses it instead of emitting the window
@@ -76,21 +85,22 @@ enum UpTo {
 }
 
 impl From<Wire> for Emitted {
-    fn from(Wire { emitted, topics }: Wire) -> Self {
-        match emitted {
-            UpTo::Window(emitted) => Self { emitted, begun: None, topics },
-            UpTo::Within { end, begun } => Self { emitted: end, begun: Some(begun), topics },
-        }
+    fn from(Wire { emitted, topics, lost_up_to }: Wire) -> Self {
+        let (emitted, begun) = match emitted {
+            UpTo::Window(emitted) => (emitted, None),
+            UpTo::Within { end, begun } => (end, Some(begun)),
+        };
+        Self { emitted, begun, topics, lost_up_to }
     }
 }
 
 impl From<Emitted> for Wire {
-    fn from(Emitted { emitted, begun, topics }: Emitted) -> Self {
+    fn from(Emitted { emitted, begun, topics, lost_up_to }: Emitted) -> Self {
         let emitted = match begun {
             None => UpTo::Window(emitted),
             Some(begun) => UpTo::Within { end: emitted, begun },
         };
-        Self { emitted, topics }
+        Self { emitted, topics, lost_up_to }
     }
 }
 
@@ -181,8 +191,12 @@ impl Stage for Results {
         let beginning = member.beginning(partition)?;
         let Options { settings, blocks, .. } = &self.options;
         let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
-        let topics = identity::verify(member, &topics, &identity::committed(committed))?;
-        let (start, Emitted { emitted, begun, .. }) = match committed {
+        let committed_ids = identity::committed(committed);
+        let mut topics = identity::verify(member, &topics, &committed_ids)?;
+        let outputs = [(RESULTS, &*self.options.results), (TOP_PAGES, &*self.options.top_pages)];
+        let (outputs, anew) = identity::outputs(member, &outputs, &committed_ids)?;
+        topics.extend(outputs);
+        let (start, Emitted { emitted, mut begun, mut lost_up_to, .. }) = match committed {
             // A group whose offsets were deleted or have expired has emitted windows all the same: none is emitted twice.
             None => {
                 (beginning, Emitted { emitted: self.last_emitted(member, partition)?, ..Emitted::default() })
@@ -209,9 +223,16 @@ impl Stage for Results {
                 self.options.blocks
             )));
         }
+        if !anew.is_empty() {
+            lost_up_to = lost_up_to.max(emitted);
+        }
+        if anew.iter().any(|role| role == RESULTS) {
+            // The pages that were emitted of it are gone with the others.
+            begun = None;
+        }
         let start = start.max(beginning);
         let merge = Merge::new(*settings, self.options.inputs, emitted).within(begun);
-        Ok((Lane { merge, next: start, topics }, start))
+        Ok((Lane { merge, next: start, topics, lost_up_to }, start))
     }
 
     fn record(
@@ -258,8 +279,12 @@ impl Stage for Results {
     }
 
     fn position(&self, lane: &Lane) -> Committed {
-        let emitted =
-            Emitted { emitted: lane.merge.emitted(), begun: lane.merge.begun(), topics: lane.topics.clone() };
+        let emitted = Emitted {
+            emitted: lane.merge.emitted(),
+            begun: lane.merge.begun(),
+            topics: lane.topics.clone(),
+            lost_up_to: lane.lost_up_to,
+        };
         Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),
             metadata: serde_json::to_string(&emitted).unwrap_or_default(),

@@ -8,7 +8,7 @@ use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings
 use weir_stream::{
     log::{Committed, Error, Member as _},
     memory::{Broker, Clock, Member, MemberOptions},
-    results::{self, Results},
+    results::{self, Emitted, Results},
     windows::{self, Windows},
     worker::Worker,
 };
@@ -117,24 +117,25 @@ fn step(
 
 /// Commits what stage 2 had committed before it met the end: the last record's offset and one.
 fn go_back_to_the_last_record(broker: &Broker) {
+    let mut lane = 0;
+    commit_as(broker, |committed| {
+        let last = broker.records("blocks", lane).last().unwrap().offset;
+        assert!(last + 1 < committed.offset, "a marker follows");
+        lane += 1;
+        Committed { offset: last + 1, ..committed }
+    });
+}
+
+/// Commits something else for each lane than is committed.
+fn commit_as(broker: &Broker, mut change: impl FnMut(Committed) -> Committed) {
     let mut member = broker.member(MemberOptions::new("results", "blocks", "results"));
-    let mut lanes = None;
-    while lanes.is_none() {
+    let mut is_assigned = false;
+    while !is_assigned {
         broker.advance(Duration::from_secs(1));
-        if let Some(weir_stream::log::Rebalance::Assigned(partitions)) =
-            member.poll(1, Duration::ZERO, &mut |_| ()).unwrap()
-        {
-            lanes = Some(partitions);
-        }
+        let polled = member.poll(1, Duration::ZERO, &mut |_| ()).unwrap();
+        is_assigned = matches!(polled, Some(weir_stream::log::Rebalance::Assigned(_)));
     }
-    let offsets: Vec<(i32, Committed)> = (0..)
-        .zip(committed(broker))
-        .map(|(lane, committed)| {
-            let last = broker.records("blocks", lane).last().unwrap().offset;
-            assert!(last + 1 < committed.offset, "a marker follows");
-            (lane, Committed { offset: last + 1, ..committed })
-        })
-        .collect();
+    let offsets: Vec<(i32, Committed)> = (0..).zip(committed(broker).into_iter().map(&mut change)).collect();
     member.begin().unwrap();
     member.commit(&offsets).unwrap();
     member.leave().unwrap();
@@ -216,4 +217,50 @@ fn a_group_whose_offsets_are_gone_emits_no_window_twice() {
     append(&broker, 300, 400);
     step(&broker, &mut first, &mut second).unwrap();
     assert!(broker.records("top", 0).len() > rankings, "it goes on");
+}
+
+#[test]
+fn a_lane_whose_offset_another_program_set_is_refused() {
+    let broker = broker();
+    let (mut first, mut second) = (windows(&broker), results(&broker));
+    append(&broker, 0, 300);
+    step(&broker, &mut first, &mut second).unwrap();
+    second.leave().unwrap();
+    commit_as(&broker, |committed| Committed { metadata: String::new(), ..committed });
+    let Err(Error::Fatal(why)) = step(&broker, &mut first, &mut results(&broker)) else {
+        panic!("it goes on")
+    };
+    assert!(why.contains("was set by another program"), "{why}");
+}
+
+fn emitted(broker: &Broker) -> Vec<Emitted> {
+    committed(broker).iter().map(|committed| serde_json::from_str(&committed.metadata).unwrap()).collect()
+}
+
+#[test]
+fn results_that_went_with_their_topics_are_told_and_the_next_ones_come() {
+    let broker = broker();
+    let (mut first, mut second) = (windows(&broker), results(&broker));
+    append(&broker, 0, 300);
+    step(&broker, &mut first, &mut second).unwrap();
+    second.leave().unwrap();
+    let before = emitted(&broker);
+    assert!(before.iter().all(|lane| lane.emitted.is_some() && lane.lost_up_to.is_none()), "{before:?}");
+    for topic in ["results", "top"] {
+        broker.delete_topic(topic);
+        broker.create_topic(topic, 1);
+    }
+    // Once it was told it stays told.
+    for (from, to) in [(300, 400), (400, 500)] {
+        let mut second = results(&broker);
+        append(&broker, from, to);
+        step(&broker, &mut first, &mut second).unwrap();
+        second.leave().unwrap();
+        for (before, after) in before.iter().zip(emitted(&broker)) {
+            assert_eq!(after.lost_up_to, before.emitted);
+            assert!(after.emitted > before.emitted, "it goes on");
+        }
+    }
+    let windows = broker.records("top", 0).len();
+    assert_eq!(windows, 200_000 / SETTINGS.slide as usize, "none is missing and none is there twice");
 }

@@ -12,8 +12,8 @@ struct Earlier {
 #[test]
 fn a_commit_within_a_window_is_refused_by_versions_that_know_none() {
     let topics = TopicIds::default();
-    let at = Emitted { emitted: Some(10), begun: None, topics: topics.clone() };
-    let within = Emitted { emitted: Some(10), begun: Some((20, 3)), topics };
+    let at = Emitted { emitted: Some(10), topics: topics.clone(), ..Emitted::default() };
+    let within = Emitted { emitted: Some(10), begun: Some((20, 3)), topics, lost_up_to: None };
     for (emitted, stored, earlier_reads_it) in [
         (at, r#"{"emitted":10,"topics":"#, true),
         (within, r#"{"emitted":{"end":10,"begun":[20,3]},"topics":"#, false),
@@ -27,4 +27,18 @@ fn a_commit_within_a_window_is_refused_by_versions_that_know_none() {
         let read: Emitted = serde_json::from_str(stored).unwrap();
         assert_eq!(read, Emitted { emitted, ..Emitted::default() });
     }
+}
+
+/// What release 0.1 committed, and what this one does.
+const EARLIER: &str = include_str!("../../tests/golden/emitted-1.json");
+const NOW: &str = include_str!("../../tests/golden/emitted-2.json");
+
+#[test]
+fn commits_are_read_as_they_were_written() {
+    let earlier: Emitted = serde_json::from_str(EARLIER).unwrap();
+    assert_eq!((earlier.emitted, earlier.lost_up_to, earlier.topics.len()), (Some(10), None, 1));
+    assert_eq!(serde_json::to_string(&earlier).unwrap(), EARLIER.trim(), "where nothing was lost");
+    let now: Emitted = serde_json::from_str(NOW).unwrap();
+    assert_eq!((now.begun, now.lost_up_to, now.topics.len()), (Some((20, 3)), Some(5), 3));
+    assert_eq!(serde_json::to_string(&now).unwrap(), NOW.trim());
 }
