@@ -466,3 +466,43 @@ fn a_producer_loses_nothing_and_readers_follow_from_both_ends() {
     });
     assert_eq!(after, [(other, Some(b"last".to_vec()))]);
 }
+
+#[test]
+fn a_reader_with_a_new_client_goes_on_where_it_was() {
+    let cluster = Cluster::shared();
+    let topic = cluster.create(1, &[]);
+    let options = ProducerOptions {
+        bootstrap: cluster.bootstrap().to_owned(),
+        client_id: name(),
+        compression: Compression::None,
+        linger: Duration::ZERO,
+        extra: Vec::new(),
+    };
+    let producer = Producer::connect(&options).unwrap();
+    let send = |value: &str| {
+        producer.send(&topic, 0, b"key", value.as_bytes()).unwrap();
+        producer.flush(PATIENCE).unwrap();
+    };
+    let options =
+        ReaderOptions { bootstrap: cluster.bootstrap().to_owned(), client_id: name(), extra: Vec::new() };
+    send("one");
+    let mut reader = Reader::follow(&options, &[topic.as_str()], Start::Beginning).unwrap();
+    let read = |reader: &mut Reader| {
+        let mut values = Vec::new();
+        eventually("the end", || {
+            let polled = reader.poll(10, Duration::from_millis(50), &mut |_, record| {
+                values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+            });
+            polled.unwrap();
+            reader.at_end()
+        });
+        values
+    };
+    assert_eq!(read(&mut reader), ["one"]);
+    send("two");
+    assert!(reader.at_end(), "the end that was asked for is the one before");
+    assert_eq!(reader.ask().unwrap(), None);
+    assert!(!reader.at_end());
+    reader.renew().unwrap();
+    assert_eq!(read(&mut reader), ["two"]);
+}

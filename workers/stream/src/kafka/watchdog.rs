@@ -67,16 +67,21 @@ impl Watchdog {
     }
 }
 
-/// Closes something, which may take for ever, and waits for it for no longer than `limit`.
+/// Clients of one reader that may be left unclosed before no more are made: each keeps threads and sockets.
+pub(super) const MAX_UNCLOSED: u32 = 5;
+
+/// Closes something, which may take for ever, and waits for it for no longer than `limit`. Whether it closed.
 pub(super) fn close_within<T: Send + 'static>(
     what: &str,
     limit: Duration,
     value: T,
     close: impl FnOnce(T) + Send + 'static,
-) {
-    if Watchdog::new("weir-close").run(limit, move || close(value)).is_err() {
+) -> bool {
+    let closed = Watchdog::new("weir-close").run(limit, move || close(value)).is_ok();
+    if !closed {
         tracing::warn!("{what} did not close within {limit:?}: given up");
     }
+    closed
 }
 
 #[cfg(test)]
@@ -109,6 +114,6 @@ mod tests {
                 }
             }
         }
-        close_within("something stuck", Duration::from_millis(20), Stuck, drop);
+        assert!(!close_within("something stuck", Duration::from_millis(20), Stuck, drop));
     }
 }
