@@ -71,6 +71,37 @@ enum Standing {
     Lost,
 }
 
+/// When a position was first, and last, found beyond what the log has, in one outage.
+#[derive(Debug, Default)]
+struct Beyond(Option<(Instant, Instant)>);
+
+impl Beyond {
+    /// Takes a report, and whether it is believed by now.
+    fn is_believed(&mut self, now: Instant) -> bool {
+        // In one outage reports follow each other within seconds: an earlier one says nothing of this.
+        let first =
+            self.0.filter(|(_, last)| now - *last < 3 * BELIEVED_AFTER).map_or(now, |(first, _)| first);
+        self.0 = Some((first, now));
+        now - first >= BELIEVED_AFTER
+    }
+}
+
+/// When this member was fenced by its own instance id.
+#[derive(Debug, Default)]
+struct Fencings(Vec<Instant>);
+
+impl Fencings {
+    /// Whether one more may be this process's own past; if so it is remembered.
+    fn is_excused(&mut self, now: Instant) -> bool {
+        self.0.retain(|at| now.duration_since(*at) < FENCINGS_REMEMBERED);
+        let excused = self.0.len() < FENCINGS_EXCUSED;
+        if excused {
+            self.0.push(now);
+        }
+        excused
+    }
+}
+
 pub(super) struct Group {
     consumer: Arc<BaseConsumer<ConsumerNotes>>,
     inbox: Inbox,
@@ -87,10 +118,8 @@ pub(super) struct Group {
     positions: Vec<Option<Position>>,
     /// When it was last looked for what is held back.
     checked: Instant,
-    /// When a position was first, and last, found beyond what the log has, in one outage.
-    beyond: Option<(Instant, Instant)>,
-    /// When this member was fenced by its own instance id.
-    fencings: Vec<Instant>,
+    beyond: Beyond,
+    fencings: Fencings,
     /// When it is to join anew after the last of them.
     rejoin_at: Option<Instant>,
 }
@@ -111,8 +140,8 @@ impl Group {
             rejoin_after: options.rejoin_after,
             positions: Vec::new(),
             checked: Instant::now(),
-            beyond: None,
-            fencings: Vec::new(),
+            beyond: Beyond::default(),
+            fencings: Fencings::default(),
             rejoin_at: None,
         })
     }
@@ -126,8 +155,7 @@ impl Group {
     /// What was held is lost, and after a pause it joins anew; unless that has not helped.
     fn fenced(&mut self) -> Result<Option<Rebalance>, Error> {
         let now = Instant::now();
-        self.fencings.retain(|at| now.duration_since(*at) < FENCINGS_REMEMBERED);
-        if self.fencings.len() >= FENCINGS_EXCUSED {
+        if !self.fencings.is_excused(now) {
             return Err(Error::Fatal(format!(
                 "group.instance.id {:?} of group {:?} was taken again and again: this process joined anew {FENCINGS_EXCUSED} times \
                  within {} s, and each time another member joined under the same name. Another process runs with it: stop one of \
@@ -137,7 +165,6 @@ impl Group {
                 FENCINGS_REMEMBERED.as_secs()
             )));
         }
-        self.fencings.push(now);
         self.rejoin_at = Some(now + FENCED_PAUSE);
         tracing::warn!(
             group = self.group,
@@ -385,14 +412,7 @@ impl Group {
             }
             if next > end {
                 beyond = true;
-                let now = Instant::now();
-                // In one outage reports follow each other within seconds: an earlier one says nothing of this.
-                let first = self
-                    .beyond
-                    .filter(|(_, last)| now - *last < 3 * BELIEVED_AFTER)
-                    .map_or(now, |(first, _)| first);
-                self.beyond = Some((first, now));
-                if now - first >= BELIEVED_AFTER {
+                if self.beyond.is_believed(Instant::now()) {
                     return Error::Fatal(format!(
                         "{what}: the topic was deleted and made anew, or its brokers lost what they had acknowledged; {way_out}"
                     ));
@@ -400,7 +420,7 @@ impl Group {
             }
         }
         if !beyond {
-            self.beyond = None;
+            self.beyond = Beyond::default();
         }
         let doing = format!(
             "read topic {topic:?}: {text}; nothing is missing as far as the log itself says, reading on"
@@ -558,5 +578,33 @@ pub(super) fn record<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
         timestamp: message.timestamp().to_millis().unwrap_or(-1),
         key: message.key(),
         value: message.payload(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_outage_may_show_less_of_the_log_for_a_while() {
+        let (mut beyond, begin) = (Beyond::default(), Instant::now());
+        let mut at = |seconds| beyond.is_believed(begin + Duration::from_secs(seconds));
+        assert!(!at(0) && !at(9));
+        assert!(at(10), "it goes on for too long");
+        // Another outage, an hour later.
+        assert!(!at(3_600) && !at(3_609));
+        assert!(at(3_610));
+    }
+
+    #[test]
+    fn a_name_is_taken_from_its_own_past_twice_and_no_more() {
+        let (mut fencings, begin) = (Fencings::default(), Instant::now());
+        let mut at = |seconds| fencings.is_excused(begin + Duration::from_secs(seconds));
+        assert!(at(0) && at(20));
+        assert!(!at(40), "a twin comes back within seconds");
+        // As restarts of a broker do it.
+        for outage in 1..5 {
+            assert!(at(100 + 50 * outage));
+        }
     }
 }

@@ -49,3 +49,15 @@ fn a_fencing_that_may_be_our_own_is_no_other_process() {
     assert!(matches!(transactions.fenced("commit"), Error::Abort(_)));
     assert!(matches!(transactions.fenced("commit"), Error::Fatal(_)), "another one is somebody else's");
 }
+
+#[test]
+fn a_process_that_gave_up_too_many_calls_is_to_be_started_anew() {
+    let cluster = cluster();
+    let mut transactions = Transactions::take_over(&options(&cluster)).unwrap();
+    transactions.hung = MAX_HUNG - 1;
+    transactions.restart().unwrap();
+    transactions.hangs = Some(Hangs::Commit);
+    assert!(matches!(write(&mut transactions), Err(Error::Abort(_))));
+    let Err(Error::Fatal(why)) = transactions.restart() else { panic!("it goes on") };
+    assert!(why.starts_with("50 calls of the Kafka client did not return"), "{why}");
+}
