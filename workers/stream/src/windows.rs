@@ -115,6 +115,10 @@ pub struct Standing {
     /// far, or events have: those that come before that miss windows for it.
     #[serde(default)]
     pub ended: bool,
+    /// Where it is: the watermark that the partition had before. What missed windows by that, or by the events since, did not miss them for
+    /// the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before_end: Option<i64>,
     /// Ids of the topics that all of this is about.
     #[serde(default)]
     pub topics: TopicIds,
@@ -133,6 +137,8 @@ pub struct Windows {
     next_look: i64,
     /// Whether the record that was counted last is of a visitor who belongs into another partition.
     is_misplaced: bool,
+    /// Whether it missed windows that only `--until-end` had sealed.
+    is_after_end: bool,
     misplaced_remark: Remark,
     ended_remark: Remark,
     waiting_remark: Remark,
@@ -245,6 +251,7 @@ impl Windows {
             clock: BrokerClock::default(),
             next_look: i64::MIN,
             is_misplaced: false,
+            is_after_end: false,
             misplaced_remark: Remark::default(),
             ended_remark: Remark::default(),
             waiting_remark: Remark::default(),
@@ -281,12 +288,8 @@ impl Windows {
             input.standing.misplaced += 1;
             self.outcomes.misplaced += 1;
         }
+        self.outcomes.after_end += u64::from(self.is_after_end);
         if let Some(before) = declared {
-            let missed = match &counted {
-                Ok(missed) => missed.is_some(),
-                Err(invalid) => invalid.reason == Reason::Late,
-            };
-            self.outcomes.after_end += u64::from(missed);
             // The log has gone on to where it was said to end.
             input.standing.ended = input.engine.watermark() <= before;
         }
@@ -319,17 +322,27 @@ impl Windows {
 
     /// Counts an event. Some are partly late: then the first and the last end of the windows that they missed.
     fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<Option<(i64, i64)>, Invalid> {
-        self.is_misplaced = false;
+        (self.is_misplaced, self.is_after_end) = (false, false);
         let event = self.decoder.decode(record.value.unwrap_or_default())?;
         validate(&event, record.timestamp, self.options.max_future)?;
         let timestamp = event.timestamp;
         // The producer placed it by what it had: the raw id.
         self.is_misplaced = partition_of(event.user_id.as_bytes(), self.options.inputs) != record.partition;
+        let undeclared = input.standing.ended.then(|| self.sealed_without_end(input));
         let event = self.privacy.apply(event, &mut self.scratch);
         if !input.replays() && input.engine.closes_windows(timestamp) {
             input.before = Some((record.offset, Box::new(input.stands())));
         }
-        match input.engine.read(&event) {
+        let verdict = input.engine.read(&event);
+        if let Some(undeclared) = undeclared {
+            let last_missed = match verdict {
+                Verdict::Counted => None,
+                Verdict::PartlyLate => input.engine.sealed(),
+                Verdict::Late => Some(self.options.settings.last_window_end(timestamp)),
+            };
+            self.is_after_end = last_missed > undeclared;
+        }
+        match verdict {
             Verdict::Counted => Ok(None),
             Verdict::PartlyLate => Ok(input
                 .engine
@@ -344,6 +357,14 @@ impl Windows {
                 Err(Invalid { reason: Reason::Late, detail })
             }
         }
+    }
+
+    /// The end up to which windows would be sealed had the log not been declared to end.
+    fn sealed_without_end(&self, input: &Input) -> Option<i64> {
+        let Settings { slide, out_of_orderness, .. } = self.options.settings;
+        let by_events = input.engine.newest().map(|newest| newest - out_of_orderness);
+        let watermark = input.standing.before_end.max(by_events)?;
+        Some(watermark.div_euclid(slide) * slide)
     }
 
     /// Raises the watermark of an idle partition, and logs that.
@@ -529,12 +550,14 @@ impl Input {
     /// Where it stands. What is written is ahead of the engine after a restart.
     fn stands(&self) -> Standing {
         let (sealed, rows) = self.sealed();
+        let before_end = self.standing.before_end.filter(|_| self.standing.ended);
         Standing {
             journal: self.journal.number(),
             watermark: self.engine.watermark(),
             sealed,
             rows,
             last_end: self.engine.last_window_end(),
+            before_end,
             ..self.standing.clone()
         }
     }
@@ -845,6 +868,9 @@ impl Stage for Windows {
             // Raising it within a slide would change nothing but the log.
             let sealed = target.div_euclid(self.options.settings.slide) * self.options.settings.slide;
             if input.engine.sealed().is_none_or(|now| now < sealed) {
+                if target > clock && !input.standing.ended {
+                    input.standing.before_end = input.engine.watermark();
+                }
                 input.standing.ended = target > clock;
                 self.raise(input, target, out)?;
             }

@@ -8,8 +8,8 @@ use weir_events::{
     ClickstreamEvent, Decoder, EventType, IdPolicy, Privacy, PrivacySettings, encode_event, partition_of,
 };
 use weir_stream::{
-    log::{Committed, Error, Member as _, Output},
-    memory::{Broker, Clock, Member, MemberOptions},
+    log::{Committed, Error, Member as _, Output, Rebalance},
+    memory::{Broker, Clock, Fault, Member, MemberOptions},
     windows::{Options, Standing, Windows},
     worker::Worker,
 };
@@ -125,6 +125,19 @@ impl Ground {
             early = early.max(block.end + Settings::default().out_of_orderness - record.timestamp);
         }
         (views, early)
+    }
+
+    /// Commits as another program does, or an earlier process did.
+    fn commit(&self, offset: i64, metadata: &str) {
+        let mut before = self.broker.member(MemberOptions::new("group", "events", "before"));
+        for _ in 0..3 {
+            if let Some(Rebalance::Assigned(_)) = before.poll(1, Duration::ZERO, &mut |_| ()).unwrap() {
+                before.assign(&[(0, 0)]).unwrap();
+            }
+        }
+        before.begin().unwrap();
+        before.commit(&[(0, Committed { offset, metadata: metadata.to_owned() })]).unwrap();
+        before.leave().unwrap();
     }
 
     fn journal(&self) -> usize {
@@ -246,12 +259,79 @@ fn a_log_that_goes_on_after_its_end_says_so() {
     let standing = ground.standings().remove(0);
     assert!(standing.ended && standing.partly_late == 1 && !standing.not_whole.is_empty(), "{standing:?}");
     assert_eq!(worker.stage().committed_outcomes().after_end, 1);
+    // The first would have missed all of its windows anyway, the second some of them.
+    ground.view("far too late", START - 3_600_000, None);
+    ground.view("too late", START - 100_000, None);
+    ground.pass(&mut worker, 2_000);
+    let standing = ground.standings().remove(0);
+    assert_eq!((standing.late, standing.partly_late), (2, 1), "{standing:?}");
+    assert_eq!(
+        worker.stage().committed_outcomes().after_end,
+        2,
+        "the second misses more of them for the end"
+    );
     // The clock comes to where the log was said to end.
     ground.pass(&mut worker, 400_000);
     assert!(!ground.standings()[0].ended);
     ground.view("c", ground.broker.now(), None);
     ground.pass(&mut worker, 2_000);
     assert_eq!(ground.standings()[0].partly_late, 1, "from here on all is whole again");
+}
+
+#[test]
+fn a_log_that_was_ended_stays_so_while_its_state_is_rebuilt() {
+    // More than a turn reads, so that the clock is looked at in the middle of it.
+    const EVENTS: i64 = 25_000;
+    let mut ground = Ground::new(1);
+    for _ in 0..EVENTS {
+        ground.view("a", START, None);
+    }
+    let settings = serde_json::from_str::<Standing>(NOW).unwrap().settings;
+    let sealed = Some(START + 300_000);
+    let standing = Standing {
+        settings,
+        watermark: sealed,
+        sealed,
+        last_end: sealed,
+        ended: true,
+        ..Standing::default()
+    };
+    ground.commit(EVENTS, &serde_json::to_string(&standing).unwrap());
+    let mut worker = ground.worker();
+    ground.pass(&mut worker, 5_000);
+    ground.view("b", START, None);
+    ground.pass(&mut worker, 2_000);
+    let after = ground.standings().remove(0);
+    assert!(after.read == 1 && after.ended, "{after:?}");
+}
+
+#[test]
+fn what_a_lost_commit_had_counted_is_counted_once() {
+    let mut ground = Ground::new(1);
+    let mut worker = ground.worker();
+    for fault in [None, Some(Fault::CommitLost), Some(Fault::CommitLost)] {
+        let aborts = worker.counts().aborts;
+        if let Some(fault) = fault {
+            ground.broker.inject("id-1", fault);
+        }
+        ground.view("a", ground.broker.now(), None);
+        // Too old for any window, once the first is read.
+        ground.view("late", START - 86_400_000, None);
+        ground.pass(&mut worker, 20_000);
+        assert_eq!(worker.counts().aborts, aborts + u64::from(fault.is_some()));
+    }
+    let outcomes = worker.stage().committed_outcomes();
+    assert_eq!((outcomes.read, outcomes.counted, outcomes.late), (6, 3, 3), "{outcomes:?}");
+    assert_eq!(ground.total(|standing| standing.read), 6);
+}
+
+#[test]
+fn an_offset_that_another_program_set_is_refused() {
+    let mut ground = Ground::new(1);
+    ground.view("a", START, None);
+    ground.commit(0, "");
+    let why = refusal(&mut ground).unwrap();
+    assert!(why.contains("events/0 was set by another program") && why.contains("begin afresh"), "{why}");
 }
 
 #[test]
@@ -373,6 +453,20 @@ fn a_change_of_what_decides_is_refused_by_name() {
     assert!(!why.contains("slide"), "only what differs: {why}");
     ground.max_future = 300_000;
 
+    for topic in ["events", "state"] {
+        ground.broker.add_partitions(topic, 2).unwrap();
+    }
+    ground.inputs = 2;
+    let why = refusal(&mut ground).unwrap();
+    assert!(why.contains("event partitions 1") && why.contains("event partitions 2"), "{why}");
+}
+
+#[test]
+fn another_key_is_refused_and_not_told() {
+    let mut ground = Ground::new(1);
+    ground.privacy.user_id = IdPolicy::Hash;
+    ground.view("a", START, None);
+    assert_eq!(refusal(&mut ground), None);
     ground.key = "another";
     let why = refusal(&mut ground).unwrap();
     assert!(
@@ -395,17 +489,7 @@ const NOW: &str = include_str!("golden/standing-2.json");
 #[test]
 fn a_commit_of_the_release_before_is_read_and_goes_on_as_one_of_this() {
     let mut ground = Ground::new(1);
-    let mut before = ground.broker.member(MemberOptions::new("group", "events", "before"));
-    for _ in 0..3 {
-        if let Some(weir_stream::log::Rebalance::Assigned(_)) =
-            before.poll(1, Duration::ZERO, &mut |_| ()).unwrap()
-        {
-            before.assign(&[(0, 0)]).unwrap();
-        }
-    }
-    before.begin().unwrap();
-    before.commit(&[(0, Committed { offset: 0, metadata: EARLIER.trim().to_owned() })]).unwrap();
-    before.leave().unwrap();
+    ground.commit(0, EARLIER.trim());
     ground.view("a", START, Some(0));
     let mut worker = ground.worker();
     ground.pass(&mut worker, 2_000);

@@ -58,7 +58,8 @@ impl fmt::Display for Summary {
         if *after_end > 0 {
             write!(
                 f,
-                "\nthe log had been declared to end before, and went on: {after_end} of these missed windows that were sealed ahead of the clock"
+                "\nthe log had been declared to end before (--until-end), and went on: {after_end} of the late and partly late ones missed windows \
+                 that were sealed for it alone"
             )?;
         }
         for (partition, offset) in held_back {
@@ -107,7 +108,7 @@ mod tests {
   invalid                    4  malformed 3, empty_user_id 1
   misplaced                  2  visitors counted once in each partition
   windows emitted           31
-the log had been declared to end before, and went on: 5 of these missed windows that were sealed ahead of the clock
+the log had been declared to end before (--until-end), and went on: 5 of the late and partly late ones missed windows that were sealed for it alone
 not read: what an open transaction of a producer holds back in partition 3 from offset 120 on"
         );
     }
