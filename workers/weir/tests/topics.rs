@@ -4,8 +4,9 @@
 
 use std::{
     collections::BTreeMap,
-    io::Read,
+    io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -239,6 +240,63 @@ fn an_internal_topic_made_anew_is_found_at_the_start() {
         assert!(said.contains(&format!("topic {topic} was deleted and made anew")), "{said}");
         assert!(said.contains("begin afresh: a new metadata.name"), "{said}");
     }
+}
+
+#[test]
+fn results_made_anew_while_nothing_ran_are_told_at_the_start() {
+    let shop = Fixture::new("outputs", 1, 1);
+    shop.run(&["topics", "apply"]);
+    shop.generate(600);
+    shop.run(&["process", "--until-end"]);
+    delete(&shop.results);
+    shop.run(&["topics", "apply"]);
+    let output = shop.weir(&["process", "--until-end"]).stderr(Stdio::piped()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains(&format!("topic {} was deleted and made anew", shop.results)), "{said}");
+    assert!(said.contains("The results that were in it are gone"), "{said}");
+}
+
+#[test]
+fn live_values_come_and_go_with_their_topic() {
+    let shop = Fixture::new("live", 1, 1);
+    shop.run(&["topics", "apply"]);
+    let live = format!("{}.live", shop.name);
+    delete(&live);
+    shop.generate(600);
+    let mut running = shop.process(600);
+    let said = said(&mut running);
+    let has_said = |text: &str| said.lock().unwrap().contains(text);
+    let warning = "results go on, and no live values are published";
+    await_that("that it is not there is said", || has_said(warning));
+    for _ in 0..2 {
+        shop.run(&["topics", "apply"]);
+        await_that("its topic is seen", || has_said("live values are published again"));
+        let lookup = Lookup::connect(&Options::new(Kafka::shared(), "test", &live, "test")).unwrap();
+        await_that("live values come", || {
+            // Each new event changes them.
+            shop.generate(10);
+            lookup.end(0).is_ok_and(|end| end > 0)
+        });
+        said.lock().unwrap().clear();
+        delete(&live);
+        await_that("that it is gone is said", || has_said(warning));
+    }
+    assert!(running.0.try_wait().unwrap().is_none(), "{}", said.lock().unwrap());
+}
+
+/// What a process writes on stderr, as it comes.
+fn said(running: &mut Running) -> Arc<Mutex<String>> {
+    let said = Arc::new(Mutex::new(String::new()));
+    let (lines, noted) = (BufReader::new(running.0.stderr.take().unwrap()).lines(), Arc::clone(&said));
+    thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            let mut noted = noted.lock().unwrap();
+            noted.push_str(&line);
+            noted.push('\n');
+        }
+    });
+    said
 }
 
 #[test]

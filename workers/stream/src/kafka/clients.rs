@@ -112,6 +112,8 @@ pub(super) fn publisher(options: &Options) -> ClientConfig {
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
         .set("message.timeout.ms", "5000")
+        // A topic that was missing is looked for again that often.
+        .set("topic.metadata.refresh.interval.ms", "10000")
         .set("queue.buffering.max.kbytes", "16384");
     extended(config, &options.extra)
 }

@@ -22,6 +22,8 @@ pub struct Checked {
     pub ids: BTreeMap<String, String>,
     /// Whether the events topic is stamped by its producers' clocks and not by the broker's.
     pub producers_clock: bool,
+    /// Whether the topic of live values is there. Without it results are the same.
+    pub has_live: bool,
 }
 
 /// Why processing may not begin, or go on.
@@ -74,21 +76,23 @@ pub fn check(admin: &Admin, pipeline: &Pipeline) -> Result<Checked, Trouble> {
         return Err(Trouble::Wrong(wrong.join("\n")));
     }
     let stamped = admin.setting(pipeline.events_topic(), TIMESTAMPS)?;
-    Ok(Checked { ids, producers_clock: stamped.is_some_and(|stamped| stamped != "LogAppendTime") })
+    let producers_clock = stamped.is_some_and(|stamped| stamped != "LogAppendTime");
+    Ok(Checked { has_live: found.contains_key(&pipeline.live_topic()), ids, producers_clock })
 }
 
 /// Checks again, while the pipeline runs, what can change under it; `ids` are those it began with. Owners only where `owners` says so.
+/// Returns whether the topic of live values is there, which may come and go.
 pub(super) fn check_again(
     admin: &Admin,
     pipeline: &Pipeline,
     before: &BTreeMap<String, String>,
     owners: bool,
-) -> Result<(), Trouble> {
+) -> Result<bool, Trouble> {
     let specs = pipeline.topics();
     let found = described(admin, &specs)?;
     let now = ids(&found);
     let mut wrong: Vec<String> = Vec::new();
-    for spec in &specs {
+    for spec in specs.iter().filter(|spec| spec.role != Role::Live) {
         let (Some(was), Some(is)) = (before.get(&spec.name), now.get(&spec.name)) else { continue };
         if was != is {
             let counted = matches!(spec.role, Role::Events | Role::Blocks | Role::State);
@@ -102,7 +106,8 @@ pub(super) fn check_again(
             other => other?,
         }
     }
-    if wrong.is_empty() { Ok(()) } else { Err(Trouble::Wrong(wrong.join("\n"))) }
+    let has_live = found.contains_key(&pipeline.live_topic());
+    if wrong.is_empty() { Ok(has_live) } else { Err(Trouble::Wrong(wrong.join("\n"))) }
 }
 
 fn ids(found: &BTreeMap<String, TopicDescription>) -> BTreeMap<String, String> {
@@ -110,11 +115,12 @@ fn ids(found: &BTreeMap<String, TopicDescription>) -> BTreeMap<String, String> {
     known.map(|(name, topic)| (name.clone(), topic.id.clone())).collect()
 }
 
-/// The topics as they are, all of them.
+/// The topics as they are, all of them but, if it is missing, that of live values, which are provisional.
 fn described(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, TopicDescription>, Trouble> {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let found = admin.describe_topics(&names)?;
-    let missing: Vec<&str> = names.into_iter().filter(|name| !found.contains_key(*name)).collect();
+    let needed = specs.iter().filter(|spec| spec.role != Role::Live).map(|spec| spec.name.as_str());
+    let missing: Vec<&str> = needed.filter(|name| !found.contains_key(*name)).collect();
     if missing.is_empty() {
         return Ok(found);
     }

@@ -1,7 +1,6 @@
 //! The topics of a pipeline that runs, looked at every few seconds beside the processing: it never waits for this.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -40,13 +39,16 @@ pub(crate) fn watched(
 ) -> anyhow::Result<()> {
     let admin = Admin::new(brokers, &[])?;
     let Some(checked) = first(&admin, pipeline, stop, turn)? else { return Ok(()) };
+    if !checked.has_live {
+        warn_without_live(pipeline);
+    }
     started(&checked);
     let (fault, done) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
     let _end = End(&done);
     // Not waited for: it may be in the middle of a question to a broker that is away.
     thread::spawn({
         let (pipeline, fault, done) = (pipeline.clone(), Arc::clone(&fault), Arc::clone(&done));
-        move || watch(&admin, &pipeline, &checked.ids, &fault, &done)
+        move || watch(&admin, &pipeline, &checked, &fault, &done)
     });
     work(&fault)
 }
@@ -89,16 +91,18 @@ fn first(
     Ok(None)
 }
 
-fn watch(
-    admin: &Admin,
-    pipeline: &Pipeline,
-    ids: &BTreeMap<String, String>,
-    fault: &OnceLock<String>,
-    done: &AtomicBool,
-) {
+fn warn_without_live(pipeline: &Pipeline) {
+    tracing::warn!(
+        topic = pipeline.live_topic(),
+        "there is no such topic: results go on, and no live values are published. `weir topics apply` makes it"
+    );
+}
+
+fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock<String>, done: &AtomicBool) {
     let _alarm = Alarm(fault);
     let mut missing_since: Option<Instant> = None;
     let mut before: Option<String> = None;
+    let mut had_live = checked.has_live;
     for look in (0..OWNERS).cycle() {
         let pause = if before.is_some() { LOOK_AGAIN } else { LOOK };
         let begun = Instant::now();
@@ -108,8 +112,16 @@ fn watch(
             }
             thread::sleep(NAP);
         }
-        match check_again(admin, pipeline, ids, look == 0 || before.is_some()) {
-            Ok(()) => (missing_since, before) = (None, None),
+        match check_again(admin, pipeline, &checked.ids, look == 0 || before.is_some()) {
+            Ok(has_live) => {
+                (missing_since, before) = (None, None);
+                if has_live && !had_live {
+                    tracing::info!(topic = pipeline.live_topic(), "live values are published again");
+                } else if had_live && !has_live {
+                    warn_without_live(pipeline);
+                }
+                had_live = has_live;
+            }
             Err(Trouble::Away(why)) => tracing::debug!(reason = why, "the topics were not looked at"),
             Err(Trouble::Missing(why)) => {
                 tracing::warn!(reason = why, "a topic is not there");
