@@ -1,5 +1,7 @@
 //! What can be set, and what is refused.
 
+use crate::pace::Pace;
+
 /// What to simulate. The same options give the same bytes in the same order, on every machine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -102,6 +104,11 @@ pub struct OptionsError {
 }
 
 impl Options {
+    /// Events per second at [`start`](Self::start), by the profile.
+    pub fn rate_at_start(&self) -> f64 {
+        Pace::new(self.events_per_second, self.profile, self.start).rate()
+    }
+
     pub(crate) fn validate(&self) -> Result<(), OptionsError> {
         // Destructured in full, so that a new option cannot be forgotten here.
         let Self {

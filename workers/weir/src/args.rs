@@ -84,7 +84,7 @@ pub struct Generate {
     /// Stop after so many events.
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = number("a count", 1..=1_000_000_000_000_u64))]
     pub events: Option<u64>,
-    /// Events per second, paced by the clock; 0: as fast as it can, event time then advances from --start on as the
+    /// Events per second, paced by the clock, as the mean of a day where the manifest's profile is Diurnal; 0: as fast as it can, event time then advances from --start on as the
     /// manifest's eventsPerSecond says. Without it: the manifest's eventsPerSecond.
     #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, value_parser = number("events per second", 0.0..=1e6))]
     pub rate: Option<f64>,

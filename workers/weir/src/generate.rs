@@ -60,13 +60,14 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     }
     let start = start.unwrap_or(now).as_millisecond();
     let defaults = options_of(pipeline, start);
-    let mut simulation = Generator::new(Options {
+    let options = Options {
         events_per_second: rate.filter(|_| paced).unwrap_or(defaults.events_per_second),
         seed: seed.unwrap_or(defaults.seed),
         faults: Faults { late, duplicates, malformed, burst, ..defaults.faults },
         ..defaults
-    })
-    .map_err(|error| named(&error))?;
+    };
+    let pace = pace(&options);
+    let mut simulation = Generator::new(options).map_err(|error| named(&error))?;
     let mut health = Health::new();
     let signs = Signs { pulse: health.pulse("generator", true), ..Signs::default() };
     let registry = health.registry();
@@ -78,6 +79,9 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
         let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
         let (mut caught_up, mut out) = (false, io::stdout());
+        if paced {
+            writeln!(out, "{pace}")?;
+        }
         while !stop.load(Ordering::SeqCst) && events.is_none_or(|events| sent < events) {
             let delivery = simulation.next();
             if !paced && delivery.due > millis() {
@@ -152,6 +156,18 @@ impl Signs {
         self.failed.inc_by(producer.failed().0 - self.failed.get());
         self.sent.inc_by(acknowledged);
         if acknowledged > 0 { self.pulse.success() } else { self.pulse.turn() }
+    }
+}
+
+/// How many events per second there will be.
+fn pace(options: &Options) -> String {
+    let (mean, begin) = (options.events_per_second, options.rate_at_start());
+    match options.profile {
+        Profile::Constant => format!("{mean} events per second"),
+        Profile::Diurnal => format!(
+            "{begin:.0} events per second at first: {mean} is the mean of a day (spec.generator.profile: Diurnal), which has 1.6 times as many at \
+             20:00 UTC and 0.4 times at 08:00 UTC"
+        ),
     }
 }
 
@@ -232,6 +248,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn the_first_line_says_what_the_rate_is_at_this_time_of_day() {
+        let at = |hour: i64, profile| Options {
+            events_per_second: 200.0,
+            profile,
+            ..options_of(&Pipeline::demo(), hour * 3_600_000)
+        };
+        assert_eq!(pace(&at(20, Profile::Constant)), "200 events per second");
+        for (hour, expected) in [(20, "320 "), (8, "80 ")] {
+            let told = pace(&at(hour, Profile::Diurnal));
+            assert!(told.starts_with(expected) && told.contains("200 is the mean of a day"), "{told}");
+        }
+    }
 
     #[test]
     fn late_events_miss_the_windows_that_the_pipeline_has() {
