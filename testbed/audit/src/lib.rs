@@ -12,12 +12,12 @@ mod results;
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
 use weir_oracle::{Outcome, Settings, Window};
-use weir_spec::Pipeline;
+use weir_spec::{Pipeline, Role};
 use weir_stream::{
-    kafka::{Lookup, Options},
+    kafka::{Lookup, Options, admin::Admin},
     log::Record,
     windows::Standing,
 };
@@ -61,6 +61,7 @@ pub struct Report {
 /// The topics of one pipeline.
 pub struct Audit<'a> {
     pipeline: &'a Pipeline,
+    brokers: String,
     topics: Lookup,
     /// Where stage 1 stands.
     progress: Lookup,
@@ -76,30 +77,22 @@ impl<'a> Audit<'a> {
         let topics = Lookup::connect(&Options::new(brokers, &name, pipeline.events_topic(), &name))?;
         let group = format!("{}.windows", pipeline.metadata.name);
         let progress = Lookup::connect(&Options::new(brokers, &group, pipeline.events_topic(), &name))?;
-        Ok(Self { pipeline, topics, progress })
+        Ok(Self { pipeline, brokers: brokers.to_owned(), topics, progress })
     }
 
     /// Compares everything. `ended`: the log came to its end and was sealed there, as `weir process --until-end` does; then
     /// every window must be there. Without it the topics may lack the last windows, as long as no window is missing between.
     ///
     /// # Errors
-    /// The first differences, one a line.
+    /// The first differences, one a line, and what they may come from; or why nothing can be compared.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
+        self.check_topics()?;
         // First, so that while the pipeline runs the events are there that made them.
         let results = self.results()?;
         let (events, outcome) = self.expected(ended)?;
         let (expected, outstanding) = self.due(&results, &outcome, ended);
-        weir_oracle::compare(&expected, &results.with_sums(&expected)).map_err(|differences| {
-            let lost = events.decisions_lost;
-            match lost {
-                0 => anyhow::anyhow!("{differences}"),
-                _ => anyhow::anyhow!(
-                    "{differences}\n{lost} decisions that silence took are no longer in {}, which is compacted: what was late because of \
-                     them cannot be known",
-                    self.pipeline.state_topic()
-                ),
-            }
-        })?;
+        weir_oracle::compare(&expected, &results.with_sums(&expected))
+            .map_err(|differences| self.explained(&differences, &events, &results))?;
         let late: usize = outcome.late.iter().map(Vec::len).sum();
         let refused = self.dead_letters()?;
         ensure!(
@@ -141,6 +134,58 @@ impl<'a> Audit<'a> {
             digest: results.digest(),
             longest_pause: results.longest_pause(),
         })
+    }
+
+    /// Whether the topics are there, as the pipeline has them.
+    fn check_topics(&self) -> anyhow::Result<()> {
+        let mut specs = self.pipeline.topics();
+        // Nothing is compared with live values, and a pipeline runs without them.
+        specs.retain(|spec| spec.role != Role::Live);
+        let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+        let found = Admin::new(&self.brokers, &[])?.describe_topics(&names)?;
+        let wrong = specs.iter().filter_map(|spec| match found.get(&spec.name) {
+            None => Some(format!("there is no topic {}", spec.name)),
+            Some(found) if found.partitions != spec.partitions => Some(format!(
+                "topic {} has {} partitions, the pipeline says {}",
+                spec.name, found.partitions, spec.partitions
+            )),
+            Some(_) => None,
+        });
+        let wrong: Vec<String> = wrong.collect();
+        ensure!(
+            wrong.is_empty(),
+            "{}\nexpected at {} the topics of pipeline {}: give the manifest that it runs with (--pipeline FILE); if it never ran, \
+             `weir topics apply` makes them and `weir process` fills them",
+            wrong.join("\n"),
+            self.brokers,
+            self.pipeline.metadata.name
+        );
+        Ok(())
+    }
+
+    /// Differences, with what they may come from; or why they say nothing.
+    fn explained(&self, differences: &str, events: &Events, results: &Results) -> anyhow::Error {
+        let Events { decisions_lost, misplaced, .. } = *events;
+        if decisions_lost > 0 {
+            return anyhow!(
+                "not compared: {decisions_lost} decisions that were taken while partitions had no events are missing from {}, expected are all \
+                 since the first event. The topic is compacted, and what was late because of those cannot be known, so differences would say \
+                 nothing. Process the events once more, under another metadata.name with topics of its own and with `weir process \
+                 --until-end`, and compare that with --ended",
+                self.pipeline.state_topic()
+            );
+        }
+        let mut told = differences.to_owned();
+        if results.windows.is_empty() {
+            told += "\nthe result topics hold no window: run `weir process`";
+        }
+        if misplaced > 0 {
+            told += &format!(
+                "\n{misplaced} events are of visitors who belong into another partition: key every event by user_id and place it by murmur2, \
+                 else a visitor is counted once in each partition"
+            );
+        }
+        anyhow!(told)
     }
 
     /// The windows that must be there, and how many may still come. While a pipeline runs each lane is as far as it is: what is
