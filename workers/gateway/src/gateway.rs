@@ -7,12 +7,12 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
 use weir_analytics::Live;
-use weir_spec::Pipeline;
+use weir_spec::{Pipeline, Role};
 
 use crate::{
     intake::Batch,
@@ -36,8 +36,8 @@ pub(crate) struct Shared {
     store: RwLock<Store>,
     now: RwLock<Now>,
     sample: Mutex<Sample>,
-    /// Per topic that is followed: what is wrong, or whether all that was there at the start is read.
-    sources: Mutex<BTreeMap<String, Source>>,
+    /// By topic, or whatever else is read.
+    sources: Mutex<BTreeMap<String, Reading>>,
     /// The topics without which it cannot answer.
     needed: Vec<String>,
     unreadable: AtomicU64,
@@ -62,10 +62,32 @@ pub(crate) struct Shared {
 pub enum Source {
     /// It cannot be read now, because of this.
     Away(String),
-    /// What was there when reading began is not all read.
-    Behind,
-    /// It is.
+    /// It was read to an end that was asked for since the last trouble.
     Following,
+}
+
+/// How reading a topic went.
+#[derive(Debug, Default)]
+struct Reading {
+    /// When it was last [`Source::Following`]; none before that.
+    reached: Option<Instant>,
+    /// What went wrong since.
+    failure: Option<String>,
+}
+
+impl Reading {
+    /// What is wrong, in words that come after the topic's name; `None` inside where nothing is, but that it has not been read to its end yet.
+    fn trouble(&self, max_age: Duration) -> Option<Option<String>> {
+        match (self.reached, &self.failure) {
+            (Some(reached), _) if reached.elapsed() < max_age => None,
+            (None, None) => Some(None),
+            (None, Some(why)) => Some(Some(format!("cannot be read: {why}"))),
+            (Some(_), why) => Some(Some(format!(
+                "was last read to its end more than {max_age:?} ago: {}",
+                why.as_deref().unwrap_or("brokers answer, but nothing comes of it")
+            ))),
+        }
+    }
 }
 
 /// Limits of a gateway.
@@ -77,12 +99,19 @@ pub struct Limits {
     pub clients: usize,
     /// How long a client of the WebSocket may take nothing before it is let go.
     pub patience: Duration,
+    /// How long ago a topic may have been read to its end. After that the gateway is not ready, and the topic's reader gets a new client.
+    pub max_age: Duration,
 }
 
 impl Default for Limits {
-    /// A day, 512 MiB, 2,000 clients, 10 seconds.
+    /// A day, 512 MiB, 2,000 clients, 10 seconds, 30 seconds.
     fn default() -> Self {
-        Self { bounds: Bounds::default(), clients: 2_000, patience: Duration::from_secs(10) }
+        Self {
+            bounds: Bounds::default(),
+            clients: 2_000,
+            patience: Duration::from_secs(10),
+            max_age: Duration::from_secs(30),
+        }
     }
 }
 
@@ -97,7 +126,7 @@ impl Gateway {
         needed: &[&str],
     ) -> Result<Self, weir_events::PrivacyError> {
         let slide = pipeline.spec.window.slide.as_millis();
-        let sources = needed.iter().map(|topic| ((*topic).to_owned(), Source::Behind)).collect();
+        let sources = needed.iter().map(|topic| ((*topic).to_owned(), Reading::default())).collect();
         Ok(Self {
             shared: Arc::new(Shared {
                 pipeline,
@@ -151,38 +180,68 @@ impl Gateway {
 
     /// Says how far reading a topic is.
     pub fn source(&self, topic: &str, source: Source) {
-        lock(&self.shared.sources).insert(topic.to_owned(), source);
+        let mut sources = lock(&self.shared.sources);
+        let reading = sources.entry(topic.to_owned()).or_default();
+        match source {
+            Source::Away(why) => reading.failure = Some(why),
+            Source::Following => *reading = Reading { reached: Some(Instant::now()), failure: None },
+        }
     }
 
-    /// Why this gateway cannot answer yet; `None` when it has all that was there at the start in the topics that it needs, and they
-    /// can be read.
+    /// Drops what was read of a topic that another one has taken the place of.
+    pub(crate) fn forget(&self, role: Role, topic: &str) {
+        lock(&self.shared.sources).insert(topic.to_owned(), Reading::default());
+        self.shared.store.write().unwrap_or_else(PoisonError::into_inner).forget(role);
+        self.shared.changed.notify_one();
+    }
+
+    /// How long ago a topic may have been read to its end: [`Limits::max_age`].
+    pub(crate) fn max_age(&self) -> Duration {
+        self.shared.limits.max_age
+    }
+
+    /// Why this gateway cannot answer yet, or any more; `None` while each topic that it needs was read, not long ago, to an end that was asked
+    /// for since the last trouble.
     pub fn unready(&self) -> Option<String> {
         let sources = lock(&self.shared.sources);
-        let needed = sources.iter().filter(|(topic, _)| self.shared.needed.contains(topic));
-        needed
-            .filter_map(|(topic, source)| match source {
-                Source::Away(why) => Some(format!("{topic} cannot be read: {why}")),
-                Source::Behind => Some(format!("{topic} is being read from its beginning")),
-                Source::Following => None,
-            })
-            .next()
+        let mut needed = sources.iter().filter(|(topic, _)| self.shared.needed.contains(topic));
+        needed.find_map(|(topic, reading)| {
+            let trouble = reading.trouble(self.max_age())?;
+            Some(format!("{topic} {}", trouble.as_deref().unwrap_or("is being read from its beginning")))
+        })
     }
 
-    /// What it does without: topics that cannot be read and are not needed to answer.
+    /// What it does without: what cannot be read and is not needed to answer.
     pub fn warnings(&self) -> Vec<String> {
         let sources = lock(&self.shared.sources);
         let optional = sources.iter().filter(|(topic, _)| !self.shared.needed.contains(topic));
         optional
-            .filter_map(|(topic, source)| match source {
-                Source::Away(why) => Some(format!("{topic} cannot be read: {why}")),
-                Source::Behind | Source::Following => None,
-            })
+            .filter_map(|(topic, reading)| Some(format!("{topic} {}", reading.trouble(self.max_age())??)))
             .collect()
+    }
+
+    /// What is read, and how long ago it was last read to its end.
+    pub(crate) fn read_ages(&self) -> Vec<(String, Duration)> {
+        let sources = lock(&self.shared.sources);
+        let ages =
+            sources.iter().filter_map(|(topic, reading)| Some((topic.clone(), reading.reached?.elapsed())));
+        ages.collect()
+    }
+
+    /// How long before `at` the newest complete window ended, milliseconds.
+    pub(crate) fn window_age(&self, at: i64) -> Option<i64> {
+        let store = self.store();
+        store.latest().filter(|window| window.complete()).map(|window| at - window.end())
     }
 
     /// The sealed windows, for reading. Held for a moment only: records wait meanwhile.
     pub fn store(&self) -> RwLockReadGuard<'_, Store> {
         self.shared.store.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the end up to which results went with a topic that was made anew.
+    pub fn lost(&self, up_to: Option<i64>) {
+        self.shared.now.write().unwrap_or_else(PoisonError::into_inner).lost(up_to);
     }
 
     /// Takes where the pipeline stands in each input partition.

@@ -12,6 +12,7 @@ pub struct Now {
     /// When values last came, by this process's clock.
     heard: Option<i64>,
     standings: Vec<Standing>,
+    lost_up_to: Option<i64>,
 }
 
 /// Where the pipeline stands in one input partition.
@@ -57,6 +58,16 @@ impl Now {
     /// Takes where the partitions stand.
     pub fn stand(&mut self, standings: Vec<Standing>) {
         self.standings = standings;
+    }
+
+    /// Takes the end up to which results went with a topic that was made anew.
+    pub fn lost(&mut self, up_to: Option<i64>) {
+        self.lost_up_to = up_to;
+    }
+
+    /// The end up to which windows were emitted into a topic that another one has since taken the place of.
+    pub fn lost_up_to(&self) -> Option<i64> {
+        self.lost_up_to
     }
 
     /// All partitions together; `None` before any was heard of.

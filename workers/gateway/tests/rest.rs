@@ -6,6 +6,7 @@ mod running;
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    time::Duration,
 };
 
 use serde_json::json;
@@ -114,8 +115,12 @@ fn what_is_wrong_is_said_as_a_problem() {
 fn a_problem_says_what_was_found_and_what_is_expected() {
     let running = filled();
     for (path, detail) in [
-        ("pages?limit=x", "limit is `x`, expected a whole number from 0 to 4294967295"),
-        ("pages?offset=-1", "offset is `-1`, expected a whole number from 0 to 4294967295"),
+        ("pages?limit=x", "limit is `x`, expected a whole number from 1 to 1000"),
+        ("series?page=/a&limit=-1", "limit is `-1`, expected a whole number from 1 to 10000"),
+        ("events?limit=201", "limit is `201`, expected a whole number from 1 to 200"),
+        ("pages?offset=-1", "offset is `-1`, expected a whole number from 0 to 1000000"),
+        ("pages?q=%ff&sort=x", "q is `%ff`, expected UTF-8, percent-encoded: an é is %C3%A9"),
+        ("pages?q=%e9%", "q is `%e9%`, expected UTF-8, percent-encoded: an é is %C3%A9"),
         ("pages?order=up", "order is `up`, expected `asc` or `desc`"),
         ("top?format=xml", "format is `xml`, expected `json` or `csv`"),
         ("series", "missing parameter `page`"),
@@ -182,18 +187,53 @@ fn windows_that_begin_before_the_first_event_are_marked() {
 
 #[test]
 fn only_what_is_needed_decides_readiness() {
-    let running = Running::start_needing(&["results"]);
+    let max_age = Duration::from_secs(3_600);
+    let running = Running::start_needing(&["results"], max_age);
     let ready = || running.get("/readyz");
     let answer = ready();
     assert_eq!((answer.status, answer.json()["title"].clone()), (503, json!("Not Ready")));
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    running.gateway.source("results", Source::Away("broker away".to_owned()));
+    assert_eq!(ready().json()["detail"], "results cannot be read: broker away");
     running.gateway.source("results", Source::Following);
     running.gateway.source("live", Source::Away("no such topic".to_owned()));
     assert_eq!(ready().status, 200);
     let health = running.get("/api/v1/health").json();
     assert_eq!(health["warnings"], json!(["live cannot be read: no such topic"]));
     running.gateway.source("results", Source::Away("broker away".to_owned()));
-    assert_eq!(ready().json()["detail"], "results cannot be read: broker away");
+    assert_eq!(ready().status, 200, "it was read within the last hour");
+}
+
+#[test]
+fn what_was_read_too_long_ago_is_not_ready() {
+    let running = Running::start_needing(&["results"], Duration::ZERO);
+    running.gateway.source("results", Source::Following);
+    running.gateway.source("live", Source::Following);
+    let detail = |why: &str| format!("results was last read to its end more than 0ns ago: {why}");
+    let ready = || running.get("/readyz").json()["detail"].clone();
+    assert_eq!(ready(), detail("brokers answer, but nothing comes of it"));
+    running.gateway.source("results", Source::Away("broker away".to_owned()));
+    assert_eq!(ready(), detail("broker away"));
+    let warnings = running.get("/api/v1/health").json()["warnings"].clone();
+    assert_eq!(warnings.as_array().unwrap().len(), 1, "{warnings}");
+}
+
+#[test]
+fn figures_say_how_old_the_newest_window_is() {
+    let running = Running::start_needing(&["results"], Duration::from_secs(3_600));
+    let metrics = running.get("/metrics").body;
+    assert!(metrics.contains("weir_gateway_ready 0\n") && !metrics.contains("age_seconds"), "{metrics}");
+    assert!(running.get("/api/v1/health").json()["window_age_ms"].is_null());
+    running.gateway.source("results", Source::Following);
+    running.seal(END, &[("/a", 5)]);
+    let metrics = running.get("/metrics").body;
+    assert!(metrics.contains("weir_gateway_ready 1\n"), "{metrics}");
+    assert!(metrics.contains("weir_gateway_read_age_seconds{source=\"results\"} "), "{metrics}");
+    let age = metrics.lines().find_map(|line| line.strip_prefix("weir_gateway_newest_window_age_seconds "));
+    let health = running.get("/api/v1/health").json();
+    let since = health["at"].as_i64().unwrap() - END;
+    assert_eq!(health["window_age_ms"], since);
+    assert!((0.0..=since as f64 / 1_000.0).contains(&age.unwrap().parse().unwrap()), "{metrics}");
 }
 
 #[test]
@@ -214,6 +254,8 @@ fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
     assert_eq!(health["partitions"][1]["not_whole"], json!([{"first": END, "last": END + 10_000}]));
     let one = Standing { watermark: Some(ahead), ..standing };
     running.gateway.stand(vec![one]);
+    running.gateway.lost(Some(END));
+    assert_eq!(running.get("/api/v1/health").json()["results_lost_up_to"], END);
     let lag = running.get("/api/v1/health").json()["watermark_lag_ms"].as_i64().unwrap();
     assert!(lag < 0, "ahead of the clock is told as that: {lag}");
 }

@@ -137,8 +137,10 @@ fn who_breaks_the_rules_is_let_go_with_the_reason() {
     let many: Vec<String> = (0..21).map(|page| format!("/{page}")).collect();
     for (message, reason) in [
         (json!({"type": "subscribe", "topics": ["secrets"]}), "there is no topic `secrets`"),
-        (json!({"type": "dance"}), "not understood"),
-        (json!({"type": "subscribe", "more": 1}), "not understood"),
+        (json!({"type": "dance"}), "unknown variant `dance`, expected `subscribe` or `unsubscribe`"),
+        (json!({"type": "subscribe", "topics": ["site"], "page": "/a"}), "unknown field `page`, expected"),
+        (json!({"type": "unsubscribe", "after": 1}), "unknown field `after`, expected `topics` or `pages`"),
+        (json!({"type": "subscribe"}), "the message names nothing: expected `topics`"),
         (json!({"type": "subscribe", "pages": many}), "more than 20 pages"),
         (json!({"type": "subscribe", "pages": [""]}), "page has 0 bytes"),
     ] {
@@ -150,7 +152,7 @@ fn who_breaks_the_rules_is_let_go_with_the_reason() {
     }
     let mut client = Client::open(&running);
     for _ in 0..51 {
-        client.say(&json!({"type": "unsubscribe"}));
+        client.say(&json!({"type": "unsubscribe", "topics": ["site"]}));
     }
     assert!(client.farewell().reason.contains("more than 50 messages"));
     until("their places are free", || running.get("/api/v1/health").json()["held"]["clients"] == 0);

@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod csv;
+mod metrics;
 mod now;
 pub mod problem;
 pub mod query;
@@ -55,7 +56,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     endpoints().1
 }
 
-/// Everything under `/api/v1`, what tells whether the process lives and is ready, and the dashboard.
+/// Everything under `/api/v1`, what tells whether the process lives and is ready, its figures, and the dashboard.
 pub(crate) fn router(gateway: Gateway, dashboard: Router<Gateway>) -> Router {
     let (router, document) = endpoints();
     router
@@ -63,6 +64,7 @@ pub(crate) fn router(gateway: Gateway, dashboard: Router<Gateway>) -> Router {
         .route("/api/v1/openapi.json", get(move || async { Json(document) }))
         .route("/healthz", get(now::healthz))
         .route("/readyz", get(now::readyz))
+        .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(|| async { Problem::method() })
         .fallback(|uri: Uri| async move {
             let path: String = uri.path().chars().take(100).collect();

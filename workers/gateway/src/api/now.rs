@@ -91,7 +91,7 @@ pub async fn pipelines(
 pub struct NowQuery {
     /// The most viewed so many pages, 1 to 1,000; 50 if not said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<Count>,
+    limit: Option<Count<1, 1_000>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -158,7 +158,7 @@ pub async fn now(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let NowQuery { limit: asked, format } = query;
-    let limit = limit(asked, 50, 1_000)?;
+    let limit = limit(asked, 50);
     let sum = gateway.now().sum();
     let window_end = sum.as_ref().map(|sum| sum.end);
     let page =
@@ -234,7 +234,7 @@ pub struct Held {
 /// Where the stream stands.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
-    /// Whether everything that was in the topics at the start is here, and they can be read.
+    /// Whether the results and rankings were read, not long ago, to an end that was asked for since the last trouble.
     ready: bool,
     /// Why not, if not.
     reason: Option<String>,
@@ -249,6 +249,9 @@ pub struct Health {
     watermark_lag_ms: Option<i64>,
     /// The end of the newest complete window.
     window_end: Option<i64>,
+    /// How long ago by this process's clock the newest complete window ended, milliseconds; null before there is one. Negative where it was sealed
+    /// ahead of the clock.
+    window_age_ms: Option<i64>,
     /// Milliseconds since provisional values last came; null before any did.
     silent_ms: Option<i64>,
     /// How many times faster than the clock event time runs, where the events are a demo's; null otherwise.
@@ -267,6 +270,8 @@ pub struct Health {
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`): its last windows are sealed ahead of the clock, in some partition.
     ended: bool,
+    /// The end of the last window whose results went with their topic, because that was deleted and made anew; null where none did.
+    results_lost_up_to: Option<i64>,
     /// Those partitions that something was committed for.
     partitions: Vec<PartitionHealth>,
     /// What this gateway holds.
@@ -284,9 +289,9 @@ pub async fn health(
     headers: HeaderMap,
 ) -> Response {
     let (at, reason) = (millis(), gateway.unready());
-    let (standings, heard) = {
+    let (standings, heard, results_lost_up_to) = {
         let now = gateway.now();
-        (now.standings().to_vec(), now.heard())
+        (now.standings().to_vec(), now.heard(), now.lost_up_to())
     };
     let watermark = watermark(&standings);
     let partition = |standing: &crate::live::Standing| PartitionHealth {
@@ -317,6 +322,7 @@ pub async fn health(
         watermark,
         watermark_lag_ms: watermark.map(|watermark| at - watermark),
         window_end,
+        window_age_ms: gateway.window_age(at),
         silent_ms: heard.map(|heard| (at - heard).max(0)),
         simulated: gateway.simulated(),
         lag: standings.iter().map(|standing| standing.lag).sum(),
@@ -326,6 +332,7 @@ pub async fn health(
         partly_late: standings.iter().map(|standing| standing.partly_late).sum(),
         misplaced: standings.iter().map(|standing| standing.misplaced).sum(),
         ended: ended(&standings),
+        results_lost_up_to,
         partitions: standings.iter().map(partition).collect(),
         held: Held {
             windows,
@@ -345,10 +352,10 @@ pub async fn health(
 pub struct EventsQuery {
     /// Only events whose number is greater.
     #[param(value_type = Option<u32>, minimum = 0)]
-    after: Option<Count>,
+    after: Option<Count<0, { u32::MAX }>>,
     /// The newest so many, 1 to 200; 50 if not said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
-    limit: Option<Count>,
+    limit: Option<Count<1, 200>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -388,7 +395,7 @@ pub async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let EventsQuery { after, limit: asked, format } = query;
-    let limit = limit(asked, 50, 200)?;
+    let limit = limit(asked, 50);
     let events = gateway.events(after.map_or(0, |after| after.0.into()), limit);
     let events = Events { instance: gateway.shared.instance.clone(), events };
     Ok(json_or_table(&headers, format, &events, &events.events))
@@ -399,7 +406,7 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether it can answer with everything that was there when it started.
+/// Whether it can answer with everything that was there a moment ago.
 pub async fn readyz(State(gateway): State<Gateway>) -> Response {
     match gateway.unready() {
         None => "ready\n".into_response(),

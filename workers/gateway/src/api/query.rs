@@ -13,10 +13,40 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        if let Some(pair) = not_utf8(parts.uri.query().unwrap_or_default()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value: String = value.chars().take(MAX_QUOTED_CHARS).collect();
+            return Err(Problem::bad(format!(
+                "{name} is `{value}`, expected UTF-8, percent-encoded: an é is %C3%A9"
+            )));
+        }
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|query| Self(query.0))
             .map_err(|rejection| Problem::bad(explained(&parts.uri, &rejection.body_text())))
     }
+}
+
+/// The first parameter of a query string whose bytes are no UTF-8. Decoding it would put other characters there without a word.
+fn not_utf8(query: &str) -> Option<&str> {
+    query.split('&').find(|pair| std::str::from_utf8(&percent_decoded(pair)).is_err())
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
 }
 
 /// Most characters of a value that are quoted.
@@ -50,16 +80,23 @@ fn explained(uri: &Uri, error: &str) -> String {
 #[serde(deny_unknown_fields)]
 pub struct Nothing {}
 
-/// A number of things.
+/// A whole number of things within `MIN..=MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count(pub u32);
+pub struct Count<const MIN: u32, const MAX: u32>(pub u32);
 
-impl<'de> Deserialize<'de> for Count {
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Count<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let number = text.parse().map(Count);
-        number.map_err(|_| D::Error::custom(format!("expected a whole number from 0 to {}", u32::MAX)))
+        let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+        number
+            .map(Self)
+            .ok_or_else(|| D::Error::custom(format!("expected a whole number from {MIN} to {MAX}")))
     }
+}
+
+/// How many rows are asked for.
+pub fn limit<const MAX: u32>(asked: Option<Count<1, MAX>>, default: usize) -> usize {
+    asked.map_or(default, |asked| asked.0 as usize)
 }
 
 /// A point in time: milliseconds since the epoch, or RFC 3339.
@@ -92,17 +129,6 @@ pub fn range(from: Option<Time>, to: Option<Time>) -> Result<(i64, i64), Problem
             "from is {from} and to is {to}, which is before it: expected from to be at or before to"
         ))),
         range => Ok(range),
-    }
-}
-
-/// A count of rows within `1..=most`.
-///
-/// # Errors
-/// 400 outside of that.
-pub fn limit(asked: Option<Count>, default: u32, most: u32) -> Result<usize, Problem> {
-    match asked.map_or(default, |asked| asked.0) {
-        limit if (1..=most).contains(&limit) => Ok(limit as usize),
-        other => Err(Problem::bad(format!("limit is {other}, expected 1 to {most}"))),
     }
 }
 

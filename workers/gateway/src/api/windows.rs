@@ -54,7 +54,7 @@ pub struct WindowsQuery {
     to: Option<Time>,
     /// The newest so many, 1 to 1,000; 180 if not said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<Count>,
+    limit: Option<Count<1, MOST>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -77,7 +77,7 @@ pub async fn windows(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let WindowsQuery { from, to, limit: asked, format } = query;
-    let limit = limit(asked, 180, MOST)?;
+    let limit = limit(asked, 180);
     let (from, to) = range(from, to)?;
     let mut windows: Vec<_> =
         gateway.store().windows(from, to).rev().take(limit).map(WindowTotals::of).collect();
@@ -165,10 +165,10 @@ pub struct PagesQuery {
     order: Option<Order>,
     /// 1 to 1,000; 50 if not said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<Count>,
+    limit: Option<Count<1, MOST>>,
     /// How many to pass over, at most a million.
     #[param(value_type = Option<u32>, minimum = 0, maximum = 1_000_000)]
-    offset: Option<Count>,
+    offset: Option<Count<0, MOST_PASSED>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -202,11 +202,8 @@ pub async fn pages(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let PagesQuery { window, q, sort, order, limit: asked, offset, format } = query;
-    let limit = limit(asked, 50, MOST)?;
+    let limit = limit(asked, 50);
     let offset = offset.map_or(0, |offset| offset.0);
-    if offset > MOST_PASSED {
-        return Err(Problem::bad(format!("offset is {offset}, expected at most {MOST_PASSED}")));
-    }
     let q = q.unwrap_or_default().to_lowercase();
     if q.len() > MOST_SEARCHED {
         return Err(Problem::bad(format!("q has {} bytes, expected at most {MOST_SEARCHED}", q.len())));
@@ -262,7 +259,7 @@ pub struct SeriesQuery {
     to: Option<Time>,
     /// The newest so many windows, 1 to 10,000; 180 if not said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
-    limit: Option<Count>,
+    limit: Option<Count<1, 10_000>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -317,7 +314,7 @@ pub async fn series(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let SeriesQuery { page: url, from, to, limit: asked, format } = query;
-    let limit = limit(asked, 180, 10_000)?;
+    let limit = limit(asked, 180);
     let url = page(&url)?;
     let (from, to) = range(from, to)?;
     let series = {

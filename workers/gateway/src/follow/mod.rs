@@ -4,11 +4,12 @@ mod sampler;
 mod standings;
 #[cfg(test)]
 mod tests;
+mod tries;
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use weir_spec::{Pipeline, Role};
@@ -22,13 +23,17 @@ use crate::{
     supervise::{Part, supervise},
 };
 pub use standings::standing;
+use tries::Tries;
 
 /// Most records taken over at once.
 const MOST: usize = 1_000;
 /// Longest wait for a record, and so between two looks at the stop flag.
 const WAIT: Duration = Duration::from_millis(100);
-/// Pause after an error.
+/// Pause after an error, and the maximum where a topic cannot be read from the start.
 const PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// Time between two questions where a topic ends, and whether it is still the same.
+const ROUND: Duration = Duration::from_secs(2);
 /// Records of live values to begin with: enough to hear of every partition at once.
 const LIVE: i64 = 200;
 
@@ -49,6 +54,16 @@ pub fn follow(
     brokers: &str,
     stop: &AtomicBool,
 ) -> Result<(), Panicked> {
+    follow_with(gateway, pipeline, (brokers, &[]), stop)
+}
+
+/// The same with further librdkafka properties for the topics' readers.
+fn follow_with(
+    gateway: &Gateway,
+    pipeline: &Pipeline,
+    (brokers, extra): (&str, &[(&str, &str)]),
+    stop: &AtomicBool,
+) -> Result<(), Panicked> {
     let live = pipeline.live_topic();
     let topics = [
         (Role::Results, pipeline.results_topic(), Start::Beginning),
@@ -66,63 +81,117 @@ pub fn follow(
         ),
     ];
     for (role, topic, start) in topics {
-        let read = move || {
-            while !stop.load(Ordering::SeqCst) {
-                if let Err(error) = read(gateway, brokers, role, topic, start, stop) {
-                    tracing::warn!(topic, %error, "cannot be read now");
-                    gateway.source(topic, Source::Away(error.to_string()));
-                    thread::sleep(PAUSE);
-                }
-            }
-        };
+        let options = options(role, brokers, extra);
+        let read = move || TopicReader { gateway, role, topic, options, start }.read(stop);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
 }
 
-fn read(
-    gateway: &Gateway,
-    brokers: &str,
-    role: Role,
-    topic: &str,
-    start: Start,
-    stop: &AtomicBool,
-) -> Result<(), Error> {
+fn options(role: Role, brokers: &str, extra: &[(&str, &str)]) -> ReaderOptions {
     // Live values are worth showing before their transaction, if any, is through; and nothing else hangs on them.
     let isolation = if role == Role::Live { "read_uncommitted" } else { "read_committed" };
-    let options = ReaderOptions {
+    let properties = [
+        ("isolation.level", isolation),
+        ("queued.max.messages.kbytes", "8192"),
+        ("max.partition.fetch.bytes", "131072"),
+    ];
+    let properties = properties.iter().chain(extra);
+    ReaderOptions {
         bootstrap: brokers.to_owned(),
         client_id: "weir-serve".to_owned(),
-        extra: vec![
-            ("isolation.level".to_owned(), isolation.to_owned()),
-            ("queued.max.messages.kbytes".to_owned(), "8192".to_owned()),
-            ("max.partition.fetch.bytes".to_owned(), "131072".to_owned()),
-        ],
-    };
-    let mut reader = Reader::follow(&options, &[topic], start)?;
-    gateway.source(topic, Source::Behind);
-    let mut following = false;
-    while !stop.load(Ordering::SeqCst) {
-        let mut batch = Batch::default();
-        // Live values go on as they come; what else there is comes in bulk.
-        let most = if role == Role::Live { 64 } else { MOST };
-        let polled = reader.poll(most, WAIT, &mut |_, record| {
-            batch.record(role, record.offset, record.value.unwrap_or_default());
-        });
-        gateway.apply(batch);
-        match polled {
-            Ok(_) if !following && reader.at_end() => {
-                following = true;
-                gateway.source(topic, Source::Following);
+        extra: properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+    }
+}
+
+/// Reads one topic.
+struct TopicReader<'a> {
+    gateway: &'a Gateway,
+    role: Role,
+    topic: &'a str,
+    options: ReaderOptions,
+    start: Start,
+}
+
+impl TopicReader<'_> {
+    /// Reads until `stop`, and from the beginning again where another topic takes this one's place.
+    fn read(&self, stop: &AtomicBool) {
+        let mut tries = Tries::new(self.topic, self.gateway.max_age());
+        let mut pause = PAUSE;
+        while !stop.load(Ordering::SeqCst) {
+            match Reader::follow(&self.options, &[self.topic], self.start) {
+                Ok(reader) => {
+                    pause = PAUSE;
+                    if let Some(why) = self.go_on(reader, &mut tries, stop) {
+                        tracing::warn!(
+                            topic = self.topic,
+                            reason = why,
+                            "what was read of it is dropped, and the topic is read from its beginning"
+                        );
+                        self.gateway.forget(self.role, self.topic);
+                    }
+                }
+                Err(error) => {
+                    self.failed(&error, &mut tries);
+                    thread::sleep(pause);
+                    pause = (2 * pause).min(MAX_PAUSE);
+                }
             }
-            Ok(_) => {}
-            Err(Error::Retry(why)) => {
-                tracing::warn!(topic, reason = %why, "transient error, retrying");
-                gateway.source(topic, Source::Away(why));
-                following = false;
-            }
-            Err(error) => return Err(error),
         }
     }
-    Ok(())
+
+    /// Reads on until `stop`, or until reading must begin anew, which it returns the reason of.
+    fn go_on(&self, mut reader: Reader, tries: &mut Tries, stop: &AtomicBool) -> Option<String> {
+        // Live values go on as they come; what else there is comes in bulk.
+        let max = if self.role == Role::Live { 64 } else { MOST };
+        let round = ROUND.min(self.gateway.max_age() / 4);
+        let mut asked = Instant::now();
+        // Whether the ends that were asked for last are still to be reached. Trouble that came since makes them worth nothing.
+        let mut is_pending = true;
+        while !stop.load(Ordering::SeqCst) {
+            let mut batch = Batch::default();
+            let polled = reader.poll(max, WAIT, &mut |_, record| {
+                batch.record(self.role, record.offset, record.value.unwrap_or_default());
+            });
+            self.gateway.apply(batch);
+            if matches!(polled, Ok(1..)) {
+                tries.progressed();
+            }
+            let mut trouble = polled.err();
+            if is_pending && (trouble.is_some() || reader.at_end()) {
+                is_pending = false;
+                if trouble.is_none() {
+                    tries.succeeded();
+                    self.gateway.source(self.topic, Source::Following);
+                }
+            }
+            if !is_pending && asked.elapsed() >= round {
+                asked = Instant::now();
+                match reader.ask() {
+                    Ok(None) => is_pending = true,
+                    Ok(why) => return why,
+                    Err(error) => trouble = Some(error),
+                }
+            }
+            if tries.is_renewal_due() {
+                match reader.renew() {
+                    Ok(()) => is_pending = true,
+                    Err(error) => trouble = Some(error),
+                }
+            }
+            if let Some(error) = trouble {
+                is_pending = false;
+                self.failed(&error, tries);
+                if !matches!(error, Error::Retry(_)) {
+                    thread::sleep(PAUSE);
+                }
+            }
+        }
+        None
+    }
+
+    fn failed(&self, error: &Error, tries: &mut Tries) {
+        tries.failed(error);
+        self.gateway.source(self.topic, Source::Away(error.to_string()));
+    }
 }

@@ -14,6 +14,7 @@ use weir_stream::{
     log::Error,
 };
 
+use super::{standings::renew, tries::Tries};
 use crate::{Gateway, Source, sample::MAX_EVENTS_PER_SECOND};
 
 /// Time between two rounds.
@@ -34,12 +35,16 @@ pub(super) fn sample(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop
     ] {
         options.extra.push((property.to_owned(), value.to_owned()));
     }
-    let mut sampler = None;
+    let (mut sampler, mut tries) = (None, Tries::new(pipeline.events_topic(), gateway.max_age()));
     while !stop.load(Ordering::SeqCst) {
         let source = match round(&mut sampler, &options, gateway) {
-            Ok(()) => Source::Following,
+            Ok(()) => {
+                tries.succeeded();
+                Source::Following
+            }
             Err(error) => {
-                tracing::debug!(%error, "the events cannot be sampled now");
+                tries.failed(&error);
+                renew(sampler.as_mut().map(|sampler: &mut Sampler| &mut sampler.lookup), &mut tries);
                 Source::Away(error.to_string())
             }
         };

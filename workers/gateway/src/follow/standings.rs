@@ -10,44 +10,96 @@ use weir_spec::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
     log::{Committed, Error},
+    results::Emitted,
     windows,
 };
 
-use crate::{Gateway, Standing};
+use super::tries::Tries;
+use crate::{Gateway, Source, Standing};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Looks again and again until `stop`. What cannot be seen now stays as it was.
+/// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
 pub(super) fn watch(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) {
-    let group = format!("{}.windows", pipeline.metadata.name);
-    let mut options = Options::new(brokers, &group, pipeline.events_topic(), "");
-    options.client_id = "weir-serve".to_owned();
-    // Whether the transaction is through that carries them makes no difference to what is only shown.
-    options.extra.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
-    let mut lookup = None;
+    let name = &pipeline.metadata.name;
+    let what = format!("what the groups {name}.windows and {name}.results committed");
+    let (mut groups, mut tries) = (None, Tries::new(what.as_str(), gateway.max_age()));
     while !stop.load(Ordering::SeqCst) {
-        match look(&mut lookup, &options) {
-            Ok(standings) => gateway.stand(standings),
-            Err(error) => tracing::debug!(%error, "the group's offsets cannot be seen now"),
+        match look(&mut groups, pipeline, brokers) {
+            Ok((standings, lost_up_to)) => {
+                gateway.stand(standings);
+                gateway.lost(lost_up_to);
+                gateway.source(&what, Source::Following);
+                tries.succeeded();
+            }
+            Err(error) => {
+                gateway.source(&what, Source::Away(error.to_string()));
+                tries.failed(&error);
+                renew(
+                    groups.iter_mut().flat_map(|Groups { windows, results }| [windows, results]),
+                    &mut tries,
+                );
+            }
         }
         thread::sleep(LOOK);
     }
 }
 
-fn look(lookup: &mut Option<Lookup>, options: &Options) -> Result<Vec<Standing>, Error> {
-    let lookup = match lookup {
-        Some(lookup) => lookup,
-        None => lookup.insert(Lookup::connect(options)?),
+/// Gives what fails new clients once that is due.
+pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut Lookup>, tries: &mut Tries) {
+    if tries.is_renewal_due() {
+        for lookup in lookups {
+            if let Err(error) = lookup.renew() {
+                tries.failed(&error);
+            }
+        }
+    }
+}
+
+/// Of both stages.
+struct Groups {
+    windows: Lookup,
+    results: Lookup,
+}
+
+impl Groups {
+    fn connect(pipeline: &Pipeline, brokers: &str) -> Result<Self, Error> {
+        let connect = |stage: &str, topic: &str| {
+            let group = format!("{}.{stage}", pipeline.metadata.name);
+            let mut options = Options::new(brokers, &group, topic, "");
+            options.client_id = "weir-serve".to_owned();
+            // Whether the transaction is through that carries them makes no difference to what is only shown.
+            options.extra.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
+            Lookup::connect(&options)
+        };
+        Ok(Self {
+            windows: connect("windows", pipeline.events_topic())?,
+            results: connect("results", &pipeline.blocks_topic())?,
+        })
+    }
+}
+
+/// Where stage 1 stands, and the end up to which results of stage 2 are lost.
+fn look(
+    groups: &mut Option<Groups>,
+    pipeline: &Pipeline,
+    brokers: &str,
+) -> Result<(Vec<Standing>, Option<i64>), Error> {
+    let Groups { windows, results } = match groups {
+        Some(groups) => groups,
+        None => groups.insert(Groups::connect(pipeline, brokers)?),
     };
-    let committed = lookup.committed()?;
+    let committed = windows.committed()?;
     let mut standings = Vec::with_capacity(committed.len());
     for (committed, partition) in committed.iter().zip(0..) {
         if let Some(committed) = committed {
-            standings.extend(standing(partition, committed, lookup.end(partition)?));
+            standings.extend(standing(partition, committed, windows.end(partition)?));
         }
     }
-    Ok(standings)
+    let emitted = results.committed()?.into_iter().flatten();
+    let emitted = emitted.filter_map(|committed| serde_json::from_str::<Emitted>(&committed.metadata).ok());
+    Ok((standings, emitted.filter_map(|emitted| emitted.lost_up_to).max()))
 }
 
 /// What a commit of stage 1 says; `None` if it is not of this version. `end` is the offset after the partition's last record.

@@ -3,7 +3,10 @@
 
 use std::time::Instant;
 
-use weir_events::{ClickstreamEvent, EventType, encode_event};
+use weir_events::{
+    ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
+    encode_top_pages,
+};
 use weir_spec::Compression;
 use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
@@ -126,4 +129,94 @@ fn only_results_and_rankings_decide_readiness() {
         drop(ending);
         following.join().unwrap().unwrap();
     });
+}
+
+/// A window of one page.
+fn seal(producer: &Producer, pipeline: &Pipeline, end: i64) {
+    let row = PageAnalytics {
+        page_url: "/".to_owned(),
+        window_start: end - 300_000,
+        window_end: end,
+        view_count: 1,
+        unique_users: 1,
+        click_count: 0,
+        conversion_count: 0,
+        engagement_rate: 0.0,
+        bounce_rate: 1.0,
+        avg_session_duration: 0.0,
+    };
+    let top = TopPages {
+        window_start: row.window_start,
+        window_end: end,
+        pages: Vec::new(),
+        warming_up: true,
+        trending: Vec::new(),
+        site: SiteTotals { view_count: 1, ..SiteTotals::default() },
+        page_count: Some(1),
+    };
+    producer.send(pipeline.results_topic(), 0, b"/", &encode_page_analytics(&row)).unwrap();
+    producer.send(pipeline.top_pages_topic(), 0, b"", &encode_top_pages(&top)).unwrap();
+    producer.flush(DEADLINE).unwrap();
+}
+
+fn windows(gateway: &Gateway) -> Vec<i64> {
+    let store = gateway.store();
+    store.windows(i64::MIN, i64::MAX).filter(|window| window.complete()).map(|window| window.end()).collect()
+}
+
+#[test]
+fn a_gateway_without_brokers_is_not_ready_and_comes_back_with_new_clients() {
+    let kafka = Kafka::start(1).unwrap();
+    let (pipeline, brokers) = (pipeline("outage"), kafka.bootstrap());
+    admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+    seal(&producer(brokers), &pipeline, 10_000);
+    let limits = Limits { max_age: Duration::from_secs(3), ..Limits::default() };
+    let gateway = Gateway::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
+    let stop = AtomicBool::new(false);
+    // A client that fails to fetch does not fetch again for longer than this test waits: it hangs, as far as anybody can tell.
+    let hanging = [("fetch.error.backoff.ms", "300000")];
+    thread::scope(|scope| {
+        let ending = Ending(&stop);
+        let following = scope.spawn(|| follow_with(&gateway, &pipeline, (brokers, &hanging), &stop));
+        until("it is ready", || gateway.unready().is_none() && windows(&gateway) == [10_000]);
+        kafka.broker(0).stop().unwrap();
+        until("it is not ready any more", || gateway.unready().is_some());
+        until("all that is not needed is in the warnings", || gateway.warnings().len() == 3);
+        kafka.broker(0).start().unwrap();
+        seal(&producer(brokers), &pipeline, 20_000);
+        until("it is ready again and has what came since", || {
+            gateway.unready().is_none() && windows(&gateway) == [10_000, 20_000]
+        });
+        until("nothing is warned of", || gateway.warnings().is_empty());
+        drop(ending);
+        following.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn topics_that_were_made_anew_are_read_from_their_beginning() {
+    let (pipeline, brokers) = (pipeline("anew"), Kafka::shared());
+    let admin = admin::Admin::new(brokers, &[]).unwrap();
+    admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+    let limits = Limits { max_age: Duration::from_secs(3), ..Limits::default() };
+    let gateway = Gateway::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ending = Ending(&stop);
+        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
+        seal(&producer(brokers), &pipeline, 10_000);
+        until("the first window is there", || windows(&gateway) == [10_000]);
+        admin.delete_topics(&needed(&pipeline)).unwrap();
+        until("they are gone", || {
+            admin.describe_topics(&needed(&pipeline)).is_ok_and(|found| found.is_empty())
+        });
+        admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+        // As many records as there were: an offset alone would not tell them apart.
+        seal(&producer(brokers), &pipeline, 20_000);
+        until("the first window is gone, the second is there", || windows(&gateway) == [20_000]);
+        until("it is ready", || gateway.unready().is_none());
+        drop(ending);
+        following.join().unwrap().unwrap();
+    });
+    assert_eq!(gateway.store().held().0, 1);
 }

@@ -198,6 +198,11 @@ async fn send(socket: &mut WebSocket, text: Utf8Bytes, patience: Duration) -> Re
 fn heard(session: &mut Session, text: &str) -> Result<(), String> {
     let said = serde_json::from_str(text).map_err(|error| format!("not understood: {error}"))?;
     match said {
+        Said::Subscribe { topics, pages, after: None } | Said::Unsubscribe { topics, pages }
+            if topics.is_empty() && pages.is_empty() =>
+        {
+            Err("the message names nothing: expected `topics`, such as [\"site\"], or `pages`".to_owned())
+        }
         Said::Subscribe { topics, pages, after } => {
             if let Some((after, unit)) = after.and_then(|after| Some((after, looks_like(after)?))) {
                 return Err(format!(

@@ -12,6 +12,7 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
+use weir_spec::Role;
 
 use names::Names;
 use window::{Row, Window};
@@ -109,6 +110,24 @@ impl Store {
         window.start = top.window_start;
         window.rank(&mut self.names, top);
         self.unsettled.insert(top.window_end);
+    }
+
+    /// Drops what came of the topic with this role.
+    pub(crate) fn forget(&mut self, role: Role) {
+        if !matches!(role, Role::Results | Role::TopPages) {
+            return;
+        }
+        if role == Role::TopPages {
+            (self.first, self.begins) = (None, false);
+        }
+        for window in self.windows.values_mut() {
+            match role {
+                Role::Results => window.forget_rows(&mut self.names),
+                _ => window.forget_ranking(&mut self.names),
+            }
+        }
+        self.windows.retain(|_, window| !window.is_empty());
+        self.bytes = self.windows.values().map(Window::bytes).sum();
     }
 
     /// Makes what was taken readable, and lets go what is over the bounds. Returns the ends of the windows that became

@@ -92,6 +92,25 @@ fn a_window_lacks_a_page_that_was_only_searched_on() {
 }
 
 #[test]
+fn what_came_of_a_topic_that_is_gone_is_dropped() {
+    let mut store = Store::default();
+    for end in [SLIDE, 2 * SLIDE] {
+        store.row(&row("/a", end, 5));
+        store.top(&top(end, &[("/a", 5)]));
+    }
+    assert_eq!(store.settle(), [SLIDE, 2 * SLIDE]);
+    store.forget(Role::Live);
+    assert!(store.latest().unwrap().complete());
+    store.forget(Role::Results);
+    assert!(!store.latest().unwrap().complete() && store.latest().unwrap().page_count() == 0);
+    store.row(&row("/b", SLIDE, 5));
+    assert_eq!(store.settle(), [SLIDE]);
+    store.forget(Role::TopPages);
+    assert!(store.latest().is_none() && store.began().is_none());
+    assert_eq!((store.held().0, store.held().1), (1, 1), "the rows that came since");
+}
+
+#[test]
 fn the_latest_window_is_the_newest_complete_one() {
     let mut store = Store::default();
     for end in [SLIDE, 2 * SLIDE] {

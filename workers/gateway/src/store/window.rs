@@ -128,11 +128,25 @@ impl Window {
         self.rows.binary_search_by_key(&page, |row| row.page).ok().map(|place| &self.rows[place])
     }
 
-    pub(super) fn release(self, names: &mut Names) {
-        self.rows.iter().for_each(|row| names.release(row.page));
-        if let Some(ranking) = self.ranking {
+    pub(super) fn release(mut self, names: &mut Names) {
+        self.forget_rows(names);
+        self.forget_ranking(names);
+    }
+
+    pub(super) fn forget_rows(&mut self, names: &mut Names) {
+        self.complete = false;
+        std::mem::take(&mut self.rows).iter().for_each(|row| names.release(row.page));
+    }
+
+    pub(super) fn forget_ranking(&mut self, names: &mut Names) {
+        self.complete = false;
+        if let Some(ranking) = self.ranking.take() {
             ranking.release(names);
         }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.ranking.is_none()
     }
 
     pub(super) fn bytes(&self) -> usize {

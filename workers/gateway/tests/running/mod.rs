@@ -30,9 +30,10 @@ impl Running {
         Self::serve(Gateway::new(Pipeline::demo(), limits, &[]).unwrap())
     }
 
-    /// One that is not ready before these topics are read.
-    pub fn start_needing(topics: &[&str]) -> Self {
-        Self::serve(Gateway::new(Pipeline::demo(), Limits::default(), topics).unwrap())
+    /// One that is not ready before these topics are read, nor once that is longer ago than this.
+    pub fn start_needing(topics: &[&str], max_age: Duration) -> Self {
+        let limits = Limits { max_age, ..Limits::default() };
+        Self::serve(Gateway::new(Pipeline::demo(), limits, topics).unwrap())
     }
 
     fn serve(gateway: Gateway) -> Self {

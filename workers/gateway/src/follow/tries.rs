@@ -1,0 +1,88 @@
+//! What reads from Kafka and fails: logged once, and given a new client after a while.
+
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
+
+/// Maximum time until a client that gets nowhere is made anew; each takes twice as long as the one before.
+const MAX_RENEWAL: Duration = Duration::from_secs(600);
+
+/// The tries of one reader.
+pub(super) struct Tries {
+    /// What it reads.
+    what: String,
+    is_failing: bool,
+    /// When it last got on, or was given a new client.
+    since: Instant,
+    first_renewal: Duration,
+    /// Time from then until it is given a new client.
+    renewal: Duration,
+}
+
+impl Tries {
+    /// Nothing was tried yet. After `renewal` without success a new client is due.
+    pub(super) fn new(what: impl Into<String>, renewal: Duration) -> Self {
+        let since = Instant::now();
+        Self { what: what.into(), is_failing: false, since, first_renewal: renewal, renewal }
+    }
+
+    /// One succeeded.
+    pub(super) fn succeeded(&mut self) {
+        if self.is_failing {
+            tracing::info!(what = self.what, "read again");
+        }
+        self.is_failing = false;
+        self.renewal = self.first_renewal;
+        self.progressed();
+    }
+
+    /// Something came, if not all.
+    pub(super) fn progressed(&mut self) {
+        self.since = Instant::now();
+    }
+
+    /// One failed. Logged at `warn` only where the last one did not.
+    pub(super) fn failed(&mut self, error: &dyn Display) {
+        if self.is_failing {
+            tracing::debug!(what = self.what, %error, "still cannot be read");
+        } else {
+            tracing::warn!(what = self.what, %error, "cannot be read, retrying");
+        }
+        self.is_failing = true;
+    }
+
+    /// Whether a new client is due. It has twice the time of the last one to get on.
+    pub(super) fn is_renewal_due(&mut self) -> bool {
+        let due = self.since.elapsed() >= self.renewal;
+        if due {
+            tracing::warn!(what = self.what, within = ?self.renewal, "nothing was read, going on with a new client");
+            self.progressed();
+            self.renewal = (self.renewal * 2).min(MAX_RENEWAL);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_renewal_takes_twice_as_long_until_something_succeeds() {
+        let mut tries = Tries::new("topic", Duration::ZERO);
+        assert!(tries.is_renewal_due() && tries.is_renewal_due());
+        tries.first_renewal = MAX_RENEWAL / 3;
+        tries.succeeded();
+        assert!(!tries.is_renewal_due());
+        for expected in [2 * MAX_RENEWAL / 3, MAX_RENEWAL, MAX_RENEWAL] {
+            tries.since -= tries.renewal;
+            assert!(tries.is_renewal_due());
+            assert_eq!(tries.renewal, expected);
+            assert!(!tries.is_renewal_due(), "not at once again");
+        }
+        tries.since -= MAX_RENEWAL;
+        tries.progressed();
+        assert!(!tries.is_renewal_due(), "it gets on");
+    }
+}
