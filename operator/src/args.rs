@@ -33,6 +33,9 @@ pub struct Run {
     /// The image of the pipelines' pods.
     #[arg(long, env = "WEIR_IMAGE", default_value = concat!("weir:", env!("CARGO_PKG_VERSION")))]
     pub image: String,
+    /// Let `podTemplate` ask for what reaches beyond a pod: service accounts, the node's files, network and devices.
+    #[arg(long, env = "WEIR_ALLOW_PRIVILEGED_PODS")]
+    pub allow_privileged_pods: bool,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "WEIR_HEALTH", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub health: SocketAddr,

@@ -29,6 +29,8 @@ pub struct Context {
     pub client: Client,
     /// The image of the pipelines' pods.
     pub image: String,
+    /// Whether pod templates may ask for what reaches beyond a pod.
+    pub allow_privileged_pods: bool,
     /// Who this process is among the operator's.
     pub instance: String,
     /// All pipelines.
@@ -56,6 +58,7 @@ impl Context {
         Self {
             client,
             image,
+            allow_privileged_pods: false,
             instance,
             pipelines,
             metrics,

@@ -61,17 +61,18 @@ pub async fn serve(
     instance: String,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let Run { namespace, image, health: address, log_format: _ } = options;
+    let address = options.health;
     let (metrics, registry) = Metrics::new();
     let health = Arc::new(Health::new(registry));
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("--health: cannot listen on {address}"))?;
+    let (namespace, image) = (&options.namespace, &options.image);
     tracing::info!(address = %listener.local_addr()?, namespace, image, "the operator runs");
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(health::serve(listener, Arc::clone(&health), async { drop(end.await) }));
     let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
     let result = {
-        let acted = act(client, &namespace, image, &instance, &metrics, &health, &mut election);
+        let acted = act(client, options, &instance, &metrics, &health, &mut election);
         tokio::select! { lost = acted => Err(lost.into()), () = stop => Ok(()) }
     };
     metrics.leader.set(0);
@@ -86,8 +87,7 @@ pub async fn serve(
 /// Waits for its turn, and then keeps pipelines for as long as it lasts.
 async fn act(
     client: Client,
-    namespace: &str,
-    image: String,
+    options: Run,
     instance: &str,
     metrics: &Metrics,
     health: &Health,
@@ -101,7 +101,7 @@ async fn act(
     health.ready.store(true, Ordering::Relaxed);
     election.acquire().await;
     metrics.leader.set(1);
-    let controlled = control(client, namespace, image, instance.to_owned(), metrics.clone());
+    let controlled = control(client, options, instance.to_owned(), metrics.clone());
     tokio::select! {
         lost = election.keep() => lost,
         // Watches never end; where one did, acting on would be acting blindly.
@@ -118,8 +118,9 @@ fn instance() -> String {
 }
 
 /// Passes over pipelines whenever they, or what they own, change.
-async fn control(client: Client, namespace: &str, image: String, instance: String, metrics: Metrics) {
-    let scope: Api<Resource> = match namespace {
+async fn control(client: Client, options: Run, instance: String, metrics: Metrics) {
+    let Run { namespace, image, allow_privileged_pods, health: _, log_format: _ } = options;
+    let scope: Api<Resource> = match namespace.as_str() {
         "all" => Api::all(client.clone()),
         namespace => Api::namespaced(client.clone(), namespace),
     };
@@ -128,13 +129,15 @@ async fn control(client: Client, namespace: &str, image: String, instance: Strin
     for kind in Kind::ALL {
         let resource = kind.resource();
         // Only that something changed: what it is then is read when it is compared.
-        let api: Api<DynamicObject> = match namespace {
+        let api: Api<DynamicObject> = match namespace.as_str() {
             "all" => Api::all_with(client.clone(), &resource),
             namespace => Api::namespaced_with(client.clone(), namespace, &resource),
         };
         controller = controller.owns_with(api, resource, owned.clone());
     }
-    let context = Arc::new(Context::new(client, image, instance, controller.store(), metrics));
+    let mut context = Context::new(client, image, instance, controller.store(), metrics);
+    context.allow_privileged_pods = allow_privileged_pods;
+    let context = Arc::new(context);
     let pipelines = Arc::clone(&context);
     controller
         .with_config(controller::Config::default().concurrency(8))

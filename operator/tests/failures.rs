@@ -36,12 +36,7 @@ fn dies_after(ns: &str, name: &str, n: usize) -> bool {
                 answer
             }
         });
-        let options = weir_operator::Run {
-            namespace: ns.to_owned(),
-            image: "weir:test".to_owned(),
-            health: "127.0.0.1:0".parse().unwrap(),
-            log_format: weir_operator::LogFormat::Text,
-        };
+        let options = Operator::options(ns);
         let serve =
             weir_operator::serve(Client::new(client, ns), options, "test".to_owned(), std::future::pending());
         let (ns, name) = (ns.to_owned(), name.to_owned());

@@ -5,10 +5,11 @@ mod gateway;
 mod generator;
 mod merge;
 mod pods;
+mod privileges;
 mod processor;
 mod surroundings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,7 @@ use weir_spec::Pipeline;
 
 pub use self::config::Hashes;
 pub(crate) use self::pods::CONFIG_HASH;
+pub use self::privileges::refused_fields;
 use crate::object::{Kind, Object};
 
 /// Carries the hash of the whole object as it was last made, so that a part that is made no longer is noticed.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, State};
+use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
 
 use self::topics::Before;
 use crate::build::{self, Input};
@@ -120,7 +120,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
 /// The steps. An error ends them, and is said in the verdict of what it kept from being as it should.
 async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut Outcome) -> Result<(), Error> {
     let pipeline = Pipeline::from(resource);
-    let resolved = match valid(&pipeline) {
+    let resolved = match valid(&pipeline, context.allow_privileged_pods) {
         Ok(()) => resolve::resolve(&context.client, &pipeline).await,
         Err(error) => Err(error),
     };
@@ -201,10 +201,12 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
 }
 
 /// The rules once more: the resource may be older than they are.
-fn valid(pipeline: &Pipeline) -> Result<(), Error> {
+fn valid(pipeline: &Pipeline, allow_privileged_pods: bool) -> Result<(), Error> {
     let pipeline = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
     pipeline.validate()?;
-    Ok(pipeline.supported()?)
+    pipeline.supported()?;
+    let refused = if allow_privileged_pods { Vec::new() } else { build::refused_fields(&pipeline) };
+    if refused.is_empty() { Ok(()) } else { Err(SpecError::Invalid(refused).into()) }
 }
 
 /// That the document is valid, with what is worth saying about it, such as replicas that are not started.

@@ -71,17 +71,31 @@ impl Operator {
         kubeconfig: &Path,
         between: impl FnOnce(Client) -> Client + Send + 'static,
     ) -> Self {
+        Self::start_with(Self::options(namespace), kubeconfig, between)
+    }
+
+    /// What it is started with.
+    pub fn options(namespace: &str) -> weir_operator::Run {
+        weir_operator::Run {
+            namespace: namespace.to_owned(),
+            image: "weir:test".to_owned(),
+            allow_privileged_pods: false,
+            health: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
+            log_format: weir_operator::LogFormat::Text,
+        }
+    }
+
+    /// With other options, too.
+    pub fn start_with(
+        options: weir_operator::Run,
+        kubeconfig: &Path,
+        between: impl FnOnce(Client) -> Client + Send + 'static,
+    ) -> Self {
         // WEIR_LOG=info shows what it says.
         let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "off".into());
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let (stop, stopped) = tokio::sync::oneshot::channel();
-        let health = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let options = weir_operator::Run {
-            namespace: namespace.to_owned(),
-            image: "weir:test".to_owned(),
-            health,
-            log_format: weir_operator::LogFormat::Text,
-        };
+        let health = options.health;
         let kubeconfig = kubeconfig.to_owned();
         let thread = std::thread::spawn(move || {
             let runtime =
