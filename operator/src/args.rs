@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
 pub use weir_arguments::LogFormat;
-use weir_arguments::listen_address;
+use weir_arguments::{listen_address, number};
 
 /// Keeps the Kafka topics and the pods of each ClickstreamPipeline as the resource says.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ pub struct Run {
     /// Let `podTemplate` ask for what reaches beyond a pod: service accounts, the node's files, network and devices.
     #[arg(long, env = "WEIR_ALLOW_PRIVILEGED_PODS")]
     pub allow_privileged_pods: bool,
+    /// Seconds without progress after which a pipeline's workload has failed: until then it is on its way.
+    #[arg(long, env = "WEIR_PROGRESS_DEADLINE", default_value_t = 300, value_name = "SECONDS", allow_negative_numbers = true, value_parser = number("seconds", 1..=86_400_u32))]
+    pub progress_deadline: u32,
     /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "WEIR_HEALTH", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub health: SocketAddr,

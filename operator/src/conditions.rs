@@ -22,6 +22,8 @@ pub enum Aspect {
     ProcessorAvailable,
     /// The gateway runs.
     GatewayAvailable,
+    /// The generator runs.
+    GeneratorAvailable,
     /// The autoscaler decides.
     ScalingActive,
 }
@@ -37,6 +39,7 @@ impl Aspect {
             Self::ObjectsSynced => "ObjectsSynced",
             Self::ProcessorAvailable => "ProcessorAvailable",
             Self::GatewayAvailable => "GatewayAvailable",
+            Self::GeneratorAvailable => "GeneratorAvailable",
             Self::ScalingActive => "ScalingActive",
         }
     }

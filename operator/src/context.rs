@@ -10,6 +10,7 @@ use kube::{Client, Resource as _, ResourceExt};
 use weir_spec::ClickstreamPipeline;
 
 use crate::autoscale::{Measured, Memory};
+use crate::conditions::Aspect;
 use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::Kind;
 use crate::plan::Difference;
@@ -31,6 +32,8 @@ pub struct Context {
     pub image: String,
     /// Whether pod templates may ask for what reaches beyond a pod.
     pub allow_privileged_pods: bool,
+    /// Without progress for so long, a workload has failed.
+    pub progress_deadline: Duration,
     /// Who this process is among the operator's.
     pub instance: String,
     /// All pipelines.
@@ -44,6 +47,22 @@ pub struct Context {
     kept: Mutex<HashMap<String, Vec<Kind>>>,
     /// What the autoscaler remembers, by namespace and name.
     memories: Mutex<HashMap<(String, String), Memory>>,
+    /// How far workloads are that are not ready, and since when, by namespace, name and what is said of them.
+    progress: Mutex<HashMap<WorkloadKey, (Progress, Instant)>>,
+}
+
+/// A workload by its pipeline's namespace and name, and the condition that is about it.
+pub(crate) type WorkloadKey = (String, String, Aspect);
+
+/// What grows while a workload makes progress.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    /// Of its document.
+    pub(crate) generation: i32,
+    /// Pods that are ready.
+    pub(crate) ready: i32,
+    /// Pods of its newest template.
+    pub(crate) updated: i32,
 }
 
 impl Context {
@@ -59,6 +78,7 @@ impl Context {
             client,
             image,
             allow_privileged_pods: false,
+            progress_deadline: Duration::from_secs(300),
             instance,
             pipelines,
             metrics,
@@ -66,6 +86,7 @@ impl Context {
             failures: Mutex::default(),
             kept: Mutex::default(),
             memories: Mutex::default(),
+            progress: Mutex::default(),
         }
     }
 
@@ -121,6 +142,31 @@ impl Context {
         self.memories().insert(pipeline, memory);
     }
 
+    /// Whether a workload has made no progress until the deadline. `before`: that is what its condition says already, which counts
+    /// where this process has not looked yet.
+    pub(crate) fn is_stalled(&self, workload: WorkloadKey, now: Progress, before: bool) -> bool {
+        let mut all = self.progress();
+        let Some((best, since)) = all.get_mut(&workload) else {
+            let since = Instant::now();
+            let since = if before { since.checked_sub(self.progress_deadline).unwrap_or(since) } else { since };
+            all.insert(workload, (now, since));
+            return before;
+        };
+        if now.generation != best.generation || now.ready > best.ready || now.updated > best.updated {
+            (*best, *since) = (now, Instant::now());
+        }
+        since.elapsed() >= self.progress_deadline
+    }
+
+    /// Nothing is waited for.
+    pub(crate) fn progressed(&self, workload: &WorkloadKey) {
+        self.progress().remove(workload);
+    }
+
+    fn progress(&self) -> MutexGuard<'_, HashMap<WorkloadKey, (Progress, Instant)>> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn memories(&self) -> MutexGuard<'_, HashMap<(String, String), Memory>> {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -130,6 +176,7 @@ impl Context {
         let all: HashSet<String> = self.pipelines.state().iter().map(|resource| key(&**resource)).collect();
         let mut kept = self.kept();
         kept.retain(|pipeline, _| all.contains(pipeline));
+        self.progress().retain(|(namespace, name, _), _| all.contains(&format!("{namespace}/{name}")));
         self.memories().retain(|(namespace, name), _| {
             let there = all.contains(&format!("{namespace}/{name}"));
             if !there {

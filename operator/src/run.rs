@@ -119,7 +119,7 @@ fn instance() -> String {
 
 /// Passes over pipelines whenever they, or what they own, change.
 async fn control(client: Client, options: Run, instance: String, metrics: Metrics) {
-    let Run { namespace, image, allow_privileged_pods, health: _, log_format: _ } = options;
+    let Run { namespace, image, allow_privileged_pods, progress_deadline, health: _, log_format: _ } = options;
     let scope: Api<Resource> = match namespace.as_str() {
         "all" => Api::all(client.clone()),
         namespace => Api::namespaced(client.clone(), namespace),
@@ -137,6 +137,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     }
     let mut context = Context::new(client, image, instance, controller.store(), metrics);
     context.allow_privileged_pods = allow_privileged_pods;
+    context.progress_deadline = Duration::from_secs(progress_deadline.into());
     let context = Arc::new(context);
     let pipelines = Arc::clone(&context);
     controller

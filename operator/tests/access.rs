@@ -39,7 +39,7 @@ fn rules() -> Vec<Value> {
     let roles = template.split("\n---\n").filter_map(|document| document.split_once("\nrules:\n"));
     let parsed = roles.map(|(_, rules)| serde_saphyr::from_str::<Vec<Value>>(rules).unwrap());
     let rules: Vec<Value> = parsed.flatten().collect();
-    assert_eq!(rules.len(), 13);
+    assert_eq!(rules.len(), 14);
     rules
 }
 

@@ -33,3 +33,110 @@ fn a_pod_template_lends_no_rights_unless_the_installation_says_so() {
         kubectl(&ns, &["get", "deployment", "lend-shop-gateway", "--output=jsonpath={..serviceAccountName}"]);
     assert_eq!(spec, "weir-operator");
 }
+
+/// Says of each pod of a component what a kubelet, or the scheduler, would say of it: there are no nodes.
+fn report(ns: &str, component: &str, status: &str) {
+    let selector = format!("app.kubernetes.io/component={component}");
+    let names = || kubectl(ns, &["get", "pods", "--selector", &selector, "--output=jsonpath={.items[*].metadata.name}"]);
+    await_that("there are pods", || !names().is_empty());
+    let patch = format!("{{\"status\": {status}}}");
+    for pod in names().split_whitespace() {
+        kubectl(ns, &["patch", "pod", pod, "--subresource=status", "--type=merge", "--patch", &patch]);
+    }
+}
+
+/// The status of a pod with one container, which waits.
+fn waiting(container: &str, reason: &str, message: &str, more: &str) -> String {
+    format!(
+        r#"{{"phase": "Pending", "containerStatuses": [{{"name": "{container}", "image": "weir:test", "imageID": "", "ready": false,
+        "restartCount": 7, "state": {{"waiting": {{"reason": "{reason}", "message": "{message}"}}}}{more}}}]}}"#
+    )
+}
+
+#[test]
+fn the_status_says_what_pods_say() {
+    let ns = namespace("says");
+    let mut options = Operator::options(&ns);
+    options.progress_deadline = 20;
+    let operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
+    let now = k8s_openapi::jiff::Timestamp::now();
+    cluster().apply(&pipeline(&ns, "says-shop", "")).unwrap();
+    await_that("the objects are there", || condition(&ns, "says-shop", "ObjectsSynced") == "True Synced");
+
+    report(&ns, "processor", &waiting("processor", "ErrImagePull", "weir:test: not found", ""));
+    await_that("an image", || condition(&ns, "says-shop", "ProcessorAvailable") == "False ErrImagePull");
+    let said = message(&ns, "says-shop", "ProcessorAvailable");
+    let expected = "processors: 0 of 2 ready; pod says-shop-0: container processor: image weir:test cannot be pulled: weir:test: not found";
+    assert_eq!(said, expected);
+
+    let unschedulable = r#"{"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes are available: 3 Insufficient cpu."}]}"#;
+    report(&ns, "generator", unschedulable);
+    await_that("a node", || condition(&ns, "says-shop", "GeneratorAvailable") == "False Unschedulable");
+    assert!(message(&ns, "says-shop", "GeneratorAvailable").ends_with(": 0/3 nodes are available: 3 Insufficient cpu."));
+
+    let crash = |line: &str, restarts: i64| {
+        let ended = now - k8s_openapi::jiff::SignedDuration::from_secs(restarts);
+        let last = format!(
+            r#", "lastState": {{"terminated": {{"exitCode": 1, "reason": "Error", "finishedAt": "{ended:.0}", "message": "start\n{line}\n"}}}}"#
+        );
+        waiting("gateway", "CrashLoopBackOff", "back-off 5m0s restarting", &last)
+    };
+    report(&ns, "gateway", &crash("weir: lost 10.0.0.7 at 12:00:01", 9));
+    await_that("a crash", || condition(&ns, "says-shop", "GatewayAvailable") == "False CrashLoopBackOff");
+    assert!(message(&ns, "says-shop", "GatewayAvailable").ends_with("ended with exit code 1: weir: lost 10.0.0.7 at 12:00:01"));
+
+    // Once the deadline is over for all, a Warning each, and what pods do again and again is written no more.
+    for (type_, reason) in [
+        ("ProcessorAvailable", "ErrImagePull"),
+        ("GatewayAvailable", "CrashLoopBackOff"),
+        ("GeneratorAvailable", "Unschedulable"),
+    ] {
+        let warning = format!("{reason}: {type_}: no progress for 20 s: ");
+        await_that("the deadline", || events(&ns, "says-shop").iter().any(|event| event.starts_with(&warning)));
+        let types = get(&ns, "events.events.k8s.io", &format!("{{.items[?(@.reason==\"{reason}\")].type}}"));
+        assert!(types.contains("Warning"), "{types}");
+        assert_eq!(condition(&ns, "says-shop", type_), format!("False {reason}"));
+    }
+    let version = || get(&ns, "csp/says-shop", "{.status}");
+    let before = version();
+    report(&ns, "gateway", &crash("weir: lost 10.0.0.8 at 12:05:01", 2));
+    report(&ns, "processor", &waiting("processor", "ImagePullBackOff", "Back-off pulling image", ""));
+    for _ in 0..2 {
+        let passes = operator.passes();
+        support::nudge(&ns, "says-shop");
+        await_that("it looked again", || operator.passes() > passes);
+    }
+    assert_eq!(version(), before);
+
+    let ready = r#"{"phase": "Running", "containerStatuses": null, "conditions": [{"type": "Ready", "status": "True"}]}"#;
+    for component in ["processor", "gateway", "generator"] {
+        report(&ns, component, ready);
+    }
+    await_that("all is well", || condition(&ns, "says-shop", "Ready") == "True Running");
+}
+
+#[test]
+fn pods_that_cannot_be_made_are_said() {
+    let ns = namespace("refuses");
+    kubectl(&ns, &["label", "namespace", &ns, "pod-security.kubernetes.io/enforce=restricted"]);
+    let quota = r#"{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": "refuses"},
+        "spec": {"hard": {"count/deployments.apps": "9", "pods": "0"}}}"#;
+    let _operator = Operator::start(&ns);
+    let root = "generator: {enabled: false}, processor: {podTemplate: {spec: {securityContext: {runAsNonRoot: false}}}}";
+    cluster().apply(quota).unwrap();
+    await_that("the quota counts", || !get(&ns, "resourcequota/none", "{.status.hard.pods}").is_empty());
+    cluster().apply(&pipeline(&ns, "refuses-shop", root)).unwrap();
+    await_that("Pod Security", || condition(&ns, "refuses-shop", "ProcessorAvailable") == "False FailedCreate");
+    let said = message(&ns, "refuses-shop", "ProcessorAvailable");
+    assert!(said.contains("violates PodSecurity") && said.contains("runAsNonRoot"), "{said}");
+    await_that("the quota", || condition(&ns, "refuses-shop", "GatewayAvailable") == "False FailedCreate");
+    let said = message(&ns, "refuses-shop", "GatewayAvailable");
+    assert!(said.contains("exceeded quota: none"), "{said}");
+    kubectl(&ns, &["delete", "resourcequota", "none"]);
+    kubectl(&ns, &["label", "namespace", &ns, "pod-security.kubernetes.io/enforce-"]);
+    await_that("pods are made", || {
+        !condition(&ns, "refuses-shop", "ProcessorAvailable").contains("FailedCreate")
+            && !condition(&ns, "refuses-shop", "GatewayAvailable").contains("FailedCreate")
+    });
+}

@@ -27,6 +27,9 @@ pub const HASH: &str = "weir.dev/hash";
 /// The labels by which the operator finds what it made.
 pub const MANAGER: &str = "weir-operator";
 
+/// The label that says which part of a pipeline an object, or a pod, is of.
+pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
+
 /// What objects are made of. Whoever makes one has checked the pipeline.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -98,7 +101,7 @@ fn selector(instance: &str, component: &str) -> Value {
     json!({
         "app.kubernetes.io/name": "weir",
         "app.kubernetes.io/instance": instance,
-        "app.kubernetes.io/component": component,
+        COMPONENT_LABEL: component,
     })
 }
 

@@ -88,6 +88,8 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
                 "livenessProbe": probe("/healthz", 10, 6),
                 "readinessProbe": probe("/readyz", 2, 3),
                 "volumeMounts": mounts,
+                // What a process says last is what the pipeline's status repeats.
+                "terminationMessagePolicy": "FallbackToLogsOnError",
             }],
             "volumes": volumes,
         },

@@ -2,6 +2,7 @@
 
 mod apply;
 mod cleanup;
+mod pods;
 mod resolve;
 mod scaling;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Resource};
 use crate::error::{ADOPT, TAKE_OVER};
 use crate::metrics::Ending;
+use crate::object::Kind;
 use crate::{Error, conditions, events};
 
 /// Nobody tells when a topic or a secret changes: so all is looked at again, without writing anything where all is well.
@@ -31,6 +33,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where the autoscaler looks.
 const SAMPLE_AGAIN: Duration = Duration::from_secs(15);
+
+/// While pods are on their way: what they say changes without a word from their controllers.
+const PROGRESS_AGAIN: Duration = Duration::from_secs(5);
 
 /// With the value `true`: the operator leaves the pipeline alone.
 const PAUSED: &str = "weir.dev/paused";
@@ -41,6 +46,8 @@ struct Outcome {
     verdicts: Vec<Verdict>,
     news: Vec<News>,
     error: Option<Error>,
+    /// Whether pods are on their way.
+    progressing: bool,
 }
 
 /// Makes one pipeline what its resource says.
@@ -95,6 +102,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         verdicts: Vec::new(),
         news: Vec::new(),
         error: None,
+        progressing: false,
     };
     if paused {
         let message = format!("nothing is changed until the annotation {PAUSED} is taken away");
@@ -112,6 +120,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     events::tell(&context.client, &context.instance, resource, &outcome.news).await;
     match outcome.error {
         Some(error) => Err(error),
+        None if outcome.progressing => Ok(Action::requeue(PROGRESS_AGAIN)),
         None if scaling::is_active(resource) => Ok(Action::requeue(SAMPLE_AGAIN)),
         None => Ok(Action::requeue(LOOK_AGAIN)),
     }
@@ -189,8 +198,16 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     context.keeps(resource, applied.objects.keys().map(|(kind, _)| *kind).collect());
     let (processor, available) = workloads::processor(resource, &applied.objects);
     outcome.status.processor = processor;
-    outcome.verdicts.push(available);
-    outcome.verdicts.push(workloads::gateway(resource, &applied.objects));
+    let objects = &applied.objects;
+    let workloads = vec![
+        (available, (Kind::StatefulSet, name.clone())),
+        (workloads::gateway(resource, objects), (Kind::Deployment, format!("{name}-gateway"))),
+        (workloads::generator(resource, objects), (Kind::Deployment, format!("{name}-generator"))),
+    ];
+    let explained = pods::explain(context, resource, objects, workloads).await;
+    outcome.verdicts.extend(explained.verdicts);
+    outcome.news.extend(explained.news);
+    outcome.progressing = explained.progressing;
     let ready = outcome.status.processor.ready_replicas;
     let autoscaling = &mut outcome.status.autoscaling;
     let scaled = scaling::scale(context, resource, &resolved.connection, ready, autoscaling).await;

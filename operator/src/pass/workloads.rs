@@ -53,6 +53,23 @@ pub(super) fn gateway(resource: &ClickstreamPipeline, objects: &Objects) -> Verd
     }
 }
 
+/// The simulated visitors.
+pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Verdict {
+    let name = resource.metadata.name.as_deref().unwrap_or_default();
+    let verdict =
+        |truth, reason: &str, message: &str| Verdict::new(Aspect::GeneratorAvailable, truth, reason, message);
+    if !resource.spec.generator.enabled {
+        return verdict(Truth::Yes, "Disabled", "spec.generator.enabled is false");
+    }
+    if resource.spec.state == State::Suspended {
+        return verdict(Truth::NotYet, "Suspended", "spec.state is Suspended");
+    }
+    match objects.get(&(Kind::Deployment, format!("{name}-generator"))) {
+        Some(deployment) => rollout(Aspect::GeneratorAvailable, "generators", deployment),
+        None => verdict(Truth::NotYet, "Progressing", "no generator yet"),
+    }
+}
+
 /// Whether all pods of a workload are of its newest template and ready.
 fn rollout(aspect: Aspect, pods: &str, workload: &Found) -> Verdict {
     let wanted = workload.number("/spec/replicas");
@@ -114,9 +131,12 @@ mod tests {
             assert_eq!((status.replicas, status.ready_replicas), (2, ready));
             let deployment = objects(Kind::Deployment, "shop-gateway", observed, ready, updated);
             assert_eq!(gateway(&shop(|_| {}), &deployment).truth, truth);
+            let deployment = objects(Kind::Deployment, "shop-generator", observed, ready, updated);
+            assert_eq!(generator(&shop(|_| {}), &deployment).truth, truth);
         }
         assert_eq!(processor(&shop(|_| {}), &Objects::new()).1.truth, Truth::NotYet);
         assert_eq!(gateway(&shop(|_| {}), &Objects::new()).truth, Truth::NotYet);
+        assert_eq!(generator(&shop(|_| {}), &Objects::new()).truth, Truth::NotYet);
     }
 
     #[test]
@@ -124,6 +144,8 @@ mod tests {
         let set = objects(Kind::StatefulSet, "shop", 2, 2, 2);
         let suspended = shop(|spec| spec.state = State::Suspended);
         assert_eq!(processor(&suspended, &set).1.reason, "Suspending");
+        assert_eq!(generator(&suspended, &set).reason, "Suspended");
+        assert_eq!(generator(&shop(|spec| spec.generator.enabled = false), &set).reason, "Disabled");
         let mut ended = set;
         for found in ended.values_mut() {
             found.manifest = json!({"spec": {"replicas": 0}, "status": {"replicas": 0}});

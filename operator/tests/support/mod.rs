@@ -80,6 +80,7 @@ impl Operator {
             namespace: namespace.to_owned(),
             image: "weir:test".to_owned(),
             allow_privileged_pods: false,
+            progress_deadline: 300,
             health: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
             log_format: weir_operator::LogFormat::Text,
         }

@@ -1,0 +1,92 @@
+#![allow(clippy::unwrap_used)]
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::conditions::{self, Aspect};
+
+const NOW: &str = "2026-11-29T12:00:00Z";
+
+/// What a pod with one container in this state says.
+fn cause_of(container: Value) -> Option<Cause> {
+    let mut status =
+        json!({"name": "processor", "image": "weir:2", "imageID": "", "ready": false, "restartCount": 3});
+    status.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    let pod = json!({"metadata": {"name": "shop-0"}, "status": {"phase": "Running", "containerStatuses": [status]}});
+    wrong(&serde_json::from_value(pod).unwrap(), NOW.parse().unwrap())
+}
+
+fn ended(at: &str, code: i32, message: &str) -> Value {
+    json!({"terminated": {"exitCode": code, "reason": "Error", "finishedAt": at, "message": message}})
+}
+
+#[test]
+fn a_crash_is_one_reason_whatever_the_container_does_meanwhile() {
+    let crash = ended("2026-11-29T11:59:00Z", 1, "first\nweir: topic events is gone\n\n");
+    let expected = Cause::new(
+        "CrashLoopBackOff",
+        "pod shop-0: container processor: ended with exit code 1: weir: topic events is gone",
+    );
+    for container in [
+        json!({"state": crash}),
+        json!({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": crash}),
+        json!({"state": {"running": {}}, "lastState": crash}),
+    ] {
+        assert_eq!(cause_of(container.clone()), Some(expected.clone()), "{container}");
+    }
+    // Long ago, or as it should: what it waits for is something else.
+    for crash in [ended("2026-11-29T11:00:00Z", 1, ""), ended("2026-11-29T11:59:00Z", 0, "")] {
+        assert_eq!(cause_of(json!({"state": {"running": {}}, "lastState": crash})), None);
+    }
+}
+
+#[test]
+fn what_cannot_begin_says_why() {
+    let waiting = |reason: &str, message: &str| {
+        cause_of(json!({"state": {"waiting": {"reason": reason, "message": message}}}))
+    };
+    let pull = "pod shop-0: container processor: image weir:2 cannot be pulled";
+    for (reason, message, expected) in [
+        ("ErrImagePull", "not found", Some(("ErrImagePull", format!("{pull}: not found")))),
+        ("ImagePullBackOff", "Back-off pulling image \"weir:2\"", Some(("ErrImagePull", pull.to_owned()))),
+        (
+            "ImagePullBackOff",
+            "Back-off pulling image \"weir:2\": ErrImagePull: not found",
+            Some(("ErrImagePull", format!("{pull}: not found"))),
+        ),
+        (
+            "CreateContainerError",
+            "invalid utf-8",
+            Some(("CreateContainerError", "pod shop-0: container processor: invalid utf-8".to_owned())),
+        ),
+        ("ContainerCreating", "", None),
+    ] {
+        let expected = expected.map(|(reason, message)| Cause::new(reason, message));
+        assert_eq!(waiting(reason, message), expected, "{reason} {message}");
+    }
+}
+
+fn progressing() -> Verdict {
+    Verdict::new(Aspect::ProcessorAvailable, Truth::NotYet, "Progressing", "processors: 0 of 2 ready")
+}
+
+#[test]
+fn numbers_in_a_pods_words_change_nothing() {
+    let say = |message: &str, over: Option<Duration>, old: Option<&Condition>| {
+        said(progressing(), Some(Cause::new("CrashLoopBackOff", message)), over, old)
+    };
+    let first = say("pod shop-0: at 12:00:01 it lost 10.0.0.7", None, None);
+    assert_eq!((first.truth, first.reason.as_str()), (Truth::NotYet, "CrashLoopBackOff"));
+    let old = &conditions::merged(&[], &[first.clone()], 1, NOW.parse().unwrap())[0];
+    assert_eq!(old.last_transition_time, Time(NOW.parse().unwrap()));
+    assert_eq!(say("pod shop-0: at 12:00:09 it lost 10.0.0.8", None, Some(old)), first);
+    assert_ne!(say("pod shop-0: at 12:00:09 it found 10.0.0.8", None, Some(old)), first);
+    let over = say("pod shop-0: it", Some(Duration::from_secs(300)), Some(old));
+    assert_eq!(over.truth, Truth::No);
+    assert_eq!(over.message, "no progress for 300 s: processors: 0 of 2 ready; pod shop-0: it");
+    // Without a cause the deadline is the reason.
+    let alone = said(progressing(), None, Some(Duration::from_secs(300)), None);
+    assert_eq!(alone.reason, "ProgressDeadlineExceeded");
+}
