@@ -46,6 +46,18 @@ pub enum Error {
         /// The field that names it.
         field: &'static str,
     },
+    /// A secret's entry is no use.
+    #[error("entry {key:?} of secret {name} ({field}): {wrong}")]
+    SecretKeyUnfit {
+        /// The secret's name.
+        name: String,
+        /// The entry.
+        key: String,
+        /// What was found and what is expected.
+        wrong: String,
+        /// The field that names it.
+        field: &'static str,
+    },
     /// An older pipeline has the topic.
     #[error("topic {topic} belongs to the older pipeline {owner}: give this one topics of its own")]
     TopicClaimed {
@@ -108,6 +120,7 @@ impl Error {
             Self::Undecodable(_) => "Undecodable",
             Self::Invalid(_) => "InvalidSpec",
             Self::SecretMissing { .. } => "SecretMissing",
+            Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
             Self::TopicClaimed { .. } | Self::TopicOwned { .. } => "TopicClaimed",
             Self::NotOurs(_) | Self::Kafka(AdminError::NotOurs(_)) => "TopicSettingsDiffer",
@@ -125,6 +138,11 @@ impl Error {
     /// Whether Kafka did not answer, so that nothing is known of the topics.
     pub fn is_unreachable(&self) -> bool {
         self.reason() == "KafkaUnreachable"
+    }
+
+    /// Whether somebody else was faster.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
     }
 
     /// Whether trying again without a change of the resource is in vain.

@@ -39,7 +39,7 @@ fn rules() -> Vec<Value> {
     let roles = template.split("\n---\n").filter_map(|document| document.split_once("\nrules:\n"));
     let parsed = roles.map(|(_, rules)| serde_saphyr::from_str::<Vec<Value>>(rules).unwrap());
     let rules: Vec<Value> = parsed.flatten().collect();
-    assert_eq!(rules.len(), 14);
+    assert_eq!(rules.len(), 15);
     rules
 }
 
@@ -50,7 +50,7 @@ fn account(namespace: &str, rules: &[Value]) -> std::path::PathBuf {
     for object in [
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}),
         json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}),
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pii", "namespace": namespace}, "stringData": {"key": "k"}}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pii", "namespace": namespace}, "stringData": {"key": "sixteen letters!"}}),
         json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": meta, "rules": rules}),
         json!({
             "apiVersion": format!("{group}/v1"),

@@ -371,11 +371,17 @@ fn secrets_are_waited_for_and_roll_the_pods() {
         kubectl(&ns, &["patch", "secret", "pii", "--type=merge", "--patch", &patch]);
         nudge(&ns, "secret-shop");
     };
-    set("first");
+    set("five!");
+    await_that("it says so", || condition(&ns, "secret-shop", "Valid") == "False SecretKeyUnfit");
+    let message = get(&ns, "csp/secret-shop", "{.status.conditions[?(@.type==\"Valid\")].message}");
+    let expected =
+        "entry \"key\" of secret pii (spec.pii.hashKeySecretRef): found 5 bytes, expected at least 16";
+    assert!(message.starts_with(expected), "{message}");
+    set("the first key of them");
     let hash = || get(&ns, "csp/secret-shop", "{.status.processor.configHash}");
     await_that("it goes on", || !hash().is_empty());
     let first = hash();
-    set("second");
+    set("the second key of them");
     await_that("the pods are rolled", || hash() != first);
 }
 

@@ -28,6 +28,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             command: "serve",
             config_hash: &hashes.gateway,
             env: vec![json!({"name": "WEIR_LISTEN", "value": format!("0.0.0.0:{}", PORT.1)})],
+            secret: None,
             port: PORT,
             resources: json!({"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}),
             grace: 30,

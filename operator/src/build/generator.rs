@@ -24,6 +24,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             command: "generate",
             config_hash: &hashes.generator,
             env: vec![json!({"name": "WEIR_HEALTH", "value": format!("0.0.0.0:{}", processor::PORT.1)})],
+            secret: None,
             port: processor::PORT,
             resources: json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),
             grace: 15,

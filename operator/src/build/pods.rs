@@ -21,6 +21,8 @@ pub(super) struct Pod<'a> {
     pub(super) command: &'static str,
     pub(super) config_hash: &'a str,
     pub(super) env: Vec<Value>,
+    /// A secret that only it reads: the volume's name, where it is mounted, its source.
+    pub(super) secret: Option<(&'static str, &'static str, Value)>,
     pub(super) port: (&'static str, u16),
     /// For requests and limits where nothing is said.
     pub(super) resources: Value,
@@ -31,7 +33,7 @@ pub(super) struct Pod<'a> {
 
 /// A pod template that passes the restricted Pod Security profile, with `podTemplate` laid over it.
 pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
-    let (mounts, volumes) = files(input);
+    let (mounts, volumes) = files(input, pod);
     let (port_name, port) = pod.port;
     let mut env = vec![
         json!({"name": "WEIR_PIPELINE", "value": MANIFEST}),
@@ -111,7 +113,7 @@ fn apart(input: &Input, component: &str, topology: &str, weight: u32) -> Value {
 }
 
 /// The manifest, and certificates where the document names some.
-fn files(input: &Input) -> (Vec<Value>, Vec<Value>) {
+fn files(input: &Input, pod: &Pod<'_>) -> (Vec<Value>, Vec<Value>) {
     let mut mounts = vec![json!({"name": "pipeline", "mountPath": "/etc/weir", "readOnly": true})];
     let mut volumes = vec![json!({"name": "pipeline", "configMap": {"name": input.name()}})];
     let mut secret = |name: &str, path: &str, source: Value| {
@@ -126,6 +128,9 @@ fn files(input: &Input) -> (Vec<Value>, Vec<Value>) {
         if let Some(client) = &tls.client_cert_secret_ref {
             secret("kafka-client", CLIENT, json!({"secretName": client.name}));
         }
+    }
+    if let Some((name, path, source)) = &pod.secret {
+        secret(name, path, source.clone());
     }
     (mounts, volumes)
 }

@@ -14,6 +14,9 @@ pub(super) const COMPONENT: &str = "processor";
 /// Its pods' port for probes and metrics.
 pub(super) const PORT: (&str, u16) = ("health", 8081);
 
+/// Where the key of pseudonyms is mounted.
+const PII: &str = "/etc/weir-pii";
+
 pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     let spec = &input.pipeline.spec;
     let replicas = input.pipeline.processor_replicas();
@@ -21,9 +24,12 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         pods::pod_name("WEIR_INSTANCE"),
         json!({"name": "WEIR_HEALTH", "value": format!("0.0.0.0:{}", PORT.1)}),
     ];
-    if let Some(key) = &spec.pii.hash_key_secret_ref {
-        env.push(pods::from_secret("WEIR_PII_KEY", &key.name, &key.key));
-    }
+    // A file, because random bytes are no text, and an environment variable can hold nothing else.
+    let key = spec.pii.hash_key_secret_ref.as_ref().map(|key| {
+        env.push(json!({"name": "WEIR_PII_KEY_FILE", "value": format!("{PII}/key")}));
+        let items = json!([{"key": key.key, "path": "key", "mode": 0o440}]);
+        ("pii", PII, json!({"secretName": key.name, "items": items}))
+    });
     let resources = if spec.processor.resources.is_empty() {
         json!({"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}})
     } else {
@@ -36,6 +42,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             command: "process",
             config_hash: &hashes.processor,
             env,
+            secret: key,
             port: PORT,
             resources,
             // Sealing and committing what is in hand takes well under a second; a broker that fails over meanwhile, more.

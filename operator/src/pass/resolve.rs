@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use weir_spec::{Pipeline, SecretKeyRef};
+use weir_spec::{Pii, Pipeline, SecretKeyRef};
 
 use crate::Error;
 use crate::error::api;
@@ -22,42 +22,24 @@ pub(super) struct Resolved {
 
 /// Reads the secrets that the document names.
 pub(super) async fn resolve(client: &Client, pipeline: &Pipeline) -> Result<Resolved, Error> {
-    let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
-    let mut secrets = Secrets {
-        api: Api::namespaced(client.clone(), namespace),
-        namespace: namespace.to_owned(),
-        read: BTreeMap::new(),
-    };
-    let kafka = &pipeline.spec.kafka;
-    let mut connection = Connection::new(&kafka.bootstrap_servers.join(","));
-    if let Some(tls) = &kafka.tls {
-        let ca = match &tls.ca_secret_ref {
-            Some(SecretKeyRef { name, key }) => {
-                Some(secrets.entry(name, key, "spec.kafka.tls.caSecretRef").await?)
-            }
-            None => None,
-        };
-        let own = match &tls.client_cert_secret_ref {
-            Some(reference) => {
-                let field = "spec.kafka.tls.clientCertSecretRef";
-                let certificate = secrets.entry(&reference.name, "tls.crt", field).await?;
-                Some((certificate, secrets.entry(&reference.name, "tls.key", field).await?))
-            }
-            None => None,
-        };
-        connection.encrypt(ca.as_deref(), own.as_ref().map(|(a, b)| (a.as_str(), b.as_str())));
-    }
-    if let Some(sasl) = &kafka.sasl {
-        let (name, field) = (&sasl.secret_ref.name, "spec.kafka.sasl.secretRef");
-        let username = secrets.entry(name, "username", field).await?;
-        let password = secrets.entry(name, "password", field).await?;
-        connection.authenticate(sasl.mechanism, &username, &password);
-    }
-    if let Some(SecretKeyRef { name, key }) = &pipeline.spec.pii.hash_key_secret_ref {
-        secrets.entry(name, key, "spec.pii.hashKeySecretRef").await?;
+    let mut secrets = Secrets::new(client, pipeline);
+    let connection = secrets.connection(pipeline).await?;
+    let pii = &pipeline.spec.pii;
+    if let Some(SecretKeyRef { name, key }) = &pii.hash_key_secret_ref {
+        let field = "spec.pii.hashKeySecretRef";
+        let bytes = secrets.entry(name, key, field).await?;
+        if pii.hashes() {
+            let unfit = |wrong| Error::SecretKeyUnfit { name: name.clone(), key: key.clone(), wrong, field };
+            Pii::check_key(&bytes).map_err(unfit)?;
+        }
     }
     let hashes = secrets.read.iter().map(|(name, entries)| (name.clone(), hash(entries))).collect();
     Ok(Resolved { connection, hashes })
+}
+
+/// How Kafka is reached: all that is needed to delete topics, whatever became of the other secrets.
+pub(super) async fn connection(client: &Client, pipeline: &Pipeline) -> Result<Connection, Error> {
+    Secrets::new(client, pipeline).connection(pipeline).await
 }
 
 /// The secrets of one pipeline, each read once.
@@ -68,7 +50,49 @@ struct Secrets {
 }
 
 impl Secrets {
-    async fn entry(&mut self, name: &str, key: &str, field: &'static str) -> Result<String, Error> {
+    fn new(client: &Client, pipeline: &Pipeline) -> Self {
+        let namespace = pipeline.metadata.namespace.as_deref().unwrap_or_default();
+        Self {
+            api: Api::namespaced(client.clone(), namespace),
+            namespace: namespace.to_owned(),
+            read: BTreeMap::new(),
+        }
+    }
+
+    async fn connection(&mut self, pipeline: &Pipeline) -> Result<Connection, Error> {
+        let kafka = &pipeline.spec.kafka;
+        let mut connection = Connection::new(&kafka.bootstrap_servers.join(","));
+        if let Some(tls) = &kafka.tls {
+            let ca = match &tls.ca_secret_ref {
+                Some(SecretKeyRef { name, key }) => {
+                    Some(self.text(name, key, "spec.kafka.tls.caSecretRef").await?)
+                }
+                None => None,
+            };
+            let own = match &tls.client_cert_secret_ref {
+                Some(reference) => {
+                    let field = "spec.kafka.tls.clientCertSecretRef";
+                    let certificate = self.text(&reference.name, "tls.crt", field).await?;
+                    Some((certificate, self.text(&reference.name, "tls.key", field).await?))
+                }
+                None => None,
+            };
+            connection.encrypt(ca.as_deref(), own.as_ref().map(|(a, b)| (a.as_str(), b.as_str())));
+        }
+        if let Some(sasl) = &kafka.sasl {
+            let (name, field) = (&sasl.secret_ref.name, "spec.kafka.sasl.secretRef");
+            let username = self.text(name, "username", field).await?;
+            let password = self.text(name, "password", field).await?;
+            connection.authenticate(sasl.mechanism, &username, &password);
+        }
+        Ok(connection)
+    }
+
+    async fn text(&mut self, name: &str, key: &str, field: &'static str) -> Result<String, Error> {
+        Ok(String::from_utf8_lossy(&self.entry(name, key, field).await?).into_owned())
+    }
+
+    async fn entry(&mut self, name: &str, key: &str, field: &'static str) -> Result<Vec<u8>, Error> {
         if !self.read.contains_key(name) {
             let found = self.api.get_opt(name).await.map_err(api(format!("read secret {name}")))?;
             let missing =
@@ -83,7 +107,7 @@ impl Secrets {
             field,
         };
         let ByteString(bytes) = entries.get(key).ok_or_else(missing)?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        Ok(bytes.clone())
     }
 }
 

@@ -55,6 +55,10 @@ pub enum Command {
         /// Where health and metrics are served: /healthz, /readyz, /metrics. Without it: nowhere.
         #[arg(long, env = "WEIR_HEALTH", value_name = "ADDRESS:PORT", value_parser = listen_address)]
         health: Option<SocketAddr>,
+        /// The key that spec.pii hashes with: every byte of the file, also a newline at its end, at least 16. Without it: the value of
+        /// WEIR_PII_KEY, which can be text only.
+        #[arg(long, env = "WEIR_PII_KEY_FILE", value_name = "FILE")]
+        pii_key_file: Option<PathBuf>,
         /// Outputs are committed once they are so many bytes, also in the middle of what one event causes: fewer take less memory, more
         /// take fewer transactions.
         #[arg(long, env = "WEIR_TRANSACTION_BYTES", default_value_t = TRANSACTION_BYTES, value_name = "BYTES", allow_negative_numbers = true, value_parser = number("bytes", 100_000..=64_000_000_usize))]

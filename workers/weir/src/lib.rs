@@ -63,9 +63,9 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         }
         args::Command::Topics(args::Topics::Apply(options)) => topics::apply(&pipeline, &brokers()?, options),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
-        args::Command::Process { until_end, instance, health, transaction_bytes } => {
+        args::Command::Process { until_end, instance, health, pii_key_file, transaction_bytes } => {
             let steps = process::Steps { until_end, transaction_bytes };
-            let options = process::Options { steps, instance, health };
+            let options = process::Options { steps, instance, health, pii_key_file };
             process::run(&pipeline, &brokers()?, &options, &stop)
         }
         args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),

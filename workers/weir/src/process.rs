@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -10,10 +11,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use weir_analytics::Settings;
 use weir_events::{Decoder, IdPolicy, IpPolicy, Privacy, PrivacySettings, UserAgentPolicy};
-use weir_spec::{DeadLetterPayload, Management, Pipeline};
+use weir_spec::{DeadLetterPayload, Management, Pii, Pipeline};
 use weir_stream::{
     kafka,
     log::{Committed, Error, Member},
@@ -49,6 +50,8 @@ pub struct Options {
     pub instance: Option<String>,
     /// Where health and metrics are served.
     pub health: Option<SocketAddr>,
+    /// Where the key is that `spec.pii` hashes with.
+    pub pii_key_file: Option<PathBuf>,
 }
 
 /// How far the stages go, and in which steps.
@@ -71,9 +74,9 @@ impl Default for Steps {
 /// # Errors
 /// What a person must deal with.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Options { steps, instance, health } = options;
+    let Options { steps, instance, health, pii_key_file } = options;
     // Before brokers are waited for: without its key it cannot begin anyhow.
-    privacy(pipeline)?;
+    let privacy = privacy(pipeline, pii_key_file.as_deref())?;
     // A name that comes back lets a restart end at once what its predecessor left open.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, signs) = Signs::registered();
@@ -89,7 +92,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
             turn,
             |checked| signs.show_topics(pipeline, checked),
             |fault| {
-                stages(pipeline, *steps, &signs, stop, fault, |group, topic| {
+                stages(pipeline, privacy.clone(), *steps, &signs, stop, fault, |group, topic| {
                     let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
                     options.instance.clone_from(instance);
                     kafka::Member::connect(options)
@@ -102,6 +105,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
 /// Both stages on the log that `connect` gives members of, by group and topic. They commit nothing more once `fault` says why not.
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
+    privacy: Privacy,
     Steps { until_end, transaction_bytes }: Steps,
     signs: &Signs,
     stop: &AtomicBool,
@@ -109,8 +113,6 @@ pub(crate) fn stages<M: Member>(
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
-    // Before any thread: where one stage cannot begin, the other must not.
-    let privacy = privacy(pipeline)?;
     let end = AtomicI64::new(UNKNOWN);
     let summary = Mutex::new(Summary::default());
     let summarize = |change: &dyn Fn(&mut Summary)| {
@@ -304,8 +306,11 @@ fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
     }
 }
 
-/// The privacy stage as the manifest has it; the hash key comes from `WEIR_PII_KEY`.
-fn privacy(pipeline: &Pipeline) -> anyhow::Result<Privacy> {
+/// The privacy stage as the manifest has it, with the key from the file, or else from `WEIR_PII_KEY`.
+///
+/// # Errors
+/// There is no key where one is needed, or none that is long enough.
+pub(crate) fn privacy(pipeline: &Pipeline, key_file: Option<&Path>) -> anyhow::Result<Privacy> {
     let pii = &pipeline.spec.pii;
     let settings = PrivacySettings {
         user_id: match pii.user_id {
@@ -324,9 +329,29 @@ fn privacy(pipeline: &Pipeline) -> anyhow::Result<Privacy> {
             weir_spec::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
         },
     };
-    let key = std::env::var("WEIR_PII_KEY").ok().filter(|key| !key.is_empty());
-    Privacy::new(settings, key.as_deref().map(str::as_bytes))
-        .map_err(|error| anyhow!("spec.pii: {error} (the key is read from WEIR_PII_KEY)"))
+    let key = if pii.hashes() { pii_key(key_file)? } else { None };
+    Privacy::new(settings, key.as_deref()).map_err(|error| {
+        anyhow!("spec.pii: {error} (the key is read from the file --pii-key-file, or from WEIR_PII_KEY)")
+    })
+}
+
+/// Every byte counts: what a file ends with is part of the key, as it is of a Secret's entry.
+fn pii_key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
+    let variable = std::env::var_os("WEIR_PII_KEY").filter(|key| !key.is_empty());
+    let (key, source) = match (file, variable) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            bail!("--pii-key-file and WEIR_PII_KEY: found both, expected one: which is the key?")
+        }
+        (Some(file), None) => {
+            let source = format!("--pii-key-file {}", file.display());
+            let key = std::fs::read(file).map_err(|error| anyhow!("{source}: cannot be read: {error}"))?;
+            (key, source)
+        }
+        (None, Some(key)) => (key.into_encoded_bytes(), "WEIR_PII_KEY".to_owned()),
+    };
+    Pii::check_key(&key).map_err(|wrong| anyhow!("{source}: {wrong}"))?;
+    Ok(Some(key))
 }
 
 /// The wall clock, milliseconds since the epoch.

@@ -66,6 +66,8 @@ fn a_wrong_file_or_variable_is_named() {
     let hashing = "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: shop}, spec: {kafka: {bootstrapServers: \
                    ['127.0.0.1:1']}, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}}}";
     std::fs::write(path("hashing.yaml"), hashing).unwrap();
+    std::fs::write(path("short.key"), [b'\n'; 15]).unwrap();
+    std::fs::write(path("long.key"), [0xff; 32]).unwrap();
     let no_brokers =
         "no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers";
     for (arguments, variables, expected) in [
@@ -96,8 +98,28 @@ fn a_wrong_file_or_variable_is_named() {
         // One stage cannot begin: the other does not go on without it.
         (
             vec!["process", "--pipeline", &path("hashing.yaml")],
-            vec![("WEIR_PII_KEY", "")],
-            "(the key is read from WEIR_PII_KEY)",
+            vec![("WEIR_PII_KEY", ""), ("WEIR_PII_KEY_FILE", "")],
+            "(the key is read from the file --pii-key-file, or from WEIR_PII_KEY)",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml")],
+            vec![("WEIR_PII_KEY", "sesame")],
+            "WEIR_PII_KEY: found 6 bytes, expected at least 16, better 32 random ones",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml")],
+            vec![("WEIR_PII_KEY_FILE", &path("short.key"))],
+            "short.key: found 15 bytes, expected at least 16",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", &path("none.key")],
+            vec![],
+            "none.key: cannot be read: No such file",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", &path("long.key")],
+            vec![("WEIR_PII_KEY", "a key of sixteen")],
+            "found both, expected one",
         ),
         (vec!["top"], vec![("WEIR_BROKERS", "kafka")], "found `kafka`, expected HOST:PORT"),
         (vec!["top"], vec![("WEIR_LOG", "debgu")], "WEIR_LOG: found `debgu`, expected one of off, error,"),

@@ -27,6 +27,27 @@ impl Pii {
             || self.ip_address != IpPolicy::Keep
             || self.user_agent != UserAgentPolicy::Keep
     }
+
+    /// Whether a key is needed.
+    pub fn hashes(&self) -> bool {
+        self.user_id == IdPolicy::Hash || self.ip_address == IpPolicy::Hash
+    }
+
+    /// Whether a key is long enough. All of its bytes count, also a newline at its end.
+    ///
+    /// # Errors
+    /// What was found and what is expected.
+    pub fn check_key(key: &[u8]) -> Result<(), String> {
+        const LEAST: usize = 16;
+        if key.len() >= LEAST {
+            return Ok(());
+        }
+        Err(format!(
+            "found {} bytes, expected at least {LEAST}, better 32 random ones: a short key is found by trying. \
+             `openssl rand -out key 32` makes one",
+            key.len()
+        ))
+    }
 }
 
 /// What becomes of user and session ids.

@@ -76,6 +76,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
             part(scope, "processing", stop, move || {
                 process::stages(
                     pipeline,
+                    process::privacy(pipeline, None)?,
                     process::Steps::default(),
                     &Signs::default(),
                     stop,

@@ -96,6 +96,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
         let process = scope.spawn(|| {
             stages(
                 &pipeline,
+                crate::process::privacy(&pipeline, None).unwrap(),
                 crate::process::Steps::default(),
                 &signs,
                 &stop,
