@@ -20,8 +20,21 @@ pub struct Args {
 pub enum Command {
     /// Keep the pipelines of a cluster, or of one namespace, as they say.
     Run(Run),
+    /// Let go of the pipelines whose operator is gone for good, so that they can be deleted. Their topics stay.
+    Release(Release),
     /// Print the custom resource's definition.
     Crd,
+}
+
+/// Options of `release`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Release {
+    /// The namespace whose pipelines the operator kept, or `all`.
+    #[arg(long, env = "WEIR_NAMESPACE", default_value = "all", value_name = "NAMESPACE")]
+    pub namespace: String,
+    /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_operator=debug, ...).
+    #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text")]
+    pub log_format: LogFormat,
 }
 
 /// Options of `run`.

@@ -148,7 +148,8 @@ impl Context {
         let mut all = self.progress();
         let Some((best, since)) = all.get_mut(&workload) else {
             let since = Instant::now();
-            let since = if before { since.checked_sub(self.progress_deadline).unwrap_or(since) } else { since };
+            let since =
+                if before { since.checked_sub(self.progress_deadline).unwrap_or(since) } else { since };
             all.insert(workload, (now, since));
             return before;
         };

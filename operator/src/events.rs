@@ -3,8 +3,8 @@
 use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::{Client, Resource};
 
 use crate::build::MANAGER;
 use crate::conditions::{News, shortened};
@@ -12,13 +12,7 @@ use crate::conditions::{News, shortened};
 /// Tells each in an event of its own. One that could not be told is logged: what is so also stands in the status.
 ///
 /// Not kube's recorder: it takes events that differ in their text alone for one.
-pub(crate) async fn tell<K: Resource<DynamicType = ()>>(
-    client: &Client,
-    instance: &str,
-    about: &K,
-    news: &[News],
-) {
-    let reference = about.object_ref(&());
+pub(crate) async fn tell(client: &Client, instance: &str, reference: ObjectReference, news: &[News]) {
     let namespace = reference.namespace.as_deref().unwrap_or("default");
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     for news in news {

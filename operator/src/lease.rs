@@ -159,6 +159,11 @@ impl Election {
         holder.unwrap_or_else(|| "nobody".to_owned())
     }
 
+    /// Whether this process held it last.
+    pub(crate) fn holds(&self) -> bool {
+        self.held.is_some()
+    }
+
     /// Gives the lease up, so that another need not wait.
     pub(crate) async fn release(&mut self) {
         let Some(held) = self.held.take() else { return };

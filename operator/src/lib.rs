@@ -19,11 +19,13 @@ mod metrics;
 pub mod object;
 mod pass;
 pub mod plan;
+mod release;
 mod run;
 
-pub use args::{Args, Command, LogFormat, Run};
+pub use args::{Args, Command, LogFormat, Release, Run};
 pub use error::Error;
 pub use pass::reconcile;
+pub use release::release;
 pub use run::serve;
 
 /// Does what the command line says.
@@ -33,6 +35,7 @@ pub use run::serve;
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Run(options) => run::run(options),
+        Command::Release(options) => run::release(options),
         Command::Crd => {
             print!("{}", crd()?);
             Ok(())

@@ -16,22 +16,47 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use weir_arguments::log_to_stderr;
 
-use crate::args::Run;
+use crate::args::{LogFormat, Release, Run};
 use crate::build::MANAGER;
 use crate::context::{Context, Resource};
+use crate::error::api;
 use crate::health::{self, Health};
 use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::object::Kind;
 use crate::pass;
+use crate::release::{is_ending, let_go};
+
+/// For letting go of pipelines; shorter than the lease is good, and than a pod is given to end.
+const PARTING: Duration = Duration::from_secs(8);
 
 /// Runs until a signal ends it.
 ///
 /// # Errors
 /// What a person must deal with, in words for a person.
 pub fn run(options: Run) -> anyhow::Result<()> {
+    start(options.log_format, async |client| {
+        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = async move {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+        };
+        serve(client, options, instance(), stop).await
+    })
+}
+
+/// Lets go of the pipelines of an operator that is gone.
+///
+/// # Errors
+/// What a person must deal with, in words for a person.
+pub fn release(options: Release) -> anyhow::Result<()> {
+    let Release { namespace, log_format } = options;
+    start(log_format, async |client| crate::release::release(client, &namespace, instance()).await)
+}
+
+/// Does something with a client of the API server.
+fn start(log_format: LogFormat, work: impl AsyncFnOnce(Client) -> anyhow::Result<()>) -> anyhow::Result<()> {
     // kube's client tells of every answer that is an error; whoever asked says more.
-    log_to_stderr(options.log_format, "info,kube_client=off").map_err(anyhow::Error::msg)?;
+    log_to_stderr(log_format, "info,kube_client=off").map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // Kafka is asked on these: pipelines beyond wait for their turn.
@@ -43,11 +68,7 @@ pub fn run(options: Run) -> anyhow::Result<()> {
         let client = Client::try_default().await.context(
             "cannot tell where the API server is: run in a pod with a service account, or set KUBECONFIG",
         )?;
-        let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let stop = async move {
-            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
-        };
-        serve(client, options, instance(), stop).await
+        work(client).await
     })
 }
 
@@ -71,17 +92,43 @@ pub async fn serve(
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(health::serve(listener, Arc::clone(&health), async { drop(end.await) }));
     let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
+    let scope = namespace.clone();
     let result = {
-        let acted = act(client, options, &instance, &metrics, &health, &mut election);
+        let acted = act(client.clone(), options, &instance, &metrics, &health, &mut election);
         tokio::select! { lost = acted => Err(lost.into()), () = stop => Ok(()) }
     };
     metrics.leader.set(0);
     if result.is_ok() {
+        if election.holds() {
+            part(&client, &scope, &instance).await;
+        }
         election.release().await;
     }
     drop(ended);
     served.await??;
     result
+}
+
+/// The last thing that an operator does whose own namespace is being deleted: none comes after it that could release a pipeline.
+async fn part(client: &Client, scope: &str, instance: &str) {
+    let parted = async {
+        match is_ending(client).await {
+            Ok(false) => Ok(Vec::new()),
+            Ok(true) => let_go(client, scope, instance).await,
+            Err(error) => Err(api("read the operator's own namespace")(error)),
+        }
+    };
+    match tokio::time::timeout(PARTING, parted).await {
+        Ok(Ok(released)) if released.is_empty() => {}
+        Ok(Ok(released)) => {
+            tracing::warn!(
+                pipelines = released.join(", "),
+                "the operator's namespace ends: let go, topics stay"
+            );
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "pipelines may hang when they are deleted"),
+        Err(_) => tracing::warn!("the API server does not answer: pipelines may hang when they are deleted"),
+    }
 }
 
 /// Waits for its turn, and then keeps pipelines for as long as it lasts.
@@ -101,6 +148,9 @@ async fn act(
     health.ready.store(true, Ordering::Relaxed);
     election.acquire().await;
     metrics.leader.set(1);
+    if let Err(error) = is_ending(&client).await {
+        tracing::warn!(%error, "cannot tell whether the operator's own namespace is being deleted: should it be, pipelines hang");
+    }
     let controlled = control(client, options, instance.to_owned(), metrics.clone());
     tokio::select! {
         lost = election.keep() => lost,
@@ -119,7 +169,8 @@ fn instance() -> String {
 
 /// Passes over pipelines whenever they, or what they own, change.
 async fn control(client: Client, options: Run, instance: String, metrics: Metrics) {
-    let Run { namespace, image, allow_privileged_pods, progress_deadline, health: _, log_format: _ } = options;
+    let Run { namespace, image, allow_privileged_pods, progress_deadline, health: _, log_format: _ } =
+        options;
     let scope: Api<Resource> = match namespace.as_str() {
         "all" => Api::all(client.clone()),
         namespace => Api::namespaced(client.clone(), namespace),

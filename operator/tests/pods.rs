@@ -37,7 +37,9 @@ fn a_pod_template_lends_no_rights_unless_the_installation_says_so() {
 /// Says of each pod of a component what a kubelet, or the scheduler, would say of it: there are no nodes.
 fn report(ns: &str, component: &str, status: &str) {
     let selector = format!("app.kubernetes.io/component={component}");
-    let names = || kubectl(ns, &["get", "pods", "--selector", &selector, "--output=jsonpath={.items[*].metadata.name}"]);
+    let names = || {
+        kubectl(ns, &["get", "pods", "--selector", &selector, "--output=jsonpath={.items[*].metadata.name}"])
+    };
     await_that("there are pods", || !names().is_empty());
     let patch = format!("{{\"status\": {status}}}");
     for pod in names().split_whitespace() {
@@ -73,7 +75,10 @@ fn the_status_says_what_pods_say() {
         "message": "0/3 nodes are available: 3 Insufficient cpu."}]}"#;
     report(&ns, "generator", unschedulable);
     await_that("a node", || condition(&ns, "says-shop", "GeneratorAvailable") == "False Unschedulable");
-    assert!(message(&ns, "says-shop", "GeneratorAvailable").ends_with(": 0/3 nodes are available: 3 Insufficient cpu."));
+    assert!(
+        message(&ns, "says-shop", "GeneratorAvailable")
+            .ends_with(": 0/3 nodes are available: 3 Insufficient cpu.")
+    );
 
     let crash = |line: &str, restarts: i64| {
         let ended = now - k8s_openapi::jiff::SignedDuration::from_secs(restarts);
@@ -84,7 +89,10 @@ fn the_status_says_what_pods_say() {
     };
     report(&ns, "gateway", &crash("weir: lost 10.0.0.7 at 12:00:01", 9));
     await_that("a crash", || condition(&ns, "says-shop", "GatewayAvailable") == "False CrashLoopBackOff");
-    assert!(message(&ns, "says-shop", "GatewayAvailable").ends_with("ended with exit code 1: weir: lost 10.0.0.7 at 12:00:01"));
+    assert!(
+        message(&ns, "says-shop", "GatewayAvailable")
+            .ends_with("ended with exit code 1: weir: lost 10.0.0.7 at 12:00:01")
+    );
 
     // Once the deadline is over for all, a Warning each, and what pods do again and again is written no more.
     for (type_, reason) in [
@@ -93,7 +101,9 @@ fn the_status_says_what_pods_say() {
         ("GeneratorAvailable", "Unschedulable"),
     ] {
         let warning = format!("{reason}: {type_}: no progress for 20 s: ");
-        await_that("the deadline", || events(&ns, "says-shop").iter().any(|event| event.starts_with(&warning)));
+        await_that("the deadline", || {
+            events(&ns, "says-shop").iter().any(|event| event.starts_with(&warning))
+        });
         let types = get(&ns, "events.events.k8s.io", &format!("{{.items[?(@.reason==\"{reason}\")].type}}"));
         assert!(types.contains("Warning"), "{types}");
         assert_eq!(condition(&ns, "says-shop", type_), format!("False {reason}"));
@@ -127,7 +137,9 @@ fn pods_that_cannot_be_made_are_said() {
     cluster().apply(quota).unwrap();
     await_that("the quota counts", || !get(&ns, "resourcequota/none", "{.status.hard.pods}").is_empty());
     cluster().apply(&pipeline(&ns, "refuses-shop", root)).unwrap();
-    await_that("Pod Security", || condition(&ns, "refuses-shop", "ProcessorAvailable") == "False FailedCreate");
+    await_that("Pod Security", || {
+        condition(&ns, "refuses-shop", "ProcessorAvailable") == "False FailedCreate"
+    });
     let said = message(&ns, "refuses-shop", "ProcessorAvailable");
     assert!(said.contains("violates PodSecurity") && said.contains("runAsNonRoot"), "{said}");
     await_that("the quota", || condition(&ns, "refuses-shop", "GatewayAvailable") == "False FailedCreate");

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
+use kube::{Client, Resource as _, ResourceExt};
 use serde_json::json;
 use weir_spec::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
 use weir_stream::kafka::admin::{Admin, AdminError};
@@ -21,7 +21,7 @@ use crate::object::Kind;
 use crate::{Error, build, events};
 
 /// What keeps a deleted resource until its topics are deleted.
-pub(super) const FINALIZER: &str = "weir.dev/topics";
+pub(crate) const FINALIZER: &str = "weir.dev/topics";
 
 /// With the value `true`: the resource goes at once, its topics stay.
 const SKIP: &str = "weir.dev/skip-topic-deletion";
@@ -108,8 +108,8 @@ async fn delete(
     resource: &ClickstreamPipeline,
     created: Vec<TopicStatus>,
 ) -> Result<Vec<String>, Error> {
-    let resolved = resolve::resolve(&context.client, &Pipeline::from(resource)).await?;
-    resolved.connection.administer(move |admin| delete_ours(admin, &created)).await
+    let connection = resolve::connection(&context.client, &Pipeline::from(resource)).await?;
+    connection.administer(move |admin| delete_ours(admin, &created)).await
 }
 
 /// Only those that still are the ones that were created.
@@ -130,7 +130,7 @@ fn delete_ours(admin: &Admin, created: &[TopicStatus]) -> Result<Vec<String>, Ad
 
 async fn release(context: &Context, resource: &ClickstreamPipeline, news: News) -> Result<Action, Error> {
     // Before the resource is gone: news of what is not there is refused.
-    events::tell(&context.client, &context.instance, resource, &[news]).await;
+    events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
     set(context, resource, false).await?;
     Ok(Action::await_change())
 }
@@ -142,7 +142,7 @@ async fn set(context: &Context, resource: &ClickstreamPipeline, wanted: bool) ->
         finalizers.push(FINALIZER.to_owned());
     }
     write_finalizers(
-        context,
+        &context.client,
         &resource.namespace().unwrap_or_default(),
         &resource.name_any(),
         resource.resource_version(),
@@ -152,20 +152,20 @@ async fn set(context: &Context, resource: &ClickstreamPipeline, wanted: bool) ->
 }
 
 /// Replaces the finalizers of the resource as it was at `version`.
-pub(super) async fn write_finalizers(
-    context: &Context,
+pub(crate) async fn write_finalizers(
+    client: &Client,
     namespace: &str,
     name: &str,
     version: Option<String>,
     finalizers: &[String],
 ) -> Result<(), Error> {
-    let client: Api<DynamicObject> = Api::namespaced_with(
-        context.client.clone(),
+    let pipelines: Api<DynamicObject> = Api::namespaced_with(
+        client.clone(),
         namespace,
         &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
     );
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": version}});
-    match client.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+    match pipelines.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(error) => Err(api(format!("change the finalizers of {name}"))(error)),

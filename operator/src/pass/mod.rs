@@ -14,10 +14,11 @@ mod workloads;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt};
 use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
 
+pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
 use self::topics::Before;
 use crate::build::{self, Input};
 use crate::claims::Claims;
@@ -117,7 +118,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
     outcome.news.extend(conditions::transitions(before, &outcome.verdicts));
     status::write(context, resource, outcome.status, &outcome.verdicts).await?;
-    events::tell(&context.client, &context.instance, resource, &outcome.news).await;
+    events::tell(&context.client, &context.instance, resource.object_ref(&()), &outcome.news).await;
     match outcome.error {
         Some(error) => Err(error),
         None if outcome.progressing => Ok(Action::requeue(PROGRESS_AGAIN)),

@@ -10,12 +10,12 @@ use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use weir_spec::ClickstreamPipeline;
 
+use crate::Error;
 use crate::build::{self, COMPONENT_LABEL};
 use crate::conditions::{News, Truth, Verdict, shortened};
 use crate::context::{Context, Progress};
 use crate::error::api;
 use crate::object::{Found, Kind};
-use crate::Error;
 
 /// How the message of a verdict begins whose deadline is over.
 const STALLED: &str = "no progress for ";
@@ -116,7 +116,8 @@ fn said(
         let counts = format!("{}; ", said.message);
         said.message = format!("{counts}{}", cause.message);
         // Numbers in pods' words (times, addresses, ids) differ from start to start and say nothing new; and at times a pod says less.
-        let kept = old.filter(|old| old.reason == said.reason).and_then(|old| old.message.strip_prefix(&counts));
+        let kept =
+            old.filter(|old| old.reason == said.reason).and_then(|old| old.message.strip_prefix(&counts));
         let same = |kept: &&str| {
             let (kept, new) = (masked(kept), masked(&cause.message));
             kept == new || kept.starts_with(&format!("{new}: "))
@@ -131,9 +132,7 @@ fn said(
 /// A text with every word that holds a digit replaced.
 fn masked(text: &str) -> String {
     let words = text.split_inclusive(|c: char| !c.is_alphanumeric());
-    words
-        .map(|word| if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word })
-        .collect()
+    words.map(|word| if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word }).collect()
 }
 
 /// The first thing that is wrong: pods that cannot be made, then pods that do not run.
@@ -177,9 +176,10 @@ async fn cause(
 /// Why a workload's controller cannot make pods: Pod Security, a quota, another's admission.
 async fn not_made(context: &Context, namespace: &str, workload: &Found) -> Result<Option<Cause>, Error> {
     let conditions = workload.manifest["status"]["conditions"].as_array();
-    let failure = conditions.into_iter().flatten().find(|condition| {
-        condition["type"] == "ReplicaFailure" && condition["status"] == "True"
-    });
+    let failure = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "ReplicaFailure" && condition["status"] == "True");
     let refused = |note: &str| Cause::new("FailedCreate", last_line(note));
     if let Some(failure) = failure {
         return Ok(Some(refused(failure["message"].as_str().unwrap_or_default())));

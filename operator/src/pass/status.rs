@@ -44,12 +44,13 @@ pub(super) async fn undecodable(
         if finalizers.iter().any(|name| name == cleanup::FINALIZER) {
             let note = format!("all of its topics: {error}");
             let news = News { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
-            events::tell(&context.client, &context.instance, resource, &[news]).await;
+            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
             let others: Vec<String> =
                 finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
             let namespace = resource.namespace().unwrap_or_default();
             let version = resource.resource_version();
-            cleanup::write_finalizers(context, &namespace, &resource.name_any(), version, &others).await?;
+            cleanup::write_finalizers(&context.client, &namespace, &resource.name_any(), version, &others)
+                .await?;
         }
         return Ok(Action::await_change());
     }
@@ -75,7 +76,7 @@ pub(super) async fn undecodable(
     if status != before {
         patch(context, resource, &status, false).await?;
         let news = conditions::transitions(&before.conditions, &verdicts);
-        events::tell(&context.client, &context.instance, resource, &news).await;
+        events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
     }
     Err(error)
 }

@@ -1,0 +1,95 @@
+//! Letting go of pipelines whose operator goes: nobody else would take away their finalizer, and deleting them would never end.
+//!
+//! Their topics stay. An operator that comes later puts the finalizer on again.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, ListParams};
+use kube::core::{ApiResource, DynamicObject};
+use kube::{Client, Resource as _, ResourceExt};
+use weir_spec::ClickstreamPipeline;
+
+use crate::Error;
+use crate::conditions::News;
+use crate::error::api;
+use crate::events;
+use crate::lease::Election;
+use crate::pass::{FINALIZER, write_finalizers};
+
+/// An operator that was told to end has given up its lease by then, and one that was killed has lost it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Times that a pipeline which others change meanwhile is read again.
+const ATTEMPTS: usize = 5;
+
+/// Lets go of all pipelines of a namespace, or of `all`, once no operator acts any more.
+///
+/// # Errors
+/// An operator still acts; what the API server refused.
+pub async fn release(client: Client, namespace: &str, instance: String) -> anyhow::Result<()> {
+    let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
+    tokio::time::timeout(PATIENCE, election.acquire()).await.with_context(|| {
+        format!(
+            "an operator in namespace {} still acts, and would put the finalizers on again: end it first (kubectl scale --replicas=0)",
+            client.default_namespace()
+        )
+    })?;
+    let released = let_go(&client, namespace, &instance).await;
+    election.release().await;
+    let released = released?;
+    match released.is_empty() {
+        true => println!("no pipeline had a finalizer"),
+        false => println!("let go of {}: their topics stay when they are deleted", released.join(", ")),
+    }
+    Ok(())
+}
+
+/// Whether the operator's own namespace is being deleted, and the operator with it.
+pub(crate) async fn is_ending(client: &Client) -> kube::Result<bool> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let found = namespaces.get_opt(client.default_namespace()).await?;
+    Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+}
+
+/// Takes the finalizer away from every pipeline that has it; their names.
+pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> Result<Vec<String>, Error> {
+    let kind = ApiResource::erase::<ClickstreamPipeline>(&());
+    // Also of those that cannot be read.
+    let all: Api<DynamicObject> = match namespace {
+        "all" => Api::all_with(client.clone(), &kind),
+        namespace => Api::namespaced_with(client.clone(), namespace, &kind),
+    };
+    let mut released = Vec::new();
+    for attempt in 1.. {
+        let found = all.list(&ListParams::default()).await.map_err(api("list the pipelines"))?;
+        let mut changed = false;
+        for pipeline in
+            found.items.iter().filter(|found| found.finalizers().iter().any(|name| name == FINALIZER))
+        {
+            let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+            let others: Vec<String> =
+                pipeline.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+            let version = pipeline.resource_version();
+            match write_finalizers(client, &namespace, &name, version, &others).await {
+                Ok(()) => {}
+                Err(error) if error.is_conflict() && attempt < ATTEMPTS => {
+                    changed = true;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let note = "the operator goes: when the pipeline is deleted its topics stay".to_owned();
+            let news =
+                News { warning: true, reason: "FinalizerReleased".to_owned(), action: "Release", note };
+            let about = pipeline.object_ref(&kind);
+            events::tell(client, instance, about, &[news]).await;
+            released.push(format!("{namespace}/{name}"));
+        }
+        if !changed {
+            break;
+        }
+    }
+    Ok(released)
+}
