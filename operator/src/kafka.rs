@@ -1,8 +1,11 @@
 //! Kafka as the operator reaches it: for a moment now and then, on threads that may wait.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_spec::SaslMechanism;
 use weir_stream::kafka::admin::{Admin, AdminError};
 use weir_stream::kafka::{Lookup, Options};
@@ -13,6 +16,49 @@ use crate::autoscale::Sample;
 
 /// For everything that is asked of Kafka in one pass. Each single answer is waited for a part of it.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Threads that wait for one cluster at a time. Where it does not answer, pipelines of others have the rest.
+const TURNS: usize = 2;
+
+/// What is shared by all that ask one cluster.
+struct Cluster {
+    turns: Arc<Semaphore>,
+    /// When it did not answer last.
+    away: Mutex<Option<(Instant, AdminError)>>,
+}
+
+/// The cluster at these addresses.
+fn cluster(bootstrap: &str) -> Arc<Cluster> {
+    static CLUSTERS: Mutex<BTreeMap<String, Arc<Cluster>>> = Mutex::new(BTreeMap::new());
+    let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
+    // Those that nobody asks now are forgotten, unless it matters that they were away.
+    clusters.retain(|name, cluster| name == bootstrap || Arc::strong_count(cluster) > 1);
+    let new = || Arc::new(Cluster { turns: Arc::new(Semaphore::new(TURNS)), away: Mutex::new(None) });
+    Arc::clone(clusters.entry(bootstrap.to_owned()).or_insert_with(new))
+}
+
+impl Cluster {
+    /// Waits for a turn. What others found out meanwhile need not be found out again.
+    async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, AdminError> {
+        let since = Instant::now();
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        match &*self.away() {
+            Some((at, error)) if *at > since => Err(error.clone()),
+            _ => Ok(turn),
+        }
+    }
+
+    fn note<T>(&self, result: &Result<T, AdminError>) {
+        *self.away() = match result {
+            Err(error @ AdminError::Unreachable { .. }) => Some((Instant::now(), error.clone())),
+            _ => None,
+        };
+    }
+
+    fn away(&self) -> MutexGuard<'_, Option<(Instant, AdminError)>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Where a cluster is, and what it wants to know of who comes.
 #[derive(Clone, PartialEq, Eq)]
@@ -65,7 +111,12 @@ impl Connection {
     pub async fn sample(&self, group: String, topic: String) -> Option<Sample> {
         let mut options = Options::new(&self.bootstrap, &group, &topic, "weir-operator");
         options.extra.clone_from(&self.extra);
-        let thread = tokio::task::spawn_blocking(move || sample(&options));
+        let cluster = cluster(&self.bootstrap);
+        let turn = cluster.turn().await.ok()?;
+        let thread = tokio::task::spawn_blocking(move || {
+            let _turn = (turn, cluster);
+            sample(&options)
+        });
         match tokio::time::timeout(PATIENCE, thread).await {
             Ok(Ok(Ok(sample))) => Some(sample),
             Ok(Ok(Err(error))) => {
@@ -90,8 +141,13 @@ impl Connection {
     ) -> Result<T, Error> {
         let connection = self.clone();
         let slow = || Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE };
+        let cluster = cluster(&self.bootstrap);
+        let turn = cluster.turn().await?;
         let thread = tokio::task::spawn_blocking(move || {
-            Admin::new(&connection.bootstrap, &connection.extra).and_then(|admin| work(&admin))
+            let _turn = turn;
+            let result = Admin::new(&connection.bootstrap, &connection.extra).and_then(|admin| work(&admin));
+            cluster.note(&result);
+            result
         });
         // The thread that was given up ends by itself: each of its calls has a bound.
         match tokio::time::timeout(PATIENCE, thread).await {

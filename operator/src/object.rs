@@ -3,6 +3,8 @@
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
+use crate::build::{HASH, MANAGER};
+
 /// The kinds of objects that pipelines own, in the order in which they are made: what pods need comes before the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -99,9 +101,79 @@ impl Found {
         })
     }
 
+    /// Whether the operator made it, for a pipeline that let go of it: no controller has it any more.
+    pub fn is_orphaned(&self) -> bool {
+        let metadata = &self.manifest["metadata"];
+        let owners = metadata["ownerReferences"].as_array();
+        let owned = owners.is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
+        metadata["labels"]["app.kubernetes.io/managed-by"] == MANAGER
+            && metadata["annotations"][HASH].is_string()
+            && !owned
+    }
+
+    /// The field managers, other than the operator, that wrote one of these fields (such as `spec.ports[0].port`) last.
+    pub fn managers<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let paths: Vec<Vec<&str>> = paths.into_iter().map(|path| segments(path).collect()).collect();
+        let entries = self.manifest["metadata"]["managedFields"].as_array();
+        let others = entries.into_iter().flatten().filter(|entry| {
+            entry["manager"] != MANAGER && paths.iter().any(|path| holds(&entry["fieldsV1"], path))
+        });
+        let mut names: Vec<String> =
+            others.filter_map(|entry| entry["manager"].as_str().map(str::to_owned)).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// A whole number somewhere in it; 0 where there is none.
     pub fn number(&self, pointer: &str) -> i32 {
         let number = self.manifest.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
         i32::try_from(number).unwrap_or(i32::MAX)
+    }
+}
+
+/// The fields of a path, without the numbers of entries.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    path.split('.').map(|field| field.split('[').next().unwrap_or(field))
+}
+
+/// Whether a field is among those that a manager has (`fieldsV1`). Of a list's entries any will do: they are known by keys there.
+fn holds(fields: &Value, path: &[&str]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return true };
+    let Some(fields) = fields.as_object() else { return false };
+    if let Some(found) = fields.get(&format!("f:{first}")) {
+        // A list that is one value has nothing below it.
+        return rest.is_empty()
+            || found.as_object().is_some_and(serde_json::Map::is_empty)
+            || holds(found, rest);
+    }
+    let mut entries = fields.iter().filter(|(key, _)| key.starts_with("k:") || key.starts_with("v:"));
+    entries.any(|(_, entry)| holds(entry, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_wrote_a_field_is_known() {
+        let manifest = json!({"metadata": {"managedFields": [
+            {"manager": "weir-operator", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "kubectl-patch", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "vpa", "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {
+                "k:{\"name\":\"a\"}": {"f:resources": {"f:limits": {"f:cpu": {}}}}}}}}}},
+            {"manager": "mesh", "fieldsV1": {"f:spec": {"f:ingress": {}}}},
+        ]}});
+        let found = Found { kind: Kind::Deployment, manifest };
+        for (path, managers) in [
+            ("spec.replicas", vec!["kubectl-patch"]),
+            ("spec.template.spec.containers[0].resources.limits.cpu", vec!["vpa"]),
+            ("spec.ingress[1]", vec!["mesh"]),
+            ("spec.selector", vec![]),
+        ] {
+            assert_eq!(found.managers([path]), managers, "{path}");
+        }
     }
 }

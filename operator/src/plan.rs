@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::build::HASH;
+use crate::build::{HASH, entry_key};
 use crate::object::{Found, Kind, Object};
 
 /// One thing to do.
@@ -18,6 +18,8 @@ pub enum Step {
     Repair(Object, Vec<Difference>),
     /// The pipeline needs it no longer.
     Delete(Kind, String),
+    /// The object was a pipeline's of the same name that is gone, and is nobody's since: it becomes this one's.
+    Adopt(Object),
     /// An object of that name belongs to someone else: it is left alone.
     Foreign(Kind, String),
 }
@@ -28,6 +30,20 @@ pub struct Difference {
     path: String,
     found: Value,
     expected: Value,
+    /// Where it stands in what was found, when nothing is expected there: applying would leave it.
+    surplus: Option<String>,
+}
+
+impl Difference {
+    /// What must be taken out before applying, as a JSON pointer.
+    pub(crate) fn surplus(&self) -> Option<&str> {
+        self.surplus.as_deref()
+    }
+
+    /// Where it is, such as `spec.ports[0].port`.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
 }
 
 impl fmt::Display for Difference {
@@ -37,6 +53,9 @@ impl fmt::Display for Difference {
             Value::Array(_) | Value::Object(_) => "other".to_owned(),
             value => value.to_string(),
         };
+        if self.surplus.is_some() {
+            return write!(f, "{} was added", self.path);
+        }
         write!(f, "{} was {}, is {}", self.path, shown(&self.found), shown(&self.expected))
     }
 }
@@ -48,7 +67,7 @@ pub fn plan(desired: Vec<Object>, found: &[Found], uid: &str) -> Vec<Step> {
     let mut steps = Vec::new();
     for object in found {
         let wanted = desired.iter().any(|wanted| wanted.kind == object.kind && wanted.name == object.name());
-        if !wanted && object.is_owned_by(uid) {
+        if !wanted && (object.is_owned_by(uid) || object.is_orphaned()) {
             steps.push(Step::Delete(object.kind, object.name().to_owned()));
         }
     }
@@ -62,6 +81,11 @@ pub fn plan(desired: Vec<Object>, found: &[Found], uid: &str) -> Vec<Step> {
 fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
     let Some(present) = present else { return Some(Step::Create(object)) };
     if !present.is_owned_by(uid) {
+        let instance = "/metadata/labels/app.kubernetes.io~1instance";
+        let same = object.manifest.pointer(instance) == present.manifest.pointer(instance);
+        if present.is_orphaned() && same {
+            return Some(Step::Adopt(object));
+        }
         return Some(Step::Foreign(object.kind, object.name));
     }
     let annotation = |manifest: &Value| manifest["metadata"]["annotations"][HASH].clone();
@@ -75,27 +99,86 @@ fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
 /// What of an object is not as it should be.
 pub(crate) fn differences(object: &Object, present: &Found) -> Vec<Difference> {
     let mut differences = Vec::new();
-    compare(&object.manifest, &present.manifest, "", &mut differences);
+    compare(&object.manifest, &present.manifest, &Place::default(), &mut differences);
     differences
 }
 
-/// Where `found` lacks or contradicts what `expected` says. What only `found` says is a default, or another's business.
-fn compare(expected: &Value, found: &Value, path: &str, differences: &mut Vec<Difference>) {
+/// Where a value stands.
+#[derive(Default)]
+struct Place {
+    /// For people.
+    path: String,
+    /// In what was found.
+    pointer: String,
+    /// The name of the field, of an entry that of its list.
+    field: String,
+}
+
+impl Place {
+    fn field(&self, name: &str) -> Self {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        let escaped = name.replace('~', "~0").replace('/', "~1");
+        Self {
+            path: format!("{}{dot}{name}", self.path),
+            pointer: format!("{}/{escaped}", self.pointer),
+            field: name.to_owned(),
+        }
+    }
+
+    /// The `i`th entry as expected, which is the `j`th of those found.
+    fn entry(&self, i: usize, j: usize) -> Self {
+        Self {
+            path: format!("{}[{i}]", self.path),
+            pointer: format!("{}/{j}", self.pointer),
+            field: self.field.clone(),
+        }
+    }
+
+    /// Whether a list, or a selector, is the operator's as a whole. Others may add owners of their own, and labels and annotations anywhere.
+    fn is_whole(&self) -> bool {
+        !self.path.starts_with("metadata.")
+    }
+}
+
+/// Where `found` lacks or contradicts what `expected` says, and entries that others added to its lists and selectors: an open door in a
+/// policy, a port, a variable. Other fields that only `found` has are defaults, or another's business.
+fn compare(expected: &Value, found: &Value, place: &Place, differences: &mut Vec<Difference>) {
+    let surplus = |place: Place, found: &Value| Difference {
+        path: place.path,
+        found: found.clone(),
+        expected: Value::Null,
+        surplus: Some(place.pointer),
+    };
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
             for (name, value) in expected {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                compare(value, found.get(name).unwrap_or(&Value::Null), &path, differences);
+                compare(value, found.get(name).unwrap_or(&Value::Null), &place.field(name), differences);
+            }
+            if ["matchLabels", "selector", "nodeSelector"].contains(&place.field.as_str()) && place.is_whole()
+            {
+                let added = found.iter().filter(|(name, _)| !expected.contains_key(*name));
+                differences.extend(added.map(|(name, value)| surplus(place.field(name), value)));
             }
         }
         (Value::Array(expected), Value::Array(found)) => {
+            let key = entry_key(&place.field);
+            let mut matched = vec![false; found.len()];
             for (i, value) in expected.iter().enumerate() {
-                // Others may have put entries of their own between ours.
-                let entry = match value.get("name") {
-                    Some(name) => found.iter().find(|entry| entry.get("name") == Some(name)),
-                    None => found.get(i),
+                let name = key.and_then(|key| Some((key, value.get(key)?)));
+                // What has a name may stand anywhere.
+                let at = match name {
+                    Some((key, name)) => found.iter().position(|entry| entry.get(key) == Some(name)),
+                    None => (i < found.len()).then_some(i),
                 };
-                compare(value, entry.unwrap_or(&Value::Null), &format!("{path}[{i}]"), differences);
+                if let Some(at) = at {
+                    matched[at] = true;
+                }
+                let entry = at.and_then(|at| found.get(at)).unwrap_or(&Value::Null);
+                compare(value, entry, &place.entry(i, at.unwrap_or(found.len())), differences);
+            }
+            if place.is_whole() {
+                let added = found.iter().enumerate().filter(|(at, _)| !matched[*at]);
+                differences.extend(added.map(|(at, value)| surplus(place.entry(at, at), value)));
             }
         }
         // The API server leaves out what is empty.
@@ -103,9 +186,10 @@ fn compare(expected: &Value, found: &Value, path: &str, differences: &mut Vec<Di
         (Value::Object(fields), Value::Null) if fields.is_empty() => {}
         (expected, found) if same(expected, found) => {}
         _ => differences.push(Difference {
-            path: path.to_owned(),
+            path: place.path.clone(),
             found: found.clone(),
             expected: expected.clone(),
+            surplus: None,
         }),
     }
 }
@@ -193,8 +277,7 @@ mod tests {
         let with_defaults = json!({
             "replicas": 2,
             "revisionHistoryLimit": 10,
-            "template": {"spec": {"containers": [
-                {"name": "injected"},
+            "template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}, "spec": {"containers": [
                 {"name": "a", "image": "x", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}},
             ]}},
         });
@@ -211,6 +294,66 @@ mod tests {
         let [Step::Repair(_, differences)] = &steps[..] else { panic!("{steps:?}") };
         let told: Vec<_> = differences.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["spec.a was missing, is other", "spec.replicas was 5, is 2"]);
+    }
+
+    #[test]
+    fn what_someone_added_is_seen_and_taken_out() {
+        let expected = json!({
+            "ingress": [{"ports": [{"port": "http"}]}],
+            "podSelector": {"matchLabels": {"app": "weir"}},
+            "containers": [{"name": "a", "env": [{"name": "X", "value": "1"}], "args": ["serve"]}],
+        });
+        let present = json!({
+            "ingress": [{"ports": [{"port": "http"}]}, {}],
+            "podSelector": {"matchLabels": {"app": "weir", "none": "such"}},
+            "containers": [
+                {"name": "injected"},
+                {"name": "a", "env": [{"name": "LD_PRELOAD", "value": "x"}, {"name": "X", "value": "1"}], "args": ["serve", "--more"]},
+            ],
+        });
+        let found = Found { kind: Kind::NetworkPolicy, manifest: json!({"spec": present}) };
+        let object = Object {
+            kind: Kind::NetworkPolicy,
+            name: "shop".to_owned(),
+            manifest: json!({"spec": expected}),
+        };
+        let told: Vec<_> = differences(&object, &found)
+            .iter()
+            .map(|difference| (difference.to_string(), difference.surplus().unwrap_or_default().to_owned()))
+            .collect();
+        let expected = [
+            ("spec.containers[0].args[1] was added", "/spec/containers/1/args/1"),
+            ("spec.containers[0].env[0] was added", "/spec/containers/1/env/0"),
+            ("spec.containers[0] was added", "/spec/containers/0"),
+            ("spec.ingress[1] was added", "/spec/ingress/1"),
+            ("spec.podSelector.matchLabels.none was added", "/spec/podSelector/matchLabels/none"),
+        ];
+        let expected = expected.map(|(told, pointer)| (told.to_owned(), pointer.to_owned()));
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_nobodys_any_more_is_adopted_or_deleted() {
+        let labelled = |controller: bool, manager: &str| {
+            let mut found = found("u0", "h", json!({}));
+            found.manifest["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": manager});
+            if !controller {
+                found.manifest["metadata"]["ownerReferences"] = json!([]);
+            }
+            found
+        };
+        let object = desired(json!({}));
+        let orphan = labelled(false, "weir-operator");
+        assert_eq!(
+            plan(vec![object.clone()], std::slice::from_ref(&orphan), UID),
+            [Step::Adopt(object.clone())]
+        );
+        assert_eq!(plan(vec![], &[orphan], UID), [Step::Delete(Kind::StatefulSet, "shop".to_owned())]);
+        for other in [labelled(true, "weir-operator"), labelled(false, "somebody")] {
+            assert_eq!(plan(vec![], std::slice::from_ref(&other), UID), []);
+            let steps = plan(vec![object.clone()], &[other], UID);
+            assert_eq!(steps, [Step::Foreign(Kind::StatefulSet, "shop".to_owned())]);
+        }
     }
 
     #[test]

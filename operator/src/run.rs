@@ -27,6 +27,9 @@ use crate::object::Kind;
 use crate::pass;
 use crate::release::{is_ending, let_go};
 
+/// Passes at a time. Most of them wait: where clusters do not answer, for half a minute each.
+const PASSES: u16 = 64;
+
 /// For letting go of pipelines; shorter than the lease is good, and than a pod is given to end.
 const PARTING: Duration = Duration::from_secs(8);
 
@@ -59,8 +62,8 @@ fn start(log_format: LogFormat, work: impl AsyncFnOnce(Client) -> anyhow::Result
     log_to_stderr(log_format, "info,kube_client=off").map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // Kafka is asked on these: pipelines beyond wait for their turn.
-        .max_blocking_threads(8)
+        // Kafka is asked on these, few for each cluster.
+        .max_blocking_threads(2 * usize::from(PASSES))
         .enable_all()
         .build()
         .context("cannot start")?;
@@ -192,7 +195,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     let context = Arc::new(context);
     let pipelines = Arc::clone(&context);
     controller
-        .with_config(controller::Config::default().concurrency(8))
+        .with_config(controller::Config::default().concurrency(PASSES))
         .run(pass::reconcile, pass::after_failure, context)
         .for_each(async |result| {
             if let Err(error) = result {

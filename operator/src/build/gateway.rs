@@ -69,7 +69,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         ),
     ];
     if gateway.replicas > 1 {
-        let body = json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}}});
+        let body = pods::disruption_budget(&labels);
         objects.push(input.object(Kind::PodDisruptionBudget, &name, COMPONENT, body));
     }
     objects

@@ -13,6 +13,11 @@ const NAMED: [(&str, &str); 7] = [
     ("volumeMounts", "mountPath"),
 ];
 
+/// The field by which the entries of a list are known, where they have a name.
+pub(crate) fn entry_key(list: &str) -> Option<&'static str> {
+    NAMED.iter().find(|(name, _)| *name == list).map(|(_, key)| *key)
+}
+
 /// Lays `over` over `base`: fields one by one, named entries by name, everything else replaced; null takes a field away.
 pub(super) fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
@@ -28,8 +33,7 @@ fn field(base: &mut Map<String, Value>, name: &str, over: &Value) {
         base.remove(name);
         return;
     }
-    let key = NAMED.iter().find(|(list, _)| *list == name).map(|(_, key)| *key);
-    match (base.get_mut(name), over, key) {
+    match (base.get_mut(name), over, entry_key(name)) {
         (Some(Value::Array(entries)), Value::Array(over), Some(key)) => {
             for entry in over {
                 match entries.iter_mut().find(|found| !found[key].is_null() && found[key] == entry[key]) {

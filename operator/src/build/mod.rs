@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use weir_spec::Pipeline;
 
 pub use self::config::Hashes;
+pub(crate) use self::merge::entry_key;
 pub(crate) use self::pods::CONFIG_HASH;
 pub use self::privileges::refused_fields;
 use crate::object::{Kind, Object};

@@ -165,3 +165,12 @@ pub(super) fn from_secret(name: &str, secret: &str, key: &str) -> Value {
 pub(super) fn pod_name(name: &str) -> Value {
     json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}})
 }
+
+/// One pod at a time may be taken by a drain. One that is not ready always: with Kafka away none is, and no node could be drained.
+pub(super) fn disruption_budget(labels: &Value) -> Value {
+    json!({"spec": {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": labels},
+    }})
+}

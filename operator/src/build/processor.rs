@@ -70,7 +70,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             Kind::PodDisruptionBudget,
             input.name(),
             COMPONENT,
-            json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": labels}}}),
+            pods::disruption_budget(&labels),
         ));
     }
     objects

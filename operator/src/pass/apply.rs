@@ -5,21 +5,23 @@ use std::collections::BTreeMap;
 use futures_util::future::try_join_all;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::core::DynamicObject;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Error;
 use crate::build::{self, MANAGER};
 use crate::conditions::News;
-use crate::context::Context;
+use crate::context::{Context, Repair};
 use crate::error::api;
 use crate::object::{Found, Kind, Object};
-use crate::plan::{self, Step};
+use crate::plan::{self, Difference, Step};
 
 /// The objects afterwards, and what was done that people want to hear of.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     pub(super) objects: BTreeMap<(Kind, String), Found>,
     pub(super) news: Vec<News>,
+    /// What somebody else changes again and again, and what is left alone for a while therefore.
+    pub(super) contested: Vec<String>,
     pub(super) error: Option<Error>,
 }
 
@@ -61,30 +63,39 @@ pub(super) async fn apply(
                 write(context, namespace, &object, &mut applied).await?;
                 done.entry("Changed").or_default().push(said(object.kind, &object.name));
             }
+            Step::Adopt(object) => {
+                write(context, namespace, &object, &mut applied).await?;
+                done.entry("Adopted").or_default().push(said(object.kind, &object.name));
+            }
             Step::Repair(object, differences) => {
                 let key = (namespace.to_owned(), object.kind, object.name.clone());
-                // What another writer or the API server insists on would be repaired for ever.
-                if context.stubborn().get(&key) == Some(&differences) {
-                    continue;
-                }
-                write(context, namespace, &object, &mut applied).await?;
+                let present = applied.objects[&(object.kind, object.name.clone())].clone();
+                let who = present.managers(differences.iter().map(Difference::path)).join(", ");
+                let by = if who.is_empty() { who } else { format!(" (by {who})") };
                 let fields = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                done.entry("Repaired")
-                    .or_default()
-                    .push(format!("{}: {fields}", said(object.kind, &object.name)));
+                let what = format!("{}: {fields}{by}", said(object.kind, &object.name));
+                match context.may_repair(&key, &differences) {
+                    Repair::Yes => {}
+                    Repair::InVain => continue,
+                    Repair::Contested => {
+                        applied.contested.push(what);
+                        continue;
+                    }
+                }
+                prune(context, namespace, &object, &present, &differences).await?;
+                write(context, namespace, &object, &mut applied).await?;
+                done.entry("Repaired").or_default().push(what);
                 let after = &applied.objects[&(object.kind, object.name.clone())];
                 let left = plan::differences(&object, after);
-                if left.is_empty() {
-                    context.stubborn().remove(&key);
-                } else {
+                if !left.is_empty() {
                     tracing::warn!(
                         namespace,
                         object = key.2,
                         ?left,
                         "something else insists on these fields"
                     );
-                    context.stubborn().insert(key, left);
                 }
+                context.repaired(key, left);
             }
         }
     }
@@ -179,6 +190,51 @@ async fn write(
     tracing::info!(namespace, kind = object.kind.as_str(), name = object.name, "applied");
     applied.objects.insert((object.kind, object.name.clone()), as_found(object.kind, &written)?);
     Ok(())
+}
+
+/// Takes out what others added to lists and selectors: applying leaves entries that it does not know.
+async fn prune(
+    context: &Context,
+    namespace: &str,
+    object: &Object,
+    present: &Found,
+    differences: &[Difference],
+) -> Result<(), Error> {
+    let mut manifest = present.manifest.clone();
+    let mut surplus: Vec<&str> = differences.iter().filter_map(Difference::surplus).collect();
+    if surplus.is_empty() {
+        return Ok(());
+    }
+    // From behind, so that the numbers of the others stay right.
+    surplus.sort_by_key(|pointer| std::cmp::Reverse(numbered(pointer)));
+    for pointer in surplus {
+        let Some((parent, entry)) = pointer.rsplit_once('/') else { continue };
+        match manifest.pointer_mut(parent) {
+            Some(Value::Array(list)) => {
+                if let Some(at) = entry.parse::<usize>().ok().filter(|at| *at < list.len()) {
+                    list.remove(at);
+                }
+            }
+            Some(Value::Object(fields)) => {
+                fields.insert(entry.replace("~1", "/").replace("~0", "~"), Value::Null);
+            }
+            _ => {}
+        }
+    }
+    // Of the version that was looked at: lists are replaced as a whole.
+    let version = &present.manifest["metadata"]["resourceVersion"];
+    let patch = json!({"metadata": {"resourceVersion": version}, "spec": manifest["spec"]});
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    client(context, namespace, object.kind)
+        .patch(&object.name, &params, &Patch::Merge(&patch))
+        .await
+        .map_err(api(format!("repair {}", said(object.kind, &object.name))))?;
+    Ok(())
+}
+
+/// A pointer in the order of the places that it points at.
+fn numbered(pointer: &str) -> Vec<(Option<usize>, &str)> {
+    pointer.split('/').map(|part| (part.parse().ok(), part)).collect()
 }
 
 async fn delete(context: &Context, namespace: &str, kind: Kind, name: &str) -> Result<(), Error> {

@@ -188,6 +188,14 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     };
     outcome.verdicts.extend(match &applied.error {
         Some(error) => Some(Verdict::of(Aspect::ObjectsSynced, error)),
+        None if !applied.contested.is_empty() => {
+            let message = format!(
+                "somebody else changes it again and again, so it is left alone for ten minutes: {}; have the other leave it, or say in the \
+                 pipeline what it wants",
+                applied.contested.join("; ")
+            );
+            Some(Verdict::new(Aspect::ObjectsSynced, Truth::No, "Contested", message))
+        }
         None if go_on => {
             let message = format!("{} objects are as they should be", applied.objects.len());
             Some(Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", message))

@@ -66,10 +66,13 @@ pub(super) async fn explain(
         };
         let old = before.iter().find(|condition| condition.type_ == verdict.aspect.as_str());
         let was_stalled = old.is_some_and(|old| old.message.starts_with(STALLED));
-        let stalled = context.is_stalled(key, progress(workload), was_stalled);
+        let stalled = context.is_stalled(key.clone(), progress(workload), was_stalled);
         let cause = match cause(context, resource, workload, &mut pods).await {
             Ok(cause) => cause,
-            Err(error) => Some(Cause::new("Progressing", format!("why is not known: {error}"))),
+            Err(error) => {
+                tracing::warn!(namespace = key.0, name = key.1, %error, "why pods are not ready cannot be told");
+                Some(Cause::new("Progressing", format!("why is not known: {error}")))
+            }
         };
         let verdict = said(verdict, cause, stalled.then_some(context.progress_deadline), old);
         // A transition is told by the reason; where that was known before, the end of patience is told here.

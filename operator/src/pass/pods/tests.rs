@@ -79,7 +79,7 @@ fn numbers_in_a_pods_words_change_nothing() {
     };
     let first = say("pod shop-0: at 12:00:01 it lost 10.0.0.7", None, None);
     assert_eq!((first.truth, first.reason.as_str()), (Truth::NotYet, "CrashLoopBackOff"));
-    let old = &conditions::merged(&[], &[first.clone()], 1, NOW.parse().unwrap())[0];
+    let old = &conditions::merged(&[], std::slice::from_ref(&first), 1, NOW.parse().unwrap())[0];
     assert_eq!(old.last_transition_time, Time(NOW.parse().unwrap()));
     assert_eq!(say("pod shop-0: at 12:00:09 it lost 10.0.0.8", None, Some(old)), first);
     assert_ne!(say("pod shop-0: at 12:00:09 it found 10.0.0.8", None, Some(old)), first);
