@@ -1,0 +1,188 @@
+//! What is asked of the API server.
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, Config,
+    api::{DynamicObject, GetParams, ListParams, LogParams, Patch, PatchParams},
+    config::{KubeConfigOptions, Kubeconfig},
+    core::{ApiResource, GroupVersionKind, Request},
+};
+use serde_json::{Value, json};
+
+/// The annotation under which the operator changes nothing.
+pub(crate) const PAUSED: &str = "weir.dev/paused";
+/// The annotation of a pod template by which kubectl rolls pods. The operator leaves it alone.
+const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+/// How long an answer may take.
+const MAX_WAIT: Duration = Duration::from_secs(15);
+/// Lines of a container's log.
+const LOG_LINES: i64 = 10_000;
+
+/// Group, kind and plural of what a pipeline owns.
+pub(crate) const OWNED: [(&str, &str, &str); 8] = [
+    ("", "ServiceAccount", "serviceaccounts"),
+    ("", "ConfigMap", "configmaps"),
+    ("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
+    ("", "Service", "services"),
+    ("policy", "PodDisruptionBudget", "poddisruptionbudgets"),
+    STATEFUL_SET,
+    DEPLOYMENT,
+    ("", "Pod", "pods"),
+];
+const STATEFUL_SET: (&str, &str, &str) = ("apps", "StatefulSet", "statefulsets");
+const DEPLOYMENT: (&str, &str, &str) = ("apps", "Deployment", "deployments");
+
+/// A namespace of a cluster.
+pub(crate) struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+impl Cluster {
+    pub(crate) async fn connect(
+        namespace: Option<String>,
+        context: Option<String>,
+        kubeconfig: Option<PathBuf>,
+    ) -> anyhow::Result<Self> {
+        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let config = match kubeconfig {
+            Some(file) => {
+                let read = Kubeconfig::read_from(&file);
+                let kubeconfig = read.with_context(|| format!("cannot read {}", file.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await
+            }
+            None => Config::from_kubeconfig(&options).await,
+        };
+        let mut config =
+            config.context("no cluster: give --kubeconfig FILE, or set KUBECONFIG as for kubectl")?;
+        (config.connect_timeout, config.read_timeout) = (Some(MAX_WAIT), Some(MAX_WAIT));
+        // A gateway without pods is a 503: to be said at once.
+        config.default_retry = false;
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        Ok(Self { client: Client::try_from(config)?, namespace })
+    }
+
+    fn api(&self, (group, kind, plural): (&str, &str, &str)) -> Api<DynamicObject> {
+        let version = if group == "weir.dev" { "v1alpha1" } else { "v1" };
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
+    }
+
+    fn pipelines(&self) -> Api<DynamicObject> {
+        self.api(("weir.dev", "ClickstreamPipeline", "clickstreampipelines"))
+    }
+
+    /// The resource.
+    pub(crate) async fn pipeline(&self, name: &str) -> anyhow::Result<Value> {
+        match self.pipelines().get(name).await {
+            Ok(found) => Ok(serde_json::to_value(found)?),
+            Err(kube::Error::Api(status)) if status.code == 404 && status.details.is_some() => Err(anyhow!(
+                "there is no pipeline {name} in namespace {}: `kubectl get csp --all-namespaces` lists them, -n names another one",
+                self.namespace
+            )),
+            // Not even the path is known.
+            Err(kube::Error::Api(status)) if status.code == 404 => Err(anyhow!(
+                "the cluster knows no ClickstreamPipeline: install Weir's chart, or choose another cluster with --context"
+            )),
+            Err(error) => Err(anyhow!(error).context("the API server did not answer as expected")),
+        }
+    }
+
+    /// The objects of a kind that belong to the pipeline.
+    pub(crate) async fn owned(&self, kind: (&str, &str, &str), name: &str) -> anyhow::Result<Vec<Value>> {
+        let selector = format!("app.kubernetes.io/name=weir,app.kubernetes.io/instance={name}");
+        let list = self.api(kind).list(&ListParams::default().labels(&selector)).await;
+        let list = list.with_context(|| format!("cannot list {}", kind.2))?;
+        list.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
+    }
+
+    /// Its pods.
+    pub(crate) async fn pods(&self, name: &str) -> anyhow::Result<Vec<Value>> {
+        self.owned(("", "Pod", "pods"), name).await
+    }
+
+    /// The events about the pipeline and what belongs to it, oldest first.
+    pub(crate) async fn events(&self, name: &str) -> anyhow::Result<Vec<Value>> {
+        let list = self.api(("", "Event", "events")).list(&ListParams::default()).await;
+        let mut events = Vec::new();
+        for item in list.context("cannot list events")?.items {
+            let event = serde_json::to_value(item)?;
+            let about = event["involvedObject"]["name"].as_str().unwrap_or_default();
+            if about == name || about.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')) {
+                events.push(event);
+            }
+        }
+        events.sort_by_key(|event| crate::page::last_seen(event).map(str::to_owned));
+        Ok(events)
+    }
+
+    /// What the pipeline's gateway answers, through the API server; or why it does not.
+    pub(crate) async fn gateway(&self, name: &str, path: &str) -> Result<Value, String> {
+        let namespace = &self.namespace;
+        let proxy = format!("/api/v1/namespaces/{namespace}/services/{name}-gateway:http/proxy/api/v1");
+        let request =
+            Request::new(proxy).get(path, &GetParams::default()).map_err(|error| error.to_string())?;
+        let answer = tokio::time::timeout(MAX_WAIT, self.client.request::<Value>(request)).await;
+        match answer {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(kube::Error::Api(status))) => {
+                Err(format!("the gateway does not answer ({}): {}", status.code, status.message))
+            }
+            Ok(Err(error)) => Err(format!("the gateway does not answer: {error}")),
+            Err(_) => Err(format!("the gateway does not answer within {MAX_WAIT:?}")),
+        }
+    }
+
+    /// The log of a container, or why there is none.
+    pub(crate) async fn log(&self, pod: &str, container: &str, previous: bool) -> String {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+        let params = LogParams {
+            container: Some(container.to_owned()),
+            previous,
+            tail_lines: Some(LOG_LINES),
+            timestamps: true,
+            ..LogParams::default()
+        };
+        match tokio::time::timeout(MAX_WAIT, pods.logs(pod, &params)).await {
+            Ok(Ok(log)) => log,
+            Ok(Err(error)) => format!("no log: {error}\n"),
+            Err(_) => format!("no log within {MAX_WAIT:?}\n"),
+        }
+    }
+
+    /// Sets an annotation of the pipeline, or takes it away.
+    pub(crate) async fn annotate(
+        &self,
+        name: &str,
+        annotation: &str,
+        value: Option<&str>,
+    ) -> anyhow::Result<()> {
+        let patch = json!({"metadata": {"annotations": {annotation: value}}});
+        let patched = self.pipelines().patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.with_context(|| format!("cannot annotate {name}"))?;
+        Ok(())
+    }
+
+    /// Rolls the pods; what has them.
+    pub(crate) async fn restart(&self, name: &str, now: Timestamp) -> anyhow::Result<Vec<String>> {
+        let mut rolled = Vec::new();
+        for kind in [STATEFUL_SET, DEPLOYMENT] {
+            for object in self.owned(kind, name).await? {
+                let object = object["metadata"]["name"].as_str().unwrap_or_default();
+                let annotations = json!({RESTARTED: now.to_string()});
+                let patch = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+                let patched =
+                    self.api(kind).patch(object, &PatchParams::default(), &Patch::Merge(patch)).await;
+                let what = format!("{} {object}", kind.1);
+                patched.with_context(|| format!("cannot roll {what}"))?;
+                rolled.push(what);
+            }
+        }
+        Ok(rolled)
+    }
+}
