@@ -1,12 +1,12 @@
-//! `cargo xtask crds`: what is generated from the types of workers/spec.
+//! `cargo xtask crds`: what is generated from the types of workers/spec, and from the chart's values.
 
 use std::fs;
 
 use anyhow::{Context, ensure};
 
-use crate::{cargo, root};
+use crate::{cargo, chart, root};
 
-/// Writes the definition of the custom resource, for kubectl and for the chart. With `check`, whether they are as they would be
+/// Writes the definition of the custom resource, for kubectl and for the chart, and the chart's README. With `check`, whether they are as they would be
 /// written.
 pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
     let output = cargo(&["run", "--quiet", "--locked", "--package", "weir-operator", "--", "crd"])
@@ -18,6 +18,7 @@ pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
     for (file, text) in [
         ("crds/clickstreampipelines.weir.dev.yaml", plain(&definition)),
         ("charts/weir/templates/crd.yaml", template(&definition)?),
+        ("charts/weir/README.md", chart::readme()?),
     ] {
         let path = root().join(file);
         if fs::read_to_string(&path).is_ok_and(|found| found == text) {
@@ -25,7 +26,7 @@ pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
         }
         same = false;
         if check {
-            println!("{file} is not what workers/spec says: run `cargo xtask crds`");
+            println!("{file} is not as it would be generated: run `cargo xtask crds`");
         } else {
             fs::create_dir_all(path.parent().context("a file without a folder")?)?;
             fs::write(&path, text).with_context(|| format!("could not write {file}"))?;

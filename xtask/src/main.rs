@@ -4,6 +4,7 @@
 mod api;
 mod bench;
 mod browser;
+mod chart;
 mod ci;
 mod coverage;
 mod crds;
@@ -55,7 +56,7 @@ enum Task {
     },
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
-    /// Generate the custom resource's definition from the types: crds/, and the chart's
+    /// Generate the custom resource's definition from the types (crds/, and the chart's), and the chart's README from its values
     Crds {
         /// Write nothing; fail when something would be written
         #[arg(long)]
