@@ -46,6 +46,12 @@ pub struct Run {
     /// The image of the pipelines' pods.
     #[arg(long, env = "WEIR_IMAGE", default_value = concat!("weir:", env!("CARGO_PKG_VERSION")))]
     pub image: String,
+    /// Labels of a pipeline's resource that its objects and pods get too: names, or beginnings of names as in `team/*`.
+    #[arg(long, env = "WEIR_INHERIT_LABELS", value_name = "NAME,...", value_delimiter = ',')]
+    pub inherit_labels: Vec<String>,
+    /// Annotations of a pipeline's resource that its objects get too.
+    #[arg(long, env = "WEIR_INHERIT_ANNOTATIONS", value_name = "NAME,...", value_delimiter = ',')]
+    pub inherit_annotations: Vec<String>,
     /// Let `podTemplate` ask for what reaches beyond a pod: service accounts, the node's files, network and devices.
     #[arg(long, env = "WEIR_ALLOW_PRIVILEGED_PODS")]
     pub allow_privileged_pods: bool,

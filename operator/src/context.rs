@@ -51,6 +51,8 @@ pub struct Context {
     pub client: Client,
     /// The image of the pipelines' pods.
     pub image: String,
+    /// Which labels and annotations of resources their objects get, too.
+    pub inherited: Inherited,
     /// Whether pod templates may ask for what reaches beyond a pod.
     pub allow_privileged_pods: bool,
     /// Without progress for so long, a workload has failed.
@@ -70,6 +72,35 @@ pub struct Context {
     memories: Mutex<HashMap<(String, String), Memory>>,
     /// How far workloads are that are not ready, and since when, by namespace, name and what is said of them.
     progress: Mutex<HashMap<WorkloadKey, (Progress, Instant)>>,
+    /// The pipeline that gets the operator's new image now, and since when: one at a time.
+    rolling: Mutex<Option<(String, Instant)>>,
+}
+
+/// Names, or beginnings of names as in `team/*`, of what objects get from their pipeline's resource.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited {
+    /// Labels.
+    pub labels: Vec<String>,
+    /// Annotations.
+    pub annotations: Vec<String>,
+}
+
+impl Inherited {
+    /// Those of `all` that one of `names` means. What is about one object alone is never meant.
+    pub(crate) fn of(names: &[String], all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        const OF_ONE_OBJECT: [&str; 4] =
+            ["kubectl.kubernetes.io/", "weir.dev/", "meta.helm.sh/", "argocd.argoproj.io/"];
+        let meant = |name: &str| {
+            names.iter().any(|wanted| match wanted.strip_suffix('*') {
+                Some(beginning) => name.starts_with(beginning),
+                None => name == wanted,
+            })
+        };
+        let kept = all
+            .iter()
+            .filter(|(name, _)| meant(name) && !OF_ONE_OBJECT.iter().any(|prefix| name.starts_with(prefix)));
+        kept.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
 }
 
 /// A workload by its pipeline's namespace and name, and the condition that is about it.
@@ -98,6 +129,7 @@ impl Context {
         Self {
             client,
             image,
+            inherited: Inherited::default(),
             allow_privileged_pods: false,
             progress_deadline: Duration::from_secs(300),
             instance,
@@ -108,6 +140,7 @@ impl Context {
             kept: Mutex::default(),
             memories: Mutex::default(),
             progress: Mutex::default(),
+            rolling: Mutex::default(),
         }
     }
 
@@ -204,6 +237,42 @@ impl Context {
             (*best, *since) = (now, Instant::now());
         }
         since.elapsed() >= self.progress_deadline
+    }
+
+    /// Takes the turn for another image. The turn of a pipeline that is gone, or does not come to an end, is over.
+    ///
+    /// # Errors
+    /// The pipeline that has it.
+    pub(crate) fn take_turn(&self, resource: &ClickstreamPipeline) -> Result<(), String> {
+        let mine = key(resource);
+        let mut rolling = self.rolling();
+        if let Some((other, since)) = &*rolling
+            && *other != mine
+            && since.elapsed() < self.progress_deadline
+            && self
+                .pipelines
+                .state()
+                .iter()
+                .any(|pipeline| key(&**pipeline) == *other && pipeline.meta().deletion_timestamp.is_none())
+        {
+            return Err(other.clone());
+        }
+        if rolling.as_ref().is_none_or(|(other, _)| *other != mine) {
+            *rolling = Some((mine, Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Gives the turn to the next.
+    pub(crate) fn end_turn(&self, resource: &ClickstreamPipeline) {
+        let mut rolling = self.rolling();
+        if rolling.as_ref().is_some_and(|(holder, _)| *holder == key(resource)) {
+            *rolling = None;
+        }
+    }
+
+    fn rolling(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
+        self.rolling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing is waited for.

@@ -99,6 +99,12 @@ pub enum Error {
         /// What came of it.
         source: kube::Error,
     },
+    /// The cluster has no such kind of objects.
+    #[error(
+        "this cluster knows no {}: install the Gateway API's definitions, or leave out spec.gateway.httpRoute",
+        .0.as_str()
+    )]
+    KindMissing(Kind),
     /// Objects of the pipeline's names belong to others.
     #[error("{} are not this pipeline's, and are left alone: delete or rename them", names(.0))]
     Foreign(Vec<(Kind, String)>),
@@ -131,6 +137,7 @@ impl Error {
             Self::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "Forbidden",
             Self::Api { source: kube::Error::Api(_), .. } => "ApiRefused",
             Self::Api { .. } => "ApiUnreachable",
+            Self::KindMissing(_) => "KindMissing",
             Self::Foreign(_) => "ForeignObject",
         }
     }

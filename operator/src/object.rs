@@ -22,11 +22,15 @@ pub enum Kind {
     StatefulSet,
     /// The generator and the gateway.
     Deployment,
+    /// The gateway's address outside.
+    Ingress,
+    /// The same in the Gateway API, which a cluster need not have.
+    HttpRoute,
 }
 
 impl Kind {
     /// All of them, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ServiceAccount,
         Self::ConfigMap,
         Self::NetworkPolicy,
@@ -34,7 +38,14 @@ impl Kind {
         Self::PodDisruptionBudget,
         Self::StatefulSet,
         Self::Deployment,
+        Self::Ingress,
+        Self::HttpRoute,
     ];
+
+    /// Whether every cluster has it, so that it can be watched.
+    pub const fn is_built_in(self) -> bool {
+        !matches!(self, Self::HttpRoute)
+    }
 
     /// Group, version, kind and plural.
     const fn names(self) -> (&'static str, &'static str, &'static str, &'static str) {
@@ -46,6 +57,8 @@ impl Kind {
             Self::PodDisruptionBudget => ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
             Self::StatefulSet => ("apps", "v1", "StatefulSet", "statefulsets"),
             Self::Deployment => ("apps", "v1", "Deployment", "deployments"),
+            Self::Ingress => ("networking.k8s.io", "v1", "Ingress", "ingresses"),
+            Self::HttpRoute => ("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"),
         }
     }
 

@@ -18,7 +18,7 @@ use weir_arguments::log_to_stderr;
 
 use crate::args::{LogFormat, Release, Run};
 use crate::build::MANAGER;
-use crate::context::{Context, Resource};
+use crate::context::{Context, Inherited, Resource};
 use crate::error::api;
 use crate::health::{self, Health};
 use crate::lease::{Election, Lost};
@@ -172,15 +172,23 @@ fn instance() -> String {
 
 /// Passes over pipelines whenever they, or what they own, change.
 async fn control(client: Client, options: Run, instance: String, metrics: Metrics) {
-    let Run { namespace, image, allow_privileged_pods, progress_deadline, health: _, log_format: _ } =
-        options;
+    let Run {
+        namespace,
+        image,
+        inherit_labels,
+        inherit_annotations,
+        allow_privileged_pods,
+        progress_deadline,
+        health: _,
+        log_format: _,
+    } = options;
     let scope: Api<Resource> = match namespace.as_str() {
         "all" => Api::all(client.clone()),
         namespace => Api::namespaced(client.clone(), namespace),
     };
     let mut controller = Controller::new(scope, watcher::Config::default());
     let owned = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
-    for kind in Kind::ALL {
+    for kind in Kind::ALL.into_iter().filter(|kind| kind.is_built_in()) {
         let resource = kind.resource();
         // Only that something changed: what it is then is read when it is compared.
         let api: Api<DynamicObject> = match namespace.as_str() {
@@ -190,6 +198,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
         controller = controller.owns_with(api, resource, owned.clone());
     }
     let mut context = Context::new(client, image, instance, controller.store(), metrics);
+    context.inherited = Inherited { labels: inherit_labels, annotations: inherit_annotations };
     context.allow_privileged_pods = allow_privileged_pods;
     context.progress_deadline = Duration::from_secs(progress_deadline.into());
     let context = Arc::new(context);

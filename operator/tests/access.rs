@@ -39,7 +39,7 @@ fn rules() -> Vec<Value> {
     let roles = template.split("\n---\n").filter_map(|document| document.split_once("\nrules:\n"));
     let parsed = roles.map(|(_, rules)| serde_saphyr::from_str::<Vec<Value>>(rules).unwrap());
     let rules: Vec<Value> = parsed.flatten().collect();
-    assert_eq!(rules.len(), 15);
+    assert_eq!(rules.len(), 16);
     rules
 }
 
@@ -66,7 +66,8 @@ fn account(namespace: &str, rules: &[Value]) -> std::path::PathBuf {
 }
 
 /// A pipeline that needs every right there is, sooner or later.
-const SPEC: &str = "deletionPolicy: Delete, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}},
+const SPEC: &str = "deletionPolicy: Delete, gateway: {ingress: {host: shop.example}, httpRoute: {parentRefs: [{name: web}]}},
+    pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}},
     processor: {replicas: 2, autoscaling: {mode: Lag, minReplicas: 3}}";
 
 /// The life of a pipeline, until it is over or `done`.
@@ -89,7 +90,8 @@ fn live(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
     }
     let shrunk = lived
         && until(&|| {
-            get(ns, "deployment,service,pdb", "{.items[*].metadata.name}") == format!("{name}-generator")
+            get(ns, "deployment,service,pdb,ingress,httproute", "{.items[*].metadata.name}")
+                == format!("{name}-generator")
         });
     if shrunk {
         kubectl(ns, &["delete", "csp", name, "--wait=false"]);
@@ -116,6 +118,7 @@ fn is_said(ns: &str, name: &str, verb: &str, resource: &str) -> bool {
 #[test]
 fn the_charts_rules_are_enough_and_each_is_needed() {
     listen();
+    support::install_gateway_api();
     let rules = rules();
     let golden = account("golden", &rules);
     let operator = Operator::start_as("golden", &golden, |client| client);

@@ -50,6 +50,9 @@ pub(super) fn resolved(pipeline: &Pipeline) -> Pipeline {
     // More would be remarked upon, and it is not the pods' to say.
     spec.processor.replicas = 1;
     spec.gateway = Gateway::default();
+    spec.image = None;
+    spec.image_pull_secrets = Vec::new();
+    spec.generator.pod_template = weir_spec::FreeForm::default();
     resolved
 }
 

@@ -35,6 +35,8 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             template: &gateway.pod_template,
         },
     );
+    let annotations = &gateway.service.annotations;
+    let service = if annotations.is_empty() { json!({}) } else { json!({"annotations": annotations}) };
     let mut objects = vec![
         input.object(
             Kind::Deployment,
@@ -51,8 +53,8 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             Kind::Service,
             &name,
             COMPONENT,
-            json!({"spec": {
-                "type": "ClusterIP",
+            json!({"metadata": service, "spec": {
+                "type": gateway.service.kind.as_str(),
                 "selector": labels,
                 "ports": [{"name": PORT.0, "port": 80, "targetPort": PORT.0, "protocol": "TCP", "appProtocol": "http"}],
             }}),
@@ -68,6 +70,30 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             }}),
         ),
     ];
+    objects.extend(gateway.ingress.as_ref().map(|ingress| {
+        let service = json!({"name": name, "port": {"name": PORT.0}});
+        let paths = json!([{"path": "/", "pathType": "Prefix", "backend": {"service": service}}]);
+        let mut spec = json!({"rules": [{"host": ingress.host, "http": {"paths": paths}}]});
+        if let Some(class) = &ingress.class_name {
+            spec["ingressClassName"] = json!(class);
+        }
+        if let Some(secret) = &ingress.tls_secret_name {
+            spec["tls"] = json!([{"hosts": [ingress.host], "secretName": secret}]);
+        }
+        let body = json!({"metadata": {"annotations": ingress.annotations}, "spec": spec});
+        input.object(Kind::Ingress, &name, COMPONENT, body)
+    }));
+    objects.extend(gateway.http_route.as_ref().map(|route| {
+        let mut spec = json!({
+            "parentRefs": route.parent_refs,
+            "rules": [{"backendRefs": [{"name": name, "port": 80}]}],
+        });
+        if !route.hostnames.is_empty() {
+            spec["hostnames"] = json!(route.hostnames);
+        }
+        let body = json!({"metadata": {"annotations": route.annotations}, "spec": spec});
+        input.object(Kind::HttpRoute, &name, COMPONENT, body)
+    }));
     if gateway.replicas > 1 {
         let body = pods::disruption_budget(&labels);
         objects.push(input.object(Kind::PodDisruptionBudget, &name, COMPONENT, body));

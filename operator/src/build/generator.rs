@@ -1,7 +1,7 @@
 //! The simulated visitors.
 
 use serde_json::json;
-use weir_spec::{FreeForm, State};
+use weir_spec::State;
 
 use super::{
     Hashes, Input,
@@ -28,7 +28,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             port: processor::PORT,
             resources: json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),
             grace: 15,
-            template: &FreeForm::default(),
+            template: &spec.generator.pod_template,
         },
     );
     vec![input.object(

@@ -40,6 +40,10 @@ pub struct Input {
     pub uid: String,
     /// The image of `weir`.
     pub image: String,
+    /// Labels of its objects and pods, and annotations of its objects, beside the operator's own.
+    pub labels: BTreeMap<String, String>,
+    /// As `labels`.
+    pub annotations: BTreeMap<String, String>,
     /// A hash of the contents of each secret that the document names.
     pub secrets: BTreeMap<String, String>,
 }
@@ -53,6 +57,13 @@ impl Input {
         self.pipeline.metadata.namespace.as_deref().unwrap_or_default()
     }
 
+    /// The labels of an object, and of pods.
+    fn labels(&self, component: &str) -> Value {
+        let mut labels = json!(self.labels);
+        merge::merge(&mut labels, &labels_of(self.name(), component));
+        labels
+    }
+
     /// An object of this pipeline: `body` is what comes beside its metadata.
     fn object(&self, kind: Kind, name: &str, component: &str, body: Value) -> Object {
         let mut manifest = json!({
@@ -61,7 +72,7 @@ impl Input {
             "metadata": {
                 "name": name,
                 "namespace": self.namespace(),
-                "labels": labels(self.name(), component),
+                "labels": self.labels(component),
                 "ownerReferences": [{
                     "apiVersion": weir_spec::API_VERSION,
                     "kind": weir_spec::KIND,
@@ -72,6 +83,9 @@ impl Input {
                 }],
             },
         });
+        if !self.annotations.is_empty() {
+            manifest["metadata"]["annotations"] = json!(self.annotations);
+        }
         merge::merge(&mut manifest, &body);
         let hash = config::hash(&[&manifest.to_string()]);
         manifest["metadata"]["annotations"][HASH] = json!(hash);
@@ -90,8 +104,8 @@ pub fn objects(input: &Input) -> Vec<Object> {
     objects
 }
 
-/// The labels of an object, and of pods.
-fn labels(instance: &str, component: &str) -> Value {
+/// The operator's own labels.
+fn labels_of(instance: &str, component: &str) -> Value {
     let mut labels = selector(instance, component);
     labels["app.kubernetes.io/managed-by"] = json!(MANAGER);
     labels

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use weir_spec::FreeForm;
 
-use super::{Input, labels, merge::merge, selector};
+use super::{Input, merge::merge, selector};
 
 /// The annotation whose change rolls the pods.
 pub(crate) const CONFIG_HASH: &str = "weir.dev/config-hash";
@@ -96,9 +96,14 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
             "volumes": volumes,
         },
     });
+    let pull: Vec<Value> =
+        input.pipeline.spec.image_pull_secrets.iter().map(|secret| json!({"name": secret.name})).collect();
+    if !pull.is_empty() {
+        template["spec"]["imagePullSecrets"] = json!(pull);
+    }
     merge(&mut template, &Value::Object(pod.template.0.clone()));
     // Last, so that nothing laid over the pods takes them away from their selectors.
-    merge(&mut template["metadata"], &json!({"labels": labels(input.name(), pod.component)}));
+    merge(&mut template["metadata"], &json!({"labels": input.labels(pod.component)}));
     template
 }
 

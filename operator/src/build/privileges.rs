@@ -56,7 +56,11 @@ const SELINUX_TYPES: [&str; 5] =
 /// Every field of the pipeline's pod templates that asks for too much.
 pub fn refused_fields(pipeline: &Pipeline) -> Vec<Problem> {
     let spec = &pipeline.spec;
-    let templates = [("processor", &spec.processor.pod_template), ("gateway", &spec.gateway.pod_template)];
+    let templates = [
+        ("processor", &spec.processor.pod_template),
+        ("generator", &spec.generator.pod_template),
+        ("gateway", &spec.gateway.pod_template),
+    ];
     let mut refused = Refused { problems: Vec::new() };
     for (component, template) in templates {
         let template = Value::Object(template.0.clone());
@@ -303,8 +307,11 @@ mod tests {
         ] {
             assert_eq!(refused(template), [path], "{template}");
         }
-        let gateway = input("{gateway: {podTemplate: {spec: {hostPID: true}}}}").pipeline;
-        assert_eq!(refused_fields(&gateway)[0].path, "spec.gateway.podTemplate.spec.hostPID");
+        for component in ["gateway", "generator"] {
+            let other =
+                input(&format!("{{{component}: {{podTemplate: {{spec: {{hostPID: true}}}}}}}}")).pipeline;
+            assert_eq!(refused_fields(&other)[0].path, format!("spec.{component}.podTemplate.spec.hostPID"));
+        }
     }
 
     #[test]

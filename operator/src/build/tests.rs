@@ -2,7 +2,7 @@
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, Service, ServiceAccount},
-    networking::v1::NetworkPolicy,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -20,7 +20,14 @@ fn of(text: &str) -> Input {
     let mut pipeline = Pipeline::from_yaml(text).unwrap();
     pipeline.metadata.namespace = Some("web".to_owned());
     let image = "weir:1".to_owned();
-    Input { pipeline, uid: "0001".to_owned(), image, secrets: BTreeMap::new() }
+    Input {
+        pipeline,
+        uid: "0001".to_owned(),
+        image,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+    }
 }
 
 fn find(objects: &[Object], kind: Kind, name: &str) -> Value {
@@ -54,6 +61,10 @@ fn kubernetes_knows_every_field() {
         input("{gateway: {replicas: 2}}"),
         of(include_str!("../../../examples/production.yaml")),
         input("{kafka: {tls: {clientCertSecretRef: {name: client}}}}"),
+        input(
+            "{imagePullSecrets: [{name: registry}], gateway: {service: {type: NodePort, annotations: {a: b}},
+             ingress: {host: shop.example, className: nginx, tlsSecretName: tls}}}",
+        ),
     ] {
         for object in objects(&input) {
             match object.kind {
@@ -64,6 +75,9 @@ fn kubernetes_knows_every_field() {
                 Kind::PodDisruptionBudget => known_to::<PodDisruptionBudget>(&object.manifest),
                 Kind::StatefulSet => known_to::<StatefulSet>(&object.manifest),
                 Kind::Deployment => known_to::<Deployment>(&object.manifest),
+                Kind::Ingress => known_to::<Ingress>(&object.manifest),
+                // Not one of Kubernetes' own.
+                Kind::HttpRoute => {}
             }
         }
     }
@@ -126,6 +140,8 @@ fn pods_are_rolled_by_what_they_act_upon_alone() {
         "{state: Suspended}",
         "{deletionPolicy: Delete}",
         "{gateway: {replicas: 3}}",
+        "{gateway: {ingress: {host: shop.example}, service: {type: NodePort}}}",
+        "{image: 'weir:2', imagePullSecrets: [{name: registry}], generator: {podTemplate: {spec: {}}}}",
     ] {
         assert_eq!(hashes(spec), base, "{spec}");
     }
@@ -177,4 +193,28 @@ fn pods_read_a_valid_document() {
     let pipeline = Pipeline::from_yaml(map["data"]["pipeline.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(pipeline.spec.window.size.to_string(), "1m");
     assert!(pipeline.remarks().is_empty());
+}
+
+#[test]
+fn labels_and_annotations_go_on_to_objects_and_labels_to_pods() {
+    let mut input = input("{}");
+    input.labels = [("team", "web"), ("app.kubernetes.io/component", "other")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    input.annotations = [("owner".to_owned(), "ops".to_owned())].into();
+    for object in objects(&input) {
+        let metadata = &object.manifest["metadata"];
+        assert_eq!(
+            (&metadata["labels"]["team"], &metadata["annotations"]["owner"]),
+            (&json!("web"), &json!("ops"))
+        );
+        assert_ne!(metadata["labels"]["app.kubernetes.io/component"], "other");
+        let template = &object.manifest["spec"]["template"];
+        if template.is_object() {
+            assert_eq!(template["metadata"]["labels"]["team"], "web");
+            assert!(template["metadata"]["annotations"].get("owner").is_none());
+            // What selects pods stays what it was.
+            assert!(object.manifest["spec"]["selector"]["matchLabels"].get("team").is_none());
+        }
+    }
 }

@@ -25,16 +25,17 @@ pub(super) struct Applied {
     pub(super) error: Option<Error>,
 }
 
-/// Makes the objects of one pipeline what they should be. `settled`: they were before, so what is missing was taken away.
+/// Makes the objects of one pipeline, of which these were `found`, what they should be. `settled`: they were before, so what is
+/// missing was taken away.
 pub(super) async fn apply(
     context: &Context,
     namespace: &str,
-    name: &str,
     uid: &str,
+    mut found: Vec<Found>,
     desired: Vec<Object>,
     settled: bool,
 ) -> Result<Applied, Error> {
-    let found = found(context, namespace, name, &desired).await?;
+    add_unlabelled(context, namespace, &mut found, &desired).await?;
     let mut applied = Applied::default();
     let steps = plan::plan(desired, &found, uid);
     for object in found.into_iter().filter(|object| object.is_owned_by(uid)) {
@@ -52,7 +53,14 @@ pub(super) async fn apply(
             }
             Step::Create(object) => {
                 let said = said(object.kind, &object.name);
-                write(context, namespace, &object, &mut applied).await?;
+                match write(context, namespace, &object, &mut applied).await {
+                    // It comes last: all else is there.
+                    Err(Error::Api { source, .. }) if is_unknown(object.kind, &source) => {
+                        applied.error = Some(Error::KindMissing(object.kind));
+                        continue;
+                    }
+                    written => written?,
+                }
                 if settled {
                     done.entry("Repaired").or_default().push(format!("{said} was missing"));
                 } else {
@@ -106,22 +114,16 @@ pub(super) async fn apply(
         note: what.join("; "),
     }));
     if !foreign.is_empty() {
-        applied.error = Some(Error::Foreign(foreign));
+        applied.error.get_or_insert(Error::Foreign(foreign));
     }
     Ok(applied)
 }
 
-/// The objects of one pipeline as they are.
-pub(super) async fn look(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    uid: &str,
-) -> Result<Applied, Error> {
-    let found = found(context, namespace, name, &[]).await?;
+/// Those of the objects that the pipeline has, left as they are.
+pub(super) fn keep(uid: &str, found: Vec<Found>) -> Applied {
     let own = found.into_iter().filter(|object| object.is_owned_by(uid));
     let objects = own.map(|object| ((object.kind, object.name().to_owned()), object)).collect();
-    Ok(Applied { objects, ..Applied::default() })
+    Applied { objects, ..Applied::default() }
 }
 
 fn said(kind: Kind, name: &str) -> String {
@@ -132,27 +134,39 @@ fn client(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> 
     Api::namespaced_with(context.client.clone(), namespace, &kind.resource())
 }
 
-/// Everything with the pipeline's labels, and everything that has the name of something desired.
-async fn found(
-    context: &Context,
-    namespace: &str,
-    name: &str,
-    desired: &[Object],
-) -> Result<Vec<Found>, Error> {
+/// Everything with the pipeline's labels.
+pub(super) async fn found(context: &Context, namespace: &str, name: &str) -> Result<Vec<Found>, Error> {
     let selector = build::owned_selector(name);
     let lists = Kind::ALL.map(|kind| labelled(context, namespace, kind, &selector));
-    let mut found: Vec<Found> = try_join_all(lists).await?.into_iter().flatten().collect();
+    Ok(try_join_all(lists).await?.into_iter().flatten().collect())
+}
+
+/// Adds everything that has the name of something desired.
+async fn add_unlabelled(
+    context: &Context,
+    namespace: &str,
+    found: &mut Vec<Found>,
+    desired: &[Object],
+) -> Result<(), Error> {
     for object in desired {
         if found.iter().any(|found| found.kind == object.kind && found.name() == object.name) {
             continue;
         }
         let present = client(context, namespace, object.kind).get_opt(&object.name).await;
+        if present.as_ref().is_err_and(|error| is_unknown(object.kind, error)) {
+            continue;
+        }
         let present = present.map_err(api(format!("read {} {}", object.kind.as_str(), object.name)))?;
         if let Some(present) = present {
             found.push(as_found(object.kind, &present)?);
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// Whether the API server knows no such kind.
+fn is_unknown(kind: Kind, error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404) && !kind.is_built_in()
 }
 
 /// The objects of a kind with these labels.
@@ -163,6 +177,9 @@ pub(super) async fn labelled(
     selector: &str,
 ) -> Result<Vec<Found>, Error> {
     let list = client(context, namespace, kind).list(&ListParams::default().labels(selector)).await;
+    if list.as_ref().is_err_and(|error| is_unknown(kind, error)) {
+        return Ok(Vec::new());
+    }
     let list = list.map_err(api(format!("list {}s", kind.as_str())))?;
     list.items.into_iter().map(|object| as_found(kind, &object)).collect()
 }

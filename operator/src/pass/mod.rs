@@ -4,6 +4,7 @@ mod apply;
 mod cleanup;
 mod pods;
 mod resolve;
+mod rollout;
 mod scaling;
 #[cfg(test)]
 mod server;
@@ -23,7 +24,7 @@ use self::topics::Before;
 use crate::build::{self, Input};
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
-use crate::context::{Context, Resource};
+use crate::context::{Context, Inherited, Resource};
 use crate::error::{ADOPT, TAKE_OVER};
 use crate::metrics::Ending;
 use crate::object::Kind;
@@ -172,12 +173,27 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
 
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let uid = resource.uid().unwrap_or_default();
-    let input = Input { pipeline, uid: uid.clone(), image: context.image.clone(), secrets: resolved.hashes };
+    let found = match apply::found(context, &namespace, &name).await {
+        Ok(found) => found,
+        Err(error) => {
+            outcome.verdicts.push(Verdict::of(Aspect::ObjectsSynced, &error));
+            return Err(error);
+        }
+    };
+    let mut input = Input {
+        image: pipeline.spec.image.clone().unwrap_or_else(|| context.image.clone()),
+        pipeline,
+        uid: uid.clone(),
+        labels: Inherited::of(&context.inherited.labels, resource.labels()),
+        annotations: Inherited::of(&context.inherited.annotations, resource.annotations()),
+        secrets: resolved.hashes,
+    };
+    let waits = if go_on { rollout::take_turn(context, resource, &found, &mut input) } else { None };
     let applied = if go_on {
         let settled = is_settled(resource);
-        apply::apply(context, &namespace, &name, &uid, build::objects(&input), settled).await
+        apply::apply(context, &namespace, &uid, found, build::objects(&input), settled).await
     } else {
-        apply::look(context, &namespace, &name, &uid).await
+        Ok(apply::keep(&uid, found))
     };
     let applied = match applied {
         Ok(applied) => applied,
@@ -195,6 +211,10 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
                 applied.contested.join("; ")
             );
             Some(Verdict::new(Aspect::ObjectsSynced, Truth::No, "Contested", message))
+        }
+        None if waits.is_some() => {
+            let message = waits.clone().unwrap_or_default();
+            Some(Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "RolloutPending", message))
         }
         None if go_on => {
             let message = format!("{} objects are as they should be", applied.objects.len());
@@ -214,9 +234,12 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
         (workloads::generator(resource, objects), (Kind::Deployment, format!("{name}-generator"))),
     ];
     let explained = pods::explain(context, resource, objects, workloads).await;
+    if waits.is_none() && explained.verdicts.iter().all(workloads::is_settled) {
+        context.end_turn(resource);
+    }
     outcome.verdicts.extend(explained.verdicts);
     outcome.news.extend(explained.news);
-    outcome.progressing = explained.progressing;
+    outcome.progressing = explained.progressing || waits.is_some();
     let ready = outcome.status.processor.ready_replicas;
     let autoscaling = &mut outcome.status.autoscaling;
     let scaled = scaling::scale(context, resource, &resolved.connection, ready, autoscaling).await;

@@ -70,6 +70,11 @@ pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Ve
     }
 }
 
+/// Whether pods are where they are asked to be, also where that is nowhere.
+pub(super) fn is_settled(verdict: &Verdict) -> bool {
+    verdict.truth == Truth::Yes || ["Suspended", "ScaledToZero"].contains(&verdict.reason.as_str())
+}
+
 /// Whether all pods of a workload are of its newest template and ready.
 fn rollout(aspect: Aspect, pods: &str, workload: &Found) -> Verdict {
     let wanted = workload.number("/spec/replicas");

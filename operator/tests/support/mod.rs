@@ -79,6 +79,8 @@ impl Operator {
         weir_operator::Run {
             namespace: namespace.to_owned(),
             image: "weir:test".to_owned(),
+            inherit_labels: Vec::new(),
+            inherit_annotations: Vec::new(),
             allow_privileged_pods: false,
             progress_deadline: 300,
             health: TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap(),
@@ -236,4 +238,27 @@ pub fn topics(prefix: &str) -> BTreeMap<String, i32> {
     let admin = weir_stream::kafka::admin::Admin::new(Kafka::shared(), &[]).unwrap();
     let all = admin.topics().unwrap();
     all.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect()
+}
+
+/// Has the API server know HTTPRoutes, as far as the operator needs them.
+pub fn install_gateway_api() {
+    let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "httproutes.gateway.networking.k8s.io",
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2923"},
+        },
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "names": {"kind": "HTTPRoute", "listKind": "HTTPRouteList", "plural": "httproutes", "singular": "httproute"},
+            "scope": "Namespaced",
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+    });
+    cluster().apply(&definition.to_string()).unwrap();
+    let name = "customresourcedefinition/httproutes.gateway.networking.k8s.io";
+    cluster().kubectl(&["wait", "--for=condition=Established", name, "--timeout=60s"]).unwrap();
+    await_that("kubectl knows the kind", || cluster().kubectl(&["get", "httproutes"]).is_ok());
 }

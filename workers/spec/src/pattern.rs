@@ -1,6 +1,6 @@
 //! Texts with a form: the schema's pattern, and beside it the same rule as a function that can say what it expects.
 //!
-//! No regular-expression engine is linked for seven rules; a test holds every pattern of the schema to have its function.
+//! No regular-expression engine is linked for eight rules; a test holds every pattern of the schema to have its function.
 
 use crate::Duration;
 
@@ -18,6 +18,9 @@ pub(crate) const HOST_PORT: &str = r"^(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):[0-9]
 /// The base of a web API.
 pub(crate) const HTTP_URL: &str = r##"^https?://[!"$-.0->@-~][!-~]*$"##;
 
+/// An image, with its registry, tag and digest.
+pub(crate) const IMAGE: &str = "^[a-zA-Z0-9][-a-zA-Z0-9._/:@]{0,511}$";
+
 /// What a pattern demands, in words, if it is one of ours.
 pub(crate) fn expectation(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
@@ -29,6 +32,9 @@ pub(crate) fn expectation(pattern: &str) -> Option<&'static str> {
         SECRET_KEY => "the name of an entry of a secret: 1 to 253 of a-z, A-Z, 0-9, -, _ and .",
         TOPIC => "a topic name that Kafka takes: 1 to 249 of a-z, A-Z, 0-9, ., _ and -, and neither . nor ..",
         HOST_PORT => "host:port with a port from 1 to 65535, such as kafka:9092",
+        IMAGE => {
+            "an image: 1 to 512 of a-z, A-Z, 0-9, ., _, /, :, @ and -, such as registry.example/weir:1.2.3"
+        }
         HTTP_URL => "an address that begins with http:// or https:// and a host",
         _ => return None,
     })
@@ -46,6 +52,11 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
         }
         HOST_PORT => is_host_port(text),
         HTTP_URL => is_http_url(text),
+        IMAGE => {
+            (1..=512).contains(&text.len())
+                && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && text.bytes().all(|b| is_file_name(b) || b"/:@".contains(&b))
+        }
         _ => true,
     }
 }

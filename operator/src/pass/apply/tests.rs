@@ -15,7 +15,7 @@ fn config_map(name: &str) -> Object {
 async fn refused(status: u16, body: &'static str) -> (Error, Vec<String>) {
     let (context, asked) = server(status, body);
     let desired = vec![config_map("first"), config_map("second")];
-    let error = apply(&context, "shop", "shop", "uid", desired, false).await.unwrap_err();
+    let error = apply(&context, "shop", "uid", Vec::new(), desired, false).await.unwrap_err();
     let asked = asked.lock().unwrap().clone();
     (error, asked)
 }

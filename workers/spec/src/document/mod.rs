@@ -3,6 +3,7 @@
 // Each printer column has a type: kube's attribute, of which clippy sees a second one.
 #![cfg_attr(feature = "kube", allow(clippy::duplicated_attributes))]
 
+mod exposure;
 mod kafka;
 mod privacy;
 mod topics;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use exposure::{GatewayService, HttpRoute, Ingress, ParentRef, ServiceType};
 pub use kafka::{Kafka, Sasl, SaslMechanism, SchemaRegistry, Tls};
 pub use privacy::{DeadLetterPayload, DeadLetters, IdPolicy, IpPolicy, Pii, UserAgentPolicy};
 pub use topics::{Compression, EventsTopic, Management, ResultsTopic, TopPagesTopic, Topics};
@@ -120,6 +122,14 @@ pub struct PipelineSpec {
     pub state: State,
     /// What becomes of its topics when it is deleted.
     pub deletion_policy: DeletionPolicy,
+    /// The image of all pods. Absent: the operator's, and when that changes, pipelines get it one after the other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(regex(pattern = pattern::IMAGE))]
+    pub image: Option<String>,
+    /// Secrets of the pipeline's namespace with which the image is pulled.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<ObjectRef>,
     /// The Kafka cluster.
     pub kafka: Kafka,
     /// Its public topics.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::FreeForm;
+use super::{FreeForm, GatewayService, HttpRoute, Ingress};
 use crate::Duration;
 
 /// The pods that compute the results.
@@ -107,6 +107,9 @@ pub struct Generator {
     pub seed: u64,
     /// How the rate changes over the day.
     pub profile: Profile,
+    /// Merged into the pods, containers by name.
+    #[serde(skip_serializing_if = "FreeForm::is_empty")]
+    pub pod_template: FreeForm,
 }
 
 impl Default for Generator {
@@ -119,6 +122,7 @@ impl Default for Generator {
             products: 500,
             seed: 42,
             profile: Profile::Diurnal,
+            pod_template: FreeForm::default(),
         }
     }
 }
@@ -142,10 +146,25 @@ pub struct Gateway {
     /// Merged into the pods, containers by name.
     #[serde(skip_serializing_if = "FreeForm::is_empty")]
     pub pod_template: FreeForm,
+    /// Its Service.
+    #[serde(skip_serializing_if = "GatewayService::is_default")]
+    pub service: GatewayService,
+    /// Absent: none is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ingress: Option<Ingress>,
+    /// Absent: none is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http_route: Option<HttpRoute>,
 }
 
 impl Default for Gateway {
     fn default() -> Self {
-        Self { replicas: 1, pod_template: FreeForm::default() }
+        Self {
+            replicas: 1,
+            pod_template: FreeForm::default(),
+            service: GatewayService::default(),
+            ingress: None,
+            http_route: None,
+        }
     }
 }

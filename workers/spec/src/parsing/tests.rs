@@ -41,6 +41,8 @@ const EVERYTHING: &str = "
 spec:
   state: Suspended
   deletionPolicy: Delete
+  image: registry.example/weir:2
+  imagePullSecrets: [{name: registry}]
   kafka:
     bootstrapServers: [kafka:9092, 'other:9092']
     tls: {caSecretRef: {name: ca, key: ca.crt}, clientCertSecretRef: {name: client}}
@@ -56,8 +58,13 @@ spec:
     resources: {limits: {memory: 1Gi}}
     podTemplate: {spec: {nodeSelector: {a: b}}}
     autoscaling: {mode: LagDryRun, minReplicas: 2, maxReplicas: 4}
-  generator: {enabled: false, eventsPerSecond: 0.5, users: 1, pages: 2, products: 3, seed: 7, profile: Constant}
-  gateway: {replicas: 2, podTemplate: {metadata: {labels: {c: d}}}}
+  generator: {enabled: false, eventsPerSecond: 0.5, users: 1, pages: 2, products: 3, seed: 7, profile: Constant, podTemplate: {spec: {nodeSelector: {a: b}}}}
+  gateway:
+    replicas: 2
+    podTemplate: {metadata: {labels: {c: d}}}
+    service: {type: LoadBalancer, annotations: {a: b}}
+    ingress: {host: shop.example, className: nginx, tlsSecretName: shop-tls, annotations: {a: b}}
+    httpRoute: {parentRefs: [{name: web, namespace: infra, sectionName: https}], hostnames: [shop.example], annotations: {a: b}}
   ranking: {top: 5, trendingHalfLife: 1h, warmUp: 1}
   pii: {userId: Hash, ipAddress: Truncate, userAgent: Family, hashKeySecretRef: {name: pii, key: key}}
   deadLetters: {payload: Keep}
@@ -96,7 +103,7 @@ fn all_mistakes_are_told_at_once_each_with_its_path() {
   processor:
 ",
         &[
-            "spec.colour: unknown field, allowed here: deadLetters, deletionPolicy, gateway, generator, kafka, pii, processor, ranking, state, topics, window",
+            "spec.colour: unknown field, allowed here: deadLetters, deletionPolicy, gateway, generator, image, imagePullSecrets, kafka, pii, processor, ranking, state, topics, window",
             "spec.generator.enabled: found `yes`, expected true or false",
             "spec.generator.eventsPerSecond: found 0.01, allowed: from 0.1 to 1000000",
             "spec.generator.users: found -1, allowed: from 1 to 10000000",

@@ -24,6 +24,15 @@ fn names() {
 }
 
 #[test]
+fn images() {
+    holds(
+        IMAGE,
+        &["weir", "registry.example:5000/a/weir:1.2.3", "weir@sha256:00ff"],
+        &["", "/weir", "we ir", ":1", "weir;x"],
+    );
+}
+
+#[test]
 fn topics() {
     let (longest, too_long) = ("t".repeat(249), "t".repeat(250));
     holds(

@@ -22,7 +22,7 @@ fn every_pattern_has_its_function_and_needs_no_look_around() {
             patterns.insert(p.to_owned());
         }
     });
-    assert_eq!(patterns.len(), 7);
+    assert_eq!(patterns.len(), 8);
 }
 
 #[test]

@@ -1,0 +1,131 @@
+//! What of a pipeline is reached from outside, under whose names and with whose images.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, nudge, pipeline};
+
+fn message(ns: &str, name: &str, type_: &str) -> String {
+    get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))
+}
+
+#[test]
+fn a_gateway_is_exposed_as_the_document_says() {
+    let ns = namespace("exposed");
+    let _operator = Operator::start(&ns);
+    let spec = "gateway: {service: {type: NodePort, annotations: {example.com/pool: blue}},
+        ingress: {host: shop.example, className: nginx, tlsSecretName: shop-tls, annotations: {example.com/size: 1m}},
+        httpRoute: {parentRefs: [{name: web, namespace: infra}], hostnames: [shop.example]}}";
+    cluster().apply(&pipeline(&ns, "exposed-shop", spec)).unwrap();
+    // Without the Gateway API all but the route is there.
+    await_that("it says so", || condition(&ns, "exposed-shop", "ObjectsSynced") == "False KindMissing");
+    assert!(message(&ns, "exposed-shop", "ObjectsSynced").starts_with("this cluster knows no HTTPRoute: "));
+    let name = "exposed-shop-gateway";
+    let service =
+        get(&ns, &format!("service/{name}"), "{.spec.type} {.metadata.annotations.example\\.com/pool}");
+    assert_eq!(service, "NodePort blue");
+    let ingress = "{.spec.ingressClassName} {.spec.tls[0].secretName} {.spec.rules[0].host} \
+        {.spec.rules[0].http.paths[0].backend.service.name} {.metadata.annotations.example\\.com/size}";
+    let ingress = get(&ns, &format!("ingress/{name}"), ingress);
+    assert_eq!(ingress, "nginx shop-tls shop.example exposed-shop-gateway 1m");
+    support::install_gateway_api();
+    nudge(&ns, "exposed-shop");
+    await_that("the route is there", || condition(&ns, "exposed-shop", "ObjectsSynced") == "True Synced");
+    let route = "{.spec.parentRefs[0].namespace} {.spec.hostnames[0]} {.spec.rules[0].backendRefs[0].name}";
+    assert_eq!(get(&ns, &format!("httproute/{name}"), route), "infra shop.example exposed-shop-gateway");
+    let less = r#"{"spec": {"gateway": {"ingress": null, "httpRoute": null, "service": null}}}"#;
+    kubectl(&ns, &["patch", "csp", "exposed-shop", "--type=merge", "--patch", less]);
+    await_that("they are gone", || get(&ns, "ingress,httproute", "{.items[*].metadata.name}").is_empty());
+    await_that("it is for the cluster alone", || {
+        get(&ns, &format!("service/{name}"), "{.spec.type} {.metadata.annotations.example\\.com/pool}")
+            == "ClusterIP "
+    });
+}
+
+#[test]
+fn pods_get_what_the_document_and_the_installation_say() {
+    let ns = namespace("given");
+    let mut options = Operator::options(&ns);
+    options.inherit_labels = vec!["team".to_owned(), "example.com/*".to_owned()];
+    options.inherit_annotations = vec!["*".to_owned()];
+    let _operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
+    let spec = "image: 'registry.example/weir:2', imagePullSecrets: [{name: registry}],
+        generator: {podTemplate: {spec: {priorityClassName: low}}}";
+    let document = pipeline(&ns, "given-shop", spec);
+    let metadata = r#""metadata":{"labels":{"team":"web","example.com/cost":"7","other":"x"},"annotations":{"owner":"ops"},"#;
+    cluster().apply(&document.replacen(r#""metadata":{"#, metadata, 1)).unwrap();
+    await_that("the objects are there", || condition(&ns, "given-shop", "ObjectsSynced") == "True Synced");
+    let pods = "{.spec.template.spec.containers[0].image} {.spec.template.spec.imagePullSecrets[0].name} \
+        {.spec.template.metadata.labels.team} {.spec.template.metadata.labels.example\\.com/cost}\
+        {.spec.template.metadata.labels.other} {.metadata.annotations.owner}{.spec.template.metadata.annotations.owner}";
+    for object in
+        ["statefulset/given-shop", "deployment/given-shop-generator", "deployment/given-shop-gateway"]
+    {
+        assert_eq!(get(&ns, object, pods), "registry.example/weir:2 registry web 7 ops", "{object}");
+    }
+    let class = get(&ns, "deployment", "{.items[*].spec.template.spec.priorityClassName}");
+    assert_eq!(class, "low");
+    assert_eq!(get(&ns, "service/given-shop-gateway", "{.metadata.labels.team}"), "web");
+}
+
+/// Has every pod say that it is ready, as often as pods come.
+fn run_pods(ns: &str) {
+    let ready = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+    for pod in get(ns, "pods", "{.items[*].metadata.name}").split_whitespace() {
+        let patch = [
+            "patch",
+            "pod",
+            pod,
+            "--namespace",
+            ns,
+            "--subresource=status",
+            "--type=merge",
+            "--patch",
+            ready,
+        ];
+        // It may be gone by now.
+        let _ = cluster().kubectl(&patch);
+    }
+}
+
+#[test]
+fn another_image_comes_to_one_pipeline_after_the_other() {
+    let ns = namespace("turns");
+    let quiet = "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1}";
+    let names = ["turns-a", "turns-b", "turns-c"];
+    let operator = Operator::start(&ns);
+    for name in names {
+        cluster().apply(&pipeline(&ns, name, quiet)).unwrap();
+    }
+    let all_ready = || {
+        run_pods(&ns);
+        names.iter().all(|name| condition(&ns, name, "Ready") == "True Running")
+    };
+    await_that("all run", all_ready);
+    drop(operator);
+    // What a pipeline says of its image waits for nobody, and nobody for it.
+    let own = r#"{"spec": {"image": "weir:own"}}"#;
+    kubectl(&ns, &["patch", "csp", "turns-c", "--type=merge", "--patch", own]);
+    let mut options = Operator::options(&ns);
+    options.image = "weir:next".to_owned();
+    let _operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
+    let images = || get(&ns, "statefulset", "{.items[*].spec.template.spec.containers[0].image}");
+    await_that("one has it", || images().contains("weir:next"));
+    let (first, second) = if images().starts_with("weir:next") { (0, 1) } else { (1, 0) };
+    await_that("the other waits", || {
+        message(&ns, names[second], "ObjectsSynced").contains("weir:next follows")
+    });
+    let waits = format!(
+        "image weir:next follows when turns/{}, which gets it now, is ready; until then weir:test stays",
+        names[first]
+    );
+    assert_eq!(message(&ns, names[second], "ObjectsSynced"), waits);
+    assert_eq!(condition(&ns, names[second], "ObjectsSynced"), "True RolloutPending");
+    await_that("the third has its own", || images().ends_with("weir:own"));
+    // Whatever else the one that waits is to have, it has at once.
+    kubectl(&ns, &["scale", "csp", names[second], "--replicas=2"]);
+    let replicas = || get(&ns, &format!("statefulset/{}", names[second]), "{.spec.replicas}");
+    await_that("it is scaled", || replicas() == "2");
+    assert_eq!(images().matches("weir:next").count(), 1);
+    await_that("all have it", || all_ready() && images() == "weir:next weir:next weir:own");
+}
