@@ -418,7 +418,9 @@ impl Stage<'_> {
 
 /// Arguments that say which pipeline, by a file that holds its manifest, and where its Kafka is.
 fn at(name: &str, manifest: &str) -> anyhow::Result<[String; 4]> {
-    let file = crate::root().join("target/e2e").join(format!("{name}.yaml"));
+    let folder = crate::root().join("target/e2e");
+    fs::create_dir_all(&folder)?;
+    let file = folder.join(format!("{name}.yaml"));
     fs::write(&file, manifest).with_context(|| format!("could not write {}", file.display()))?;
     Ok([
         "--pipeline".to_owned(),
