@@ -22,8 +22,8 @@ pub struct Expected<'a> {
 }
 
 /// How a pipeline begins anew so that no result stands in a topic twice.
-pub const AFRESH: &str = "begin afresh: a new metadata.name, new names in spec.topics.results.name and spec.topics.topPages.name, \
-                          then `weir topics apply`";
+pub const AFRESH: &str = "begin afresh: a new metadata.name, new names in spec.topics.results.name and spec.topics.topPages.name; in \
+                          Kubernetes that is a new pipeline, without the operator `weir topics apply` then makes its topics";
 
 /// A commit without what a stage writes beside its offsets.
 pub(crate) fn reset_by_hand(topic: &str, partition: i32) -> Error {

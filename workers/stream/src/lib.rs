@@ -11,6 +11,7 @@ mod idle;
 mod journal;
 pub mod kafka;
 pub mod log;
+pub mod made_with;
 pub mod memory;
 mod pace;
 pub mod ranges;

@@ -208,7 +208,7 @@ impl Stage for Results {
                 let emitted: Emitted = serde_json::from_str(&committed.metadata).map_err(|error| {
                     let found = &committed.metadata;
                     Error::Fatal(format!(
-                        "the group's commit for lane {partition} is not of this version: {found:?}: {error}"
+                        "the group's commit for {blocks}/{partition} is not of this version: {found:?}: {error}"
                     ))
                 })?;
                 (committed.offset, emitted)
@@ -243,7 +243,8 @@ impl Stage for Results {
         _out: &mut Vec<Output>,
     ) -> Result<(), Error> {
         lane.merge.read(record.value.unwrap_or_default(), record.offset).map_err(|error| {
-            Error::Fatal(format!("lane {} at offset {}: {error}", record.partition, record.offset))
+            let (blocks, partition) = (&self.options.blocks, record.partition);
+            Error::Fatal(format!("{blocks}/{partition} at offset {}: {error}", record.offset))
         })?;
         lane.next = record.offset + 1;
         Ok(())

@@ -11,10 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use weir_analytics::{MAX_RECORD_BYTES, Partition, Settings, Verdict};
-use weir_events::{
-    Decoder, Invalid, MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, Privacy, Reason, Scratch, partition_of,
-    unit_hint, validate,
-};
+use weir_events::{Decoder, Invalid, Privacy, Reason, Scratch, partition_of, unit_hint, validate};
 
 use crate::{
     clock::BrokerClock,
@@ -23,6 +20,7 @@ use crate::{
     idle::Everyone,
     journal::{Journal, Raise},
     log::{Committed, Error, Member, Output, Record},
+    made_with::MadeWith,
     pace::Pace,
     ranges::EndRanges,
     worker::Stage,
@@ -374,23 +372,8 @@ impl Windows {
         Ok(())
     }
 
-    /// What decides beside the log, in parts: what an earlier release wrote beside its offsets, and all of it. Another value of any
-    /// of them over the same state would be neither the one nor the other.
-    fn made_with(&self) -> (String, String) {
-        let Settings { size, slide, out_of_orderness, session_gap, lanes, top, trending_half_life, warm_up } =
-            self.options.settings;
-        let window = format!(
-            "size {size} ms, slide {slide} ms, out-of-orderness {out_of_orderness} ms, session gap {session_gap} ms, trending half-life \
-             {trending_half_life} ms, {lanes} lanes"
-        );
-        let all = format!(
-            "{window}, ranking of {top}, warm-up {warm_up}, max future {} ms, {}, page_url within {MAX_PAGE_URL} bytes, user_agent within \
-             {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, event partitions {}",
-            self.options.max_future,
-            self.privacy.parts().join(", "),
-            self.options.inputs,
-        );
-        (window, all)
+    fn made_with(&self) -> MadeWith {
+        MadeWith::new(&self.options.settings, self.options.max_future, &self.privacy, self.options.inputs)
     }
 
     /// With `until_end`: the end of the last window, once every partition was read to the end that its log has now. Before that it
@@ -521,13 +504,6 @@ fn held_back(inputs: &BTreeMap<i32, Input>) -> Vec<(i32, i64)> {
     inputs.values().filter(|input| input.is_held_back).map(|input| (input.number, input.next)).collect()
 }
 
-/// The parts of `this` that `that` does not have.
-fn parts_missing(this: &str, that: &str) -> String {
-    let others: Vec<&str> = that.split(", ").collect();
-    let parts: Vec<&str> = this.split(", ").filter(|part| !others.contains(part)).collect();
-    if parts.is_empty() { "nothing of it".to_owned() } else { parts.join(", ") }
-}
-
 impl Input {
     /// Repeats the logged decisions that were taken before the record at `offset` was read.
     fn repeat_raises(&mut self, offset: i64) {
@@ -605,7 +581,7 @@ impl Stage for Windows {
         heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
         let Options { settings, events, state, .. } = &self.options;
-        let (made_with_window, made_with) = self.made_with();
+        let made_with = self.made_with();
         let topics = [
             Expected { role: "events", topic: events, partitions: self.options.inputs },
             Expected { role: "state", topic: state, partitions: self.options.inputs },
@@ -628,7 +604,9 @@ impl Stage for Windows {
                      deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
                 )));
             }
-            None => Standing { settings: made_with.clone(), from: beginning, ..Standing::default() },
+            None => {
+                Standing { settings: made_with.as_str().to_owned(), from: beginning, ..Standing::default() }
+            }
             Some(committed) if committed.metadata.is_empty() => {
                 return Err(identity::reset_by_hand(events, partition));
             }
@@ -638,16 +616,10 @@ impl Stage for Windows {
                 ))
             })?,
         };
-        // An earlier release wrote down the window alone.
-        if standing.settings != made_with && standing.settings != made_with_window {
-            let before = parts_missing(&standing.settings, &made_with);
-            let now = parts_missing(&made_with, &standing.settings);
-            return Err(Error::Fatal(format!(
-                "the state of {events}/{partition} was made with {before}, and the manifest now says {now}: what was counted under the one \
-                 cannot go on under the other. Change it back, or {AFRESH}"
-            )));
+        if let Some(refusal) = made_with.refusal(&standing.settings) {
+            return Err(Error::Fatal(format!("the state of {events}/{partition} {refusal}")));
         }
-        standing.settings = made_with;
+        made_with.as_str().clone_into(&mut standing.settings);
         if standing.ended {
             tracing::warn!(
                 partition,

@@ -13,11 +13,12 @@ use std::{
 
 use anyhow::{anyhow, bail};
 use weir_analytics::Settings;
-use weir_events::{Decoder, IdPolicy, IpPolicy, Privacy, PrivacySettings, UserAgentPolicy};
+use weir_events::{Decoder, Privacy};
 use weir_spec::{DeadLetterPayload, Management, Pii, Pipeline};
 use weir_stream::{
     kafka,
     log::{Committed, Error, Member},
+    made_with::{privacy_settings, settings},
     results::{self, Emitted, Results},
     windows::{self, Windows},
     worker::{Stage, TRANSACTION_BYTES, Worker},
@@ -220,11 +221,13 @@ fn drive<S: Stage, M: Member>(
         }
         worker.leave()
     });
-    signs.pulse.end();
     // One stage without the other is of no use.
-    if let Err(error) = &result {
-        stopping::failed(&error.to_string());
-        stop.store(true, Ordering::SeqCst);
+    match &result {
+        Ok(()) => signs.pulse.end(),
+        Err(error) => {
+            stopping::failed(&error.to_string());
+            stop.store(true, Ordering::SeqCst);
+        }
     }
     result.map_err(|error| anyhow!("{error}"))
 }
@@ -251,20 +254,6 @@ fn emitted_all<M: Member>(member: &mut M, settings: Settings, end: i64) -> bool 
         let last = end - back * settings.slide;
         lanes.get(settings.lane(last) as usize).and_then(emitted).is_some_and(|emitted| emitted >= last)
     })
-}
-
-fn settings(pipeline: &Pipeline) -> Settings {
-    let (window, ranking) = (&pipeline.spec.window, &pipeline.spec.ranking);
-    Settings {
-        size: window.size.as_millis(),
-        slide: window.slide.as_millis(),
-        out_of_orderness: window.out_of_orderness.as_millis(),
-        session_gap: window.session_gap.as_millis(),
-        lanes: pipeline.spec.topics.results.partitions,
-        top: ranking.top as usize,
-        trending_half_life: ranking.trending_half_life.as_millis(),
-        warm_up: ranking.warm_up,
-    }
 }
 
 fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> windows::Options {
@@ -312,25 +301,8 @@ fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
 /// There is no key where one is needed, or none that is long enough.
 pub(crate) fn privacy(pipeline: &Pipeline, key_file: Option<&Path>) -> anyhow::Result<Privacy> {
     let pii = &pipeline.spec.pii;
-    let settings = PrivacySettings {
-        user_id: match pii.user_id {
-            weir_spec::IdPolicy::Keep => IdPolicy::Keep,
-            weir_spec::IdPolicy::Hash => IdPolicy::Hash,
-        },
-        ip_address: match pii.ip_address {
-            weir_spec::IpPolicy::Keep => IpPolicy::Keep,
-            weir_spec::IpPolicy::Truncate => IpPolicy::Truncate,
-            weir_spec::IpPolicy::Hash => IpPolicy::Hash,
-            weir_spec::IpPolicy::Drop => IpPolicy::Drop,
-        },
-        user_agent: match pii.user_agent {
-            weir_spec::UserAgentPolicy::Keep => UserAgentPolicy::Keep,
-            weir_spec::UserAgentPolicy::Family => UserAgentPolicy::Family,
-            weir_spec::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
-        },
-    };
     let key = if pii.hashes() { pii_key(key_file)? } else { None };
-    Privacy::new(settings, key.as_deref()).map_err(|error| {
+    Privacy::new(privacy_settings(pii), key.as_deref()).map_err(|error| {
         anyhow!("spec.pii: {error} (the key is read from the file --pii-key-file, or from WEIR_PII_KEY)")
     })
 }
@@ -357,15 +329,4 @@ fn pii_key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
 /// The wall clock, milliseconds since the epoch.
 pub(crate) fn millis() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_engine_and_the_document_have_the_same_defaults() {
-        let of_document = settings(&Pipeline::demo());
-        assert_eq!(of_document, Settings { lanes: of_document.lanes, ..Settings::default() });
-    }
 }

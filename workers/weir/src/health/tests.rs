@@ -114,6 +114,26 @@ fn a_process_whose_broker_is_away_takes_turns() {
     assert!(!hung.load(Ordering::SeqCst));
 }
 
+/// A pod that was ready for a moment would let a roll go on to the next.
+#[test]
+fn a_process_that_refuses_its_state_is_never_ready() {
+    let pipeline = Pipeline::demo();
+    let broker = Broker::new(Clock::System);
+    pipeline.topics().iter().for_each(|topic| broker.create_topic(&topic.name, topic.partitions));
+    let (health, signs) = Signs::registered();
+    let connect = |group: &str, topic: &str| match group.ends_with("windows") {
+        true => Err(Error::Fatal("made with another window".to_owned())),
+        false => Ok(broker.member(MemberOptions::new(group, topic, group))),
+    };
+    let (stop, fault) = (AtomicBool::new(false), std::sync::OnceLock::new());
+    let steps = crate::process::Steps::default();
+    let privacy = crate::process::privacy(&pipeline, None).unwrap();
+    stages(&pipeline, privacy, steps, &signs, &stop, &fault, connect).unwrap_err();
+    let now = millis();
+    let (_, windows) = &health.pulses[0];
+    assert!(!windows.is_ready(now));
+}
+
 /// Kubernetes would be told that it lives, and nobody that it does nothing.
 #[test]
 fn a_panic_of_the_work_ends_the_process() {
