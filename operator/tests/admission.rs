@@ -145,6 +145,19 @@ fn every_mistake_is_told_with_its_place() {
             "Unsupported",
         ),
         ("shop", "kafka: {sasl: {mechanism: PLAIN}}", "spec.kafka.sasl.secretRef", "Required value"),
+        ("shop", "kafka: {bootstrapServers: ['a:1'], tls: {}}", "spec.kafka.tls", "is not supported"),
+        (
+            "shop",
+            "kafka: {bootstrapServers: ['a:1'], sasl: {mechanism: SCRAM-SHA-512, secretRef: {name: a}}}",
+            "spec.kafka.sasl",
+            "is not supported",
+        ),
+        (
+            "shop",
+            "kafka: {bootstrapServers: ['a:1'], schemaRegistry: {url: 'http://a'}}",
+            "spec.kafka.schemaRegistry",
+            "is not supported",
+        ),
         (
             "shop",
             "kafka: {bootstrapServers: ['a:1', 'a:1']}",
@@ -161,7 +174,7 @@ fn every_mistake_is_told_with_its_place() {
         let error = dry_run(&document).err().unwrap_or_else(|| panic!("{spec} was admitted"));
         assert!(error.contains(place) && error.contains(said), "{spec}: {error}");
         // A file with the same mistake is refused too, at the same place.
-        let problems = Pipeline::from_yaml(&document).unwrap_err();
+        let problems = Pipeline::from_yaml(&document).and_then(|read| read.supported()).unwrap_err();
         let field = place.rsplit('.').next().unwrap_or_default().trim_end_matches(']');
         assert!(problems.to_string().contains(field), "{spec}: {problems}");
         refusals.push(error);
@@ -200,7 +213,7 @@ fn collect(schema: &Value, path: &str, rules: &mut Vec<(String, String, String)>
 }
 
 #[test]
-fn names_and_partitions_are_fixed() {
+fn what_state_and_topics_were_made_with_is_fixed() {
     let namespace = namespace("fixed");
     cluster()
         .apply(
@@ -220,13 +233,29 @@ fn names_and_partitions_are_fixed() {
         (r#"{"topics":{"results":{"name":"other"}}}"#, "spec.topics.results.name"),
         (r#"{"topics":{"results":{"partitions":5}}}"#, "spec.topics.results.partitions"),
         (r#"{"topics":{"topPages":{"name":"other"}}}"#, "spec.topics.topPages.name"),
+        (r#"{"topics":{"events":{"replicas":3}}}"#, "spec.topics.events.replicas"),
+        (r#"{"topics":{"results":{"replicas":3}}}"#, "spec.topics.results.replicas"),
+        (r#"{"topics":{"topPages":{"replicas":3}}}"#, "spec.topics.topPages.replicas"),
+        (r#"{"window":{"size":"1m"}}"#, "spec.window.size"),
+        (r#"{"window":{"slide":"5s"}}"#, "spec.window.slide"),
+        (r#"{"window":{"outOfOrderness":"31s"}}"#, "spec.window.outOfOrderness"),
+        (r#"{"window":{"sessionGap":"31m"}}"#, "spec.window.sessionGap"),
+        (r#"{"window":{"maxFuture":"0s"}}"#, "spec.window.maxFuture"),
+        (r#"{"ranking":{"trendingHalfLife":"1h"}}"#, "spec.ranking.trendingHalfLife"),
+        (r#"{"ranking":{"top":11}}"#, "spec.ranking.top"),
+        (r#"{"ranking":{"warmUp":3}}"#, "spec.ranking.warmUp"),
+        (r#"{"pii":{"userId":"Hash","hashKeySecretRef":{"name":"pii","key":"key"}}}"#, "spec.pii.userId"),
+        (r#"{"pii":{"ipAddress":"Drop"}}"#, "spec.pii.ipAddress"),
+        (r#"{"pii":{"userAgent":"Drop"}}"#, "spec.pii.userAgent"),
     ] {
         let error = patch(spec).unwrap_err();
         assert!(error.contains(place) && error.contains("is fixed"), "{spec}: {error}");
         refusals.push(error);
     }
     assert_eq!(unused(&refusals, true), Vec::<String>::new(), "rules that nothing here offends against");
-    patch(r#"{"window":{"size":"1m"},"topics":{"results":{"retention":"2h"}}}"#).unwrap();
+    // Said otherwise it is still the same, and what state does not depend on may change.
+    patch(r#"{"window":{"size":"300s","idleTimeout":"1m"},"topics":{"topPages":{"replicas":1}}}"#).unwrap();
+    patch(r#"{"topics":{"results":{"retention":"2h"},"events":{"compression":"lz4"}}}"#).unwrap();
     cluster().kubectl(&["scale", "csp", "shop", "--namespace", &namespace, "--replicas=4"]).unwrap();
     let shown = cluster().kubectl(&["get", "csp", "--namespace", &namespace]).unwrap();
     let header = shown.lines().next().unwrap_or_default().split_whitespace().collect::<Vec<_>>();

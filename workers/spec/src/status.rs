@@ -13,6 +13,12 @@ pub struct PipelineStatus {
     /// Generation of the document that this is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The operator that keeps it, NAMESPACE/NAME: another one with the same scope stands back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// Another operator, which asks whether that one is still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contender: Option<Contender>,
     /// Ready, and what makes it so: Valid, KafkaReachable, TopicsSynced, ProcessorAvailable, GatewayAvailable, ...
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -24,6 +30,16 @@ pub struct PipelineStatus {
     /// The topics.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub topics: Vec<TopicStatus>,
+}
+
+/// An operator that stands back for another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Contender {
+    /// Which, NAMESPACE/NAME.
+    pub operator: String,
+    /// Since when it has had no answer, by its own clock (RFC 3339).
+    pub since: String,
 }
 
 /// The processors as they run.

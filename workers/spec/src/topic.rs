@@ -25,7 +25,7 @@ pub enum Role {
 
 impl Role {
     /// The document's path of the topic's name; `None` for an internal topic, whose name follows from the pipeline's.
-    pub(crate) const fn path(self) -> Option<&'static str> {
+    pub const fn path(self) -> Option<&'static str> {
         match self {
             Self::Events => Some("spec.topics.events.name"),
             Self::Results => Some("spec.topics.results.name"),
@@ -52,6 +52,29 @@ pub struct TopicSpec {
     pub management: Management,
     /// Kafka's topic settings by name.
     pub settings: BTreeMap<String, String>,
+}
+
+/// How many copies must have a record before it counts as written.
+const MIN_IN_SYNC: &str = "min.insync.replicas";
+
+/// With three copies one broker may be away; with fewer any stricter rule would stop all writing then.
+const fn min_in_sync(copies: i32) -> &'static str {
+    if copies >= 3 { "2" } else { "1" }
+}
+
+impl TopicSpec {
+    /// The topic where it has so many copies of each record. With fewer than it should have, all that are there may not be asked for
+    /// more: nothing could be written.
+    #[must_use]
+    pub fn with_copies(&self, copies: i32) -> Self {
+        let mut spec = self.clone();
+        if copies < spec.replicas
+            && let Some(least) = spec.settings.get_mut(MIN_IN_SYNC)
+        {
+            min_in_sync(copies).clone_into(least);
+        }
+        spec
+    }
 }
 
 const MINUTE: i64 = 60_000;
@@ -139,8 +162,7 @@ impl Draft {
             // The broker's clock: part of the log, so that a replay judges `maxFuture` alike, and independent of
             // the events' own times, so that old events loaded today are kept as long as new ones.
             ("message.timestamp.type", "LogAppendTime".to_owned()),
-            // With three copies one broker may be away; with fewer any stricter rule would stop all writing then.
-            ("min.insync.replicas", if replicas >= 3 { "2" } else { "1" }.to_owned()),
+            (MIN_IN_SYNC, min_in_sync(replicas).to_owned()),
         ];
         let mut settings: BTreeMap<String, String> =
             settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

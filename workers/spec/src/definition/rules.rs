@@ -20,6 +20,14 @@ const fn rule(at: &'static str, field: &'static str, rule: &'static str, message
     Rule { at, field: Some(field), rule, message }
 }
 
+/// Another value over the same state would be neither the one nor the other: processors refuse it.
+const COUNTED: &str = "is fixed: what was counted with one value cannot go on with another, and processors refuse it; make a new \
+                       pipeline with another metadata.name and other names of topics.results and topics.topPages, and cut over";
+
+/// Kafka's own tool changes it without anything here.
+const COPIES: &str = "is fixed: Kafka gives a topic its copies when it is made; move them with kafka-reassign-partitions and leave this as it \
+                      is, or make a new pipeline with new topics";
+
 pub(super) const RULES: &[Rule] = &[
     // A file may leave it to the command line; pods have none.
     rule(
@@ -143,6 +151,50 @@ pub(super) const RULES: &[Rule] = &[
         ".topPages.name",
         "self.topPages.name == oldSelf.topPages.name",
         "is fixed: make a pipeline of another name for another topic",
+    ),
+    rule("spec.topics", ".events.replicas", "self.events.replicas == oldSelf.events.replicas", COPIES),
+    rule("spec.topics", ".results.replicas", "self.results.replicas == oldSelf.results.replicas", COPIES),
+    rule(
+        "spec.topics",
+        ".topPages.replicas",
+        "(has(self.topPages.replicas) ? self.topPages.replicas : self.results.replicas) == \
+         (has(oldSelf.topPages.replicas) ? oldSelf.topPages.replicas : oldSelf.results.replicas)",
+        COPIES,
+    ),
+    rule("spec.window", ".size", "ms(self.size) == ms(oldSelf.size)", COUNTED),
+    rule("spec.window", ".slide", "ms(self.slide) == ms(oldSelf.slide)", COUNTED),
+    rule("spec.window", ".outOfOrderness", "ms(self.outOfOrderness) == ms(oldSelf.outOfOrderness)", COUNTED),
+    rule("spec.window", ".sessionGap", "ms(self.sessionGap) == ms(oldSelf.sessionGap)", COUNTED),
+    rule("spec.window", ".maxFuture", "ms(self.maxFuture) == ms(oldSelf.maxFuture)", COUNTED),
+    rule(
+        "spec.ranking",
+        ".trendingHalfLife",
+        "ms(self.trendingHalfLife) == ms(oldSelf.trendingHalfLife)",
+        COUNTED,
+    ),
+    rule("spec.ranking", ".top", "self.top == oldSelf.top", COUNTED),
+    rule("spec.ranking", ".warmUp", "self.warmUp == oldSelf.warmUp", COUNTED),
+    rule("spec.pii", ".userId", "self.userId == oldSelf.userId", COUNTED),
+    rule("spec.pii", ".ipAddress", "self.ipAddress == oldSelf.ipAddress", COUNTED),
+    rule("spec.pii", ".userAgent", "self.userAgent == oldSelf.userAgent", COUNTED),
+    // As long as `crate::rules::unsupported` says so.
+    rule(
+        "spec.kafka",
+        ".tls",
+        "!has(self.tls)",
+        "is not supported by this version (connections are not encrypted): leave it out",
+    ),
+    rule(
+        "spec.kafka",
+        ".sasl",
+        "!has(self.sasl)",
+        "is not supported by this version (clients have no names): leave it out",
+    ),
+    rule(
+        "spec.kafka",
+        ".schemaRegistry",
+        "!has(self.schemaRegistry)",
+        "is not supported by this version (schemas are known by their fingerprints): leave it out",
     ),
     rule(
         "spec.processor.autoscaling",

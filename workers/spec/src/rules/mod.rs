@@ -51,7 +51,7 @@ pub(crate) fn unsupported(pipeline: &Pipeline) -> Vec<Problem> {
     .map(|(field, _, instead)| {
         Problem::new(
             format!("spec.kafka.{field}"),
-            format!("not supported by this version ({instead}): leave it out"),
+            format!("is not supported by this version ({instead}): leave it out"),
         )
     })
     .collect()
