@@ -43,6 +43,10 @@ pub struct Run {
     /// The namespace whose pipelines to keep, or `all`.
     #[arg(long, env = "WEIR_NAMESPACE", default_value = "all", value_name = "NAMESPACE")]
     pub namespace: String,
+    /// Keep only pipelines with these labels, such as team=web or class in (a,b): with selectors of their own, operators in different
+    /// namespaces share a cluster.
+    #[arg(long, env = "WEIR_SELECTOR", value_name = "LABELS")]
+    pub selector: Option<String>,
     /// The image of the pipelines' pods.
     #[arg(long, env = "WEIR_IMAGE", default_value = concat!("weir:", env!("CARGO_PKG_VERSION")))]
     pub image: String,

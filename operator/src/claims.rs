@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_spec::{ClickstreamPipeline, Management, Pipeline};
+use weir_spec::{ClickstreamPipeline, Management, Pipeline, TopicSpec};
 
 use crate::Error;
 
@@ -29,7 +29,7 @@ impl Claims {
             }
             let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
             let owner = format!("{namespace}/{}", other.metadata.name.as_deref().unwrap_or_default());
-            let names: BTreeSet<String> = kept(&Pipeline::from(other)).collect();
+            let names: BTreeSet<String> = kept(&Pipeline::from(other)).map(|topic| topic.name).collect();
             for topic in other.status.iter().flat_map(|status| &status.topics) {
                 if let Some(id) = topic.topic_id.as_ref().filter(|_| names.contains(&topic.name)) {
                     claims.ids.insert(id.clone(), owner.clone());
@@ -47,10 +47,10 @@ impl Claims {
     /// # Errors
     /// [`Error::TopicClaimed`].
     pub fn check(&self, pipeline: &Pipeline, ids: &BTreeMap<String, String>) -> Result<(), Error> {
-        for topic in kept(pipeline) {
-            let by_id = ids.get(&topic).and_then(|id| self.ids.get(id));
-            if let Some(owner) = self.names.get(&topic).or(by_id) {
-                return Err(Error::TopicClaimed { topic, owner: owner.clone() });
+        for TopicSpec { name, role, .. } in kept(pipeline) {
+            let by_id = ids.get(&name).and_then(|id| self.ids.get(id));
+            if let Some(owner) = self.names.get(&name).or(by_id) {
+                return Err(Error::TopicClaimed { topic: name, role, owner: owner.clone() });
             }
         }
         Ok(())
@@ -58,9 +58,8 @@ impl Claims {
 }
 
 /// The topics that a pipeline keeps as its own.
-fn kept(pipeline: &Pipeline) -> impl Iterator<Item = String> {
-    let topics = pipeline.topics().into_iter();
-    topics.filter(|topic| topic.management == Management::Managed).map(|topic| topic.name)
+fn kept(pipeline: &Pipeline) -> impl Iterator<Item = TopicSpec> {
+    pipeline.topics().into_iter().filter(|topic| topic.management == Management::Managed)
 }
 
 /// Older pipelines come first. Of two from the same second, uids decide, because they never change.

@@ -26,6 +26,8 @@ pub enum Aspect {
     GeneratorAvailable,
     /// The autoscaler decides.
     ScalingActive,
+    /// No other operator has the pipeline in its scope.
+    SoleOperator,
 }
 
 impl Aspect {
@@ -41,6 +43,7 @@ impl Aspect {
             Self::GatewayAvailable => "GatewayAvailable",
             Self::GeneratorAvailable => "GeneratorAvailable",
             Self::ScalingActive => "ScalingActive",
+            Self::SoleOperator => "SoleOperator",
         }
     }
 }
@@ -116,7 +119,8 @@ pub fn ready(verdicts: &[Verdict]) -> Verdict {
         Truth::Unknown => 2,
         Truth::Yes | Truth::Remark => 3,
     };
-    let decisive = verdicts.iter().filter(|verdict| verdict.aspect != Aspect::ScalingActive);
+    let beside = [Aspect::ScalingActive, Aspect::SoleOperator];
+    let decisive = verdicts.iter().filter(|verdict| !beside.contains(&verdict.aspect));
     match decisive.min_by_key(|verdict| (rank(verdict.truth), verdict.aspect)) {
         Some(verdict) if rank(verdict.truth) < 3 => Verdict { aspect: Aspect::Ready, ..verdict.clone() },
         _ => Verdict::new(Aspect::Ready, Truth::Yes, "Running", "everything is as it should be"),

@@ -10,6 +10,7 @@ use kube::{Client, Resource as _, ResourceExt};
 use weir_spec::ClickstreamPipeline;
 
 use crate::autoscale::{Measured, Memory};
+use crate::build::MANAGER;
 use crate::conditions::Aspect;
 use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::Kind;
@@ -59,6 +60,8 @@ pub struct Context {
     pub progress_deadline: Duration,
     /// Who this process is among the operator's.
     pub instance: String,
+    /// Who the operator is among others: NAMESPACE/NAME.
+    pub operator: String,
     /// All pipelines.
     pub pipelines: Store<Resource>,
     /// Figures.
@@ -66,6 +69,10 @@ pub struct Context {
     repairs: Mutex<HashMap<ObjectKey, Repairs>>,
     /// By pipeline.
     failures: Mutex<HashMap<String, Failure>>,
+    /// When another operator was asked whether it keeps a pipeline, by namespace and name.
+    asked: Mutex<HashMap<(String, String), Instant>>,
+    /// Other operators that asked for a pipeline, and when.
+    contenders: Mutex<HashMap<(String, String), (String, Instant)>>,
     /// How many objects of each kind there are, by pipeline.
     kept: Mutex<HashMap<String, Vec<Kind>>>,
     /// What the autoscaler remembers, by namespace and name.
@@ -127,6 +134,9 @@ impl Context {
         metrics: Metrics,
     ) -> Self {
         Self {
+            operator: format!("{}/{MANAGER}", client.default_namespace()),
+            asked: Mutex::default(),
+            contenders: Mutex::default(),
             client,
             image,
             inherited: Inherited::default(),
@@ -204,6 +214,29 @@ impl Context {
     pub(crate) fn keeps(&self, resource: &ClickstreamPipeline, kinds: Vec<Kind>) {
         self.kept().insert(key(resource), kinds);
         self.count();
+    }
+
+    /// How long ago another operator was asked whether it keeps a pipeline.
+    pub(crate) fn asked(&self, pipeline: &(String, String)) -> Option<Duration> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.get(pipeline).map(Instant::elapsed)
+    }
+
+    /// Notes that another operator is asked now.
+    pub(crate) fn ask(&self, pipeline: &(String, String)) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline.clone(), Instant::now());
+    }
+
+    /// The other operator that asked for a pipeline within that time.
+    pub(crate) fn contender(&self, pipeline: &(String, String), within: Duration) -> Option<String> {
+        let contenders = self.contenders.lock().unwrap_or_else(PoisonError::into_inner);
+        contenders.get(pipeline).filter(|(_, at)| at.elapsed() < within).map(|(operator, _)| operator.clone())
+    }
+
+    /// Notes that another operator asked for a pipeline.
+    pub(crate) fn contested(&self, pipeline: &(String, String), operator: &str) {
+        let mut contenders = self.contenders.lock().unwrap_or_else(PoisonError::into_inner);
+        contenders.insert(pipeline.clone(), (operator.to_owned(), Instant::now()));
     }
 
     /// What the autoscaler remembers of a pipeline.
@@ -294,6 +327,9 @@ impl Context {
         let mut kept = self.kept();
         kept.retain(|pipeline, _| all.contains(pipeline));
         self.progress().retain(|(namespace, name, _), _| all.contains(&format!("{namespace}/{name}")));
+        let there = |(namespace, name): &(String, String)| all.contains(&format!("{namespace}/{name}"));
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).retain(|pipeline, _| there(pipeline));
+        self.contenders.lock().unwrap_or_else(PoisonError::into_inner).retain(|pipeline, _| there(pipeline));
         self.memories().retain(|(namespace, name), _| {
             let there = all.contains(&format!("{namespace}/{name}"));
             if !there {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use weir_spec::SpecError;
-use weir_stream::kafka::admin::AdminError;
+use weir_spec::{Role, SpecError};
+use weir_stream::kafka::admin::{AdminError, Mismatches};
 
+use crate::loss::Loss;
 use crate::object::Kind;
 
 /// With the value `true`: settings of topics that the pipeline did not create are changed, also where records are deleted by it.
@@ -12,6 +13,9 @@ pub(crate) const ADOPT: &str = "weir.dev/adopt-topics";
 
 /// With the value `true`: topics of a pipeline that no longer runs become this one's, with what is in them.
 pub(crate) const TAKE_OVER: &str = "weir.dev/take-over-topics";
+
+/// With the value `true`: lost topics are made anew, and what speaks of them is deleted. Taken away once that is done.
+pub(crate) const RECREATE: &str = "weir.dev/recreate-topics";
 
 /// What stands in the way. [`reason`](Error::reason) is what conditions, events and metrics call it.
 #[derive(Debug, thiserror::Error)]
@@ -59,27 +63,76 @@ pub enum Error {
         field: &'static str,
     },
     /// An older pipeline has the topic.
-    #[error("topic {topic} belongs to the older pipeline {owner}: give this one topics of its own")]
+    #[error("topic {topic} belongs to the older pipeline {owner}: {}", elsewhere(*.role))]
     TopicClaimed {
         /// The topic.
         topic: String,
+        /// What it is for here.
+        role: Role,
         /// `namespace/name`.
         owner: String,
     },
     /// Kafka remembers another pipeline that writes the topic, one that is gone or that another operator or command started.
     #[error(
-        "topic {topic} belongs to the pipeline {owner}: two pipelines in one topic count everything twice. Name another topic in \
-         spec.topics, or, once {owner} is gone for good, set the annotation {TAKE_OVER}: \"true\""
+        "topic {topic} belongs to the pipeline {owner}: two pipelines in one topic count everything twice. Once {owner} is gone for \
+         good, set the annotation {TAKE_OVER}: \"true\"; else {}", elsewhere(*.role)
     )]
     TopicOwned {
+        /// The topic.
+        topic: String,
+        /// What it is for here.
+        role: Role,
+        /// The pipeline's name.
+        owner: String,
+    },
+    /// Another resource of the pipeline's name, which another operator keeps, has the topic and runs.
+    #[error(
+        "topic {topic} belongs to another pipeline of this name, {owner}, which another operator or cluster keeps, and whose processors \
+         run: two of one name on one Kafka end each other's processors. Set spec.state of the other to Suspended, and this one goes on \
+         where it stands; or delete this one and apply it with another metadata.name and other names in spec.topics"
+    )]
+    TwinOwned {
+        /// The topic.
+        topic: String,
+        /// The other.
+        owner: String,
+    },
+    /// Topics are gone, or are others than they were.
+    #[error("{0}")]
+    TopicLost(Loss),
+    /// Lost topics are about to be made anew, once the processors have ended.
+    #[error("{}: made anew because of the annotation {RECREATE}, once the processors have ended", .0.names())]
+    Recreating(Loss),
+    /// Processors would refuse the state that there is.
+    #[error("pods are not changed, because new processors would refuse to go on: the state of {place} {why}")]
+    StateDiffers {
+        /// Topic and partition.
+        place: String,
+        /// What differs, and the way out.
+        why: String,
+    },
+    /// Where the processors stand could not be read.
+    #[error("where the processors stand is not known: {0}")]
+    Offsets(String),
+    /// Topics that the pipeline did not create would lose records.
+    #[error("{0}; or set the annotation {ADOPT}: \"true\", and they are changed")]
+    NotOurs(AdminError),
+    /// The same of events that another pipeline keeps.
+    #[error(
+        "{differences}; topic {topic} is kept by the pipeline {owner}, which would set it back: let this one only read it, with \
+         spec.topics.events.management External, or let both say the same"
+    )]
+    KeptByAnother {
+        /// What differs.
+        differences: AdminError,
         /// The topic.
         topic: String,
         /// The pipeline's name.
         owner: String,
     },
-    /// Topics that the pipeline did not create would lose records.
-    #[error("{0}; or set the annotation {ADOPT}: \"true\", and they are changed")]
-    NotOurs(AdminError),
+    /// Topics have other partitions.
+    #[error("{}{}", .0, fixed(.0))]
+    Partitions(Mismatches),
     /// Kafka could not be asked, or refused.
     #[error(transparent)]
     Kafka(AdminError),
@@ -106,14 +159,30 @@ pub enum Error {
     )]
     KindMissing(Kind),
     /// Objects of the pipeline's names belong to others.
-    #[error("{} are not this pipeline's, and are left alone: delete or rename them", names(.0))]
-    Foreign(Vec<(Kind, String)>),
+    #[error("{}", foreign(.0))]
+    Foreign(Vec<Foreign>),
 }
+
+/// An object that has the name of one of a pipeline's, and is not its.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Kind and name of what it belongs to, if anything.
+    pub owner: Option<(String, String)>,
+}
+
+/// The API server changes neither names of topics nor their partitions.
+const FIXED: &str = ". The API server does not change that in a pipeline that there is: set spec.deletionPolicy to Retain, delete the \
+                     pipeline, which leaves its topics and offsets, and apply it as it should be";
 
 impl From<AdminError> for Error {
     fn from(error: AdminError) -> Self {
         match error {
             AdminError::NotOurs(_) => Self::NotOurs(error),
+            AdminError::Partitions(mismatches) => Self::Partitions(mismatches),
             error => Self::Kafka(error),
         }
     }
@@ -128,12 +197,18 @@ impl Error {
             Self::SecretMissing { .. } => "SecretMissing",
             Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
-            Self::TopicClaimed { .. } | Self::TopicOwned { .. } => "TopicClaimed",
-            Self::NotOurs(_) | Self::Kafka(AdminError::NotOurs(_)) => "TopicSettingsDiffer",
+            Self::TopicClaimed { .. } | Self::TopicOwned { .. } | Self::TwinOwned { .. } => "TopicClaimed",
+            Self::TopicLost(_) => "TopicLost",
+            Self::StateDiffers { .. } => "StateDiffers",
+            Self::Offsets(_) => "OffsetsUnknown",
+            Self::Recreating(_) => "RecreatingTopics",
+            Self::KeptByAnother { .. } | Self::NotOurs(_) | Self::Kafka(AdminError::NotOurs(_)) => {
+                "TopicSettingsDiffer"
+            }
             Self::Kafka(AdminError::Unreachable { .. }) | Self::KafkaSlow { .. } => "KafkaUnreachable",
-            Self::Kafka(AdminError::Partitions(_)) => "TopicPartitionsDiffer",
+            Self::Partitions(_) | Self::Kafka(AdminError::Partitions(_)) => "TopicPartitionsDiffer",
             Self::Kafka(AdminError::Missing { .. }) => "TopicMissing",
-            Self::Kafka(AdminError::Refused { .. }) => "KafkaRefused",
+            Self::Kafka(AdminError::Refused { .. } | AdminError::GroupRefused { .. }) => "KafkaRefused",
             Self::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "Forbidden",
             Self::Api { source: kube::Error::Api(_), .. } => "ApiRefused",
             Self::Api { .. } => "ApiUnreachable",
@@ -172,6 +247,43 @@ fn said(error: &kube::Error) -> String {
     }
 }
 
-fn names(objects: &[(Kind, String)]) -> String {
-    objects.iter().map(|(kind, name)| format!("{} {name}", kind.as_str())).collect::<Vec<_>>().join(", ")
+/// How a pipeline gets another topic where that is somebody else's.
+fn elsewhere(role: Role) -> String {
+    let again = |field: &str| {
+        format!(
+            "the API server does not change it in a pipeline that there is: delete this one and apply it with another {field}"
+        )
+    };
+    match role.path() {
+        None => again("metadata.name"),
+        Some(field) if role == Role::Events => format!(
+            "if this one only reads it, set spec.topics.events.management to External; else another topic is needed, and {}",
+            again(field)
+        ),
+        Some(field) => again(field),
+    }
+}
+
+fn fixed(mismatches: &Mismatches) -> &'static str {
+    if mismatches.asks_for_another_document { FIXED } else { "" }
+}
+
+fn foreign(objects: &[Foreign]) -> String {
+    let said = objects.iter().map(|Foreign { kind, name, owner }| {
+        let owner = match owner {
+            Some((kind, name)) => format!("belongs to {kind} {name}"),
+            None => "belongs to nobody".to_owned(),
+        };
+        format!("{} {name} {owner}", kind.as_str())
+    });
+    let said = said.collect::<Vec<_>>().join(", ");
+    let of_pipeline =
+        objects.iter().any(|object| object.owner.as_ref().is_some_and(|(kind, _)| kind == weir_spec::KIND));
+    let way_out = if of_pipeline {
+        "two pipelines whose names differ by -gateway or -generator cannot share a namespace: delete one of them, and apply it with \
+         another metadata.name or in another namespace"
+    } else {
+        "delete them, or delete this pipeline and apply it with another metadata.name or in another namespace"
+    };
+    format!("{said}: left alone. This pipeline needs objects of these names: {way_out}")
 }

@@ -131,6 +131,36 @@ impl Connection {
         }
     }
 
+    /// What a group committed beside its offsets in a topic, by partition; `None` where this user may not know.
+    ///
+    /// # Errors
+    /// [`Error::KafkaSlow`]; [`Error::Offsets`] when it cannot be told now.
+    pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
+        let mut options = Options::new(&self.bootstrap, &group, &topic, "weir-operator");
+        options.extra.clone_from(&self.extra);
+        let thread = tokio::task::spawn_blocking(move || {
+            Lookup::connect(&options).and_then(|lookup| lookup.committed())
+        });
+        let slow = || Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE };
+        match tokio::time::timeout(PATIENCE, thread).await {
+            Ok(Ok(Ok(committed))) => {
+                let known =
+                    (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
+                Ok(Some(known.collect()))
+            }
+            Ok(Ok(Err(log::Error::Retry(why) | log::Error::Abort(why)))) => Err(Error::Offsets(why)),
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(%error, group, "whether processors would refuse their state is not known");
+                Ok(None)
+            }
+            Ok(Err(ended)) => {
+                resume_panic(ended);
+                Err(slow())
+            }
+            Err(_) => Err(slow()),
+        }
+    }
+
     /// Does `work` with an administrator's client, on a thread that may wait.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ mod events;
 mod health;
 mod kafka;
 mod lease;
+mod loss;
 mod metrics;
 pub mod object;
 mod pass;

@@ -138,6 +138,13 @@ impl Found {
         names
     }
 
+    /// Kind and name of what it belongs to.
+    pub fn controller(&self) -> Option<(String, String)> {
+        let owners = self.manifest["metadata"]["ownerReferences"].as_array()?;
+        let owner = owners.iter().find(|owner| owner["controller"] == Value::Bool(true))?;
+        Some((owner["kind"].as_str()?.to_owned(), owner["name"].as_str()?.to_owned()))
+    }
+
     /// A whole number somewhere in it; 0 where there is none.
     pub fn number(&self, pointer: &str) -> i32 {
         let number = self.manifest.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::build::{HASH, entry_key};
+use crate::error::Foreign;
 use crate::object::{Found, Kind, Object};
 
 /// One thing to do.
@@ -21,7 +22,7 @@ pub enum Step {
     /// The object was a pipeline's of the same name that is gone, and is nobody's since: it becomes this one's.
     Adopt(Object),
     /// An object of that name belongs to someone else: it is left alone.
-    Foreign(Kind, String),
+    Foreign(Foreign),
 }
 
 /// A field that is not as it should be.
@@ -86,7 +87,11 @@ fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
         if present.is_orphaned() && same {
             return Some(Step::Adopt(object));
         }
-        return Some(Step::Foreign(object.kind, object.name));
+        return Some(Step::Foreign(Foreign {
+            kind: object.kind,
+            name: object.name,
+            owner: present.controller(),
+        }));
     }
     let annotation = |manifest: &Value| manifest["metadata"]["annotations"][HASH].clone();
     if annotation(&object.manifest) != annotation(&present.manifest) {
@@ -252,7 +257,7 @@ mod tests {
             "metadata": {
                 "name": name,
                 "annotations": {HASH: hash},
-                "ownerReferences": [{"uid": uid, "controller": true}],
+                "ownerReferences": [{"uid": uid, "kind": weir_spec::KIND, "name": "shop", "controller": true}],
             },
             "spec": spec,
         })
@@ -351,8 +356,12 @@ mod tests {
         assert_eq!(plan(vec![], &[orphan], UID), [Step::Delete(Kind::StatefulSet, "shop".to_owned())]);
         for other in [labelled(true, "weir-operator"), labelled(false, "somebody")] {
             assert_eq!(plan(vec![], std::slice::from_ref(&other), UID), []);
-            let steps = plan(vec![object.clone()], &[other], UID);
-            assert_eq!(steps, [Step::Foreign(Kind::StatefulSet, "shop".to_owned())]);
+            let steps = plan(vec![object.clone()], std::slice::from_ref(&other), UID);
+            let owner = other.controller();
+            assert_eq!(
+                steps,
+                [Step::Foreign(Foreign { kind: Kind::StatefulSet, name: "shop".to_owned(), owner })]
+            );
         }
     }
 
@@ -375,7 +384,12 @@ mod tests {
         let steps = plan(vec![desired(json!({}))], &[found(UID, "h", json!({})), budget], UID);
         assert_eq!(steps, [Step::Delete(Kind::PodDisruptionBudget, "shop".to_owned())]);
         let steps = plan(vec![desired(json!({"replicas": 2}))], &[foreign], UID);
-        assert_eq!(steps, [Step::Foreign(Kind::StatefulSet, "shop".to_owned())]);
+        let foreign = Foreign {
+            kind: Kind::StatefulSet,
+            name: "shop".to_owned(),
+            owner: Some((weir_spec::KIND.to_owned(), "shop".to_owned())),
+        };
+        assert_eq!(steps, [Step::Foreign(foreign)]);
     }
 
     #[test]

@@ -174,6 +174,7 @@ fn instance() -> String {
 async fn control(client: Client, options: Run, instance: String, metrics: Metrics) {
     let Run {
         namespace,
+        selector,
         image,
         inherit_labels,
         inherit_annotations,
@@ -186,7 +187,11 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
         "all" => Api::all(client.clone()),
         namespace => Api::namespaced(client.clone(), namespace),
     };
-    let mut controller = Controller::new(scope, watcher::Config::default());
+    let mut pipelines = watcher::Config::default();
+    if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
+        pipelines = pipelines.labels(&selector);
+    }
+    let mut controller = Controller::new(scope, pipelines);
     let owned = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_built_in()) {
         let resource = kind.resource();

@@ -264,7 +264,7 @@ fn of_two_pipelines_with_one_topic_the_older_has_it() {
     let message = "{.status.conditions[?(@.type==\"TopicsSynced\")].message}";
     await_that("Kafka remembers the owner", || {
         let said = get(&ns, "csp/claim-new", message);
-        said.starts_with("topic claim.shared belongs to the pipeline claim-old:")
+        said.starts_with("topic claim.shared belongs to the pipeline claim/claim-old (uid ")
     });
     kubectl(&ns, &["annotate", "csp", "claim-new", "weir.dev/take-over-topics=true"]);
     await_that("it goes on", || condition(&ns, "claim-new", "TopicsSynced") == "True Synced");
@@ -332,7 +332,9 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
     drop(operator);
     made_anew("gone-shop.live");
     let operator = Operator::start(&ns);
-    await_that("it says so", || told(&ns, "gone-shop", "TopicReplaced: gone-shop.live"));
+    await_that("it says so", || {
+        told(&ns, "gone-shop", "TopicLost: TopicsSynced: topic gone-shop.live was deleted and made anew")
+    });
     // And one that it never looked at again.
     drop(operator);
     made_anew("gone-shop.dead-letters");

@@ -60,6 +60,8 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             "replicas": replicas,
             // Pods do not wait for each other: partitions are shared out among those that are there.
             "podManagementPolicy": "Parallel",
+            // One that is ready has read its state. A roll goes on to the next pod only once it has also stayed alive.
+            "minReadySeconds": 5,
             "updateStrategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": labels},
             "template": template,

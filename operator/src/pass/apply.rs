@@ -45,7 +45,7 @@ pub(super) async fn apply(
     let mut foreign = Vec::new();
     for step in steps {
         match step {
-            Step::Foreign(kind, name) => foreign.push((kind, name)),
+            Step::Foreign(object) => foreign.push(object),
             Step::Delete(kind, name) => {
                 delete(context, namespace, kind, &name).await?;
                 done.entry("Deleted").or_default().push(said(kind, &name));

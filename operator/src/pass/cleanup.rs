@@ -11,9 +11,9 @@ use kube::runtime::controller::Action;
 use kube::{Client, Resource as _, ResourceExt};
 use serde_json::json;
 use weir_spec::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
-use weir_stream::kafka::admin::{Admin, AdminError};
+use weir_stream::kafka::admin::{Admin, AdminError, Claimant};
 
-use super::{apply, resolve};
+use super::{apply, resolve, topics};
 use crate::conditions::News;
 use crate::context::Context;
 use crate::error::api;
@@ -109,19 +109,29 @@ async fn delete(
     created: Vec<TopicStatus>,
 ) -> Result<Vec<String>, Error> {
     let connection = resolve::connection(&context.client, &Pipeline::from(resource)).await?;
-    connection.administer(move |admin| delete_ours(admin, &created)).await
+    let claimant = topics::claimant(resource);
+    connection.administer(move |admin| delete_ours(admin, &created, &claimant)).await
 }
 
 /// Only those that still are the ones that were created.
-fn delete_ours(admin: &Admin, created: &[TopicStatus]) -> Result<Vec<String>, AdminError> {
+fn delete_ours(
+    admin: &Admin,
+    created: &[TopicStatus],
+    claimant: &Claimant,
+) -> Result<Vec<String>, AdminError> {
     let names: Vec<&str> = created.iter().map(|topic| topic.name.as_str()).collect();
     let ids = admin.ids(&names)?;
+    let owners = topics::permitted(admin.owners(&ids))?;
     let ours = created.iter().filter(|topic| {
         let same = topic.topic_id.is_some() && ids.get(&topic.name) == topic.topic_id.as_ref();
         if !same && ids.contains_key(&topic.name) {
             tracing::warn!(topic = topic.name, "made anew by someone else: it stays");
         }
-        same
+        let other = owners.get(&topic.name).filter(|owner| !owner.is(claimant));
+        if let Some(owner) = other {
+            tracing::warn!(topic = topic.name, %owner, "belongs to another pipeline by now: it stays");
+        }
+        same && other.is_none()
     });
     let ours: Vec<&str> = ours.map(|topic| topic.name.as_str()).collect();
     admin.delete_topics(&ours)?;

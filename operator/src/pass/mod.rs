@@ -2,6 +2,7 @@
 
 mod apply;
 mod cleanup;
+mod keeper;
 mod pods;
 mod resolve;
 mod rollout;
@@ -15,17 +16,22 @@ mod workloads;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
+use serde_json::json;
 use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
+use weir_stream::made_with::MadeWith;
 
 pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
 use self::topics::Before;
-use crate::build::{self, Input};
+use crate::build::{self, Hashes, Input};
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Inherited, Resource};
-use crate::error::{ADOPT, TAKE_OVER};
+use crate::error::{ADOPT, RECREATE, TAKE_OVER, api};
+use crate::kafka::Connection;
+use crate::loss::Loss;
 use crate::metrics::Ending;
 use crate::object::Kind;
 use crate::{Error, conditions, events};
@@ -57,13 +63,20 @@ struct Outcome {
 /// # Errors
 /// What stands in the way; the resource's status says so too, where it can be written.
 pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result<Action, Error> {
-    if let Some(left) = context.rest(&resource) {
+    let began = Instant::now();
+    // Before any pause: whoever asks takes silence for an end.
+    let attended = match &resource.0 {
+        Ok(readable) => keeper::attend(&context, readable).await,
+        Err(_) => Ok(None),
+    };
+    if let (Ok(None), Some(left)) = (&attended, context.rest(&resource)) {
         return Ok(Action::requeue(left));
     }
-    let began = Instant::now();
-    let result = match &resource.0 {
-        Ok(readable) => pass(&context, readable).await,
-        Err(invalid) => status::undecodable(&context, &resource, invalid).await,
+    let result = match (attended, &resource.0) {
+        (Ok(Some(action)), _) => Ok(action),
+        (Err(error), _) => Err(error),
+        (Ok(None), Ok(readable)) => pass(&context, readable).await,
+        (Ok(None), Err(invalid)) => status::undecodable(&context, &resource, invalid).await,
     };
     let (result_label, reason) = match &result {
         Ok(_) => ("success", ""),
@@ -115,6 +128,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
             outcome.error.get_or_insert(error);
         }
         outcome.verdicts.push(conditions::ready(&outcome.verdicts));
+        outcome.verdicts.extend(keeper::verdict(context, resource));
     }
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
     outcome.news.extend(conditions::transitions(before, &outcome.verdicts));
@@ -148,6 +162,7 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
     let says = |annotation| resource.annotations().get(annotation).is_some_and(|value| value == "true");
     let before = Before {
+        claimant: topics::claimant(resource),
         adopt: says(ADOPT),
         take_over: says(TAKE_OVER),
         topics: outcome.status.topics.clone(),
@@ -180,6 +195,7 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
             return Err(error);
         }
     };
+    let specs = pipeline.topics();
     let mut input = Input {
         image: pipeline.spec.image.clone().unwrap_or_else(|| context.image.clone()),
         pipeline,
@@ -188,6 +204,29 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
         annotations: Inherited::of(&context.inherited.annotations, resource.annotations()),
         secrets: resolved.hashes,
     };
+    let recreate = says(RECREATE).then(|| recreating(&mut outcome.error)).flatten();
+    let go_on = go_on || recreate.is_some();
+    if let Some(loss) = &recreate {
+        outcome.verdicts.retain(|verdict| verdict.aspect != Aspect::TopicsSynced);
+        let message = Error::Recreating(loss.clone()).to_string();
+        outcome.verdicts.push(Verdict::new(Aspect::TopicsSynced, Truth::NotYet, "RecreatingTopics", message));
+        if loss.resets() {
+            input.pipeline.spec.state = State::Suspended;
+        }
+    }
+    let foreseen = match (&outcome.error, go_on) {
+        (None, true) => {
+            foresee(&input, resolved.pii_key.as_deref(), &resolved.connection, &outcome.status).await
+        }
+        _ => Ok(()),
+    };
+    let go_on = go_on && foreseen.is_ok();
+    if let Err(error) = foreseen {
+        let truth = if matches!(error, Error::StateDiffers { .. }) { Truth::No } else { Truth::Unknown };
+        outcome.verdicts.retain(|verdict| verdict.aspect != Aspect::Valid);
+        outcome.verdicts.push(Verdict { truth, ..Verdict::of(Aspect::Valid, &error) });
+        outcome.error = Some(error);
+    }
     let waits = if go_on { rollout::take_turn(context, resource, &found, &mut input) } else { None };
     let applied = if go_on {
         let settled = is_settled(resource);
@@ -224,6 +263,25 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     });
     outcome.news.extend(applied.news);
     outcome.error = outcome.error.take().or(applied.error);
+    if let Some(loss) = recreate.filter(|loss| !loss.resets() || workloads::ended(&name, &applied.objects)) {
+        match topics::reset(&resolved.connection, &name, &loss).await {
+            Ok(false) => {}
+            Ok(true) => {
+                outcome.status.topics = loss.after(&outcome.status.topics, &specs);
+                let note = format!("{}: processors begin anew", loss.names());
+                let reason = "TopicsReset".to_owned();
+                outcome.news.push(News { warning: true, reason, action: "SyncTopics", note });
+            }
+            Err(error) => {
+                outcome.verdicts.retain(|verdict| verdict.aspect != Aspect::TopicsSynced);
+                outcome.verdicts.push(Verdict::of(Aspect::TopicsSynced, &error));
+                outcome.error = Some(error);
+            }
+        }
+    } else if outcome.error.is_none() && says(RECREATE) {
+        // It was said for one loss, not for all times.
+        take_annotation(context, resource, RECREATE).await?;
+    }
     context.keeps(resource, applied.objects.keys().map(|(kind, _)| *kind).collect());
     let (processor, available) = workloads::processor(resource, &applied.objects);
     outcome.status.processor = processor;
@@ -246,6 +304,58 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     outcome.verdicts.extend(scaled.verdict);
     outcome.news.extend(scaled.news);
     outcome.error = outcome.error.take().or(scaled.error);
+    Ok(())
+}
+
+/// Whether processors that are about to be made or rolled would refuse the state that there is.
+async fn foresee(
+    input: &Input,
+    key: Option<&[u8]>,
+    connection: &Connection,
+    status: &PipelineStatus,
+) -> Result<(), Error> {
+    let pipeline = &input.pipeline;
+    if Hashes::of(input).processor == status.processor.config_hash {
+        return Ok(());
+    }
+    // A document without the key that it needs is refused before.
+    let Ok(made_with) = MadeWith::of(pipeline, key) else { return Ok(()) };
+    let (group, topic) = (format!("{}.windows", pipeline.metadata.name), pipeline.events_topic().to_owned());
+    let committed = connection.committed(group, topic.clone()).await?.unwrap_or_default();
+    let refusal = committed.iter().find_map(|(partition, metadata)| {
+        Some((format!("{topic}/{partition}"), made_with.refusal_of(metadata)?))
+    });
+    refusal.map_or(Ok(()), |(place, why)| Err(Error::StateDiffers { place, why }))
+}
+
+/// What was lost and is to be made anew, where that is what stands in the way.
+fn recreating(error: &mut Option<Error>) -> Option<Loss> {
+    match error.take() {
+        Some(Error::TopicLost(loss)) => {
+            *error = Some(Error::Recreating(loss.clone()));
+            Some(loss)
+        }
+        other => {
+            *error = other;
+            None
+        }
+    }
+}
+
+/// Takes an annotation from the resource.
+async fn take_annotation(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    annotation: &str,
+) -> Result<(), Error> {
+    let name = resource.name_any();
+    let client: Api<ClickstreamPipeline> =
+        Api::namespaced(context.client.clone(), &resource.namespace().unwrap_or_default());
+    let patch = json!({"metadata": {"annotations": {annotation: null}, "uid": resource.uid()}});
+    client
+        .patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+        .map_err(api(format!("take the annotation {annotation} from {name}")))?;
     Ok(())
 }
 

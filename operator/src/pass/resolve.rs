@@ -12,10 +12,11 @@ use crate::error::api;
 use crate::kafka::Connection;
 
 /// What the secrets gave.
-#[derive(Debug)]
 pub(super) struct Resolved {
     /// How Kafka is reached.
     pub(super) connection: Connection,
+    /// What visitors are hashed with.
+    pub(super) pii_key: Option<Vec<u8>>,
     /// A hash of each secret's contents, by its name.
     pub(super) hashes: BTreeMap<String, String>,
 }
@@ -25,16 +26,18 @@ pub(super) async fn resolve(client: &Client, pipeline: &Pipeline) -> Result<Reso
     let mut secrets = Secrets::new(client, pipeline);
     let connection = secrets.connection(pipeline).await?;
     let pii = &pipeline.spec.pii;
+    let mut pii_key = None;
     if let Some(SecretKeyRef { name, key }) = &pii.hash_key_secret_ref {
         let field = "spec.pii.hashKeySecretRef";
         let bytes = secrets.entry(name, key, field).await?;
         if pii.hashes() {
             let unfit = |wrong| Error::SecretKeyUnfit { name: name.clone(), key: key.clone(), wrong, field };
             Pii::check_key(&bytes).map_err(unfit)?;
+            pii_key = Some(bytes);
         }
     }
     let hashes = secrets.read.iter().map(|(name, entries)| (name.clone(), hash(entries))).collect();
-    Ok(Resolved { connection, hashes })
+    Ok(Resolved { connection, pii_key, hashes })
 }
 
 /// How Kafka is reached: all that is needed to delete topics, whatever became of the other secrets.

@@ -3,14 +3,21 @@
 //! What is to be created is written into the status before, so that an operator that dies in between still knows what it made.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
+use std::time::Duration;
 
-use weir_spec::{Management, Pipeline, Role, TopicSpec, TopicStatus};
-use weir_stream::kafka::admin::{Admin, AdminError, Change, Owner, TopicOutcome};
+use kube::ResourceExt;
+use weir_spec::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
+use weir_stream::kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
 
 use crate::Error;
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::kafka::Connection;
+use crate::loss::{Described, Loss};
+
+/// Time until a topic that is gone is looked for once more.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// How the topics are.
 #[derive(Debug)]
@@ -26,6 +33,8 @@ pub(super) struct Before {
     pub(super) topics: Vec<TopicStatus>,
     /// Kafka refused something then: a topic that is there now may be another's.
     pub(super) refused: bool,
+    /// On whose behalf.
+    pub(super) claimant: Claimant,
     /// Settings of topics that it did not create may be changed, whatever is lost.
     pub(super) adopt: bool,
     /// Topics may be taken from pipelines that no longer run.
@@ -52,9 +61,13 @@ pub(super) async fn sync(
         error: None,
     };
     match topics.sync(connection, pipeline, claims, &before, intend).await {
-        Ok(()) => {
-            let message = format!("{} topics are as they should be", topics.status.len());
-            topics.verdicts[1] = Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", message);
+        Ok(remarks) => {
+            topics.verdicts[1] = if remarks.is_empty() {
+                let message = format!("{} topics are as they should be", topics.status.len());
+                Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", message)
+            } else {
+                Verdict::new(Aspect::TopicsSynced, Truth::Remark, "FewerReplicas", remarks.join("; "))
+            };
         }
         Err(error) => {
             topics.verdicts[1] = Verdict::of(Aspect::TopicsSynced, &error);
@@ -78,36 +91,44 @@ impl Topics {
         claims: &Claims,
         before: &Before,
         intend: impl AsyncFnOnce(Vec<TopicStatus>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let specs = pipeline.topics();
         let wanted = specs.clone();
-        let name = pipeline.metadata.name.clone();
+        let claimant = before.claimant.clone();
         let Before { refused, adopt, take_over, .. } = *before;
-        let (ids, owners) =
-            connection.administer(move |admin| look(admin, &wanted, &name, take_over)).await?;
+        let known = before.topics.clone();
+        let looked =
+            connection.administer(move |admin| look(admin, &wanted, &claimant, &known, take_over)).await?;
+        let (ids, owners) = looked.map_err(Error::TopicLost)?;
         claims.check(pipeline, &ids)?;
-        let name = &pipeline.metadata.name;
+        let claimant = &before.claimant;
         let mut outputs = specs.iter().filter(|spec| is_output(spec));
-        let of_another = |topic: &str| owners.get(topic).filter(|owner| owner.pipeline != *name);
-        if let Some((topic, owner)) = outputs.find_map(|spec| Some((&spec.name, of_another(&spec.name)?))) {
-            return Err(Error::TopicOwned { topic: topic.clone(), owner: owner.pipeline.clone() });
+        let of_another = |topic: &str| owners.get(topic).filter(|owner| !owner.is(claimant));
+        if let Some((spec, owner)) = outputs.find_map(|spec| Some((spec, of_another(&spec.name)?))) {
+            return Err(owned(spec, owner, claimant));
         }
-        let (expected, replaced) = expected(&specs, &ids, &self.status, refused);
-        self.status = expected;
-        if !replaced.is_empty() {
-            let note = format!("{}: deleted and made anew by someone else", replaced.join(", "));
-            self.news.push(News { warning: true, ..told("TopicReplaced", note) });
-        }
+        let events_owner = of_another(pipeline.events_topic()).map(ToString::to_string);
+        self.status = expected(&specs, &ids, &self.status, refused);
         if self.status.iter().any(|topic| topic.topic_id.is_none() && topic.created) {
             intend(self.status.clone()).await?;
         }
         let wanted = specs.clone();
         let created = self.status.iter().filter(|topic| topic.created).map(|topic| topic.name.clone());
-        let mine = owners.into_iter().filter(|(_, owner)| owner.ours && owner.pipeline == *name);
+        let mine = owners.into_iter().filter(|(_, owner)| owner.ours && owner.is(claimant));
         let ours: BTreeSet<String> = created.chain(mine.map(|(topic, _)| topic)).collect();
-        let ensure_as = Ensure { pipeline: name.clone(), ours, adopt, take_over };
-        let (outcomes, mut ids) =
-            connection.administer(move |admin| ensure(admin, &wanted, ids, &ensure_as)).await?;
+        let kept_by_another = events_owner.is_some().then(|| pipeline.events_topic().to_owned());
+        let ensure_as = Ensure { claimant: claimant.clone(), ours, kept_by_another, adopt, take_over };
+        let ensured = connection.administer(move |admin| ensure(admin, &wanted, ids, &ensure_as)).await;
+        let (outcomes, others, mut ids) = match (ensured, events_owner) {
+            (Err(Error::NotOurs(AdminError::NotOurs(differences))), Some(owner))
+                if differences.iter().any(|difference| difference.topic == pipeline.events_topic()) =>
+            {
+                let topic = pipeline.events_topic().to_owned();
+                let differences = AdminError::NotOurs(differences);
+                return Err(Error::KeptByAnother { differences, topic, owner });
+            }
+            (ensured, _) => ensured?,
+        };
         for topic in &mut self.status {
             topic.topic_id = ids.remove(&topic.name);
         }
@@ -125,34 +146,94 @@ impl Topics {
                 self.news.push(told("TopicRepaired", format!("{}: {names}", outcome.name)));
             }
         }
-        Ok(())
+        if let Some((spec, owner)) = specs.iter().find_map(|spec| Some((spec, others.get(&spec.name)?))) {
+            return Err(owned(spec, owner, claimant));
+        }
+        let remarks = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.remark(spec));
+        Ok(remarks.collect())
     }
 }
 
-/// The ids of those that exist, once nothing speaks against going on, and whose they are. What may be taken over is nobody's.
+/// On whose behalf topics are claimed.
+pub(super) fn claimant(resource: &ClickstreamPipeline) -> Claimant {
+    Claimant {
+        pipeline: resource.name_any(),
+        resource: Some(admin::Resource {
+            namespace: resource.namespace().unwrap_or_default(),
+            uid: resource.uid().unwrap_or_default(),
+        }),
+    }
+}
+
+/// Deletes what speaks of topics that are gone, so that the pipeline can begin anew. Its processors must have ended; `false` while
+/// Kafka still waits for one of them to come back.
+pub(super) async fn reset(connection: &Connection, pipeline: &str, loss: &Loss) -> Result<bool, Error> {
+    let (pipeline, loss) = (pipeline.to_owned(), loss.clone());
+    connection
+        .administer(move |admin| {
+            if loss.resets() {
+                if admin.running_members(&pipeline)? > 0 {
+                    return Ok(false);
+                }
+                admin.delete_groups(&admin::groups(&pipeline).each_ref().map(String::as_str))?;
+            }
+            admin.delete_topics_and_wait(&loss.to_delete().iter().map(String::as_str).collect::<Vec<_>>())?;
+            Ok(true)
+        })
+        .await
+}
+
+/// What is there, and whose it is.
+type Looked = (Ids, BTreeMap<String, Owner>);
+
+/// The ids of those that exist, once nothing speaks against going on, and whose they are; or what was lost since `known`. What may
+/// be taken over is nobody's.
 fn look(
     admin: &Admin,
     specs: &[TopicSpec],
-    pipeline: &str,
+    claimant: &Claimant,
+    known: &[TopicStatus],
     take_over: bool,
-) -> Result<(Ids, BTreeMap<String, Owner>), AdminError> {
-    let present = admin.check_topics(specs)?;
-    let names = specs.iter().map(|spec| spec.name.as_str());
-    let names: Vec<&str> = names.filter(|name| present.contains_key(*name)).collect();
-    let ids = admin.ids(&names)?;
-    let mut owners = permitted(admin.owners(&ids))?;
-    if take_over {
-        let mut running = BTreeMap::new();
-        for owner in owners.values().filter(|owner| owner.pipeline != pipeline) {
-            running.insert(owner.pipeline.clone(), admin.running_members(&owner.pipeline)? > 0);
+) -> Result<Result<Looked, Loss>, AdminError> {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    let lost = |found: &Described| Loss::of(&claimant.pipeline, specs, known, found);
+    let mut found = admin.describe_topics(&names)?;
+    if lost(&found).is_some() {
+        // A broker that has just come back may not know all of its topics.
+        thread::sleep(LOOK_AGAIN);
+        found = admin.describe_topics(&names)?;
+        if let Some(loss) = lost(&found) {
+            return Ok(Err(loss));
         }
-        owners.retain(|_, owner| running.get(&owner.pipeline).copied().unwrap_or(true));
     }
-    Ok((ids, owners))
+    admin.check_topics(specs)?;
+    let there = found.into_iter().filter(|(_, topic)| !topic.id.is_empty());
+    let ids: Ids = there.map(|(name, topic)| (name, topic.id)).collect();
+    let mut owners = permitted(admin.owners(&ids))?;
+    let mut running = BTreeMap::new();
+    for owner in owners.values_mut().filter(|owner| !owner.is(claimant)) {
+        let twin = owner.is_twin_of(claimant);
+        if !twin && !take_over {
+            continue;
+        }
+        let runs = match running.get(&owner.pipeline) {
+            Some(runs) => *runs,
+            None => admin.running_members(&owner.pipeline)? > 0,
+        };
+        running.insert(owner.pipeline.clone(), runs);
+        if twin && !runs {
+            // The resource before this one, or one in another cluster that has stopped: this one goes on where it was.
+            owner.resource.clone_from(&claimant.resource);
+        }
+    }
+    // What may be taken over is nobody's.
+    owners
+        .retain(|_, owner| owner.is(claimant) || !take_over || running.get(&owner.pipeline) != Some(&false));
+    Ok(Ok((ids, owners)))
 }
 
 /// Whose topics are is nice to know: without the right to it, claims among this operator's pipelines are all there is.
-fn permitted<T: Default>(answer: Result<T, AdminError>) -> Result<T, AdminError> {
+pub(super) fn permitted<T: Default>(answer: Result<T, AdminError>) -> Result<T, AdminError> {
     match answer {
         Err(AdminError::Refused { doing, topic, reason }) => {
             tracing::warn!(topic, reason, "could not {doing} it: only this operator's pipelines are known");
@@ -164,20 +245,21 @@ fn permitted<T: Default>(answer: Result<T, AdminError>) -> Result<T, AdminError>
 
 /// On whose behalf, and what may be done.
 struct Ensure {
-    pipeline: String,
+    claimant: Claimant,
     /// Topics of its making.
     ours: BTreeSet<String>,
+    /// Events whose settings another pipeline keeps.
+    kept_by_another: Option<String>,
     adopt: bool,
     take_over: bool,
 }
 
-fn ensure(
-    admin: &Admin,
-    specs: &[TopicSpec],
-    mut ids: Ids,
-    by: &Ensure,
-) -> Result<(Vec<TopicOutcome>, Ids), AdminError> {
-    let ours = |topic: &str| by.adopt || by.ours.contains(topic);
+/// What became of the topics, those that others took meanwhile, and the ids of all.
+type Ensured = (Vec<TopicOutcome>, BTreeMap<String, Owner>, Ids);
+
+fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Result<Ensured, AdminError> {
+    let adopted = |topic: &str| by.adopt && by.kept_by_another.as_deref() != Some(topic);
+    let ours = |topic: &str| adopted(topic) || by.ours.contains(topic);
     let outcomes = admin.ensure_topics(specs, ours)?;
     let new = specs.iter().map(|spec| spec.name.as_str());
     let new: Vec<&str> = new.filter(|name| !ids.contains_key(*name)).collect();
@@ -189,9 +271,18 @@ fn ensure(
         let kept = kept.filter(|spec| is_output(spec) == outputs);
         kept.filter_map(|spec| Some((spec.name.clone(), ids.get(&spec.name)?.clone()))).collect()
     };
-    permitted(admin.claim_topics(&by.pipeline, &kept(true), ours, by.take_over))?;
-    permitted(admin.claim_topics(&by.pipeline, &kept(false), ours, false))?;
-    Ok((outcomes, ids))
+    // Of one name, whoever was there before runs no longer. Others were faster since it was looked.
+    let may_take = |owner: &Owner| by.take_over || owner.is_twin_of(&by.claimant);
+    let others = permitted(admin.claim_topics(by.claimant.clone(), &kept(true), ours, may_take))?;
+    let twins = |owner: &Owner| owner.is_twin_of(&by.claimant);
+    permitted(admin.claim_topics(by.claimant.clone(), &kept(false), ours, twins))?;
+    Ok((outcomes, others, ids))
+}
+
+fn owned(spec: &TopicSpec, owner: &Owner, claimant: &Claimant) -> Error {
+    let (topic, role, twin) = (spec.name.clone(), spec.role, owner.is_twin_of(claimant));
+    let owner = owner.to_string();
+    if twin { Error::TwinOwned { topic, owner } } else { Error::TopicOwned { topic, role, owner } }
 }
 
 /// Whether only one pipeline may write the topic.
@@ -199,16 +290,14 @@ fn is_output(spec: &TopicSpec) -> bool {
     spec.role != Role::Events
 }
 
-/// The topics as they will be, and those that are not the same as before.
+/// The topics as they will be. What is known by an id is the one that it was: see [`Loss`].
 fn expected(
     specs: &[TopicSpec],
     ids: &BTreeMap<String, String>,
     before: &[TopicStatus],
     refused: bool,
-) -> (Vec<TopicStatus>, Vec<String>) {
-    let mut replaced = Vec::new();
-    let mut status = Vec::with_capacity(specs.len());
-    for spec in specs {
+) -> Vec<TopicStatus> {
+    let topic = |spec: &TopicSpec| {
         let old = before.iter().find(|topic| topic.name == spec.name);
         let id = ids.get(&spec.name);
         let created = match (id, old) {
@@ -217,21 +306,11 @@ fn expected(
             (Some(_), None) => false,
             // It was about to be created when this was written, and then either Kafka refused or the operator died.
             (Some(_), Some(TopicStatus { topic_id: None, created, .. })) => *created && !refused,
-            (Some(id), Some(TopicStatus { topic_id: Some(old), created, .. })) => {
-                if id != old {
-                    replaced.push(spec.name.clone());
-                }
-                *created && id == old
-            }
+            (Some(_), Some(TopicStatus { created, .. })) => *created,
         };
-        status.push(TopicStatus {
-            name: spec.name.clone(),
-            topic_id: id.cloned(),
-            partitions: spec.partitions,
-            created,
-        });
-    }
-    (status, replaced)
+        TopicStatus { name: spec.name.clone(), topic_id: id.cloned(), partitions: spec.partitions, created }
+    };
+    specs.iter().map(topic).collect()
 }
 
 fn told(reason: &str, note: String) -> News {
@@ -253,19 +332,17 @@ mod tests {
             partitions: 3,
             created,
         };
-        for (what, found, before, refused, created, replaced) in [
-            ("missing", None, None, false, true, false),
-            ("deleted by someone", None, Some(old(Some("a"), false)), false, true, false),
-            ("was there", Some("a"), None, false, false, false),
-            ("made by an operator that died", Some("a"), Some(old(None, true)), false, true, false),
-            ("made by someone after a refusal", Some("a"), Some(old(None, true)), true, false, false),
-            ("ours", Some("a"), Some(old(Some("a"), true)), false, true, false),
-            ("not ours", Some("a"), Some(old(Some("a"), false)), false, false, false),
-            ("ours, but made anew by someone", Some("b"), Some(old(Some("a"), true)), false, false, true),
+        for (what, found, before, refused, created) in [
+            ("missing", None, None, false, true),
+            ("was there", Some("a"), None, false, false),
+            ("made by an operator that died", Some("a"), Some(old(None, true)), false, true),
+            ("made by someone after a refusal", Some("a"), Some(old(None, true)), true, false),
+            ("ours", Some("a"), Some(old(Some("a"), true)), false, true),
+            ("not ours", Some("a"), Some(old(Some("a"), false)), false, false),
         ] {
             let ids = found.map(|id: &str| (name.clone(), id.to_owned())).into_iter().collect();
-            let (status, told) = expected(specs, &ids, before.as_slice(), refused);
-            assert_eq!((status[0].created, !told.is_empty()), (created, replaced), "{what}");
+            let status = expected(specs, &ids, before.as_slice(), refused);
+            assert_eq!(status[0].created, created, "{what}");
             assert_eq!(status[0].topic_id.as_deref(), found, "{what}");
         }
     }

@@ -40,6 +40,14 @@ pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (P
     (status, verdict)
 }
 
+/// Whether no processor runs, and none will be started.
+pub(super) fn ended(name: &str, objects: &Objects) -> bool {
+    let Some(set) = objects.get(&(Kind::StatefulSet, name.to_owned())) else { return true };
+    set.number("/spec/replicas") == 0
+        && set.number("/status/replicas") == 0
+        && set.number("/status/observedGeneration") >= set.number("/metadata/generation")
+}
+
 /// The gateway.
 pub(super) fn gateway(resource: &ClickstreamPipeline, objects: &Objects) -> Verdict {
     let name = resource.metadata.name.as_deref().unwrap_or_default();

@@ -78,6 +78,7 @@ impl Operator {
     pub fn options(namespace: &str) -> weir_operator::Run {
         weir_operator::Run {
             namespace: namespace.to_owned(),
+            selector: None,
             image: "weir:test".to_owned(),
             inherit_labels: Vec::new(),
             inherit_annotations: Vec::new(),

@@ -38,6 +38,23 @@ fn a_differing_setting_is_updated_and_others_stay() {
 }
 
 #[test]
+fn writing_never_asks_for_more_copies_than_there_are() {
+    let cluster = Cluster::shared();
+    let before = spec(&name(), 1, &[("min.insync.replicas", "1"), ("retention.ms", "1000")]);
+    change(&cluster, before.clone());
+    let mut after = spec(&before.name, 1, &[("min.insync.replicas", "2"), ("retention.ms", "2000")]);
+    after.replicas = 3;
+    let outcome = ensure_topics(cluster.bootstrap(), std::slice::from_ref(&after)).unwrap().remove(0);
+    assert_eq!(outcome.change, Change::Updated(BTreeSet::from(["retention.ms".to_owned()])));
+    assert_eq!(cluster.setting(&before.name, "min.insync.replicas").as_deref(), Some("1"));
+    let remark = outcome.remark(&after).unwrap();
+    assert!(
+        remark.contains("keeps 1 of the 3 copies") && remark.contains("kafka-reassign-partitions"),
+        "{remark}"
+    );
+}
+
+#[test]
 fn other_partitions_are_refused_before_anything_changes() {
     let cluster = Cluster::shared();
     let (four, old, new) = (name(), name(), name());
@@ -141,8 +158,8 @@ fn a_topic_has_one_owner_until_it_is_taken_over_or_made_anew() {
     admin.ensure_topics(std::slice::from_ref(&topic), |_| false).unwrap();
     let ids = admin.ids(&[&topic.name]).unwrap();
     let claim = |who: &str, ours, take_over| {
-        let others = admin.claim_topics(who, &ids, |_| ours, take_over).unwrap();
-        others.into_values().next()
+        let others = admin.claim_topics(who, &ids, |_| ours, |_| take_over).unwrap();
+        others.into_values().next().map(|owner| owner.pipeline)
     };
     assert!(admin.owners(&ids).unwrap().is_empty());
     assert_eq!(claim("one", true, false), None);

@@ -330,6 +330,22 @@ fn two_pipelines_do_not_write_into_one_topic() {
 }
 
 #[test]
+fn whoever_keeps_the_events_is_named_and_keeps_them() {
+    let (old, new) = (Fixture::new("kept-by", 1, 1), Fixture::new("reads", 1, 1));
+    old.run(&["topics", "apply"]);
+    // It reads what the other writes, and would keep it for two hours instead of a day.
+    let manifest = std::fs::read_to_string(new.file.path()).unwrap().replace(&new.events(), &old.results);
+    std::fs::write(new.file.path(), manifest).unwrap();
+    let kept = format!("topic {} is kept by the pipeline {}", old.results, old.name);
+    for arguments in [&["topics", "apply"][..], &["topics", "apply", "--adopt"]] {
+        let said = new.refused(arguments);
+        assert!(said.contains(&kept) && said.contains("spec.topics.events.management External"), "{said}");
+        assert!(!said.contains("--adopt`"), "{said}");
+    }
+    assert_eq!(admin().setting(&old.results, "retention.ms").unwrap().as_deref(), Some("86400000"));
+}
+
+#[test]
 fn whose_clock_stamps_the_events_is_said() {
     let shop = Fixture::new("clock", 1, 1);
     create(&shop.events(), 1, &[("message.timestamp.type", "CreateTime")]);

@@ -27,7 +27,7 @@ use weir_spec::{Management, TopicSpec};
 pub use self::counts::{Mismatch, Mismatches};
 pub(super) use self::describe::describe;
 pub use self::outcome::{AdminError, Change, TopicOutcome};
-pub use self::owners::{OWNERS_GROUP, Owner};
+pub use self::owners::{Claimant, OWNERS_GROUP, Owner, Resource, groups};
 pub use self::settings::Difference;
 use self::waiting::wait_for;
 use super::clients::{self, ANSWER};
@@ -68,7 +68,7 @@ impl Admin {
     }
 
     /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
-    /// settings, and the number of replicas of a topic that exists. External topics are only looked at. Settings whose change can
+    /// settings, and the number of copies of a topic that exists, beyond which `min.insync.replicas` never goes. External topics are only looked at. Settings whose change can
     /// lose records are changed of topics that `is_ours` alone ([`Difference::is_destructive`]).
     ///
     /// # Errors
@@ -81,8 +81,15 @@ impl Admin {
         is_ours: impl Fn(&str) -> bool,
     ) -> Result<Vec<TopicOutcome>, AdminError> {
         let present = self.check_topics(topics)?;
+        let copies = self.copies()?;
+        let fitted: Vec<TopicSpec> = topics
+            .iter()
+            .map(|topic| {
+                copies.get(&topic.name).map_or_else(|| topic.clone(), |&count| topic.with_copies(count))
+            })
+            .collect();
         let (managed, external): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
-            topics.iter().partition(|topic| topic.management == Management::Managed);
+            fitted.iter().partition(|topic| topic.management == Management::Managed);
         let (old, new): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             managed.into_iter().partition(|topic| present.contains_key(&topic.name));
         let differing = self.differing(&old)?;
@@ -110,7 +117,9 @@ impl Admin {
             .iter()
             .filter_map(|topic| {
                 let change = outcomes.remove(topic.name.as_str())?;
-                Some(TopicOutcome { name: topic.name.clone(), change })
+                let managed = topic.management == Management::Managed;
+                let few = copies.get(&topic.name).copied().filter(|count| managed && *count < topic.replicas);
+                Some(TopicOutcome { name: topic.name.clone(), change, copies: few })
             })
             .collect())
     }
@@ -238,6 +247,43 @@ impl Admin {
         Ok(())
     }
 
+    /// As [`delete_topics`](Self::delete_topics), and waits until the brokers no longer know them: before that they cannot be made anew.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn delete_topics_and_wait(&self, topics: &[&str]) -> Result<(), AdminError> {
+        self.delete_topics(topics)?;
+        let deadline = Instant::now() + LEADERS;
+        while let Some((topic, _)) = self.describe_topics(topics)?.pop_first() {
+            if Instant::now() > deadline {
+                return Err(refused("delete", &topic, RDKafkaErrorCode::OperationTimedOut));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Deletes groups with everything that they committed. One that does not exist is as good as deleted.
+    ///
+    /// # Errors
+    /// [`AdminError::GroupRefused`] for the first that stays, such as one that has members; [`AdminError::Unreachable`].
+    pub fn delete_groups(&self, groups: &[&str]) -> Result<(), AdminError> {
+        let answer = wait_for(self.client.delete_groups(groups, &options()));
+        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        for outcome in answer {
+            match outcome {
+                Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
+                Err((_, code)) if class(code) == Class::Retry => {
+                    return Err(unreachable(&self.bootstrap, &KafkaError::AdminOp(code)));
+                }
+                Err((group, code)) => {
+                    return Err(AdminError::GroupRefused { group, reason: code.to_string() });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The number of partitions of every topic of the cluster. All are asked for: asking for one could create it.
     ///
     /// # Errors
@@ -250,6 +296,17 @@ impl Admin {
                 (topic.name().to_owned(), i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX))
             })
             .collect())
+    }
+
+    /// How many copies of each record every topic of the cluster keeps, in the partition that has the fewest.
+    fn copies(&self) -> Result<BTreeMap<String, i32>, AdminError> {
+        let metadata = self.metadata()?;
+        let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
+        let copies = topics.filter_map(|topic| {
+            let fewest = topic.partitions().iter().map(|partition| partition.replicas().len()).min()?;
+            Some((topic.name().to_owned(), i32::try_from(fewest).unwrap_or(i32::MAX)))
+        });
+        Ok(copies.collect())
     }
 
     fn metadata(&self) -> Result<rdkafka::metadata::Metadata, AdminError> {

@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use weir_spec::{Management, Pipeline, Role, TopicSpec};
 use weir_stream::kafka::admin::{Admin, AdminError, Change};
 
-use super::belongs;
+use super::{belongs, kept_by};
 
 /// What may be done to topics that this pipeline did not create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
@@ -23,13 +23,13 @@ pub struct Apply {
 ///
 /// # Errors
 /// The broker cannot be reached, or a topic that exists does not fit, belongs to another pipeline, or would lose records; nothing was
-/// changed then.
+/// changed then. Or another pipeline took a topic meanwhile: then what was changed is printed first.
 pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Result<()> {
     let Apply { adopt, take_over } = options;
     let name = &pipeline.metadata.name;
     let specs = pipeline.topics();
+    let admin = Admin::new(brokers, &[])?;
     let applied = || -> anyhow::Result<_> {
-        let admin = Admin::new(brokers, &[])?;
         admin.check_topics(&specs)?;
         let owners = admin.owners(&ids(&admin, &specs)?)?;
         let mut problems = Vec::new();
@@ -38,7 +38,7 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
                 continue;
             };
             if !take_over {
-                problems.push(belongs(&spec.name, &owner.pipeline));
+                problems.push(belongs(spec, owner));
             } else if admin.running_members(&owner.pipeline)? > 0 {
                 problems.push(format!(
                     "topic {} belongs to the pipeline {}, which runs: stop its processors first",
@@ -47,10 +47,20 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
             }
         }
         ensure!(problems.is_empty(), problems.join("\n"));
+        let of_another = |topic: &str| owners.get(topic).filter(|owner| owner.pipeline != *name);
         let mine = |topic: &str| owners.get(topic).is_some_and(|owner| owner.pipeline == *name && owner.ours);
-        let outcomes = match admin.ensure_topics(&specs, |topic| adopt || mine(topic)) {
-            Err(error @ AdminError::NotOurs(_)) => {
-                bail!("{error}; `weir topics apply --adopt` changes it all the same")
+        // Events may be another's: he keeps their settings.
+        let may_change = |topic: &str| mine(topic) || adopt && of_another(topic).is_none();
+        let outcomes = match admin.ensure_topics(&specs, may_change) {
+            Err(AdminError::NotOurs(differences)) => {
+                let owner = differences
+                    .iter()
+                    .find_map(|difference| Some((&difference.topic, of_another(&difference.topic)?)));
+                let way_out = match owner {
+                    Some((topic, owner)) => kept_by(topic, owner),
+                    None => "`weir topics apply --adopt` changes it all the same".to_owned(),
+                };
+                bail!("{}; {way_out}", AdminError::NotOurs(differences))
             }
             other => other?,
         };
@@ -62,16 +72,23 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
         let (outputs, events): (BTreeMap<_, _>, BTreeMap<_, _>) = ids
             .into_iter()
             .partition(|(topic, _)| specs.iter().any(|spec| spec.name == *topic && is_output(spec)));
-        admin.claim_topics(name, &events, |topic| adopt || created(topic), false)?;
-        let others = admin.claim_topics(name, &outputs, |topic| adopt || created(topic), take_over)?;
-        let others: Vec<_> = others.iter().map(|(topic, owner)| belongs(topic, owner)).collect();
-        ensure!(others.is_empty(), others.join("\n"));
-        Ok(outcomes)
+        admin.claim_topics(name.as_str(), &events, |topic| adopt || created(topic), |_| false)?;
+        let others =
+            admin.claim_topics(name.as_str(), &outputs, |topic| adopt || created(topic), |_| take_over)?;
+        Ok((outcomes, others))
     };
+    let (outcomes, others) = applied().context("topics were not applied")?;
     let mut out = std::io::stdout();
-    for outcome in applied().context("topics were not applied")? {
+    for outcome in outcomes {
         writeln!(out, "{:<40} {:?}", outcome.name, outcome.change)?;
+        let spec = specs.iter().find(|spec| spec.name == outcome.name);
+        if let Some(remark) = spec.and_then(|spec| outcome.remark(spec)) {
+            tracing::warn!("{remark}");
+        }
     }
+    let others = specs.iter().filter_map(|spec| Some(belongs(spec, others.get(&spec.name)?)));
+    let others: Vec<_> = others.collect();
+    ensure!(others.is_empty(), "another pipeline was faster:\n{}", others.join("\n"));
     Ok(())
 }
 

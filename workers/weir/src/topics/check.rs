@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use weir_spec::{Pipeline, Role, TopicSpec};
 use weir_stream::{
     identity,
-    kafka::admin::{Admin, AdminError},
+    kafka::admin::{Admin, AdminError, Owner},
     log::TopicDescription,
 };
 
@@ -149,15 +149,16 @@ fn owned(
     let outputs = specs.iter().filter(|spec| is_output(spec));
     let outputs =
         outputs.filter_map(|spec| Some((spec.name.clone(), ids.get(&spec.name)?.clone()))).collect();
-    let others: BTreeMap<String, String> = if claim {
-        admin.claim_topics(name, &outputs, |_| false, false)?
+    let others: BTreeMap<String, Owner> = if claim {
+        admin.claim_topics(name.as_str(), &outputs, |_| false, |_| false)?
     } else {
-        let owners = admin.owners(&outputs)?.into_iter().map(|(topic, owner)| (topic, owner.pipeline));
-        owners.filter(|(_, owner)| owner != name).collect()
+        let owners = admin.owners(&outputs)?.into_iter();
+        owners.filter(|(_, owner)| owner.pipeline != *name).collect()
     };
     if others.is_empty() {
         return Ok(());
     }
-    let problems: Vec<_> = others.iter().map(|(topic, owner)| belongs(topic, owner)).collect();
+    let problems = specs.iter().filter_map(|spec| Some(belongs(spec, others.get(&spec.name)?)));
+    let problems: Vec<_> = problems.collect();
     Err(Trouble::Wrong(problems.join("\n")))
 }

@@ -81,7 +81,9 @@ fn first(
             Trouble::Wrong(why) => return Err(anyhow!("{why}")),
             Trouble::Missing(why) => {
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.0 {
-                    return Err(anyhow!("{why}: run `weir topics apply` first"));
+                    return Err(anyhow!(
+                        "{why}: run `weir topics apply` first (under the operator the pipeline's condition TopicsSynced says why not)"
+                    ));
                 }
             }
             Trouble::Away(_) => missing_since = None,
@@ -126,7 +128,7 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
             Err(Trouble::Missing(why)) => {
                 tracing::warn!(reason = why, "a topic is not there");
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.1 {
-                    let _ = fault.set(format!("{why}: it was deleted while the pipeline ran, which cannot go on without it. Where it held events, blocks or state: {AFRESH}. Any other is made anew by `weir topics apply`; then start again"));
+                    let _ = fault.set(format!("{why}: it was deleted while the pipeline ran, which cannot go on without it. Where it held events, blocks or state: {AFRESH}. Any other is made anew by `weir topics apply`; then start again. Under the operator the pipeline's condition TopicsSynced says what to do"));
                     return;
                 }
             }

@@ -29,6 +29,8 @@ pub struct Mismatches {
     pub topics: Vec<Mismatch>,
     /// What to do about all of them.
     pub remedy: String,
+    /// Whether the document is part of that.
+    pub asks_for_another_document: bool,
 }
 
 impl fmt::Display for Mismatches {
@@ -50,6 +52,7 @@ pub(super) fn mismatches(topics: &[TopicSpec], present: &BTreeMap<String, i32>) 
         return None;
     }
     let (mut say, mut moved, mut delete) = (Vec::new(), Vec::new(), Vec::new());
+    let renamed = differing.iter().any(|topic| topic.role == Role::TopPages);
     for (public, internal, path) in [
         (Role::Events, Role::State, "spec.topics.events.partitions"),
         (Role::Results, Role::Blocks, "spec.topics.results.partitions"),
@@ -74,7 +77,7 @@ pub(super) fn mismatches(topics: &[TopicSpec], present: &BTreeMap<String, i32>) 
     // These have one partition whatever the document says.
     for topic in differing.iter().filter(|topic| matches!(topic.role, Role::Live | Role::DeadLetters)) {
         delete.push(format!(
-            "delete topic {}, once what is in it is copied (`weir topics apply` makes it anew)",
+            "delete topic {}, once what is in it is copied, and let it be made anew",
             topic.name
         ));
     }
@@ -109,12 +112,14 @@ pub(super) fn mismatches(topics: &[TopicSpec], present: &BTreeMap<String, i32>) 
             )
         }
     };
+    let asks_for_another_document =
+        renamed || !say.is_empty() || moved.iter().any(|(.., still)| !still.is_empty());
     let topics = differing.into_iter().map(|topic| Mismatch {
         topic: topic.name.clone(),
         found: present[&topic.name],
         expected: topic.partitions,
     });
-    Some(Mismatches { topics: topics.collect(), remedy })
+    Some(Mismatches { topics: topics.collect(), remedy, asks_for_another_document })
 }
 
 #[cfg(test)]
@@ -180,8 +185,7 @@ mod tests {
         let top = said(&[("analytics-top-pages", 2)]);
         assert!(top.contains("name another topic in spec.topics.topPages.name"), "{top}");
         let live = said(&[("shop.live", 2)]);
-        let remedy =
-            "delete topic shop.live, once what is in it is copied (`weir topics apply` makes it anew)";
+        let remedy = "delete topic shop.live, once what is in it is copied, and let it be made anew";
         assert!(live.ends_with(remedy), "{live}");
     }
 }

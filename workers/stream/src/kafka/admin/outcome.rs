@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use weir_spec::TopicSpec;
+
 use super::counts::Mismatches;
 use super::settings::Difference;
 
@@ -24,6 +26,20 @@ pub struct TopicOutcome {
     pub name: String,
     /// What was done.
     pub change: Change,
+    /// How many copies of each record it has, where they are fewer than they should be.
+    pub copies: Option<i32>,
+}
+
+impl TopicOutcome {
+    /// What a person should know: copies that are missing.
+    pub fn remark(&self, spec: &TopicSpec) -> Option<String> {
+        let copies = self.copies?;
+        Some(format!(
+            "topic {} keeps {copies} of the {} copies of each record that the pipeline asks for: move its partitions with \
+             kafka-reassign-partitions; until then min.insync.replicas is what {copies} allow",
+            self.name, spec.replicas
+        ))
+    }
 }
 
 /// Why topics are not as they should be.
@@ -44,13 +60,15 @@ pub enum AdminError {
     Partitions(Mismatches),
     /// Topics that are not of this pipeline's making have settings whose change could lose records. Nothing was changed.
     #[error(
-        "{}\nthe pipeline did not create what it would change here, and records could be lost or change their meaning: let the \
-         pipeline say what the topic has, or name another topic",
+        "{}\nthe pipeline did not create what it would change here, and records could be lost or change their meaning: give the topic \
+         these settings, or let the pipeline say what the topic has, where it can",
         .0.iter().map(Difference::to_string).collect::<Vec<_>>().join("\n")
     )]
     NotOurs(Vec<Difference>),
     /// The topic does not exist.
-    #[error("topic {topic:?} does not exist: create it or correct its name")]
+    #[error(
+        "topic {topic:?} does not exist, and nobody here creates it: create it, or set spec.topics.events.management to Managed"
+    )]
     Missing {
         /// The topic.
         topic: String,
@@ -62,6 +80,14 @@ pub enum AdminError {
         topic: String,
         /// What was tried.
         doing: &'static str,
+        /// Its reason.
+        reason: String,
+    },
+    /// The broker refused to delete a group.
+    #[error("kafka refused to delete the group {group:?}: {reason}")]
+    GroupRefused {
+        /// The group.
+        group: String,
         /// Its reason.
         reason: String,
     },

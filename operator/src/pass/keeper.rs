@@ -1,0 +1,199 @@
+//! Which operator keeps a pipeline where the scopes of several overlap: the one that the status names. Two would fight over every object.
+//!
+//! Another one stands back. Now and then it asks in the status whether that one is there, which answers by taking the question away; if it does
+//! not, it is gone, and its pipelines are taken over. Times are compared with the clock of the process that wrote them alone.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::api::{Api, Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt};
+use serde_json::json;
+use weir_spec::{ClickstreamPipeline, Contender, PipelineStatus};
+
+use crate::build::MANAGER;
+use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::context::Context;
+use crate::error::api;
+use crate::{Error, events};
+
+/// An operator that does not answer for so long is gone; one pass that waits for Kafka takes less.
+const ANSWER: Duration = Duration::from_secs(300);
+/// Time between two questions to one that answers.
+const ASK_AGAIN: Duration = Duration::from_secs(600);
+/// How long after a question a pipeline is said to be asked for by another operator.
+pub(crate) const CONTESTED: Duration = Duration::from_secs(900);
+/// The same pause for one that stands back.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// What an operator does about a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is its own.
+    Keep,
+    /// It is nobody's, or of one that is gone.
+    Take,
+    /// It is its own, and another asks.
+    Answer,
+    /// It is another's: is that one there?
+    Ask,
+    /// It is another's.
+    StandBack,
+}
+
+fn step(status: &PipelineStatus, me: &str, asked: Option<Duration>, now: Timestamp) -> Step {
+    let Some(keeper) = &status.operator else { return Step::Take };
+    let contender = status.contender.as_ref();
+    if keeper == me {
+        return if contender.is_some() { Step::Answer } else { Step::Keep };
+    }
+    match contender {
+        None if asked.is_some_and(|ago| ago < ASK_AGAIN) => Step::StandBack,
+        None => Step::Ask,
+        Some(Contender { operator, since }) => {
+            let waited =
+                since.parse::<Timestamp>().map_or(SignedDuration::MAX, |since| now.duration_since(since));
+            let unanswered = waited >= SignedDuration::from_secs(ANSWER.as_secs().cast_signed());
+            match (unanswered, operator == me) {
+                (true, true) => Step::Take,
+                // Whoever asked is gone, too.
+                (true, false) if waited >= SignedDuration::from_secs(CONTESTED.as_secs().cast_signed()) => {
+                    Step::Ask
+                }
+                _ => Step::StandBack,
+            }
+        }
+    }
+}
+
+/// Sees to it that one operator keeps the pipeline. What to do next, where that is not to keep it now.
+pub(super) async fn attend(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+) -> Result<Option<Action>, Error> {
+    let (me, now) = (&context.operator, Timestamp::now());
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let key = (namespace.clone(), name.clone());
+    let status = resource.status.clone().unwrap_or_default();
+    let keeper = status.operator.clone().unwrap_or_default();
+    match step(&status, me, context.asked(&key), now) {
+        Step::Keep => return Ok(None),
+        Step::Take => {
+            if !keeper.is_empty() {
+                tracing::warn!(
+                    namespace,
+                    name,
+                    keeper,
+                    "that operator does not answer: its pipeline is taken over"
+                );
+            }
+            write(context, resource, me, None).await?;
+        }
+        Step::Answer => {
+            if let Some(contender) = &status.contender {
+                let other = &contender.operator;
+                tracing::warn!(namespace, name, other, "another operator's scope has this pipeline, too");
+                context.contested(&key, other);
+            }
+            write(context, resource, me, None).await?;
+        }
+        Step::Ask => {
+            let note = format!(
+                "operator {me} stands back: {keeper} keeps this pipeline. Where both are wanted, give them namespaces or selectors of their \
+                 own (chart: scope, selector)"
+            );
+            tracing::warn!(namespace, name, keeper, "stands back: another operator keeps this pipeline");
+            // Once for each question, however often that is tried.
+            context.ask(&key);
+            let contender = Contender { operator: me.clone(), since: now.to_string() };
+            if write(context, resource, &keeper, Some(contender)).await? {
+                let news = News { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
+                events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
+            }
+            return Ok(Some(Action::requeue(LOOK_AGAIN)));
+        }
+        Step::StandBack => return Ok(Some(Action::requeue(LOOK_AGAIN))),
+    }
+    // What was written comes back as a change.
+    Ok(Some(Action::requeue(LOOK_AGAIN)))
+}
+
+/// What is said of it: nothing, where it was never so.
+pub(super) fn verdict(context: &Context, resource: &ClickstreamPipeline) -> Option<Verdict> {
+    let key = (resource.namespace().unwrap_or_default(), resource.name_any());
+    if let Some(other) = context.contender(&key, CONTESTED) {
+        let message = format!(
+            "operator {other} has this pipeline in its scope, too, and stands back for {}: give them namespaces or selectors of their own \
+             (chart: scope, selector), or uninstall one",
+            context.operator
+        );
+        return Some(Verdict::new(Aspect::SoleOperator, Truth::No, "AnotherOperator", message));
+    }
+    let conditions = resource.status.iter().flat_map(|status| &status.conditions);
+    let said = conditions.into_iter().any(|condition| condition.type_ == Aspect::SoleOperator.as_str());
+    said.then(|| Verdict::new(Aspect::SoleOperator, Truth::Yes, "Alone", "no other operator asks for it"))
+}
+
+/// Writes who keeps it, unless somebody was faster. Whether it was written.
+async fn write(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    operator: &str,
+    contender: Option<Contender>,
+) -> Result<bool, Error> {
+    let name = resource.name_any();
+    let client: Api<DynamicObject> = Api::namespaced_with(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    );
+    let patch = json!({
+        "metadata": {"resourceVersion": resource.resource_version()},
+        "status": {"operator": operator, "contender": contender},
+    });
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match client.patch_status(&name, &params, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+        Err(error) => Err(api(format!("write the status of {name}"))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn one_keeps_it_and_another_asks_waits_and_takes_over() {
+        let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
+        let ago = |seconds: u64| now - Duration::from_secs(seconds);
+        let status = |keeper: &str, contender: Option<(&str, u64)>| PipelineStatus {
+            operator: (!keeper.is_empty()).then(|| keeper.to_owned()),
+            contender: contender.map(|(operator, seconds)| Contender {
+                operator: operator.to_owned(),
+                since: ago(seconds).to_string(),
+            }),
+            ..PipelineStatus::default()
+        };
+        for (status, asked, expected) in [
+            (status("", None), None, Step::Take),
+            (status("me", None), None, Step::Keep),
+            (status("me", Some(("other", 1))), None, Step::Answer),
+            (status("other", None), None, Step::Ask),
+            (status("other", None), Some(30), Step::StandBack),
+            (status("other", None), Some(600), Step::Ask),
+            (status("other", Some(("me", 299))), Some(299), Step::StandBack),
+            (status("other", Some(("me", 300))), Some(300), Step::Take),
+            // A process that does not remember that it asked.
+            (status("other", Some(("me", 300))), None, Step::Take),
+            (status("other", Some(("third", 300))), None, Step::StandBack),
+            (status("other", Some(("third", 900))), None, Step::Ask),
+        ] {
+            let found = step(&status, "me", asked.map(Duration::from_secs), now);
+            assert_eq!(found, expected, "{status:?} {asked:?}");
+        }
+    }
+}

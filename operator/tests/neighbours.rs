@@ -1,0 +1,171 @@
+//! Others of one name or one scope: operators, pipelines, resources of one name on one Kafka.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use kube::Client;
+use serde_json::Value;
+use support::{Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline};
+use weir_spec::Pipeline;
+use weir_stream::kafka::admin::Admin;
+use weir_testbed::Kafka;
+
+const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";
+
+fn message(ns: &str, name: &str, type_: &str) -> String {
+    get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))
+}
+
+/// An operator for a namespace that lives in another.
+fn operator_of(home: &str, options: weir_operator::Run) -> Operator {
+    let home = home.to_owned();
+    Operator::start_with(options, &cluster().kubeconfig(), |inner| {
+        let forward = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
+            let inner = inner.clone();
+            async move { inner.send(request).await }
+        });
+        Client::new(forward, home)
+    })
+}
+
+#[test]
+fn of_two_operators_with_one_scope_one_stands_back() {
+    let (ns, home) = (namespace("shared"), namespace("elsewhere"));
+    let first = Operator::start(&ns);
+    cluster().apply(&pipeline(&ns, "shared-shop", SPEC)).unwrap();
+    await_that("it is whole", || condition(&ns, "shared-shop", "ObjectsSynced") == "True Synced");
+    let keeper = || get(&ns, "csp/shared-shop", "{.status.operator}");
+    assert_eq!(keeper(), "shared/weir-operator");
+    let generation = || get(&ns, "statefulset/shared-shop", "{.metadata.generation}");
+    let before = generation();
+
+    // Another image, so that both would change every pod back and forth.
+    let options = weir_operator::Run { image: "weir:other".to_owned(), ..Operator::options(&ns) };
+    let second = operator_of(&home, options);
+    await_that("the keeper says so", || {
+        condition(&ns, "shared-shop", "SoleOperator") == "False AnotherOperator"
+    });
+    assert!(message(&ns, "shared-shop", "SoleOperator").contains("elsewhere/weir-operator"));
+    let stands_back = "StandsBack: operator elsewhere/weir-operator stands back: shared/weir-operator keeps";
+    await_that("the other says so", || {
+        events(&ns, "shared-shop").iter().any(|event| event.starts_with(stands_back))
+    });
+    await_that("it was answered", || get(&ns, "csp/shared-shop", "{.status.contender}").is_empty());
+    for _ in 0..3 {
+        let (passes, others) = (first.passes(), second.passes());
+        nudge(&ns, "shared-shop");
+        await_that("both looked", || first.passes() > passes && second.passes() > others);
+    }
+    assert_eq!((generation(), keeper().as_str()), (before, "shared/weir-operator"));
+    assert_eq!(get(&ns, "statefulset/shared-shop", "{..image}"), "weir:test");
+    assert_ne!(condition(&ns, "shared-shop", "Ready"), "False AnotherOperator");
+
+    // The first is gone, and has not answered for long.
+    drop(first);
+    let asked =
+        r#"{"status":{"contender":{"operator":"elsewhere/weir-operator","since":"2026-01-01T00:00:00Z"}}}"#;
+    kubectl(&ns, &["patch", "csp", "shared-shop", "--subresource=status", "--type=merge", "--patch", asked]);
+    await_that("it is taken over", || {
+        keeper() == "elsewhere/weir-operator"
+            && get(&ns, "statefulset/shared-shop", "{..image}") == "weir:other"
+    });
+}
+
+#[test]
+fn operators_with_selectors_share_a_namespace() {
+    let (ns, home) = (namespace("selected"), namespace("selected-home"));
+    let of = |class: &str| weir_operator::Run {
+        selector: Some(format!("class={class}")),
+        ..Operator::options(&ns)
+    };
+    let _first = operator_of(&ns, of("a"));
+    let _second = operator_of(&home, of("b"));
+    for (name, class, keeper) in
+        [("selected-a", "a", "selected/weir-operator"), ("selected-b", "b", "selected-home/weir-operator")]
+    {
+        let mut document: Value = serde_json::from_str(&pipeline(&ns, name, SPEC)).unwrap();
+        document["metadata"]["labels"] = serde_json::json!({"class": class});
+        cluster().apply(&document.to_string()).unwrap();
+        await_that("it is whole", || condition(&ns, name, "ObjectsSynced") == "True Synced");
+        assert_eq!(get(&ns, &format!("csp/{name}"), "{.status.operator}"), keeper);
+        assert_eq!(condition(&ns, name, "SoleOperator").trim(), "");
+    }
+}
+
+/// A processor, for as long as the value lives.
+struct Processor(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
+
+impl Processor {
+    fn start(pipeline: &Pipeline) -> Self {
+        let (stop, pipeline) = (Arc::new(AtomicBool::new(false)), pipeline.clone());
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let options = weir::process::Options::default();
+            weir::process::run(&pipeline, Kafka::shared(), &options, &stopped).unwrap();
+        });
+        Self(stop, Some(thread))
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+        let ended = self.1.take().map(std::thread::JoinHandle::join);
+        if !std::thread::panicking() {
+            ended.unwrap().unwrap();
+        }
+    }
+}
+
+#[test]
+fn of_two_pipelines_of_one_name_on_one_kafka_the_second_is_refused() {
+    // As in two clusters: no operator sees the other's namespace.
+    let (a, b, name) = (namespace("twin-a"), namespace("twin-b"), "twin-shop");
+    let _operators = (Operator::start(&a), Operator::start(&b));
+    cluster().apply(&pipeline(&a, name, SPEC)).unwrap();
+    await_that("it is whole", || condition(&a, name, "ObjectsSynced") == "True Synced");
+    let running = Processor::start(&Pipeline::from_yaml(&pipeline(&a, name, SPEC)).unwrap());
+    let members = || Admin::new(Kafka::shared(), &[]).unwrap().running_members(name).unwrap();
+    await_that("it runs", || members() > 0);
+
+    cluster().apply(&pipeline(&b, name, SPEC)).unwrap();
+    await_that("the second is refused", || condition(&b, name, "TopicsSynced") == "False TopicClaimed");
+    let said = message(&b, name, "TopicsSynced");
+    let uid = get(&a, &format!("csp/{name}"), "{.metadata.uid}");
+    assert!(said.contains(&format!("another pipeline of this name, twin-a/{name} (uid {uid})")), "{said}");
+    assert_eq!(get(&b, "statefulsets", "{.items}"), "[]");
+    nudge(&a, name);
+    await_that("the first is as it was", || condition(&a, name, "TopicsSynced") == "True Synced");
+
+    // Once the first has stopped, the second goes on where it stood; and then the first is refused.
+    drop(running);
+    await_that("it has stopped", || members() == 0);
+    nudge(&b, name);
+    await_that("the second goes on", || condition(&b, name, "TopicsSynced") == "True Synced");
+    let _running = Processor::start(&Pipeline::from_yaml(&pipeline(&b, name, SPEC)).unwrap());
+    await_that("it runs", || members() > 0);
+    nudge(&a, name);
+    await_that("the first is refused", || condition(&a, name, "TopicsSynced") == "False TopicClaimed");
+    assert!(message(&a, name, "TopicsSynced").contains(&format!("twin-b/{name} (uid ")));
+}
+
+#[test]
+fn an_object_of_a_neighbour_is_named_with_its_owner() {
+    let ns = namespace("beside");
+    let _operator = Operator::start(&ns);
+    cluster().apply(&pipeline(&ns, "beside-shop", "gateway: {replicas: 1}")).unwrap();
+    await_that("it is whole", || condition(&ns, "beside-shop", "ObjectsSynced") == "True Synced");
+    cluster().apply(&pipeline(&ns, "beside-shop-gateway", SPEC)).unwrap();
+    await_that("it says so", || {
+        condition(&ns, "beside-shop-gateway", "ObjectsSynced") == "False ForeignObject"
+    });
+    let said = message(&ns, "beside-shop-gateway", "ObjectsSynced");
+    assert!(
+        said.contains("NetworkPolicy beside-shop-gateway belongs to ClickstreamPipeline beside-shop"),
+        "{said}"
+    );
+    assert!(said.contains("another metadata.name or in another namespace"), "{said}");
+}
