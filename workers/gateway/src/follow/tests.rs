@@ -14,7 +14,7 @@ use weir_testbed::Kafka;
 use super::*;
 use crate::{Limits, sample::MAX_EVENTS_PER_SECOND};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 fn pipeline(name: &str) -> Pipeline {
     let name = format!("{name}-{}", std::process::id());
@@ -173,8 +173,8 @@ fn a_gateway_without_brokers_is_not_ready_and_comes_back_with_new_clients() {
     let limits = Limits { max_age: Duration::from_secs(3), ..Limits::default() };
     let gateway = Gateway::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
     let stop = AtomicBool::new(false);
-    // A client that fails to fetch does not fetch again for longer than this test waits: it hangs, as far as anybody can tell.
-    let hanging = [("fetch.error.backoff.ms", "300000")];
+    // A client that has lost its connection does not try again for longer than this test waits: it hangs, as far as anybody can tell.
+    let hanging = [("reconnect.backoff.ms", "3600000"), ("reconnect.backoff.max.ms", "3600000")];
     thread::scope(|scope| {
         let ending = Ending(&stop);
         let following = scope.spawn(|| follow_with(&gateway, &pipeline, (brokers, &hanging), &stop));
