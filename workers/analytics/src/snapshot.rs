@@ -5,8 +5,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use postcard::ser_flavors::Flavor;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple as _};
 
 use crate::{
     baseline::Baselines,
@@ -57,48 +56,39 @@ pub(crate) struct Saved<'a> {
     pub(crate) visits: Cow<'a, [Option<Visit>]>,
 }
 
-/// What is written and not handed on.
-struct Buffer(Vec<u8>);
+/// Elements one after the other, without their number.
+struct Elements<'a, T>(&'a [T]);
 
-impl Flavor for Buffer {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.0.push(byte);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
+impl<T: Serialize> Serialize for Elements<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut tuple = serializer.serialize_tuple(self.0.len())?;
+        for element in self.0 {
+            tuple.serialize_element(element)?;
+        }
+        tuple.end()
     }
 }
 
 /// Hands on what is written, some elements at a time: a question a byte whether the buffer is full would be felt.
 struct Parts<'a> {
-    serializer: postcard::Serializer<Buffer>,
+    buffer: Vec<u8>,
     sink: &'a mut dyn FnMut(&[u8]),
 }
 
 impl Parts<'_> {
     fn value(&mut self, value: &impl Serialize) -> postcard::Result<()> {
-        value.serialize(&mut self.serializer)
+        self.buffer = postcard::to_extend(value, std::mem::take(&mut self.buffer))?;
+        Ok(())
     }
 
     /// A list, as serde would write it.
     fn each<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
         self.value(&elements.len())?;
         for some in elements.chunks(TOGETHER) {
-            for element in some {
-                element.serialize(&mut self.serializer)?;
+            self.value(&Elements(some))?;
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.flush();
             }
-            self.flush_if_full();
         }
         Ok(())
     }
@@ -111,15 +101,9 @@ impl Parts<'_> {
         })
     }
 
-    fn flush_if_full(&mut self) {
-        if self.serializer.output.0.len() >= BUFFER_BYTES {
-            self.flush();
-        }
-    }
-
     fn flush(&mut self) {
-        (self.sink)(&self.serializer.output.0);
-        self.serializer.output.0.clear();
+        (self.sink)(&self.buffer);
+        self.buffer.clear();
     }
 }
 
@@ -129,9 +113,8 @@ impl<'a> Snapshot<'a> {
         let Self { names, window, baselines, told, pending, watermark, greatest, sealed, first_aligned } =
             self;
         let Saved { totals, slices, users, visits } = window;
-        let mut buffer = Vec::with_capacity(2 * BUFFER_BYTES);
-        buffer.push(VERSION);
-        let mut parts = Parts { serializer: postcard::Serializer { output: Buffer(buffer) }, sink };
+        let mut parts = Parts { buffer: Vec::with_capacity(2 * BUFFER_BYTES), sink };
+        parts.buffer.push(VERSION);
         for strings in names {
             parts.each(strings)?;
         }
