@@ -22,6 +22,8 @@ fn common(bootstrap: &str, client_id: &str) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "2000")
         .set("statistics.interval.ms", "0")
+        // Producers would by default, where the broker lets them: a deleted topic would be back with the broker's defaults.
+        .set("allow.auto.create.topics", "false")
         .set_log_level(RDKafkaLogLevel::Info);
     config
 }
@@ -141,6 +143,8 @@ fn millis(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -149,6 +153,27 @@ mod tests {
         options.extra = vec![("client.id".into(), "other".into())];
         for config in [member(&options), transactional(&options), publisher(&options)] {
             assert_eq!(config.get("client.id"), Some("other"));
+        }
+    }
+
+    #[test]
+    fn no_client_makes_topics() {
+        let options = Options::new("a:1", "g", "t", "x");
+        let producer = super::super::ProducerOptions {
+            bootstrap: "a:1".into(),
+            client_id: "x".into(),
+            compression: weir_spec::Compression::None,
+            linger: Duration::ZERO,
+            extra: Vec::new(),
+        };
+        let readers =
+            [member(&options), lookup(&options), reader("a:1", "x", "x", &[]), admin("a:1", "x", &[])];
+        let writers = [transactional(&options), publisher(&options), bulk(&producer)];
+        for config in readers.iter().chain(&writers) {
+            assert_eq!(config.get("allow.auto.create.topics"), Some("false"));
+        }
+        for config in writers {
+            config.create::<rdkafka::producer::BaseProducer>().unwrap();
         }
     }
 
