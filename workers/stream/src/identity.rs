@@ -70,7 +70,8 @@ pub fn verify<M: Member>(
 }
 
 /// The ids of topics that are only written, by role and name; and those of them, by role, that are others than `committed` names. What
-/// was in these is gone, and nothing that is still to be written hangs on it. One that is not there has no id.
+/// was in these is gone, and nothing that is still to be written hangs on it. One that is not there keeps the
+/// id that was committed.
 ///
 /// # Errors
 /// As [`Error`] says.
@@ -82,7 +83,11 @@ pub(crate) fn outputs<M: Member>(
     let names: Vec<&str> = outputs.iter().map(|(_, topic)| *topic).collect();
     let (mut ids, mut anew) = (TopicIds::new(), Vec::new());
     for ((role, topic), found) in outputs.iter().zip(member.topics(&names)?) {
-        let Some(found) = found.filter(|found| !found.id.is_empty()) else { continue };
+        let Some(found) = found.filter(|found| !found.id.is_empty()) else {
+            // One that takes its place is another.
+            ids.extend(committed.get(*role).map(|was| ((*role).to_owned(), was.clone())));
+            continue;
+        };
         if let Some(was) = committed.get(*role).filter(|was| **was != found.id) {
             tracing::warn!(
                 "{}. The results that were in it are gone, and are not written again; those to come are right",
@@ -120,5 +125,30 @@ pub fn replaced(topic: &str, was: &str, is: &str, counted: bool) -> String {
         )
     } else {
         format!("{found}. What was in it is gone; start the process again, it goes on with the new one")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::memory::{Broker, Clock, MemberOptions};
+
+    #[test]
+    fn an_output_that_was_missing_for_a_while_is_another_when_it_is_back() {
+        let broker = Broker::new(Clock::Manual(0));
+        broker.create_topic("results", 1);
+        let mut member = broker.member(MemberOptions::new("group", "results", "member"));
+        let mut ask =
+            |committed: &TopicIds| outputs(&mut member, &[("results", "results")], committed).unwrap();
+        let (before, anew) = ask(&TopicIds::new());
+        assert!(before.contains_key("results") && anew.is_empty(), "{before:?} {anew:?}");
+        broker.delete_topic("results");
+        let (meanwhile, anew) = ask(&before);
+        assert_eq!((&meanwhile, anew.len()), (&before, 0));
+        broker.create_topic("results", 1);
+        let (after, anew) = ask(&meanwhile);
+        assert!(after != before && anew == ["results"], "{after:?} {anew:?}");
     }
 }
