@@ -54,12 +54,13 @@ impl MadeWith {
 
     /// Why what was made with something else cannot go on, and the way out; `committed` is what a commit says of it.
     pub fn refusal(&self, committed: &str) -> Option<String> {
-        // An earlier release wrote down the window alone.
-        if committed == self.all || committed == self.window {
+        // An earlier release wrote down the window alone: the rest is no difference.
+        let says = if committed.contains(", ranking of ") { &self.all } else { &self.window };
+        if committed == says {
             return None;
         }
-        let before = parts_missing(committed, &self.all);
-        let now = parts_missing(&self.all, committed);
+        let before = parts_missing(committed, says);
+        let now = parts_missing(says, committed);
         // The topics have been compared with the document: they were changed since, and cannot be changed back.
         let moved = now.iter().any(|part| part.ends_with(" lanes") || part.starts_with("event partitions "));
         let way_out = if moved { String::new() } else { "change it back, or ".to_owned() };
@@ -158,6 +159,15 @@ mod tests {
             "{other}"
         );
         assert!(other.contains("change it back, or begin afresh"), "{other}");
+        let of_release_before =
+            of(&|spec| spec.window.size = "10m".parse().unwrap()).refusal(&demo.window).unwrap();
+        assert!(
+            of_release_before.starts_with(
+                "was made with size 300000 ms, and the document now says size 600000 ms: what was counted"
+            ),
+            "{of_release_before}"
+        );
+        assert!(of_release_before.contains("change it back, or begin afresh"), "{of_release_before}");
         // The topics have as many by now.
         let moved = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.as_str()).unwrap();
         assert!(
