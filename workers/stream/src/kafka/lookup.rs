@@ -17,14 +17,11 @@ use super::error::{of_code, sorted};
 use super::group::record;
 use super::partitions;
 use super::reader::passing;
-use super::watchdog::{MAX_UNCLOSED, close_within};
+use super::watchdog::{MAX_UNCLOSED, Unclosed};
 use crate::log::{Committed, Error, Record, TopicDescription};
 
 /// How long pending transactions are waited for before the caller is asked to try again.
 const STABLE: Duration = Duration::from_secs(5);
-
-/// How long closing a client may take.
-const CLOSE: Duration = Duration::from_secs(10);
 
 /// How long reading may go without a record before it is given up.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -39,8 +36,8 @@ pub struct Lookup {
     topic: String,
     group: String,
     bootstrap: String,
-    /// Clients that were renewed and did not close.
-    unclosed: u32,
+    /// Clients that were renewed and have not closed yet.
+    unclosed: Unclosed,
 }
 
 impl Lookup {
@@ -60,7 +57,7 @@ impl Lookup {
             topic: options.topic.clone(),
             group: options.group.clone(),
             bootstrap: options.bootstrap.clone(),
-            unclosed: 0,
+            unclosed: Unclosed::default(),
         })
     }
 
@@ -69,7 +66,7 @@ impl Lookup {
     /// # Errors
     /// [`Error::Retry`] where too many clients did not close; the old one stays then.
     pub fn renew(&mut self) -> Result<(), Error> {
-        if self.unclosed >= MAX_UNCLOSED {
+        if self.unclosed.too_many() {
             return Err(Error::Retry(format!(
                 "could not connect anew to {}: {MAX_UNCLOSED} clients did not close",
                 self.bootstrap
@@ -80,7 +77,7 @@ impl Lookup {
             .create_with_context(ConsumerNotes::default())
             .map_err(|error| sorted("start reading", &error))?;
         let old = (std::mem::replace(&mut self.consumer, consumer), self.uncommitted.take());
-        self.unclosed += u32::from(!close_within("a client", CLOSE, old, drop));
+        self.unclosed.close("a client", old);
         Ok(())
     }
 

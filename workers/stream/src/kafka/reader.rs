@@ -14,7 +14,7 @@ use super::context::ConsumerNotes;
 use super::error::{Class, class, of_code, sorted};
 use super::group::record;
 use super::partitions;
-use super::watchdog::{MAX_UNCLOSED, close_within};
+use super::watchdog::{MAX_UNCLOSED, Unclosed};
 use crate::identity;
 use crate::log::{Error, Record};
 
@@ -31,9 +31,6 @@ pub(super) fn passing(error: &KafkaError, detail: &str, doing: &dyn Fn() -> Stri
         Class::Fenced | Class::Fatal => Err(of_code(&doing(), code, &text)),
     }
 }
-
-/// How long closing a client may take.
-const CLOSE: Duration = Duration::from_secs(10);
 
 /// Where a [`Reader`] starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +69,8 @@ pub struct Reader {
     positions: Offsets,
     /// Where the partitions ended when that was last asked for.
     ends: Offsets,
-    /// Clients that were renewed and did not close.
-    unclosed: u32,
+    /// Clients that were renewed and have not closed yet.
+    unclosed: Unclosed,
 }
 
 impl Reader {
@@ -98,7 +95,8 @@ impl Reader {
             Start::End => end,
             Start::Last(offsets) => first.max(end - offsets),
         })?;
-        Ok(Self { consumer, options: options.clone(), topics, ids, positions, ends, unclosed: 0 })
+        let (options, unclosed) = (options.clone(), Unclosed::default());
+        Ok(Self { consumer, options, topics, ids, positions, ends, unclosed })
     }
 
     /// Whether all was read that was there when the ends were last asked for, which [`follow`](Self::follow) does and
@@ -160,7 +158,7 @@ impl Reader {
     /// As for [`follow`](Self::follow), and [`Error::Retry`] where too many clients did not close. The old client stays then.
     pub fn renew(&mut self) -> Result<(), Error> {
         let doing = || format!("follow {:?} at {}", self.topics, self.options.bootstrap);
-        if self.unclosed >= MAX_UNCLOSED {
+        if self.unclosed.too_many() {
             return Err(Error::Retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
         }
         let renewed = consumer(&self.options).map_err(|error| sorted(&doing(), &error))?;
@@ -169,7 +167,7 @@ impl Reader {
         })?;
         (self.positions, self.ends) = (positions, ends);
         let old = std::mem::replace(&mut self.consumer, renewed);
-        self.unclosed += u32::from(!close_within("a reader", CLOSE, old, drop));
+        self.unclosed.close("a reader", old);
         Ok(())
     }
 

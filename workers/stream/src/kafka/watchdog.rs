@@ -3,6 +3,8 @@
 //! Some of librdkafka's transactional calls do not keep the timeout they are given (librdkafka #5456, #5511). A bound that must hold is kept
 //! here: they run on a thread of their own, and where one takes longer than it may, it is given up with everything it holds.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
@@ -67,8 +69,35 @@ impl Watchdog {
     }
 }
 
-/// Clients of one reader that may be left unclosed before no more are made: each keeps threads and sockets.
+/// Clients of one reader that may be closing at a time before no more are made: each keeps threads and sockets.
 pub(super) const MAX_UNCLOSED: u32 = 5;
+
+/// How long closing a client may take before it is left to itself.
+const CLOSE: Duration = Duration::from_secs(10);
+
+/// Clients of one reader that are closing. One that closes after it was given up counts no more.
+#[derive(Debug, Default)]
+pub(super) struct Unclosed(Arc<AtomicU32>);
+
+impl Unclosed {
+    pub(super) fn too_many(&self) -> bool {
+        self.0.load(Ordering::SeqCst) >= MAX_UNCLOSED
+    }
+
+    /// Closes one, within [`CLOSE`] as far as the caller is concerned.
+    pub(super) fn close<T: Send + 'static>(&self, what: &str, client: T) {
+        self.close_within(what, CLOSE, client);
+    }
+
+    fn close_within<T: Send + 'static>(&self, what: &str, limit: Duration, client: T) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let count = Arc::clone(&self.0);
+        close_within(what, limit, client, move |client| {
+            drop(client);
+            count.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
 
 /// Closes something, which may take for ever, and waits for it for no longer than `limit`. Whether it closed.
 pub(super) fn close_within<T: Send + 'static>(
@@ -115,5 +144,31 @@ mod tests {
             }
         }
         assert!(!close_within("something stuck", Duration::from_millis(20), Stuck, drop));
+    }
+
+    #[test]
+    fn a_client_that_closes_late_makes_room_for_another() {
+        struct Late(mpsc::Receiver<()>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                let _ = self.0.recv();
+            }
+        }
+        let unclosed = Unclosed::default();
+        let closing: Vec<mpsc::Sender<()>> = (0..MAX_UNCLOSED)
+            .map(|_| {
+                assert!(!unclosed.too_many());
+                let (close, closed) = mpsc::channel();
+                unclosed.close_within("a late one", Duration::from_millis(1), Late(closed));
+                close
+            })
+            .collect();
+        assert!(unclosed.too_many());
+        drop(closing);
+        while unclosed.0.load(Ordering::SeqCst) > 0 {
+            thread::yield_now();
+        }
+        unclosed.close("one that closes", ());
+        assert!(!unclosed.too_many());
     }
 }
