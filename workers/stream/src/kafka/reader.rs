@@ -162,13 +162,24 @@ impl Reader {
             return Err(Error::Retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
         }
         let renewed = consumer(&self.options).map_err(|error| sorted(&doing(), &error))?;
-        let (positions, ends) = start(&renewed, &self.options, &self.topics, |partition, first, _| {
+        let started = start(&renewed, &self.options, &self.topics, |partition, first, _| {
             self.positions.get(&partition).copied().unwrap_or(first)
-        })?;
-        (self.positions, self.ends) = (positions, ends);
+        });
+        match started {
+            Ok(started) => (self.positions, self.ends) = started,
+            Err(error) => {
+                self.unclosed.close("a reader", renewed);
+                return Err(error);
+            }
+        }
         let old = std::mem::replace(&mut self.consumer, renewed);
         self.unclosed.close("a reader", old);
         Ok(())
+    }
+
+    /// Closes it. Dropping it does too, but may take for ever; this gives it up after a while.
+    pub fn close(self) {
+        self.unclosed.close("a reader", self.consumer);
     }
 
     /// Hands out up to `max` records with their topics, in the order of each partition, and returns how many. Waits at most
