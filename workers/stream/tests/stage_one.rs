@@ -482,9 +482,10 @@ fn another_key_is_refused_and_not_told() {
     assert_eq!(refusal(&mut ground), None);
 }
 
-/// What release 0.1 committed, and what this one does.
+/// What release 0.1 committed, and what this one does, without and with a log that was declared to end.
 const EARLIER: &str = include_str!("golden/standing-1.json");
 const NOW: &str = include_str!("golden/standing-2.json");
+const ENDED: &str = include_str!("golden/standing-3.json");
 
 #[test]
 fn a_commit_of_the_release_before_is_read_and_goes_on_as_one_of_this() {
@@ -496,5 +497,13 @@ fn a_commit_of_the_release_before_is_read_and_goes_on_as_one_of_this() {
     let standing = ground.standings().remove(0);
     let now: Standing = serde_json::from_str(NOW).unwrap();
     assert_eq!((standing.read, &standing.settings), (1, &now.settings));
-    assert_eq!(serde_json::to_string(&now).unwrap(), NOW.trim(), "what is written reads the same");
+    let ended: Standing = serde_json::from_str(ENDED).unwrap();
+    assert_eq!(ended.before_end, Some(1_699_999_960_000));
+    for (standing, golden) in [(now, NOW), (ended, ENDED)] {
+        assert_eq!(
+            serde_json::to_string(&standing).unwrap(),
+            golden.trim(),
+            "what is written reads the same"
+        );
+    }
 }
