@@ -24,7 +24,7 @@ use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State}
 use weir_stream::made_with::MadeWith;
 
 pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
-use self::topics::Before;
+use self::topics::{Before, Reset};
 use crate::build::{self, Hashes, Input};
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
@@ -264,9 +264,18 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     outcome.news.extend(applied.news);
     outcome.error = outcome.error.take().or(applied.error);
     if let Some(loss) = recreate.filter(|loss| !loss.resets() || workloads::ended(&name, &applied.objects)) {
-        match topics::reset(&resolved.connection, &name, &loss).await {
-            Ok(false) => {}
-            Ok(true) => {
+        let (connection, claimant) = (&resolved.connection, topics::claimant(resource));
+        let take_over = says(TAKE_OVER);
+        match topics::reset(connection, &input.pipeline, &claims, claimant, take_over, &loss).await {
+            Ok(Reset::Running(group, members)) => {
+                for verdict in &mut outcome.verdicts {
+                    if verdict.aspect == Aspect::TopicsSynced {
+                        verdict.message +=
+                            &format!("; Kafka still knows {members} members of the group {group}");
+                    }
+                }
+            }
+            Ok(Reset::Done) => {
                 outcome.status.topics = loss.after(&outcome.status.topics, &specs);
                 let note = format!("{}: processors begin anew", loss.names());
                 let reason = "TopicsReset".to_owned();

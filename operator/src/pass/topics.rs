@@ -105,7 +105,7 @@ impl Topics {
         let mut outputs = specs.iter().filter(|spec| is_output(spec));
         let of_another = |topic: &str| owners.get(topic).filter(|owner| !owner.is(claimant));
         if let Some((spec, owner)) = outputs.find_map(|spec| Some((spec, of_another(&spec.name)?))) {
-            return Err(owned(spec, owner, claimant));
+            return Err(owned(spec, owner, claimant, true));
         }
         let events_owner = of_another(pipeline.events_topic()).map(ToString::to_string);
         self.status = expected(&specs, &ids, &self.status, refused);
@@ -147,7 +147,7 @@ impl Topics {
             }
         }
         if let Some((spec, owner)) = specs.iter().find_map(|spec| Some((spec, others.get(&spec.name)?))) {
-            return Err(owned(spec, owner, claimant));
+            return Err(owned(spec, owner, claimant, true));
         }
         let remarks = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.remark(spec));
         Ok(remarks.collect())
@@ -165,22 +165,74 @@ pub(super) fn claimant(resource: &ClickstreamPipeline) -> Claimant {
     }
 }
 
-/// Deletes what speaks of topics that are gone, so that the pipeline can begin anew. Its processors must have ended; `false` while
-/// Kafka still waits for one of them to come back.
-pub(super) async fn reset(connection: &Connection, pipeline: &str, loss: &Loss) -> Result<bool, Error> {
-    let (pipeline, loss) = (pipeline.to_owned(), loss.clone());
-    connection
-        .administer(move |admin| {
-            if loss.resets() {
-                if admin.running_members(&pipeline)? > 0 {
-                    return Ok(false);
-                }
-                admin.delete_groups(&admin::groups(&pipeline).each_ref().map(String::as_str))?;
+/// What became of a pipeline that begins anew.
+pub(super) enum Reset {
+    Done,
+    /// This group still has so many members.
+    Running(String, usize),
+}
+
+/// Deletes what speaks of topics that are gone, so that the pipeline can begin anew: by name, so not where what has the names now
+/// is another's. Its processors must have ended, and Kafka must not wait for one of them to come back.
+pub(super) async fn reset(
+    connection: &Connection,
+    pipeline: &Pipeline,
+    claims: &Claims,
+    claimant: Claimant,
+    take_over: bool,
+    loss: &Loss,
+) -> Result<Reset, Error> {
+    let (specs, loss) = (pipeline.topics(), loss.clone());
+    let wanted = specs.clone();
+    let ids = connection.administer(move |admin| existing(admin, &wanted)).await?;
+    claims.check(pipeline, &ids)?;
+    let reset = connection.administer(move |admin| {
+        let owners = permitted(admin.owners(&existing(admin, &specs)?))?;
+        for (spec, owner) in not_to_be_reset(&specs, &owners, &claimant, loss.to_delete()) {
+            let runs = admin.running_members(&owner.pipeline)? > 0;
+            if runs || !take_over {
+                return Ok(Err(owned(spec, owner, &claimant, runs)));
             }
-            admin.delete_topics_and_wait(&loss.to_delete().iter().map(String::as_str).collect::<Vec<_>>())?;
-            Ok(true)
-        })
-        .await
+        }
+        if loss.resets() {
+            let groups = admin::groups(&claimant.pipeline);
+            for group in &groups {
+                let members = admin.members(group)?;
+                if members > 0 {
+                    return Ok(Ok(Reset::Running(group.clone(), members)));
+                }
+            }
+            admin.delete_groups(&groups.each_ref().map(String::as_str))?;
+        }
+        admin.delete_topics_and_wait(&loss.to_delete().iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(Ok(Reset::Done))
+    });
+    reset.await?
+}
+
+/// The ids of those that exist, by name.
+fn existing(admin: &Admin, specs: &[TopicSpec]) -> Result<Ids, AdminError> {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
+    Ok(identified(admin.describe_topics(&names)?))
+}
+
+fn identified(found: Described) -> Ids {
+    let there = found.into_iter().filter(|(_, topic)| !topic.id.is_empty());
+    there.map(|(name, topic)| (name, topic.id)).collect()
+}
+
+/// Topics of others, because of which nothing may be deleted. Events may be shared; one of the same name shares the groups, too.
+fn not_to_be_reset<'a>(
+    specs: &'a [TopicSpec],
+    owners: &'a BTreeMap<String, Owner>,
+    claimant: &Claimant,
+    delete: &[String],
+) -> Vec<(&'a TopicSpec, &'a Owner)> {
+    let of_others = specs.iter().filter_map(|spec| Some((spec, owners.get(&spec.name)?)));
+    let matters = |spec: &TopicSpec, owner: &Owner| {
+        is_output(spec) || owner.is_twin_of(claimant) || delete.contains(&spec.name)
+    };
+    of_others.filter(|(spec, owner)| !owner.is(claimant) && matters(spec, owner)).collect()
 }
 
 /// What is there, and whose it is.
@@ -207,8 +259,7 @@ fn look(
         }
     }
     admin.check_topics(specs)?;
-    let there = found.into_iter().filter(|(_, topic)| !topic.id.is_empty());
-    let ids: Ids = there.map(|(name, topic)| (name, topic.id)).collect();
+    let ids = identified(found);
     let mut owners = permitted(admin.owners(&ids))?;
     let mut running = BTreeMap::new();
     for owner in owners.values_mut().filter(|owner| !owner.is(claimant)) {
@@ -279,10 +330,10 @@ fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Resu
     Ok((outcomes, others, ids))
 }
 
-fn owned(spec: &TopicSpec, owner: &Owner, claimant: &Claimant) -> Error {
+fn owned(spec: &TopicSpec, owner: &Owner, claimant: &Claimant, runs: bool) -> Error {
     let (topic, role, twin) = (spec.name.clone(), spec.role, owner.is_twin_of(claimant));
     let owner = owner.to_string();
-    if twin { Error::TwinOwned { topic, owner } } else { Error::TopicOwned { topic, role, owner } }
+    if twin && runs { Error::TwinOwned { topic, owner } } else { Error::TopicOwned { topic, role, owner } }
 }
 
 /// Whether only one pipeline may write the topic.
@@ -321,6 +372,36 @@ fn told(reason: &str, note: String) -> News {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn nothing_is_reset_where_topics_are_anothers() {
+        let specs = Pipeline::demo().topics();
+        let of = |pipeline: &str, uid: &str| {
+            let resource = admin::Resource { namespace: "web".to_owned(), uid: uid.to_owned() };
+            Claimant { pipeline: pipeline.to_owned(), resource: Some(resource) }
+        };
+        let me = of("shop", "a");
+        let found = |role: Role, owner: &Claimant, delete: bool| {
+            let topic = specs.iter().find(|spec| spec.role == role).unwrap().name.clone();
+            let Claimant { pipeline, resource } = owner.clone();
+            let owner = Owner { pipeline, resource, topic_id: "X".to_owned(), ours: true, since: 0 };
+            let delete = if delete { vec![topic.clone()] } else { Vec::new() };
+            !not_to_be_reset(&specs, &[(topic, owner)].into(), &me, &delete).is_empty()
+        };
+        let (twin, other) = (of("shop", "b"), of("other", "b"));
+        for (role, owner, delete, refused) in [
+            (Role::Results, &me, true, false),
+            (Role::State, &me, true, false),
+            (Role::Results, &other, false, true),
+            (Role::State, &twin, true, true),
+            // Events may be another's, as long as they are only read.
+            (Role::Events, &other, false, false),
+            (Role::Events, &other, true, true),
+            (Role::Events, &twin, false, true),
+        ] {
+            assert_eq!(found(role, owner, delete), refused, "{role:?} {owner:?} {delete}");
+        }
+    }
 
     #[test]
     fn who_made_a_topic_is_known_by_its_id() {

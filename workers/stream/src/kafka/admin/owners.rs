@@ -179,11 +179,19 @@ impl Admin {
     pub fn running_members(&self, pipeline: &str) -> Result<usize, AdminError> {
         let mut members = 0;
         for group in groups(pipeline) {
-            let found = self.client.inner().fetch_group_list(Some(&group), ANSWER);
-            let found = found.map_err(|error| unreachable(&self.bootstrap, &error))?;
-            members += found.groups().iter().map(|group| group.members().len()).sum::<usize>();
+            members += self.members(&group)?;
         }
         Ok(members)
+    }
+
+    /// How many members a group has.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn members(&self, group: &str) -> Result<usize, AdminError> {
+        let found = self.client.inner().fetch_group_list(Some(group), ANSWER);
+        let found = found.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        Ok(found.groups().iter().map(|group| group.members().len()).sum())
     }
 
     /// A consumer under the group's name that never joins it.
