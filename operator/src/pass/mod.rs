@@ -185,6 +185,10 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     outcome.status.topics = topics.status;
     outcome.news.extend(topics.news);
     outcome.error = topics.error;
+    if outcome.error.is_none() && says(RECREATE) {
+        // It was said for one loss, not for all times, whatever else fails.
+        take_annotation(context, resource, RECREATE).await?;
+    }
 
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let uid = resource.uid().unwrap_or_default();
@@ -287,9 +291,6 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
                 outcome.error = Some(error);
             }
         }
-    } else if outcome.error.is_none() && says(RECREATE) {
-        // It was said for one loss, not for all times.
-        take_annotation(context, resource, RECREATE).await?;
     }
     context.keeps(resource, applied.objects.keys().map(|(kind, _)| *kind).collect());
     let (processor, available) = workloads::processor(resource, &applied.objects);
