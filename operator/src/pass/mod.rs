@@ -45,6 +45,9 @@ const SAMPLE_AGAIN: Duration = Duration::from_secs(15);
 /// While pods are on their way: what they say changes without a word from their controllers.
 const PROGRESS_AGAIN: Duration = Duration::from_secs(5);
 
+/// While others roll first: each look asks Kafka and the API server for everything.
+const TURN_AGAIN: Duration = Duration::from_secs(30);
+
 /// With the value `true`: the operator leaves the pipeline alone.
 const PAUSED: &str = "weir.dev/paused";
 
@@ -56,6 +59,8 @@ struct Outcome {
     error: Option<Error>,
     /// Whether pods are on their way.
     progressing: bool,
+    /// Whether it waits for its turn to roll.
+    waiting: bool,
 }
 
 /// Makes one pipeline what its resource says.
@@ -118,6 +123,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         news: Vec::new(),
         error: None,
         progressing: false,
+        waiting: false,
     };
     if paused {
         let message = format!("nothing is changed until the annotation {PAUSED} is taken away");
@@ -138,6 +144,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         Some(error) => Err(error),
         None if outcome.progressing => Ok(Action::requeue(PROGRESS_AGAIN)),
         None if scaling::is_active(resource) => Ok(Action::requeue(SAMPLE_AGAIN)),
+        None if outcome.waiting => Ok(Action::requeue(TURN_AGAIN)),
         None => Ok(Action::requeue(LOOK_AGAIN)),
     }
 }
@@ -307,7 +314,8 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
     }
     outcome.verdicts.extend(explained.verdicts);
     outcome.news.extend(explained.news);
-    outcome.progressing = explained.progressing || waits.is_some();
+    outcome.progressing = explained.progressing;
+    outcome.waiting = waits.is_some();
     let ready = outcome.status.processor.ready_replicas;
     let autoscaling = &mut outcome.status.autoscaling;
     let scaled = scaling::scale(context, resource, &resolved.connection, ready, autoscaling).await;
