@@ -110,6 +110,11 @@ impl Inherited {
     }
 }
 
+/// Who an operator with this client is among others.
+pub(crate) fn identity(client: &Client) -> String {
+    format!("{}/{MANAGER}", client.default_namespace())
+}
+
 /// A workload by its pipeline's namespace and name, and the condition that is about it.
 pub(crate) type WorkloadKey = (String, String, Aspect);
 
@@ -134,7 +139,7 @@ impl Context {
         metrics: Metrics,
     ) -> Self {
         Self {
-            operator: format!("{}/{MANAGER}", client.default_namespace()),
+            operator: identity(&client),
             asked: Mutex::default(),
             contenders: Mutex::default(),
             client,

@@ -13,6 +13,7 @@ use weir_spec::ClickstreamPipeline;
 
 use crate::Error;
 use crate::conditions::News;
+use crate::context::identity;
 use crate::error::api;
 use crate::events;
 use crate::lease::Election;
@@ -53,7 +54,7 @@ pub(crate) async fn is_ending(client: &Client) -> kube::Result<bool> {
     Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
-/// Takes the finalizer away from every pipeline that has it; their names.
+/// Takes the finalizer away from every pipeline that has it and that no other operator keeps; their names.
 pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> Result<Vec<String>, Error> {
     let kind = ApiResource::erase::<ClickstreamPipeline>(&());
     // Also of those that cannot be read.
@@ -61,14 +62,23 @@ pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> 
         "all" => Api::all_with(client.clone(), &kind),
         namespace => Api::namespaced_with(client.clone(), namespace, &kind),
     };
+    let me = identity(client);
     let mut released = Vec::new();
     for attempt in 1.. {
-        let found = all.list(&ListParams::default()).await.map_err(api("list the pipelines"))?;
+        let found = match all.list(&ListParams::default()).await {
+            // Without their definition there are none.
+            Err(kube::Error::Api(status)) if status.code == 404 => break,
+            found => found.map_err(api("list the pipelines"))?,
+        };
         let mut changed = false;
         for pipeline in
             found.items.iter().filter(|found| found.finalizers().iter().any(|name| name == FINALIZER))
         {
             let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
+            if let Some(operator) = other_keeper(pipeline, &me) {
+                tracing::info!(namespace, name, operator, "kept by another operator: not let go of");
+                continue;
+            }
             let others: Vec<String> =
                 pipeline.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
             let version = pipeline.resource_version();
@@ -92,4 +102,30 @@ pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> 
         }
     }
     Ok(released)
+}
+
+/// The operator that keeps the pipeline, where that is not `me`.
+fn other_keeper<'a>(pipeline: &'a DynamicObject, me: &str) -> Option<&'a str> {
+    pipeline.data["status"]["operator"].as_str().filter(|operator| !operator.is_empty() && *operator != me)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_another_operator_keeps_is_not_let_go_of() {
+        let kind = ApiResource::erase::<ClickstreamPipeline>(&());
+        for (status, other) in [
+            (json!({}), None),
+            (json!({"status": {}}), None),
+            (json!({"status": {"operator": "weir/weir-operator"}}), None),
+            (json!({"status": {"operator": "web/weir-operator"}}), Some("web/weir-operator")),
+        ] {
+            let pipeline = DynamicObject::new("shop", &kind).data(status);
+            assert_eq!(other_keeper(&pipeline, "weir/weir-operator"), other, "{pipeline:?}");
+        }
+    }
 }
