@@ -152,6 +152,12 @@ pub enum Error {
         /// What came of it.
         source: kube::Error,
     },
+    /// The resource's definition lacks fields of this operator's.
+    #[error(
+        "the cluster's definition of ClickstreamPipeline is older than this operator, and drops status.operator: upgrade it (helm upgrade \
+         with crds.install=true, or kubectl apply --server-side --filename crds/)"
+    )]
+    DefinitionOlder,
     /// The cluster has no such kind of objects.
     #[error(
         "this cluster knows no {}: install the Gateway API's definitions, or leave out spec.gateway.httpRoute",
@@ -212,6 +218,7 @@ impl Error {
             Self::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "Forbidden",
             Self::Api { source: kube::Error::Api(_), .. } => "ApiRefused",
             Self::Api { .. } => "ApiUnreachable",
+            Self::DefinitionOlder => "DefinitionOlder",
             Self::KindMissing(_) => "KindMissing",
             Self::Foreign(_) => "ForeignObject",
         }

@@ -155,6 +155,8 @@ async fn write(
     });
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match client.patch_status(&name, &params, &Patch::Merge(&patch)).await {
+        // The API server drops fields that it does not know: then nobody would ever keep it.
+        Ok(written) if written.data["status"]["operator"] != operator => Err(Error::DefinitionOlder),
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
         Err(error) => Err(api(format!("write the status of {name}"))(error)),
@@ -164,7 +166,23 @@ async fn write(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::server::server;
     use super::*;
+
+    #[tokio::test]
+    async fn a_definition_that_drops_the_keeper_is_said_to_be_older() {
+        let mut resource = ClickstreamPipeline::new("shop", weir_spec::PipelineSpec::default());
+        resource.metadata.namespace = Some("web".to_owned());
+        let object = |status: &str| {
+            let head = r#"{"apiVersion": "weir.dev/v1alpha1", "kind": "ClickstreamPipeline", "metadata": {"name": "shop"}, "status": "#;
+            &*format!("{head}{status}}}").leak()
+        };
+        let (context, _) = server(200, object("{}"));
+        let error = attend(&context, &resource).await.unwrap_err();
+        assert_eq!(error.reason(), "DefinitionOlder");
+        let (context, _) = server(200, object(r#"{"operator": "shop/weir-operator"}"#));
+        assert!(attend(&context, &resource).await.unwrap().is_some());
+    }
 
     #[test]
     fn one_keeps_it_and_another_asks_waits_and_takes_over() {
