@@ -59,7 +59,7 @@ fn waiting(container: &str, reason: &str, message: &str, more: &str) -> String {
 fn the_status_says_what_pods_say() {
     let ns = namespace("says");
     let mut options = Operator::options(&ns);
-    options.progress_deadline = 20;
+    options.progress_deadline = 60;
     let operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
     let now = k8s_openapi::jiff::Timestamp::now();
     cluster().apply(&pipeline(&ns, "says-shop", "")).unwrap();
@@ -69,7 +69,8 @@ fn the_status_says_what_pods_say() {
     await_that("an image", || condition(&ns, "says-shop", "ProcessorAvailable") == "False ErrImagePull");
     let said = message(&ns, "says-shop", "ProcessorAvailable");
     let expected = "processors: 0 of 2 ready; pod says-shop-0: container processor: image weir:test cannot be pulled: weir:test: not found";
-    assert_eq!(said, expected);
+    // However long it took.
+    assert!(said.ends_with(expected), "{said}");
 
     let unschedulable = r#"{"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
         "message": "0/3 nodes are available: 3 Insufficient cpu."}]}"#;
@@ -100,7 +101,7 @@ fn the_status_says_what_pods_say() {
         ("GatewayAvailable", "CrashLoopBackOff"),
         ("GeneratorAvailable", "Unschedulable"),
     ] {
-        let warning = format!("{reason}: {type_}: no progress for 20 s: ");
+        let warning = format!("{reason}: {type_}: no progress for 60 s: ");
         await_that("the deadline", || {
             events(&ns, "says-shop").iter().any(|event| event.starts_with(&warning))
         });
