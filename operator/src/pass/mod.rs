@@ -238,8 +238,9 @@ async fn work(context: &Context, resource: &ClickstreamPipeline, outcome: &mut O
         outcome.verdicts.push(Verdict { truth, ..Verdict::of(Aspect::Valid, &error) });
         outcome.error = Some(error);
     }
-    let waits = if go_on { rollout::take_turn(context, resource, &found, &mut input) } else { None };
-    let applied = if go_on {
+    let takes_turns = go_on && recreate.is_none();
+    let waits = if takes_turns { rollout::take_turn(context, resource, &found, &input) } else { None };
+    let applied = if go_on && waits.is_none() {
         let settled = is_settled(resource);
         apply::apply(context, &namespace, &uid, found, build::objects(&input), settled).await
     } else {

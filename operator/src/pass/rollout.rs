@@ -1,4 +1,4 @@
-//! Another image of the operator's for all pipelines: one after the other, so that a bad one stops the first and not all.
+//! Another image of the operator's for all pipelines: one after the other, so that a bad one reaches no more than one in each deadline.
 
 use serde_json::Value;
 use weir_spec::ClickstreamPipeline;
@@ -8,14 +8,16 @@ use crate::context::Context;
 use crate::object::{Found, Kind};
 
 /// Takes the turn where the processors are to get another image than they run, because the operator has another. While it is another
-/// pipeline's, the image stays; what is waited for is returned. What the pipeline itself says needs no turn.
+/// pipeline's, nothing of this one is changed, as what a new operator makes need not suit the old image; what is waited for is
+/// returned. What the pipeline itself says waits for nobody.
 pub(super) fn take_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
     found: &[Found],
-    input: &mut Input,
+    input: &Input,
 ) -> Option<String> {
-    if input.pipeline.spec.image.is_some() {
+    let seen = resource.status.as_ref().and_then(|status| status.observed_generation);
+    if input.pipeline.spec.image.is_some() || seen != resource.metadata.generation {
         return None;
     }
     let built = build::objects(input);
@@ -26,11 +28,9 @@ pub(super) fn take_turn(
         return None;
     }
     let other = context.take_turn(resource).err()?;
-    let message = format!(
+    Some(format!(
         "image {wanted} follows when {other}, which gets it now, is ready; until then {running} stays"
-    );
-    input.image = running.to_owned();
-    Some(message)
+    ))
 }
 
 /// The image of the processors.

@@ -110,7 +110,8 @@ mod tests {
         drop(at_work("stage 1"));
         failed("no more room");
         let why = overdue(&stop, Duration::from_millis(1));
-        assert!(why.starts_with("no more room; ") && why.contains("stage 2 did not stop within"), "{why}");
+        // The first reason of a process is kept, which may be another test's.
+        assert!(why.contains("; stage 2 did not stop within"), "{why}");
         assert!(!why.contains("stage 1"), "{why}");
     }
 }
