@@ -54,16 +54,6 @@ pub fn follow(
     brokers: &str,
     stop: &AtomicBool,
 ) -> Result<(), Panicked> {
-    follow_with(gateway, pipeline, (brokers, &[]), stop)
-}
-
-/// The same with further librdkafka properties for the topics' readers.
-fn follow_with(
-    gateway: &Gateway,
-    pipeline: &Pipeline,
-    (brokers, extra): (&str, &[(&str, &str)]),
-    stop: &AtomicBool,
-) -> Result<(), Panicked> {
     let live = pipeline.live_topic();
     let topics = [
         (Role::Results, pipeline.results_topic(), Start::Beginning),
@@ -81,14 +71,14 @@ fn follow_with(
         ),
     ];
     for (role, topic, start) in topics {
-        let options = options(role, brokers, extra);
+        let options = options(role, brokers);
         let read = move || TopicReader { gateway, role, topic, options, start }.read(stop);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
 }
 
-fn options(role: Role, brokers: &str, extra: &[(&str, &str)]) -> ReaderOptions {
+fn options(role: Role, brokers: &str) -> ReaderOptions {
     // Live values are worth showing before their transaction, if any, is through; and nothing else hangs on them.
     let isolation = if role == Role::Live { "read_uncommitted" } else { "read_committed" };
     let properties = [
@@ -96,11 +86,10 @@ fn options(role: Role, brokers: &str, extra: &[(&str, &str)]) -> ReaderOptions {
         ("queued.max.messages.kbytes", "8192"),
         ("max.partition.fetch.bytes", "131072"),
     ];
-    let properties = properties.iter().chain(extra);
     ReaderOptions {
         bootstrap: brokers.to_owned(),
         client_id: "weir-serve".to_owned(),
-        extra: properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        extra: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
     }
 }
 
