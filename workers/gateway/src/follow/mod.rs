@@ -155,8 +155,10 @@ impl TopicReader<'_> {
                 }
             }
             if !is_pending && asked.elapsed() >= round {
+                let asking = reader.ask();
+                // Not before: asking may take longer than a round.
                 asked = Instant::now();
-                match reader.ask() {
+                match asking {
                     Ok(None) => is_pending = true,
                     Ok(why) => return why,
                     Err(error) => trouble = Some(error),
