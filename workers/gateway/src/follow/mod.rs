@@ -109,9 +109,9 @@ impl TopicReader<'_> {
         let mut pause = PAUSE;
         while !stop.load(Ordering::SeqCst) {
             match Reader::follow(&self.options, &[self.topic], self.start) {
-                Ok(reader) => {
+                Ok(mut reader) => {
                     pause = PAUSE;
-                    if let Some(why) = self.go_on(reader, &mut tries, stop) {
+                    if let Some(why) = self.go_on(&mut reader, &mut tries, stop) {
                         tracing::warn!(
                             topic = self.topic,
                             reason = why,
@@ -119,6 +119,7 @@ impl TopicReader<'_> {
                         );
                         self.gateway.forget(self.role, self.topic);
                     }
+                    reader.close();
                 }
                 Err(error) => {
                     self.failed(&error, &mut tries);
@@ -130,7 +131,7 @@ impl TopicReader<'_> {
     }
 
     /// Reads on until `stop`, or until reading must begin anew, which it returns the reason of.
-    fn go_on(&self, mut reader: Reader, tries: &mut Tries, stop: &AtomicBool) -> Option<String> {
+    fn go_on(&self, reader: &mut Reader, tries: &mut Tries, stop: &AtomicBool) -> Option<String> {
         // Live values go on as they come; what else there is comes in bulk.
         let max = if self.role == Role::Live { 64 } else { MOST };
         let round = ROUND.min(self.gateway.max_age() / 4);
