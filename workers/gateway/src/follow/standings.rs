@@ -26,10 +26,8 @@ pub(super) fn watch(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop:
     let what = format!("what the groups {name}.windows and {name}.results committed");
     let (mut groups, mut tries) = (None, Tries::new(what.as_str(), gateway.max_age()));
     while !stop.load(Ordering::SeqCst) {
-        match look(&mut groups, pipeline, brokers) {
-            Ok((standings, lost_up_to)) => {
-                gateway.stand(standings);
-                gateway.lost(lost_up_to);
+        match look(&mut groups, gateway, pipeline, brokers) {
+            Ok(()) => {
                 gateway.source(&what, Source::Following);
                 tries.succeeded();
             }
@@ -80,12 +78,13 @@ impl Groups {
     }
 }
 
-/// Where stage 1 stands, and the end up to which results of stage 2 are lost.
+/// Shows where stage 1 stands, and then the end up to which results of stage 2 are lost: the one also where the other cannot be read.
 fn look(
+    gateway: &Gateway,
     groups: &mut Option<Groups>,
     pipeline: &Pipeline,
     brokers: &str,
-) -> Result<(Vec<Standing>, Option<i64>), Error> {
+) -> Result<(), Error> {
     let Groups { windows, results } = match groups {
         Some(groups) => groups,
         None => groups.insert(Groups::connect(pipeline, brokers)?),
@@ -96,10 +95,12 @@ fn look(
         if let Some(committed) = committed {
             standings.extend(standing(partition, committed, windows.end(partition)?));
         }
+    gateway.stand(standings);
     }
     let emitted = results.committed()?.into_iter().flatten();
     let emitted = emitted.filter_map(|committed| serde_json::from_str::<Emitted>(&committed.metadata).ok());
-    Ok((standings, emitted.filter_map(|emitted| emitted.lost_up_to).max()))
+    gateway.lost(emitted.filter_map(|emitted| emitted.lost_up_to).max());
+    Ok(())
 }
 
 /// What a commit of stage 1 says; `None` if it is not of this version. `end` is the offset after the partition's last record.
