@@ -220,11 +220,22 @@ impl Gateway {
             .collect()
     }
 
-    /// What is read, and how long ago it was last read to its end.
+    /// What beside topics is read, as warnings name it.
+    pub(crate) fn committed_source(&self) -> String {
+        let name = &self.shared.pipeline.metadata.name;
+        format!("what the groups {name}.windows and {name}.results committed")
+    }
+
+    /// What is read, as metrics name it, and how long ago it was last read to its end.
     pub(crate) fn read_ages(&self) -> Vec<(String, Duration)> {
         let sources = lock(&self.shared.sources);
+        let committed = self.committed_source();
+        let label = |source: &str| {
+            let label = if source == committed { "committed-offsets" } else { source };
+            label.to_owned()
+        };
         let ages =
-            sources.iter().filter_map(|(topic, reading)| Some((topic.clone(), reading.reached?.elapsed())));
+            sources.iter().filter_map(|(source, reading)| Some((label(source), reading.reached?.elapsed())));
         ages.collect()
     }
 

@@ -22,8 +22,7 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
 pub(super) fn watch(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) {
-    let name = &pipeline.metadata.name;
-    let what = format!("what the groups {name}.windows and {name}.results committed");
+    let what = gateway.committed_source();
     let (mut groups, mut tries) = (None, Tries::new(what.as_str(), gateway.max_age()));
     while !stop.load(Ordering::SeqCst) {
         match look(&mut groups, gateway, pipeline, brokers) {
@@ -80,8 +79,8 @@ impl Groups {
 
 /// Shows where stage 1 stands, and then the end up to which results of stage 2 are lost: the one also where the other cannot be read.
 fn look(
-    gateway: &Gateway,
     groups: &mut Option<Groups>,
+    gateway: &Gateway,
     pipeline: &Pipeline,
     brokers: &str,
 ) -> Result<(), Error> {
@@ -95,8 +94,8 @@ fn look(
         if let Some(committed) = committed {
             standings.extend(standing(partition, committed, windows.end(partition)?));
         }
-    gateway.stand(standings);
     }
+    gateway.stand(standings);
     let emitted = results.committed()?.into_iter().flatten();
     let emitted = emitted.filter_map(|committed| serde_json::from_str::<Emitted>(&committed.metadata).ok());
     gateway.lost(emitted.filter_map(|emitted| emitted.lost_up_to).max());

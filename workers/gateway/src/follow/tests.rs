@@ -170,7 +170,7 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
     let (pipeline, brokers) = (pipeline("outage"), kafka.bootstrap());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     seal(&producer(brokers), &pipeline, 10_000);
-    let limits = Limits { max_age: Duration::from_secs(3), ..Limits::default() };
+    let limits = Limits { max_age: Duration::from_secs(10), ..Limits::default() };
     let gateway = Gateway::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -186,6 +186,8 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
             gateway.unready().is_none() && windows(&gateway) == [10_000, 20_000]
         });
         until("nothing is warned of", || gateway.warnings().is_empty());
+        let labels: Vec<String> = gateway.read_ages().into_iter().map(|(label, _)| label).collect();
+        assert!(labels.len() == 5 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
         drop(ending);
         following.join().unwrap().unwrap();
     });
