@@ -1,6 +1,8 @@
 //! `weir process`: both stages, each on a thread of its own, against Kafka.
 
 use std::{
+    fs::File,
+    io::{self, Read as _},
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{
@@ -38,6 +40,8 @@ const SNAPSHOT_EVERY: i64 = 300_000;
 const WAIT: Duration = Duration::from_millis(50);
 /// The same where a log is to be read to its end: the last steps have nothing to wait for but each other.
 const WAIT_AT_END: Duration = Duration::from_millis(5);
+/// Maximum bytes of the key's file.
+const MAX_KEY: u64 = 65_536;
 /// No end known yet, and the end of a log without an event, in the cell that both threads share.
 const UNKNOWN: i64 = i64::MIN;
 const NOTHING: i64 = i64::MIN + 1;
@@ -317,13 +321,29 @@ fn pii_key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
         }
         (Some(file), None) => {
             let source = format!("--pii-key-file {}", file.display());
-            let key = std::fs::read(file).map_err(|error| anyhow!("{source}: cannot be read: {error}"))?;
+            let key = key_in(file).map_err(|error| anyhow!("{source}: cannot be read: {error}"))?;
             (key, source)
         }
         (None, Some(key)) => (key.into_encoded_bytes(), "WEIR_PII_KEY".to_owned()),
     };
     Pii::check_key(&key).map_err(|wrong| anyhow!("{source}: {wrong}"))?;
     Ok(Some(key))
+}
+
+/// What a file has, or what a link leads to, as Kubernetes mounts Secrets.
+fn key_in(file: &Path) -> io::Result<Vec<u8>> {
+    // Before it is opened: a pipe would wait for somebody who writes.
+    if !std::fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("found no regular file, expected one with the key"));
+    }
+    let mut key = Vec::new();
+    File::open(file)?.take(MAX_KEY + 1).read_to_end(&mut key)?;
+    if key.len() as u64 > MAX_KEY {
+        return Err(io::Error::other(format!(
+            "found more than {MAX_KEY} bytes, expected a key, best 32 random ones"
+        )));
+    }
+    Ok(key)
 }
 
 /// The wall clock, milliseconds since the epoch.

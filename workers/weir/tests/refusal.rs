@@ -68,6 +68,8 @@ fn a_wrong_file_or_variable_is_named() {
     std::fs::write(path("hashing.yaml"), hashing).unwrap();
     std::fs::write(path("short.key"), [b'\n'; 15]).unwrap();
     std::fs::write(path("long.key"), [0xff; 32]).unwrap();
+    std::fs::write(path("huge.key"), [0xff; 65_537]).unwrap();
+    std::os::unix::fs::symlink("short.key", path("link.key")).unwrap();
     let no_brokers =
         "no Kafka brokers: give --brokers HOST:PORT,..., set WEIR_BROKERS, or spec.kafka.bootstrapServers";
     for (arguments, variables, expected) in [
@@ -115,6 +117,21 @@ fn a_wrong_file_or_variable_is_named() {
             vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", &path("none.key")],
             vec![],
             "none.key: cannot be read: No such file",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", &path("link.key")],
+            vec![],
+            "link.key: found 15 bytes, expected at least 16",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", &path("huge.key")],
+            vec![],
+            "huge.key: cannot be read: found more than 65536 bytes, expected a key",
+        ),
+        (
+            vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", "/dev/zero"],
+            vec![],
+            "/dev/zero: cannot be read: found no regular file",
         ),
         (
             vec!["process", "--pipeline", &path("hashing.yaml"), "--pii-key-file", &path("long.key")],
