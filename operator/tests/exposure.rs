@@ -70,7 +70,9 @@ fn pods_get_what_the_document_and_the_installation_say() {
 
 /// Has every pod say that it is ready, as often as pods come.
 fn run_pods(ns: &str) {
-    let ready = r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+    // For so long that a roll goes on (minReadySeconds).
+    let ready = r#"{"status":{"phase":"Running","conditions":[
+        {"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
     for pod in get(ns, "pods", "{.items[*].metadata.name}").split_whitespace() {
         let patch = [
             "patch",
