@@ -29,6 +29,8 @@ pub enum Command {
     Status(Pipeline),
     /// Show the ranking of the newest sealed window.
     Top(Pipeline),
+    /// Show why the newest records that are no valid event, or came too late, are not counted, and where they are.
+    DeadLetters(Pipeline),
     /// Say what is wrong and what to do; exits with 1 if anything is.
     Doctor(Pipeline),
     /// Write the resource, its objects, its pods' logs and its events into a tar file. Secrets are not read; values of environment

@@ -179,11 +179,7 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
             "events missed some of their windows, which are not whole",
             "a longer window.outOfOrderness waits for them",
         ),
-        (
-            "dead_letters",
-            "records are no valid event",
-            "the headers `reason` and `detail` in the dead-letter topic say why",
-        ),
+        ("dead_letters", "records are no valid event", "`kubectl weir dead-letters` says why"),
         (
             "misplaced",
             "records are in another partition than their visitor's",

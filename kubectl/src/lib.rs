@@ -30,6 +30,7 @@ async fn act(args: Args) -> anyhow::Result<ExitCode> {
     let Args { namespace, context, kubeconfig, command } = args;
     let (Command::Status(pipeline)
     | Command::Top(pipeline)
+    | Command::DeadLetters(pipeline)
     | Command::Doctor(pipeline)
     | Command::SupportBundle { pipeline, .. }
     | Command::Pause(pipeline)
@@ -46,6 +47,10 @@ async fn act(args: Args) -> anyhow::Result<ExitCode> {
         Command::Top(_) => {
             let top = cluster.gateway(&name, "top").await.map_err(|why| anyhow::anyhow!(why))?;
             print!("{}", page::top(&top));
+        }
+        Command::DeadLetters(_) => {
+            let letters = cluster.gateway(&name, "dead-letters").await.map_err(|why| anyhow::anyhow!(why))?;
+            print!("{}", page::dead_letters(&letters));
         }
         Command::Doctor(_) => {
             let findings = findings(&cluster, &name, &resource, now).await?;

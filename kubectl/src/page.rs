@@ -78,12 +78,40 @@ pub fn top(top: &Value) -> String {
     let incomplete = if top["complete"] == Value::Bool(false) { ", not complete yet" } else { "" };
     let rows = list(&top["pages"]).iter().map(|page| {
         let figure = |name: &str| number(&page[name]).to_string();
-        let url = page["page_url"].as_str().unwrap_or_default();
-        // A page is text from events: it must not move the cursor.
-        let url = url.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let url = printable(page["page_url"].as_str().unwrap_or_default());
         vec![figure("rank"), figure("view_count"), figure("unique_users"), url]
     });
     format!("{end}{incomplete}\n{}", table(&["RANK", "VIEWS", "VISITORS", "PAGE"], rows.collect()))
+}
+
+/// The newest dead letters as the gateway has them, newest last.
+pub fn dead_letters(answer: &Value) -> String {
+    let topic = answer["topic"].as_str().unwrap_or_default();
+    let rows = list(&answer["dead_letters"]).iter().map(|letter| {
+        let written = letter["timestamp"].as_i64().and_then(|at| Timestamp::from_millisecond(at).ok());
+        let place =
+            |name: &str| letter[name].as_i64().map_or_else(|| "-".to_owned(), |number| number.to_string());
+        vec![
+            written.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+            printable(letter["reason"].as_str().unwrap_or_default()),
+            place("partition"),
+            place("offset"),
+            printable(letter["detail"].as_str().unwrap_or_default()),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return format!("{topic} has no dead letter\n");
+    }
+    format!(
+        "the newest of {topic}; partition and offset are the record's in the events topic\n{}",
+        table(&["WRITTEN", "REASON", "PARTITION", "OFFSET", "DETAIL"], rows)
+    )
+}
+
+/// Text from records must not move the cursor.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// When an event was last seen (RFC 3339).
@@ -186,6 +214,22 @@ PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DEAD LETTERS  MISPLACED
             .replace("1h 2m 3s   processors", "1h 2m 3s     processors")
         );
         assert!(status(&resource, &Err("no answer".to_owned()), now).ends_with("\ngateway: no answer\n"));
+    }
+
+    #[test]
+    fn dead_letters_tell_why_and_where() {
+        let answer = json!({"topic": "shop.dead-letters", "dead_letters": [
+            {"number": 3, "timestamp": 1_700_000_000_000_i64, "reason": "late", "detail": "too\u{1b}late", "topic": "clicks", "partition": 2,
+             "offset": null},
+        ]});
+        assert_eq!(
+            dead_letters(&answer),
+            "the newest of shop.dead-letters; partition and offset are the record's in the events topic\n\n\
+             WRITTEN               REASON  PARTITION  OFFSET  DETAIL\n\
+             2023-11-14T22:13:20Z  late    2          -       too?late\n"
+        );
+        let none = json!({"topic": "shop.dead-letters", "dead_letters": []});
+        assert_eq!(dead_letters(&none), "shop.dead-letters has no dead letter\n");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use weir_analytics::Live;
 use weir_spec::{Pipeline, Role};
 
 use crate::{
+    dead_letters::{DeadLetter, DeadLetters},
     intake::Batch,
     live::{Now, Standing},
     push::{Picture, Subscriptions},
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     store: RwLock<Store>,
     now: RwLock<Now>,
     sample: Mutex<Sample>,
+    dead_letters: Mutex<DeadLetters>,
     /// By topic, or whatever else is read.
     sources: Mutex<BTreeMap<String, Reading>>,
     /// The topics without which it cannot answer.
@@ -135,6 +137,7 @@ impl Gateway {
                 store: RwLock::new(Store::new(limits.bounds, slide)),
                 now: RwLock::default(),
                 sample: Mutex::new(Sample::new()?),
+                dead_letters: Mutex::default(),
                 sources: Mutex::new(sources),
                 needed: needed.iter().map(|topic| (*topic).to_owned()).collect(),
                 unreadable: AtomicU64::new(0),
@@ -176,6 +179,12 @@ impl Gateway {
     /// Offers the value of an event's record to the sample.
     pub fn offer(&self, value: &[u8]) {
         lock(&self.shared.sample).offer(value, millis());
+    }
+
+    /// Takes dead letters over, oldest first.
+    pub fn take_dead_letters(&self, letters: impl IntoIterator<Item = DeadLetter>) {
+        let mut kept = lock(&self.shared.dead_letters);
+        letters.into_iter().for_each(|letter| kept.take(letter));
     }
 
     /// Says how far reading a topic is.
@@ -279,6 +288,11 @@ impl Gateway {
     /// The newest sampled events after a number, oldest first.
     pub fn events(&self, after: u64, limit: usize) -> Vec<SampledEvent> {
         lock(&self.shared.sample).recent(after, limit)
+    }
+
+    /// The newest dead letters, oldest first.
+    pub fn dead_letters(&self, limit: usize) -> Vec<DeadLetter> {
+        lock(&self.shared.dead_letters).recent(limit)
     }
 
     /// Marks what is shown as simulated, with event time that runs so many times faster than the clock. The first mark stays.

@@ -6,6 +6,7 @@
 
 pub mod api;
 mod dashboard;
+pub mod dead_letters;
 pub mod follow;
 mod gateway;
 mod intake;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::json;
-use weir_gateway::{Limits, Source, Standing};
+use weir_gateway::{Limits, Source, Standing, dead_letters::DeadLetter};
 
 use running::Running;
 
@@ -84,6 +84,7 @@ fn what_is_wrong_is_said_as_a_problem() {
         ("/api/v1/series?page=/a&limit=10001", 400),
         ("/api/v1/events?limit=201", 400),
         ("/api/v1/events?after=-1", 400),
+        ("/api/v1/dead-letters?limit=201", 400),
         ("/api/v1/pages?unknown=1", 400),
         ("/api/v1/pages?window=yesterday", 400),
         ("/api/v1/pages?window=1", 404),
@@ -144,6 +145,31 @@ fn a_problem_says_what_was_found_and_what_is_expected() {
         let answer = running.get(&format!("/api/v1/{path}"));
         assert_eq!((answer.status, answer.json()["detail"].clone()), (400, json!(detail)), "{path}");
     }
+}
+
+#[test]
+fn dead_letters_tell_why_and_where() {
+    let running = Running::start(Limits::default());
+    let letter = |number: i64| {
+        let offset = (number * 7).to_string();
+        let headers = [
+            ("reason", "late"),
+            ("detail", "=gone"),
+            ("topic", "clicks"),
+            ("partition", "3"),
+            ("offset", &offset),
+        ];
+        DeadLetter::new(number, 1_000 + number, headers)
+    };
+    let nothing = running.get("/api/v1/dead-letters").json();
+    assert_eq!(nothing, json!({"topic": "shop.dead-letters", "dead_letters": []}));
+    running.gateway.take_dead_letters((0..3).map(letter));
+    let newest = json!({"number": 2, "timestamp": 1_002, "reason": "late", "detail": "=gone", "topic": "clicks", "partition": 3, "offset": 14});
+    assert_eq!(running.get("/api/v1/dead-letters?limit=1").json()["dead_letters"], json!([newest]));
+    let all = running.get("/api/v1/dead-letters").json();
+    assert_eq!((all["dead_letters"].as_array().unwrap().len(), &all["dead_letters"][2]), (3, &newest));
+    let table = running.get("/api/v1/dead-letters?limit=1&format=csv");
+    assert!(table.body.ends_with("2,1002,late,\"'=gone\",clicks,3,14\r\n"), "{}", table.body);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Stdio},
@@ -13,6 +14,7 @@ use std::{
 use serde_json::Value;
 use support::Trial;
 use weir_audit::{Audit, Results};
+use weir_events::Reason;
 use weir_oracle::{Page, Ranked, Site, Trend, Window};
 
 const EVENTS: usize = 30_000;
@@ -142,7 +144,7 @@ fn answers_are_the_oracles_before_and_after_a_restart() {
     trial.generate(EVENTS);
     trial.run(&["process", "--until-end"]);
     let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();
-    let (_, outcome) = audit.expected(true).unwrap();
+    let (events, outcome) = audit.expected(true).unwrap();
     let expected = &outcome.windows;
     assert!(expected.len() > 30, "{} windows", expected.len());
 
@@ -160,6 +162,25 @@ fn answers_are_the_oracles_before_and_after_a_restart() {
     let late: usize = outcome.late.iter().map(Vec::len).sum();
     assert_eq!((int(&health["late"]), int(&health["lag"])), (late as i64, 0), "{health}");
     assert!(int(&health["dead_letters"]) > 0, "{health}");
+    let kept = (events.invalid + late).min(200);
+    let begun = Instant::now();
+    let letters = loop {
+        let letters = first.get("/api/v1/dead-letters?limit=200")["dead_letters"].clone();
+        if letters.as_array().unwrap().len() == kept {
+            break letters;
+        }
+        assert!(begun.elapsed() < DEADLINE, "{kept} dead letters are expected: {letters}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let place = |letter: &Value| (int(&letter["partition"]), int(&letter["offset"]));
+    let places: BTreeSet<_> = list(&letters, place).into_iter().collect();
+    assert_eq!(places.len(), kept, "each record has one: {letters}");
+    let codes = Reason::ALL.map(Reason::as_str);
+    for letter in letters.as_array().unwrap() {
+        assert!(codes.contains(&letter["reason"].as_str().unwrap()), "{letter}");
+        assert!(!letter["detail"].as_str().unwrap().is_empty(), "{letter}");
+        assert_eq!(letter["topic"], trial.pipeline.events_topic());
+    }
     drop(first);
 
     let second = Serve::start(&trial);

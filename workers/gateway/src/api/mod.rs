@@ -2,6 +2,7 @@
 
 pub mod answer;
 pub mod csv;
+mod dead_letters;
 mod metrics;
 mod now;
 pub mod problem;
@@ -39,6 +40,7 @@ fn endpoints() -> (Router<Gateway>, utoipa::openapi::OpenApi) {
         .routes(routes!(now::pipelines))
         .routes(routes!(now::health))
         .routes(routes!(now::events))
+        .routes(routes!(dead_letters::dead_letters))
         .routes(routes!(windows::windows))
         .routes(routes!(windows::site))
         .routes(routes!(windows::pages))

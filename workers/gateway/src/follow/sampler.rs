@@ -1,5 +1,5 @@
 //! A sample of the events: the newest few of some partitions, now and then. Reading the whole topic for the twenty a second that are
-//! shown would cost every gateway the site's full traffic.
+//! shown would cost every gateway the site's full traffic. The newest dead letters, too, by the same client.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,16 @@ use weir_stream::{
 };
 
 use super::{standings::renew, tries::Tries};
-use crate::{Gateway, Source, sample::MAX_EVENTS_PER_SECOND};
+use crate::{
+    Gateway, Source,
+    dead_letters::{DeadLetter, KEPT},
+    sample::MAX_EVENTS_PER_SECOND,
+};
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
+/// Rounds between two looks for dead letters.
+const DEAD_LETTERS_AGAIN: u32 = 5;
 /// Partitions read in a round, so that the cost does not grow with their number.
 const MAX_PARTITIONS_PER_ROUND: i32 = 3;
 /// Bytes asked for at a time. A broker answers with one whole batch at least.
@@ -35,22 +41,44 @@ pub(super) fn sample(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop
     ] {
         options.extra.push((property.to_owned(), value.to_owned()));
     }
-    let (mut sampler, mut tries) = (None, Tries::new(pipeline.events_topic(), gateway.max_age()));
-    while !stop.load(Ordering::SeqCst) {
-        let source = match round(&mut sampler, &options, gateway) {
-            Ok(()) => {
-                tries.succeeded();
-                Source::Following
-            }
-            Err(error) => {
-                tries.failed(&error);
-                renew(sampler.as_mut().map(|sampler: &mut Sampler| &mut sampler.lookup), &mut tries);
-                Source::Away(error.to_string())
-            }
-        };
-        gateway.source(pipeline.events_topic(), source);
+    let dead_letters = pipeline.dead_letters_topic();
+    let mut sampler = None;
+    let mut tries = Tries::new(pipeline.events_topic(), gateway.max_age());
+    let mut dead_letter_tries = Tries::new(&dead_letters, gateway.max_age());
+    for count in (0..DEAD_LETTERS_AGAIN).cycle() {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let done = round(&mut sampler, &options, gateway);
+        said(gateway, pipeline.events_topic(), &done, &mut tries, &mut sampler);
+        if let (true, Some(Sampler { lookup, next_dead_letter, .. })) = (count == 0, &mut sampler) {
+            let done = newest_dead_letters(lookup, &dead_letters, next_dead_letter, gateway);
+            said(gateway, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
+        }
         thread::sleep(ROUND);
     }
+}
+
+/// Says how a round went, and renews the client where none has succeeded for long.
+fn said(
+    gateway: &Gateway,
+    topic: &str,
+    done: &Result<(), Error>,
+    tries: &mut Tries,
+    sampler: &mut Option<Sampler>,
+) {
+    let source = match done {
+        Ok(()) => {
+            tries.succeeded();
+            Source::Following
+        }
+        Err(error) => {
+            tries.failed(error);
+            renew(sampler.as_mut().map(|sampler| &mut sampler.lookup), tries);
+            Source::Away(error.to_string())
+        }
+    };
+    gateway.source(topic, source);
 }
 
 /// A connection, and what was sampled.
@@ -60,12 +88,38 @@ struct Sampler {
     seen: BTreeMap<i32, i64>,
     /// The partition to begin the next round with.
     next: i32,
+    /// The offset after the newest dead letter seen.
+    next_dead_letter: i64,
+}
+
+/// Reads the dead letters that came since the last time, or the newest.
+fn newest_dead_letters(lookup: &Lookup, topic: &str, next: &mut i64, gateway: &Gateway) -> Result<(), Error> {
+    let (_, end) = lookup.watermarks(topic, 0)?;
+    if end < *next {
+        // Another topic has taken its place.
+        *next = 0;
+    }
+    // Each may have a transaction's marker behind it.
+    let from = (*next).max(end - 2 * KEPT as i64);
+    let mut letters = Vec::new();
+    let reached = lookup.read_headers(topic, 0, from, &mut |record, headers| {
+        letters.push(DeadLetter::new(record.offset, record.timestamp, headers.iter().copied()));
+    })?;
+    // Only seen once they are read: a look that fails is made again.
+    *next = reached;
+    gateway.take_dead_letters(letters);
+    Ok(())
 }
 
 fn round(sampler: &mut Option<Sampler>, options: &Options, gateway: &Gateway) -> Result<(), Error> {
-    let Sampler { lookup, seen, next } = match sampler {
+    let Sampler { lookup, seen, next, .. } = match sampler {
         Some(sampler) => sampler,
-        None => sampler.insert(Sampler { lookup: Lookup::connect(options)?, seen: BTreeMap::new(), next: 0 }),
+        None => sampler.insert(Sampler {
+            lookup: Lookup::connect(options)?,
+            seen: BTreeMap::new(),
+            next: 0,
+            next_dead_letter: 0,
+        }),
     };
     let partitions = lookup.partition_count()?;
     let visited = partitions.min(MAX_PARTITIONS_PER_ROUND);

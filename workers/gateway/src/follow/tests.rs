@@ -179,7 +179,7 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
         until("it is ready", || gateway.unready().is_none() && windows(&gateway) == [10_000]);
         kafka.broker(0).stop().unwrap();
         until("it is not ready any more", || gateway.unready().is_some());
-        until("all that is not needed is in the warnings", || gateway.warnings().len() == 3);
+        until("all that is not needed is in the warnings", || gateway.warnings().len() == 4);
         kafka.broker(0).start().unwrap();
         seal(&producer(brokers), &pipeline, 20_000);
         until("it is ready again and has what came since", || {
@@ -187,7 +187,7 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
         });
         until("nothing is warned of", || gateway.warnings().is_empty());
         let labels: Vec<String> = gateway.read_ages().into_iter().map(|(label, _)| label).collect();
-        assert!(labels.len() == 5 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
+        assert!(labels.len() == 6 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
         drop(ending);
         following.join().unwrap().unwrap();
     });

@@ -7,7 +7,7 @@ use std::{
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use super::admin::describe;
@@ -171,7 +171,11 @@ impl Lookup {
         Ok(self.watermarks_of(uncommitted, &self.topic, partition)?.1)
     }
 
-    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+    /// The first offset of a partition of any topic, and the one after everything committed in it.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
         self.watermarks_of(&self.consumer, topic, partition)
     }
 
@@ -207,6 +211,35 @@ impl Lookup {
         from: i64,
         sink: &mut dyn FnMut(Record<'_>),
     ) -> Result<i64, Error> {
+        self.read_messages(topic, partition, from, &mut |message| sink(record(message)))
+    }
+
+    /// As [`read`](Self::read), with the headers that are text.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn read_headers(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        sink: &mut dyn FnMut(Record<'_>, &[(&str, &str)]),
+    ) -> Result<i64, Error> {
+        self.read_messages(topic, partition, from, &mut |message| {
+            let headers = message.headers().into_iter().flat_map(Headers::iter);
+            let text =
+                headers.filter_map(|header| Some((header.key, std::str::from_utf8(header.value?).ok()?)));
+            sink(record(message), &text.collect::<Vec<_>>());
+        })
+    }
+
+    fn read_messages(
+        &self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        sink: &mut dyn FnMut(&BorrowedMessage<'_>),
+    ) -> Result<i64, Error> {
         let doing = || format!("read partition {partition} of {topic:?}");
         let (first, end) = self.watermarks(topic, partition)?;
         let from = from.max(first);
@@ -226,7 +259,7 @@ impl Lookup {
         &self,
         (topic, partition): (&str, i32),
         (from, end): (i64, i64),
-        sink: &mut dyn FnMut(Record<'_>),
+        sink: &mut dyn FnMut(&BorrowedMessage<'_>),
         doing: &dyn Fn() -> String,
     ) -> Result<i64, Error> {
         let mut position = from;
@@ -234,7 +267,7 @@ impl Lookup {
         while position < end {
             match self.consumer.poll(Duration::from_millis(100)) {
                 Some(Ok(message)) if message.topic() == topic && message.partition() == partition => {
-                    sink(record(&message));
+                    sink(&message);
                     position = message.offset() + 1;
                     progress = Instant::now();
                 }

@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_gateway::{Batch, follow};
+use weir_gateway::{Batch, dead_letters::DeadLetter, follow};
 use weir_generator::Delivery;
 use weir_spec::{Pipeline, Role};
 use weir_stream::{
     log::{Committed, Error, Member as _},
-    memory::{Broker, Clock, Member, MemberOptions, Retention},
+    memory::{Broker, Clock, Member, MemberOptions},
     windows,
 };
 
@@ -30,8 +30,6 @@ use crate::{
     threads::{join_all, part},
 };
 
-/// Bytes of dead letters that are kept: nobody reads them here.
-const MAX_DEAD_LETTER_BYTES: usize = 1 << 20;
 /// Events of a partition that may wait to be processed: enough for full speed, and few enough for memory.
 const MAX_BACKLOG: i64 = 2_000;
 /// Pause while the processing does not keep up, or has a history to compute.
@@ -50,12 +48,9 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
         broker.create_topic(&topic.name, topic.partitions);
         match topic.role {
             Role::State => broker.set_compacted(&topic.name)?,
-            Role::DeadLetters => {
-                let kept = Retention { max_bytes: Some(MAX_DEAD_LETTER_BYTES), max_age: None };
-                broker.retain(&topic.name, kept)?;
-            }
             // These are deleted once they are read: see `Observer`.
-            Role::Events | Role::Blocks | Role::Results | Role::TopPages | Role::Live => {}
+            Role::Events | Role::Blocks | Role::Results | Role::TopPages | Role::Live | Role::DeadLetters => {
+            }
         }
     }
     let history = demo.history();
@@ -154,6 +149,7 @@ fn show(
     {
         next.extend((0..topic.partitions).map(|partition| (topic.role, topic.name.clone(), partition, 0)));
     }
+    let (dead_letters, mut next_dead_letter) = (pipeline.dead_letters_topic(), 0);
     let mut stages = Stages::new(demo, broker);
     // The history's last window, and when it was processed.
     let mut last: Option<(i64, Instant)> = None;
@@ -176,6 +172,12 @@ fn show(
             broker.truncate(topic, *partition, *next)?;
         }
         gateway.apply(batch);
+        for record in broker.records_from(&dead_letters, 0, next_dead_letter) {
+            next_dead_letter = record.offset + 1;
+            let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            gateway.take_dead_letters([DeadLetter::new(record.offset, record.timestamp, headers)]);
+        }
+        broker.truncate(&dead_letters, 0, next_dead_letter)?;
         if look == 0 || !opening.is_open() {
             let sent = history_sent.load(Ordering::SeqCst);
             let standings = stages.look(sent)?;

@@ -1,0 +1,64 @@
+//! Records that are no valid event, or came too late.
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{Format, json_or_table},
+    csv::{Line, Row},
+    problem::{Otherwise, Problem},
+    query::{Count, Query, limit},
+};
+use crate::{Gateway, dead_letters::DeadLetter};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DeadLettersQuery {
+    /// The newest so many, 1 to 200; 50 if not said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    limit: Option<Count<1, 200>>,
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// The newest dead letters.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NewestDeadLetters {
+    /// The topic that has them, with the records as they came unless the pipeline leaves those out.
+    topic: String,
+    /// Oldest first.
+    dead_letters: Vec<DeadLetter>,
+}
+
+impl Row for DeadLetter {
+    const COLUMNS: &'static [&'static str] =
+        &["number", "timestamp", "reason", "detail", "topic", "partition", "offset"];
+
+    fn write(&self, line: &mut Line<'_>) {
+        line.number(self.number);
+        line.number(self.timestamp);
+        line.text(&self.reason);
+        line.text(&self.detail);
+        line.text(&self.topic);
+        line.optional(self.partition);
+        line.optional(self.offset);
+    }
+}
+
+/// The newest dead letters: why records are not counted, and where they are. Looked for every five seconds.
+#[utoipa::path(get, path = "/api/v1/dead-letters", tag = "stream", params(DeadLettersQuery), responses(
+    (status = 200, description = "The newest dead letters", content((NewestDeadLetters = "application/json"), (String = "text/csv"))),
+    Otherwise,
+))]
+pub async fn dead_letters(
+    State(gateway): State<Gateway>,
+    Query(query): Query<DeadLettersQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let DeadLettersQuery { limit: asked, format } = query;
+    let dead_letters = gateway.dead_letters(limit(asked, 50));
+    let answer = NewestDeadLetters { topic: gateway.shared.pipeline.dead_letters_topic(), dead_letters };
+    Ok(json_or_table(&headers, format, &answer, &answer.dead_letters))
+}
