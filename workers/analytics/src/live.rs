@@ -9,8 +9,8 @@ use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    seen_pages::SeenPages,
     settings::Settings,
-    trail::Trail,
     window::{Click, Counts, Names, SITE, Window},
 };
 
@@ -171,9 +171,9 @@ pub(crate) fn look(
             rows[page as usize].count(&counts);
         }
     }
-    for trail in window.users() {
+    for seen_pages in window.users() {
         let mut anywhere = false;
-        for page in trail.pages_since(first) {
+        for page in seen_pages.pages_since(first) {
             rows[page as usize].users += 1;
             anywhere = true;
         }
@@ -244,10 +244,10 @@ fn fitting(pages: &[LiveRow]) -> usize {
     pages.iter().take(MAX_PAGES).take_while(fits).count()
 }
 
-fn is_new(page: u32, trail: Option<&Trail>, first: i64) -> bool {
-    !trail.is_some_and(|trail| match page {
-        SITE => trail.pages_since(first).next().is_some(),
-        _ => trail.has_since(page, first),
+fn is_new(page: u32, seen_pages: Option<&SeenPages>, first: i64) -> bool {
+    !seen_pages.is_some_and(|seen_pages| match page {
+        SITE => seen_pages.pages_since(first).next().is_some(),
+        _ => seen_pages.has_since(page, first),
     })
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple as _};
 
 use crate::{
     baseline::Baselines,
-    trail::Trail,
+    seen_pages::SeenPages,
     visits::Visit,
     window::{Click, Counts, Totals},
 };
@@ -52,7 +52,7 @@ pub(crate) struct Snapshot<'a> {
 pub(crate) struct Saved<'a> {
     pub(crate) totals: Cow<'a, [Totals]>,
     pub(crate) slices: Cow<'a, BTreeMap<i64, Vec<(u32, Counts)>>>,
-    pub(crate) users: Cow<'a, [Trail]>,
+    pub(crate) users: Cow<'a, [SeenPages]>,
     pub(crate) visits: Cow<'a, [Option<Visit>]>,
 }
 

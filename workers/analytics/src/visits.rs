@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{recency::Recency, trail::Trail, window::SITE};
+use crate::{recency::Recency, seen_pages::SeenPages, window::SITE};
 
 /// A run of events of one session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,7 +17,7 @@ pub(crate) struct Visit {
     /// Whether it has exactly one event.
     bounced: bool,
     /// Pages that the visit has an event on in the window.
-    pub(crate) trail: Trail,
+    pub(crate) seen_pages: SeenPages,
     /// What its pages' sums hold of it.
     #[serde(skip)]
     settled: Figures,
@@ -105,7 +105,7 @@ impl Visits {
             last_unmeasured: if moment.measured.is_none() { moment.timestamp } else { i64::MIN },
             max_measured: moment.measured.unwrap_or(0),
             bounced: true,
-            trail: Trail::default(),
+            seen_pages: SeenPages::default(),
             settled: Figures::default(),
             unsettled: false,
             sibling: None,
@@ -129,16 +129,16 @@ impl Visits {
     /// Notes that a visit has an event on a page in a slice. True if the page is new to it.
     pub(crate) fn see(&mut self, number: u32, page: u32, slice: i64) -> bool {
         let visit = self.visits[number as usize].as_mut();
-        visit.is_some_and(|visit| visit.trail.see(page, slice, number, &mut self.in_window))
+        visit.is_some_and(|visit| visit.seen_pages.see(page, slice, number, &mut self.in_window))
     }
 
     /// Gives each visit whose figures have changed what it counts for now, and hands out what it counted for before.
-    pub(crate) fn settle(&mut self, mut change: impl FnMut(&Trail, Figures, Figures)) {
+    pub(crate) fn settle(&mut self, mut change: impl FnMut(&SeenPages, Figures, Figures)) {
         for number in self.unsettled.drain(..) {
             // One that was joined to another is no more, and its number may already be that of a new one.
             if let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.unsettled) {
                 let figures = visit.figures();
-                change(&visit.trail, visit.settled, figures);
+                change(&visit.seen_pages, visit.settled, figures);
                 (visit.settled, visit.unsettled) = (figures, false);
             }
         }
@@ -147,14 +147,15 @@ impl Visits {
     /// Lets go of what visits did in and before a slice that left the window: of each page, and of [`SITE`] after the last.
     pub(crate) fn leave(&mut self, slice: i64, slide: i64, mut gone: impl FnMut(u32, Figures)) {
         while let Some((list, number)) = self.in_window.pop(slice) {
-            let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| !visit.trail.is_empty())
+            let Some(visit) =
+                self.visits[number as usize].as_mut().filter(|visit| !visit.seen_pages.is_empty())
             else {
                 continue;
             };
             let settled = visit.settled;
             let place = (list, number);
-            visit.trail.leave(place, slice, &mut self.in_window, |page| gone(page, settled));
-            if visit.trail.is_empty() {
+            visit.seen_pages.leave(place, slice, &mut self.in_window, |page| gone(page, settled));
+            if visit.seen_pages.is_empty() {
                 gone(SITE, settled);
                 self.past.file(visit.last.div_euclid(slide), number);
             }
@@ -208,7 +209,7 @@ impl Visits {
     pub(crate) fn expire(&mut self, slice: i64, slide: i64) -> Option<u32> {
         while let Some((list, number)) = self.past.pop(slice) {
             // What has gone on since is in the window, or in a later list. What was joined to another is no more.
-            let is_over = |visit: &Visit| visit.trail.is_empty() && visit.last.div_euclid(slide) == list;
+            let is_over = |visit: &Visit| visit.seen_pages.is_empty() && visit.last.div_euclid(slide) == list;
             if self.visits[number as usize].as_ref().is_some_and(is_over) {
                 return Some(self.forget(number).session);
             }
@@ -230,10 +231,10 @@ impl Visits {
                 continue;
             };
             visit.settled = visit.figures();
-            if visit.trail.is_empty() {
+            if visit.seen_pages.is_empty() {
                 restored.past.file(visit.last.div_euclid(slide), number);
             } else {
-                visit.trail.file_first(near, number, &mut restored.in_window);
+                visit.seen_pages.file_first(near, number, &mut restored.in_window);
             }
             restored.index(number);
         }
@@ -273,7 +274,7 @@ mod tests {
         let mut near = Vec::new();
         visits.near(moment, GAP, &mut near);
         for &other in near.iter().skip(1) {
-            visits.get_mut(other).trail = Trail::default();
+            visits.get_mut(other).seen_pages = SeenPages::default();
         }
         let number = visits.join(moment, &near);
         visits.see(number, 1, timestamp.div_euclid(SLIDE));
@@ -326,9 +327,9 @@ mod tests {
         }
         let mut changes = Vec::new();
         for _ in 0..2 {
-            visits.settle(|trail, before, after| {
+            visits.settle(|seen_pages, before, after| {
                 changes.push((
-                    trail.pages().count(),
+                    seen_pages.pages().count(),
                     before.bounced,
                     before.duration,
                     after.bounced,

@@ -8,9 +8,9 @@ use weir_events::EventType;
 use crate::{
     intern::Interner,
     recency::Recency,
+    seen_pages::SeenPages,
     settings::Settings,
     snapshot::Saved,
-    trail::Trail,
     visits::{Figures, Moment, Visits},
 };
 
@@ -63,7 +63,7 @@ pub(crate) struct Window {
     /// By slice, then by page; the site's are their sums.
     slices: BTreeMap<i64, Vec<(u32, Counts)>>,
     /// By user.
-    users: Vec<Trail>,
+    users: Vec<SeenPages>,
     /// Users with an event in the window, by the slice in which the first of their pages may leave it.
     user_lists: Recency<u32>,
     pub(crate) visits: Visits,
@@ -96,8 +96,8 @@ impl Window {
         // Without an event in the window nobody was on a page in it.
         let near = slices.keys().next().copied().unwrap_or_default();
         let (mut users, mut user_lists) = (saved.users.into_owned(), Recency::default());
-        for (number, trail) in (0..).zip(&mut users) {
-            trail.file_first(near, number, &mut user_lists);
+        for (number, seen_pages) in (0..).zip(&mut users) {
+            seen_pages.file_first(near, number, &mut user_lists);
         }
         let visits = Visits::restore(saved.visits.into_owned(), settings.slide, near);
         Self { totals: saved.totals.into_owned(), slices, users, user_lists, visits, ..Self::default() }
@@ -112,8 +112,8 @@ impl Window {
         }
         self.add_up(slice, names);
         let totals = &mut self.totals;
-        self.visits.settle(|trail, before, after| {
-            for page in trail.pages().chain([SITE]) {
+        self.visits.settle(|seen_pages, before, after| {
+            for page in seen_pages.pages().chain([SITE]) {
                 self::totals(totals, page).change(before, after);
             }
         });
@@ -150,14 +150,14 @@ impl Window {
     fn user(&mut self, click: &Click, slice: i64, names: &mut Names) {
         let number = click.user as usize;
         if number >= self.users.len() {
-            self.users.resize_with(number + 1, Trail::default);
+            self.users.resize_with(number + 1, SeenPages::default);
         }
-        let trail = &mut self.users[number];
-        if trail.is_empty() {
+        let seen_pages = &mut self.users[number];
+        if seen_pages.is_empty() {
             totals(&mut self.totals, SITE).users += 1;
             names.users.hold(click.user);
         }
-        if trail.see(click.page, slice, click.user, &mut self.user_lists) {
+        if seen_pages.see(click.page, slice, click.user, &mut self.user_lists) {
             totals(&mut self.totals, click.page).users += 1;
         }
     }
@@ -170,11 +170,11 @@ impl Window {
         let mut inherited = Vec::new();
         for &number in near.iter().skip(1) {
             let visit = self.visits.get_mut(number);
-            let (trail, settled) = (std::mem::take(&mut visit.trail), visit.settled());
-            for page in trail.pages().chain((!trail.is_empty()).then_some(SITE)) {
+            let (seen_pages, settled) = (std::mem::take(&mut visit.seen_pages), visit.settled());
+            for page in seen_pages.pages().chain((!seen_pages.is_empty()).then_some(SITE)) {
                 totals(&mut self.totals, page).weigh(settled, -1);
             }
-            inherited.extend(trail.into_pages(slice));
+            inherited.extend(seen_pages.into_pages(slice));
             names.sessions.release(click.session);
         }
         if near.is_empty() {
@@ -183,7 +183,7 @@ impl Window {
         let number = self.visits.join(moment, &near);
         for (page, seen) in inherited.into_iter().chain([(click.page, slice)]) {
             let visit = self.visits.get(number);
-            let (new_here, settled) = (visit.trail.is_empty(), visit.settled());
+            let (new_here, settled) = (visit.seen_pages.is_empty(), visit.settled());
             if self.visits.see(number, page, seen) {
                 for sum in [page].into_iter().chain(new_here.then_some(SITE)) {
                     totals(&mut self.totals, sum).weigh(settled, 1);
@@ -197,12 +197,12 @@ impl Window {
     pub(crate) fn leave(&mut self, slice: i64, names: &mut Names, settings: &Settings) {
         let totals = &mut self.totals;
         while let Some((list, user)) = self.user_lists.pop(slice) {
-            let trail = &mut self.users[user as usize];
-            let was_there = !trail.is_empty();
-            trail.leave((list, user), slice, &mut self.user_lists, |page| {
+            let seen_pages = &mut self.users[user as usize];
+            let was_there = !seen_pages.is_empty();
+            seen_pages.leave((list, user), slice, &mut self.user_lists, |page| {
                 self::totals(totals, page).users -= 1
             });
-            if was_there && trail.is_empty() {
+            if was_there && seen_pages.is_empty() {
                 self::totals(totals, SITE).users -= 1;
                 names.users.release(user);
             }
@@ -251,7 +251,7 @@ impl Window {
     }
 
     /// Who was on which page, by user.
-    pub(crate) fn users(&self) -> &[Trail] {
+    pub(crate) fn users(&self) -> &[SeenPages] {
         &self.users
     }
 

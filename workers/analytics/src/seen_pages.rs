@@ -1,4 +1,4 @@
-//! Which pages a visitor, or a visit, was on in the window, and when last.
+//! The pages that a visitor, or a visit, has seen in the window, each with the slice in which it was last seen.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::recency::Recency;
 /// They lie together, so one look into memory finds all that an event is about, and memory follows the number of live pairs,
 /// not of events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Trail {
+pub(crate) struct SeenPages {
     /// By page.
     seen: Vec<Seen>,
     /// The slice in whose list its owner is: none of the pages was last seen before it.
@@ -25,7 +25,7 @@ struct Seen {
     last: u32,
 }
 
-impl Trail {
+impl SeenPages {
     /// Notes that its owner, `number` in the lists, was on a page in a slice. True if the page is new.
     pub(crate) fn see(&mut self, page: u32, slice: i64, number: u32, lists: &mut Recency<u32>) -> bool {
         if self.seen.is_empty() || is_before(slice as u32, self.filed) {
@@ -120,24 +120,24 @@ fn is_before(one: u32, other: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Trails at their numbers, with their lists.
+    /// Owners at their numbers, with their lists.
     #[derive(Default)]
-    struct Trails {
-        trails: [Trail; 3],
+    struct Fixture {
+        seen: [SeenPages; 3],
         lists: Recency<u32>,
     }
 
-    impl Trails {
+    impl Fixture {
         fn see(&mut self, number: u32, page: u32, slice: i64) -> bool {
-            self.trails[number as usize].see(page, slice, number, &mut self.lists)
+            self.seen[number as usize].see(page, slice, number, &mut self.lists)
         }
 
         /// (owner, page) pairs that leave with a slice.
         fn leave(&mut self, slice: i64) -> Vec<(u32, u32)> {
             let mut gone = Vec::new();
             while let Some((list, number)) = self.lists.pop(slice) {
-                let trail = &mut self.trails[number as usize];
-                trail.leave((list, number), slice, &mut self.lists, |page| gone.push((number, page)));
+                let seen_pages = &mut self.seen[number as usize];
+                seen_pages.leave((list, number), slice, &mut self.lists, |page| gone.push((number, page)));
             }
             gone.sort_unstable();
             gone
@@ -150,42 +150,42 @@ mod tests {
     #[test]
     fn a_page_stays_until_the_last_slice_it_was_seen_in_leaves() {
         for start in [10, EDGE - 2] {
-            let mut trails = Trails::default();
-            assert!(trails.see(1, 1, start) && trails.see(2, 1, start) && trails.see(1, 2, start + 2));
-            assert!(!trails.see(1, 1, start + 3) && !trails.see(1, 1, start + 1), "never back");
-            assert_eq!(trails.leave(start), [(2, 1)]);
-            assert!(trails.trails[2].is_empty());
-            assert_eq!(trails.leave(start + 2), [(1, 2)]);
-            assert_eq!(trails.leave(start + 3), [(1, 1)]);
-            assert_eq!(trails.lists.len(), 0, "nothing is left behind");
+            let mut fixture = Fixture::default();
+            assert!(fixture.see(1, 1, start) && fixture.see(2, 1, start) && fixture.see(1, 2, start + 2));
+            assert!(!fixture.see(1, 1, start + 3) && !fixture.see(1, 1, start + 1), "never back");
+            assert_eq!(fixture.leave(start), [(2, 1)]);
+            assert!(fixture.seen[2].is_empty());
+            assert_eq!(fixture.leave(start + 2), [(1, 2)]);
+            assert_eq!(fixture.leave(start + 3), [(1, 1)]);
+            assert_eq!(fixture.lists.len(), 0, "nothing is left behind");
         }
     }
 
     #[test]
     fn what_comes_late_leaves_in_time() {
-        let mut trails = Trails::default();
-        assert!(trails.see(0, 5, 12) && trails.see(0, 6, 10));
-        assert_eq!(trails.leave(10), [(0, 6)]);
-        assert_eq!(trails.lists.len(), 2, "filed anew, and left over from before");
-        assert!(!trails.see(0, 5, 13));
-        assert_eq!(trails.leave(12), []);
-        assert_eq!(trails.lists.len(), 1, "what was left over is not filed again");
-        assert_eq!(trails.leave(13), [(0, 5)]);
+        let mut fixture = Fixture::default();
+        assert!(fixture.see(0, 5, 12) && fixture.see(0, 6, 10));
+        assert_eq!(fixture.leave(10), [(0, 6)]);
+        assert_eq!(fixture.lists.len(), 2, "filed anew, and left over from before");
+        assert!(!fixture.see(0, 5, 13));
+        assert_eq!(fixture.leave(12), []);
+        assert_eq!(fixture.lists.len(), 1, "what was left over is not filed again");
+        assert_eq!(fixture.leave(13), [(0, 5)]);
     }
 
     #[test]
     fn pages_are_told_from_a_slice_on() {
         for start in [10, EDGE - 2] {
-            let mut trails = Trails::default();
+            let mut fixture = Fixture::default();
             for (page, slice) in [(7, start), (3, start + 4), (9, start + 2)] {
-                trails.see(0, page, slice);
+                fixture.see(0, page, slice);
             }
-            let trail = &trails.trails[0];
-            assert_eq!(trail.pages().collect::<Vec<_>>(), [3, 7, 9]);
-            assert_eq!(trail.pages_since(start + 2).collect::<Vec<_>>(), [3, 9]);
-            let since = |page| trail.has_since(page, start + 1);
+            let seen_pages = &fixture.seen[0];
+            assert_eq!(seen_pages.pages().collect::<Vec<_>>(), [3, 7, 9]);
+            assert_eq!(seen_pages.pages_since(start + 2).collect::<Vec<_>>(), [3, 9]);
+            let since = |page| seen_pages.has_since(page, start + 1);
             assert_eq!([since(3), since(7), since(8), since(9)], [true, false, false, true]);
-            let pages: Vec<_> = trail.clone().into_pages(start + 1).collect();
+            let pages: Vec<_> = seen_pages.clone().into_pages(start + 1).collect();
             assert_eq!(pages, [(3, start + 4), (7, start), (9, start + 2)]);
         }
     }
