@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::recency::Recency;
+use crate::timing_wheel::TimingWheel;
 
 /// The pages of one visitor or visit, as long as the slice they were last seen in is in the window.
 ///
@@ -27,7 +27,7 @@ struct Seen {
 
 impl SeenPages {
     /// Notes that its owner, `number` in the lists, was on a page in a slice. True if the page is new.
-    pub(crate) fn see(&mut self, page: u32, slice: i64, number: u32, lists: &mut Recency<u32>) -> bool {
+    pub(crate) fn see(&mut self, page: u32, slice: i64, number: u32, lists: &mut TimingWheel<u32>) -> bool {
         if self.seen.is_empty() || is_before(slice as u32, self.filed) {
             self.file(slice, number, lists);
         }
@@ -52,7 +52,7 @@ impl SeenPages {
         &mut self,
         (list, number): (i64, u32),
         slice: i64,
-        lists: &mut Recency<u32>,
+        lists: &mut TimingWheel<u32>,
         mut gone: impl FnMut(u32),
     ) {
         if self.filed != list as u32 || self.seen.is_empty() {
@@ -73,14 +73,14 @@ impl SeenPages {
     }
 
     /// Puts its owner into the list of the earliest slice; `near` is some slice of the window.
-    pub(crate) fn file_first(&mut self, near: i64, number: u32, lists: &mut Recency<u32>) {
+    pub(crate) fn file_first(&mut self, near: i64, number: u32, lists: &mut TimingWheel<u32>) {
         let distance = |seen: &Seen| seen.last.wrapping_sub(near as u32) as i32;
         if let Some(first) = self.seen.iter().map(distance).min() {
             self.file(near + i64::from(first), number, lists);
         }
     }
 
-    fn file(&mut self, slice: i64, number: u32, lists: &mut Recency<u32>) {
+    fn file(&mut self, slice: i64, number: u32, lists: &mut TimingWheel<u32>) {
         self.filed = slice as u32;
         lists.file(slice, number);
     }
@@ -124,7 +124,7 @@ mod tests {
     #[derive(Default)]
     struct Fixture {
         seen: [SeenPages; 3],
-        lists: Recency<u32>,
+        lists: TimingWheel<u32>,
     }
 
     impl Fixture {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{recency::Recency, seen_pages::SeenPages, window::SITE};
+use crate::{seen_pages::SeenPages, timing_wheel::TimingWheel, window::SITE};
 
 /// A run of events of one session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,9 +66,9 @@ pub(crate) struct Visits {
     /// By session: the first of its visits. Nearly always the only one.
     of_session: Vec<Option<u32>>,
     /// Those with an event in the window, by the slice in which the first of their pages may leave it.
-    in_window: Recency<u32>,
+    in_window: TimingWheel<u32>,
     /// The others, by the slice of their last event.
-    past: Recency<u32>,
+    past: TimingWheel<u32>,
     unsettled: Vec<u32>,
 }
 

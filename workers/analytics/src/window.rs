@@ -7,10 +7,10 @@ use weir_events::EventType;
 
 use crate::{
     intern::Interner,
-    recency::Recency,
     seen_pages::SeenPages,
     settings::Settings,
     snapshot::Saved,
+    timing_wheel::TimingWheel,
     visits::{Figures, Moment, Visits},
 };
 
@@ -65,7 +65,7 @@ pub(crate) struct Window {
     /// By user.
     users: Vec<SeenPages>,
     /// Users with an event in the window, by the slice in which the first of their pages may leave it.
-    user_lists: Recency<u32>,
+    user_lists: TimingWheel<u32>,
     pub(crate) visits: Visits,
     /// Nothing between slices: kept for their memory.
     near: Vec<u32>,
@@ -95,7 +95,7 @@ impl Window {
         let slices = saved.slices.into_owned();
         // Without an event in the window nobody was on a page in it.
         let near = slices.keys().next().copied().unwrap_or_default();
-        let (mut users, mut user_lists) = (saved.users.into_owned(), Recency::default());
+        let (mut users, mut user_lists) = (saved.users.into_owned(), TimingWheel::default());
         for (number, seen_pages) in (0..).zip(&mut users) {
             seen_pages.file_first(near, number, &mut user_lists);
         }

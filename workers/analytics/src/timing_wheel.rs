@@ -1,24 +1,24 @@
-//! Things by the slice in which they are to be looked at again: a list a slice.
+//! A timing wheel: entries by the slice in which they must be examined again, one list per slice.
 //!
 //! A thing that is seen again is left in its list, and filed anew only when that list's slice leaves the window. So seeing
 //! something costs nothing here, however often, and each thing is filed at most once a window, whatever the window's slices.
 
 use std::collections::VecDeque;
 
-/// Lists of things, one a slice.
-pub(crate) struct Recency<T> {
+/// One list of entries per slice.
+pub(crate) struct TimingWheel<T> {
     /// First slice that has a list.
     base: i64,
     lists: VecDeque<Vec<T>>,
 }
 
-impl<T> Default for Recency<T> {
+impl<T> Default for TimingWheel<T> {
     fn default() -> Self {
         Self { base: 0, lists: VecDeque::new() }
     }
 }
 
-impl<T> Recency<T> {
+impl<T> TimingWheel<T> {
     /// Puts a thing into a slice's list.
     pub(crate) fn file(&mut self, slice: i64, thing: T) {
         if self.lists.is_empty() {
@@ -62,20 +62,20 @@ mod tests {
 
     #[test]
     fn lists_come_up_in_the_order_of_their_slices() {
-        let mut recency = Recency::default();
+        let mut wheel = TimingWheel::default();
         for (slice, thing) in [(10, 'a'), (10, 'b'), (12, 'c'), (8, 'd')] {
-            recency.file(slice, thing);
+            wheel.file(slice, thing);
         }
         let mut gone = Vec::new();
-        while let Some(thing) = recency.pop(11) {
+        while let Some(thing) = wheel.pop(11) {
             gone.push(thing);
         }
         assert_eq!(gone, [(8, 'd'), (10, 'b'), (10, 'a')]);
-        recency.file(11, 'e');
-        assert_eq!(recency.pop(1_000_000), Some((11, 'e')));
-        assert_eq!(recency.pop(1_000_000), Some((12, 'c')));
-        assert_eq!(recency.pop(1_000_000), None);
-        recency.file(9_000_000, 'f');
-        assert_eq!(recency.pop(9_000_000), Some((9_000_000, 'f')), "a long silence costs nothing");
+        wheel.file(11, 'e');
+        assert_eq!(wheel.pop(1_000_000), Some((11, 'e')));
+        assert_eq!(wheel.pop(1_000_000), Some((12, 'c')));
+        assert_eq!(wheel.pop(1_000_000), None);
+        wheel.file(9_000_000, 'f');
+        assert_eq!(wheel.pop(9_000_000), Some((9_000_000, 'f')), "a long silence costs nothing");
     }
 }
