@@ -20,7 +20,7 @@ pub(crate) struct Visit {
     pub(crate) seen_pages: SeenPages,
     /// What its pages' sums hold of it.
     #[serde(skip)]
-    settled: Figures,
+    settled: VisitMetrics,
     /// Whether that may not be what it counts for.
     #[serde(skip)]
     unsettled: bool,
@@ -31,7 +31,7 @@ pub(crate) struct Visit {
 
 /// What a visit counts for.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Figures {
+pub(crate) struct VisitMetrics {
     /// Exactly one event.
     pub(crate) bounced: bool,
     /// The greatest age over its events, milliseconds.
@@ -39,13 +39,13 @@ pub(crate) struct Figures {
 }
 
 impl Visit {
-    fn figures(&self) -> Figures {
+    fn metrics(&self) -> VisitMetrics {
         let unmeasured = self.last_unmeasured.saturating_sub(self.first);
-        Figures { bounced: self.bounced, duration: unmeasured.max(self.max_measured.into()) }
+        VisitMetrics { bounced: self.bounced, duration: unmeasured.max(self.max_measured.into()) }
     }
 
     /// What its pages' sums hold of it.
-    pub(crate) fn settled(&self) -> Figures {
+    pub(crate) fn settled(&self) -> VisitMetrics {
         self.settled
     }
 
@@ -74,7 +74,7 @@ pub(crate) struct Visits {
 
 /// An event, as far as visits care.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct VisitEvent {
     pub(crate) session: u32,
     pub(crate) timestamp: i64,
     /// The visit's age as the client told it, milliseconds, where that is believable.
@@ -83,12 +83,12 @@ pub(crate) struct Moment {
 
 impl Visits {
     /// The visits that an event touches, extends or joins: those of its session that are within `gap` of it.
-    pub(crate) fn near(&self, moment: Moment, gap: i64, found: &mut Vec<u32>) {
+    pub(crate) fn near(&self, event: VisitEvent, gap: i64, found: &mut Vec<u32>) {
         found.clear();
-        let mut next = self.first_of(moment.session);
+        let mut next = self.first_of(event.session);
         while let Some(number) = next {
             let visit = self.get(number);
-            if moment.timestamp >= visit.first - gap && moment.timestamp <= visit.last + gap {
+            if event.timestamp >= visit.first - gap && event.timestamp <= visit.last + gap {
                 found.push(number);
             }
             next = visit.sibling;
@@ -97,21 +97,21 @@ impl Visits {
 
     /// Makes one visit of an event and the visits near it, and says which: the first of them, or a new one. The pages of the
     /// others have been given to it before.
-    pub(crate) fn join(&mut self, moment: Moment, near: &[u32]) -> u32 {
+    pub(crate) fn join(&mut self, event: VisitEvent, near: &[u32]) -> u32 {
         let mut joined = Visit {
-            session: moment.session,
-            first: moment.timestamp,
-            last: moment.timestamp,
-            last_unmeasured: if moment.measured.is_none() { moment.timestamp } else { i64::MIN },
-            max_measured: moment.measured.unwrap_or(0),
+            session: event.session,
+            first: event.timestamp,
+            last: event.timestamp,
+            last_unmeasured: if event.measured.is_none() { event.timestamp } else { i64::MIN },
+            max_measured: event.measured.unwrap_or(0),
             bounced: true,
             seen_pages: SeenPages::default(),
-            settled: Figures::default(),
+            settled: VisitMetrics::default(),
             unsettled: false,
             sibling: None,
         };
         let Some((&number, others)) = near.split_first() else {
-            joined.settled = joined.figures();
+            joined.settled = joined.metrics();
             return self.insert(joined);
         };
         for &other in others {
@@ -132,20 +132,20 @@ impl Visits {
         visit.is_some_and(|visit| visit.seen_pages.see(page, slice, number, &mut self.in_window))
     }
 
-    /// Gives each visit whose figures have changed what it counts for now, and hands out what it counted for before.
-    pub(crate) fn settle(&mut self, mut change: impl FnMut(&SeenPages, Figures, Figures)) {
+    /// Gives each visit whose metrics have changed what it counts for now, and hands out what it counted for before.
+    pub(crate) fn settle(&mut self, mut change: impl FnMut(&SeenPages, VisitMetrics, VisitMetrics)) {
         for number in self.unsettled.drain(..) {
             // One that was joined to another is no more, and its number may already be that of a new one.
             if let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.unsettled) {
-                let figures = visit.figures();
-                change(&visit.seen_pages, visit.settled, figures);
-                (visit.settled, visit.unsettled) = (figures, false);
+                let metrics = visit.metrics();
+                change(&visit.seen_pages, visit.settled, metrics);
+                (visit.settled, visit.unsettled) = (metrics, false);
             }
         }
     }
 
     /// Lets go of what visits did in and before a slice that left the window: of each page, and of [`SITE`] after the last.
-    pub(crate) fn leave(&mut self, slice: i64, slide: i64, mut gone: impl FnMut(u32, Figures)) {
+    pub(crate) fn leave(&mut self, slice: i64, slide: i64, mut gone: impl FnMut(u32, VisitMetrics)) {
         while let Some((list, number)) = self.in_window.pop(slice) {
             let Some(visit) =
                 self.visits[number as usize].as_mut().filter(|visit| !visit.seen_pages.is_empty())
@@ -230,7 +230,7 @@ impl Visits {
                 restored.free.push(number);
                 continue;
             };
-            visit.settled = visit.figures();
+            visit.settled = visit.metrics();
             if visit.seen_pages.is_empty() {
                 restored.past.file(visit.last.div_euclid(slide), number);
             } else {
@@ -270,13 +270,13 @@ mod tests {
     const GAP: i64 = 30;
 
     fn read(visits: &mut Visits, session: u32, timestamp: i64) {
-        let moment = Moment { session, timestamp, measured: None };
+        let event = VisitEvent { session, timestamp, measured: None };
         let mut near = Vec::new();
-        visits.near(moment, GAP, &mut near);
+        visits.near(event, GAP, &mut near);
         for &other in near.iter().skip(1) {
             visits.get_mut(other).seen_pages = SeenPages::default();
         }
-        let number = visits.join(moment, &near);
+        let number = visits.join(event, &near);
         visits.see(number, 1, timestamp.div_euclid(SLIDE));
     }
 

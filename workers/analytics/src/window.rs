@@ -11,7 +11,7 @@ use crate::{
     settings::Settings,
     snapshot::Saved,
     timing_wheel::TimingWheel,
-    visits::{Figures, Moment, Visits},
+    visits::{VisitEvent, VisitMetrics, Visits},
 };
 
 /// The number that stands for all pages together.
@@ -163,9 +163,10 @@ impl Window {
     }
 
     fn visit(&mut self, click: &Click, slice: i64, names: &mut Names, settings: &Settings) {
-        let moment = Moment { session: click.session, timestamp: click.timestamp, measured: click.measured };
+        let event =
+            VisitEvent { session: click.session, timestamp: click.timestamp, measured: click.measured };
         let mut near = std::mem::take(&mut self.near);
-        self.visits.near(moment, settings.session_gap, &mut near);
+        self.visits.near(event, settings.session_gap, &mut near);
         // A visit that ends in another one leaves its pages to it.
         let mut inherited = Vec::new();
         for &number in near.iter().skip(1) {
@@ -180,7 +181,7 @@ impl Window {
         if near.is_empty() {
             names.sessions.hold(click.session);
         }
-        let number = self.visits.join(moment, &near);
+        let number = self.visits.join(event, &near);
         for (page, seen) in inherited.into_iter().chain([(click.page, slice)]) {
             let visit = self.visits.get(number);
             let (new_here, settled) = (visit.seen_pages.is_empty(), visit.settled());
@@ -289,14 +290,14 @@ fn totals(all: &mut Vec<Totals>, page: u32) -> &mut Totals {
 }
 
 impl Totals {
-    fn weigh(&mut self, figures: Figures, sign: i64) {
+    fn weigh(&mut self, metrics: VisitMetrics, sign: i64) {
         self.visits = (i64::from(self.visits) + sign) as u32;
-        self.bounces = (i64::from(self.bounces) + sign * i64::from(figures.bounced)) as u32;
-        self.duration += sign * figures.duration;
+        self.bounces = (i64::from(self.bounces) + sign * i64::from(metrics.bounced)) as u32;
+        self.duration += sign * metrics.duration;
     }
 
-    /// A visit that is among them already has other figures now.
-    fn change(&mut self, before: Figures, after: Figures) {
+    /// A visit that is among them already has other metrics now.
+    fn change(&mut self, before: VisitMetrics, after: VisitMetrics) {
         self.bounces = self.bounces - u32::from(before.bounced) + u32::from(after.bounced);
         self.duration += after.duration - before.duration;
     }
