@@ -20,10 +20,10 @@ pub(crate) struct Visit {
     pub(crate) seen_pages: SeenPages,
     /// What its pages' sums hold of it.
     #[serde(skip)]
-    settled: VisitMetrics,
+    flushed: VisitMetrics,
     /// Whether that may not be what it counts for.
     #[serde(skip)]
-    unsettled: bool,
+    dirty: bool,
     /// The next visit of the same session.
     #[serde(skip)]
     sibling: Option<u32>,
@@ -45,8 +45,8 @@ impl Visit {
     }
 
     /// What its pages' sums hold of it.
-    pub(crate) fn settled(&self) -> VisitMetrics {
-        self.settled
+    pub(crate) fn flushed(&self) -> VisitMetrics {
+        self.flushed
     }
 
     fn absorb(&mut self, other: &Self) {
@@ -69,7 +69,7 @@ pub(crate) struct Visits {
     in_window: TimingWheel<u32>,
     /// The others, by the slice of their last event.
     past: TimingWheel<u32>,
-    unsettled: Vec<u32>,
+    dirty: Vec<u32>,
 }
 
 /// An event, as far as visits care.
@@ -106,12 +106,12 @@ impl Visits {
             max_measured: event.measured.unwrap_or(0),
             bounced: true,
             seen_pages: SeenPages::default(),
-            settled: VisitMetrics::default(),
-            unsettled: false,
+            flushed: VisitMetrics::default(),
+            dirty: false,
             sibling: None,
         };
         let Some((&number, others)) = near.split_first() else {
-            joined.settled = joined.metrics();
+            joined.flushed = joined.metrics();
             return self.insert(joined);
         };
         for &other in others {
@@ -119,9 +119,9 @@ impl Visits {
         }
         let visit = self.get_mut(number);
         visit.absorb(&joined);
-        if !visit.unsettled {
-            visit.unsettled = true;
-            self.unsettled.push(number);
+        if !visit.dirty {
+            visit.dirty = true;
+            self.dirty.push(number);
         }
         number
     }
@@ -133,13 +133,13 @@ impl Visits {
     }
 
     /// Gives each visit whose metrics have changed what it counts for now, and hands out what it counted for before.
-    pub(crate) fn settle(&mut self, mut change: impl FnMut(&SeenPages, VisitMetrics, VisitMetrics)) {
-        for number in self.unsettled.drain(..) {
+    pub(crate) fn flush(&mut self, mut change: impl FnMut(&SeenPages, VisitMetrics, VisitMetrics)) {
+        for number in self.dirty.drain(..) {
             // One that was joined to another is no more, and its number may already be that of a new one.
-            if let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.unsettled) {
+            if let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.dirty) {
                 let metrics = visit.metrics();
-                change(&visit.seen_pages, visit.settled, metrics);
-                (visit.settled, visit.unsettled) = (metrics, false);
+                change(&visit.seen_pages, visit.flushed, metrics);
+                (visit.flushed, visit.dirty) = (metrics, false);
             }
         }
     }
@@ -152,11 +152,11 @@ impl Visits {
             else {
                 continue;
             };
-            let settled = visit.settled;
+            let flushed = visit.flushed;
             let place = (list, number);
-            visit.seen_pages.leave(place, slice, &mut self.in_window, |page| gone(page, settled));
+            visit.seen_pages.leave(place, slice, &mut self.in_window, |page| gone(page, flushed));
             if visit.seen_pages.is_empty() {
-                gone(SITE, settled);
+                gone(SITE, flushed);
                 self.past.file(visit.last.div_euclid(slide), number);
             }
         }
@@ -230,7 +230,7 @@ impl Visits {
                 restored.free.push(number);
                 continue;
             };
-            visit.settled = visit.metrics();
+            visit.flushed = visit.metrics();
             if visit.seen_pages.is_empty() {
                 restored.past.file(visit.last.div_euclid(slide), number);
             } else {
@@ -327,7 +327,7 @@ mod tests {
         }
         let mut changes = Vec::new();
         for _ in 0..2 {
-            visits.settle(|seen_pages, before, after| {
+            visits.flush(|seen_pages, before, after| {
                 changes.push((
                     seen_pages.pages().count(),
                     before.bounced,

@@ -112,7 +112,7 @@ impl Window {
         }
         self.add_up(slice, names);
         let totals = &mut self.totals;
-        self.visits.settle(|seen_pages, before, after| {
+        self.visits.flush(|seen_pages, before, after| {
             for page in seen_pages.pages().chain([SITE]) {
                 self::totals(totals, page).change(before, after);
             }
@@ -171,9 +171,9 @@ impl Window {
         let mut inherited = Vec::new();
         for &number in near.iter().skip(1) {
             let visit = self.visits.get_mut(number);
-            let (seen_pages, settled) = (std::mem::take(&mut visit.seen_pages), visit.settled());
+            let (seen_pages, flushed) = (std::mem::take(&mut visit.seen_pages), visit.flushed());
             for page in seen_pages.pages().chain((!seen_pages.is_empty()).then_some(SITE)) {
-                totals(&mut self.totals, page).weigh(settled, -1);
+                totals(&mut self.totals, page).weigh(flushed, -1);
             }
             inherited.extend(seen_pages.into_pages(slice));
             names.sessions.release(click.session);
@@ -184,10 +184,10 @@ impl Window {
         let number = self.visits.join(event, &near);
         for (page, seen) in inherited.into_iter().chain([(click.page, slice)]) {
             let visit = self.visits.get(number);
-            let (new_here, settled) = (visit.seen_pages.is_empty(), visit.settled());
+            let (new_here, flushed) = (visit.seen_pages.is_empty(), visit.flushed());
             if self.visits.see(number, page, seen) {
                 for sum in [page].into_iter().chain(new_here.then_some(SITE)) {
-                    totals(&mut self.totals, sum).weigh(settled, 1);
+                    totals(&mut self.totals, sum).weigh(flushed, 1);
                 }
             }
         }
@@ -209,7 +209,7 @@ impl Window {
             }
         }
         self.visits
-            .leave(slice, settings.slide, |page, settled| self::totals(totals, page).weigh(settled, -1));
+            .leave(slice, settings.slide, |page, flushed| self::totals(totals, page).weigh(flushed, -1));
         while let Some(entry) = self.slices.first_entry() {
             if *entry.key() > slice {
                 break;
