@@ -40,7 +40,7 @@ pub struct Partition {
     window: Window,
     baselines: Baselines,
     /// The pages of the last block, in its order, each held; and its views there, of those with a row.
-    told: Vec<(u32, Option<u64>)>,
+    last_emitted_pages: Vec<(u32, Option<u64>)>,
     /// Events of slices that are not closed yet.
     pending: BTreeMap<i64, Vec<Click>>,
     watermark: Option<i64>,
@@ -61,7 +61,7 @@ pub struct Partition {
 #[derive(Clone, Copy)]
 struct Sealing {
     end: i64,
-    /// Rows of its block that are done: places in [`Partition::told`].
+    /// Rows of its block that are done: places in [`Partition::last_emitted_pages`].
     rows: usize,
     /// One of a run in which nothing differs.
     skipped: bool,
@@ -80,7 +80,7 @@ impl Partition {
             names,
             window: Window::default(),
             baselines: Baselines::default(),
-            told: Vec::new(),
+            last_emitted_pages: Vec::new(),
             pending: BTreeMap::new(),
             watermark: None,
             greatest: None,
@@ -114,7 +114,7 @@ impl Partition {
             names: [&self.names.pages, &self.names.users, &self.names.sessions].map(Interner::all),
             window: self.window.save(),
             baselines: Cow::Borrowed(&self.baselines),
-            told: (&self.told).into(),
+            last_emitted_pages: (&self.last_emitted_pages).into(),
             pending: Cow::Borrowed(&self.pending),
             watermark: self.watermark,
             greatest: self.greatest,
@@ -137,7 +137,7 @@ impl Partition {
             names: Names { pages, users, sessions },
             window: Window::restore(saved.window, &settings),
             baselines: saved.baselines.into_owned(),
-            told: saved.told.into_owned(),
+            last_emitted_pages: saved.last_emitted_pages.into_owned(),
             pending: saved.pending.into_owned(),
             watermark: saved.watermark,
             greatest: saved.greatest,
@@ -226,12 +226,12 @@ impl Partition {
         let sealing = self.begin()?;
         let mut writer = Writer::new(&self.header(sealing.end), max_bytes);
         let mut rows = sealing.rows;
-        while let Some(&(page, previous_views)) = self.told.get(rows) {
+        while let Some(&(page, previous_views)) = self.last_emitted_pages.get(rows) {
             let sums = self.sums(page, previous_views);
             if !writer.push(self.names.pages.text(page), &sums) {
                 break;
             }
-            self.told[rows].1 = (sums.users > 0).then_some(sums.views);
+            self.last_emitted_pages[rows].1 = (sums.users > 0).then_some(sums.views);
             rows += 1;
         }
         let more = self.reach(sealing, rows);
@@ -243,11 +243,15 @@ impl Partition {
     pub fn pass_over(&mut self, end: Option<i64>, rows: u64) -> bool {
         while let Some(sealing) = self.begin() {
             let known = end.is_some_and(|end| sealing.end <= end);
-            let to = if known { self.told.len() } else { self.told.len().min(rows as usize) };
+            let to = if known {
+                self.last_emitted_pages.len()
+            } else {
+                self.last_emitted_pages.len().min(rows as usize)
+            };
             for row in sealing.rows..to {
-                let (page, _) = self.told[row];
+                let (page, _) = self.last_emitted_pages[row];
                 let sums = self.window.totals(page);
-                self.told[row].1 = (sums.users > 0).then_some(sums.counts.views);
+                self.last_emitted_pages[row].1 = (sums.users > 0).then_some(sums.counts.views);
             }
             if !known {
                 // Were all of them written, the window would be sealed.
@@ -273,14 +277,14 @@ impl Partition {
     fn seal_due(&mut self) {
         while let Some(sealing) = self.begin() {
             let mut block = Block::new(&self.header(sealing.end));
-            for row in sealing.rows..self.told.len() {
-                let (page, previous_views) = self.told[row];
+            for row in sealing.rows..self.last_emitted_pages.len() {
+                let (page, previous_views) = self.last_emitted_pages[row];
                 let sums = self.sums(page, previous_views);
-                self.told[row].1 = (sums.users > 0).then_some(sums.views);
+                self.last_emitted_pages[row].1 = (sums.users > 0).then_some(sums.views);
                 block.pages.push(Row { url: self.names.pages.text(page).to_owned(), sums });
             }
             self.blocks.push(block);
-            self.reach(sealing, self.told.len());
+            self.reach(sealing, self.last_emitted_pages.len());
         }
     }
 
@@ -323,7 +327,7 @@ impl Partition {
 
     /// True while sealing a window would say nothing that the window before did not say.
     fn nothing_can_change(&self) -> bool {
-        let no_row = self.told.iter().all(|(_, views)| views.is_none());
+        let no_row = self.last_emitted_pages.iter().all(|(_, views)| views.is_none());
         no_row && self.window.is_empty() && !self.baselines.pending()
     }
 
@@ -368,7 +372,7 @@ impl Partition {
 
     /// So many rows of the window are done; with the last it is sealed. Whether there are more.
     fn reach(&mut self, sealing: Sealing, rows: usize) -> bool {
-        if rows < self.told.len() {
+        if rows < self.last_emitted_pages.len() {
             self.sealing = Some(Sealing { rows, ..sealing });
             return true;
         }
@@ -398,7 +402,8 @@ impl Partition {
 
     fn note_aligned(&mut self, end: i64) {
         let index = end.div_euclid(self.settings.size) - 1;
-        let with_rows = self.told.iter().filter(|(_, views)| views.is_some()).map(|&(page, _)| page);
+        let with_rows =
+            self.last_emitted_pages.iter().filter(|(_, views)| views.is_some()).map(|&(page, _)| page);
         for page in with_rows.chain([SITE]) {
             let views = self.window.totals(page).counts.views;
             if views > 0 && self.baselines.note(page, index, views) {
@@ -440,21 +445,21 @@ impl Partition {
         for page in self.window.pages().chain(self.baselines.pages()) {
             wanted[page as usize] = page != SITE;
         }
-        self.told.retain(|&(page, views)| {
+        self.last_emitted_pages.retain(|&(page, views)| {
             let stays = std::mem::take(&mut wanted[page as usize]) || views.is_some();
             if !stays {
                 names.release(page);
             }
             stays
         });
-        let known = self.told.len();
+        let known = self.last_emitted_pages.len();
         for (page, _) in (0..).zip(wanted).filter(|(_, wanted)| *wanted) {
             names.hold(page);
-            self.told.push((page, None));
+            self.last_emitted_pages.push((page, None));
         }
-        if self.told.len() > known {
+        if self.last_emitted_pages.len() > known {
             // Stable, because that is quick where most are in order.
-            self.told.sort_by(|(a, _), (b, _)| names.text(*a).cmp(names.text(*b)));
+            self.last_emitted_pages.sort_by(|(a, _), (b, _)| names.text(*a).cmp(names.text(*b)));
         }
     }
 

@@ -39,7 +39,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) names: [Vec<(&'a str, u32)>; 3],
     pub(crate) window: Saved<'a>,
     pub(crate) baselines: Cow<'a, Baselines>,
-    pub(crate) told: Cow<'a, [(u32, Option<u64>)]>,
+    pub(crate) last_emitted_pages: Cow<'a, [(u32, Option<u64>)]>,
     pub(crate) pending: Cow<'a, BTreeMap<i64, Vec<Click>>>,
     pub(crate) watermark: Option<i64>,
     pub(crate) greatest: Option<i64>,
@@ -110,8 +110,17 @@ impl Parts<'_> {
 impl<'a> Snapshot<'a> {
     /// In the order of the fields, which is that in which [`decode`](Self::decode) reads them.
     pub(crate) fn encode(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
-        let Self { names, window, baselines, told, pending, watermark, greatest, sealed, first_aligned } =
-            self;
+        let Self {
+            names,
+            window,
+            baselines,
+            last_emitted_pages,
+            pending,
+            watermark,
+            greatest,
+            sealed,
+            first_aligned,
+        } = self;
         let Saved { totals, slices, users, visits } = window;
         let mut parts = Parts { buffer: Vec::with_capacity(2 * BUFFER_BYTES), sink };
         parts.buffer.push(VERSION);
@@ -123,7 +132,7 @@ impl<'a> Snapshot<'a> {
         parts.each(users)?;
         parts.each(visits)?;
         parts.each(baselines.all())?;
-        parts.each(told)?;
+        parts.each(last_emitted_pages)?;
         parts.lists(pending)?;
         parts.value(&(watermark, greatest, sealed, first_aligned))?;
         parts.flush();
