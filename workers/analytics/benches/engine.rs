@@ -177,5 +177,5 @@ fn restore_of_a_million(bencher: Bencher<'_, '_>) {
 #[divan::bench(sample_count = 5)]
 fn look_at_a_million(bencher: Bencher<'_, '_>) {
     let partition = million();
-    bencher.bench_local(|| partition.look(0).unwrap().site.views);
+    bencher.bench_local(|| partition.live_snapshot(0).unwrap().site.views);
 }

@@ -101,7 +101,7 @@ impl Live {
 
     /// All partitions together, from the last that each of them said. A partition whose newest event is older than the
     /// window counts as empty. `None` without any partition.
-    pub fn together<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
+    pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         let mut parts: Vec<&Self> = parts.into_iter().collect();
         let newest = parts.iter().copied().max_by_key(|part| part.end)?;
         parts.retain(|part| part.end > newest.start);
@@ -155,7 +155,7 @@ pub(crate) fn end(newest: i64, sealed: Option<i64>, at: i64, settings: &Settings
 }
 
 /// Counts what a partition's open window shows: what was taken in, and what waits for its slice to close.
-pub(crate) fn look(
+pub(crate) fn snapshot(
     partition: i32,
     (newest, end): (i64, i64),
     window: &Window,

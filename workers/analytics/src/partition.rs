@@ -308,16 +308,23 @@ impl Partition {
         self.greatest
     }
 
-    /// The end of the window that [`look`](Self::look) shows.
+    /// The end of the window that [`live_snapshot`](Self::live_snapshot) shows.
     pub fn open_window_end(&self, at: i64) -> Option<i64> {
         self.greatest.map(|newest| live::end(newest, self.sealed, at, &self.settings))
     }
 
     /// What the open window shows when event time is `at`, or that of the newest event if that is later; once something was read. Walks
     /// over all that is live.
-    pub fn look(&self, at: i64) -> Option<Live> {
+    pub fn live_snapshot(&self, at: i64) -> Option<Live> {
         let (newest, end) = (self.greatest?, self.open_window_end(at)?);
-        Some(live::look(self.number, (newest, end), &self.window, &self.pending, &self.names, &self.settings))
+        Some(live::snapshot(
+            self.number,
+            (newest, end),
+            &self.window,
+            &self.pending,
+            &self.names,
+            &self.settings,
+        ))
     }
 
     /// How many (page, visitor) pairs, (page, visit) pairs and visits are live: what memory follows.

@@ -51,7 +51,7 @@ proptest! {
                 }
                 // Now and then some time after the newest event.
                 let at = partition.newest().unwrap_or_default() + (i as i64 % 5) * settings.slide;
-                if i % 7 == 0 && let Some(live) = partition.look(at) {
+                if i % 7 == 0 && let Some(live) = partition.live_snapshot(at) {
                     prop_assert_eq!(live.end - live.start, settings.size);
                     prop_assert!(at < live.end);
                     let inside = counted.iter().map(|e| e.timestamp).filter(|t| (live.start..live.end).contains(t));
@@ -59,13 +59,13 @@ proptest! {
                     prop_assert_eq!((live.site, live.pages), count(&counted, live.start, live.end));
                 }
             }
-            if let Some(live) = partition.look(i64::MIN) {
+            if let Some(live) = partition.live_snapshot(i64::MIN) {
                 parts.insert(number, Live::decode(&live.encode().unwrap()).unwrap());
             }
             everything.push(counted);
         }
         // Together: each partition's own window, as far as it reaches into the newest.
-        if let Some(live) = Live::together(parts.values()) {
+        if let Some(live) = Live::merge(parts.values()) {
             let fresh = parts.iter().filter(|(_, part)| part.end > live.start);
             let sums = fresh.map(|(&number, part)| count(&everything[number], part.start, part.end).0.views);
             prop_assert_eq!(live.site.views, sums.sum::<u64>());
@@ -93,7 +93,7 @@ fn a_value_fits_into_a_record_however_many_and_long_the_pages_are() {
                 assert_eq!(partition.read(&(&event).into()), Verdict::Counted);
             }
         }
-        let live = partition.look(i64::MIN).unwrap();
+        let live = partition.live_snapshot(i64::MIN).unwrap();
         assert!(live.encode().unwrap().len() <= 900_000);
         let expected = if length == 2_048 { 370..400 } else { pages.min(1_000)..pages.min(1_000) + 1 };
         assert!(expected.contains(&live.pages.len()), "{} pages of {length} bytes", live.pages.len());

@@ -72,7 +72,7 @@ impl Now {
 
     /// All partitions together; `None` before any was heard of.
     pub fn sum(&self) -> Option<Live> {
-        Live::together(self.values.values())
+        Live::merge(self.values.values())
     }
 
     /// When values last came, by this process's clock.

@@ -456,7 +456,7 @@ impl Windows {
             {
                 continue;
             }
-            let Some(live) = input.engine.look(at) else { continue };
+            let Some(live) = input.engine.live_snapshot(at) else { continue };
             input.shown = Some(Shown { next: input.next, end, empty: live.pages.is_empty() });
             let value = live.encode().ok();
             member.publish(Output {

@@ -166,7 +166,7 @@ impl<W: Write> Screen<W> {
     fn picture(&self, style: Style) -> String {
         let header =
             self.header.as_ref().map(|header| shortened(header, style.width) + "\n\n").unwrap_or_default();
-        let live = Live::together(self.live.values()).map(|live| render_live(&live, style));
+        let live = Live::merge(self.live.values()).map(|live| render_live(&live, style));
         let (totals, pages) = live.as_deref().and_then(|text| text.split_once("\n\n")).unwrap_or_default();
         let sealed =
             self.sealed.as_ref().map_or("no window was sealed yet\n".to_owned(), |s| render_sealed(s, style));

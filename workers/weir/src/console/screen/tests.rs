@@ -60,7 +60,7 @@ fn live(number: i32, views: usize) -> Vec<u8> {
             session_duration: None,
         });
     }
-    partition.look(0).unwrap().encode().unwrap()
+    partition.live_snapshot(0).unwrap().encode().unwrap()
 }
 
 fn shown(terminal: bool, records: &[(usize, Vec<u8>)]) -> String {

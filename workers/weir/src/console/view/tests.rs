@@ -251,7 +251,7 @@ fn live() -> Live {
             });
         }
     }
-    partition.look(0).expect("events were read")
+    partition.live_snapshot(0).expect("events were read")
 }
 
 #[test]
