@@ -11,6 +11,11 @@
 {{- if .Values.serviceAccount.create }}{{ .Values.serviceAccount.name | default (include "weir.operator" .) }}{{ else }}{{ required "serviceAccount.name must say which service account to use when serviceAccount.create is false" .Values.serviceAccount.name }}{{ end }}
 {{- end }}
 
+{{- /* An image, by its digest where one is given. */ -}}
+{{- define "weir.image" -}}
+{{ .image.repository }}{{ if .image.digest }}@{{ .image.digest }}{{ else }}:{{ .image.tag | default .version }}{{ end }}
+{{- end }}
+
 {{- define "weir.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

@@ -85,6 +85,7 @@ fn wrong_values_are_refused_by_name() {
         ("scope=all", "at '/scope': value must be one of 'namespace', 'cluster'"),
         ("kafka.mode=triple", "at '/kafka/mode': value must be one of 'none', 'single', 'three'"),
         ("kafka.storage.size=4", "at '/kafka/storage/size': got number, want string"),
+        ("image.digest=1a2b", "at '/image/digest': '1a2b' does not match pattern"),
         ("replica=2", "additional properties 'replica' not allowed"),
         ("replicas=two", "at '/replicas': got string, want integer"),
         ("sample.enabled=true", "sample.enabled needs a Kafka: set kafka.mode"),
@@ -97,6 +98,15 @@ fn wrong_values_are_refused_by_name() {
         let refusal = rendered(&[values]).unwrap_err();
         assert!(refusal.contains(said), "{values}: {refusal}");
     }
+}
+
+#[test]
+fn a_digest_is_used_instead_of_the_tag() {
+    let digest = format!("sha256:{}", "1a2b".repeat(16));
+    let manifests = rendered(&["image.tag=1.2.3", &format!("image.digest={digest}")]).unwrap();
+    // The operator's, and that of the hook behind `helm uninstall`.
+    assert_eq!(manifests.matches(&format!("image: \"weir-operator@{digest}\"\n")).count(), 2, "{manifests}");
+    assert!(!manifests.contains("1.2.3"), "{manifests}");
 }
 
 /// Its life on a real API server, without nodes: no pod runs, but every object is checked and kept.
@@ -145,8 +155,9 @@ fn it_is_installed_upgraded_rolled_back_and_removed() {
     assert_eq!(kubectl(uid).unwrap(), mine);
 
     // What was reviewed for other values the API server takes too, and knows every field of it.
-    for reviewed in ["defaults.yaml", "trial.yaml", "whole.yaml"] {
-        let file = chart().join("tests").join(reviewed).display().to_string();
+    for reviewed in ["tests/defaults.yaml", "tests/trial.yaml", "tests/whole.yaml", "../../examples/hpa.yaml"]
+    {
+        let file = chart().join(reviewed).display().to_string();
         let arguments = [
             "apply",
             "--server-side",
