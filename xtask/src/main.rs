@@ -12,7 +12,9 @@ mod deny;
 mod e2e;
 mod faults;
 mod kafka;
+mod sbom;
 mod test;
+mod tool;
 mod totals;
 
 use std::{
@@ -62,6 +64,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write which crates each program is made of, as CycloneDX, into target/sbom (installs cargo-cyclonedx in the cache)
+    Sbom,
     /// Ask cargo-deny about licences, versions and sources of all dependencies (installs it in the cache)
     Deny,
     /// Install the product on a real cluster and try it there: scaling, another image, lost pods, against the oracle
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
+        Task::Sbom => sbom::run(),
         Task::Deny => deny::run(),
         Task::E2e(options) => e2e::run(&options),
         Task::Faults(options) => faults::run(&options),
