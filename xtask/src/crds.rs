@@ -1,10 +1,14 @@
 //! `cargo xtask crds`: what is generated from the types of workers/spec, and from the chart's values.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 
 use crate::{cargo, chart, root};
+
+/// The definition, as kubectl takes it.
+pub(crate) const DEFINITION: &str = "crds/clickstreampipelines.weir.dev.yaml";
 
 /// Writes the definition of the custom resource, for kubectl and for the chart, and the chart's README. With `check`, whether they are as they would be
 /// written.
@@ -14,26 +18,34 @@ pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
         .context("could not run cargo")?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let definition = String::from_utf8(output.stdout)?;
-    let mut same = true;
-    for (file, text) in [
-        ("crds/clickstreampipelines.weir.dev.yaml", plain(&definition)),
+    let files = [
+        (DEFINITION, plain(&definition)),
         ("charts/weir/templates/crd.yaml", template(&definition)?),
         ("charts/weir/README.md", chart::readme()?),
-    ] {
-        let path = root().join(file);
-        if fs::read_to_string(&path).is_ok_and(|found| found == text) {
+    ];
+    generate(root(), &files, check.then_some("cargo xtask crds"))
+}
+
+/// Writes those of the files that are not as they should be. With the command that would write them, names them instead; whether
+/// they are in the end as they should be.
+pub(crate) fn generate(folder: &Path, files: &[(&str, String)], check: Option<&str>) -> anyhow::Result<bool> {
+    let mut same = true;
+    for (file, text) in files {
+        let path = folder.join(file);
+        let name = path.strip_prefix(root()).unwrap_or(&path).display();
+        if fs::read_to_string(&path).is_ok_and(|found| found == *text) {
             continue;
         }
-        same = false;
-        if check {
-            println!("{file} is not as it would be generated: run `cargo xtask crds`");
+        if let Some(command) = check {
+            same = false;
+            println!("{name} is not as it would be generated: run `{command}`");
         } else {
             fs::create_dir_all(path.parent().context("a file without a folder")?)?;
-            fs::write(&path, text).with_context(|| format!("could not write {file}"))?;
-            println!("wrote {file}");
+            fs::write(&path, text).with_context(|| format!("could not write {name}"))?;
+            println!("wrote {name}");
         }
     }
-    Ok(same || !check)
+    Ok(same)
 }
 
 fn plain(definition: &str) -> String {

@@ -12,6 +12,7 @@ mod deny;
 mod e2e;
 mod faults;
 mod kafka;
+mod olm;
 mod sbom;
 mod test;
 mod tool;
@@ -64,6 +65,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Generate the bundle for the Operator Lifecycle Manager (dist/olm) from the chart (needs Go; compiles helm once)
+    Olm(olm::Options),
     /// Write which crates each program is made of, as CycloneDX, into target/sbom (installs cargo-cyclonedx in the cache)
     Sbom,
     /// Ask cargo-deny about licences, versions and sources of all dependencies (installs it in the cache)
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
+        Task::Olm(options) => olm::run(&options),
         Task::Sbom => sbom::run(),
         Task::Deny => deny::run(),
         Task::E2e(options) => e2e::run(&options),
