@@ -54,8 +54,8 @@ pub struct Report {
     /// Hash of all rows and rankings, bytes as they are in the topics, by window and page: the same for two pipelines with
     /// the same events.
     pub digest: String,
-    /// The longest time without a new window.
-    pub longest_pause: Option<Pause>,
+    /// The times without a new window.
+    pub pauses: Vec<Pause>,
 }
 
 /// The topics of one pipeline.
@@ -132,7 +132,7 @@ impl<'a> Audit<'a> {
             rows: expected.iter().map(|window| window.pages.len()).sum(),
             outstanding,
             digest: results.digest(),
-            longest_pause: results.longest_pause(),
+            pauses: results.pauses(),
         })
     }
 

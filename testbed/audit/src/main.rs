@@ -1,11 +1,11 @@
 //! `weir-audit`: compares a pipeline's results with the oracle, from outside.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{ops::Range, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
 use weir_arguments::{bootstrap_servers, number};
-use weir_audit::Audit;
+use weir_audit::{Audit, Pause};
 use weir_spec::Pipeline;
 
 /// Reads a pipeline's topics and compares every window and every field with a brute-force computation over its events.
@@ -20,6 +20,9 @@ struct Args {
     /// The log was processed with --until-end: every window must be there.
     #[arg(long)]
     ended: bool,
+    /// Also say how far apart windows came in this time, in milliseconds since the epoch.
+    #[arg(long, value_name = "FROM-TO", value_parser = span)]
+    during: Vec<Range<i64>>,
     /// Do not compare: watch a running pipeline and say how long results take and how far processing is behind.
     #[arg(long)]
     watch: bool,
@@ -41,6 +44,12 @@ struct Args {
     /// How long to watch or to probe.
     #[arg(long, default_value_t = 60, allow_negative_numbers = true, value_parser = number("seconds", 1..=86_400_u64))]
     seconds: u64,
+}
+
+fn span(text: &str) -> Result<Range<i64>, String> {
+    let parsed = text.split_once('-').and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    parsed
+        .ok_or_else(|| "expected two numbers of milliseconds, such as 1795251070000-1795251080000".to_owned())
 }
 
 fn main() -> ExitCode {
@@ -142,11 +151,21 @@ fn run(args: &Args) -> anyhow::Result<()> {
         report.digest
     );
     // What comes when a log is ended comes whenever somebody ends it.
-    if let Some(pause) = report.longest_pause.filter(|_| !args.ended) {
+    if let Some(pause) = Pause::longest_within(&report.pauses, &(i64::MIN..i64::MAX)).filter(|_| !args.ended)
+    {
         println!(
             "windows came at most {} ms apart, before the one that ends at {}",
             pause.millis, pause.before
         );
+    }
+    for span in &args.during {
+        match Pause::longest_within(&report.pauses, span) {
+            None => println!("no two windows came from {} to {}", span.start, span.end),
+            Some(pause) => println!(
+                "windows came at most {} ms apart from {} to {}, before the one that ends at {}",
+                pause.millis, span.start, span.end, pause.before
+            ),
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The result topics, window by window.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use anyhow::{Context, ensure};
 use weir_events::{decode_page_analytics, decode_top_pages};
@@ -18,13 +18,24 @@ pub struct Results {
     written: BTreeMap<i64, i64>,
 }
 
-/// The longest time in which no window came.
+/// A time in which no window came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
-    /// Milliseconds, from one ranking's being written to the next one's.
+    /// When it began: the first ranking was written, in milliseconds since the epoch.
+    pub since: i64,
+    /// Milliseconds until the next one was written.
     pub millis: i64,
     /// End of the window that it ended with.
     pub before: i64,
+}
+
+impl Pause {
+    /// The longest of them, some part of which lies within `span`.
+    #[must_use]
+    pub fn longest_within(pauses: &[Self], span: &Range<i64>) -> Option<Self> {
+        let within = |pause: &&Self| pause.since < span.end && span.start < pause.since + pause.millis;
+        pauses.iter().filter(within).max_by_key(|pause| pause.millis).copied()
+    }
 }
 
 impl Results {
@@ -75,13 +86,11 @@ impl Results {
         complete.collect()
     }
 
-    /// The longest pause between two windows; `None` where there are not two.
+    /// The pauses between one window and the next.
     #[must_use]
-    pub fn longest_pause(&self) -> Option<Pause> {
+    pub fn pauses(&self) -> Vec<Pause> {
         let pairs = self.written.iter().zip(self.written.iter().skip(1));
-        pairs
-            .map(|((_, earlier), (&before, later))| Pause { millis: later - earlier, before })
-            .max_by_key(|pause| pause.millis)
+        pairs.map(|((_, &since), (&before, later))| Pause { since, millis: later - since, before }).collect()
     }
 
     /// Hash of all bytes, by window and page.
@@ -95,5 +104,22 @@ impl Results {
             hasher.update(value);
         }
         hasher.finalize().to_hex()[..32].to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_pause_of_a_time_is_one_that_reaches_into_it() {
+        let written = [(10, 100), (20, 110), (30, 150), (40, 160), (50, 190)];
+        let pauses = Results { written: written.into(), ..Results::default() }.pauses();
+        let longest = |span| Pause::longest_within(&pauses, &span).map(|pause| (pause.millis, pause.before));
+        assert_eq!(longest(0..i64::MAX), Some((40, 30)));
+        assert_eq!(longest(149..161), Some((40, 30)));
+        assert_eq!(longest(150..161), Some((30, 50)));
+        assert_eq!(longest(150..160), Some((10, 40)));
+        assert_eq!(longest(190..200), None);
     }
 }
