@@ -1,21 +1,36 @@
 //! `cargo xtask e2e`: the whole product on a real cluster, from nothing to nothing.
 
-mod acts;
+mod fixture;
+mod journal;
+mod parts;
+mod pipeline;
 mod place;
 mod tools;
 mod usage;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
 
-use self::acts::Stage;
+use self::fixture::Fixture;
+use self::journal::Journal;
+use self::parts::Part;
 use self::place::{Images, Place, Source};
 use self::tools::Tools;
 use crate::{cargo, succeeds};
 
+/// For finding out how things stand, and for clearing up, when the time is over.
+const AFTERWARDS: Duration = Duration::from_secs(420);
+
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// What to do; may be repeated; all when absent
+    #[arg(long = "part", value_enum, value_name = "NAME")]
+    parts: Vec<Part>,
+    /// After so many minutes it fails, says how things stand, and clears up
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: u64,
     /// Where
     #[arg(long, value_enum, default_value = "kind")]
     cluster: Place,
@@ -34,39 +49,10 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-/// Says what is done, and how long it took.
-pub(super) struct Journal {
-    begun: Instant,
-}
-
-impl Journal {
-    pub(super) fn step<T>(&self, what: &str, doing: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let begun = Instant::now();
-        let done = doing();
-        let outcome = if done.is_ok() { "" } else { "  FAILED" };
-        println!(
-            "{:>7.1} s  {what}: {:.1} s{outcome}",
-            self.elapsed().as_secs_f64(),
-            begun.elapsed().as_secs_f64()
-        );
-        done
-    }
-
-    /// Figures or findings of the step before.
-    pub(super) fn note(&self, what: &str) {
-        for line in what.lines() {
-            println!("{:>11}{line}", "");
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
-    }
-}
-
 /// Runs it. An error tells which step failed and how things stood.
 pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
-    let journal = Journal { begun: Instant::now() };
+    let journal = Journal::new();
+    let deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
     let images = Images { prefix: options.registry.iter().map(|registry| format!("{registry}/")).collect() };
     if options.images != Source::Present {
         journal.step("programs for this side: weir, weir-audit", || {
@@ -79,7 +65,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     }
     let sizes = journal.step("images", || images.make(options.images))?;
     journal.note(&sizes);
-    let done = on_cluster(&journal, options, &images);
+    let done = on_cluster(&journal, options, &images, deadline);
     if options.cluster == Place::Kind && !options.keep && place::kept().is_some() {
         journal.step("delete the cluster", place::down)?;
     }
@@ -88,15 +74,22 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::Result<()> {
-    let kubeconfig = match options.cluster {
-        Place::Existing => None,
-        Place::Kind => Some(match place::kept().filter(|_| options.keep) {
-            Some(kept) => kept,
-            None => journal.step("kind create cluster", || place::up(options.node_image.as_deref()))?,
-        }),
+fn on_cluster(
+    journal: &Journal,
+    options: &Options,
+    images: &Images,
+    deadline: Instant,
+) -> anyhow::Result<()> {
+    let kept = place::kept().filter(|_| options.keep && options.cluster == Place::Kind);
+    let is_kept = kept.is_some();
+    let kubeconfig = match (options.cluster, kept) {
+        (Place::Existing, _) => None,
+        (Place::Kind, Some(kept)) => Some(kept),
+        (Place::Kind, None) => {
+            Some(journal.step("kind create cluster", || place::up(options.node_image.as_deref()))?)
+        }
     };
-    let tools = Tools::find(kubeconfig.as_deref())?;
+    let tools = Tools::find(kubeconfig.as_deref(), deadline)?;
     if options.cluster == Place::Existing {
         let definition =
             tools.kubectl("get crd clickstreampipelines.weir.dev --ignore-not-found --output name")?;
@@ -114,16 +107,52 @@ fn on_cluster(journal: &Journal, options: &Options, images: &Images) -> anyhow::
         Place::Existing => {}
     }
     let nodes_are_containers = options.cluster == Place::Kind;
-    let stage = Stage { journal, tools: &tools, images, nodes_are_containers };
-    let done = stage.play();
-    if let Err(error) = &done {
-        eprintln!("{error:#}");
-        stage.tell();
+    let fixture = Fixture { journal, tools, images, nodes_are_containers };
+    if is_kept {
+        journal.step("remove what the earlier run left", || fixture.clear())?;
     }
-    if !options.keep {
-        journal.step("remove what is left", || stage.clear())?;
+    let parts =
+        if options.parts.is_empty() { Part::value_variants().to_vec() } else { options.parts.clone() };
+    play(&fixture, &parts, options)
+}
+
+/// One part after the other; one that fails does not keep the next from being run, unless the time is over.
+fn play(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow::Result<()> {
+    let mut failed = Vec::new();
+    for (at, part) in parts.iter().enumerate() {
+        if fixture.tools.out_of_time() {
+            failed.push(format!(
+                "{}: not begun, {} minutes are over (--minutes)",
+                part.name(),
+                options.minutes
+            ));
+            continue;
+        }
+        fixture.journal.begin(part.name());
+        let afterwards = || Fixture { tools: fixture.tools.with_more_time(AFTERWARDS), ..*fixture };
+        if let Err(error) = part.play(fixture) {
+            let why = if fixture.tools.out_of_time() {
+                format!("{} minutes are over (--minutes)\n", options.minutes)
+            } else {
+                String::new()
+            };
+            eprintln!("{}: {why}{error:#}", part.name());
+            afterwards().tell();
+            failed.push(format!(
+                "{}: {why}{}",
+                part.name(),
+                error.to_string().lines().next().unwrap_or_default()
+            ));
+        }
+        if !options.keep || at + 1 < parts.len() {
+            fixture.journal.step("remove what is left", || afterwards().clear())?;
+        }
     }
-    done
+    println!("\n{}\n", fixture.journal);
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
+    Ok(())
 }
 
 /// The image of Kafka that the chart takes when nothing else is said.

@@ -10,17 +10,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use weir_testbed::tail;
 
+/// How long a step may take that takes seconds on a quiet machine.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(240);
+
+/// Programs have timeouts of their own, which tell more than ours.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(600);
+
 /// kubectl and helm, for one cluster.
+#[derive(Clone)]
 pub(super) struct Tools {
     kubectl: PathBuf,
     helm: PathBuf,
     /// Absent: what they find by themselves.
     kubeconfig: Option<PathBuf>,
+    /// When all has to be over: nothing is waited for any longer.
+    deadline: Instant,
 }
 
 impl Tools {
     /// kubectl and helm of the user's, or else those of the testbed, which are compiled the first time.
-    pub(super) fn find(kubeconfig: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn find(kubeconfig: Option<&Path>, deadline: Instant) -> anyhow::Result<Self> {
         let own = |program: &str| Command::new(program).arg("version").arg("--client").output().is_ok();
         let kubectl = if own("kubectl") {
             "kubectl".into()
@@ -28,7 +37,45 @@ impl Tools {
             weir_cluster::Programs::control()?.path("kubectl")
         };
         let helm = if own("helm") { "helm".into() } else { weir_cluster::Programs::control()?.helm()? };
-        Ok(Self { kubectl, helm, kubeconfig: kubeconfig.map(Path::to_owned) })
+        Ok(Self { kubectl, helm, kubeconfig: kubeconfig.map(Path::to_owned), deadline })
+    }
+
+    /// The same with more time, to find out how things stand and to clear up.
+    pub(super) fn with_more_time(&self, time: Duration) -> Self {
+        Self { deadline: self.deadline.max(Instant::now() + time), ..self.clone() }
+    }
+
+    /// Whether the time is over.
+    pub(super) fn out_of_time(&self) -> bool {
+        self.deadline <= Instant::now()
+    }
+
+    /// Asks twice a second until it holds.
+    pub(super) fn await_that(
+        &self,
+        what: &str,
+        holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        self.await_within(what, STEP_TIMEOUT, holds)
+    }
+
+    /// As [`Self::await_that`], for what takes longer, or must not take as long.
+    pub(super) fn await_within(
+        &self,
+        what: &str,
+        timeout: Duration,
+        holds: impl FnMut() -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        await_that(what, self.at_most(timeout), holds)
+    }
+
+    /// Runs a program to its end: what it printed.
+    pub(super) fn run(&self, command: &mut Command) -> anyhow::Result<String> {
+        said_within(command, self.at_most(PROGRAM_TIMEOUT))
+    }
+
+    fn at_most(&self, timeout: Duration) -> Duration {
+        timeout.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Calls kubectl with words that hold no space; what it printed.
@@ -37,7 +84,7 @@ impl Tools {
     }
 
     pub(super) fn kubectl_with(&self, words: &[&str]) -> anyhow::Result<String> {
-        said(self.command(&self.kubectl).args(words))
+        self.run(self.command(&self.kubectl).args(words))
     }
 
     /// Applies a manifest.
@@ -49,7 +96,7 @@ impl Tools {
 
     /// Calls helm with words that hold no space; what it printed.
     pub(super) fn helm(&self, words: &str) -> anyhow::Result<String> {
-        said(self.command(&self.helm).args(words.split_whitespace()))
+        self.run(self.command(&self.helm).args(words.split_whitespace()))
     }
 
     /// Makes a port of a pod reachable on the loopback address, under the same number, until it is dropped.
@@ -67,7 +114,7 @@ impl Tools {
             .spawn()
             .context("could not run kubectl port-forward")?;
         let forward = Running(child);
-        await_that("port-forward", Duration::from_secs(20), || {
+        self.await_within("port-forward", Duration::from_secs(20), || {
             Ok(TcpStream::connect(("127.0.0.1", port)).is_ok())
         })?;
         Ok(forward)
@@ -100,7 +147,7 @@ pub(super) fn said(command: &mut Command) -> anyhow::Result<String> {
 }
 
 /// As [`said`], for a program that might wait for ever: after `patience` it is killed, and its last lines are told.
-pub(super) fn said_within(command: &mut Command, patience: Duration) -> anyhow::Result<String> {
+fn said_within(command: &mut Command, patience: Duration) -> anyhow::Result<String> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut running = Running(child.with_context(|| format!("could not run `{}`", called(command)))?);
     let (stdout, stderr) = (read_all(running.0.stdout.take()), read_all(running.0.stderr.take()));
@@ -159,7 +206,7 @@ fn judge(command: &Command, output: io::Result<Output>) -> anyhow::Result<String
 }
 
 /// Asks twice a second until it holds.
-pub(super) fn await_that(
+fn await_that(
     what: &str,
     patience: Duration,
     mut holds: impl FnMut() -> anyhow::Result<bool>,

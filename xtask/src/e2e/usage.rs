@@ -1,8 +1,24 @@
 //! What a pod uses, as its kubelet measures it.
 
+use std::fmt;
+use std::time::{Duration, Instant};
+
 use anyhow::Context;
 
 use super::tools::Tools;
+
+/// What a container used over some time.
+pub(super) struct Used {
+    pub(super) millicores: f64,
+    /// Bytes that cannot be taken away from it.
+    pub(super) memory: f64,
+}
+
+impl fmt::Display for Used {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1} MB, {:.2} thousandths of a core", self.memory / 1e6, self.millicores)
+    }
+}
 
 /// One look.
 pub(super) struct Usage {
@@ -15,6 +31,24 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// What a container uses over at least a minute.
+    pub(super) fn over_a_minute(
+        tools: &Tools,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> anyhow::Result<Used> {
+        let (first, begun) = (Self::look(tools, namespace, pod, container)?, Instant::now());
+        let mut used = None;
+        tools.await_that("a minute passes, and the kubelet measures again", || {
+            if begun.elapsed() >= Duration::from_secs(60) {
+                used = Self::look(tools, namespace, pod, container)?.since(&first);
+            }
+            Ok(used.is_some())
+        })?;
+        used.context("the kubelet measures no usage")
+    }
+
     /// Looks at a container of a pod.
     pub(super) fn look(tools: &Tools, namespace: &str, pod: &str, container: &str) -> anyhow::Result<Self> {
         let node = tools
@@ -34,9 +68,10 @@ impl Usage {
         Ok(Self { cpu, at, memory })
     }
 
-    /// Thousandths of a core since an earlier look; `None` when the kubelet has not looked again since.
-    pub(super) fn millicores_since(&self, earlier: &Self) -> Option<f64> {
+    /// What was used since an earlier look; `None` when the kubelet has not looked again since.
+    pub(super) fn since(&self, earlier: &Self) -> Option<Used> {
         let seconds = (self.at - earlier.at) / 1_000.0;
-        (seconds > 0.0).then(|| (self.cpu - earlier.cpu) / seconds * 1_000.0)
+        let used = || Used { millicores: (self.cpu - earlier.cpu) / seconds * 1_000.0, memory: self.memory };
+        (seconds > 0.0).then(used)
     }
 }

@@ -1,0 +1,114 @@
+//! What is done, how long it took, and the table in the end.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Reports steps as they end, and remembers acts for the table.
+pub(super) struct Journal {
+    begun: Instant,
+    part: Cell<&'static str>,
+    acts: RefCell<Vec<Act>>,
+}
+
+/// One line of the table.
+struct Act {
+    part: &'static str,
+    what: String,
+    took: Duration,
+    /// The longest time between two windows while it was done, until more were sealed; `None` where no pipeline was to go on.
+    longest_gap: Option<Duration>,
+    /// Whether the topics were compared with the oracle afterwards, and equalled it.
+    exact: Option<bool>,
+}
+
+impl Journal {
+    pub(super) fn new() -> Self {
+        Self { begun: Instant::now(), part: Cell::new(""), acts: RefCell::default() }
+    }
+
+    pub(super) fn step<T>(&self, what: &str, doing: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        self.timed(what, doing).map(|(done, _)| done)
+    }
+
+    /// As [`Self::step`], with the time that it took.
+    pub(super) fn timed<T>(
+        &self,
+        what: &str,
+        doing: impl FnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<(T, Duration)> {
+        let begun = Instant::now();
+        let done = doing();
+        let (took, outcome) = (begun.elapsed(), if done.is_ok() { "" } else { "  FAILED" });
+        println!("{:>7.1} s  {what}: {:.1} s{outcome}", self.elapsed().as_secs_f64(), took.as_secs_f64());
+        done.map(|done| (done, took))
+    }
+
+    /// Figures or findings of the step before.
+    pub(super) fn note(&self, what: &str) {
+        for line in what.lines() {
+            println!("{:>11}{line}", "");
+        }
+    }
+
+    /// Another part begins.
+    pub(super) fn begin(&self, part: &'static str) {
+        self.part.set(part);
+        println!("{part}");
+    }
+
+    /// A line of the table.
+    pub(super) fn act(
+        &self,
+        what: impl Into<String>,
+        took: Duration,
+        longest_gap: Option<Duration>,
+        exact: Option<bool>,
+    ) {
+        self.acts.borrow_mut().push(Act {
+            part: self.part.get(),
+            what: what.into(),
+            took,
+            longest_gap,
+            exact,
+        });
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+}
+
+impl fmt::Display for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
+        let exact = |act: &Act| match act.exact {
+            Some(true) => "0".to_owned(),
+            Some(false) => "yes".to_owned(),
+            None => String::new(),
+        };
+        writeln!(f, "| part | act | time | longest gap between windows | differences |")?;
+        write!(f, "|---|---|--:|--:|--:|")?;
+        for act in &*self.acts.borrow() {
+            let gap = act.longest_gap.map(seconds).unwrap_or_default();
+            write!(f, "\n| {} | {} | {} | {gap} | {} |", act.part, act.what, seconds(act.took), exact(act))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_a_line_for_each_act() {
+        let journal = Journal::new();
+        journal.begin("basics");
+        journal.act("scale", Duration::from_millis(1_240), Some(Duration::from_secs(11)), Some(true));
+        journal.act("delete", Duration::from_secs(3), None, None);
+        let table = journal.to_string();
+        let lines: Vec<&str> = table.lines().skip(2).collect();
+        assert_eq!(lines, ["| basics | scale | 1.2 s | 11.0 s | 0 |", "| basics | delete | 3.0 s |  |  |"]);
+    }
+}

@@ -1,0 +1,368 @@
+//! Every field of the document is changed under load, one after the other: what must follow of it does, results stay right, and what is
+//! fixed is refused. A field that the definition has and that is not listed here fails the part.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use serde_json::{Value, json};
+
+use super::super::fixture::{Fixture, NAMESPACE};
+use super::super::pipeline::TestPipeline;
+use super::super::place::Images;
+
+/// Windows come often, so that a gap shows.
+const SLIDE: Duration = Duration::from_secs(2);
+
+const EDITED: &str = "
+apiVersion: weir.dev/v1alpha1
+kind: ClickstreamPipeline
+metadata: {name: edited}
+spec:
+  kafka: {bootstrapServers: [kafka:9092]}
+  topics:
+    events: {name: edited-events, partitions: 6, replicas: 1}
+    results: {name: edited-results, replicas: 1}
+    topPages: {name: edited-top-pages}
+  window: {size: 20s, slide: 2s, outOfOrderness: 5s, sessionGap: 1m}
+  pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}
+  processor:
+    replicas: 2
+    resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 512Mi}}
+  generator: {eventsPerSecond: 1000, profile: Constant}
+";
+
+/// After so many edits everything is compared with the oracle.
+const BETWEEN_AUDITS: usize = 17;
+
+const PROCESSOR: &[&str] = &["processor"];
+const GENERATOR: &[&str] = &["generator"];
+const GATEWAY: &[&str] = &["gateway"];
+const READERS: &[&str] = &["processor", "gateway"];
+const ALL: &[&str] = &["processor", "generator", "gateway"];
+
+/// What must follow of an edit.
+enum Seen {
+    /// All pods of these components are others, as many as before, and ready; those of the others are the same.
+    Rolled(&'static [&'static str]),
+    /// The topics have the settings that follow from it.
+    Topics,
+    /// A field of an object: `KIND/NAME`, its path, its value.
+    Field(&'static str, &'static str, String),
+    /// A condition's type, status and reason.
+    Condition(&'static str, &'static str, &'static str),
+    /// It is taken note of, and no pod is another.
+    Noted,
+}
+
+use Seen::{Condition, Field, Noted, Rolled, Topics};
+
+fn field(object: &'static str, path: &'static str, value: &str) -> Seen {
+    Field(object, path, value.to_owned())
+}
+
+/// Path below `spec`, its new value, what must follow.
+fn edits(image: &str, has_routes: bool) -> Vec<(&'static str, Value, Seen)> {
+    let annotated = || json!({"metadata": {"annotations": {"example.com/edited": "yes"}}});
+    let route = |name: &str| json!({"parentRefs": [{"name": name}], "hostnames": ["edited.example"]});
+    let routed = if has_routes {
+        field("httproute/edited-gateway", "{.spec.parentRefs[0].name}", "web")
+    } else {
+        Condition("ObjectsSynced", "False", "KindMissing")
+    };
+    let desired = |value: &str| field("csp/edited", "{.status.autoscaling.desiredReplicas}", value);
+    vec![
+        ("processor.replicas", json!(3), field("csp/edited", "{.status.processor.readyReplicas}", "3")),
+        ("processor.replicas", json!(2), field("csp/edited", "{.status.processor.readyReplicas}", "2")),
+        ("processor.resources", json!({"requests": {"cpu": "60m"}}), Rolled(PROCESSOR)),
+        ("processor.podTemplate", annotated(), Rolled(PROCESSOR)),
+        ("window.idleTimeout", json!("20s"), Rolled(READERS)),
+        ("deadLetters.payload", json!("Keep"), Rolled(READERS)),
+        // The same bytes under other names.
+        ("pii.hashKeySecretRef.key", json!("other"), Rolled(READERS)),
+        ("pii.hashKeySecretRef.name", json!("pii-copy"), Rolled(READERS)),
+        ("topics.events.retention", json!("90m"), Topics),
+        ("topics.events.compression", json!("zstd"), Topics),
+        ("topics.events.management", json!("External"), Topics),
+        ("topics.events.management", json!("Managed"), Topics),
+        ("topics.results.retention", json!("12h"), Topics),
+        ("topics.results.compression", json!("lz4"), Topics),
+        ("topics.topPages.retention", json!("6h"), Topics),
+        ("topics.topPages.compression", json!("none"), Topics),
+        ("generator.eventsPerSecond", json!(1200), Rolled(GENERATOR)),
+        ("generator.users", json!(2000), Rolled(GENERATOR)),
+        ("generator.pages", json!(120), Rolled(GENERATOR)),
+        ("generator.products", json!(600), Rolled(GENERATOR)),
+        ("generator.seed", json!(43), Rolled(GENERATOR)),
+        ("generator.podTemplate", annotated(), Rolled(GENERATOR)),
+        ("generator.profile", json!("Diurnal"), Rolled(GENERATOR)),
+        ("generator.profile", json!("Constant"), Rolled(GENERATOR)),
+        ("generator.enabled", json!(false), Condition("GeneratorAvailable", "True", "Disabled")),
+        (
+            "generator.enabled",
+            json!(true),
+            field("deployment/edited-generator", "{.status.readyReplicas}", "1"),
+        ),
+        ("gateway.replicas", json!(2), field("deployment/edited-gateway", "{.status.readyReplicas}", "2")),
+        ("gateway.podTemplate", annotated(), Rolled(GATEWAY)),
+        (
+            "gateway.service.type",
+            json!("NodePort"),
+            field("service/edited-gateway", "{.spec.type}", "NodePort"),
+        ),
+        (
+            "gateway.service.annotations",
+            json!({"example.com/pool": "internal"}),
+            field("service/edited-gateway", "{.metadata.annotations.example\\.com/pool}", "internal"),
+        ),
+        (
+            "gateway.ingress",
+            json!({"host": "edited.example"}),
+            field("ingress/edited-gateway", "{.spec.rules[0].host}", "edited.example"),
+        ),
+        (
+            "gateway.ingress.host",
+            json!("other.example"),
+            field("ingress/edited-gateway", "{.spec.rules[0].host}", "other.example"),
+        ),
+        (
+            "gateway.ingress.className",
+            json!("nginx"),
+            field("ingress/edited-gateway", "{.spec.ingressClassName}", "nginx"),
+        ),
+        (
+            "gateway.ingress.tlsSecretName",
+            json!("edited-tls"),
+            field("ingress/edited-gateway", "{.spec.tls[0].secretName}", "edited-tls"),
+        ),
+        (
+            "gateway.ingress.annotations",
+            json!({"example.com/rate": "10"}),
+            field("ingress/edited-gateway", "{.metadata.annotations.example\\.com/rate}", "10"),
+        ),
+        ("gateway.httpRoute", route("web"), routed),
+        ("gateway.httpRoute", Value::Null, Condition("ObjectsSynced", "True", "")),
+        ("processor.autoscaling.mode", json!("LagDryRun"), desired("2")),
+        ("processor.autoscaling.minReplicas", json!(4), desired("4")),
+        ("processor.autoscaling.maxReplicas", json!(5), Noted),
+        ("processor.autoscaling.minReplicas", json!(1), Noted),
+        ("processor.autoscaling.eventsPerProcessor", json!(100_000), Noted),
+        ("processor.autoscaling.catchUp", json!("1m"), Noted),
+        ("processor.autoscaling.scaleUpCooldown", json!("30s"), Noted),
+        ("processor.autoscaling.scaleDownCooldown", json!("1m"), Noted),
+        ("processor.autoscaling.mode", json!("Disabled"), field("csp/edited", "{.status.autoscaling}", "")),
+        ("kafka.bootstrapServers", json!(["kafka:9092", "kafka-0.kafka-nodes:9092"]), Rolled(ALL)),
+        ("image", json!(image), Rolled(ALL)),
+        ("imagePullSecrets", json!([{"name": "registry"}]), Rolled(ALL)),
+        (
+            "deletionPolicy",
+            json!("Delete"),
+            field("csp/edited", "{.metadata.finalizers[*]}", "weir.dev/topics"),
+        ),
+        ("deletionPolicy", json!("Retain"), field("csp/edited", "{.metadata.finalizers[*]}", "")),
+        ("state", json!("Suspended"), Condition("ProcessorAvailable", "False", "Suspended")),
+        ("state", json!("Running"), field("csp/edited", "{.status.processor.readyReplicas}", "2")),
+    ]
+}
+
+/// Path below `spec`, and another value that is refused.
+fn fixed() -> Vec<(&'static str, Value)> {
+    vec![
+        ("topics.events.name", json!("other")),
+        ("topics.events.partitions", json!(12)),
+        ("topics.events.replicas", json!(3)),
+        ("topics.results.name", json!("other")),
+        ("topics.results.partitions", json!(6)),
+        ("topics.results.replicas", json!(3)),
+        ("topics.topPages.name", json!("other")),
+        ("topics.topPages.replicas", json!(3)),
+        ("window.size", json!("40s")),
+        ("window.slide", json!("4s")),
+        ("window.outOfOrderness", json!("6s")),
+        ("window.sessionGap", json!("2m")),
+        ("window.maxFuture", json!("1m")),
+        ("ranking.top", json!(5)),
+        ("ranking.trendingHalfLife", json!("1h")),
+        ("ranking.warmUp", json!(3)),
+        ("pii.userId", json!("Keep")),
+        ("pii.ipAddress", json!("Drop")),
+        ("pii.userAgent", json!("Drop")),
+        ("kafka.tls", json!({})),
+        ("kafka.sasl", json!({"mechanism": "PLAIN", "secretRef": {"name": "user"}})),
+        ("kafka.schemaRegistry", json!({"url": "http://registry"})),
+    ]
+}
+
+pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+    let has_routes = fixture.tools.kubectl("get crd httproutes.gateway.networking.k8s.io").is_ok();
+    let image = fixture.images.name("weir", Images::TAGS[1]);
+    let edits = edits(&image, has_routes);
+    fixture.journal.step("every field of the definition is here", || complete(fixture, &edits))?;
+    let pipeline = TestPipeline::new(fixture, "edited", EDITED, SLIDE);
+    pipeline.act("a pipeline with 1,000 events/s, until Ready", 3, || {
+        for secret in ["pii", "pii-copy"] {
+            let create = ["--namespace", NAMESPACE, "create", "secret", "generic", secret];
+            let value = "0123456789abcdef0123456789abcdef";
+            let entries = ["key", "other"].map(|entry| format!("--from-literal={entry}={value}"));
+            fixture.tools.kubectl_with(&[&create[..], &entries.each_ref().map(String::as_str)].concat())?;
+        }
+        pipeline.create()
+    })?;
+    fixture.journal.step("every fixed field is refused", || {
+        fixed().iter().try_for_each(|(path, value)| match pipeline.patch(&patch(path, value)) {
+            Ok(()) => bail!("spec.{path} was changed to {value}"),
+            Err(error) => {
+                let refused = error.to_string();
+                let said =
+                    refused.contains(" is fixed: ") || refused.contains(" is not supported by this version");
+                ensure!(
+                    said && refused.contains(path.rsplit('.').next().unwrap_or_default()),
+                    "spec.{path}: {error}"
+                );
+                Ok(())
+            }
+        })
+    })?;
+    let mut failed = Vec::new();
+    for (at, (path, value, seen)) in edits.iter().enumerate() {
+        // Without visitors or processors windows do not go on.
+        let stopped = matches!((*path, value), ("generator.enabled", Value::Bool(false)))
+            || *path == "state" && value == "Suspended";
+        let what = format!("{path}: {}", shortened(value));
+        let edit = || edit(fixture, &pipeline, path, value, seen);
+        let done = if stopped {
+            fixture.journal.timed(&what, edit).map(|((), took)| fixture.journal.act(&what, took, None, None))
+        } else {
+            pipeline.undergo(&what, 2, edit)
+        };
+        // The others are tried all the same.
+        if let Err(error) = done {
+            ensure!(!fixture.tools.out_of_time(), "{what}: {error:#}");
+            fixture.journal.note(&format!("{error:#}"));
+            failed.push(format!("{what}: {error:#}"));
+        }
+        if at % BETWEEN_AUDITS == BETWEEN_AUDITS - 1 || at + 1 == edits.len() {
+            pipeline.audit(false)?;
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    fixture.journal.step("delete it", || pipeline.delete())
+}
+
+/// Changes one field, until what must follow of it is seen.
+fn edit(
+    fixture: &Fixture<'_>,
+    pipeline: &TestPipeline<'_>,
+    path: &str,
+    value: &Value,
+    seen: &Seen,
+) -> anyhow::Result<()> {
+    let before = ALL.iter().map(|component| pipeline.pods(component)).collect::<anyhow::Result<Vec<_>>>()?;
+    pipeline.patch(&patch(path, value))?;
+    let same = |component: &str, before: &BTreeSet<String>| -> anyhow::Result<()> {
+        ensure!(pipeline.pods(component)? == *before, "spec.{path} made other pods of the {component}");
+        Ok(())
+    };
+    match seen {
+        Rolled(components) => {
+            for (component, before) in ALL.iter().zip(&before) {
+                if components.contains(component) {
+                    fixture.tools.await_that(&format!("every pod of the {component} is another"), || {
+                        let after = pipeline.pods(component)?;
+                        Ok(after.len() == before.len() && after.is_disjoint(before))
+                    })?;
+                }
+            }
+            pipeline.ready()?;
+            let others = ALL.iter().zip(&before).filter(|(component, _)| !components.contains(component));
+            others.into_iter().try_for_each(|(component, before)| same(component, before))
+        }
+        Topics => {
+            pipeline.condition("TopicsSynced", "True", "")?;
+            pipeline.topics_in_sync()?;
+            pipeline.ready()
+        }
+        Field(object, path, value) => {
+            fixture.tools.await_that(&format!("{path} of {object} is {value:?}"), || {
+                Ok(fixture.get(&format!("{object} --output jsonpath={path}"))? == *value)
+            })?;
+            pipeline.ready()
+        }
+        Condition(kind, status, reason) => pipeline.condition(kind, status, reason),
+        Noted => {
+            pipeline.ready()?;
+            ALL.iter().zip(&before).try_for_each(|(component, before)| same(component, before))
+        }
+    }
+}
+
+/// The merge patch that sets a field of the spec.
+fn patch(path: &str, value: &Value) -> String {
+    let set = path.rsplit('.').fold(value.clone(), |value, name| json!({ name: value }));
+    json!({ "spec": set }).to_string()
+}
+
+fn shortened(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(_) | Value::Array(_) => "set".to_owned(),
+        Value::Null => "taken out".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether each field of the definition is edited or known to be fixed, and nothing is listed that it does not have.
+fn complete(fixture: &Fixture<'_>, edits: &[(&'static str, Value, Seen)]) -> anyhow::Result<()> {
+    let definition: Value =
+        serde_json::from_str(&fixture.tools.kubectl("get crd clickstreampipelines.weir.dev --output json")?)?;
+    let spec = definition
+        .pointer("/spec/versions/0/schema/openAPIV3Schema/properties/spec")
+        .context("the definition has no spec")?;
+    let mut fields = Vec::new();
+    leaves(spec, "", &mut fields);
+    let fixed = fixed();
+    let listed: Vec<&str> =
+        edits.iter().map(|(path, ..)| *path).chain(fixed.iter().map(|(path, _)| *path)).collect();
+    let within = |field: &str, path: &str| field == path || field.starts_with(&format!("{path}."));
+    let unlisted: Vec<&String> =
+        fields.iter().filter(|field| !listed.iter().any(|path| within(field, path))).collect();
+    ensure!(
+        unlisted.is_empty(),
+        "say in xtask/src/e2e/parts/edits.rs what must follow of a change of: {unlisted:?}"
+    );
+    let unknown: Vec<&&str> =
+        listed.iter().filter(|path| !fields.iter().any(|field| within(field, path))).collect();
+    ensure!(unknown.is_empty(), "the definition has no field {unknown:?}");
+    Ok(())
+}
+
+/// The paths of all fields without fields of their own.
+fn leaves(schema: &Value, path: &str, found: &mut Vec<String>) {
+    match schema["properties"].as_object() {
+        None => found.push(path.to_owned()),
+        Some(properties) => properties.iter().for_each(|(name, field)| {
+            let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            leaves(field, &below, found);
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_definition_has_the_fields_that_have_none_of_their_own() {
+        let window = json!({"properties": {"size": {"type": "string"}, "slide": {"type": "string"}}});
+        let schema = json!({"properties": {"image": {"type": "string"}, "window": window}});
+        let mut found = Vec::new();
+        leaves(&schema, "", &mut found);
+        assert_eq!(found, ["image", "window.size", "window.slide"]);
+    }
+
+    #[test]
+    fn a_patch_sets_one_field() {
+        assert_eq!(patch("window.size", &json!("1m")), r#"{"spec":{"window":{"size":"1m"}}}"#);
+        assert_eq!(patch("state", &Value::Null), r#"{"spec":{"state":null}}"#);
+    }
+}
