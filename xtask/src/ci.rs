@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::{bench, browser, cargo, crds, deny, olm, succeeds, totals};
+use crate::{bench, browser, cargo, crds, deny, succeeds, totals};
 
 type Step = (&'static str, fn() -> anyhow::Result<bool>);
 
@@ -17,7 +17,7 @@ const STEPS: &[Step] = &[
         succeeds(&mut cargo(&arguments))
     }),
     ("dependencies", deny::run),
-    ("generated files", || Ok(crds::run(true)? & olm::run(&olm::Options::check())? & bench::is_reported()?)),
+    ("generated files", || Ok(crds::run(true)? & bench::is_reported()?)),
     ("dashboard", browser::dashboard),
     ("instructions", bench::is_as_fast),
 ];

@@ -1,17 +1,17 @@
-//! `cargo xtask crds`: what is generated from the types of workers/spec, and from the chart's values.
+//! `cargo xtask crds`: what is generated from the types of workers/spec, and from the chart.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 
-use crate::{cargo, chart, root};
+use crate::{cargo, chart, olm, root};
 
 /// The definition, as kubectl takes it.
 pub(crate) const DEFINITION: &str = "crds/clickstreampipelines.weir.dev.yaml";
 
-/// Writes the definition of the custom resource, for kubectl and for the chart, and the chart's README. With `check`, whether they are as they would be
-/// written.
+/// Writes the definition of the custom resource, for kubectl and for the chart, the chart's README, and the bundle that is made from
+/// the chart. With `check`, whether they are as they would be written.
 pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
     let output = cargo(&["run", "--quiet", "--locked", "--package", "weir-operator", "--", "crd"])
         .output()
@@ -23,7 +23,8 @@ pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
         ("charts/weir/templates/crd.yaml", template(&definition)?),
         ("charts/weir/README.md", chart::readme()?),
     ];
-    generate(root(), &files, check.then_some("cargo xtask crds"))
+    let same = generate(root(), &files, check.then_some("cargo xtask crds"))?;
+    Ok(same & olm::run(&olm::Options::of_repository(check))?)
 }
 
 /// Writes those of the files that are not as they should be. With the command that would write them, names them instead; whether

@@ -59,13 +59,14 @@ enum Task {
     },
     /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
     Browser,
-    /// Generate the custom resource's definition from the types (crds/, and the chart's), and the chart's README from its values
+    /// Generate the custom resource's definition from the types (crds/, and the chart's), the chart's README from its values, and the
+    /// bundle for the Operator Lifecycle Manager (dist/olm) from the chart (needs Go; compiles helm once)
     Crds {
         /// Write nothing; fail when something would be written
         #[arg(long)]
         check: bool,
     },
-    /// Generate the bundle for the Operator Lifecycle Manager (dist/olm) from the chart (needs Go; compiles helm once)
+    /// That bundle alone, also with other values of the chart, as for a release
     Olm(olm::Options),
     /// Write which crates each program is made of, as CycloneDX, into target/sbom (installs cargo-cyclonedx in the cache)
     Sbom,

@@ -43,9 +43,9 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Only the question whether what is in the repository is what would be written.
-    pub(crate) fn check() -> Self {
-        Self { check: true, ..Self::default() }
+    /// The bundle that is part of the repository.
+    pub(crate) fn of_repository(check: bool) -> Self {
+        Self { check, ..Self::default() }
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
 
 /// The objects of the chart.
 fn rendered(values: &[String]) -> anyhow::Result<Vec<Value>> {
-    let helm = weir_cluster::Programs::control()?.helm()?;
+    let helm = weir_cluster::Programs::only_helm()?;
     let mut command = Command::new(helm);
     command.args(["template", "weir", "charts/weir", "--namespace", "weir", "--set", VALUES]);
     command.args(values.iter().flat_map(|value| ["--set", value])).current_dir(root());

@@ -58,6 +58,14 @@ impl Programs {
         Ok(self.path("helm"))
     }
 
+    /// helm alone.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn only_helm() -> Result<PathBuf, Error> {
+        Self { folder: Self::folder()? }.helm()
+    }
+
     /// A program by its name.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
@@ -65,8 +73,7 @@ impl Programs {
     }
 
     fn install(program: &'static str, names: &[&str]) -> Result<Self, Error> {
-        let folder = weir_testbed::cache()?.join(format!("kubernetes-{}", &KUBERNETES[1..]));
-        let programs = Self { folder };
+        let programs = Self { folder: Self::folder()? };
         programs.once(program, &SOURCES.concat(), |folder| {
             compile(program, folder)?;
             for name in names {
@@ -81,6 +88,10 @@ impl Programs {
             Ok(())
         })?;
         Ok(programs)
+    }
+
+    fn folder() -> Result<PathBuf, Error> {
+        Ok(weir_testbed::cache()?.join(format!("kubernetes-{}", &KUBERNETES[1..])))
     }
 
     /// Compiles what was not compiled from these sources yet.
