@@ -181,3 +181,56 @@ fn without(rules: &[Value], at: usize, resource: &str, verb: &str) -> Vec<Value>
     }));
     left
 }
+
+#[test]
+fn kubernetes_own_roles_get_the_charts_rights() {
+    let chart = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/weir").display().to_string();
+    let roles = cluster().helm(&["template", "weir", &chart, "--show-only", "templates/roles.yaml"]).unwrap();
+    cluster().apply(&roles).unwrap();
+    let (ns, name) = (support::namespace("roles"), "roles-shop");
+    cluster().apply(&pipeline(&ns, name, "")).unwrap();
+    for role in ["view", "edit", "admin"] {
+        let (role_of, user) = (format!("--clusterrole={role}"), format!("--user={role}"));
+        kubectl(&ns, &["create", "rolebinding", role, &role_of, &user]);
+    }
+    // `None`: it was done; else what was refused.
+    let refusal = |user: &str, arguments: &[&str]| {
+        let mut all = vec!["--as", user, "--namespace", ns.as_str()];
+        all.extend(arguments);
+        cluster().kubectl(&all).err().map(|error| error.to_string())
+    };
+    let get = ["get", "csp", name];
+    let annotate = ["annotate", "--overwrite", "csp", name, "weir.dev/paused=true"];
+    support::await_that("the roles are aggregated", || {
+        refusal("view", &get).is_none() && refusal("edit", &annotate).is_none()
+    });
+    let scale = ["scale", "csp", name, "--replicas=3"];
+    let spec = r#"{"spec": {"state": "Suspended"}}"#;
+    let patch = ["patch", "csp", name, "--type=merge", "--patch", spec];
+    let told = r#"{"status": {"operator": "nobody"}}"#;
+    let status = ["patch", "csp", name, "--subresource=status", "--type=merge", "--patch", told];
+    let read = ["get", "csp", name, "--subresource=status"];
+    let all = ["auth", "can-i", "deletecollection", "clickstreampipelines.weir.dev"];
+    for (user, action, allowed) in [
+        ("view", &read[..], true),
+        ("view", &annotate[..], false),
+        ("view", &patch[..], false),
+        ("view", &scale[..], false),
+        ("view", &status[..], false),
+        ("edit", &get[..], true),
+        ("edit", &annotate[..], true),
+        ("edit", &patch[..], true),
+        ("edit", &scale[..], true),
+        ("edit", &status[..], false),
+        ("admin", &get[..], true),
+        ("admin", &patch[..], true),
+        ("admin", &status[..], false),
+        ("edit", &all[..], false),
+        ("admin", &all[..], true),
+    ] {
+        let refusal = refusal(user, action);
+        assert_eq!(refusal.is_none(), allowed, "{user} {action:?}: {refusal:?}");
+        let said = |refusal: String| refusal.contains("(Forbidden)") || refusal.ends_with("no\n");
+        assert!(refusal.is_none_or(said), "{user} {action:?}");
+    }
+}
