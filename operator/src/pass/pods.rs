@@ -23,6 +23,10 @@ const STALLED: &str = "no progress for ";
 /// A container that ended so long ago has recovered: it waits for something else. Longer than the kubelet's longest pause between starts.
 const RECENTLY: i64 = 600;
 
+/// An event about something that was not tried again for so long, seconds, is history. Longer than a controller's longest pause between
+/// two tries, 1,000 s.
+const TRIES: i64 = 1_200;
+
 /// The most of a pod's own words that a condition repeats.
 const WORDS: usize = 400;
 
@@ -146,9 +150,6 @@ async fn cause(
     pods: &mut Option<Vec<Pod>>,
 ) -> Result<Option<Cause>, Error> {
     let namespace = resource.namespace().unwrap_or_default();
-    if let Some(cause) = not_made(context, &namespace, workload).await? {
-        return Ok(Some(cause));
-    }
     if pods.is_none() {
         *pods = Some(list(context, &namespace, &resource.name_any()).await?);
     }
@@ -157,8 +158,12 @@ async fn cause(
         .iter()
         .flatten()
         .filter(|pod| pod.labels().get(COMPONENT_LABEL).is_some_and(|found| found == component))
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_ready(pod))
         .collect();
+    let made = own.iter().filter_map(|pod| pod.creation_timestamp()).map(|time| time.0).max();
+    if let Some(cause) = not_made(context, &namespace, workload, made).await? {
+        return Ok(Some(cause));
+    }
+    own.retain(|pod| pod.metadata.deletion_timestamp.is_none() && !is_ready(pod));
     own.sort_by_key(|pod| pod.name_any());
     let now = Timestamp::now();
     if let Some(cause) = own.iter().find_map(|pod| wrong(pod, now)) {
@@ -167,7 +172,8 @@ async fn cause(
     // Of a volume that cannot be mounted the pod itself says nothing.
     let Some(waiting) = own.iter().find(|pod| waits(pod)) else { return Ok(None) };
     let name = waiting.name_any();
-    let event = newest(context, &namespace, "Pod", &name, None).await?;
+    let about = format!("regarding.kind=Pod,regarding.uid={}", waiting.uid().unwrap_or_default());
+    let event = newest(context, &namespace, &about, None).await?;
     Ok(event.filter(|event| event.reason.as_deref().is_some_and(|reason| reason.starts_with("Failed"))).map(
         |event| {
             let note = event.note.unwrap_or_default();
@@ -176,8 +182,13 @@ async fn cause(
     ))
 }
 
-/// Why a workload's controller cannot make pods: Pod Security, a quota, another's admission.
-async fn not_made(context: &Context, namespace: &str, workload: &Found) -> Result<Option<Cause>, Error> {
+/// Why a workload's controller cannot make pods: Pod Security, a quota, another's admission. `made`: when it made its newest one.
+async fn not_made(
+    context: &Context,
+    namespace: &str,
+    workload: &Found,
+    made: Option<Timestamp>,
+) -> Result<Option<Cause>, Error> {
     let conditions = workload.manifest["status"]["conditions"].as_array();
     let failure = conditions
         .into_iter()
@@ -192,8 +203,9 @@ async fn not_made(context: &Context, namespace: &str, workload: &Found) -> Resul
     if workload.kind != Kind::StatefulSet || !missing {
         return Ok(None);
     }
-    let kind = workload.kind.as_str();
-    let event = newest(context, namespace, kind, workload.name(), Some("FailedCreate")).await?;
+    let (kind, name) = (workload.kind.as_str(), workload.name());
+    let about = format!("type=Warning,reason=FailedCreate,regarding.kind={kind},regarding.name={name}");
+    let event = newest(context, namespace, &about, made).await?;
     Ok(event.map(|event| refused(&event.note.unwrap_or_default())))
 }
 
@@ -203,26 +215,30 @@ async fn list(context: &Context, namespace: &str, pipeline: &str) -> Result<Vec<
     Ok(pods.list(&labels).await.map_err(api("list pods"))?.items)
 }
 
-/// The newest warning about an object.
+/// The newest event of those with these fields that is still so.
 async fn newest(
     context: &Context,
     namespace: &str,
-    kind: &str,
-    name: &str,
-    reason: Option<&str>,
+    fields: &str,
+    since: Option<Timestamp>,
 ) -> Result<Option<Event>, Error> {
     let events: Api<Event> = Api::namespaced(context.client.clone(), namespace);
-    let mut fields = format!("type=Warning,regarding.kind={kind},regarding.name={name}");
-    if let Some(reason) = reason {
-        fields.push_str(&format!(",reason={reason}"));
-    }
-    let found = events.list(&ListParams::default().fields(&fields)).await.map_err(api("list events"))?;
+    let found = events.list(&ListParams::default().fields(fields)).await.map_err(api("list events"))?;
+    Ok(still_so(found.items, since, Timestamp::now()))
+}
+
+/// The newest of events, unless something went well `since`, or it was too long ago.
+fn still_so(events: Vec<Event>, since: Option<Timestamp>, now: Timestamp) -> Option<Event> {
     let time = |event: &Event| {
         let last = event.series.as_ref().map(|series| series.last_observed_time.0);
         let last = last.or(event.deprecated_last_timestamp.as_ref().map(|time| time.0));
         last.or(event.event_time.as_ref().map(|time| time.0))
     };
-    Ok(found.items.into_iter().max_by_key(time))
+    let newest = events.into_iter().max_by_key(time)?;
+    let at = time(&newest)?;
+    // Some times are in whole seconds.
+    let after = since.is_none_or(|since| at.as_second() >= since.as_second());
+    (after && now.as_second() - at.as_second() <= TRIES).then_some(newest)
 }
 
 fn is_ready(pod: &Pod) -> bool {

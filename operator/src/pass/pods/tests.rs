@@ -90,3 +90,33 @@ fn numbers_in_a_pods_words_change_nothing() {
     let alone = said(progressing(), None, Some(Duration::from_secs(300)), None);
     assert_eq!(alone.reason, "ProgressDeadlineExceeded");
 }
+
+#[test]
+fn what_failed_once_is_not_said_for_ever() {
+    let event = |reason: &str, last: &str| -> Event {
+        let object =
+            json!({"metadata": {}, "eventTime": null, "reason": reason, "deprecatedLastTimestamp": last});
+        serde_json::from_value(object).unwrap()
+    };
+    let failed = |at: &str| event("FailedCreate", at);
+    let says = |events: &[Event], since: Option<&str>| {
+        let since = since.map(|since| since.parse().unwrap());
+        still_so(events.to_vec(), since, NOW.parse().unwrap()).and_then(|event| event.reason)
+    };
+    for (at, since, expected) in [
+        ("2026-11-29T11:59:00Z", None, true),
+        ("2026-11-29T11:59:00Z", Some("2026-11-29T11:58:00Z"), true),
+        ("2026-11-29T11:59:00Z", Some("2026-11-29T11:59:00.9Z"), true),
+        // A pod was made since.
+        ("2026-11-29T11:59:00Z", Some("2026-11-29T11:59:30Z"), false),
+        // A controller would have tried again by now.
+        ("2026-11-29T11:39:00Z", None, false),
+    ] {
+        let expected = expected.then(|| "FailedCreate".to_owned());
+        assert_eq!(says(&[failed(at)], since), expected, "{at} {since:?}");
+    }
+    // The volume is mounted: what comes next has begun.
+    let events = [event("FailedMount", "2026-11-29T11:58:00Z"), event("Pulling", "2026-11-29T11:58:30Z")];
+    assert_eq!(says(&events, None).as_deref(), Some("Pulling"));
+    assert_eq!(says(&[], None), None);
+}
