@@ -10,10 +10,15 @@ use crate::{
     page::{last_seen, list},
 };
 
-/// Words in names of environment variables whose values are left out.
-const SECRET_WORDS: [&str; 5] = ["PASSWORD", "SECRET", "TOKEN", "KEY", "CREDENTIAL"];
-/// Repeats the whole document as it was applied.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Annotations whose values are shown, by the beginnings of their names: those of others may hold anything.
+const SHOWN_ANNOTATIONS: [&str; 4] = [
+    "weir.dev/",
+    "kubectl.kubernetes.io/restartedAt",
+    "kubectl.kubernetes.io/default-container",
+    "deployment.kubernetes.io/",
+];
+/// Instead of a value.
+const LEFT_OUT: &str = "left out";
 const BLOCK: usize = 512;
 
 /// The file's bytes. What cannot be had is noted in its place.
@@ -71,31 +76,35 @@ async fn logs(cluster: &Cluster, name: &str, pod: &Value, tar: &mut Tar) {
     }
 }
 
-/// An object as text, without what is secret and what only repeats the rest.
+/// An object as text, without what may be secret and what only repeats the rest.
 fn shown(mut object: Value) -> String {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove(LAST_APPLIED);
-        }
     }
     redact(&mut object);
     let text = serde_json::to_string_pretty(&object).unwrap_or_default();
     text + "\n"
 }
 
-/// Takes values out of everything that looks like an environment variable and has a name that looks secret.
+/// Takes the values out of environment variables (and headers of probes), command lines and annotations of others: whoever writes a
+/// podTemplate may put a secret into each of them, under any name.
 fn redact(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(redact),
         Value::Object(fields) => {
-            let is_secret = fields.get("name").and_then(Value::as_str).is_some_and(|name| {
-                let name = name.to_uppercase();
-                SECRET_WORDS.iter().any(|word| name.contains(word))
-            });
-            match fields.get_mut("value") {
-                Some(value) if is_secret => *value = "left out".into(),
-                _ => fields.values_mut().for_each(redact),
+            let named = fields.contains_key("name");
+            for (field, value) in fields.iter_mut() {
+                match (field.as_str(), &mut *value) {
+                    ("value", Value::String(text)) if named => *text = LEFT_OUT.to_owned(),
+                    ("args" | "command", Value::Array(words)) => words.fill(LEFT_OUT.into()),
+                    ("annotations", Value::Object(annotations)) => {
+                        let others = annotations.iter_mut().filter(|(name, _)| {
+                            !SHOWN_ANNOTATIONS.iter().any(|shown| name.starts_with(shown))
+                        });
+                        others.for_each(|(_, value)| *value = LEFT_OUT.into());
+                    }
+                    _ => redact(value),
+                }
             }
         }
         _ => {}
@@ -151,16 +160,46 @@ mod tests {
 
     #[test]
     fn nothing_secret_is_shown() {
-        let shown = shown(json!({
-            "metadata": {"managedFields": ["x"], "annotations": {LAST_APPLIED: "hunter2", "other": "kept"}},
-            "spec": {"containers": [{"env": [
+        let container = json!({
+            "name": "processor",
+            "image": "weir:1",
+            "args": ["process", "--sasl", "hunter2"],
+            "command": ["sh", "-c", "hunter2"],
+            "env": [
                 {"name": "WEIR_KAFKA_PASSWORD", "value": "hunter2"},
-                {"name": "apiKey", "value": "hunter2"},
-                {"name": "WEIR_LOG", "value": "debug"},
+                {"name": "DSN", "value": "https://hunter2@sentry.example"},
                 {"name": "WEIR_PII_KEY", "valueFrom": {"secretKeyRef": {"name": "shop-pii", "key": "key"}}},
-            ]}]},
+            ],
+            "livenessProbe": {"exec": {"command": ["curl", "hunter2"]}, "httpGet": {"httpHeaders": [{"name": "Authorization", "value": "hunter2"}]}},
+        });
+        let shown = shown(json!({
+            "metadata": {"managedFields": ["x"], "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration": "hunter2",
+                "vendor.example/token": "hunter2",
+                "weir.dev/hash": "kept-hash",
+            }},
+            "spec": {
+                "processor": {"podTemplate": {
+                    "metadata": {"annotations": {"vendor.example/inject": "hunter2", "kubectl.kubernetes.io/restartedAt": "kept-time"}},
+                    "spec": {"containers": [container], "tolerations": [{"key": "kept-key", "value": "kept-value"}]},
+                }},
+                "gateway": {"service": {"annotations": {"vendor.example/pool": "hunter2"}}},
+            },
+            "status": {"conditions": [{"type": "Ready", "message": "kept-message"}]},
         }));
         assert!(!shown.contains("hunter2") && !shown.contains("managedFields"), "{shown}");
-        assert!(shown.contains("debug") && shown.contains("kept") && shown.contains("shop-pii"), "{shown}");
+        for kept in [
+            "weir:1",
+            "WEIR_KAFKA_PASSWORD",
+            "shop-pii",
+            "vendor.example/token",
+            "kept-hash",
+            "kept-time",
+            "kept-key",
+            "kept-value",
+            "kept-message",
+        ] {
+            assert!(shown.contains(kept), "{kept}: {shown}");
+        }
     }
 }

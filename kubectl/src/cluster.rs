@@ -23,7 +23,7 @@ const MAX_WAIT: Duration = Duration::from_secs(15);
 const LOG_LINES: i64 = 10_000;
 
 /// Group, kind and plural of what a pipeline owns.
-pub(crate) const OWNED: [(&str, &str, &str); 8] = [
+pub(crate) const OWNED: [(&str, &str, &str); 10] = [
     ("", "ServiceAccount", "serviceaccounts"),
     ("", "ConfigMap", "configmaps"),
     ("networking.k8s.io", "NetworkPolicy", "networkpolicies"),
@@ -31,10 +31,43 @@ pub(crate) const OWNED: [(&str, &str, &str); 8] = [
     ("policy", "PodDisruptionBudget", "poddisruptionbudgets"),
     STATEFUL_SET,
     DEPLOYMENT,
+    ("networking.k8s.io", "Ingress", "ingresses"),
+    ("gateway.networking.k8s.io", "HTTPRoute", "httproutes"),
     ("", "Pod", "pods"),
 ];
+/// Between a Deployment and its pods: of these it makes itself, and events are about them, too.
+const REPLICA_SET: (&str, &str, &str) = ("apps", "ReplicaSet", "replicasets");
 const STATEFUL_SET: (&str, &str, &str) = ("apps", "StatefulSet", "statefulsets");
 const DEPLOYMENT: (&str, &str, &str) = ("apps", "Deployment", "deployments");
+
+/// A pipeline and what belongs to it, by kind and name.
+struct Subjects(Vec<(String, String)>);
+
+impl Subjects {
+    fn of(pipeline: &str) -> Self {
+        Self(vec![("ClickstreamPipeline".to_owned(), pipeline.to_owned())])
+    }
+
+    fn add(&mut self, kind: &str, name: &str) {
+        self.0.push((kind.to_owned(), name.to_owned()));
+    }
+
+    /// Whether an event's object is one of them, or a pod of theirs, which may be gone by now.
+    fn have(&self, object: &Value) -> bool {
+        let text = |field: &str| object[field].as_str().unwrap_or_default();
+        let (kind, name) = (text("kind"), text("name"));
+        let made_by = |maker: &str, other: &str| {
+            let Some((of, rest)) = name.rsplit_once('-') else { return false };
+            kind == "Pod"
+                && of == other
+                && match maker {
+                    "StatefulSet" => rest.bytes().all(|byte| byte.is_ascii_digit()),
+                    _ => maker == REPLICA_SET.1,
+                }
+        };
+        self.0.iter().any(|(of, other)| of == kind && other == name || made_by(of, other))
+    }
+}
 
 /// A namespace of a cluster.
 pub(crate) struct Cluster {
@@ -96,7 +129,11 @@ impl Cluster {
     /// The objects of a kind that belong to the pipeline.
     pub(crate) async fn owned(&self, kind: (&str, &str, &str), name: &str) -> anyhow::Result<Vec<Value>> {
         let selector = format!("app.kubernetes.io/name=weir,app.kubernetes.io/instance={name}");
-        let list = self.api(kind).list(&ListParams::default().labels(&selector)).await;
+        let list = match self.api(kind).list(&ListParams::default().labels(&selector)).await {
+            // A cluster need not know the kind.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Vec::new()),
+            list => list,
+        };
         let list = list.with_context(|| format!("cannot list {}", kind.2))?;
         list.items.into_iter().map(|item| Ok(serde_json::to_value(item)?)).collect()
     }
@@ -106,14 +143,21 @@ impl Cluster {
         self.owned(("", "Pod", "pods"), name).await
     }
 
-    /// The events about the pipeline and what belongs to it, oldest first.
+    /// The events about the pipeline, what belongs to it and pods of that, oldest first.
     pub(crate) async fn events(&self, name: &str) -> anyhow::Result<Vec<Value>> {
         let list = self.api(("", "Event", "events")).list(&ListParams::default()).await;
+        let list = list.context("cannot list events")?;
+        let mut subjects = Subjects::of(name);
+        for kind in OWNED.into_iter().chain([REPLICA_SET]) {
+            // What may not be listed is not known to be the pipeline's: the rest is told all the same.
+            for object in self.owned(kind, name).await.unwrap_or_default() {
+                subjects.add(kind.1, object["metadata"]["name"].as_str().unwrap_or_default());
+            }
+        }
         let mut events = Vec::new();
-        for item in list.context("cannot list events")?.items {
+        for item in list.items {
             let event = serde_json::to_value(item)?;
-            let about = event["involvedObject"]["name"].as_str().unwrap_or_default();
-            if about == name || about.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')) {
+            if subjects.have(&event["involvedObject"]) {
                 events.push(event);
             }
         }
@@ -184,5 +228,32 @@ impl Cluster {
             }
         }
         Ok(rolled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_a_neighbour_are_its_own() {
+        let mut subjects = Subjects::of("shop");
+        subjects.add("StatefulSet", "shop");
+        subjects.add("ReplicaSet", "shop-gateway-5d4f8");
+        for (kind, name, expected) in [
+            ("ClickstreamPipeline", "shop", true),
+            ("ClickstreamPipeline", "shop-eu", false),
+            ("StatefulSet", "shop", true),
+            ("StatefulSet", "shop-eu", false),
+            // Pods that are gone.
+            ("Pod", "shop-3", true),
+            ("Pod", "shop-eu-3", false),
+            ("Pod", "shop-gateway-5d4f8-x2c7k", true),
+            ("Pod", "shop-gateway-77777-x2c7k", false),
+            ("Pod", "shop-job", false),
+            ("Secret", "shop", false),
+        ] {
+            assert_eq!(subjects.have(&json!({"kind": kind, "name": name})), expected, "{kind} {name}");
+        }
     }
 }

@@ -172,7 +172,7 @@ ports: [{{name: http, port: {port}}}]
     assert!(String::from_utf8_lossy(&nothing.stderr).contains("shop has no pods to roll"));
     let labels = "{app.kubernetes.io/name: weir, app.kubernetes.io/instance: shop}";
     let template = format!(
-        "{{metadata: {{labels: {labels}}}, spec: {{containers: [{{name: processor, image: weir, env: [{{name: MY_PASSWORD, value: hunter2}}]}}]}}}}"
+        "{{metadata: {{labels: {labels}}}, spec: {{containers: [{{name: processor, image: weir, args: [--token, hunter2], env: [{{name: MY_DSN, value: hunter2}}]}}]}}}}"
     );
     fixture
         .cluster
@@ -201,6 +201,29 @@ stringData: {{key: hunter2}}
         assert!(annotations.contains("kubectl.kubernetes.io/restartedAt"), "{object}: {annotations}");
     }
 
+    // A neighbour whose name begins so, and an object of the pipeline's.
+    for (kind, name) in
+        [("StatefulSet", "shop"), ("Pod", "shop-7"), ("Pod", "shop-eu-0"), ("ClickstreamPipeline", "shop-eu")]
+    {
+        let event = format!(
+            "{{apiVersion: v1, kind: Event, metadata: {{name: about-{}-{name}, namespace: default}}, involvedObject: {{kind: {kind}, name: \
+             {name}, namespace: default}}, type: Warning, reason: Said, message: of {kind} {name}., lastTimestamp: '{}'}}",
+            kind.to_lowercase(),
+            jiff::Timestamp::now().strftime("%FT%TZ")
+        );
+        fixture.cluster.apply(&event).unwrap();
+    }
+    fixture
+        .cluster
+        .apply(&format!(
+            "apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: shop-gateway, namespace: default, labels: {labels}}}
+spec: {{defaultBackend: {{service: {{name: shop-gateway, port: {{number: 80}}}}}}}}
+"
+        ))
+        .unwrap();
+
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bundle.tar");
     fixture.says(&["support-bundle", "shop", "--output", file.to_str().unwrap()]);
@@ -217,12 +240,17 @@ stringData: {{key: hunter2}}
         "health.json",
         "events.txt",
         "objects/StatefulSet-shop.json",
+        "objects/Ingress-shop-gateway.json",
     ] {
         assert!(list.lines().any(|line| line == format!("shop-support/{name}")), "{name}: {list}");
     }
     let all = tar(&["-x", "-O"]);
-    assert!(all.contains("everything is as it should be") && all.contains("MY_PASSWORD"), "{all}");
+    assert!(all.contains("everything is as it should be") && all.contains("MY_DSN"), "{all}");
     assert!(!all.contains("hunter2") && !all.contains("Secret-"), "{all}");
+    assert!(all.contains("of StatefulSet shop.") && all.contains("of Pod shop-7."), "{all}");
+    assert!(!all.contains("shop-eu"), "{all}");
+    // This cluster knows no HTTPRoute, which is no fault.
+    assert!(!list.contains("HTTPRoute"), "{list}");
 }
 
 #[test]
