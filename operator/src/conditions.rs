@@ -31,6 +31,20 @@ pub enum Aspect {
 }
 
 impl Aspect {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Ready,
+        Self::Valid,
+        Self::KafkaReachable,
+        Self::TopicsSynced,
+        Self::ObjectsSynced,
+        Self::ProcessorAvailable,
+        Self::GatewayAvailable,
+        Self::GeneratorAvailable,
+        Self::ScalingActive,
+        Self::SoleOperator,
+    ];
+
     /// The condition's type.
     pub const fn as_str(self) -> &'static str {
         match self {

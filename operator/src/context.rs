@@ -79,8 +79,10 @@ pub struct Context {
     memories: Mutex<HashMap<(String, String), Memory>>,
     /// How far workloads are that are not ready, and since when, by namespace, name and what is said of them.
     progress: Mutex<HashMap<WorkloadKey, (Progress, Instant)>>,
-    /// The pipeline that gets the operator's new image now, and since when: one at a time.
-    rolling: Mutex<Option<(String, Instant)>>,
+    /// Since when a deleted pipeline's topics have been about to be deleted, by uid.
+    cleanups: Mutex<HashMap<String, tokio::time::Instant>>,
+    /// The pipeline that is rolled now: one at a time.
+    rolling: Mutex<Option<Turn>>,
 }
 
 /// Names, or beginnings of names as in `team/*`, of what objects get from their pipeline's resource.
@@ -155,6 +157,7 @@ impl Context {
             kept: Mutex::default(),
             memories: Mutex::default(),
             progress: Mutex::default(),
+            cleanups: Mutex::default(),
             rolling: Mutex::default(),
         }
     }
@@ -277,39 +280,73 @@ impl Context {
         since.elapsed() >= self.progress_deadline
     }
 
-    /// Takes the turn for another image. The turn of a pipeline that is gone, or does not come to an end, is over.
+    /// How long this process has been deleting what a pipeline made.
+    pub(crate) fn cleaning(&self, resource: &ClickstreamPipeline) -> Duration {
+        let uid = resource.uid().unwrap_or_default();
+        let now = tokio::time::Instant::now();
+        now.duration_since(*self.cleanups().entry(uid).or_insert(now))
+    }
+
+    fn cleanups(&self) -> MutexGuard<'_, HashMap<String, tokio::time::Instant>> {
+        self.cleanups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the turn to be rolled. The turn of a pipeline that is gone, or does not come to an end, is over.
     ///
     /// # Errors
     /// The pipeline that has it.
     pub(crate) fn take_turn(&self, resource: &ClickstreamPipeline) -> Result<(), String> {
         let mine = key(resource);
         let mut rolling = self.rolling();
-        if let Some((other, since)) = &*rolling
-            && *other != mine
-            && since.elapsed() < self.progress_deadline
+        if let Some(turn) = &*rolling
+            && turn.pipeline != mine
+            && !turn.is_over(self.progress_deadline)
             && self
                 .pipelines
                 .state()
                 .iter()
-                .any(|pipeline| key(&**pipeline) == *other && pipeline.meta().deletion_timestamp.is_none())
+                .any(|other| key(&**other) == turn.pipeline && other.meta().deletion_timestamp.is_none())
         {
-            return Err(other.clone());
+            return Err(turn.pipeline.clone());
         }
-        if rolling.as_ref().is_none_or(|(other, _)| *other != mine) {
-            *rolling = Some((mine, Instant::now()));
+        if rolling.as_ref().is_none_or(|turn| turn.pipeline != mine) {
+            *rolling = Some(Turn { pipeline: mine, since: Instant::now(), landed: None });
         }
         Ok(())
     }
 
-    /// Gives the turn to the next.
-    pub(crate) fn end_turn(&self, resource: &ClickstreamPipeline) {
+    /// Whether it is this pipeline's turn.
+    pub(crate) fn has_turn(&self, resource: &ClickstreamPipeline) -> bool {
+        self.rolling().as_ref().is_some_and(|turn| turn.pipeline == key(resource))
+    }
+
+    /// Notes that the pods of the pipeline whose turn it is are ready, and the end up to which windows are sealed. Once that has moved
+    /// since, or `patience` is over, the turn is, too. Whether it is.
+    pub(crate) fn landed(
+        &self,
+        resource: &ClickstreamPipeline,
+        sealed: Option<i64>,
+        patience: Duration,
+    ) -> bool {
         let mut rolling = self.rolling();
-        if rolling.as_ref().is_some_and(|(holder, _)| *holder == key(resource)) {
+        let Some(turn) = rolling.as_mut().filter(|turn| turn.pipeline == key(resource)) else { return true };
+        let landed = turn.landed.get_or_insert(Landed { at: Instant::now(), sealed, patience });
+        landed.sealed = landed.sealed.or(sealed);
+        let over = sealed > landed.sealed || landed.is_over();
+        if over {
             *rolling = None;
+        }
+        over
+    }
+
+    /// Notes that they are not ready, or no more.
+    pub(crate) fn not_landed(&self, resource: &ClickstreamPipeline) {
+        if let Some(turn) = self.rolling().as_mut().filter(|turn| turn.pipeline == key(resource)) {
+            turn.landed = None;
         }
     }
 
-    fn rolling(&self) -> MutexGuard<'_, Option<(String, Instant)>> {
+    fn rolling(&self) -> MutexGuard<'_, Option<Turn>> {
         self.rolling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -328,7 +365,10 @@ impl Context {
 
     /// Counts what is kept for the pipelines that there are.
     pub(crate) fn count(&self) {
-        let all: HashSet<String> = self.pipelines.state().iter().map(|resource| key(&**resource)).collect();
+        let pipelines = self.pipelines.state();
+        let all: HashSet<String> = pipelines.iter().map(|resource| key(&**resource)).collect();
+        let uids: HashSet<String> = pipelines.iter().filter_map(|resource| resource.uid()).collect();
+        self.cleanups().retain(|uid, _| uids.contains(uid));
         let mut kept = self.kept();
         kept.retain(|pipeline, _| all.contains(pipeline));
         self.progress().retain(|(namespace, name, _), _| all.contains(&format!("{namespace}/{name}")));
@@ -358,6 +398,34 @@ impl Context {
 
     fn failures(&self) -> MutexGuard<'_, HashMap<String, Failure>> {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pipeline whose pods are rolled while others wait.
+struct Turn {
+    pipeline: String,
+    since: Instant,
+    landed: Option<Landed>,
+}
+
+impl Turn {
+    fn is_over(&self, deadline: Duration) -> bool {
+        self.landed.as_ref().map_or(self.since.elapsed() >= deadline, Landed::is_over)
+    }
+}
+
+/// The same, whose pods are ready.
+struct Landed {
+    at: Instant,
+    /// The end up to which windows were sealed then.
+    sealed: Option<i64>,
+    /// How long the next one may take.
+    patience: Duration,
+}
+
+impl Landed {
+    fn is_over(&self) -> bool {
+        self.at.elapsed() >= self.patience
     }
 }
 

@@ -144,6 +144,9 @@ pub enum Error {
         /// How long.
         waited: Duration,
     },
+    /// A pass was given up.
+    #[error("not done within {} s: the API server does not answer in time; tried again", .0.as_secs())]
+    PassSlow(Duration),
     /// The API server could not be asked, or refused.
     #[error("could not {doing}: {}", said(.source))]
     Api {
@@ -218,6 +221,7 @@ impl Error {
             Self::Api { source: kube::Error::Api(status), .. } if status.code == 403 => "Forbidden",
             Self::Api { source: kube::Error::Api(_), .. } => "ApiRefused",
             Self::Api { .. } => "ApiUnreachable",
+            Self::PassSlow(_) => "PassSlow",
             Self::DefinitionOlder => "DefinitionOlder",
             Self::KindMissing(_) => "KindMissing",
             Self::Foreign(_) => "ForeignObject",

@@ -14,7 +14,7 @@ use weir_stream::log;
 use crate::Error;
 use crate::autoscale::Sample;
 
-/// For everything that is asked of Kafka in one pass. Each single answer is waited for a part of it.
+/// For everything that is asked of Kafka in one pass, other pipelines' turns included. Each single answer is waited for a part of it.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Threads that wait for one cluster at a time. Where it does not answer, pipelines of others have the rest.
@@ -60,10 +60,12 @@ impl Cluster {
     }
 }
 
-/// Where a cluster is, and what it wants to know of who comes.
+/// Where a cluster is, and what it wants to know of who comes: for one pass.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connection {
     bootstrap: String,
+    /// When the pass has asked for long enough.
+    until: Instant,
     tls: bool,
     extra: Vec<(String, String)>,
 }
@@ -78,7 +80,12 @@ impl std::fmt::Debug for Connection {
 impl Connection {
     /// In plain text, as nobody in particular.
     pub fn new(bootstrap: &str) -> Self {
-        Self { bootstrap: bootstrap.to_owned(), tls: false, extra: Vec::new() }
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            until: Instant::now() + PATIENCE,
+            tls: false,
+            extra: Vec::new(),
+        }
     }
 
     /// Over TLS, with an authority of its own and our certificate and key, all in PEM.
@@ -109,22 +116,11 @@ impl Connection {
 
     /// Where a group stands in a topic, and where the topic ends; `None` when that cannot be told now.
     pub async fn sample(&self, group: String, topic: String) -> Option<Sample> {
-        let mut options = Options::new(&self.bootstrap, &group, &topic, "weir-operator");
-        options.extra.clone_from(&self.extra);
-        let cluster = cluster(&self.bootstrap);
-        let turn = cluster.turn().await.ok()?;
-        let thread = tokio::task::spawn_blocking(move || {
-            let _turn = (turn, cluster);
-            sample(&options)
-        });
-        match tokio::time::timeout(PATIENCE, thread).await {
-            Ok(Ok(Ok(sample))) => Some(sample),
-            Ok(Ok(Err(error))) => {
+        let options = self.options(&group, &topic);
+        match self.ask(move || Ok(sample(&options))).await {
+            Ok(Ok(sample)) => Some(sample),
+            Ok(Err(error)) => {
                 tracing::info!(%error, "no sample of the backlog");
-                None
-            }
-            Ok(Err(ended)) => {
-                resume_panic(ended);
                 None
             }
             Err(_) => None,
@@ -136,57 +132,72 @@ impl Connection {
     /// # Errors
     /// [`Error::KafkaSlow`]; [`Error::Offsets`] when it cannot be told now.
     pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
-        let mut options = Options::new(&self.bootstrap, &group, &topic, "weir-operator");
-        options.extra.clone_from(&self.extra);
-        let thread = tokio::task::spawn_blocking(move || {
-            Lookup::connect(&options).and_then(|lookup| lookup.committed())
-        });
-        let slow = || Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE };
-        match tokio::time::timeout(PATIENCE, thread).await {
-            Ok(Ok(Ok(committed))) => {
+        let options = self.options(&group, &topic);
+        let looked = move || Ok(Lookup::connect(&options).and_then(|lookup| lookup.committed()));
+        match self.ask(looked).await? {
+            Ok(committed) => {
                 let known =
                     (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
                 Ok(Some(known.collect()))
             }
-            Ok(Ok(Err(log::Error::Retry(why) | log::Error::Abort(why)))) => Err(Error::Offsets(why)),
-            Ok(Ok(Err(error))) => {
-                tracing::warn!(%error, group, "whether processors would refuse their state is not known");
+            Err(log::Error::Retry(why) | log::Error::Abort(why)) => Err(Error::Offsets(why)),
+            Err(error) => {
+                tracing::warn!(%error, group, "what was committed may not be known");
                 Ok(None)
             }
-            Ok(Err(ended)) => {
-                resume_panic(ended);
-                Err(slow())
-            }
-            Err(_) => Err(slow()),
         }
     }
 
     /// Does `work` with an administrator's client, on a thread that may wait.
     ///
     /// # Errors
-    /// As the work says; [`Error::KafkaSlow`] when it takes longer than a minute and a half.
+    /// As the work says; [`Error::KafkaSlow`].
     pub async fn administer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Admin) -> Result<T, AdminError> + Send + 'static,
     ) -> Result<T, Error> {
-        let connection = self.clone();
-        let slow = || Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE };
-        let cluster = cluster(&self.bootstrap);
-        let turn = cluster.turn().await?;
-        let thread = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+        let (connection, cluster) = (self.clone(), cluster(&self.bootstrap));
+        self.ask(move || {
             let result = Admin::new(&connection.bootstrap, &connection.extra).and_then(|admin| work(&admin));
             cluster.note(&result);
             result
-        });
-        // The thread that was given up ends by itself: each of its calls has a bound.
-        match tokio::time::timeout(PATIENCE, thread).await {
-            Ok(Ok(done)) => Ok(done?),
-            Ok(Err(ended)) => {
-                resume_panic(ended);
-                Err(slow())
+        })
+        .await
+    }
+
+    fn options(&self, group: &str, topic: &str) -> Options {
+        let mut options = Options::new(&self.bootstrap, group, topic, "weir-operator");
+        options.extra.clone_from(&self.extra);
+        options
+    }
+
+    /// Does `work` on a thread of its own, when it is its turn, for as long as there is time.
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let cluster = cluster(&self.bootstrap);
+        let asked = async {
+            let turn = cluster.turn().await?;
+            let thread = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                work()
+            });
+            // The thread that is given up ends by itself: each of its calls has a bound.
+            match thread.await {
+                Ok(done) => done.map(Some),
+                Err(ended) => {
+                    resume_panic(ended);
+                    Ok(None)
+                }
             }
-            Err(_) => Err(slow()),
+        };
+        match tokio::time::timeout_at(self.until.into(), asked).await {
+            Ok(Ok(Some(done))) => Ok(done),
+            Ok(Err(error)) => Err(Error::from(error)),
+            Ok(Ok(None)) | Err(_) => {
+                Err(Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE })
+            }
         }
     }
 }
@@ -212,4 +223,42 @@ fn sample(options: &Options) -> Result<Sample, log::Error> {
         };
     }
     Ok(sample)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_that_a_pass_asks_has_one_bound_and_so_has_waiting_for_others() {
+        let address = "127.0.0.1:2";
+        let others: Vec<mpsc::Sender<()>> = (0..TURNS)
+            .map(|_| {
+                let (end, ended) = mpsc::channel::<()>();
+                let (began, begun) = mpsc::channel::<()>();
+                tokio::spawn(async move {
+                    let held = move |_: &Admin| {
+                        began.send(()).unwrap();
+                        let _ = ended.recv();
+                        Ok(())
+                    };
+                    Connection::new(address).administer(held).await
+                });
+                begun.recv().unwrap();
+                end
+            })
+            .collect();
+        let mut mine = Connection::new(address);
+        mine.until = Instant::now() + Duration::from_millis(300);
+        let waited = tokio::time::timeout(PATIENCE / 2, mine.administer(|_| Ok(()))).await;
+        assert_eq!(waited.unwrap().unwrap_err().reason(), "KafkaUnreachable");
+        drop(others);
+        // Its time is over, whatever it asks next.
+        let again = mine.administer(|_| Ok(())).await;
+        assert!(again.is_err());
+        Connection::new(address).administer(|_| Ok(())).await.unwrap();
+    }
 }

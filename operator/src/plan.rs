@@ -41,19 +41,31 @@ impl Difference {
         self.surplus.as_deref()
     }
 
+    /// As it is told of one that is there to stay.
+    pub(crate) fn standing(&self) -> String {
+        if self.surplus.is_some() {
+            return format!("{} is added", self.path);
+        }
+        format!("{} is {}, not {}", self.path, shown(&self.found), shown(&self.expected))
+    }
+
     /// Where it is, such as `spec.ports[0].port`.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 }
 
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "missing".to_owned(),
+        Value::Array(_) | Value::Object(_) => "other".to_owned(),
+        value => value.to_string(),
+    }
+}
+
+/// As it is told of one that was repaired.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |value: &Value| match value {
-            Value::Null => "missing".to_owned(),
-            Value::Array(_) | Value::Object(_) => "other".to_owned(),
-            value => value.to_string(),
-        };
         if self.surplus.is_some() {
             return write!(f, "{} was added", self.path);
         }
@@ -93,12 +105,17 @@ fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
             owner: present.controller(),
         }));
     }
-    let annotation = |manifest: &Value| manifest["metadata"]["annotations"][HASH].clone();
-    if annotation(&object.manifest) != annotation(&present.manifest) {
+    if is_outdated(&object, present) {
         return Some(Step::Change(object));
     }
     let differences = differences(&object, present);
     if differences.is_empty() { None } else { Some(Step::Repair(object, differences)) }
+}
+
+/// Whether an object was made of something else than what is said now.
+pub(crate) fn is_outdated(object: &Object, present: &Found) -> bool {
+    let annotation = |manifest: &Value| manifest["metadata"]["annotations"][HASH].clone();
+    annotation(&object.manifest) != annotation(&present.manifest)
 }
 
 /// What of an object is not as it should be.

@@ -30,6 +30,12 @@ use crate::release::{is_ending, let_go};
 /// Passes at a time. Most of them wait: where clusters do not answer, for half a minute each.
 const PASSES: u16 = 64;
 
+/// Time between looks for pipelines that the selector has no more.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// The shortest time between two of them.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// For letting go of pipelines; shorter than the lease is good, and than a pod is given to end.
 const PARTING: Duration = Duration::from_secs(8);
 
@@ -187,9 +193,10 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
         "all" => Api::all(client.clone()),
         namespace => Api::namespaced(client.clone(), namespace),
     };
+    let selector = selector.filter(|selector| !selector.is_empty());
     let mut pipelines = watcher::Config::default();
-    if let Some(selector) = selector.filter(|selector| !selector.is_empty()) {
-        pipelines = pipelines.labels(&selector);
+    if let Some(selector) = &selector {
+        pipelines = pipelines.labels(selector);
     }
     let mut controller = Controller::new(scope, pipelines);
     let owned = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
@@ -207,20 +214,44 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     context.allow_privileged_pods = allow_privileged_pods;
     context.progress_deadline = Duration::from_secs(progress_deadline.into());
     let context = Arc::new(context);
-    let pipelines = Arc::clone(&context);
-    controller
+    let (pipelines, left) = (Arc::clone(&context), tokio::sync::Notify::new());
+    let controlled = controller
         .with_config(controller::Config::default().concurrency(PASSES))
-        .run(pass::reconcile, pass::after_failure, context)
+        .run(pass::reconcile, pass::after_failure, Arc::clone(&context))
         .for_each(async |result| {
             if let Err(error) = result {
                 match error {
                     // Told already, with what comes next.
                     controller::Error::ReconcilerFailed(..) => {}
-                    // What is gone needs no pass.
-                    controller::Error::ObjectNotFound(_) => pipelines.count(),
+                    // What is gone needs no pass; it may only be gone from the selector's sight.
+                    controller::Error::ObjectNotFound(_) => {
+                        pipelines.count();
+                        left.notify_one();
+                    }
                     error => tracing::warn!(%error, "watching"),
                 }
             }
-        })
-        .await;
+        });
+    tokio::select! {
+        () = controlled => {}
+        () = let_go_of_others(&context, &namespace, selector.as_deref(), &left) => {}
+    }
+}
+
+/// Lets go of pipelines that the selector has no more, whenever some `left`, and where that was missed.
+async fn let_go_of_others(
+    context: &Context,
+    scope: &str,
+    selector: Option<&str>,
+    left: &tokio::sync::Notify,
+) {
+    let Some(selector) = selector else { return std::future::pending().await };
+    loop {
+        if let Err(error) = pass::let_go_unselected(context, scope, selector).await {
+            tracing::warn!(%error, "pipelines that the selector has no more may not know it");
+        }
+        tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(LOOK_AGAIN) => {} }
+        // Others' pipelines are not found either, whatever happens to their objects. And a pass that has begun may still write.
+        tokio::time::sleep(PAUSE).await;
+    }
 }

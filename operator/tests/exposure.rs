@@ -3,7 +3,11 @@
 
 mod support;
 
+use std::sync::atomic::AtomicBool;
+
 use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, nudge, pipeline};
+use weir_spec::Pipeline;
+use weir_testbed::Kafka;
 
 fn message(ns: &str, name: &str, type_: &str) -> String {
     get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))
@@ -93,7 +97,9 @@ fn run_pods(ns: &str) {
 #[test]
 fn another_image_comes_to_one_pipeline_after_the_other() {
     let ns = namespace("turns");
-    let quiet = "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1}";
+    // No events come: a window would be sealed after three seconds.
+    let quiet = "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1},
+        window: {size: 1s, slide: 1s, outOfOrderness: 0s, idleTimeout: 1s}";
     let names = ["turns-a", "turns-b", "turns-c"];
     let operator = Operator::start(&ns);
     for name in names {
@@ -121,7 +127,7 @@ fn another_image_comes_to_one_pipeline_after_the_other() {
         message(&ns, names[second], "ObjectsSynced").contains("weir:next follows")
     });
     let waits = format!(
-        "image weir:next follows when turns/{}, which gets it now, is ready; until then weir:test stays",
+        "image weir:next follows when turns/{}, which is rolled now, is ready and has sealed a window; until then weir:test stays as it is",
         names[first]
     );
     assert_eq!(message(&ns, names[second], "ObjectsSynced"), waits);
@@ -138,4 +144,76 @@ fn another_image_comes_to_one_pipeline_after_the_other() {
     await_that("it is scaled", || replicas() == "2");
     assert_eq!((images().matches("weir:next").count(), labels().as_str()), (2, "web"));
     await_that("all have it", || all_ready() && images() == "weir:next weir:next weir:own");
+}
+
+/// Sends 600 events, of six seconds, and processes them.
+fn seal_windows(ns: &str, name: &str, spec: &str) {
+    let document = Pipeline::from_yaml(&pipeline(ns, name, spec)).unwrap();
+    let generate = weir::args::Generate {
+        events: Some(600),
+        rate: Some(0.0),
+        start: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        seed: None,
+        late: 0.0,
+        duplicates: 0.0,
+        malformed: 0.0,
+        burst: None,
+        health: None,
+    };
+    weir::generate::run(&document, Kafka::shared(), &generate, &AtomicBool::new(false)).unwrap();
+    let steps = weir::process::Steps { until_end: true, ..weir::process::Steps::default() };
+    let options = weir::process::Options { steps, ..weir::process::Options::default() };
+    weir::process::run(&document, Kafka::shared(), &options, &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn the_next_pipeline_follows_when_the_last_one_has_sealed_a_window() {
+    let ns = namespace("sealed");
+    // Without one, only after longer than the test waits.
+    let slow = "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1}, window: {size: 1h, slide: 1h}";
+    let names = ["sealed-a", "sealed-b"];
+    let operator = Operator::start(&ns);
+    for name in names {
+        cluster().apply(&pipeline(&ns, name, slow)).unwrap();
+    }
+    let ready = |name: &str| {
+        run_pods(&ns);
+        condition(&ns, name, "Ready") == "True Running"
+    };
+    await_that("both run", || names.iter().all(|name| ready(name)));
+    drop(operator);
+    let mut options = Operator::options(&ns);
+    // Not only another image changes pods.
+    options.inherit_labels = vec!["team".to_owned()];
+    for name in names {
+        kubectl(&ns, &["label", "csp", name, "team=web"]);
+    }
+    let operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
+    let has = |name: &str| {
+        get(&ns, &format!("statefulset/{name}"), "{.spec.template.metadata.labels.team}") == "web"
+    };
+    await_that("one is rolled", || names.iter().any(|name| has(name)));
+    let (first, second) = if has(names[0]) { (names[0], names[1]) } else { (names[1], names[0]) };
+    let looks = |times: usize| {
+        for _ in 0..times {
+            let passes = operator.passes();
+            nudge(&ns, second);
+            await_that("it looked", || operator.passes() > passes);
+        }
+    };
+    await_that("it is ready", || {
+        let rolled = get(&ns, "pods", "{.items[*].metadata.labels.team}") == "web";
+        ready(first) && rolled
+    });
+    looks(3);
+    assert_eq!(condition(&ns, second, "ObjectsSynced"), "True RolloutPending");
+    assert!(
+        message(&ns, second, "ObjectsSynced")
+            .starts_with(&format!("new pods follow when sealed/{first}, which is rolled now"))
+    );
+    seal_windows(&ns, first, slow);
+    await_that("the other follows", || {
+        nudge(&ns, second);
+        has(second)
+    });
 }

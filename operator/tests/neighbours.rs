@@ -95,6 +95,61 @@ fn operators_with_selectors_share_a_namespace() {
     }
 }
 
+#[test]
+fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
+    let (ns, home) = (namespace("unlabelled"), namespace("unlabelled-home"));
+    let of = |class: &str| weir_operator::Run {
+        selector: Some(format!("class={class}")),
+        ..Operator::options(&ns)
+    };
+    let first = operator_of(&ns, of("a"));
+    let name = "unlabelled-shop";
+    let label = |label: &str| kubectl(&ns, &["label", "--overwrite", "csp", name, label]);
+    let mut document: Value =
+        serde_json::from_str(&pipeline(&ns, name, &format!("deletionPolicy: Delete, {SPEC}"))).unwrap();
+    document["metadata"]["labels"] = serde_json::json!({"class": "a"});
+    cluster().apply(&document.to_string()).unwrap();
+    let field = |path: &str| get(&ns, &format!("csp/{name}"), path);
+    let kept_by = |operator: &str| {
+        await_that("it is kept", || {
+            condition(&ns, name, "ObjectsSynced") == "True Synced"
+                && field("{.status.operator}") == operator
+                && !field("{.metadata.finalizers}").is_empty()
+        });
+    };
+    let let_go = || {
+        await_that("it is let go of", || {
+            condition(&ns, name, "Ready") == "Unknown NotSelected" && field("{.status.operator}").is_empty()
+        });
+        assert_eq!(field("{.metadata.finalizers}"), "");
+        assert_eq!(condition(&ns, name, "ObjectsSynced"), "Unknown NotSelected");
+    };
+    kept_by("unlabelled/weir-operator");
+    let generation = || get(&ns, "statefulset", "{.items[*].metadata.generation}");
+    let before = generation();
+    label("class=none");
+    let_go();
+    assert!(
+        message(&ns, name, "Ready")
+            .contains("unlabelled/weir-operator keeps pipelines with the label class=a alone")
+    );
+    await_that("it is told", || events(&ns, name).iter().any(|event| event.starts_with("NotSelected: ")));
+    assert_eq!(generation(), before);
+    // Its pods go on, under another operator or this one.
+    let second = operator_of(&home, of("b"));
+    label("class=b");
+    kept_by("unlabelled-home/weir-operator");
+    // Also one that lost it while its operator was away.
+    drop(second);
+    label("class=none");
+    let _second = operator_of(&home, of("b"));
+    let_go();
+    label("class=a");
+    kept_by("unlabelled/weir-operator");
+    assert_eq!(generation(), before);
+    drop(first);
+}
+
 /// A processor, for as long as the value lives.
 struct Processor(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 

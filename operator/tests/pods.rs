@@ -47,10 +47,14 @@ fn report(ns: &str, component: &str, status: &str) {
     }
 }
 
+/// The status of a pod that is ready, and has been for long (minReadySeconds).
+const READY: &str = r#"{"phase": "Running", "containerStatuses": null, "conditions": [
+    {"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}"#;
+
 /// The status of a pod with one container, which waits.
 fn waiting(container: &str, reason: &str, message: &str, more: &str) -> String {
     format!(
-        r#"{{"phase": "Pending", "containerStatuses": [{{"name": "{container}", "image": "weir:test", "imageID": "", "ready": false,
+        r#"{{"phase": "Pending", "conditions": null, "containerStatuses": [{{"name": "{container}", "image": "weir:test", "imageID": "", "ready": false,
         "restartCount": 7, "state": {{"waiting": {{"reason": "{reason}", "message": "{message}"}}}}{more}}}]}}"#
     )
 }
@@ -120,11 +124,52 @@ fn the_status_says_what_pods_say() {
     }
     assert_eq!(version(), before);
 
-    let ready = r#"{"phase": "Running", "containerStatuses": null, "conditions": [{"type": "Ready", "status": "True"}]}"#;
     for component in ["processor", "gateway", "generator"] {
-        report(&ns, component, ready);
+        report(&ns, component, READY);
     }
     await_that("all is well", || condition(&ns, "says-shop", "Ready") == "True Running");
+}
+
+#[test]
+fn what_runs_is_told_whatever_is_wrong_with_the_document() {
+    let ns = namespace("honest");
+    let _operator = Operator::start(&ns);
+    let secret =
+        || kubectl(&ns, &["create", "secret", "generic", "pii", "--from-literal=key=a key of sixteen"]);
+    secret();
+    let spec = "generator: {enabled: false}, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}";
+    cluster().apply(&pipeline(&ns, "honest-shop", spec)).unwrap();
+    await_that("the objects are there", || condition(&ns, "honest-shop", "ObjectsSynced") == "True Synced");
+    let says = |component: &str, ready: bool| {
+        let status =
+            if ready { READY.to_owned() } else { waiting(component, "ErrImagePull", "not found", "") };
+        let type_ = if component == "gateway" { "GatewayAvailable" } else { "ProcessorAvailable" };
+        let expected = if ready { "True AllReady" } else { "False ErrImagePull" };
+        await_that(&format!("{type_} is {expected}"), || {
+            report(&ns, component, &status);
+            condition(&ns, "honest-shop", type_) == expected
+        });
+    };
+    says("processor", true);
+    says("gateway", true);
+
+    // A Secret that is gone, a document that is refused, and a pause.
+    kubectl(&ns, &["delete", "secret", "pii"]);
+    support::nudge(&ns, "honest-shop");
+    await_that("the Secret is missed", || condition(&ns, "honest-shop", "Valid") == "False SecretMissing");
+    says("processor", false);
+    says("gateway", false);
+    assert_eq!(condition(&ns, "honest-shop", "Ready"), "False SecretMissing");
+    secret();
+    let host = r#"{"spec": {"gateway": {"podTemplate": {"spec": {"hostNetwork": true}}}}}"#;
+    kubectl(&ns, &["patch", "csp", "honest-shop", "--type=merge", "--patch", host]);
+    await_that("it is refused", || condition(&ns, "honest-shop", "Valid") == "False InvalidSpec");
+    says("processor", true);
+    says("gateway", true);
+    assert_eq!(get(&ns, "csp/honest-shop", "{.status.processor.readyReplicas}"), "2");
+    kubectl(&ns, &["annotate", "csp", "honest-shop", "weir.dev/paused=true"]);
+    await_that("it is paused", || condition(&ns, "honest-shop", "Ready") == "Unknown Paused");
+    says("processor", false);
 }
 
 #[test]

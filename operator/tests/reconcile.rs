@@ -218,6 +218,10 @@ fn what_does_not_stay_as_it_should_is_repaired_once() {
         await_that("it looked again", || operator.passes() > before);
     }
     assert_eq!(repaired(), 1, "{:#?}", events(&ns, "stubborn-shop"));
+    assert_eq!(condition(&ns, "stubborn-shop", "ObjectsSynced"), "True Overruled");
+    let message = get(&ns, "csp/stubborn-shop", "{.status.conditions[?(@.type==\"ObjectsSynced\")].message}");
+    let field = "StatefulSet stubborn-shop: spec.template.spec.hostNetwork is missing, not false";
+    assert!(message.contains(field), "{message}");
 }
 
 #[test]

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
+use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
+use weir_spec::ClickstreamPipeline;
 
+use super::workloads::Objects;
 use crate::Error;
 use crate::build::{self, MANAGER};
 use crate::conditions::News;
@@ -18,8 +21,10 @@ use crate::plan::{self, Difference, Step};
 /// The objects afterwards, and what was done that people want to hear of.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
-    pub(super) objects: BTreeMap<(Kind, String), Found>,
+    pub(super) objects: Objects,
     pub(super) news: Vec<News>,
+    /// What the API server, or what it asks, makes otherwise at once.
+    pub(super) overruled: Vec<String>,
     /// What somebody else changes again and again, and what is left alone for a while therefore.
     pub(super) contested: Vec<String>,
     pub(super) error: Option<Error>,
@@ -84,7 +89,10 @@ pub(super) async fn apply(
                 let what = format!("{}: {fields}{by}", said(object.kind, &object.name));
                 match context.may_repair(&key, &differences) {
                     Repair::Yes => {}
-                    Repair::InVain => continue,
+                    Repair::InVain => {
+                        applied.overruled.push(overruled(&object, &differences));
+                        continue;
+                    }
                     Repair::Contested => {
                         applied.contested.push(what);
                         continue;
@@ -96,12 +104,7 @@ pub(super) async fn apply(
                 let after = &applied.objects[&(object.kind, object.name.clone())];
                 let left = plan::differences(&object, after);
                 if !left.is_empty() {
-                    tracing::warn!(
-                        namespace,
-                        object = key.2,
-                        ?left,
-                        "something else insists on these fields"
-                    );
+                    applied.overruled.push(overruled(&object, &left));
                 }
                 context.repaired(key, left);
             }
@@ -119,6 +122,13 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
+/// The objects that a pipeline has, while none is to be changed.
+pub(super) async fn present(context: &Context, resource: &ClickstreamPipeline) -> Result<Objects, Error> {
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let found = found(context, &namespace, &name).await?;
+    Ok(keep(&resource.uid().unwrap_or_default(), found).objects)
+}
+
 /// Those of the objects that the pipeline has, left as they are.
 pub(super) fn keep(uid: &str, found: Vec<Found>) -> Applied {
     let own = found.into_iter().filter(|object| object.is_owned_by(uid));
@@ -128,6 +138,11 @@ pub(super) fn keep(uid: &str, found: Vec<Found>) -> Applied {
 
 fn said(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
+}
+
+fn overruled(object: &Object, left: &[Difference]) -> String {
+    let fields = left.iter().map(Difference::standing).collect::<Vec<_>>().join(", ");
+    format!("{}: {fields}", said(object.kind, &object.name))
 }
 
 fn client(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> {

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
@@ -13,8 +12,8 @@ use serde_json::json;
 use weir_spec::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
 use weir_stream::kafka::admin::{Admin, AdminError, Claimant};
 
-use super::{apply, resolve, topics};
-use crate::conditions::News;
+use super::{apply, resolve, status, topics};
+use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::Context;
 use crate::error::api;
 use crate::object::Kind;
@@ -26,7 +25,7 @@ pub(crate) const FINALIZER: &str = "weir.dev/topics";
 /// With the value `true`: the resource goes at once, its topics stay.
 const SKIP: &str = "weir.dev/skip-topic-deletion";
 
-/// For the pods to end; longer than any of them is given.
+/// For the pods to end, from when this process first tried; longer than any of them is given.
 const PODS: Duration = Duration::from_secs(120);
 /// For the topics to be deleted, the pods' end included.
 const TOPICS: Duration = Duration::from_secs(300);
@@ -57,7 +56,9 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
         let note = if names.is_empty() { "there are none of its own".to_owned() } else { names };
         return release(context, resource, news(false, "TopicsKept", note)).await;
     }
-    let waited = waited(resource);
+    // Not since the resource was deleted: an operator that was away meanwhile has not tried anything yet. One that is started anew
+    // begins anew, too.
+    let waited = context.cleaning(resource);
     if end_pods(context, resource).await? && waited < PODS {
         return Ok(Action::requeue(LOOK));
     }
@@ -70,19 +71,22 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
             let note = format!("{names}: {error}");
             release(context, resource, news(true, "TopicsLeft", note)).await
         }
-        Err(error) => Err(error),
+        Err(error) => {
+            let message = format!(
+                "its topics could not be deleted yet: {error}; they are left {} s after the operator first tried, or at once with the \
+                 annotation {SKIP}: \"true\"",
+                TOPICS.as_secs()
+            );
+            let verdict = Verdict::new(Aspect::Ready, Truth::No, error.reason(), message);
+            let status = resource.status.clone().unwrap_or_default();
+            status::tell(context, resource, status, &[verdict], Vec::new()).await?;
+            Err(error)
+        }
     }
 }
 
 fn news(warning: bool, reason: &str, note: String) -> News {
     News { warning, reason: reason.to_owned(), action: "DeleteTopics", note }
-}
-
-/// Time since the resource was deleted.
-fn waited(resource: &ClickstreamPipeline) -> Duration {
-    let since = resource.metadata.deletion_timestamp.as_ref().map(|time| time.0.as_second());
-    let seconds = since.map_or(0, |since| Timestamp::now().as_second() - since);
-    Duration::from_secs(u64::try_from(seconds).unwrap_or_default())
 }
 
 /// Deletes the workloads, which would make the topics anew where brokers allow it. Whether some are still there.
@@ -181,3 +185,6 @@ pub(crate) async fn write_finalizers(
         Err(error) => Err(api(format!("change the finalizers of {name}"))(error)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,17 +10,17 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_spec::{ClickstreamPipeline, Contender, PipelineStatus};
 
 use crate::build::MANAGER;
 use crate::conditions::{Aspect, News, Truth, Verdict};
-use crate::context::Context;
+use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::{Error, events};
 
-/// An operator that does not answer for so long is gone; one pass that waits for Kafka takes less.
-const ANSWER: Duration = Duration::from_secs(300);
+/// An operator that does not answer for so long is gone: none of its passes may take as long.
+pub(super) const ANSWER: Duration = Duration::from_secs(300);
 /// Time between two questions to one that answers.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// How long after a question a pipeline is said to be asked for by another operator.
@@ -69,16 +69,18 @@ fn step(status: &PipelineStatus, me: &str, asked: Option<Duration>, now: Timesta
 }
 
 /// Sees to it that one operator keeps the pipeline. What to do next, where that is not to keep it now.
+///
+/// `status` is what can be read of the resource's.
 pub(super) async fn attend(
     context: &Context,
-    resource: &ClickstreamPipeline,
+    resource: &Resource,
+    status: &PipelineStatus,
 ) -> Result<Option<Action>, Error> {
     let (me, now) = (&context.operator, Timestamp::now());
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let key = (namespace.clone(), name.clone());
-    let status = resource.status.clone().unwrap_or_default();
     let keeper = status.operator.clone().unwrap_or_default();
-    match step(&status, me, context.asked(&key), now) {
+    match step(status, me, context.asked(&key), now) {
         Step::Keep => return Ok(None),
         Step::Take => {
             if !keeper.is_empty() {
@@ -139,7 +141,7 @@ pub(super) fn verdict(context: &Context, resource: &ClickstreamPipeline) -> Opti
 /// Writes who keeps it, unless somebody was faster. Whether it was written.
 async fn write(
     context: &Context,
-    resource: &ClickstreamPipeline,
+    resource: &Resource,
     operator: &str,
     contender: Option<Contender>,
 ) -> Result<bool, Error> {
@@ -151,7 +153,7 @@ async fn write(
     );
     let patch = json!({
         "metadata": {"resourceVersion": resource.resource_version()},
-        "status": {"operator": operator, "contender": contender},
+        "status": written(operator, contender.as_ref()),
     });
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match client.patch_status(&name, &params, &Patch::Merge(&patch)).await {
@@ -163,9 +165,16 @@ async fn write(
     }
 }
 
+/// As other operators, of other releases, read it.
+fn written(operator: &str, contender: Option<&Contender>) -> Value {
+    json!({"operator": operator, "contender": contender})
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use kube::core::error_boundary::DeserializeGuard;
+
     use super::super::server::server;
     use super::*;
 
@@ -177,11 +186,31 @@ mod tests {
             let head = r#"{"apiVersion": "weir.dev/v1alpha1", "kind": "ClickstreamPipeline", "metadata": {"name": "shop"}, "status": "#;
             &*format!("{head}{status}}}").leak()
         };
+        let (resource, status) = (DeserializeGuard(Ok(resource)), PipelineStatus::default());
         let (context, _) = server(200, object("{}"));
-        let error = attend(&context, &resource).await.unwrap_err();
+        let error = attend(&context, &resource, &status).await.unwrap_err();
         assert_eq!(error.reason(), "DefinitionOlder");
         let (context, _) = server(200, object(r#"{"operator": "shop/weir-operator"}"#));
-        assert!(attend(&context, &resource).await.unwrap().is_some());
+        assert!(attend(&context, &resource, &status).await.unwrap().is_some());
+    }
+
+    /// An operator of one release takes over from one of another.
+    #[test]
+    fn who_keeps_it_is_read_as_it_was_written() {
+        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/keeper-1.json")).unwrap();
+        let status: PipelineStatus = serde_json::from_value(golden.clone()).unwrap();
+        let now = "2026-11-29T12:05:00Z".parse().unwrap();
+        assert_eq!(step(&status, "shop/weir-operator", None, now), Step::Answer);
+        assert_eq!(step(&status, "web/weir-operator", None, now), Step::Take);
+        assert_eq!(step(&status, "third/weir-operator", None, now), Step::StandBack);
+        assert_eq!(written("shop/weir-operator", status.contender.as_ref()), golden);
+        // Also where the rest of the status is not what it was.
+        let mut later =
+            DynamicObject::new("shop", &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()));
+        later.data = json!({"status": golden});
+        later.data["status"]["topics"] = json!("of another kind");
+        let read = super::super::status::readable(&later);
+        assert_eq!((read.operator, read.contender), (status.operator, status.contender));
     }
 
     #[test]

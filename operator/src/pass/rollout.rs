@@ -1,15 +1,22 @@
-//! Another image of the operator's for all pipelines: one after the other, so that a bad one reaches no more than one in each deadline.
+//! Pods that change although their document does not, as under another operator: one pipeline after the other, so that what is bad reaches no
+//! more than one in each deadline.
 
-use serde_json::Value;
-use weir_spec::ClickstreamPipeline;
+use std::time::Duration;
+
+use kube::ResourceExt;
+use serde_json::{Value, json};
+use weir_spec::{ClickstreamPipeline, Pipeline, State};
+use weir_stream::results::Emitted;
 
 use crate::build::{self, Input};
 use crate::context::Context;
-use crate::object::{Found, Kind};
+use crate::kafka::Connection;
+use crate::object::{Found, Kind, Object};
+use crate::plan;
 
-/// Takes the turn where the processors are to get another image than they run, because the operator has another. While it is another
-/// pipeline's, nothing of this one is changed, as what a new operator makes need not suit the old image; what is waited for is
-/// returned. What the pipeline itself says waits for nobody.
+/// Takes the turn where pods are about to be rolled and the document is what it was. While it is another pipeline's, nothing of this one
+/// is changed, as what a new operator makes need not suit the old pods; what is waited for is returned. What the pipeline itself says
+/// waits for nobody; nor do pods that are not ready, which have nothing to lose.
 pub(super) fn take_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -17,27 +24,84 @@ pub(super) fn take_turn(
     input: &Input,
 ) -> Option<String> {
     let seen = resource.status.as_ref().and_then(|status| status.observed_generation);
-    if input.pipeline.spec.image.is_some() || seen != resource.metadata.generation {
+    if seen != resource.metadata.generation {
         return None;
     }
+    let processors = found.iter().find(|object| object.kind == Kind::StatefulSet)?;
+    let ready = processors.number("/status/readyReplicas") >= processors.number("/spec/replicas");
     let built = build::objects(input);
-    let wanted = built.iter().find_map(|object| image(object.kind, &object.manifest))?;
-    let running = found.iter().find_map(|object| image(object.kind, &object.manifest))?;
-    // A podTemplate with an image of its own says what the pipeline says.
-    if wanted == running || wanted != input.image {
+    if !ready || !built.iter().any(|object| rolls(object, found)) {
         return None;
     }
     let other = context.take_turn(resource).err()?;
+    let image = |manifest| image(manifest).unwrap_or_default().to_owned();
+    let new = built.iter().find(|object| object.kind == Kind::StatefulSet);
+    let new = new.map(|object| image(&object.manifest)).unwrap_or_default();
+    let old = image(&processors.manifest);
+    let what = if new == old { "new pods follow".to_owned() } else { format!("image {new} follows") };
     Some(format!(
-        "image {wanted} follows when {other}, which gets it now, is ready; until then {running} stays"
+        "{what} when {other}, which is rolled now, is ready and has sealed a window; until then {old} stays as it is"
     ))
 }
 
-/// The image of the processors.
-fn image(kind: Kind, manifest: &Value) -> Option<&str> {
-    if kind != Kind::StatefulSet {
-        return None;
+/// Whether an object's pods become others by what is made of the pipeline. What somebody changed in it is repaired at once.
+fn rolls(object: &Object, found: &[Found]) -> bool {
+    if !matches!(object.kind, Kind::StatefulSet | Kind::Deployment) {
+        return false;
     }
+    let present = found.iter().find(|found| found.kind == object.kind && found.name() == object.name);
+    let template = Object {
+        manifest: json!({"spec": {"template": object.manifest["spec"]["template"]}}),
+        ..object.clone()
+    };
+    present.is_some_and(|present| {
+        plan::is_outdated(object, present) && !plan::differences(&template, present).is_empty()
+    })
+}
+
+/// The image of the processors.
+fn image(manifest: &Value) -> Option<&str> {
     let containers = manifest["spec"]["template"]["spec"]["containers"].as_array()?;
     containers.iter().find(|container| container["name"] == "processor")?["image"].as_str()
+}
+
+/// Gives the turn to the next, if it is this pipeline's and has come to an end: its pods are ready, and have sealed a window since. Where no
+/// events come none is sealed: then ready is enough, once one would have been. Whether it still has the turn.
+pub(super) async fn end_turn(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    connection: &Connection,
+    settled: bool,
+) -> bool {
+    if !context.has_turn(resource) {
+        return false;
+    }
+    if !settled {
+        context.not_landed(resource);
+        return true;
+    }
+    let window = &resource.spec.window;
+    let patience = match resource.spec.state {
+        State::Suspended => Duration::ZERO,
+        State::Running => millis(
+            2 * window.slide.as_millis()
+                + window.out_of_orderness.as_millis()
+                + window.idle_timeout.as_millis(),
+        ),
+    };
+    let name = resource.name_any();
+    let blocks = Pipeline::from(resource).blocks_topic();
+    let committed = connection.committed(format!("{name}.results"), blocks).await;
+    let sealed = committed.ok().flatten().map(|committed| {
+        let emitted = committed
+            .iter()
+            .filter_map(|(_, metadata)| serde_json::from_str::<Emitted>(metadata).ok()?.emitted);
+        // None yet is known as well.
+        emitted.max().unwrap_or(i64::MIN)
+    });
+    !context.landed(resource, sealed, patience)
+}
+
+fn millis(millis: i64) -> Duration {
+    Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }

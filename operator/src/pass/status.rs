@@ -32,10 +32,44 @@ pub(super) async fn write(
     patch(context, resource, &status, true).await
 }
 
+/// Writes what was found, and tells what of it is new.
+pub(super) async fn tell(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    status: PipelineStatus,
+    verdicts: &[Verdict],
+    mut news: Vec<News>,
+) -> Result<(), Error> {
+    let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
+    news.extend(conditions::transitions(before, verdicts));
+    write(context, resource, status, verdicts).await?;
+    events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
+    Ok(())
+}
+
+/// A resource that does not fit the operator's types, as it is; `None` when it is gone.
+pub(super) async fn unread(context: &Context, resource: &Resource) -> Result<Option<DynamicObject>, Error> {
+    // By the right to list, which is needed anyway.
+    let named = ListParams::default().fields(&format!("metadata.name={}", resource.name_any()));
+    let found = client(context, resource).list(&named).await.map_err(api("read the resource"))?.items.pop();
+    Ok(found.filter(|found| found.uid() == resource.uid()))
+}
+
+/// What can be read of its status. Where the status itself is what cannot be, it begins anew; but who keeps it stays known.
+pub(super) fn readable(found: &DynamicObject) -> PipelineStatus {
+    let status = &found.data["status"];
+    serde_json::from_value(status.clone()).unwrap_or_else(|_| PipelineStatus {
+        operator: status["operator"].as_str().map(str::to_owned),
+        contender: serde_json::from_value(status["contender"].clone()).ok(),
+        ..PipelineStatus::default()
+    })
+}
+
 /// Says of a resource that cannot be read that it cannot.
 pub(super) async fn undecodable(
     context: &Context,
     resource: &Resource,
+    before: PipelineStatus,
     invalid: &InvalidObject,
 ) -> Result<Action, Error> {
     let error = Error::Undecodable(invalid.error.clone());
@@ -54,31 +88,39 @@ pub(super) async fn undecodable(
         }
         return Ok(Action::await_change());
     }
-    let client: Api<DynamicObject> = Api::namespaced_with(
-        context.client.clone(),
-        &resource.namespace().unwrap_or_default(),
-        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
-    );
-    // By the right to list, which is needed anyway.
-    let named = ListParams::default().fields(&format!("metadata.name={}", resource.name_any()));
-    let found = client.list(&named).await.map_err(api("read the resource"))?.items.pop();
-    let Some(found) = found else { return Ok(Action::await_change()) };
-    // The part that cannot be read may be the status itself; then it begins anew.
-    let before: PipelineStatus = serde_json::from_value(found.data["status"].clone()).unwrap_or_default();
     let verdict = Verdict::of(Aspect::Valid, &error);
     let verdicts = [conditions::ready(std::slice::from_ref(&verdict)), verdict];
-    let generation = found.metadata.generation.unwrap_or_default();
+    refused(context, resource, before, &verdicts).await?;
+    Err(error)
+}
+
+/// Says what is so of a resource that does not fit its definition, or a definition that does not fit the operator.
+pub(super) async fn refused(
+    context: &Context,
+    resource: &Resource,
+    before: PipelineStatus,
+    verdicts: &[Verdict],
+) -> Result<(), Error> {
+    let generation = resource.meta().generation.unwrap_or_default();
     let status = PipelineStatus {
         observed_generation: Some(generation),
-        conditions: conditions::merged(&before.conditions, &verdicts, generation, Timestamp::now()),
+        conditions: conditions::merged(&before.conditions, verdicts, generation, Timestamp::now()),
         ..before.clone()
     };
     if status != before {
         patch(context, resource, &status, false).await?;
-        let news = conditions::transitions(&before.conditions, &verdicts);
+        let news = conditions::transitions(&before.conditions, verdicts);
         events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
     }
-    Err(error)
+    Ok(())
+}
+
+fn client(context: &Context, resource: &impl ResourceExt) -> Api<DynamicObject> {
+    Api::namespaced_with(
+        context.client.clone(),
+        &resource.namespace().unwrap_or_default(),
+        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
+    )
 }
 
 async fn patch(
@@ -88,11 +130,7 @@ async fn patch(
     readable: bool,
 ) -> Result<(), Error> {
     let name = resource.name_any();
-    let client: Api<DynamicObject> = Api::namespaced_with(
-        context.client.clone(),
-        &resource.namespace().unwrap_or_default(),
-        &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()),
-    );
+    let client = client(context, resource);
     let body = json!({
         "apiVersion": ClickstreamPipeline::api_version(&()),
         "kind": ClickstreamPipeline::kind(&()),

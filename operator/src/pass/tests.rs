@@ -1,27 +1,74 @@
+//! A pass from without: what it says, and that it ends.
 #![allow(clippy::unwrap_used)]
 
-use k8s_openapi::jiff::Timestamp;
+use std::sync::Mutex;
+
+use axum::http::{Method, Request, Response};
+use kube::Client;
+use kube::client::Body;
+use kube::core::error_boundary::DeserializeGuard;
+use kube::runtime::reflector;
+use serde_json::Value;
 use weir_spec::PipelineSpec;
 
 use super::*;
+use crate::metrics::Metrics;
 
-/// A resource of the third generation, whose status has this of the generation `seen`.
-fn shop(seen: i64, verdict: Verdict) -> ClickstreamPipeline {
-    let mut resource = ClickstreamPipeline::new("shop", PipelineSpec::default());
-    resource.metadata.generation = Some(3);
-    let conditions = conditions::merged(&[], &[verdict], seen, Timestamp::UNIX_EPOCH);
-    resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
-    resource
+fn context<F>(answer: impl Fn(Request<Body>) -> F + Clone + Send + 'static) -> Arc<Context>
+where
+    F: Future<Output = std::io::Result<Response<Body>>> + Send + 'static,
+{
+    let (pipelines, _) = reflector::store();
+    let client = Client::new(tower::service_fn(answer), "shop");
+    Arc::new(Context::new(client, "weir".to_owned(), "one".to_owned(), pipelines, Metrics::new().0))
 }
 
-/// Else what the newest document asks for the first time would be told as something that was taken away.
-#[test]
-fn objects_are_settled_by_the_newest_document_alone() {
-    let verdict = |aspect, truth| Verdict::new(aspect, truth, "Said", "so");
-    let synced = |truth| verdict(Aspect::ObjectsSynced, truth);
-    assert!(is_settled(&shop(3, synced(Truth::Yes))));
-    assert!(!is_settled(&shop(2, synced(Truth::Yes))), "synced before the document changed");
-    assert!(!is_settled(&shop(3, synced(Truth::No))));
-    assert!(!is_settled(&shop(3, verdict(Aspect::TopicsSynced, Truth::Yes))));
-    assert!(!is_settled(&ClickstreamPipeline::new("shop", PipelineSpec::default())));
+fn shop(change: impl FnOnce(&mut PipelineSpec)) -> Arc<Resource> {
+    let mut spec = PipelineSpec::default();
+    change(&mut spec);
+    let mut resource = ClickstreamPipeline::new("shop", spec);
+    resource.metadata.namespace = Some("web".to_owned());
+    let operator = Some("shop/weir-operator".to_owned());
+    resource.status = Some(PipelineStatus { operator, ..PipelineStatus::default() });
+    Arc::new(DeserializeGuard(Ok(resource)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_ends_before_another_operator_takes_its_silence_for_an_end() {
+    let began = tokio::time::Instant::now();
+    let error = reconcile(shop(|_| {}), context(|_| std::future::pending())).await.unwrap_err();
+    assert_eq!(error.reason(), "PassSlow");
+    assert!(began.elapsed() < keeper::ANSWER, "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn workloads_that_cannot_be_looked_at_are_unknown() {
+    let written = Arc::new(Mutex::new(Value::Null));
+    let log = Arc::clone(&written);
+    let context = context(move |request| {
+        let log = Arc::clone(&log);
+        async move {
+            let (method, writes) = (request.method().clone(), request.uri().path().ends_with("/status"));
+            let body = request.into_body().collect_bytes().await.unwrap();
+            if writes && method == Method::PATCH {
+                *log.lock().unwrap() = serde_json::from_slice(&body).unwrap();
+                return Ok(Response::new(Body::from(body)));
+            }
+            let refused = r#"{"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "may not", "code": 403}"#;
+            Ok(Response::builder().status(403).body(Body::from(refused.as_bytes().to_vec())).unwrap())
+        }
+    });
+    // It ends at the document, long before the objects.
+    let error = reconcile(shop(|spec| spec.topics.events.partitions = 0), context).await.unwrap_err();
+    assert_eq!(error.reason(), "InvalidSpec");
+    let written = written.lock().unwrap();
+    let said = |type_: &str| {
+        let conditions = written["status"]["conditions"].as_array().unwrap();
+        let found = conditions.iter().find(|condition| condition["type"] == type_).unwrap();
+        format!("{} {}", found["status"].as_str().unwrap(), found["reason"].as_str().unwrap())
+    };
+    for type_ in ["ProcessorAvailable", "GatewayAvailable", "GeneratorAvailable"] {
+        assert_eq!(said(type_), "Unknown Forbidden", "{type_}");
+    }
+    assert_eq!((said("Valid").as_str(), said("Ready").as_str()), ("False InvalidSpec", "False InvalidSpec"));
 }

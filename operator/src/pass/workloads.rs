@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use weir_spec::{ClickstreamPipeline, ProcessorStatus, State};
 
+use crate::Error;
 use crate::build;
 use crate::conditions::{Aspect, Truth, Verdict};
 use crate::object::{Found, Kind};
 
-type Objects = BTreeMap<(Kind, String), Found>;
+pub(super) type Objects = BTreeMap<(Kind, String), Found>;
 
 /// The processors.
 pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (ProcessorStatus, Verdict) {
@@ -78,9 +79,19 @@ pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Ve
     }
 }
 
-/// Whether pods are where they are asked to be, also where that is nowhere.
+const ASPECTS: [Aspect; 3] =
+    [Aspect::ProcessorAvailable, Aspect::GatewayAvailable, Aspect::GeneratorAvailable];
+
+/// What is said of workloads that could not be looked at.
+pub(super) fn unknown(error: &Error) -> [Verdict; 3] {
+    ASPECTS.map(|aspect| Verdict { truth: Truth::Unknown, ..Verdict::of(aspect, error) })
+}
+
+/// Whether pods are where they are asked to be, also where that is nowhere. Of other verdicts: yes.
 pub(super) fn is_settled(verdict: &Verdict) -> bool {
-    verdict.truth == Truth::Yes || ["Suspended", "ScaledToZero"].contains(&verdict.reason.as_str())
+    !ASPECTS.contains(&verdict.aspect)
+        || verdict.truth == Truth::Yes
+        || ["Suspended", "ScaledToZero"].contains(&verdict.reason.as_str())
 }
 
 /// Whether all pods of a workload are of its newest template and ready.
