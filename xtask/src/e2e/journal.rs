@@ -18,7 +18,7 @@ struct Act {
     took: Duration,
     /// The longest time between two windows while it was done, until more were sealed; `None` where no pipeline was to go on.
     longest_gap: Option<Duration>,
-    /// Whether the topics were compared with the oracle afterwards, and equalled it.
+    /// Whether the comparison with the oracle afterwards found no difference; `None` where nothing was compared.
     exact: Option<bool>,
 }
 
@@ -84,7 +84,7 @@ impl fmt::Display for Journal {
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
         let exact = |act: &Act| match act.exact {
             Some(true) => "0".to_owned(),
-            Some(false) => "yes".to_owned(),
+            Some(false) => "FAILED".to_owned(),
             None => String::new(),
         };
         writeln!(f, "| part | act | time | longest gap between windows | differences |")?;
