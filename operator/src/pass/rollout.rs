@@ -105,3 +105,34 @@ pub(super) async fn end_turn(
 fn millis(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_spec::PipelineSpec;
+
+    use super::super::server::server;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_ends_with_a_sealed_window_or_with_patience() {
+        let (context, _) = server(200, "{}");
+        let shop = ClickstreamPipeline::new("shop", PipelineSpec::default());
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(context.take_turn(&shop), Ok(()));
+        // What is not known now is no progress, and the first that is known is where it begins.
+        for (sealed, over) in
+            [(None, false), (Some(10), false), (None, false), (Some(10), false), (Some(20), true)]
+        {
+            assert_eq!(context.landed(&shop, sealed, hour), over, "{sealed:?}");
+        }
+        assert!(!context.has_turn(&shop));
+        // Nothing is sealed, and it would have been by now.
+        assert_eq!(context.take_turn(&shop), Ok(()));
+        assert!(context.landed(&shop, Some(20), Duration::ZERO) && !context.has_turn(&shop));
+        // Pods that are no longer ready begin anew.
+        assert_eq!(context.take_turn(&shop), Ok(()));
+        assert!(!context.landed(&shop, Some(20), hour));
+        context.not_landed(&shop);
+        assert!(!context.landed(&shop, Some(30), hour) && context.landed(&shop, Some(40), hour));
+    }
+}
