@@ -100,6 +100,9 @@ pub fn dead_letters(answer: &Value) -> String {
         ]
     });
     let rows: Vec<_> = rows.collect();
+    if answer["read_at"].is_null() {
+        return format!("the gateway has not read {topic} yet: `warnings` of its /api/v1/health say why\n");
+    }
     if rows.is_empty() {
         return format!("{topic} has no dead letter\n");
     }
@@ -218,7 +221,7 @@ PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DEAD LETTERS  MISPLACED
 
     #[test]
     fn dead_letters_tell_why_and_where() {
-        let answer = json!({"topic": "shop.dead-letters", "dead_letters": [
+        let answer = json!({"topic": "shop.dead-letters", "read_at": 1, "dead_letters": [
             {"number": 3, "timestamp": 1_700_000_000_000_i64, "reason": "late", "detail": "too\u{1b}late", "topic": "clicks", "partition": 2,
              "offset": null},
         ]});
@@ -228,8 +231,10 @@ PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DEAD LETTERS  MISPLACED
              WRITTEN               REASON  PARTITION  OFFSET  DETAIL\n\
              2023-11-14T22:13:20Z  late    2          -       too?late\n"
         );
-        let none = json!({"topic": "shop.dead-letters", "dead_letters": []});
+        let none = json!({"topic": "shop.dead-letters", "read_at": 1, "dead_letters": []});
         assert_eq!(dead_letters(&none), "shop.dead-letters has no dead letter\n");
+        let unread = json!({"topic": "shop.dead-letters", "read_at": null, "dead_letters": []});
+        assert!(dead_letters(&unread).contains("has not read shop.dead-letters yet"));
     }
 
     #[test]

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// Dead letters kept.
-pub const KEPT: usize = 200;
+/// Maximum number of dead letters in memory.
+pub const MAX_DEAD_LETTERS: usize = 200;
+/// Maximum characters of a header's value: others than processors may write to the topic, too.
+const MAX_HEADER_CHARS: usize = 4_000;
 
 /// Why a record is not counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
@@ -37,9 +39,9 @@ impl DeadLetter {
         let mut letter = Self { number, timestamp, ..Self::default() };
         for (name, value) in headers {
             match name {
-                "reason" => letter.reason = value.to_owned(),
-                "detail" => letter.detail = value.to_owned(),
-                "topic" => letter.topic = value.to_owned(),
+                "reason" => letter.reason = beginning(value),
+                "detail" => letter.detail = beginning(value),
+                "topic" => letter.topic = beginning(value),
                 "partition" => letter.partition = value.parse().ok(),
                 "offset" => letter.offset = value.parse().ok(),
                 _ => {}
@@ -49,25 +51,36 @@ impl DeadLetter {
     }
 }
 
-/// The last ones.
+fn beginning(text: &str) -> String {
+    text.chars().take(MAX_HEADER_CHARS).collect()
+}
+
+/// The newest dead letters of a topic.
 #[derive(Debug, Default)]
-pub struct DeadLetters(VecDeque<DeadLetter>);
+pub struct DeadLetters {
+    newest: VecDeque<DeadLetter>,
+    /// When the topic was last read to its end, milliseconds since the epoch.
+    read_at: Option<i64>,
+}
 
 impl DeadLetters {
-    /// Takes one over. One that is no later than the last begins a topic that was made anew: what is known of the old one goes.
-    pub fn take(&mut self, letter: DeadLetter) {
-        if self.0.back().is_some_and(|last| last.number >= letter.number) {
-            self.0.clear();
-        }
-        if self.0.len() == KEPT {
-            self.0.pop_front();
-        }
-        self.0.push_back(letter);
+    /// Adds those that came until the topic was read to its end at `now`, oldest first.
+    pub fn add(&mut self, letters: impl IntoIterator<Item = DeadLetter>, now: i64) {
+        self.newest.extend(letters);
+        let surplus = self.newest.len().saturating_sub(MAX_DEAD_LETTERS);
+        self.newest.drain(..surplus);
+        self.read_at = Some(now);
     }
 
-    /// The newest `limit`, oldest first.
-    pub fn recent(&self, limit: usize) -> Vec<DeadLetter> {
-        self.0.iter().skip(self.0.len().saturating_sub(limit)).cloned().collect()
+    /// Drops what is known: another topic has taken the place of the one that was read.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The newest `limit`, oldest first; and when the topic was last read to its end.
+    pub fn recent(&self, limit: usize) -> (Vec<DeadLetter>, Option<i64>) {
+        let skipped = self.newest.len().saturating_sub(limit);
+        (self.newest.iter().skip(skipped).cloned().collect(), self.read_at)
     }
 }
 
@@ -94,13 +107,23 @@ mod tests {
     }
 
     #[test]
-    fn the_last_are_kept_and_those_of_an_old_topic_are_not() {
+    fn what_others_write_is_cut() {
+        let long = "x".repeat(MAX_HEADER_CHARS + 1);
+        let letter = DeadLetter::new(1, 2, [("reason", &*long), ("detail", &*long), ("topic", &*long)]);
+        assert!(
+            [letter.reason, letter.detail, letter.topic].iter().all(|text| text.len() == MAX_HEADER_CHARS)
+        );
+    }
+
+    #[test]
+    fn the_last_are_kept_until_the_topic_is_another() {
         let mut letters = DeadLetters::default();
-        (0..500).for_each(|number| letters.take(letter(number)));
-        let numbers = |limit| letters.recent(limit).iter().map(|letter| letter.number).collect::<Vec<_>>();
-        assert_eq!(numbers(3), [497, 498, 499]);
-        assert_eq!(numbers(usize::MAX).len(), KEPT);
-        letters.take(letter(1));
-        assert_eq!(letters.recent(9), [letter(1)]);
+        assert_eq!(letters.recent(9), (Vec::new(), None));
+        letters.add((0..500).map(letter), 1);
+        letters.add((500..503).map(letter), 2);
+        assert_eq!(letters.recent(3), ((500..503).map(letter).collect(), Some(2)));
+        assert_eq!(letters.recent(usize::MAX).0.len(), MAX_DEAD_LETTERS);
+        letters.clear();
+        assert_eq!(letters.recent(9), (Vec::new(), None));
     }
 }

@@ -181,10 +181,14 @@ impl Gateway {
         lock(&self.shared.sample).offer(value, millis());
     }
 
-    /// Takes dead letters over, oldest first.
-    pub fn take_dead_letters(&self, letters: impl IntoIterator<Item = DeadLetter>) {
-        let mut kept = lock(&self.shared.dead_letters);
-        letters.into_iter().for_each(|letter| kept.take(letter));
+    /// Adds the dead letters that came until now, oldest first.
+    pub fn add_dead_letters(&self, letters: impl IntoIterator<Item = DeadLetter>) {
+        lock(&self.shared.dead_letters).add(letters, millis());
+    }
+
+    /// Drops what was read of a topic of dead letters that another one has taken the place of.
+    pub(crate) fn forget_dead_letters(&self) {
+        lock(&self.shared.dead_letters).clear();
     }
 
     /// Says how far reading a topic is.
@@ -290,8 +294,8 @@ impl Gateway {
         lock(&self.shared.sample).recent(after, limit)
     }
 
-    /// The newest dead letters, oldest first.
-    pub fn dead_letters(&self, limit: usize) -> Vec<DeadLetter> {
+    /// The newest dead letters, oldest first; and when their topic was last read to its end.
+    pub fn dead_letters(&self, limit: usize) -> (Vec<DeadLetter>, Option<i64>) {
         lock(&self.shared.dead_letters).recent(limit)
     }
 

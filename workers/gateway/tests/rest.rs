@@ -162,12 +162,13 @@ fn dead_letters_tell_why_and_where() {
         DeadLetter::new(number, 1_000 + number, headers)
     };
     let nothing = running.get("/api/v1/dead-letters").json();
-    assert_eq!(nothing, json!({"topic": "shop.dead-letters", "dead_letters": []}));
-    running.gateway.take_dead_letters((0..3).map(letter));
+    assert_eq!(nothing, json!({"topic": "shop.dead-letters", "read_at": null, "dead_letters": []}));
+    running.gateway.add_dead_letters((0..3).map(letter));
     let newest = json!({"number": 2, "timestamp": 1_002, "reason": "late", "detail": "=gone", "topic": "clicks", "partition": 3, "offset": 14});
     assert_eq!(running.get("/api/v1/dead-letters?limit=1").json()["dead_letters"], json!([newest]));
     let all = running.get("/api/v1/dead-letters").json();
     assert_eq!((all["dead_letters"].as_array().unwrap().len(), &all["dead_letters"][2]), (3, &newest));
+    assert!(all["read_at"].as_i64() > Some(END), "{all}");
     let table = running.get("/api/v1/dead-letters?limit=1&format=csv");
     assert!(table.body.ends_with("2,1002,late,\"'=gone\",clicks,3,14\r\n"), "{}", table.body);
 }

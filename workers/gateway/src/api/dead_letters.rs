@@ -10,7 +10,10 @@ use super::{
     problem::{Otherwise, Problem},
     query::{Count, Query, limit},
 };
-use crate::{Gateway, dead_letters::DeadLetter};
+use crate::{
+    Gateway,
+    dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -18,7 +21,7 @@ use crate::{Gateway, dead_letters::DeadLetter};
 pub struct DeadLettersQuery {
     /// The newest so many, 1 to 200; 50 if not said.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
-    limit: Option<Count<1, 200>>,
+    limit: Option<Count<1, { MAX_DEAD_LETTERS as u32 }>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -28,6 +31,8 @@ pub struct DeadLettersQuery {
 pub struct NewestDeadLetters {
     /// The topic that has them, with the records as they came unless the pipeline leaves those out.
     topic: String,
+    /// When that was last read to its end, milliseconds since the epoch; null where it has not been yet.
+    read_at: Option<i64>,
     /// Oldest first.
     dead_letters: Vec<DeadLetter>,
 }
@@ -58,7 +63,8 @@ pub async fn dead_letters(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let DeadLettersQuery { limit: asked, format } = query;
-    let dead_letters = gateway.dead_letters(limit(asked, 50));
-    let answer = NewestDeadLetters { topic: gateway.shared.pipeline.dead_letters_topic(), dead_letters };
+    let (dead_letters, read_at) = gateway.dead_letters(limit(asked, 50));
+    let answer =
+        NewestDeadLetters { topic: gateway.shared.pipeline.dead_letters_topic(), read_at, dead_letters };
     Ok(json_or_table(&headers, format, &answer, &answer.dead_letters))
 }

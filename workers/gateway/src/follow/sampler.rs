@@ -17,14 +17,14 @@ use weir_stream::{
 use super::{standings::renew, tries::Tries};
 use crate::{
     Gateway, Source,
-    dead_letters::{DeadLetter, KEPT},
+    dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
     sample::MAX_EVENTS_PER_SECOND,
 };
 
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
-/// Rounds between two looks for dead letters.
-const DEAD_LETTERS_AGAIN: u32 = 5;
+/// Rounds from one read of the dead letters to the next.
+const ROUNDS_PER_DEAD_LETTER_READ: u32 = 5;
 /// Partitions read in a round, so that the cost does not grow with their number.
 const MAX_PARTITIONS_PER_ROUND: i32 = 3;
 /// Bytes asked for at a time. A broker answers with one whole batch at least.
@@ -45,22 +45,22 @@ pub(super) fn sample(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop
     let mut sampler = None;
     let mut tries = Tries::new(pipeline.events_topic(), gateway.max_age());
     let mut dead_letter_tries = Tries::new(&dead_letters, gateway.max_age());
-    for count in (0..DEAD_LETTERS_AGAIN).cycle() {
+    for count in (0..ROUNDS_PER_DEAD_LETTER_READ).cycle() {
         if stop.load(Ordering::SeqCst) {
             break;
         }
         let done = round(&mut sampler, &options, gateway);
-        said(gateway, pipeline.events_topic(), &done, &mut tries, &mut sampler);
-        if let (true, Some(Sampler { lookup, next_dead_letter, .. })) = (count == 0, &mut sampler) {
-            let done = newest_dead_letters(lookup, &dead_letters, next_dead_letter, gateway);
-            said(gateway, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
+        report_outcome(gateway, pipeline.events_topic(), &done, &mut tries, &mut sampler);
+        if let (true, Some(Sampler { lookup, dead_letters: position, .. })) = (count == 0, &mut sampler) {
+            let done = newest_dead_letters(lookup, &dead_letters, position, gateway);
+            report_outcome(gateway, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
         }
         thread::sleep(ROUND);
     }
 }
 
-/// Says how a round went, and renews the client where none has succeeded for long.
-fn said(
+/// Reports how a round went, and renews the client where none has succeeded for long.
+fn report_outcome(
     gateway: &Gateway,
     topic: &str,
     done: &Result<(), Error>,
@@ -88,26 +88,43 @@ struct Sampler {
     seen: BTreeMap<i32, i64>,
     /// The partition to begin the next round with.
     next: i32,
-    /// The offset after the newest dead letter seen.
-    next_dead_letter: i64,
+    dead_letters: DeadLetterPosition,
+}
+
+/// How far dead letters were read.
+#[derive(Default)]
+struct DeadLetterPosition {
+    /// The id of their topic.
+    id: String,
+    /// The offset after the newest one.
+    next: i64,
 }
 
 /// Reads the dead letters that came since the last time, or the newest.
-fn newest_dead_letters(lookup: &Lookup, topic: &str, next: &mut i64, gateway: &Gateway) -> Result<(), Error> {
-    let (_, end) = lookup.watermarks(topic, 0)?;
-    if end < *next {
-        // Another topic has taken its place.
-        *next = 0;
+fn newest_dead_letters(
+    lookup: &Lookup,
+    topic: &str,
+    position: &mut DeadLetterPosition,
+    gateway: &Gateway,
+) -> Result<(), Error> {
+    let Some(found) = lookup.topics(&[topic])?.pop().flatten() else {
+        return Err(Error::Retry(format!("there is no topic {topic}, or the broker does not know it yet")));
+    };
+    // Brokers before 2.8 know no ids.
+    if !found.id.is_empty() && found.id != position.id {
+        gateway.forget_dead_letters();
+        *position = DeadLetterPosition { id: found.id, next: 0 };
     }
+    let (_, end) = lookup.watermarks(topic, 0)?;
     // Each may have a transaction's marker behind it.
-    let from = (*next).max(end - 2 * KEPT as i64);
+    let from = position.next.max(end - 2 * MAX_DEAD_LETTERS as i64);
     let mut letters = Vec::new();
-    let reached = lookup.read_headers(topic, 0, from, &mut |record, headers| {
+    let reached = lookup.read_headers(topic, 0, from, |record, headers| {
         letters.push(DeadLetter::new(record.offset, record.timestamp, headers.iter().copied()));
     })?;
-    // Only seen once they are read: a look that fails is made again.
-    *next = reached;
-    gateway.take_dead_letters(letters);
+    // What failed is read again.
+    position.next = reached;
+    gateway.add_dead_letters(letters);
     Ok(())
 }
 
@@ -118,7 +135,7 @@ fn round(sampler: &mut Option<Sampler>, options: &Options, gateway: &Gateway) ->
             lookup: Lookup::connect(options)?,
             seen: BTreeMap::new(),
             next: 0,
-            next_dead_letter: 0,
+            dead_letters: DeadLetterPosition::default(),
         }),
     };
     let partitions = lookup.partition_count()?;

@@ -109,6 +109,40 @@ fn the_newest_events_are_sampled() {
 }
 
 #[test]
+fn dead_letters_of_an_old_topic_are_dropped() {
+    let (pipeline, brokers) = (pipeline("letters"), Kafka::shared());
+    let (admin, topic) = (admin::Admin::new(brokers, &[]).unwrap(), pipeline.dead_letters_topic());
+    admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[]).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let ending = Ending(&stop);
+        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
+        let producer = producer(brokers);
+        let send = || {
+            producer.send(&topic, 0, b"", b"").unwrap();
+            producer.flush(DEADLINE).unwrap();
+        };
+        send();
+        until("the first is there", || gateway.dead_letters(9).0.len() == 1);
+        let first = gateway.dead_letters(9).0[0].timestamp;
+        admin.delete_topics(&[&topic]).unwrap();
+        until("the topic is gone", || admin.describe_topics(&[&topic]).is_ok_and(|found| found.is_empty()));
+        until("the clock goes on", || crate::gateway::millis() > first);
+        admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+        // More than there were: an offset alone would not tell them apart.
+        send();
+        send();
+        until("both of the new topic are there, and nothing else", || {
+            let letters = gateway.dead_letters(9).0;
+            letters.len() == 2 && letters.iter().all(|letter| letter.timestamp > first)
+        });
+        drop(ending);
+        following.join().unwrap().unwrap();
+    });
+}
+
+#[test]
 fn only_results_and_rankings_decide_readiness() {
     let (pipeline, brokers) = (pipeline("optional"), Kafka::shared());
     let needed_only = needed(&pipeline);

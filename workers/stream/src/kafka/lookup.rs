@@ -223,7 +223,7 @@ impl Lookup {
         topic: &str,
         partition: i32,
         from: i64,
-        sink: &mut dyn FnMut(Record<'_>, &[(&str, &str)]),
+        mut sink: impl FnMut(Record<'_>, &[(&str, &str)]),
     ) -> Result<i64, Error> {
         self.read_messages(topic, partition, from, &mut |message| {
             let headers = message.headers().into_iter().flat_map(Headers::iter);

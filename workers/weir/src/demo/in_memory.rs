@@ -172,11 +172,12 @@ fn show(
             broker.truncate(topic, *partition, *next)?;
         }
         gateway.apply(batch);
-        for record in broker.records_from(&dead_letters, 0, next_dead_letter) {
+        let letters = broker.records_from(&dead_letters, 0, next_dead_letter).into_iter().map(|record| {
             next_dead_letter = record.offset + 1;
             let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            gateway.take_dead_letters([DeadLetter::new(record.offset, record.timestamp, headers)]);
-        }
+            DeadLetter::new(record.offset, record.timestamp, headers)
+        });
+        gateway.add_dead_letters(letters);
         broker.truncate(&dead_letters, 0, next_dead_letter)?;
         if look == 0 || !opening.is_open() {
             let sent = history_sent.load(Ordering::SeqCst);
