@@ -29,7 +29,11 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     for (name, step) in STEPS {
         println!("== {name}");
         let begin = Instant::now();
-        done.push((*name, step()?, begin.elapsed()));
+        let succeeded = step().unwrap_or_else(|error| {
+            println!("{name}: {error:#}");
+            false
+        });
+        done.push((*name, succeeded, begin.elapsed()));
     }
     println!("== test");
     let begin = Instant::now();
