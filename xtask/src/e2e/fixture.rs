@@ -131,7 +131,6 @@ impl Fixture<'_> {
                 self.journal.note(&error.to_string());
             }
         }
-        self.tools.kubectl("uncordon --selector kubernetes.io/os")?;
         self.tools.kubectl("delete crd clickstreampipelines.weir.dev --ignore-not-found --timeout=180s")?;
         self.tools.kubectl(&format!(
             "delete namespace {NAMESPACE} {OTHER_NAMESPACE} --ignore-not-found --timeout=180s"

@@ -145,7 +145,8 @@ fn play(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow::Res
             ));
         }
         if !options.keep || at + 1 < parts.len() {
-            fixture.journal.step("remove what is left", || afterwards().clear())?;
+            let cleared = fixture.journal.step("remove what is left", || afterwards().clear());
+            failed.extend(cleared.err().map(|error| format!("{}: {error:#}", part.name())));
         }
     }
     println!("\n{}\n", fixture.journal);

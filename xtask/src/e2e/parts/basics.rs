@@ -131,14 +131,18 @@ impl Busy<'_> {
     fn part(&self) -> anyhow::Result<()> {
         let Self { fixture, pipeline } = self;
         pipeline.act("another operator: no processor is rolled", 1, || {
-            let before = pipeline.pods("processor")?;
+            let revision = || fixture.get("statefulset busy --output jsonpath={.status.updateRevision}");
+            let before = (pipeline.pods("processor")?, revision()?);
             fixture.helm(NAMESPACE, "upgrade", Images::TAGS[1], Images::TAGS[1], "--reuse-values")?;
             // Something for the new operator to do, which shows that it looked at everything.
             pipeline.patch(r#"{"spec": {"generator": {"eventsPerSecond": 500}}}"#)?;
             fixture.tools.await_that("it acts upon a change", || {
                 Ok(fixture.get("configmap busy --output yaml")?.contains("eventsPerSecond: 500"))
             })?;
-            ensure!(pipeline.pods("processor")? == before, "processors are others than before");
+            // Processors are made after that, and ready once a roll is over.
+            pipeline.ready()?;
+            let after = (pipeline.pods("processor")?, revision()?);
+            ensure!(after == before, "processors are others than before");
             Ok(())
         })?;
         fixture.journal.step("suspend it, until no processor and no generator is left", || {
