@@ -34,7 +34,7 @@ pub enum Command {
     /// Say what is wrong and what to do; exits with 1 if anything is.
     Doctor(Pipeline),
     /// Write the resource, its objects, its pods' logs and its events into a tar file. Secrets are not read; values of environment
-    /// variables that look secret are left out.
+    /// variables, arguments, commands and others' annotations are left out.
     SupportBundle {
         /// The pipeline.
         #[command(flatten)]

@@ -342,7 +342,10 @@ impl Context {
     /// Notes that they are not ready, or no more.
     pub(crate) fn not_landed(&self, resource: &ClickstreamPipeline) {
         if let Some(turn) = self.rolling().as_mut().filter(|turn| turn.pipeline == key(resource)) {
-            turn.landed = None;
+            // It is rolled again, and has as long again.
+            if turn.landed.take().is_some() {
+                turn.since = Instant::now();
+            }
         }
     }
 

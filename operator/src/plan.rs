@@ -46,12 +46,26 @@ impl Difference {
         if self.surplus.is_some() {
             return format!("{} is added", self.path);
         }
-        format!("{} is {}, not {}", self.path, shown(&self.found), shown(&self.expected))
+        let [found, expected] = self.shown();
+        format!("{} is {found}, not {expected}", self.path)
     }
 
     /// Where it is, such as `spec.ports[0].port`.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+}
+
+/// Parts of paths behind which secrets may be: events and conditions are read by more people than workloads.
+const SECRET: [&str; 5] = [".env[", ".args[", ".command[", "annotations", "volumeAttributes"];
+
+impl Difference {
+    /// Both values.
+    fn shown(&self) -> [String; 2] {
+        let secret = SECRET.iter().any(|part| self.path.contains(part));
+        let hidden = |value: &Value| !value.is_null() && secret;
+        [&self.found, &self.expected]
+            .map(|value| if hidden(value) { "(not shown)".to_owned() } else { shown(value) })
     }
 }
 
@@ -69,7 +83,8 @@ impl fmt::Display for Difference {
         if self.surplus.is_some() {
             return write!(f, "{} was added", self.path);
         }
-        write!(f, "{} was {}, is {}", self.path, shown(&self.found), shown(&self.expected))
+        let [found, expected] = self.shown();
+        write!(f, "{} was {found}, is {expected}", self.path)
     }
 }
 
@@ -316,6 +331,24 @@ mod tests {
         let [Step::Repair(_, differences)] = &steps[..] else { panic!("{steps:?}") };
         let told: Vec<_> = differences.iter().map(ToString::to_string).collect();
         assert_eq!(told, ["spec.a was missing, is other", "spec.replicas was 5, is 2"]);
+    }
+
+    #[test]
+    fn values_that_may_be_secret_are_not_told() {
+        let containers = |value: &str| {
+            json!({"containers": [
+                {"name": "a", "env": [{"name": "DSN", "value": value}], "args": [value], "command": [value]},
+            ], "metadata": {"annotations": {"a": value}}, "replicas": value})
+        };
+        let told: Vec<_> =
+            differences(&desired(containers("expected")), &found(UID, "h", containers("found")))
+                .iter()
+                .flat_map(|difference| [difference.to_string(), difference.standing()])
+                .collect();
+        let (shown, hidden): (Vec<&String>, Vec<_>) = told.iter().partition(|told| told.contains("replicas"));
+        assert_eq!((shown.len(), hidden.len()), (2, 8), "{told:?}");
+        assert!(shown.iter().all(|told| told.contains("found") && told.contains("expected")), "{told:?}");
+        assert!(!hidden.iter().any(|told| told.contains("found") || told.contains("expected")), "{told:?}");
     }
 
     #[test]

@@ -24,6 +24,8 @@ use crate::object::{Kind, Object};
 
 /// Carries the hash of the whole object as it was last made, so that a part that is made no longer is noticed.
 pub const HASH: &str = "weir.dev/hash";
+/// The annotation of a workload with the hash of what its pods are made from: what is taken from a template shows in nothing else.
+pub(crate) const TEMPLATE_HASH: &str = "weir.dev/template-hash";
 
 /// The labels by which the operator finds what it made.
 pub const MANAGER: &str = "weir-operator";
@@ -87,6 +89,10 @@ impl Input {
             manifest["metadata"]["annotations"] = json!(self.annotations);
         }
         merge::merge(&mut manifest, &body);
+        if matches!(kind, Kind::StatefulSet | Kind::Deployment) {
+            let hash = config::hash(&[&manifest["spec"]["template"].to_string()]);
+            manifest["metadata"]["annotations"][TEMPLATE_HASH] = json!(hash);
+        }
         let hash = config::hash(&[&manifest.to_string()]);
         manifest["metadata"]["annotations"][HASH] = json!(hash);
         Object { kind, name: name.to_owned(), manifest }

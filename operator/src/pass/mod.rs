@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use tokio::time::timeout;
 use weir_spec::{ClickstreamPipeline, PipelineStatus};
 
 pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
@@ -32,9 +33,13 @@ use crate::context::{Context, Resource};
 use crate::metrics::Ending;
 use crate::object::Kind;
 
-/// For one pass. Whoever asks for a pipeline is answered between two passes, so this and a pause are over before silence means an end.
+/// For one pass. Whoever asks for a pipeline is answered at the beginning of the next one, before any pause.
 const PASS: Duration = Duration::from_secs(240);
 const _: () = assert!(PASS.as_secs() < keeper::ANSWER.as_secs());
+
+/// For the steps that change something, and for looking at what there is after they were given up: so there is time to tell of it.
+const WORK: Duration = Duration::from_secs(180);
+const PRESENT: Duration = Duration::from_secs(20);
 
 /// Nobody tells when a topic or a secret changes: so all is looked at again, without writing anything where all is well.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -69,7 +74,7 @@ struct Outcome {
 /// What stands in the way; the resource's status says so too, where it can be written.
 pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let result = match tokio::time::timeout(PASS, attended(&context, &resource)).await {
+    let result = match timeout(PASS, attended(&context, &resource)).await {
         Ok(Ok(ControlFlow::Break(action))) => return Ok(action),
         Ok(Ok(ControlFlow::Continue(action))) => Ok(action),
         Ok(Err(error)) => Err(error),
@@ -154,9 +159,17 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     };
     let worked = match paused {
         true => None,
-        false => match steps::work(context, resource, &mut outcome).await {
-            Ok(worked) => Some(worked),
-            Err(error) => {
+        false => match timeout(WORK, steps::work(context, resource, &mut outcome)).await {
+            Ok(Ok(worked)) => Some(worked),
+            Err(_) => {
+                let error = Error::PassSlow(WORK);
+                outcome
+                    .verdicts
+                    .push(Verdict { truth: Truth::Unknown, ..Verdict::of(Aspect::ObjectsSynced, &error) });
+                outcome.error.get_or_insert(error);
+                None
+            }
+            Ok(Err(error)) => {
                 // What an earlier step has to say comes first.
                 outcome.error.get_or_insert(error);
                 None
@@ -166,7 +179,9 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     // However far that came: pods run on, or fail, whatever is wrong with the document.
     let objects = match &worked {
         Some(worked) => Ok(worked.objects.clone()),
-        None => apply::present(context, resource).await,
+        None => {
+            timeout(PRESENT, apply::present(context, resource)).await.unwrap_or(Err(Error::PassSlow(PRESENT)))
+        }
     };
     match objects {
         Ok(objects) => observe(context, resource, &objects, &mut outcome).await,
@@ -178,7 +193,9 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     if let Some(worked) = worked {
         outcome.waiting = worked.waits;
         let settled = outcome.verdicts.iter().all(workloads::is_settled);
-        outcome.progressing |= rollout::end_turn(context, resource, &worked.connection, settled).await;
+        let turn = rollout::end_turn(context, resource, &worked.connection, settled).await;
+        // Ready pods say nothing new: only windows are waited for.
+        *(if settled { &mut outcome.waiting } else { &mut outcome.progressing }) |= turn;
         let ready = outcome.status.processor.ready_replicas;
         let autoscaling = &mut outcome.status.autoscaling;
         let scaled = scaling::scale(context, resource, &worked.connection, ready, autoscaling).await;

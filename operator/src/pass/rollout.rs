@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use weir_spec::{ClickstreamPipeline, Pipeline, State};
 use weir_stream::results::Emitted;
 
-use crate::build::{self, Input};
+use super::steps;
+use crate::build::{self, Input, TEMPLATE_HASH};
 use crate::context::Context;
 use crate::kafka::Connection;
 use crate::object::{Found, Kind, Object};
@@ -16,21 +17,20 @@ use crate::plan;
 
 /// Takes the turn where pods are about to be rolled and the document is what it was. While it is another pipeline's, nothing of this one
 /// is changed, as what a new operator makes need not suit the old pods; what is waited for is returned. What the pipeline itself says
-/// waits for nobody; nor do pods that are not ready, which have nothing to lose.
+/// waits for nobody; nor do pods that are not ready or not there, which have nothing to lose.
 pub(super) fn take_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
     found: &[Found],
     input: &Input,
 ) -> Option<String> {
-    let seen = resource.status.as_ref().and_then(|status| status.observed_generation);
-    if seen != resource.metadata.generation {
+    if !steps::is_settled(resource) {
         return None;
     }
     let processors = found.iter().find(|object| object.kind == Kind::StatefulSet)?;
     let ready = processors.number("/status/readyReplicas") >= processors.number("/spec/replicas");
     let built = build::objects(input);
-    if !ready || !built.iter().any(|object| rolls(object, found)) {
+    if !ready || is_incomplete(&built, found) || !built.iter().any(|object| rolls(object, found)) {
         return None;
     }
     let other = context.take_turn(resource).err()?;
@@ -44,6 +44,15 @@ pub(super) fn take_turn(
     ))
 }
 
+/// Whether a workload is missing, or somebody else has scaled it.
+fn is_incomplete(built: &[Object], found: &[Found]) -> bool {
+    let replicas = |manifest: &Value| manifest["spec"]["replicas"].clone();
+    built.iter().filter(|object| matches!(object.kind, Kind::StatefulSet | Kind::Deployment)).any(|object| {
+        let present = found.iter().find(|found| found.kind == object.kind && found.name() == object.name);
+        present.is_none_or(|present| replicas(&present.manifest) != replicas(&object.manifest))
+    })
+}
+
 /// Whether an object's pods become others by what is made of the pipeline. What somebody changed in it is repaired at once.
 fn rolls(object: &Object, found: &[Found]) -> bool {
     if !matches!(object.kind, Kind::StatefulSet | Kind::Deployment) {
@@ -54,8 +63,13 @@ fn rolls(object: &Object, found: &[Found]) -> bool {
         manifest: json!({"spec": {"template": object.manifest["spec"]["template"]}}),
         ..object.clone()
     };
-    present.is_some_and(|present| {
-        plan::is_outdated(object, present) && !plan::differences(&template, present).is_empty()
+    let hash = |manifest: &Value| manifest["metadata"]["annotations"][TEMPLATE_HASH].clone();
+    present.is_some_and(|present| match hash(&present.manifest) {
+        // Made by an operator that did not write it.
+        Value::Null => {
+            plan::is_outdated(object, present) && !plan::differences(&template, present).is_empty()
+        }
+        made => made != hash(&object.manifest),
     })
 }
 
@@ -112,6 +126,39 @@ mod tests {
 
     use super::super::server::server;
     use super::*;
+
+    fn workload(hash: &str, template: Option<&str>, labels: Value) -> Object {
+        let manifest = json!({
+            "metadata": {"name": "shop", "annotations": {build::HASH: hash, TEMPLATE_HASH: template}},
+            "spec": {"replicas": 1, "template": {"metadata": {"labels": labels}}},
+        });
+        Object { kind: Kind::StatefulSet, name: "shop".to_owned(), manifest }
+    }
+
+    #[test]
+    fn what_is_taken_from_a_template_rolls_as_what_is_added_does() {
+        let found = |object: Object| vec![Found { kind: object.kind, manifest: object.manifest }];
+        let (one, two) = (json!({"a": "1"}), json!({"a": "1", "b": "2"}));
+        let new = workload("new", Some("new"), one.clone());
+        for (old, expected) in [
+            (workload("old", Some("old"), two.clone()), true),
+            (workload("old", Some("new"), one.clone()), false),
+            // Of an operator that did not write what its templates were.
+            (workload("old", None, json!({})), true),
+            (workload("old", None, one), false),
+        ] {
+            assert_eq!(rolls(&new, &found(old.clone())), expected, "{old:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_scaled_by_others_waits_for_nobody() {
+        let new = [workload("new", Some("new"), json!({}))];
+        let mut present = Found { kind: new[0].kind, manifest: new[0].manifest.clone() };
+        assert!(is_incomplete(&new, &[]) && !is_incomplete(&new, std::slice::from_ref(&present)));
+        present.manifest["spec"]["replicas"] = json!(0);
+        assert!(is_incomplete(&new, &[present]));
+    }
 
     #[tokio::test]
     async fn a_turn_ends_with_a_sealed_window_or_with_patience() {

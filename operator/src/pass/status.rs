@@ -61,6 +61,7 @@ pub(super) fn readable(found: &DynamicObject) -> PipelineStatus {
     serde_json::from_value(status.clone()).unwrap_or_else(|_| PipelineStatus {
         operator: status["operator"].as_str().map(str::to_owned),
         contender: serde_json::from_value(status["contender"].clone()).ok(),
+        conditions: serde_json::from_value(status["conditions"].clone()).unwrap_or_default(),
         ..PipelineStatus::default()
     })
 }
@@ -131,7 +132,7 @@ async fn patch(
 ) -> Result<(), Error> {
     let name = resource.name_any();
     let client = client(context, resource);
-    let body = json!({
+    let mut body = json!({
         "apiVersion": ClickstreamPipeline::api_version(&()),
         "kind": ClickstreamPipeline::kind(&()),
         // Not of another that was made meanwhile under the same name.
@@ -141,7 +142,11 @@ async fn patch(
     let written = if readable {
         client.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&body)).await
     } else {
-        // The API server applies nothing to what does not fit its definition.
+        // The API server applies nothing to what does not fit its definition. A merge leaves what is not named, also what cannot be read.
+        for field in ["autoscaling", "contender"] {
+            let value = body["status"][field].take();
+            body["status"][field] = value;
+        }
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         client.patch_status(&name, &params, &Patch::Merge(&body)).await
     };

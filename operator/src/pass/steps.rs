@@ -263,7 +263,7 @@ fn remarks(pipeline: &Pipeline) -> Verdict {
 }
 
 /// Whether the objects were already what the resource says, so that what is missing now was taken away.
-fn is_settled(resource: &ClickstreamPipeline) -> bool {
+pub(super) fn is_settled(resource: &ClickstreamPipeline) -> bool {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
     let mut synced = conditions.filter(|condition| condition.type_ == Aspect::ObjectsSynced.as_str());
     synced.any(|condition| {

@@ -40,8 +40,11 @@ pub(crate) async fn let_go_unselected(context: &Context, scope: &str, selector: 
     let chosen: HashSet<String> = chosen.items.iter().filter_map(ResourceExt::uid).collect();
     for found in mine.iter().filter(|found| found.uid().is_none_or(|uid| !chosen.contains(&uid))) {
         match let_go(context, selector, found).await {
-            Err(error) if error.is_conflict() => {}
-            done => done?,
+            Err(error) if !error.is_conflict() => {
+                let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
+                tracing::warn!(namespace, name, %error, "could not let go of a pipeline, retrying");
+            }
+            Ok(()) | Err(_) => {}
         }
     }
     Ok(())
