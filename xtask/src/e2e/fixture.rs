@@ -14,6 +14,9 @@ pub(super) const NAMESPACE: &str = "weir-e2e";
 /// For a second operator.
 pub(super) const OTHER_NAMESPACE: &str = "weir-e2e-other";
 
+/// For pipelines whose operator is elsewhere.
+pub(super) const PIPELINES_NAMESPACE: &str = "weir-e2e-pipelines";
+
 /// The first broker's port for programs outside of the cluster; the next ones follow.
 const KAFKA: u16 = 19090;
 
@@ -133,7 +136,7 @@ impl Fixture<'_> {
         }
         self.tools.kubectl("delete crd clickstreampipelines.weir.dev --ignore-not-found --timeout=180s")?;
         self.tools.kubectl(&format!(
-            "delete namespace {NAMESPACE} {OTHER_NAMESPACE} --ignore-not-found --timeout=180s"
+            "delete namespace {NAMESPACE} {OTHER_NAMESPACE} {PIPELINES_NAMESPACE} --ignore-not-found --timeout=180s"
         ))?;
         // Of a release whose namespace was deleted.
         self.tools

@@ -11,7 +11,6 @@ mod usage;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use clap::ValueEnum;
 
 use self::fixture::Fixture;
 use self::journal::Journal;
@@ -25,7 +24,7 @@ const AFTERWARDS: Duration = Duration::from_secs(420);
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What to do; may be repeated; all when absent
+    /// What to do; may be repeated; basics and edits when absent, for which any cluster has room
     #[arg(long = "part", value_enum, value_name = "NAME")]
     parts: Vec<Part>,
     /// After so many minutes it fails, says how things stand, and clears up
@@ -111,8 +110,7 @@ fn on_cluster(
     if is_kept {
         journal.step("remove what the earlier run left", || fixture.clear())?;
     }
-    let parts =
-        if options.parts.is_empty() { Part::value_variants().to_vec() } else { options.parts.clone() };
+    let parts = if options.parts.is_empty() { Part::ANYWHERE.to_vec() } else { options.parts.clone() };
     play(&fixture, &parts, options)
 }
 

@@ -99,6 +99,30 @@ impl Tools {
         self.run(self.command(&self.helm).args(words.split_whitespace()))
     }
 
+    /// Runs a line of shell commands as a user would whose kubectl works in `namespace`.
+    pub(super) fn shell(&self, namespace: &str, folder: &Path, line: &str) -> anyhow::Result<String> {
+        let kubeconfig = folder.join("kubeconfig");
+        let config = self.kubectl("config view --raw --minify --flatten")?;
+        std::fs::write(&kubeconfig, config)?;
+        let file = kubeconfig.display().to_string();
+        self.kubectl_with(&[
+            "--kubeconfig",
+            &file,
+            "config",
+            "set-context",
+            "--current",
+            "--namespace",
+            namespace,
+        ])?;
+        let mut path = std::env::var_os("PATH").unwrap_or_default();
+        if let Some(own) = self.kubectl.parent().filter(|own| !own.as_os_str().is_empty()) {
+            path = std::env::join_paths([own.into()].into_iter().chain(std::env::split_paths(&path)))?;
+        }
+        let mut shell = Command::new("sh");
+        shell.args(["-e", "-c", line]).current_dir(folder).env("KUBECONFIG", &kubeconfig).env("PATH", path);
+        self.run(&mut shell)
+    }
+
     /// Makes a port of a pod reachable on the loopback address, under the same number, until it is dropped.
     pub(super) fn forward(&self, namespace: &str, pod: &str, port: u16) -> anyhow::Result<Running> {
         let taken = TcpStream::connect(("127.0.0.1", port)).is_ok();

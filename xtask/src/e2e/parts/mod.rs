@@ -2,6 +2,10 @@
 
 mod basics;
 mod edits;
+mod examples;
+mod faults;
+mod fleet;
+mod scaling;
 
 use clap::ValueEnum;
 
@@ -12,23 +16,43 @@ use super::fixture::{Fixture, ONE_BROKER};
 pub(crate) enum Part {
     /// An example, scaling, another image, lost pods and nodes, upgrade, suspension, deletion
     Basics,
+    /// Every pipeline in examples/, applied as it is written
+    Examples,
+    /// Processors follow load: a HorizontalPodAutoscaler (needs metrics-server), and mode Lag
+    Scaling,
     /// Every field of the document, changed under load
     Edits,
+    /// Drains without Kafka (needs a default StorageClass), lost topics, a second operator, a lost key, deleted namespaces
+    Faults,
+    /// 50 pipelines at once
+    Fleet,
 }
 
 impl Part {
+    /// Those that any cluster has room for. The others need more nodes or components of it, and are asked for by name.
+    pub(super) const ANYWHERE: [Self; 2] = [Self::Basics, Self::Edits];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Basics => "basics",
+            Self::Examples => "examples",
+            Self::Scaling => "scaling",
             Self::Edits => "edits",
+            Self::Faults => "faults",
+            Self::Fleet => "fleet",
         }
     }
 
     pub(super) fn play(self, fixture: &Fixture<'_>) -> anyhow::Result<()> {
-        fixture.install(ONE_BROKER)?;
+        let installed = || fixture.install(ONE_BROKER);
         match self {
-            Self::Basics => basics::play(fixture),
-            Self::Edits => edits::play(fixture),
+            Self::Basics => installed().and_then(|()| basics::play(fixture)),
+            Self::Scaling => installed().and_then(|()| scaling::play(fixture)),
+            Self::Edits => installed().and_then(|()| edits::play(fixture)),
+            Self::Fleet => installed().and_then(|()| fleet::play(fixture)),
+            // With Kafkas of their own.
+            Self::Examples => examples::play(fixture),
+            Self::Faults => faults::play(fixture),
         }
     }
 }

@@ -1,0 +1,136 @@
+//! Many pipelines at once: how long until all are ready, what the operator needs for it, and that it writes nothing once they are.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+
+use super::super::fixture::{Fixture, NAMESPACE};
+use super::super::pipeline::{TestPipeline, now};
+use super::super::usage::Usage;
+
+const PIPELINES: usize = 50;
+
+/// Many pods have to be started.
+const START: Duration = Duration::from_secs(900);
+
+const SLIDE: Duration = Duration::from_secs(10);
+
+/// As small as a pipeline can be that has all kinds of pods.
+fn manifest(name: &str) -> String {
+    let small = "resources: {requests: {cpu: 1m, memory: 16Mi}, limits: {memory: 256Mi}}";
+    let template =
+        |component: &str| format!("podTemplate: {{spec: {{containers: [{{name: {component}, {small}}}]}}}}");
+    format!(
+        "---
+apiVersion: weir.dev/v1alpha1
+kind: ClickstreamPipeline
+metadata: {{name: {name}}}
+spec:
+  kafka: {{bootstrapServers: [kafka:9092]}}
+  topics:
+    events: {{name: {name}-events, partitions: 1, replicas: 1}}
+    results: {{name: {name}-results, partitions: 1, replicas: 1}}
+    topPages: {{name: {name}-top-pages}}
+  window: {{size: 1m, slide: 10s, outOfOrderness: 5s, sessionGap: 1m}}
+  processor: {{replicas: 1, {small}}}
+  generator: {{eventsPerSecond: 1, profile: Constant, users: 10, {}}}
+  gateway: {{replicas: 1, {}}}
+",
+        template("generator"),
+        template("gateway")
+    )
+}
+
+pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+    let names: Vec<String> = (1..=PIPELINES).map(|number| format!("fleet-{number:02}")).collect();
+    let pipelines: Vec<TestPipeline<'_>> =
+        names.iter().map(|name| TestPipeline::new(fixture, name, &manifest(name), SLIDE)).collect();
+    let operator = fixture.operator()?;
+    let look = || Usage::look(&fixture.tools, NAMESPACE, &operator, "operator");
+    let (before, begun) = (look()?, now()?);
+    let (mut memory, mut said) = (0.0_f64, Instant::now());
+    let what = format!("{PIPELINES} pipelines at once, until all are Ready");
+    let (_, took) = fixture.journal.timed(&what, || {
+        let all: String = pipelines.iter().map(|pipeline| pipeline.manifest.as_str()).collect();
+        fixture.tools.apply(NAMESPACE, &all)?;
+        let ready = "{.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+        fixture.tools.await_within("all are Ready", START, || {
+            memory = memory.max(look().map_or(0.0, |usage| usage.memory));
+            let output = format!("jsonpath={ready}");
+            let states =
+                fixture.tools.kubectl_with(&["--namespace", NAMESPACE, "get", "csp", "--output", &output])?;
+            let ready = states.split_whitespace().filter(|state| *state == "True").count();
+            if said.elapsed() >= Duration::from_secs(30) {
+                said = Instant::now();
+                fixture.journal.note(&format!("{ready} are Ready"));
+            }
+            Ok(ready == PIPELINES)
+        })
+    })?;
+    let used = || {
+        let mut used = None;
+        fixture.tools.await_that("the kubelet measures again", || {
+            used = look()?.since(&before);
+            Ok(used.is_some())
+        })?;
+        used.context("the kubelet measures no usage")
+    };
+    let millicores = used()?.millicores;
+    fixture.journal.note(&format!(
+        "the operator meanwhile: at most {:.1} MB, {millicores:.1} thousandths of a core",
+        memory / 1e6
+    ));
+    fixture.journal.act(what, took, None, None);
+    fixture
+        .journal
+        .step("a window of each", || pipelines.iter().try_for_each(|pipeline| pipeline.more_windows(1)))?;
+
+    let (quiet, took) = fixture.journal.timed("a quiet minute: nothing is written", || {
+        let versions = versions(fixture)?;
+        let used = Usage::over_a_minute(&fixture.tools, NAMESPACE, &operator, "operator")?;
+        let after = self::versions(fixture)?;
+        let written: Vec<&String> = after
+            .iter()
+            .filter(|(name, version)| versions.get(*name) != Some(version))
+            .map(|(name, _)| name)
+            .collect();
+        ensure!(written.is_empty(), "{} objects were written: {written:?}", written.len());
+        Ok(format!("{used}; {} objects, 0 writes", after.len()))
+    })?;
+    fixture.journal.note(&quiet);
+    fixture.journal.act("a quiet minute of the operator", took, None, None);
+
+    let span = [(begun, now()?)];
+    let mut longest = None;
+    let what = format!("compare all {PIPELINES} with the oracle");
+    let (_, took) = fixture.journal.timed(&what, || {
+        for pipeline in &pipelines {
+            let compared = pipeline.compare(false, &span).with_context(|| pipeline.name.clone())?;
+            longest = longest.max(compared.longest_gaps[0]);
+        }
+        Ok(())
+    })?;
+    fixture.journal.act(what, took, longest, Some(true));
+
+    let what = "delete all, until their pods are gone";
+    let (_, took) = fixture.journal.timed(what, || {
+        fixture.tools.kubectl(&format!("--namespace {NAMESPACE} delete csp --all --timeout=300s"))?;
+        fixture.tools.await_that("their pods are gone", || {
+            Ok(fixture.each("pods --selector app.kubernetes.io/name=weir", "metadata.name")?.is_empty())
+        })
+    })?;
+    fixture.journal.act(what, took, None, None);
+    Ok(())
+}
+
+/// The versions of all pipelines and of all that they own, by kind and name.
+fn versions(fixture: &Fixture<'_>) -> anyhow::Result<BTreeMap<String, String>> {
+    let kinds = "csp,statefulsets,deployments,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets";
+    let path = "{range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";
+    let output = format!("jsonpath={path}");
+    let listed =
+        fixture.tools.kubectl_with(&["--namespace", NAMESPACE, "get", kinds, "--output", &output])?;
+    let pairs = listed.lines().filter_map(|line| line.split_once(' '));
+    Ok(pairs.map(|(name, version)| (name.to_owned(), version.to_owned())).collect())
+}
