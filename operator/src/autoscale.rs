@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use weir_spec::Autoscaling;
+use weir_manifest::Autoscaling;
 
 /// Rates are taken over so long at least, milliseconds: progress is committed in jumps.
 const SPAN: i64 = 45_000;

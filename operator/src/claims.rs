@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_spec::{ClickstreamPipeline, Management, Pipeline, TopicSpec};
+use weir_manifest::{ClickstreamPipeline, Management, Pipeline, TopicSpec};
 
 use crate::Error;
 
@@ -72,7 +72,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use k8s_openapi::jiff::Timestamp;
-    use weir_spec::{PipelineSpec, PipelineStatus, TopicStatus};
+    use weir_manifest::{PipelineSpec, PipelineStatus, TopicStatus};
 
     use super::*;
 

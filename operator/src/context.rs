@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector::Store;
 use kube::{Client, Resource as _, ResourceExt};
-use weir_spec::ClickstreamPipeline;
+use weir_manifest::ClickstreamPipeline;
 
 use crate::autoscale::{Measured, Memory};
 use crate::build::MANAGER;
@@ -389,7 +389,7 @@ impl Context {
             let gauge = self.metrics.managed.get_or_create(&Of { kind });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
         };
-        set(weir_spec::KIND, all.len());
+        set(weir_manifest::KIND, all.len());
         for kind in Kind::ALL {
             set(kind.as_str(), kept.values().flatten().filter(|found| **found == kind).count());
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_spec::{Role, SpecError};
+use weir_manifest::{Role, SpecError};
 use weir_stream::kafka::admin::{AdminError, Mismatches};
 
 use crate::loss::Loss;
@@ -288,8 +288,9 @@ fn foreign(objects: &[Foreign]) -> String {
         format!("{} {name} {owner}", kind.as_str())
     });
     let said = said.collect::<Vec<_>>().join(", ");
-    let of_pipeline =
-        objects.iter().any(|object| object.owner.as_ref().is_some_and(|(kind, _)| kind == weir_spec::KIND));
+    let of_pipeline = objects
+        .iter()
+        .any(|object| object.owner.as_ref().is_some_and(|(kind, _)| kind == weir_manifest::KIND));
     let way_out = if of_pipeline {
         "two pipelines whose names differ by -gateway or -generator cannot share a namespace: delete one of them, and apply it with \
          another metadata.name or in another namespace"

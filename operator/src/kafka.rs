@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use weir_spec::SaslMechanism;
+use weir_manifest::SaslMechanism;
 use weir_stream::kafka::admin::{Admin, AdminError};
 use weir_stream::kafka::{Lookup, Options};
 use weir_stream::log;

@@ -50,6 +50,6 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// None that could be dealt with: it is what the types are.
 pub fn crd() -> anyhow::Result<String> {
     // Through JSON, which leaves out what is not said.
-    let value = serde_json::to_value(weir_spec::definition())?;
+    let value = serde_json::to_value(weir_manifest::definition())?;
     Ok(serde_saphyr::to_string(&value)?)
 }

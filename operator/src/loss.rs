@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use weir_spec::{Management, Role, TopicSpec, TopicStatus};
+use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
 use weir_stream::kafka::admin::groups;
 use weir_stream::log::TopicDescription;
 
@@ -162,7 +162,7 @@ impl fmt::Display for Lost {
 
 #[cfg(test)]
 mod tests {
-    use weir_spec::Pipeline;
+    use weir_manifest::Pipeline;
 
     use super::*;
 

@@ -289,7 +289,7 @@ mod tests {
             "metadata": {
                 "name": name,
                 "annotations": {HASH: hash},
-                "ownerReferences": [{"uid": uid, "kind": weir_spec::KIND, "name": "shop", "controller": true}],
+                "ownerReferences": [{"uid": uid, "kind": weir_manifest::KIND, "name": "shop", "controller": true}],
             },
             "spec": spec,
         })
@@ -437,7 +437,7 @@ mod tests {
         let foreign = Foreign {
             kind: Kind::StatefulSet,
             name: "shop".to_owned(),
-            owner: Some((weir_spec::KIND.to_owned(), "shop".to_owned())),
+            owner: Some((weir_manifest::KIND.to_owned(), "shop".to_owned())),
         };
         assert_eq!(steps, [Step::Foreign(foreign)]);
     }

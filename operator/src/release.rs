@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Client, Resource as _, ResourceExt};
-use weir_spec::ClickstreamPipeline;
+use weir_manifest::ClickstreamPipeline;
 
 use crate::Error;
 use crate::conditions::News;

@@ -7,7 +7,7 @@ use std::io::Write;
 
 use serde_json::Value;
 use support::{cluster, namespace};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 /// With this before the rest, a document's `spec` has everything that must be said.
 const KAFKA: &str = "kafka: {bootstrapServers: ['kafka:9092']}";

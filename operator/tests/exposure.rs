@@ -6,7 +6,7 @@ mod support;
 use std::sync::atomic::AtomicBool;
 
 use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, nudge, pipeline};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_testbed::Kafka;
 
 fn message(ns: &str, name: &str, type_: &str) -> String {

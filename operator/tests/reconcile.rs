@@ -111,7 +111,7 @@ fn what_piles_up_brings_processors() {
     let options = ProducerOptions {
         bootstrap: Kafka::shared().to_owned(),
         client_id: "test".to_owned(),
-        compression: weir_spec::Compression::None,
+        compression: weir_manifest::Compression::None,
         linger: std::time::Duration::ZERO,
         extra: Vec::new(),
     };
@@ -164,7 +164,7 @@ fn drift_is_repaired_and_said() {
     await_that("it is made", || told(&ns, "drift-shop", "Created: PodDisruptionBudget drift-shop-gateway"));
 
     let admin = Admin::new(Kafka::shared(), &[]).unwrap();
-    let mut spec = weir_spec::Pipeline::demo().topics().remove(1);
+    let mut spec = weir_manifest::Pipeline::demo().topics().remove(1);
     spec.name = "drift.drift-shop.results".to_owned();
     spec.settings = [("retention.ms".to_owned(), "1000".to_owned())].into();
     admin.ensure_topics(&[spec], |_| true).unwrap();
@@ -178,7 +178,7 @@ fn drift_is_repaired_and_said() {
 fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
     let ns = namespace("keep");
     let admin = Admin::new(Kafka::shared(), &[]).unwrap();
-    let mut spec = weir_spec::Pipeline::demo().topics().remove(0);
+    let mut spec = weir_manifest::Pipeline::demo().topics().remove(0);
     (spec.name, spec.replicas) = ("keep.keep-shop.events".to_owned(), 1);
     spec.settings.insert("retention.ms".to_owned(), "1209600000".to_owned());
     admin.ensure_topics(&[spec], |_| false).unwrap();
@@ -228,7 +228,7 @@ fn what_does_not_stay_as_it_should_is_repaired_once() {
 fn a_topic_with_other_partitions_is_not_touched() {
     let ns = namespace("other");
     let admin = Admin::new(Kafka::shared(), &[]).unwrap();
-    let mut spec = weir_spec::Pipeline::demo().topics().remove(0);
+    let mut spec = weir_manifest::Pipeline::demo().topics().remove(0);
     (spec.name, spec.partitions, spec.replicas) = ("other.other-shop.events".to_owned(), 4, 1);
     admin.ensure_topics(&[spec], |_| true).unwrap();
     let _operator = Operator::start(&ns);
@@ -319,7 +319,7 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
     let ns = namespace("gone");
     let admin = Admin::new(Kafka::shared(), &[]).unwrap();
     // Not of its making.
-    let mut spec = weir_spec::Pipeline::demo().topics().remove(1);
+    let mut spec = weir_manifest::Pipeline::demo().topics().remove(1);
     (spec.name, spec.partitions, spec.replicas) = ("gone.gone-shop.results".to_owned(), 3, 1);
     admin.ensure_topics(&[spec], |_| true).unwrap();
     let operator = Operator::start(&ns);
@@ -329,7 +329,7 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
     let made_anew = |topic: &str| {
         admin.delete_topics(&[topic]).unwrap();
         await_that("it is gone", || !topics("gone-shop").contains_key(topic));
-        let mut spec = weir_spec::Pipeline::demo().topics().remove(5);
+        let mut spec = weir_manifest::Pipeline::demo().topics().remove(5);
         (spec.name, spec.replicas) = (topic.to_owned(), 1);
         admin.ensure_topics(&[spec], |_| true).unwrap();
     };

@@ -10,7 +10,7 @@ use serde_json::json;
 use support::{
     Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
 };
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::kafka::admin::Admin;
 use weir_stream::kafka::{Lookup, Options};
 use weir_testbed::Kafka;

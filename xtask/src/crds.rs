@@ -1,4 +1,4 @@
-//! `cargo xtask crds`: what is generated from the types of workers/spec, and from the chart.
+//! `cargo xtask crds`: what is generated from the types of workers/manifest, and from the chart.
 
 use std::fs;
 use std::path::Path;
@@ -50,7 +50,7 @@ pub(crate) fn generate(folder: &Path, files: &[(&str, String)], check: Option<&s
 }
 
 fn plain(definition: &str) -> String {
-    format!("# Generated from workers/spec by `cargo xtask crds`.\n{definition}")
+    format!("# Generated from workers/manifest by `cargo xtask crds`.\n{definition}")
 }
 
 /// The definition as a template of the chart: it goes with an upgrade, which what helm finds in a folder `crds` does not, and
@@ -61,7 +61,7 @@ fn template(definition: &str) -> anyhow::Result<String> {
     ensure!(definition.contains(named), "the definition has another name than {named:?}");
     let kept = format!("{named}  annotations:\n    helm.sh/resource-policy: keep\n");
     Ok(format!(
-        "{{{{- /* Generated from workers/spec by `cargo xtask crds`. */ -}}}}\n{{{{- if .Values.crds.install }}}}\n{}{{{{- end }}}}\n",
+        "{{{{- /* Generated from workers/manifest by `cargo xtask crds`. */ -}}}}\n{{{{- if .Values.crds.install }}}}\n{}{{{{- end }}}}\n",
         definition.replacen(named, &kept, 1)
     ))
 }

@@ -103,7 +103,7 @@ fn what_is_known_to_be_managed_decides() {
 fn a_backlog_is_worked_off_in_time_and_nothing_is_taken_away_meanwhile() {
     let known = Autoscaling {
         events_per_processor: Some(1_000),
-        scale_down_cooldown: weir_spec::Duration::from_secs(60),
+        scale_down_cooldown: weir_manifest::Duration::from_secs(60),
         ..settings()
     };
     let mut story = Story::new(known, 12, 2);
@@ -149,7 +149,7 @@ fn fewer_must_have_been_enough_for_the_whole_cooldown() {
 
 #[test]
 fn additions_keep_their_distance() {
-    let cooldown = weir_spec::Duration::from_secs(180);
+    let cooldown = weir_manifest::Duration::from_secs(180);
     let known = Autoscaling { events_per_processor: Some(1_000), scale_up_cooldown: cooldown, ..settings() };
     let story = Story::new(known, 12, 1).go(1, 1_500.0, 1_500.0);
     assert_eq!(story.ends(), (2, Reason::ScaleUp));

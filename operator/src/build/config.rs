@@ -1,6 +1,6 @@
 //! The manifest that pods read, and the hashes by which they notice that they must read it anew.
 
-use weir_spec::{Autoscaling, Gateway, Generator, Pipeline, Processor, State};
+use weir_manifest::{Autoscaling, Gateway, Generator, Pipeline, Processor, State};
 
 use super::Input;
 
@@ -23,11 +23,11 @@ impl Hashes {
         others.spec.generator = Generator::default();
         let generator = Pipeline::new(
             &whole.metadata.name,
-            weir_spec::PipelineSpec {
+            weir_manifest::PipelineSpec {
                 kafka: whole.spec.kafka.clone(),
                 topics: whole.spec.topics.clone(),
                 generator: whole.spec.generator.clone(),
-                ..weir_spec::PipelineSpec::default()
+                ..weir_manifest::PipelineSpec::default()
             },
         );
         let (secrets, kafka_secrets) = secrets(input);
@@ -45,14 +45,14 @@ pub(super) fn resolved(pipeline: &Pipeline) -> Pipeline {
     let mut resolved = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
     let spec = &mut resolved.spec;
     spec.state = State::Running;
-    spec.deletion_policy = weir_spec::DeletionPolicy::default();
+    spec.deletion_policy = weir_manifest::DeletionPolicy::default();
     spec.processor = Processor { autoscaling: Autoscaling::default(), ..Processor::default() };
     // More would be remarked upon, and it is not the pods' to say.
     spec.processor.replicas = 1;
     spec.gateway = Gateway::default();
     spec.image = None;
     spec.image_pull_secrets = Vec::new();
-    spec.generator.pod_template = weir_spec::FreeForm::default();
+    spec.generator.pod_template = weir_manifest::FreeForm::default();
     resolved
 }
 

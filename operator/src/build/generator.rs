@@ -1,7 +1,7 @@
 //! The simulated visitors.
 
 use serde_json::json;
-use weir_spec::State;
+use weir_manifest::State;
 
 use super::{
     Hashes, Input,

@@ -14,7 +14,7 @@ pub(crate) mod tests;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 pub use self::config::Hashes;
 pub(crate) use self::merge::entry_key;
@@ -76,8 +76,8 @@ impl Input {
                 "namespace": self.namespace(),
                 "labels": self.labels(component),
                 "ownerReferences": [{
-                    "apiVersion": weir_spec::API_VERSION,
-                    "kind": weir_spec::KIND,
+                    "apiVersion": weir_manifest::API_VERSION,
+                    "kind": weir_manifest::KIND,
                     "name": self.name(),
                     "uid": self.uid,
                     "controller": true,

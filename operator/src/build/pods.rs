@@ -1,7 +1,7 @@
 //! What all pods have in common: who they are, what they may do, what they read.
 
 use serde_json::{Value, json};
-use weir_spec::FreeForm;
+use weir_manifest::FreeForm;
 
 use super::{Input, merge::merge, selector};
 

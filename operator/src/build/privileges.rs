@@ -4,7 +4,7 @@
 //! refuses: the node's namespaces, files, ports and capabilities. Volumes are those of the restricted profile.
 
 use serde_json::Value;
-use weir_spec::{Pipeline, Problem};
+use weir_manifest::{Pipeline, Problem};
 
 /// Sources of volumes that reach neither the node nor another's storage.
 const VOLUMES: [&str; 9] = [

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
-use weir_spec::ClickstreamPipeline;
+use weir_manifest::ClickstreamPipeline;
 
 use super::workloads::Objects;
 use crate::Error;

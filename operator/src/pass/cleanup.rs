@@ -9,7 +9,7 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource as _, ResourceExt};
 use serde_json::json;
-use weir_spec::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
+use weir_manifest::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
 use weir_stream::kafka::admin::{Admin, AdminError, Claimant};
 
 use super::{apply, resolve, status, topics};

@@ -11,7 +11,7 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
-use weir_spec::{ClickstreamPipeline, Contender, PipelineStatus};
+use weir_manifest::{ClickstreamPipeline, Contender, PipelineStatus};
 
 use crate::build::MANAGER;
 use crate::conditions::{Aspect, News, Truth, Verdict};
@@ -180,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_definition_that_drops_the_keeper_is_said_to_be_older() {
-        let mut resource = ClickstreamPipeline::new("shop", weir_spec::PipelineSpec::default());
+        let mut resource = ClickstreamPipeline::new("shop", weir_manifest::PipelineSpec::default());
         resource.metadata.namespace = Some("web".to_owned());
         let object = |status: &str| {
             let head = r#"{"apiVersion": "weir.dev/v1alpha1", "kind": "ClickstreamPipeline", "metadata": {"name": "shop"}, "status": "#;

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use tokio::time::timeout;
-use weir_spec::{ClickstreamPipeline, PipelineStatus};
+use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
 pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
 pub(crate) use self::unselected::let_go_unselected;

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
-use weir_spec::ClickstreamPipeline;
+use weir_manifest::ClickstreamPipeline;
 
 use crate::Error;
 use crate::build::{self, COMPONENT_LABEL};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use weir_spec::{Pii, Pipeline, SecretKeyRef};
+use weir_manifest::{Pii, Pipeline, SecretKeyRef};
 
 use crate::Error;
 use crate::error::api;

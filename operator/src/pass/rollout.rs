@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use weir_spec::{ClickstreamPipeline, Pipeline, State};
+use weir_manifest::{ClickstreamPipeline, Pipeline, State};
 use weir_stream::results::Emitted;
 
 use super::steps;
@@ -122,7 +122,7 @@ fn millis(millis: i64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use weir_spec::PipelineSpec;
+    use weir_manifest::PipelineSpec;
 
     use super::super::server::server;
     use super::*;

@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
-use weir_spec::{AutoscalingMode, AutoscalingStatus, ClickstreamPipeline, Pipeline, State};
+use weir_manifest::{AutoscalingMode, AutoscalingStatus, ClickstreamPipeline, Pipeline, State};
 
 use crate::Error;
 use crate::autoscale::{Decision, Measured, Memory, Now, Reason};

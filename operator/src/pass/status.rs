@@ -7,7 +7,7 @@ use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
 use serde_json::json;
-use weir_spec::{ClickstreamPipeline, PipelineStatus};
+use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
 use super::cleanup;
 use crate::build::MANAGER;

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
-use weir_spec::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
+use weir_manifest::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
 use weir_stream::made_with::MadeWith;
 
 use super::topics::{Before, Reset};

@@ -9,7 +9,7 @@ use kube::client::Body;
 use kube::core::error_boundary::DeserializeGuard;
 use kube::runtime::reflector;
 use serde_json::Value;
-use weir_spec::PipelineSpec;
+use weir_manifest::PipelineSpec;
 
 use super::*;
 use crate::metrics::Metrics;

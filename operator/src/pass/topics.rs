@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use kube::ResourceExt;
-use weir_spec::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
+use weir_manifest::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
 use weir_stream::kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
 
 use crate::Error;

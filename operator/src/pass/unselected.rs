@@ -10,7 +10,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::{Resource as _, core::ObjectMeta};
 use serde_json::json;
-use weir_spec::ClickstreamPipeline;
+use weir_manifest::ClickstreamPipeline;
 
 use super::cleanup::{FINALIZER, write_finalizers};
 use super::status;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_spec::{ClickstreamPipeline, ProcessorStatus, State};
+use weir_manifest::{ClickstreamPipeline, ProcessorStatus, State};
 
 use crate::Error;
 use crate::build;
@@ -120,7 +120,7 @@ fn config_hash(workload: &Found) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
-    use weir_spec::PipelineSpec;
+    use weir_manifest::PipelineSpec;
 
     use super::*;
 

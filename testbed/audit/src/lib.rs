@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
+use weir_manifest::{Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
-use weir_spec::{Pipeline, Role};
 use weir_stream::{
     kafka::{Lookup, Options, admin::Admin},
     log::Record,

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use weir_arguments::{bootstrap_servers, number};
 use weir_audit::{Audit, Pause};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 /// Reads a pipeline's topics and compares every window and every field with a brute-force computation over its events.
 #[derive(Parser)]

@@ -1,7 +1,7 @@
 //! Where the pipeline stands, as its processors committed it.
 
 use anyhow::Context;
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
     windows::Standing,

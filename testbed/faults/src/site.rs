@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use weir_audit::{Audit, Report};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_testbed::Kafka;
 
 use crate::{

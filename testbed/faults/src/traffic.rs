@@ -13,7 +13,7 @@ use rdkafka::{
 };
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_generator::{Faults, Generator, Profile};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::kafka::{Producer, ProducerOptions};
 
 const ANSWER: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ impl Traffic {
         let producer = Producer::connect(&ProducerOptions {
             bootstrap: brokers.to_owned(),
             client_id: "shop".to_owned(),
-            compression: weir_spec::Compression::Snappy,
+            compression: weir_manifest::Compression::Snappy,
             linger: Duration::from_millis(20),
             extra: Vec::new(),
         })?;

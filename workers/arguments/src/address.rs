@@ -18,7 +18,7 @@ pub fn bootstrap_servers(text: &str) -> Result<String, String> {
                 "found `{server}`, expected a broker's HOST:PORT: write `{rest}`, without {scheme}://"
             ));
         }
-        if !weir_spec::is_host_port(server) {
+        if !weir_manifest::is_host_port(server) {
             return Err(format!("found `{server}`, {expected}"));
         }
     }
@@ -91,7 +91,7 @@ pub fn origin(text: &str) -> Result<String, String> {
     } else {
         format!("{authority}:1")
     };
-    if weir_spec::is_host_port(&with_port) { Ok(text.to_owned()) } else { wrong("") }
+    if weir_manifest::is_host_port(&with_port) { Ok(text.to_owned()) } else { wrong("") }
 }
 
 #[cfg(test)]

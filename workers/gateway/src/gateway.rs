@@ -12,7 +12,7 @@ use std::{
 
 use tokio::sync::{Notify, Semaphore, watch};
 use weir_analytics::Live;
-use weir_spec::{Pipeline, Role};
+use weir_manifest::{Pipeline, Role};
 
 use crate::{
     dead_letters::{DeadLetter, DeadLetters},

@@ -2,7 +2,7 @@
 
 use weir_analytics::Live;
 use weir_events::{PageAnalytics, TopPages, decode_page_analytics, decode_top_pages};
-use weir_spec::Role;
+use weir_manifest::Role;
 
 /// Records read together. They are decoded as they come and taken over at once, so that reading never waits for a socket and
 /// nobody who asks waits for a decoder.

@@ -364,7 +364,7 @@ fn pages_of_other_sites_may_not_ask() {
 fn a_record_of_another_version_is_counted_and_left_out() {
     let running = filled();
     let mut batch = weir_gateway::Batch::default();
-    batch.record(weir_spec::Role::Results, 0, b"something else");
+    batch.record(weir_manifest::Role::Results, 0, b"something else");
     running.gateway.apply(batch);
     assert_eq!(running.get("/api/v1/health").json()["held"]["unreadable"], 1);
     assert_eq!(running.get("/api/v1/pages").json()["total"], 4);

@@ -10,7 +10,7 @@ use std::{
 
 use weir_events::{encode_page_analytics, encode_top_pages};
 use weir_gateway::{Gateway, Limits, follow};
-use weir_spec::{Compression, Pipeline};
+use weir_manifest::{Compression, Pipeline};
 use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
 

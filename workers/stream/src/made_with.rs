@@ -6,7 +6,7 @@ use weir_events::{
     IdPolicy, IpPolicy, MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
     UserAgentPolicy,
 };
-use weir_spec::{Pii, Pipeline};
+use weir_manifest::{Pii, Pipeline};
 
 use crate::identity::AFRESH;
 use crate::windows::Standing;
@@ -115,19 +115,19 @@ pub fn settings(pipeline: &Pipeline) -> Settings {
 pub fn privacy_settings(pii: &Pii) -> PrivacySettings {
     PrivacySettings {
         user_id: match pii.user_id {
-            weir_spec::IdPolicy::Keep => IdPolicy::Keep,
-            weir_spec::IdPolicy::Hash => IdPolicy::Hash,
+            weir_manifest::IdPolicy::Keep => IdPolicy::Keep,
+            weir_manifest::IdPolicy::Hash => IdPolicy::Hash,
         },
         ip_address: match pii.ip_address {
-            weir_spec::IpPolicy::Keep => IpPolicy::Keep,
-            weir_spec::IpPolicy::Truncate => IpPolicy::Truncate,
-            weir_spec::IpPolicy::Hash => IpPolicy::Hash,
-            weir_spec::IpPolicy::Drop => IpPolicy::Drop,
+            weir_manifest::IpPolicy::Keep => IpPolicy::Keep,
+            weir_manifest::IpPolicy::Truncate => IpPolicy::Truncate,
+            weir_manifest::IpPolicy::Hash => IpPolicy::Hash,
+            weir_manifest::IpPolicy::Drop => IpPolicy::Drop,
         },
         user_agent: match pii.user_agent {
-            weir_spec::UserAgentPolicy::Keep => UserAgentPolicy::Keep,
-            weir_spec::UserAgentPolicy::Family => UserAgentPolicy::Family,
-            weir_spec::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
+            weir_manifest::UserAgentPolicy::Keep => UserAgentPolicy::Keep,
+            weir_manifest::UserAgentPolicy::Family => UserAgentPolicy::Family,
+            weir_manifest::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
         },
     }
 }
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_named_and_what_can_be_changed_back_is_said() {
-        let of = |change: &dyn Fn(&mut weir_spec::PipelineSpec)| {
+        let of = |change: &dyn Fn(&mut weir_manifest::PipelineSpec)| {
             let mut pipeline = Pipeline::demo();
             change(&mut pipeline.spec);
             MadeWith::of(&pipeline, None).unwrap()

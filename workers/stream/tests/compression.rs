@@ -6,7 +6,7 @@ mod kafka;
 use std::time::Duration;
 
 use kafka::{Cluster, name, spec};
-use weir_spec::Compression;
+use weir_manifest::Compression;
 use weir_stream::kafka::admin::ensure_topics;
 use weir_stream::kafka::{Lookup, Options, Producer, ProducerOptions};
 

@@ -6,10 +6,10 @@ mod kafka;
 use std::collections::BTreeSet;
 
 use kafka::{Cluster, name, spec};
-use weir_spec::Management;
+use weir_manifest::Management;
 use weir_stream::kafka::admin::{Admin, AdminError, Change, ensure_topics};
 
-fn change(cluster: &Cluster, spec: weir_spec::TopicSpec) -> Change {
+fn change(cluster: &Cluster, spec: weir_manifest::TopicSpec) -> Change {
     let outcomes = ensure_topics(cluster.bootstrap(), std::slice::from_ref(&spec)).unwrap();
     assert_eq!((outcomes.len(), &outcomes[0].name), (1, &spec.name));
     outcomes.into_iter().next().unwrap().change

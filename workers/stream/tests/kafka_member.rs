@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kafka::{Cluster, name, spec};
-use weir_spec::Compression;
+use weir_manifest::Compression;
 use weir_stream::kafka::admin::ensure_topics;
 use weir_stream::kafka::{Member, Options, Producer, ProducerOptions, Reader, ReaderOptions, Start};
 use weir_stream::log::{Committed, Error, Item, Member as _, Output, Rebalance};

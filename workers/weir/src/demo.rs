@@ -19,7 +19,7 @@ use std::{
 use anyhow::Context;
 use weir_gateway::{Gateway, Limits, follow};
 use weir_generator::{Burst, Faults, Generator};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 use self::simulation::Simulation;
 use crate::{

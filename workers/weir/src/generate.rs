@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::metrics::counter::Counter;
 use weir_generator::{Burst, Faults, Generator, Options, OptionsError, Profile};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::kafka::{Producer, ProducerOptions};
 
 use crate::{
@@ -225,8 +225,8 @@ pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> Options {
         products: generator.products,
         seed: generator.seed,
         profile: match generator.profile {
-            weir_spec::Profile::Constant => Profile::Constant,
-            weir_spec::Profile::Diurnal => Profile::Diurnal,
+            weir_manifest::Profile::Constant => Profile::Constant,
+            weir_manifest::Profile::Diurnal => Profile::Diurnal,
         },
         start,
         partitions: pipeline.spec.topics.events.partitions,

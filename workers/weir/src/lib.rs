@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::Context;
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 pub mod args;
 pub mod console;

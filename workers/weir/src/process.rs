@@ -16,7 +16,7 @@ use std::{
 use anyhow::{anyhow, bail};
 use weir_analytics::Settings;
 use weir_events::{Decoder, Privacy};
-use weir_spec::{DeadLetterPayload, Management, Pii, Pipeline};
+use weir_manifest::{DeadLetterPayload, Management, Pii, Pipeline};
 use weir_stream::{
     kafka,
     log::{Committed, Error, Member},

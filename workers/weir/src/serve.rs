@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use tokio::{runtime, time};
 use weir_gateway::{Gateway, Limits, Options, Panicked, Server, follow, store::Bounds};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 use crate::{args::Serve, demo::taken};
 

@@ -9,7 +9,7 @@ use prometheus_client::{
     metrics::{counter::Counter, gauge::Gauge},
     registry::Registry,
 };
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{windows, worker};
 
 use crate::{

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{
     kafka::{Reader, ReaderOptions, Start},
     log::Error,

@@ -4,7 +4,7 @@ mod apply;
 mod check;
 mod watch;
 
-use weir_spec::TopicSpec;
+use weir_manifest::TopicSpec;
 use weir_stream::kafka::admin::Owner;
 
 pub use apply::{Apply, apply};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::Trial;
 use weir_audit::Audit;
-use weir_spec::{Compression, Pipeline};
+use weir_manifest::{Compression, Pipeline};
 use weir_stream::kafka::{Producer, ProducerOptions};
 use weir_testbed::Kafka;
 

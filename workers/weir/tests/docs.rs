@@ -36,7 +36,7 @@ fn the_examples_are_pipelines_that_can_run_beside_each_other() {
     let mut topics = std::collections::BTreeMap::new();
     for file in ["development.yaml", "replay.yaml", "production.yaml"] {
         let pipeline =
-            weir_spec::Pipeline::from_yaml(&fs::read_to_string(folder.join(file)).unwrap()).unwrap();
+            weir_manifest::Pipeline::from_yaml(&fs::read_to_string(folder.join(file)).unwrap()).unwrap();
         for topic in pipeline.topics() {
             if let Some(other) = topics.insert(topic.name.clone(), file) {
                 panic!("{} is a topic of {other} and of {file}", topic.name);

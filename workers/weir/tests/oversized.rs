@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::Trial;
-use weir_spec::Compression;
+use weir_manifest::Compression;
 use weir_stream::kafka::{Producer, ProducerOptions, Reader, ReaderOptions, Start, admin::Admin};
 
 /// More than any topic takes by default; packed it is small, and the topic of events has a limit of its own.

@@ -13,7 +13,7 @@ use weir::{
     args::{Args, Command},
     generate,
 };
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 #[test]
 fn what_is_not_supported_is_not_left_out_silently() {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_spec::{Compression, Management, Role, TopicSpec};
+use weir_manifest::{Compression, Management, Role, TopicSpec};
 use weir_stream::kafka::{Lookup, Options, admin::Admin};
 use weir_testbed::Kafka;
 

@@ -4,7 +4,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use weir_spec::{PipelineSpec, PipelineStatus};
+use weir_manifest::{PipelineSpec, PipelineStatus};
 
 use super::*;
 use crate::pass::server::server;

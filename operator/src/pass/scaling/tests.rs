@@ -1,7 +1,7 @@
 //! What is said and written of a decision, and what is remembered from the status.
 #![allow(clippy::unwrap_used)]
 
-use weir_spec::{Autoscaling, PipelineSpec, PipelineStatus};
+use weir_manifest::{Autoscaling, PipelineSpec, PipelineStatus};
 
 use super::*;
 use crate::autoscale::Sample;

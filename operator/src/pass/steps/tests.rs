@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use k8s_openapi::jiff::Timestamp;
-use weir_spec::PipelineSpec;
+use weir_manifest::PipelineSpec;
 
 use super::*;
 use crate::conditions;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_spec::{Pipeline, Role};
+use weir_manifest::{Pipeline, Role};
 use weir_stream::{
     kafka::{Reader, ReaderOptions, Start},
     log::Error,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
     log::Error,

@@ -7,7 +7,7 @@ use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
 };
-use weir_spec::Compression;
+use weir_manifest::Compression;
 use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
 

@@ -122,7 +122,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use serde_json::{Value, json};
-    use weir_spec::Pipeline;
+    use weir_manifest::Pipeline;
 
     use super::*;
     use crate::Limits;

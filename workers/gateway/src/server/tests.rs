@@ -5,7 +5,7 @@ use std::future::pending;
 
 use axum::routing::get;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 use super::*;
 use crate::Limits;

@@ -12,7 +12,7 @@ mod window;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
-use weir_spec::Role;
+use weir_manifest::Role;
 
 use names::Names;
 use window::{Row, Window};

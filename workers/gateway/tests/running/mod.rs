@@ -13,7 +13,7 @@ use weir_events::{
     PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage, encode_page_analytics, encode_top_pages,
 };
 use weir_gateway::{Batch, Gateway, Limits, Options, Server};
-use weir_spec::{Pipeline, Role};
+use weir_manifest::{Pipeline, Role};
 
 /// Time after which waiting for something is given up.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -22,7 +22,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use weir_spec::{Management, TopicSpec};
+use weir_manifest::{Management, TopicSpec};
 
 pub use self::counts::{Mismatch, Mismatches};
 pub(super) use self::describe::describe;

@@ -162,7 +162,7 @@ mod tests {
         let producer = super::super::ProducerOptions {
             bootstrap: "a:1".into(),
             client_id: "x".into(),
-            compression: weir_spec::Compression::None,
+            compression: weir_manifest::Compression::None,
             linger: Duration::ZERO,
             extra: Vec::new(),
         };

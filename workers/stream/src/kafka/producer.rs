@@ -9,7 +9,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use weir_spec::Compression;
+use weir_manifest::Compression;
 
 use super::error::sorted;
 use super::{Latency, clients, lines, partitions};

@@ -16,7 +16,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use weir_spec::{Compression, Management, Role, TopicSpec};
+use weir_manifest::{Compression, Management, Role, TopicSpec};
 use weir_stream::kafka::admin::ensure_topics;
 
 /// A cluster: mostly that which all tests of a process share.

@@ -7,7 +7,7 @@ use std::{
 
 use weir_analytics::Live;
 use weir_events::{decode_page_analytics, decode_top_pages};
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 use super::{Assembler, Sealed, Style, render_live, render_sealed};
 

@@ -11,7 +11,7 @@ use std::{
 
 use weir_gateway::{Batch, dead_letters::DeadLetter, follow};
 use weir_generator::Delivery;
-use weir_spec::{Pipeline, Role};
+use weir_manifest::{Pipeline, Role};
 use weir_stream::{
     log::{Committed, Error, Member as _},
     memory::{Broker, Clock, Member, MemberOptions},

@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use weir_gateway::follow;
 use weir_generator::Delivery;
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options, Producer},
     windows::Standing,

@@ -2,7 +2,7 @@
 
 use std::{io::Write, net::TcpStream, sync::atomic::AtomicU32, time::Instant};
 
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{
     log::Error,
     memory::{Broker, Clock, Fault, MemberOptions},

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context, bail, ensure};
-use weir_spec::{Management, Pipeline, Role, TopicSpec};
+use weir_manifest::{Management, Pipeline, Role, TopicSpec};
 use weir_stream::kafka::admin::{Admin, AdminError, Change};
 
 use super::{belongs, kept_by};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_spec::{Pipeline, Role, TopicSpec};
+use weir_manifest::{Pipeline, Role, TopicSpec};
 use weir_stream::{
     identity,
     kafka::admin::{Admin, AdminError, Owner},

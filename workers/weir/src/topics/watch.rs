@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::anyhow;
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_stream::{identity::AFRESH, kafka::admin::Admin, log::Error};
 
 use super::check::{Checked, Trouble, check, check_again};

@@ -3,7 +3,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 use weir_testbed::Kafka;
 
 /// Events with everything that goes wrong on a good day.

@@ -1,7 +1,7 @@
 //! What topics show of live values and of where partitions stand.
 #![allow(clippy::unwrap_used)]
 
-use weir_spec::Pipeline;
+use weir_manifest::Pipeline;
 
 use super::*;
 use crate::{Batch, Limits, Standing};

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use weir_spec::{Role, TopicSpec};
+use weir_manifest::{Role, TopicSpec};
 
 use crate::identity::AFRESH;
 
@@ -124,7 +124,7 @@ pub(super) fn mismatches(topics: &[TopicSpec], present: &BTreeMap<String, i32>) 
 
 #[cfg(test)]
 mod tests {
-    use weir_spec::Pipeline;
+    use weir_manifest::Pipeline;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use weir_spec::TopicSpec;
+use weir_manifest::TopicSpec;
 
 use super::counts::Mismatches;
 use super::settings::Difference;

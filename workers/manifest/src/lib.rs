@@ -6,7 +6,7 @@
 //! All mistakes are told at once, each with its path.
 //!
 //! ```
-//! use weir_spec::Pipeline;
+//! use weir_manifest::Pipeline;
 //!
 //! let shop = Pipeline::from_yaml(
 //!     "apiVersion: weir.dev/v1alpha1
@@ -22,7 +22,7 @@
 //!     "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: shop}, spec: {window: {size: 15s}}}",
 //! );
 //! assert!(error.unwrap_err().to_string().starts_with("spec.window.size: found 15s, expected a multiple"));
-//! # Ok::<(), weir_spec::SpecError>(())
+//! # Ok::<(), weir_manifest::SpecError>(())
 //! ```
 
 #[cfg(feature = "kube")]

@@ -1,7 +1,7 @@
 //! The documents in examples/ are valid and say what their names promise.
 #![allow(clippy::unwrap_used)]
 
-use weir_spec::{DeadLetterPayload, Pipeline};
+use weir_manifest::{DeadLetterPayload, Pipeline};
 
 fn figures(text: &str) -> (Pipeline, [f64; 4]) {
     let p = Pipeline::from_yaml(text).unwrap();

@@ -18,9 +18,9 @@ const LONGEST: i64 = 36_500 * 86_400_000;
 /// Never negative, at most 36,500 days. [`Display`](fmt::Display) gives the canonical form: `90m` becomes `1h30m`.
 ///
 /// ```
-/// let gap: weir_spec::Duration = "90m".parse()?;
+/// let gap: weir_manifest::Duration = "90m".parse()?;
 /// assert_eq!((gap.as_millis(), gap.to_string().as_str()), (5_400_000, "1h30m"));
-/// # Ok::<(), weir_spec::DurationError>(())
+/// # Ok::<(), weir_manifest::DurationError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(i64);
