@@ -117,9 +117,9 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn blocks_of_both_formats_are_read() {
     let first = postcard::to_stdvec(&Block { version: 1, ..golden() }).unwrap();
-    assert_eq!(hex(&first), include_str!("golden/block-1.hex").trim());
+    assert_eq!(hex(&first), include_str!("../../tests/golden/block-1.hex").trim());
     let second = golden().encode().unwrap();
-    assert_eq!(hex(&second[0]), include_str!("golden/block-2.hex").trim());
+    assert_eq!(hex(&second[0]), include_str!("../../tests/golden/block-2.hex").trim());
     for bytes in [first, second[0].clone()] {
         assert_eq!(Block::decode(&bytes).unwrap(), golden());
     }

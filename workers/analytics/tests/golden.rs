@@ -1,0 +1,176 @@
+//! The bytes that are stored and passed on: those of the release before are read by this one, those of this one by the next.
+#![allow(clippy::unwrap_used)]
+
+use weir_analytics::{Block, Live, LiveRow, Merge, Partition, Settings};
+use weir_oracle::{Entry, Event, Kind, Window};
+
+const SETTINGS: Settings = Settings {
+    size: 60_000,
+    slide: 10_000,
+    out_of_orderness: 5_000,
+    session_gap: 90_000,
+    lanes: 1,
+    top: 10,
+    trending_half_life: 600_000,
+    warm_up: 1,
+};
+const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
+    size: SETTINGS.size,
+    slide: SETTINGS.slide,
+    out_of_orderness: SETTINGS.out_of_orderness,
+    session_gap: SETTINGS.session_gap,
+    top: SETTINGS.top,
+    trending_half_life: SETTINGS.trending_half_life,
+    warm_up: SETTINGS.warm_up,
+};
+const SNAPSHOT: &str = include_str!("golden/snapshot-1.hex");
+/// A record per line: those of the windows up to the snapshot, and of the ones after it.
+const BLOCKS_BEFORE: &str = include_str!("golden/blocks-2-before.hex");
+const BLOCKS_AFTER: &str = include_str!("golden/blocks-2-after.hex");
+const LIVE: &str = include_str!("golden/live-1.hex");
+/// Small enough that windows need several records.
+const MAX_BYTES: usize = 250;
+/// After all windows of the log, long enough for a run of windows without an event.
+const END: i64 = 1_001_200_000;
+
+fn event(i: i64) -> Event {
+    Event {
+        user: format!("user-{}", i % 7),
+        session: format!("session-{}", i % 3),
+        kind: [Kind::View, Kind::Click, Kind::Purchase][i as usize % 3],
+        page: format!("/page/{}", i * i % 11),
+        timestamp: 1_000_000_000 + i * 4_321 - (i % 4) * 1_000,
+        session_duration: (i % 5 == 0).then_some(12),
+    }
+}
+
+/// Visitors on several pages, with sealed windows behind them, baselines, open slices and visits that have ended.
+fn before() -> impl Iterator<Item = Event> {
+    (0..60).map(event)
+}
+
+/// Goes on, with a page that begins to trend.
+fn after() -> impl Iterator<Item = Event> {
+    let crowd = (0..40).map(|i| Event {
+        user: format!("crowd-{}", i % 20),
+        session: format!("crowd-{}", i % 20),
+        kind: if i % 5 == 4 { Kind::AddToCart } else { Kind::View },
+        page: "/caf\u{e9}".to_owned(),
+        timestamp: 1_000_380_000 + i * 500,
+        session_duration: None,
+    });
+    (60..90).map(event).chain(crowd)
+}
+
+/// Reads events; the records of what they seal.
+fn read(partition: &mut Partition, events: impl Iterator<Item = Event>) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    for event in events {
+        partition.read(&(&event).into());
+        records.extend(seal(partition));
+    }
+    records
+}
+
+fn seal(partition: &mut Partition) -> Vec<Vec<u8>> {
+    std::iter::from_fn(|| partition.seal(MAX_BYTES)).map(|part| part.record).collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(hex: &str) -> Vec<u8> {
+    let pairs = hex.trim().as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn lines(records: &[Vec<u8>]) -> String {
+    records.iter().map(|record| hex(record) + "\n").collect()
+}
+
+fn restored() -> Partition {
+    Partition::restore(0, SETTINGS, &from_hex(SNAPSHOT)).unwrap()
+}
+
+#[test]
+fn a_partition_writes_the_same_bytes() {
+    let mut partition = Partition::new(0, SETTINGS);
+    assert_eq!(lines(&read(&mut partition, before())), BLOCKS_BEFORE);
+    assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT.trim());
+    let mut blocks = read(&mut partition, after());
+    assert_eq!(hex(&partition.live_snapshot(i64::MIN).unwrap().encode().unwrap()), LIVE.trim());
+    partition.raise(END);
+    blocks.extend(seal(&mut partition));
+    assert_eq!(lines(&blocks), BLOCKS_AFTER);
+}
+
+#[test]
+fn a_stored_snapshot_goes_on_as_if_nothing_had_been() {
+    let mut partition = restored();
+    assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT.trim());
+    let mut blocks = read(&mut partition, after());
+    assert_eq!(hex(&partition.live_snapshot(i64::MIN).unwrap().encode().unwrap()), LIVE.trim());
+    partition.raise(END);
+    blocks.extend(seal(&mut partition));
+    assert_eq!(lines(&blocks), BLOCKS_AFTER);
+}
+
+/// What is expected is worked out by the oracle, which shares no code with the engine.
+#[test]
+fn stored_blocks_say_what_the_oracle_says() {
+    let mut merge = Merge::new(SETTINGS, 1, None);
+    let records: Vec<_> = BLOCKS_BEFORE.lines().chain(BLOCKS_AFTER.lines()).map(from_hex).collect();
+    let mut blocks: Vec<Block> = Vec::new();
+    for (offset, record) in (0..).zip(&records) {
+        merge.read(record, offset).unwrap();
+        let block = Block::decode(record).unwrap();
+        match blocks.last_mut().filter(|last| last.more) {
+            Some(last) => {
+                last.pages.extend(block.pages);
+                last.more = block.more;
+            }
+            None => blocks.push(block),
+        }
+    }
+    assert!(records.len() > blocks.len() && blocks.iter().any(|block| block.site.users == 0));
+    let log = before().chain(after()).map(Entry::Event).chain([Entry::RaiseWatermark(END)]).collect();
+    let expected = weir_oracle::compute(&[log], &ORACLE_SETTINGS).windows;
+    let windows: Vec<Window> = merge
+        .complete()
+        .into_iter()
+        .map(|result| {
+            let pages = result.pages.into_iter().map(Into::into).collect();
+            let sums = expected.iter().find(|window| window.end == result.end);
+            Window { pages, ..result.top.into() }.with_sums(sums)
+        })
+        .collect();
+    assert!(windows.iter().any(|window| !window.trending.is_empty()), "baselines are needed for something");
+    weir_oracle::compare(&expected, &windows).unwrap();
+}
+
+#[test]
+fn stored_live_values_are_read() {
+    let live = Live::decode(&from_hex(LIVE)).unwrap();
+    assert_eq!((live.partition, live.start, live.end), (Some(0), 1_000_340_000, 1_000_400_000));
+    assert_eq!((live.as_of, live.earliest), (1_000_399_500, Some(1_000_340_000)));
+    let row = |url: &str, [views, clicks, carts, conversions]: [u64; 4], users| LiveRow {
+        url: url.to_owned(),
+        views,
+        clicks,
+        carts,
+        conversions,
+        users,
+    };
+    assert_eq!(live.site, row("", [35, 3, 8, 4], 27));
+    let pages = [
+        row("/caf\u{e9}", [32, 0, 8, 0], 20),
+        row("/page/5", [2, 0, 0, 0], 2),
+        row("/page/1", [1, 0, 0, 1], 2),
+        row("/page/0", [0, 1, 0, 0], 1),
+        row("/page/3", [0, 1, 0, 1], 2),
+        row("/page/4", [0, 0, 0, 1], 1),
+        row("/page/9", [0, 1, 0, 1], 2),
+    ];
+    assert_eq!(live.pages, pages);
+}
