@@ -4,10 +4,10 @@ use std::{
     collections::BTreeMap,
     hash::{BuildHasher, RandomState},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -15,12 +15,15 @@ use weir_analytics::Live;
 use weir_manifest::{Pipeline, Role};
 
 use crate::{
-    dead_letters::{DeadLetter, DeadLetters},
-    intake::Batch,
-    live::{Now, Standing},
-    push::{Picture, Subscriptions},
-    sample::{Sample, SampledEvent},
-    store::{Bounds, Store},
+    ingest::Batch,
+    store::{
+        dead_letters::{DeadLetter, DeadLetters},
+        live::{Now, Standing},
+        sample::{Sample, SampledEvent},
+        windows::{Bounds, Store},
+    },
+    sync::{lock, millis},
+    wire::{picture::Picture, topic::Subscriptions},
 };
 
 /// One pipeline's results, kept and handed out. Clones share everything.
@@ -324,14 +327,4 @@ impl Gateway {
     pub(crate) fn take_completed(&self) -> Vec<i64> {
         std::mem::take(&mut lock(&self.shared.completed))
     }
-}
-
-/// A panic elsewhere does not make what is behind a lock unreadable.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The wall clock, milliseconds since the epoch.
-pub(crate) fn millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }

@@ -4,21 +4,16 @@
 //! memory. It writes nothing anywhere, so processing never waits for it, any number of them can run, and each is whole: after
 //! a restart it has read everything again within seconds.
 
-pub mod api;
-mod dashboard;
-pub mod dead_letters;
-pub mod follow;
+mod api;
 mod gateway;
-mod intake;
-pub mod live;
-pub mod push;
-mod sample;
+pub mod ingest;
+mod push;
 mod server;
 pub mod store;
 mod supervise;
+mod sync;
+mod wire;
 
 pub use gateway::{Gateway, Limits, Source};
-pub use intake::Batch;
-pub use live::Standing;
-pub use server::{Options, Server};
+pub use server::{Options, Server, document};
 pub use supervise::Panicked;

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crate::gateway::lock;
+use crate::sync::lock;
 
 /// A part of the gateway panicked. What it keeps in memory may be half changed, so the process must end: another one reads
 /// everything again.

@@ -2,7 +2,7 @@
 
 #[test]
 fn the_document_is_the_codes() {
-    let made = serde_json::to_value(weir_gateway::api::document()).expect("a document");
+    let made = serde_json::to_value(weir_gateway::document()).expect("a document");
     let kept: serde_json::Value =
         serde_json::from_str(include_str!("../../../schemas/openapi.json")).expect("JSON");
     assert!(

@@ -10,7 +10,10 @@ use std::{
 };
 
 use serde_json::json;
-use weir_gateway::{Limits, Source, Standing, dead_letters::DeadLetter};
+use weir_gateway::{
+    Limits, Source,
+    store::{dead_letters::DeadLetter, live::Standing},
+};
 
 use running::Running;
 
@@ -363,7 +366,7 @@ fn pages_of_other_sites_may_not_ask() {
 #[test]
 fn a_record_of_another_version_is_counted_and_left_out() {
     let running = filled();
-    let mut batch = weir_gateway::Batch::default();
+    let mut batch = weir_gateway::ingest::Batch::default();
     batch.record(weir_manifest::Role::Results, 0, b"something else");
     running.gateway.apply(batch);
     assert_eq!(running.get("/api/v1/health").json()["held"]["unreadable"], 1);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use weir_events::{encode_page_analytics, encode_top_pages};
-use weir_gateway::{Gateway, Limits, follow};
+use weir_gateway::{Gateway, Limits, ingest};
 use weir_manifest::{Compression, Pipeline};
 use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
@@ -32,11 +32,11 @@ fn a_restart_brings_the_whole_day_back() {
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     write(&pipeline, brokers);
 
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &follow::needed(&pipeline)).unwrap();
+    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &ingest::needed(&pipeline)).unwrap();
     assert!(gateway.unready().is_some(), "not ready before it has read");
     let (begun, stop) = (Instant::now(), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let following = scope.spawn(|| follow::follow(&gateway, &pipeline, brokers, &stop));
+        let following = scope.spawn(|| ingest::follow(&gateway, &pipeline, brokers, &stop));
         until("it has all", || gateway.unready().is_none());
         println!("{WINDOWS} windows of 100 pages after {:?}", begun.elapsed());
         stop.store(true, Ordering::SeqCst);

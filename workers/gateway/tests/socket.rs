@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client, protocol::CloseFrame};
-use weir_gateway::{Limits, Standing};
+use weir_gateway::{Limits, store::live::Standing};
 
 use running::{DEADLINE, Running, until};
 

@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::Context;
-use weir_gateway::{Gateway, Limits, follow};
+use weir_gateway::{Gateway, Limits, ingest};
 use weir_generator::{Burst, Faults, Generator};
 use weir_manifest::Pipeline;
 
@@ -70,7 +70,7 @@ pub fn run(
         gateway: Gateway::new(
             pipeline.clone(),
             Limits::default(),
-            &brokers.map_or(Vec::new(), |_| follow::needed(pipeline).to_vec()),
+            &brokers.map_or(Vec::new(), |_| ingest::needed(pipeline).to_vec()),
         )?,
         listen,
         speed,

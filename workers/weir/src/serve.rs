@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context;
 use tokio::{runtime, time};
-use weir_gateway::{Gateway, Limits, Options, Panicked, Server, follow, store::Bounds};
+use weir_gateway::{Gateway, Limits, Options, Panicked, Server, ingest, store::windows::Bounds};
 use weir_manifest::Pipeline;
 
 use crate::{args::Serve, demo::taken};
@@ -31,11 +31,11 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBoo
     let Serve { listen, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
     let bounds = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
     let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
-    let gateway = Gateway::new(pipeline.clone(), limits, &follow::needed(pipeline))?;
+    let gateway = Gateway::new(pipeline.clone(), limits, &ingest::needed(pipeline))?;
     let listening = Options { listen, next_free: false, origins: allow_origin };
     let follow = {
         let (gateway, pipeline, brokers) = (gateway.clone(), pipeline.clone(), brokers.to_owned());
-        move |ending: &AtomicBool| follow::follow(&gateway, &pipeline, &brokers, ending)
+        move |ending: &AtomicBool| ingest::follow(&gateway, &pipeline, &brokers, ending)
     };
     serve_while(follow, &gateway, &listening, stop)
 }

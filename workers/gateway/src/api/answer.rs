@@ -7,7 +7,8 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{csv, problem::Problem};
+use super::problem::Problem;
+use crate::wire::csv;
 
 /// What a table can be had as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]

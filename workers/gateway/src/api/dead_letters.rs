@@ -6,13 +6,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    csv::{Line, Row},
     problem::{Otherwise, Problem},
     query::{Count, Query, limit},
 };
 use crate::{
     Gateway,
-    dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+    store::dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+    wire::csv::{Line, Row},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Gateway, gateway::millis};
+use crate::{Gateway, sync::millis};
 
 type Seconds = Gauge<f64, AtomicU64>;
 

@@ -1,76 +1,9 @@
-//! REST: every endpoint stands in one list, which makes the router and the OpenAPI document.
+//! REST: the endpoints' handlers, what they take and how they answer.
 
-pub mod answer;
-pub mod csv;
-mod dead_letters;
-mod metrics;
-mod now;
-pub mod problem;
-pub mod query;
-pub mod records;
-mod windows;
-
-use axum::{Json, Router, http::Uri, routing::get};
-use utoipa::OpenApi;
-use utoipa_axum::{router::OpenApiRouter, routes};
-
-use crate::{Gateway, push};
-use problem::Problem;
-
-/// The document's head.
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Weir",
-        description = "Results of a clickstream pipeline. Sealed windows are final; what the open window shows is provisional and says so. Times \
-                       are milliseconds since the epoch, UTC. Text from events (pages, products) is text, never markup.",
-        license(name = "Apache-2.0", identifier = "Apache-2.0"),
-    ),
-    tags(
-        (name = "windows", description = "Sealed windows"),
-        (name = "pages", description = "Pages in sealed windows"),
-        (name = "live", description = "The open window"),
-        (name = "stream", description = "The pipeline and its health"),
-    ),
-)]
-struct Head;
-
-fn endpoints() -> (Router<Gateway>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Head::openapi())
-        .routes(routes!(now::pipelines))
-        .routes(routes!(now::health))
-        .routes(routes!(now::events))
-        .routes(routes!(dead_letters::dead_letters))
-        .routes(routes!(windows::windows))
-        .routes(routes!(windows::site))
-        .routes(routes!(windows::pages))
-        .routes(routes!(windows::series))
-        .routes(routes!(windows::top))
-        .routes(routes!(windows::trending))
-        .routes(routes!(now::now))
-        .routes(routes!(push::sse::stream))
-        .routes(routes!(push::socket::live))
-        .split_for_parts()
-}
-
-/// The OpenAPI 3.1 document of this version.
-pub fn document() -> utoipa::openapi::OpenApi {
-    endpoints().1
-}
-
-/// Everything under `/api/v1`, what tells whether the process lives and is ready, its figures, and the dashboard.
-pub(crate) fn router(gateway: Gateway, dashboard: Router<Gateway>) -> Router {
-    let (router, document) = endpoints();
-    router
-        .merge(dashboard)
-        .route("/api/v1/openapi.json", get(move || async { Json(document) }))
-        .route("/healthz", get(now::healthz))
-        .route("/readyz", get(now::readyz))
-        .route("/metrics", get(metrics::metrics))
-        .method_not_allowed_fallback(|| async { Problem::method() })
-        .fallback(|uri: Uri| async move {
-            let path: String = uri.path().chars().take(100).collect();
-            Problem::not_found(format!("there is nothing at {path}; /docs lists what there is"))
-        })
-        .with_state(gateway)
-}
+pub(crate) mod answer;
+pub(crate) mod dead_letters;
+pub(crate) mod metrics;
+pub(crate) mod now;
+pub(crate) mod problem;
+pub(crate) mod query;
+pub(crate) mod windows;

@@ -11,16 +11,20 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json, json_or_table},
-    csv::{Line, Row},
     problem::{Otherwise, Problem},
     query::{Count, Nothing, Query, limit},
 };
 use crate::{
     Gateway,
-    gateway::millis,
-    live::{ended, watermark},
-    push::values::{Open, Provisional},
-    sample::SampledEvent,
+    store::{
+        live::{ended, watermark},
+        sample::SampledEvent,
+    },
+    sync::millis,
+    wire::{
+        csv::{Line, Row},
+        values::{Open, Provisional},
+    },
 };
 
 /// A pipeline.
@@ -294,7 +298,7 @@ pub async fn health(
         (now.standings().to_vec(), now.heard(), now.lost_up_to())
     };
     let watermark = watermark(&standings);
-    let partition = |standing: &crate::live::Standing| PartitionHealth {
+    let partition = |standing: &crate::store::live::Standing| PartitionHealth {
         partition: standing.partition,
         watermark: standing.watermark,
         sealed: standing.sealed,

@@ -24,6 +24,7 @@ pub struct Problem {
 
 /// How any question may be answered that is not answered with what it asks for: what the document of this API says of all.
 #[derive(IntoResponses)]
+#[expect(dead_code, reason = "a part of the document, never built")]
 pub enum Otherwise {
     /// The copy that If-None-Match names is good
     #[response(status = 304)]

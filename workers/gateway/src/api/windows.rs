@@ -8,11 +8,11 @@ use super::{
     answer::{Format, json_or_table},
     problem::{Otherwise, Problem},
     query::{Count, Query, Time, limit, page, range},
-    records::{PageNumbers, Place, Point, Site, Trend, WindowTotals, Windowed},
 };
 use crate::{
     Gateway,
-    store::{Store, View},
+    store::windows::{Store, View},
+    wire::records::{PageNumbers, Place, Point, Site, Trend, WindowTotals, Windowed},
 };
 
 /// The most rows that one answer holds, but for a series, which is at most a day of windows.

@@ -4,15 +4,9 @@
 //! each written once for all clients. Every client has a cell that holds the newest picture and nothing else, so one that is
 //! slow misses pictures, costs no memory, and gets whole values when it comes back for more.
 
-mod patch;
-mod picture;
 mod publisher;
 mod session;
 pub(crate) mod socket;
 pub(crate) mod sse;
-mod topic;
-pub(crate) mod values;
 
-pub use picture::Picture;
 pub use publisher::publish;
-pub use topic::{Subscriptions, Topic};

@@ -4,8 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time;
 
-use super::values::{Values, values};
-use crate::Gateway;
+use crate::{
+    Gateway,
+    wire::values::{Values, values},
+};
 
 /// Least time between two pictures: what partitions say within it becomes one.
 const APART: Duration = Duration::from_millis(50);

@@ -5,11 +5,14 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    picture::{Frame, Picture, SealedFrame},
-    topic::Topic,
+use crate::{
+    Gateway,
+    sync::lock,
+    wire::{
+        picture::{Frame, Picture, SealedFrame},
+        topic::Topic,
+    },
 };
-use crate::{Gateway, gateway::lock};
 
 /// Pages that one client can watch.
 pub(super) const MOST_PAGES: usize = 20;

@@ -14,11 +14,12 @@ use serde_json::json;
 use tokio::time::{self, Instant};
 use weir_events::looks_like;
 
-use super::{session::Session, topic::Topic};
+use super::session::Session;
 use crate::{
     Gateway,
     api::{problem::Problem, query},
-    gateway::millis,
+    sync::millis,
+    wire::topic::Topic,
 };
 
 /// Most bytes of a message from a client.

@@ -17,10 +17,8 @@ use tokio::{
 use utoipa::IntoParams;
 
 use super::{
-    picture::Picture,
     session::{News, Session},
     socket::named,
-    topic::Topic,
 };
 use crate::{
     Gateway,
@@ -28,6 +26,7 @@ use crate::{
         problem::Problem,
         query::{Query, Time},
     },
+    wire::{picture::Picture, topic::Topic},
 };
 
 /// Time without an event after which a comment says that the connection lives.

@@ -1,7 +1,9 @@
 //! The HTTP server: connections, their limits, and who may ask.
 
+mod dashboard;
 mod guard;
 mod patience;
+mod routes;
 
 use std::{convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -21,13 +23,10 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 
-use crate::{
-    Gateway, Panicked,
-    api::{self, problem::Problem},
-    dashboard, push,
-};
+use crate::{Gateway, Panicked, api::problem::Problem, push};
 use guard::Guard;
 use patience::Patient;
+pub use routes::document;
 
 /// Connections at a time; the next one waits until one ends.
 const CONNECTIONS: usize = 4_096;
@@ -82,8 +81,8 @@ impl Server {
         };
         let loopback = listener.local_addr()?.ip().is_loopback();
         let guard = Guard { origins: options.origins.clone().into(), loopback };
-        let router = api::router(gateway.clone(), dashboard::router())
-            .layer(middleware::from_fn_with_state(guard, guard::guard));
+        let router =
+            routes::router(gateway.clone()).layer(middleware::from_fn_with_state(guard, guard::guard));
         Ok(Self { listener, router, gateway })
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use weir_events::{
     PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage, encode_page_analytics, encode_top_pages,
 };
-use weir_gateway::{Batch, Gateway, Limits, Options, Server};
+use weir_gateway::{Gateway, Limits, Options, Server, ingest::Batch};
 use weir_manifest::{Pipeline, Role};
 
 /// Time after which waiting for something is given up.

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_gateway::{Batch, dead_letters::DeadLetter, follow};
+use weir_gateway::{
+    ingest::{self, Batch},
+    store::dead_letters::DeadLetter,
+};
 use weir_generator::Delivery;
 use weir_manifest::{Pipeline, Role};
 use weir_stream::{
@@ -262,7 +265,7 @@ impl<'a> Stages<'a> {
         let (mut told, mut standings) = (Vec::new(), Vec::new());
         for (committed, partition) in committed.into_iter().zip(0..) {
             let Some(committed) = committed else { continue };
-            told.extend(follow::standing(partition, &committed, broker.end_offset(events, partition)?));
+            told.extend(ingest::standing(partition, &committed, broker.end_offset(events, partition)?));
             if let Ok(standing) = serde_json::from_str::<windows::Standing>(&committed.metadata) {
                 broker.truncate(events, partition, standing.from)?;
                 standings.push(standing);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::bail;
-use weir_gateway::follow;
+use weir_gateway::ingest;
 use weir_generator::Delivery;
 use weir_manifest::Pipeline;
 use weir_stream::{
@@ -69,7 +69,7 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
             }),
             demo.dashboard(scope, open),
             part(scope, "reader of the dashboard", stop, || {
-                Ok(follow::follow(&demo.gateway, pipeline, brokers, stop)?)
+                Ok(ingest::follow(&demo.gateway, pipeline, brokers, stop)?)
             }),
             part(scope, "processing", stop, || {
                 process::run(pipeline, brokers, &process::Options::default(), stop)

@@ -17,8 +17,10 @@ use weir_stream::{
 use super::{standings::renew, tries::Tries};
 use crate::{
     Gateway, Source,
-    dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
-    sample::MAX_EVENTS_PER_SECOND,
+    store::{
+        dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+        sample::MAX_EVENTS_PER_SECOND,
+    },
 };
 
 /// Time between two rounds.

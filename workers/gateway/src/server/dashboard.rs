@@ -23,7 +23,7 @@ struct File {
 
 macro_rules! file {
     ($path:literal, $name:literal, $kind:literal) => {
-        File { path: $path, kind: $kind, text: include_bytes!(concat!("../dashboard/dist/", $name)) }
+        File { path: $path, kind: $kind, text: include_bytes!(concat!("../../dashboard/dist/", $name)) }
     };
 }
 
@@ -47,7 +47,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap_or_default()
 }
 
-pub(crate) fn router() -> Router<Gateway> {
+pub(super) fn router() -> Router<Gateway> {
     FILES.iter().enumerate().fold(Router::new(), |router, (number, file)| {
         router.route(file.path, get(move |headers: HeaderMap| async move { serve(number, file, &headers) }))
     })

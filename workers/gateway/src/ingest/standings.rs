@@ -15,7 +15,7 @@ use weir_stream::{
 };
 
 use super::tries::Tries;
-use crate::{Gateway, Source, Standing};
+use crate::{Gateway, Source, store::live::Standing};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);

@@ -1,10 +1,4 @@
-//! Reads a pipeline's topics from Kafka into a gateway.
-
-mod sampler;
-mod standings;
-#[cfg(test)]
-mod tests;
-mod tries;
+//! Follows the topics of results, rankings and live values.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -18,12 +12,11 @@ use weir_stream::{
     log::Error,
 };
 
+use super::{batch::Batch, sampler, standings, tries::Tries};
 use crate::{
-    Batch, Gateway, Panicked, Source,
+    Gateway, Panicked, Source,
     supervise::{Part, supervise},
 };
-pub use standings::standing;
-use tries::Tries;
 
 /// Most records taken over at once.
 const MOST: usize = 1_000;

@@ -4,7 +4,7 @@
 use weir_manifest::Pipeline;
 
 use super::*;
-use crate::{Batch, Limits, Standing};
+use crate::{Limits, ingest::Batch, store::live::Standing};
 
 /// A gateway that ranks two pages.
 fn gateway() -> Gateway {

@@ -11,41 +11,41 @@ use serde_json::{Value, json};
 use super::{patch::difference, topic::Topic};
 
 /// Sealed windows that a client can catch up on: an hour at the default slide.
-pub(super) const REMEMBERED: usize = 360;
+pub(crate) const REMEMBERED: usize = 360;
 
 /// Everything that clients are shown at one moment.
 #[derive(Debug, Default)]
 pub struct Picture {
-    pub(super) sequence: u64,
+    pub(crate) sequence: u64,
     frames: HashMap<Topic, Arc<Frame>>,
     /// Sealed windows in the order in which they became known, oldest first.
-    pub(super) windows: VecDeque<Arc<SealedFrame>>,
+    pub(crate) windows: VecDeque<Arc<SealedFrame>>,
 }
 
 /// The value of one topic.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(crate) struct Frame {
     /// The picture that it is new in.
-    pub(super) sequence: u64,
+    pub(crate) sequence: u64,
     /// The picture whose value `patch` changes; 0 if there is none.
-    pub(super) since: u64,
-    pub(super) value: Value,
-    pub(super) whole: Utf8Bytes,
-    pub(super) patch: Utf8Bytes,
+    pub(crate) since: u64,
+    pub(crate) value: Value,
+    pub(crate) whole: Utf8Bytes,
+    pub(crate) patch: Utf8Bytes,
 }
 
 /// One sealed window.
 #[derive(Debug)]
-pub(super) struct SealedFrame {
-    pub(super) sequence: u64,
-    pub(super) end: i64,
-    pub(super) value: Value,
-    pub(super) text: Utf8Bytes,
+pub(crate) struct SealedFrame {
+    pub(crate) sequence: u64,
+    pub(crate) end: i64,
+    pub(crate) value: Value,
+    pub(crate) text: Utf8Bytes,
 }
 
 impl Picture {
     /// The picture after `self`: the values now, and the windows sealed since. `None` if nothing differs.
-    pub(super) fn next(&self, values: Vec<(Topic, Value)>, sealed: Vec<(i64, Value)>) -> Option<Self> {
+    pub(crate) fn next(&self, values: Vec<(Topic, Value)>, sealed: Vec<(i64, Value)>) -> Option<Self> {
         let sequence = self.sequence + 1;
         let mut changed = !sealed.is_empty() || values.len() != self.frames.len();
         let mut frames = HashMap::with_capacity(values.len());
@@ -73,7 +73,7 @@ impl Picture {
         changed.then_some(Self { sequence, frames, windows })
     }
 
-    pub(super) fn frame(&self, topic: &Topic) -> Option<&Arc<Frame>> {
+    pub(crate) fn frame(&self, topic: &Topic) -> Option<&Arc<Frame>> {
         self.frames.get(topic)
     }
 }

@@ -1,18 +1,22 @@
 //! Against a real Kafka.
 #![allow(clippy::unwrap_used)]
 
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
 
 use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
 };
-use weir_manifest::Compression;
+use weir_manifest::{Compression, Pipeline};
 use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
 
 use super::*;
-use crate::{Limits, sample::MAX_EVENTS_PER_SECOND};
+use crate::{Gateway, Limits, store::sample::MAX_EVENTS_PER_SECOND};
 
 const DEADLINE: Duration = Duration::from_secs(180);
 
@@ -128,7 +132,7 @@ fn dead_letters_of_an_old_topic_are_dropped() {
         let first = gateway.dead_letters(9).0[0].timestamp;
         admin.delete_topics(&[&topic]).unwrap();
         until("the topic is gone", || admin.describe_topics(&[&topic]).is_ok_and(|found| found.is_empty()));
-        until("the clock goes on", || crate::gateway::millis() > first);
+        until("the clock goes on", || crate::sync::millis() > first);
         admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
         // More than there were: an offset alone would not tell them apart.
         send();

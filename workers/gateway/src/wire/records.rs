@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use weir_events::SiteTotals;
 
 use super::csv::{Line, Row};
-use crate::store::{Page, View};
+use crate::store::windows::{Page, View};
 
 /// The totals of all pages in one window.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]

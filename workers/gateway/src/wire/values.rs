@@ -7,12 +7,17 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use weir_analytics::{Live, LiveRow};
 
-use super::topic::Topic;
+use super::{
+    records::{Place, Point, Trend, WindowTotals},
+    topic::Topic,
+};
 use crate::{
     Gateway,
-    api::records::{Place, Point, Trend, WindowTotals},
-    gateway::lock,
-    live::{Now, ended, watermark},
+    store::{
+        live::{Now, ended, watermark},
+        windows::View,
+    },
+    sync::lock,
 };
 
 /// What the open window shows of a page, or of all: provisional.
@@ -75,15 +80,15 @@ impl Open {
 }
 
 /// What a picture is drawn of.
-pub(super) struct Values {
+pub(crate) struct Values {
     /// The topics' values.
-    pub(super) topics: Vec<(Topic, Value)>,
+    pub(crate) topics: Vec<(Topic, Value)>,
     /// The windows completed since the last time, earliest first, by their ends.
-    pub(super) sealed: Vec<(i64, Value)>,
+    pub(crate) sealed: Vec<(i64, Value)>,
 }
 
 /// The values as they are now.
-pub(super) fn values(gateway: &Gateway) -> Values {
+pub(crate) fn values(gateway: &Gateway) -> Values {
     let (sum, health) = {
         let now = gateway.now();
         (now.sum(), health(&now, gateway))
@@ -161,7 +166,7 @@ fn health(now: &Now, gateway: &Gateway) -> Value {
 }
 
 /// A window when it is sealed: final.
-pub(crate) fn sealed(window: crate::store::View<'_>) -> Value {
+pub(crate) fn sealed(window: View<'_>) -> Value {
     json!({
         "window": WindowTotals::of(window),
         "top": window.top().into_iter().map(Place::from).collect::<Vec<_>>(),

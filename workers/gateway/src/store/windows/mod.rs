@@ -1,0 +1,319 @@
+//! The sealed windows of the last day, packed in memory.
+//!
+//! A page's URL is kept once, a page's numbers of a window in 40 bytes, so a day of 100 pages every 10 seconds takes some
+//! 40 MB. Two bounds hold whatever comes: age, against the newest window (event time, so that a replay of last year is kept
+//! as today is), and bytes; the oldest window goes first.
+
+mod names;
+#[cfg(test)]
+mod tests;
+mod window;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
+use weir_manifest::Role;
+
+use names::Names;
+use window::{Row, Window};
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Age of a window's end against the newest, milliseconds.
+    pub age: i64,
+    /// Bytes of all windows, without the pages' URLs.
+    pub bytes: usize,
+}
+
+impl Default for Bounds {
+    /// 24 hours, 512 MiB.
+    fn default() -> Self {
+        Self { age: 24 * 3_600_000, bytes: 512 << 20 }
+    }
+}
+
+/// The sealed windows. Records may come in any order and twice; what they add up to does not depend on it.
+#[derive(Default)]
+pub struct Store {
+    bounds: Bounds,
+    slide: i64,
+    /// The end of the earliest window ever taken.
+    first: Option<i64>,
+    /// Whether that was the first there ever was: the topic still had its first record when it was read.
+    pub(crate) begins: bool,
+    names: Names,
+    windows: BTreeMap<i64, Window>,
+    unsettled: BTreeSet<i64>,
+    bytes: usize,
+    refused: u64,
+}
+
+/// One page in one window.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Page<'a> {
+    /// The page.
+    pub url: &'a str,
+    /// VIEW events.
+    pub views: u32,
+    /// Distinct visitors.
+    pub users: u32,
+    /// CLICK events.
+    pub clicks: u32,
+    /// PURCHASE events.
+    pub conversions: u32,
+    /// Clicks per view; 0.0 without views.
+    pub engagement_rate: f64,
+    /// Share of the page's visits with exactly one event.
+    pub bounce_rate: f64,
+    /// Mean duration of the page's visits, seconds.
+    pub duration: f64,
+}
+
+/// A sealed window as it is read.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    end: i64,
+    window: &'a Window,
+    names: &'a Names,
+    began: Option<i64>,
+}
+
+impl Store {
+    /// An empty store of windows whose ends lie `slide` milliseconds apart.
+    pub fn new(bounds: Bounds, slide: i64) -> Self {
+        Self { bounds, slide, ..Self::default() }
+    }
+
+    /// Takes a page's numbers. Call [`Store::settle`] before reading.
+    pub fn row(&mut self, row: &PageAnalytics) {
+        if !self.in_time(row.window_end) {
+            return;
+        }
+        let Some(packed) = Window::row(&mut self.names, row) else {
+            self.refused += 1;
+            return;
+        };
+        let window = self.windows.entry(row.window_end).or_default();
+        window.start = row.window_start;
+        window.rows.push(packed);
+        self.unsettled.insert(row.window_end);
+    }
+
+    /// Takes a window's ranking. Call [`Store::settle`] before reading.
+    pub fn top(&mut self, top: &TopPages) {
+        self.first = Some(self.first.map_or(top.window_end, |first| first.min(top.window_end)));
+        if !self.in_time(top.window_end) {
+            return;
+        }
+        let window = self.windows.entry(top.window_end).or_default();
+        window.start = top.window_start;
+        window.rank(&mut self.names, top);
+        self.unsettled.insert(top.window_end);
+    }
+
+    /// Drops what came of the topic with this role.
+    pub(crate) fn forget(&mut self, role: Role) {
+        if !matches!(role, Role::Results | Role::TopPages) {
+            return;
+        }
+        if role == Role::TopPages {
+            (self.first, self.begins) = (None, false);
+        }
+        for window in self.windows.values_mut() {
+            match role {
+                Role::Results => window.forget_rows(&mut self.names),
+                _ => window.forget_ranking(&mut self.names),
+            }
+        }
+        self.windows.retain(|_, window| !window.is_empty());
+        self.bytes = self.windows.values().map(Window::bytes).sum();
+    }
+
+    /// Makes what was taken readable, and lets go what is over the bounds. Returns the ends of the windows that became
+    /// complete by it, earliest first.
+    pub fn settle(&mut self) -> Vec<i64> {
+        let mut completed = Vec::new();
+        for end in std::mem::take(&mut self.unsettled) {
+            let Some(window) = self.windows.get_mut(&end) else { continue };
+            let before = window.complete;
+            window.settle(&mut self.names);
+            if window.complete && !before {
+                completed.push(end);
+            }
+        }
+        self.bytes = self.windows.values().map(Window::bytes).sum();
+        let newest = self.windows.last_key_value().map_or(0, |(end, _)| *end);
+        while let Some(oldest) = self.windows.first_entry()
+            && (*oldest.key() < newest - self.bounds.age || self.bytes > self.bounds.bytes)
+        {
+            let oldest = oldest.remove();
+            self.bytes -= oldest.bytes();
+            oldest.release(&mut self.names);
+        }
+        completed
+    }
+
+    fn in_time(&self, end: i64) -> bool {
+        self.windows.last_key_value().is_none_or(|(newest, _)| end >= newest - self.bounds.age)
+    }
+
+    /// The newest complete window, or without any the newest that was ranked.
+    pub fn latest(&self) -> Option<View<'_>> {
+        let mut newest_first = self.windows.iter().rev();
+        newest_first
+            .find(|(_, window)| window.complete)
+            .or_else(|| self.windows.iter().rev().find(|(_, window)| window.ranking.is_some()))
+            .map(|(&end, window)| self.view(end, window))
+    }
+
+    /// The ranked window that ends at `end`.
+    pub fn window(&self, end: i64) -> Option<View<'_>> {
+        let window = self.windows.get(&end).filter(|window| window.ranking.is_some())?;
+        Some(self.view(end, window))
+    }
+
+    /// The ranked windows that end in `from..=to`, earliest first.
+    pub fn windows(&self, from: i64, to: i64) -> impl DoubleEndedIterator<Item = View<'_>> {
+        let range = if from <= to { Some(self.windows.range(from..=to)) } else { None };
+        range
+            .into_iter()
+            .flatten()
+            .filter(|(_, window)| window.ranking.is_some())
+            .map(|(&end, window)| self.view(end, window))
+    }
+
+    /// Start of the slice of the pipeline's first event; `None` where the topic no longer had its first window. A window without any
+    /// event has no result, so the first one ends with that slice.
+    pub fn began(&self) -> Option<i64> {
+        self.first.filter(|_| self.begins).map(|first| first - self.slide)
+    }
+
+    /// Whether any window mentions the page.
+    pub fn knows(&self, url: &str) -> bool {
+        self.names.find(url).is_some()
+    }
+
+    /// The pages that a request names: the one with exactly this URL; or, of an absolute path, all with this path, whatever their host,
+    /// in order. Walks over all pages where it is no URL that is known.
+    pub fn named(&self, url: &str) -> Vec<String> {
+        if self.knows(url) {
+            return vec![url.to_owned()];
+        }
+        let mut found: Vec<String> = match url.starts_with('/') {
+            true => self.names.all().filter(|name| path(name) == url).map(str::to_owned).collect(),
+            false => Vec::new(),
+        };
+        found.sort_unstable();
+        found
+    }
+
+    /// Windows, distinct pages and bytes (without URLs) held, and records refused because a count was out of range.
+    pub fn held(&self) -> (usize, usize, usize, u64) {
+        (self.windows.len(), self.names.len(), self.bytes, self.refused)
+    }
+
+    fn view<'a>(&'a self, end: i64, window: &'a Window) -> View<'a> {
+        View { end, window, names: &self.names, began: self.began() }
+    }
+}
+
+impl<'a> View<'a> {
+    /// First millisecond.
+    pub fn start(&self) -> i64 {
+        self.window.start
+    }
+
+    /// First millisecond after it.
+    pub fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// Whether it begins before the first event: it has no data of a part of its time.
+    pub fn filling(&self) -> bool {
+        self.began.is_some_and(|began| self.start() < began)
+    }
+
+    /// How much of its time lies after the first event, milliseconds: all of it where that is not known.
+    pub fn covered(&self) -> i64 {
+        self.end - self.began.unwrap_or(i64::MIN).max(self.start())
+    }
+
+    /// Whether the rows of all its pages are there: as many as the ranking says, and their sums are the site's. Rankings of the first version
+    /// do not say how many.
+    pub fn complete(&self) -> bool {
+        self.window.complete
+    }
+
+    /// How many pages have an event.
+    pub fn page_count(&self) -> usize {
+        self.window.rows.len()
+    }
+
+    /// Every page with an event, in no meaningful order.
+    pub fn pages(&self) -> impl Iterator<Item = Page<'a>> + use<'a> {
+        let names = self.names;
+        self.window.rows.iter().map(move |row| page(names.url(row.page), row))
+    }
+
+    /// One page; `None` if it has no event.
+    pub fn page(&self, url: &str) -> Option<Page<'a>> {
+        let row = self.window.find(self.names.find(url)?)?;
+        Some(page(self.names.url(row.page), row))
+    }
+
+    /// The site's totals.
+    pub fn site(&self) -> SiteTotals {
+        self.window.ranking.as_ref().map_or(SiteTotals::default(), |ranking| ranking.site)
+    }
+
+    /// Whether too few windows lie behind to say what trends.
+    pub fn warming_up(&self) -> bool {
+        self.window.ranking.as_ref().is_some_and(|ranking| ranking.warming_up)
+    }
+
+    /// The most viewed pages, first rank first.
+    pub fn top(&self) -> Vec<TopPage> {
+        let places = self.window.ranking.iter().flat_map(|ranking| &ranking.places);
+        let page = |place: &window::Place| TopPage {
+            rank: place.rank,
+            page_url: self.names.url(place.page).to_owned(),
+            view_count: place.views,
+            unique_users: place.users,
+            previous_rank: place.previous_rank,
+        };
+        places.map(page).collect()
+    }
+
+    /// The trending pages, highest score first.
+    pub fn trending(&self) -> Vec<TrendingPage> {
+        let trends = self.window.ranking.iter().flat_map(|ranking| &ranking.trends);
+        let page = |trend: &window::Trend| TrendingPage {
+            page_url: self.names.url(trend.page).to_owned(),
+            view_count: trend.views,
+            expected: trend.expected,
+            score: trend.score,
+            unique_users: trend.users,
+        };
+        trends.map(page).collect()
+    }
+}
+
+/// A URL without scheme and host; that of a bare host is `/`.
+fn path(url: &str) -> &str {
+    let Some((_, rest)) = url.split_once("://").filter(|_| !url.starts_with('/')) else { return url };
+    rest.find('/').map_or("/", |slash| &rest[slash..])
+}
+
+fn page<'a>(url: &'a str, row: &Row) -> Page<'a> {
+    Page {
+        url,
+        views: row.views,
+        users: row.users,
+        clicks: row.clicks,
+        conversions: row.conversions,
+        engagement_rate: if row.views == 0 { 0.0 } else { f64::from(row.clicks) / f64::from(row.views) },
+        bounce_rate: row.bounce_rate,
+        duration: row.duration,
+    }
+}
