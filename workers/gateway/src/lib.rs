@@ -14,6 +14,6 @@ mod supervise;
 mod sync;
 mod wire;
 
-pub use gateway::{Gateway, Limits, Source};
+pub use gateway::{ClientLimits, Gateway};
 pub use server::{Options, Server, document};
 pub use supervise::Panicked;

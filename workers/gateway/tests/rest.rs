@@ -10,10 +10,8 @@ use std::{
 };
 
 use serde_json::json;
-use weir_gateway::{
-    Limits, Source,
-    store::{dead_letters::DeadLetter, live::Standing},
-};
+use weir_gateway::store::{Source, dead_letters::DeadLetter, progress::Standing};
+use weir_manifest::Pipeline;
 
 use running::Running;
 
@@ -22,7 +20,7 @@ const MARKUP: &str = "/<script>alert(1)</script>\"'&";
 const FORMULA: &str = "/a,=HYPERLINK(\"http://evil.example\")";
 
 fn filled() -> Running {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     running.seal(END, &[("/a", 5), ("/b", 7)]);
     running.seal(END + 10_000, &[("/a", 6), ("/B/shoe", 9), (MARKUP, 2), (FORMULA, 1)]);
     running
@@ -30,7 +28,7 @@ fn filled() -> Running {
 
 #[test]
 fn nothing_sealed_is_said_so() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     for path in ["pages", "top", "trending", "site"] {
         let answer = running.get(&format!("/api/v1/{path}"));
         assert_eq!((answer.status, answer.json()["title"].clone()), (404, json!("No such window")), "{path}");
@@ -40,6 +38,20 @@ fn nothing_sealed_is_said_so() {
     assert_eq!(running.get("/api/v1/now").json()["site"], json!(null), "no values, not values of zero");
     assert_eq!(running.get("/api/v1/health").json()["watermark"], json!(null));
     assert_eq!(running.get("/readyz").status, 200);
+}
+
+#[test]
+fn every_pipeline_is_listed_and_the_first_is_the_one_that_answers() {
+    let mut other = Pipeline::demo();
+    other.metadata.name = "another".to_owned();
+    let running = Running::start_pipelines(vec![Pipeline::demo(), other]);
+    let listed = running.get("/api/v1/pipelines").json();
+    let names: Vec<_> =
+        listed["pipelines"].as_array().unwrap().iter().map(|listed| &listed["name"]).collect();
+    assert_eq!(names, ["another", "shop"]);
+    running.seal(END, &[("/a", 5)]);
+    assert_eq!(running.get("/api/v1/dead-letters").json()["topic"], "shop.dead-letters");
+    assert_eq!(running.get("/api/v1/windows").json()["windows"][0]["window_end"], END);
 }
 
 #[test]
@@ -152,7 +164,7 @@ fn a_problem_says_what_was_found_and_what_is_expected() {
 
 #[test]
 fn dead_letters_tell_why_and_where() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let letter = |number: i64| {
         let offset = (number * 7).to_string();
         let headers = [
@@ -166,7 +178,7 @@ fn dead_letters_tell_why_and_where() {
     };
     let nothing = running.get("/api/v1/dead-letters").json();
     assert_eq!(nothing, json!({"topic": "shop.dead-letters", "read_at": null, "dead_letters": []}));
-    running.gateway.add_dead_letters((0..3).map(letter));
+    running.state.add_dead_letters((0..3).map(letter));
     let newest = json!({"number": 2, "timestamp": 1_002, "reason": "late", "detail": "=gone", "topic": "clicks", "partition": 3, "offset": 14});
     assert_eq!(running.get("/api/v1/dead-letters?limit=1").json()["dead_letters"], json!([newest]));
     let all = running.get("/api/v1/dead-letters").json();
@@ -178,7 +190,7 @@ fn dead_letters_tell_why_and_where() {
 
 #[test]
 fn a_path_names_the_one_page_that_has_it() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let shop = "https://shop.example/cart";
     running.seal(END, &[(shop, 5), ("https://a.example/b", 1), ("https://c.example/b", 1)]);
     let series = running.get("/api/v1/series?page=/cart").json();
@@ -197,7 +209,7 @@ fn a_path_names_the_one_page_that_has_it() {
 
 #[test]
 fn windows_that_begin_before_the_first_event_are_marked() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     running.seal_at(0, END, &[("/a", 5)]);
     running.seal_at(5, END + 290_000, &[("/a", 5)]);
     let windows = running.get("/api/v1/windows").json();
@@ -223,26 +235,26 @@ fn only_what_is_needed_decides_readiness() {
     let answer = ready();
     assert_eq!((answer.status, answer.json()["title"].clone()), (503, json!("Not Ready")));
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    running.gateway.source("results", Source::Away("broker away".to_owned()));
+    running.state.report("results", Source::Away("broker away".to_owned()));
     assert_eq!(ready().json()["detail"], "results cannot be read: broker away");
-    running.gateway.source("results", Source::Following);
-    running.gateway.source("live", Source::Away("no such topic".to_owned()));
+    running.state.report("results", Source::Following);
+    running.state.report("live", Source::Away("no such topic".to_owned()));
     assert_eq!(ready().status, 200);
     let health = running.get("/api/v1/health").json();
     assert_eq!(health["warnings"], json!(["live cannot be read: no such topic"]));
-    running.gateway.source("results", Source::Away("broker away".to_owned()));
+    running.state.report("results", Source::Away("broker away".to_owned()));
     assert_eq!(ready().status, 200, "it was read within the last hour");
 }
 
 #[test]
 fn what_was_read_too_long_ago_is_not_ready() {
     let running = Running::start_needing(&["results"], Duration::ZERO);
-    running.gateway.source("results", Source::Following);
-    running.gateway.source("live", Source::Following);
+    running.state.report("results", Source::Following);
+    running.state.report("live", Source::Following);
     let detail = |why: &str| format!("results was last read to its end more than 0ns ago: {why}");
     let ready = || running.get("/readyz").json()["detail"].clone();
     assert_eq!(ready(), detail("brokers answer, but nothing comes of it"));
-    running.gateway.source("results", Source::Away("broker away".to_owned()));
+    running.state.report("results", Source::Away("broker away".to_owned()));
     assert_eq!(ready(), detail("broker away"));
     let warnings = running.get("/api/v1/health").json()["warnings"].clone();
     assert_eq!(warnings.as_array().unwrap().len(), 1, "{warnings}");
@@ -254,7 +266,7 @@ fn figures_say_how_old_the_newest_window_is() {
     let metrics = running.get("/metrics").body;
     assert!(metrics.contains("weir_gateway_ready 0\n") && !metrics.contains("age_seconds"), "{metrics}");
     assert!(running.get("/api/v1/health").json()["window_age_ms"].is_null());
-    running.gateway.source("results", Source::Following);
+    running.state.report("results", Source::Following);
     running.seal(END, &[("/a", 5)]);
     let metrics = running.get("/metrics").body;
     assert!(metrics.contains("weir_gateway_ready 1\n"), "{metrics}");
@@ -268,13 +280,14 @@ fn figures_say_how_old_the_newest_window_is() {
 
 #[test]
 fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let not_whole = serde_json::from_value(json!([[END, END + 10_000]])).unwrap();
     let standing = Standing { partly_late: 3, not_whole, misplaced: 5, ended: true, ..Standing::default() };
     let ahead = i64::MAX / 2;
-    running
-        .gateway
-        .stand(vec![standing.clone(), Standing { partition: 1, watermark: Some(ahead), ..standing.clone() }]);
+    running.state.set_progress(vec![
+        standing.clone(),
+        Standing { partition: 1, watermark: Some(ahead), ..standing.clone() },
+    ]);
     let health = running.get("/api/v1/health").json();
     assert_eq!(
         (&health["partly_late"], &health["misplaced"], &health["ended"]),
@@ -283,8 +296,8 @@ fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
     assert_eq!(health["partitions"][1]["partly_late"], 3);
     assert_eq!(health["partitions"][1]["not_whole"], json!([{"first": END, "last": END + 10_000}]));
     let one = Standing { watermark: Some(ahead), ..standing };
-    running.gateway.stand(vec![one]);
-    running.gateway.lost(Some(END));
+    running.state.set_progress(vec![one]);
+    running.state.set_lost_up_to(Some(END));
     assert_eq!(running.get("/api/v1/health").json()["results_lost_up_to"], END);
     let lag = running.get("/api/v1/health").json()["watermark_lag_ms"].as_i64().unwrap();
     assert!(lag < 0, "ahead of the clock is told as that: {lag}");
@@ -368,7 +381,7 @@ fn a_record_of_another_version_is_counted_and_left_out() {
     let running = filled();
     let mut batch = weir_gateway::ingest::Batch::default();
     batch.record(weir_manifest::Role::Results, 0, b"something else");
-    running.gateway.apply(batch);
+    batch.apply_to(&running.state);
     assert_eq!(running.get("/api/v1/health").json()["held"]["unreadable"], 1);
     assert_eq!(running.get("/api/v1/pages").json()["total"], 4);
 }

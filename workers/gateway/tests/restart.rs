@@ -9,7 +9,10 @@ use std::{
 };
 
 use weir_events::{encode_page_analytics, encode_top_pages};
-use weir_gateway::{Gateway, Limits, ingest};
+use weir_gateway::{
+    ingest,
+    store::{PipelineState, StateLimits},
+};
 use weir_manifest::{Compression, Pipeline};
 use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
@@ -32,21 +35,22 @@ fn a_restart_brings_the_whole_day_back() {
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     write(&pipeline, brokers);
 
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &ingest::needed(&pipeline)).unwrap();
-    assert!(gateway.unready().is_some(), "not ready before it has read");
+    let state =
+        PipelineState::new(pipeline.clone(), StateLimits::default(), &ingest::needed(&pipeline)).unwrap();
+    assert!(state.unready().is_some(), "not ready before it has read");
     let (begun, stop) = (Instant::now(), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let following = scope.spawn(|| ingest::follow(&gateway, &pipeline, brokers, &stop));
-        until("it has all", || gateway.unready().is_none());
+        let following = scope.spawn(|| ingest::follow(&state, brokers, &stop));
+        until("it has all", || state.unready().is_none());
         println!("{WINDOWS} windows of 100 pages after {:?}", begun.elapsed());
         stop.store(true, Ordering::SeqCst);
         following.join().unwrap().unwrap();
     });
-    let (windows, pages, bytes, refused) = gateway.store().held();
+    let (windows, pages, bytes, refused) = state.windows().held();
     println!("{bytes} bytes");
-    assert_eq!((windows, pages, refused, gateway.unreadable()), (WINDOWS as usize, 100, 0, 0));
-    assert!(gateway.store().windows(i64::MIN, i64::MAX).all(|window| window.complete()));
-    assert_eq!(gateway.store().latest().unwrap().end(), FIRST + (WINDOWS - 1) * SLIDE);
+    assert_eq!((windows, pages, refused, state.unreadable()), (WINDOWS as usize, 100, 0, 0));
+    assert!(state.windows().windows(i64::MIN, i64::MAX).all(|window| window.complete()));
+    assert_eq!(state.windows().latest().unwrap().end(), FIRST + (WINDOWS - 1) * SLIDE);
 }
 
 fn write(pipeline: &Pipeline, brokers: &str) {

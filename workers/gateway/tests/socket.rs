@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client, protocol::CloseFrame};
-use weir_gateway::{Limits, store::live::Standing};
+use weir_gateway::{ClientLimits, store::progress::Standing};
 
 use running::{DEADLINE, Running, until};
 
@@ -70,7 +70,7 @@ impl Client {
 
 #[test]
 fn a_sealed_window_is_told_once_and_in_full() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let mut client = Client::open(&running);
     client.say(&json!({"type": "subscribe", "topics": ["windows", "site"]}));
     assert_eq!(client.find(|m| m["topic"] == "site")["value"]["now"], json!(null));
@@ -87,7 +87,7 @@ fn a_sealed_window_is_told_once_and_in_full() {
 
 #[test]
 fn who_comes_back_gets_what_he_missed() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let mut client = Client::open(&running);
     client.follow();
     running.seal(END, &[("/a", 5)]);
@@ -113,7 +113,7 @@ fn who_comes_back_gets_what_he_missed() {
 
 #[test]
 fn a_page_can_be_watched_and_left() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     running.seal(END, &[("/a", 5)]);
     let mut client = Client::open(&running);
     client.say(&json!({"type": "subscribe", "pages": ["/a", "/never seen"]}));
@@ -133,7 +133,7 @@ fn a_page_can_be_watched_and_left() {
 
 #[test]
 fn who_breaks_the_rules_is_let_go_with_the_reason() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let many: Vec<String> = (0..21).map(|page| format!("/{page}")).collect();
     for (message, reason) in [
         (json!({"type": "subscribe", "topics": ["secrets"]}), "there is no topic `secrets`"),
@@ -160,7 +160,7 @@ fn who_breaks_the_rules_is_let_go_with_the_reason() {
 
 #[test]
 fn who_says_too_much_at_once_is_told_so() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     // Within what is read to the end, and beyond it.
     for bytes in [17 << 10, 200 << 10] {
         let mut client = Client::open(&running);
@@ -177,7 +177,7 @@ fn who_says_too_much_at_once_is_told_so() {
 
 #[test]
 fn who_wants_windows_alone_hears_that_the_connection_lives() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let mut client = Client::open(&running);
     client.say(&json!({"type": "subscribe", "topics": ["windows"]}));
     let stop = std::sync::atomic::AtomicBool::new(false);
@@ -188,7 +188,7 @@ fn who_wants_windows_alone_hears_that_the_connection_lives() {
                 if stop.load(std::sync::atomic::Ordering::SeqCst) {
                     break;
                 }
-                running.gateway.stand(vec![Standing { counted: n, ..Standing::default() }]);
+                running.state.set_progress(vec![Standing { counted: n, ..Standing::default() }]);
                 std::thread::sleep(Duration::from_millis(100));
             }
         });
@@ -206,7 +206,10 @@ fn who_wants_windows_alone_hears_that_the_connection_lives() {
 
 #[test]
 fn who_never_reads_is_let_go_with_the_reason() {
-    let running = Running::start(Limits { patience: Duration::from_millis(200), ..Limits::default() });
+    let running = Running::start_with(ClientLimits {
+        write_timeout: Duration::from_millis(200),
+        ..ClientLimits::default()
+    });
     let mut client = Client::open(&running);
     let mut reader = Client::open(&running);
     client.follow();
@@ -229,7 +232,7 @@ fn who_never_reads_is_let_go_with_the_reason() {
 
 #[test]
 fn there_are_only_so_many_places() {
-    let running = Running::start(Limits { clients: 1, ..Limits::default() });
+    let running = Running::start_with(ClientLimits { max_clients: 1, ..ClientLimits::default() });
     let first = Client::open(&running);
     let answer = running.get("/api/v1/stream");
     assert_eq!((answer.status, answer.json()["title"].clone()), (503, json!("Service Unavailable")));
@@ -240,7 +243,7 @@ fn there_are_only_so_many_places() {
 
 #[test]
 fn other_sites_may_not_connect() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let upgrade = [
         ("upgrade", "websocket"),
         ("sec-websocket-version", "13"),
@@ -252,7 +255,7 @@ fn other_sites_may_not_connect() {
 
 #[test]
 fn clients_hear_that_the_gateway_goes_away() {
-    let mut running = Running::start(Limits::default());
+    let mut running = Running::start();
     let mut client = Client::open(&running);
     client.say(&json!({"type": "subscribe", "topics": ["site"]}));
     client.find(|message| message["topic"] == "site");
@@ -263,7 +266,7 @@ fn clients_hear_that_the_gateway_goes_away() {
 
 #[test]
 fn curl_gets_the_same() {
-    let running = Running::start(Limits::default());
+    let running = Running::start();
     let mut witness = Client::open(&running);
     witness.follow();
     running.seal(END, &[("/a", 5)]);

@@ -8,7 +8,7 @@ mod simulation;
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
         mpsc::Receiver,
     },
@@ -17,7 +17,10 @@ use std::{
 };
 
 use anyhow::Context;
-use weir_gateway::{Gateway, Limits, ingest};
+use weir_gateway::{
+    ClientLimits, Gateway, ingest,
+    store::{PipelineState, StateLimits},
+};
 use weir_generator::{Burst, Faults, Generator};
 use weir_manifest::Pipeline;
 
@@ -64,14 +67,14 @@ pub fn run(
         TcpListener::bind(address).with_context(|| taken(address))?;
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
+    // In memory nothing is there before it is shown.
+    let needed = brokers.map_or(Vec::new(), |_| ingest::needed(pipeline).to_vec());
+    let state = Arc::new(PipelineState::new(pipeline.clone(), StateLimits::default(), &needed)?);
+    state.mark_simulated(speed);
     let demo = Demo {
         pipeline,
-        // In memory nothing is there before it is shown.
-        gateway: Gateway::new(
-            pipeline.clone(),
-            Limits::default(),
-            &brokers.map_or(Vec::new(), |_| ingest::needed(pipeline).to_vec()),
-        )?,
+        gateway: Gateway::new(Arc::clone(&state), [], ClientLimits::default()),
+        state,
         listen,
         speed,
         begun: Instant::now(),
@@ -79,7 +82,6 @@ pub fn run(
         address: OnceLock::new(),
         stop,
     };
-    demo.gateway.mark_simulated(speed);
     match brokers {
         None => in_memory::run(&demo),
         Some(brokers) => on_kafka::run(&demo, brokers),
@@ -90,6 +92,7 @@ pub fn run(
 struct Demo<'a> {
     pipeline: &'a Pipeline,
     gateway: Gateway,
+    state: Arc<PipelineState>,
     listen: Option<SocketAddr>,
     speed: f64,
     begun: Instant,

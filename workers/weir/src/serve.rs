@@ -12,7 +12,10 @@ use std::{
 
 use anyhow::Context;
 use tokio::{runtime, time};
-use weir_gateway::{Gateway, Limits, Options, Panicked, Server, ingest, store::windows::Bounds};
+use weir_gateway::{
+    ClientLimits, Gateway, Options, Panicked, Server, ingest,
+    store::{PipelineState, StateLimits, windows::Bounds},
+};
 use weir_manifest::Pipeline;
 
 use crate::{args::Serve, demo::taken};
@@ -29,13 +32,15 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// The address cannot be had, or a part panicked. Kafka being away is no error: the gateway says so and waits.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBool) -> anyhow::Result<()> {
     let Serve { listen, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
-    let bounds = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
-    let limits = Limits { bounds, clients: max_clients as usize, ..Limits::default() };
-    let gateway = Gateway::new(pipeline.clone(), limits, &ingest::needed(pipeline))?;
+    let windows = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
+    let limits = StateLimits { windows, ..StateLimits::default() };
+    let state = Arc::new(PipelineState::new(pipeline.clone(), limits, &ingest::needed(pipeline))?);
+    let limits = ClientLimits { max_clients: max_clients as usize, ..ClientLimits::default() };
+    let gateway = Gateway::new(Arc::clone(&state), [], limits);
     let listening = Options { listen, next_free: false, origins: allow_origin };
     let follow = {
-        let (gateway, pipeline, brokers) = (gateway.clone(), pipeline.clone(), brokers.to_owned());
-        move |ending: &AtomicBool| ingest::follow(&gateway, &pipeline, &brokers, ending)
+        let brokers = brokers.to_owned();
+        move |ending: &AtomicBool| ingest::follow(&state, &brokers, ending)
     };
     serve_while(follow, &gateway, &listening, stop)
 }
@@ -102,7 +107,8 @@ mod tests {
 
     /// What comes out of serving without a stop.
     fn served(follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static) -> String {
-        let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+        let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
+        let gateway = Gateway::new(Arc::new(state), [], ClientLimits::default());
         let listening = Options { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
         serve_while(follow, &gateway, &listening, &AtomicBool::new(false)).unwrap_err().to_string()
     }

@@ -1,5 +1,7 @@
 //! Records that are no valid event, or came too late.
 
+use std::sync::Arc;
+
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -10,8 +12,10 @@ use super::{
     query::{Count, Query, limit},
 };
 use crate::{
-    Gateway,
-    store::dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+    store::{
+        PipelineState,
+        dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+    },
     wire::csv::{Line, Row},
 };
 
@@ -58,13 +62,12 @@ impl Row for DeadLetter {
     Otherwise,
 ))]
 pub async fn dead_letters(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<DeadLettersQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let DeadLettersQuery { limit: asked, format } = query;
-    let (dead_letters, read_at) = gateway.dead_letters(limit(asked, 50));
-    let answer =
-        NewestDeadLetters { topic: gateway.shared.pipeline.dead_letters_topic(), read_at, dead_letters };
+    let (dead_letters, read_at) = state.dead_letters(limit(asked, 50));
+    let answer = NewestDeadLetters { topic: state.manifest().dead_letters_topic(), read_at, dead_letters };
     Ok(json_or_table(&headers, format, &answer, &answer.dead_letters))
 }

@@ -1,13 +1,15 @@
 //! What is so right now: the pipeline, provisional values, where the stream stands, recent events.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use axum::{
     extract::State,
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::Ordering;
 use utoipa::{IntoParams, ToSchema};
+use weir_manifest::Pipeline;
 
 use super::{
     answer::{Format, json, json_or_table},
@@ -17,7 +19,8 @@ use super::{
 use crate::{
     Gateway,
     store::{
-        live::{ended, watermark},
+        PipelineState,
+        progress::{Standing, ended, watermark},
         sample::SampledEvent,
     },
     sync::millis,
@@ -71,9 +74,13 @@ pub async fn pipelines(
     Query(Nothing {}): Query<Nothing>,
     headers: HeaderMap,
 ) -> Response {
-    let pipeline = &gateway.shared.pipeline;
+    let pipelines = gateway.pipelines().map(|pipeline| info(pipeline.state.manifest())).collect();
+    json(&headers, &Pipelines { pipelines })
+}
+
+fn info(pipeline: &Pipeline) -> PipelineInfo {
     let window = &pipeline.spec.window;
-    let info = PipelineInfo {
+    PipelineInfo {
         name: pipeline.metadata.name.clone(),
         window_size_ms: window.size.as_millis(),
         window_slide_ms: window.slide.as_millis(),
@@ -85,8 +92,7 @@ pub async fn pipelines(
         events_topic: pipeline.events_topic().to_owned(),
         results_topic: pipeline.results_topic().to_owned(),
         top_pages_topic: pipeline.top_pages_topic().to_owned(),
-    };
-    json(&headers, &Pipelines { pipelines: vec![info] })
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -157,20 +163,20 @@ pub struct NowValues {
     Otherwise,
 ))]
 pub async fn now(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<NowQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let NowQuery { limit: asked, format } = query;
     let limit = limit(asked, 50);
-    let sum = gateway.now().sum();
+    let sum = state.live();
     let window_end = sum.as_ref().map(|sum| sum.end);
     let page =
         |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into(), window_end };
     let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
     let values = NowValues {
         provisional: true,
-        open: Open::of(&gateway, sum.as_ref()),
+        open: Open::of(&state, sum.as_ref()),
         site: sum.as_ref().map(|sum| (&sum.site).into()),
         page_count: pages.len(),
         pages: pages.iter().take(limit).map(page).collect(),
@@ -292,13 +298,14 @@ pub async fn health(
     Query(Nothing {}): Query<Nothing>,
     headers: HeaderMap,
 ) -> Response {
-    let (at, reason) = (millis(), gateway.unready());
-    let (standings, heard, results_lost_up_to) = {
-        let now = gateway.now();
-        (now.standings().to_vec(), now.heard(), now.lost_up_to())
+    let state = &gateway.shared.default.state;
+    let (at, reason, heard) = (millis(), state.unready(), state.live_received_at());
+    let (standings, results_lost_up_to) = {
+        let progress = state.progress();
+        (progress.partitions.clone(), progress.lost_up_to)
     };
     let watermark = watermark(&standings);
-    let partition = |standing: &crate::store::live::Standing| PartitionHealth {
+    let partition = |standing: &Standing| PartitionHealth {
         partition: standing.partition,
         watermark: standing.watermark,
         sealed: standing.sealed,
@@ -313,24 +320,24 @@ pub async fn health(
         misplaced: standing.misplaced,
         ended: standing.ended,
     };
-    let unreadable = gateway.unreadable();
+    let unreadable = state.unreadable();
     let (window_end, (windows, pages, bytes, _)) = {
-        let store = gateway.store();
+        let store = state.windows();
         (store.latest().map(|window| window.end()), store.held())
     };
     let health = Health {
         ready: reason.is_none(),
         reason,
-        warnings: gateway.warnings(),
+        warnings: state.warnings(),
         at,
         watermark,
         watermark_lag_ms: watermark.map(|watermark| at - watermark),
         window_end,
-        window_age_ms: gateway.window_age(at),
+        window_age_ms: state.window_age(at),
         silent_ms: heard.map(|heard| (at - heard).max(0)),
-        simulated: gateway.simulated(),
+        simulated: state.simulated(),
         lag: standings.iter().map(|standing| standing.lag).sum(),
-        expected_partitions: gateway.shared.pipeline.spec.topics.events.partitions,
+        expected_partitions: state.manifest().spec.topics.events.partitions,
         late: standings.iter().map(|standing| standing.late).sum(),
         dead_letters: standings.iter().map(|standing| standing.dead_letters).sum(),
         partly_late: standings.iter().map(|standing| standing.partly_late).sum(),
@@ -400,7 +407,7 @@ pub async fn events(
 ) -> Result<Response, Problem> {
     let EventsQuery { after, limit: asked, format } = query;
     let limit = limit(asked, 50);
-    let events = gateway.events(after.map_or(0, |after| after.0.into()), limit);
+    let events = gateway.shared.default.state.events(after.map_or(0, |after| after.0.into()), limit);
     let events = Events { instance: gateway.shared.instance.clone(), events };
     Ok(json_or_table(&headers, format, &events, &events.events))
 }
@@ -411,8 +418,8 @@ pub async fn healthz() -> &'static str {
 }
 
 /// Whether it can answer with everything that was there a moment ago.
-pub async fn readyz(State(gateway): State<Gateway>) -> Response {
-    match gateway.unready() {
+pub async fn readyz(State(state): State<Arc<PipelineState>>) -> Response {
+    match state.unready() {
         None => "ready\n".into_response(),
         Some(why) => Problem::not_ready(why).into_response(),
     }

@@ -1,5 +1,7 @@
 //! What sealed windows say: totals, pages, rankings, trends, series.
 
+use std::sync::Arc;
+
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -10,8 +12,10 @@ use super::{
     query::{Count, Query, Time, limit, page, range},
 };
 use crate::{
-    Gateway,
-    store::windows::{Store, View},
+    store::{
+        PipelineState,
+        windows::{Store, View},
+    },
     wire::records::{PageNumbers, Place, Point, Site, Trend, WindowTotals, Windowed},
 };
 
@@ -27,8 +31,12 @@ fn windowed<R>(rows: &[R], window_start: i64, window_end: i64) -> Vec<Windowed<&
 }
 
 /// The window that a request means: by its end, or the newest complete one.
-fn chosen<R>(gateway: &Gateway, end: Option<Time>, read: impl FnOnce(View<'_>) -> R) -> Result<R, Problem> {
-    let store = gateway.store();
+fn chosen<R>(
+    state: &PipelineState,
+    end: Option<Time>,
+    read: impl FnOnce(View<'_>) -> R,
+) -> Result<R, Problem> {
+    let store = state.windows();
     let window = match end {
         Some(Time(end)) => store.window(end).ok_or_else(|| {
             Problem::no_window(format!(
@@ -72,7 +80,7 @@ pub struct Windows {
     Otherwise,
 ))]
 pub async fn windows(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -80,7 +88,7 @@ pub async fn windows(
     let limit = limit(asked, 180);
     let (from, to) = range(from, to)?;
     let mut windows: Vec<_> =
-        gateway.store().windows(from, to).rev().take(limit).map(WindowTotals::of).collect();
+        state.windows().windows(from, to).rev().take(limit).map(WindowTotals::of).collect();
     windows.reverse();
     let windows = Windows { windows };
     Ok(json_or_table(&headers, format, &windows, &windows.windows))
@@ -104,12 +112,12 @@ pub struct WindowQuery {
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn site(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let WindowQuery { window, format } = query;
-    let totals = chosen(&gateway, window, WindowTotals::of)?;
+    let totals = chosen(&state, window, WindowTotals::of)?;
     Ok(json_or_table(&headers, format, &totals, std::slice::from_ref(&totals)))
 }
 
@@ -197,7 +205,7 @@ pub struct Pages {
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn pages(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<PagesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -210,7 +218,7 @@ pub async fn pages(
     }
     let sort = sort.unwrap_or_default();
     let order = order.unwrap_or(if sort == SortBy::PageUrl { Order::Asc } else { Order::Desc });
-    let answer = chosen(&gateway, window, |window| {
+    let answer = chosen(&state, window, |window| {
         let mut found: Vec<_> =
             window.pages().filter(|page| q.is_empty() || page.url.to_lowercase().contains(&q)).collect();
         found.sort_by(|a, b| {
@@ -309,7 +317,7 @@ fn quoted(url: &str) -> String {
     (status = 404, description = "No window held here has an event of the page", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn series(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<SeriesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -318,7 +326,7 @@ pub async fn series(
     let url = page(&url)?;
     let (from, to) = range(from, to)?;
     let series = {
-        let store = gateway.store();
+        let store = state.windows();
         let url = named(&store, url)?;
         let mut points: Vec<_> =
             store.windows(from, to).rev().take(limit).map(|window| Point::of(window, &url)).collect();
@@ -350,12 +358,12 @@ pub struct Top {
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn top(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let WindowQuery { window, format } = query;
-    let top = chosen(&gateway, window, |window| Top {
+    let top = chosen(&state, window, |window| Top {
         window_start: window.start(),
         window_end: window.end(),
         filling: window.filling(),
@@ -385,12 +393,12 @@ pub struct Trending {
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn trending(
-    State(gateway): State<Gateway>,
+    State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let WindowQuery { window, format } = query;
-    let trending = chosen(&gateway, window, |window| Trending {
+    let trending = chosen(&state, window, |window| Trending {
         window_start: window.start(),
         window_end: window.end(),
         warming_up: window.warming_up(),

@@ -8,19 +8,16 @@ use std::{
     time::Duration,
 };
 
-use weir_manifest::Pipeline;
 use weir_stream::{
     kafka::{Lookup, Options},
     log::Error,
 };
 
 use super::{standings::renew, tries::Tries};
-use crate::{
-    Gateway, Source,
-    store::{
-        dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
-        sample::MAX_EVENTS_PER_SECOND,
-    },
+use crate::store::{
+    PipelineState, Source,
+    dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
+    sample::MAX_EVENTS_PER_SECOND,
 };
 
 /// Time between two rounds.
@@ -33,7 +30,8 @@ const MAX_PARTITIONS_PER_ROUND: i32 = 3;
 const FETCH_BYTES: &str = "16384";
 
 /// Samples until `stop`.
-pub(super) fn sample(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) {
+pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
+    let pipeline = state.manifest();
     let mut options = Options::new(brokers, "weir-serve", pipeline.events_topic(), "");
     options.client_id = "weir-serve".to_owned();
     for (property, value) in [
@@ -45,17 +43,17 @@ pub(super) fn sample(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop
     }
     let dead_letters = pipeline.dead_letters_topic();
     let mut sampler = None;
-    let mut tries = Tries::new(pipeline.events_topic(), gateway.max_age());
-    let mut dead_letter_tries = Tries::new(&dead_letters, gateway.max_age());
+    let mut tries = Tries::new(pipeline.events_topic(), state.max_age());
+    let mut dead_letter_tries = Tries::new(&dead_letters, state.max_age());
     for count in (0..ROUNDS_PER_DEAD_LETTER_READ).cycle() {
         if stop.load(Ordering::SeqCst) {
             break;
         }
-        let done = round(&mut sampler, &options, gateway);
-        report_outcome(gateway, pipeline.events_topic(), &done, &mut tries, &mut sampler);
+        let done = round(&mut sampler, &options, state);
+        report_outcome(state, pipeline.events_topic(), &done, &mut tries, &mut sampler);
         if let (true, Some(Sampler { lookup, dead_letters: position, .. })) = (count == 0, &mut sampler) {
-            let done = newest_dead_letters(lookup, &dead_letters, position, gateway);
-            report_outcome(gateway, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
+            let done = newest_dead_letters(lookup, &dead_letters, position, state);
+            report_outcome(state, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
         }
         thread::sleep(ROUND);
     }
@@ -63,7 +61,7 @@ pub(super) fn sample(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop
 
 /// Reports how a round went, and renews the client where none has succeeded for long.
 fn report_outcome(
-    gateway: &Gateway,
+    state: &PipelineState,
     topic: &str,
     done: &Result<(), Error>,
     tries: &mut Tries,
@@ -80,7 +78,7 @@ fn report_outcome(
             Source::Away(error.to_string())
         }
     };
-    gateway.source(topic, source);
+    state.report(topic, source);
 }
 
 /// A connection, and what was sampled.
@@ -107,14 +105,14 @@ fn newest_dead_letters(
     lookup: &Lookup,
     topic: &str,
     position: &mut DeadLetterPosition,
-    gateway: &Gateway,
+    state: &PipelineState,
 ) -> Result<(), Error> {
     let Some(found) = lookup.topics(&[topic])?.pop().flatten() else {
         return Err(Error::Retry(format!("there is no topic {topic}, or the broker does not know it yet")));
     };
     // Brokers before 2.8 know no ids.
     if !found.id.is_empty() && found.id != position.id {
-        gateway.forget_dead_letters();
+        state.clear_dead_letters();
         *position = DeadLetterPosition { id: found.id, next: 0 };
     }
     let (_, end) = lookup.watermarks(topic, 0)?;
@@ -126,11 +124,11 @@ fn newest_dead_letters(
     })?;
     // What failed is read again.
     position.next = reached;
-    gateway.add_dead_letters(letters);
+    state.add_dead_letters(letters);
     Ok(())
 }
 
-fn round(sampler: &mut Option<Sampler>, options: &Options, gateway: &Gateway) -> Result<(), Error> {
+fn round(sampler: &mut Option<Sampler>, options: &Options, state: &PipelineState) -> Result<(), Error> {
     let Sampler { lookup, seen, next, .. } = match sampler {
         Some(sampler) => sampler,
         None => sampler.insert(Sampler {
@@ -154,7 +152,7 @@ fn round(sampler: &mut Option<Sampler>, options: &Options, gateway: &Gateway) ->
             })?;
             // More may have come between asking for the end and reading.
             let skip = values.len().saturating_sub(most as usize);
-            values.iter().skip(skip).for_each(|value| gateway.offer(value));
+            values.iter().skip(skip).for_each(|value| state.offer(value));
         }
         seen.insert(partition, end);
     }

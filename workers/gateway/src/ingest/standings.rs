@@ -15,23 +15,23 @@ use weir_stream::{
 };
 
 use super::tries::Tries;
-use crate::{Gateway, Source, store::live::Standing};
+use crate::store::{PipelineState, Source, progress::Standing};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
-pub(super) fn watch(gateway: &Gateway, pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) {
-    let what = gateway.committed_source();
-    let (mut groups, mut tries) = (None, Tries::new(what.as_str(), gateway.max_age()));
+pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
+    let what = state.committed_source();
+    let (mut groups, mut tries) = (None, Tries::new(what.as_str(), state.max_age()));
     while !stop.load(Ordering::SeqCst) {
-        match look(&mut groups, gateway, pipeline, brokers) {
+        match look(&mut groups, state, brokers) {
             Ok(()) => {
-                gateway.source(&what, Source::Following);
+                state.report(&what, Source::Following);
                 tries.succeeded();
             }
             Err(error) => {
-                gateway.source(&what, Source::Away(error.to_string()));
+                state.report(&what, Source::Away(error.to_string()));
                 tries.failed(&error);
                 renew(
                     groups.iter_mut().flat_map(|Groups { windows, results }| [windows, results]),
@@ -78,15 +78,10 @@ impl Groups {
 }
 
 /// Shows where stage 1 stands, and then the end up to which results of stage 2 are lost: the one also where the other cannot be read.
-fn look(
-    groups: &mut Option<Groups>,
-    gateway: &Gateway,
-    pipeline: &Pipeline,
-    brokers: &str,
-) -> Result<(), Error> {
+fn look(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Result<(), Error> {
     let Groups { windows, results } = match groups {
         Some(groups) => groups,
-        None => groups.insert(Groups::connect(pipeline, brokers)?),
+        None => groups.insert(Groups::connect(state.manifest(), brokers)?),
     };
     let committed = windows.committed()?;
     let mut standings = Vec::with_capacity(committed.len());
@@ -95,10 +90,10 @@ fn look(
             standings.extend(standing(partition, committed, windows.end(partition)?));
         }
     }
-    gateway.stand(standings);
+    state.set_progress(standings);
     let emitted = results.committed()?.into_iter().flatten();
     let emitted = emitted.filter_map(|committed| serde_json::from_str::<Emitted>(&committed.metadata).ok());
-    gateway.lost(emitted.filter_map(|emitted| emitted.lost_up_to).max());
+    state.set_lost_up_to(emitted.filter_map(|emitted| emitted.lost_up_to).max());
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
 
 use super::*;
-use crate::{Gateway, Limits, store::sample::MAX_EVENTS_PER_SECOND};
+use crate::store::{PipelineState, StateLimits, sample::MAX_EVENTS_PER_SECOND};
 
 const DEADLINE: Duration = Duration::from_secs(180);
 
@@ -64,8 +64,8 @@ fn a_reader_that_panics_ends_the_following() {
     let producer = producer(brokers);
     producer.send(pipeline.results_topic(), 0, b"", b"panic").unwrap();
     producer.flush(DEADLINE).unwrap();
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &needed(&pipeline)).unwrap();
-    let panicked = follow(&gateway, &pipeline, brokers, &AtomicBool::new(false)).unwrap_err();
+    let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &needed(&pipeline)).unwrap();
+    let panicked = follow(&state, brokers, &AtomicBool::new(false)).unwrap_err();
     assert_eq!(panicked.part, format!("the reader of {}", pipeline.results_topic()));
     assert!(panicked.message.contains("planted"), "{panicked}");
 }
@@ -96,19 +96,19 @@ fn the_newest_events_are_sampled() {
         producer.flush(DEADLINE).unwrap();
     };
     send(1..1_001);
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[]).unwrap();
+    let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &[]).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let ending = Ending(&stop);
-        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
-        let newest = || gateway.events(0, usize::MAX).last().map(|event| event.timestamp);
+        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        let newest = || state.events(0, usize::MAX).last().map(|event| event.timestamp);
         until("the newest is there", || newest() == Some(1_000));
         send(1_001..2_001);
         until("the newest of the next are", || newest() == Some(2_000));
         drop(ending);
         following.join().unwrap().unwrap();
     });
-    let sampled = gateway.events(0, usize::MAX).len();
+    let sampled = state.events(0, usize::MAX).len();
     assert!(sampled <= 2 * usize::from(MAX_EVENTS_PER_SECOND), "{sampled} of 2,000 were read");
 }
 
@@ -117,19 +117,19 @@ fn dead_letters_of_an_old_topic_are_dropped() {
     let (pipeline, brokers) = (pipeline("letters"), Kafka::shared());
     let (admin, topic) = (admin::Admin::new(brokers, &[]).unwrap(), pipeline.dead_letters_topic());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &[]).unwrap();
+    let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &[]).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let ending = Ending(&stop);
-        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
+        let following = scope.spawn(|| follow(&state, brokers, &stop));
         let producer = producer(brokers);
         let send = || {
             producer.send(&topic, 0, b"", b"").unwrap();
             producer.flush(DEADLINE).unwrap();
         };
         send();
-        until("the first is there", || gateway.dead_letters(9).0.len() == 1);
-        let first = gateway.dead_letters(9).0[0].timestamp;
+        until("the first is there", || state.dead_letters(9).0.len() == 1);
+        let first = state.dead_letters(9).0[0].timestamp;
         admin.delete_topics(&[&topic]).unwrap();
         until("the topic is gone", || admin.describe_topics(&[&topic]).is_ok_and(|found| found.is_empty()));
         until("the clock goes on", || crate::sync::millis() > first);
@@ -138,7 +138,7 @@ fn dead_letters_of_an_old_topic_are_dropped() {
         send();
         send();
         until("both of the new topic are there, and nothing else", || {
-            let letters = gateway.dead_letters(9).0;
+            let letters = state.dead_letters(9).0;
             letters.len() == 2 && letters.iter().all(|letter| letter.timestamp > first)
         });
         drop(ending);
@@ -153,17 +153,17 @@ fn only_results_and_rankings_decide_readiness() {
     let topics: Vec<_> =
         pipeline.topics().into_iter().filter(|topic| needed_only.contains(&topic.name.as_str())).collect();
     admin::ensure_topics(brokers, &topics).unwrap();
-    let gateway = Gateway::new(pipeline.clone(), Limits::default(), &needed_only).unwrap();
+    let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &needed_only).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let ending = Ending(&stop);
-        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
+        let following = scope.spawn(|| follow(&state, brokers, &stop));
         until("both missing topics are in the warnings", || {
-            let warnings = gateway.warnings();
+            let warnings = state.warnings();
             let told = |topic: &str| warnings.iter().any(|warning| warning.starts_with(topic));
             told(&pipeline.live_topic()) && told(pipeline.events_topic())
         });
-        until("it is ready all the same", || gateway.unready().is_none());
+        until("it is ready all the same", || state.unready().is_none());
         drop(ending);
         following.join().unwrap().unwrap();
     });
@@ -197,8 +197,8 @@ fn seal(producer: &Producer, pipeline: &Pipeline, end: i64) {
     producer.flush(DEADLINE).unwrap();
 }
 
-fn windows(gateway: &Gateway) -> Vec<i64> {
-    let store = gateway.store();
+fn windows(state: &PipelineState) -> Vec<i64> {
+    let store = state.windows();
     store.windows(i64::MIN, i64::MAX).filter(|window| window.complete()).map(|window| window.end()).collect()
 }
 
@@ -208,23 +208,23 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
     let (pipeline, brokers) = (pipeline("outage"), kafka.bootstrap());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     seal(&producer(brokers), &pipeline, 10_000);
-    let limits = Limits { max_age: Duration::from_secs(10), ..Limits::default() };
-    let gateway = Gateway::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
+    let limits = StateLimits { max_age: Duration::from_secs(10), ..StateLimits::default() };
+    let state = PipelineState::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let ending = Ending(&stop);
-        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
-        until("it is ready", || gateway.unready().is_none() && windows(&gateway) == [10_000]);
+        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        until("it is ready", || state.unready().is_none() && windows(&state) == [10_000]);
         kafka.broker(0).stop().unwrap();
-        until("it is not ready any more", || gateway.unready().is_some());
-        until("all that is not needed is in the warnings", || gateway.warnings().len() == 4);
+        until("it is not ready any more", || state.unready().is_some());
+        until("all that is not needed is in the warnings", || state.warnings().len() == 4);
         kafka.broker(0).start().unwrap();
         seal(&producer(brokers), &pipeline, 20_000);
         until("it is ready again and has what came since", || {
-            gateway.unready().is_none() && windows(&gateway) == [10_000, 20_000]
+            state.unready().is_none() && windows(&state) == [10_000, 20_000]
         });
-        until("nothing is warned of", || gateway.warnings().is_empty());
-        let labels: Vec<String> = gateway.read_ages().into_iter().map(|(label, _)| label).collect();
+        until("nothing is warned of", || state.warnings().is_empty());
+        let labels: Vec<String> = state.read_ages().into_iter().map(|(label, _)| label).collect();
         assert!(labels.len() == 6 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
         drop(ending);
         following.join().unwrap().unwrap();
@@ -236,14 +236,14 @@ fn topics_that_were_made_anew_are_read_from_their_beginning() {
     let (pipeline, brokers) = (pipeline("anew"), Kafka::shared());
     let admin = admin::Admin::new(brokers, &[]).unwrap();
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
-    let limits = Limits { max_age: Duration::from_secs(3), ..Limits::default() };
-    let gateway = Gateway::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
+    let limits = StateLimits { max_age: Duration::from_secs(3), ..StateLimits::default() };
+    let state = PipelineState::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let ending = Ending(&stop);
-        let following = scope.spawn(|| follow(&gateway, &pipeline, brokers, &stop));
+        let following = scope.spawn(|| follow(&state, brokers, &stop));
         seal(&producer(brokers), &pipeline, 10_000);
-        until("the first window is there", || windows(&gateway) == [10_000]);
+        until("the first window is there", || windows(&state) == [10_000]);
         admin.delete_topics(&needed(&pipeline)).unwrap();
         until("they are gone", || {
             admin.describe_topics(&needed(&pipeline)).is_ok_and(|found| found.is_empty())
@@ -251,10 +251,10 @@ fn topics_that_were_made_anew_are_read_from_their_beginning() {
         admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
         // As many records as there were: an offset alone would not tell them apart.
         seal(&producer(brokers), &pipeline, 20_000);
-        until("the first window is gone, the second is there", || windows(&gateway) == [20_000]);
-        until("it is ready", || gateway.unready().is_none());
+        until("the first window is gone, the second is there", || windows(&state) == [20_000]);
+        until("it is ready", || state.unready().is_none());
         drop(ending);
         following.join().unwrap().unwrap();
     });
-    assert_eq!(gateway.store().held().0, 1);
+    assert_eq!(state.windows().held().0, 1);
 }

@@ -14,7 +14,8 @@ use weir_stream::{
 
 use super::{batch::Batch, sampler, standings, tries::Tries};
 use crate::{
-    Gateway, Panicked, Source,
+    Panicked,
+    store::{PipelineState, Source},
     supervise::{Part, supervise},
 };
 
@@ -41,12 +42,8 @@ pub fn needed(pipeline: &Pipeline) -> [&str; 2] {
 ///
 /// # Errors
 /// A reader panicked; then `stop` is set and all have ended.
-pub fn follow(
-    gateway: &Gateway,
-    pipeline: &Pipeline,
-    brokers: &str,
-    stop: &AtomicBool,
-) -> Result<(), Panicked> {
+pub fn follow(state: &PipelineState, brokers: &str, stop: &AtomicBool) -> Result<(), Panicked> {
+    let pipeline = state.manifest();
     let live = pipeline.live_topic();
     let topics = [
         (Role::Results, pipeline.results_topic(), Start::Beginning),
@@ -56,16 +53,16 @@ pub fn follow(
     let mut parts: Vec<Part<'_>> = vec![
         (
             "the reader of the consumer group's offsets".to_owned(),
-            Box::new(|| standings::watch(gateway, pipeline, brokers, stop)),
+            Box::new(|| standings::watch(state, brokers, stop)),
         ),
         (
             format!("the sampler of {}", pipeline.events_topic()),
-            Box::new(|| sampler::sample(gateway, pipeline, brokers, stop)),
+            Box::new(|| sampler::sample(state, brokers, stop)),
         ),
     ];
     for (role, topic, start) in topics {
         let options = options(role, brokers);
-        let read = move || TopicReader { gateway, role, topic, options, start }.read(stop);
+        let read = move || TopicReader { state, role, topic, options, start }.read(stop);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
@@ -88,7 +85,7 @@ fn options(role: Role, brokers: &str) -> ReaderOptions {
 
 /// Reads one topic.
 struct TopicReader<'a> {
-    gateway: &'a Gateway,
+    state: &'a PipelineState,
     role: Role,
     topic: &'a str,
     options: ReaderOptions,
@@ -98,7 +95,7 @@ struct TopicReader<'a> {
 impl TopicReader<'_> {
     /// Reads until `stop`, and from the beginning again where another topic takes this one's place.
     fn read(&self, stop: &AtomicBool) {
-        let mut tries = Tries::new(self.topic, self.gateway.max_age());
+        let mut tries = Tries::new(self.topic, self.state.max_age());
         let mut pause = PAUSE;
         while !stop.load(Ordering::SeqCst) {
             match Reader::follow(&self.options, &[self.topic], self.start) {
@@ -110,7 +107,7 @@ impl TopicReader<'_> {
                             reason = why,
                             "what was read of it is dropped, and the topic is read from its beginning"
                         );
-                        self.gateway.forget(self.role, self.topic);
+                        self.state.restart(self.role, self.topic);
                     }
                     reader.close();
                 }
@@ -127,7 +124,7 @@ impl TopicReader<'_> {
     fn go_on(&self, reader: &mut Reader, tries: &mut Tries, stop: &AtomicBool) -> Option<String> {
         // Live values go on as they come; what else there is comes in bulk.
         let max = if self.role == Role::Live { 64 } else { MOST };
-        let round = ROUND.min(self.gateway.max_age() / 4);
+        let round = ROUND.min(self.state.max_age() / 4);
         let mut asked = Instant::now();
         // Whether the ends that were asked for last are still to be reached. Trouble that came since makes them worth nothing.
         let mut is_pending = true;
@@ -136,7 +133,7 @@ impl TopicReader<'_> {
             let polled = reader.poll(max, WAIT, &mut |_, record| {
                 batch.record(self.role, record.offset, record.value.unwrap_or_default());
             });
-            self.gateway.apply(batch);
+            batch.apply_to(self.state);
             if matches!(polled, Ok(1..)) {
                 tries.progressed();
             }
@@ -145,7 +142,7 @@ impl TopicReader<'_> {
                 is_pending = false;
                 if trouble.is_none() {
                     tries.succeeded();
-                    self.gateway.source(self.topic, Source::Following);
+                    self.state.report(self.topic, Source::Following);
                 }
             }
             if !is_pending && asked.elapsed() >= round {
@@ -177,6 +174,6 @@ impl TopicReader<'_> {
 
     fn failed(&self, error: &Error, tries: &mut Tries) {
         tries.failed(error);
-        self.gateway.source(self.topic, Source::Away(error.to_string()));
+        self.state.report(self.topic, Source::Away(error.to_string()));
     }
 }

@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tokio::time;
 
 use crate::{
     Gateway,
+    gateway::ServedPipeline,
+    sync::lock,
     wire::values::{Values, values},
 };
 
@@ -14,15 +17,21 @@ const APART: Duration = Duration::from_millis(50);
 /// Most time without looking, for what changes without a record: pages newly asked for, sampled events.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Draws a picture soon after anything changed, for ever. At most one runs per gateway.
+/// Draws pictures of each pipeline, for ever. At most one runs per gateway.
 pub async fn publish(gateway: Gateway) {
+    join_all(gateway.pipelines().map(|pipeline| publish_pipeline(Arc::clone(pipeline)))).await;
+}
+
+/// Draws a picture soon after anything changed, for ever.
+async fn publish_pipeline(pipeline: Arc<ServedPipeline>) {
     loop {
         // Either way there may be something to draw.
-        let _ = time::timeout(LOOK, gateway.shared.changed.notified()).await;
-        let Values { topics, sealed } = values(&gateway);
-        let next = gateway.shared.picture.borrow().next(topics, sealed);
+        let _ = time::timeout(LOOK, pipeline.state.changed()).await;
+        let wanted = lock(&pipeline.subscriptions).pages();
+        let Values { topics, sealed } = values(&pipeline.state, wanted);
+        let next = pipeline.picture.borrow().next(topics, sealed);
         if let Some(next) = next {
-            gateway.shared.picture.send_replace(Arc::new(next));
+            pipeline.picture.send_replace(Arc::new(next));
         }
         time::sleep(APART).await;
     }

@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::extract::ws::Utf8Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
     Gateway,
+    gateway::ServedPipeline,
     sync::lock,
     wire::{
         picture::{Frame, Picture, SealedFrame},
@@ -20,6 +21,7 @@ pub(super) const MOST_PAGES: usize = 20;
 /// One client's subscriptions. Dropped, they are taken back and its place is free.
 pub(super) struct Session {
     gateway: Gateway,
+    pipeline: Arc<ServedPipeline>,
     /// With the picture whose value the client has; 0 for none.
     topics: BTreeMap<Topic, u64>,
     /// The last picture whose sealed windows the client has.
@@ -42,8 +44,16 @@ impl Session {
     pub(super) fn open(gateway: &Gateway) -> Option<Self> {
         let place = Arc::clone(&gateway.shared.places).try_acquire_owned().ok()?;
         gateway.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let windows = gateway.shared.picture.borrow().sequence;
-        Some(Self { gateway: gateway.clone(), topics: BTreeMap::new(), windows, after: None, _place: place })
+        let pipeline = Arc::clone(&gateway.shared.default);
+        let windows = pipeline.picture.borrow().sequence;
+        Some(Self {
+            gateway: gateway.clone(),
+            pipeline,
+            topics: BTreeMap::new(),
+            windows,
+            after: None,
+            _place: place,
+        })
     }
 
     /// Subscribes. `after` is the end of the last sealed window that the client has: it gets those since then, as far as they
@@ -58,25 +68,35 @@ impl Session {
                 return Err(format!("more than {MOST_PAGES} pages on one connection"));
             }
             if !self.topics.contains_key(&topic) {
-                lock(&self.gateway.shared.subscriptions).add(&topic);
+                lock(&self.pipeline.subscriptions).add(&topic);
                 self.topics.insert(topic, 0);
             }
         }
         if let Some(after) = after {
-            let picture = Arc::clone(&self.gateway.shared.picture.borrow());
+            let picture = Arc::clone(&self.pipeline.picture.borrow());
             let missed = picture.windows.iter().filter(|window| window.end > after).map(|w| w.sequence).min();
             self.after = Some(after);
             self.windows = missed.map_or(self.windows, |first| self.windows.min(first - 1));
         }
         // A page that nobody wanted so far is not in any picture yet.
-        self.gateway.shared.changed.notify_one();
+        self.pipeline.state.notify();
         Ok(())
+    }
+
+    /// The pictures of the client's pipeline.
+    pub(super) fn pictures(&self) -> watch::Receiver<Arc<Picture>> {
+        self.pipeline.picture.subscribe()
+    }
+
+    /// The name of the client's pipeline.
+    pub(super) fn pipeline(&self) -> &str {
+        self.pipeline.state.name()
     }
 
     pub(super) fn unsubscribe(&mut self, topics: &[Topic]) {
         for topic in topics {
             if self.topics.remove(topic).is_some() {
-                lock(&self.gateway.shared.subscriptions).remove(topic);
+                lock(&self.pipeline.subscriptions).remove(topic);
             }
         }
     }
@@ -103,7 +123,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let mut subscriptions = lock(&self.gateway.shared.subscriptions);
+        let mut subscriptions = lock(&self.pipeline.subscriptions);
         self.topics.keys().for_each(|topic| subscriptions.remove(topic));
         self.gateway.shared.clients.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -128,11 +148,19 @@ mod tests {
     use weir_manifest::Pipeline;
 
     use super::*;
-    use crate::Limits;
+    use crate::{
+        ClientLimits,
+        store::{PipelineState, StateLimits},
+    };
+
+    fn gateway() -> Gateway {
+        let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
+        Gateway::new(Arc::new(state), [], ClientLimits::default())
+    }
 
     #[test]
     fn who_missed_a_picture_gets_the_whole_value() {
-        let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+        let gateway = gateway();
         let mut session = Session::open(&gateway).unwrap();
         session.subscribe(vec![Topic::Site], None).unwrap();
         let mut told = |picture: &Picture| -> Vec<Value> {
@@ -158,9 +186,9 @@ mod tests {
 
     #[test]
     fn a_page_is_drawn_for_as_long_as_somebody_wants_it() {
-        let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+        let gateway = gateway();
         let page = || vec![Topic::Page("/a".to_owned())];
-        let wanted = || lock(&gateway.shared.subscriptions).pages();
+        let wanted = || lock(&gateway.shared.default.subscriptions).pages();
         let (mut one, mut other) = (Session::open(&gateway).unwrap(), Session::open(&gateway).unwrap());
         one.subscribe(page(), None).unwrap();
         one.subscribe(page(), None).unwrap();

@@ -126,12 +126,12 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
 /// Until the client is gone (`Ok`) or to be let go.
 async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSocket) -> Result<(), Farewell> {
     let shared = &gateway.shared;
-    let patience = shared.limits.patience;
-    let mut pictures = shared.picture.subscribe();
+    let patience = shared.limits.write_timeout;
+    let mut pictures = session.pictures();
     let hello = json!({
         "type": "hello",
         "instance": shared.instance,
-        "pipeline": shared.pipeline.metadata.name,
+        "pipeline": session.pipeline(),
         "sequence": pictures.borrow().sequence,
         "at": millis(),
         "heartbeat_ms": HEARTBEAT.as_millis() as u64,

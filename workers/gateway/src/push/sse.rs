@@ -66,7 +66,7 @@ pub(crate) async fn stream(
     let mut session = Session::open(&gateway)
         .ok_or_else(|| Problem::busy("as many clients as there may be are connected"))?;
     session.subscribe(topics, after.map(|after| after.0).or(last)).map_err(Problem::bad)?;
-    let mut pictures = gateway.shared.picture.subscribe();
+    let mut pictures = session.pictures();
     pictures.mark_changed();
     let beat = Instant::now() + HEARTBEAT;
     let events = Events { session, pictures, waiting: VecDeque::new(), gateway, beat };

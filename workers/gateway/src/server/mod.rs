@@ -121,7 +121,7 @@ impl Server {
         }
         drop(listener);
         gateway.shared.stopping.send_replace(true);
-        let everyone = gateway.shared.places.acquire_many(gateway.shared.limits.clients as u32);
+        let everyone = gateway.shared.places.acquire_many(gateway.shared.limits.max_clients as u32);
         let _ = time::timeout(FAREWELL, everyone).await.is_ok();
         publisher.abort();
         Ok(())

@@ -8,10 +8,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use weir_manifest::Pipeline;
 
 use super::*;
-use crate::Limits;
+use crate::{
+    ClientLimits,
+    store::{PipelineState, StateLimits},
+};
 
 fn server() -> Server {
-    let gateway = Gateway::new(Pipeline::demo(), Limits::default(), &[]).unwrap();
+    let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
+    let gateway = Gateway::new(Arc::new(state), [], ClientLimits::default());
     let options = Options { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
     Server::bind(gateway, &options).unwrap()
 }

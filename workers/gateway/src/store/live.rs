@@ -1,124 +1,33 @@
-//! What is so right now: the open window's provisional values, and where the stream stands.
+//! The open window's provisional values.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use weir_analytics::Live;
-use weir_stream::ranges::EndRanges;
 
-/// The newest values and standing of each input partition.
+/// The newest values of each input partition.
 #[derive(Default)]
-pub struct Now {
-    values: BTreeMap<i32, Live>,
-    /// When values last came, by this process's clock.
-    heard: Option<i64>,
-    standings: Vec<Standing>,
-    lost_up_to: Option<i64>,
+pub(super) struct LiveValues {
+    partitions: BTreeMap<i32, Arc<Live>>,
+    /// When values were last received, by this process's clock.
+    received_at: Option<i64>,
 }
 
-/// Where the pipeline stands in one input partition.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
-    /// The partition.
-    pub partition: i32,
-    /// Its watermark, milliseconds.
-    pub watermark: Option<i64>,
-    /// The end up to which its windows are sealed.
-    pub sealed: Option<i64>,
-    /// Read to its end, and silent since.
-    pub idle: bool,
-    /// Records that are there and not read yet.
-    pub lag: i64,
-    /// Records read.
-    pub read: u64,
-    /// Events counted.
-    pub counted: u64,
-    /// Events that missed all their windows.
-    pub late: u64,
-    /// Records that are no valid event.
-    pub dead_letters: u64,
-    /// Counted events that missed some of their windows.
-    pub partly_late: u64,
-    /// The windows that those events missed, by their ends.
-    pub not_whole: EndRanges,
-    /// Records whose visitor belongs into another partition.
-    pub misplaced: u64,
-    /// The log was declared to end, and its last windows were sealed ahead of the clock.
-    pub ended: bool,
-}
-
-impl Now {
+impl LiveValues {
     /// Takes what a partition shows, at `at` by this process's clock.
-    pub fn take(&mut self, values: Live, at: i64) {
+    pub(super) fn take(&mut self, values: Live, at: i64) {
         if let Some(partition) = values.partition {
-            self.values.insert(partition, values);
-            self.heard = Some(at);
+            self.partitions.insert(partition, Arc::new(values));
+            self.received_at = Some(at);
         }
     }
 
-    /// Takes where the partitions stand.
-    pub fn stand(&mut self, standings: Vec<Standing>) {
-        self.standings = standings;
+    /// Each partition's values, to be merged where no lock is held.
+    pub(super) fn partitions(&self) -> Vec<Arc<Live>> {
+        self.partitions.values().cloned().collect()
     }
 
-    /// Takes the end up to which results went with a topic that was made anew.
-    pub fn lost(&mut self, up_to: Option<i64>) {
-        self.lost_up_to = up_to;
-    }
-
-    /// The end up to which windows were emitted into a topic that another one has since taken the place of.
-    pub fn lost_up_to(&self) -> Option<i64> {
-        self.lost_up_to
-    }
-
-    /// All partitions together; `None` before any was heard of.
-    pub fn sum(&self) -> Option<Live> {
-        Live::merge(self.values.values())
-    }
-
-    /// When values last came, by this process's clock.
-    pub fn heard(&self) -> Option<i64> {
-        self.heard
-    }
-
-    /// Where each partition stands, by partition; those without a commit are missing.
-    pub fn standings(&self) -> &[Standing] {
-        &self.standings
-    }
-}
-
-/// Whether the log was declared to end and windows are sealed ahead of the clock, in any partition.
-pub fn ended(standings: &[Standing]) -> bool {
-    standings.iter().any(|standing| standing.ended)
-}
-
-/// The smallest watermark: of the partitions that are not idle, or of all if all are. `None` while one that counts has none.
-pub fn watermark(standings: &[Standing]) -> Option<i64> {
-    let all_idle = standings.iter().all(|standing| standing.idle);
-    let counts = standings.iter().filter(|standing| all_idle || !standing.idle);
-    counts.map(|standing| standing.watermark).min().flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn idle_partitions_hold_the_watermark_back_only_where_all_are() {
-        for (standings, expected) in [
-            (vec![], None),
-            (vec![(Some(5), false), (Some(3), false)], Some(3)),
-            (vec![(Some(5), false), (Some(3), true)], Some(5)),
-            (vec![(Some(5), true), (Some(3), true)], Some(3)),
-            // Nothing was read from the second yet.
-            (vec![(Some(5), false), (None, false)], None),
-            (vec![(Some(5), false), (None, true)], Some(5)),
-        ] {
-            let standings: Vec<_> = standings.into_iter().map(|(at, idle)| standing(at, idle)).collect();
-            assert_eq!(watermark(&standings), expected, "{standings:?}");
-        }
-    }
-
-    fn standing(watermark: Option<i64>, idle: bool) -> Standing {
-        Standing { watermark, idle, ..Standing::default() }
+    /// When values were last received, by this process's clock.
+    pub(super) fn received_at(&self) -> Option<i64> {
+        self.received_at
     }
 }

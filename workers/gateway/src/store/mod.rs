@@ -1,6 +1,12 @@
 //! What a gateway keeps in memory of a pipeline.
 
 pub mod dead_letters;
-pub mod live;
+mod live;
+mod pipeline;
+pub mod progress;
 pub mod sample;
+mod sources;
 pub mod windows;
+
+pub use pipeline::{PipelineState, Records, StateLimits};
+pub use sources::Source;

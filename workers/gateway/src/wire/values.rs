@@ -11,13 +11,10 @@ use super::{
     records::{Place, Point, Trend, WindowTotals},
     topic::Topic,
 };
-use crate::{
-    Gateway,
-    store::{
-        live::{Now, ended, watermark},
-        windows::View,
-    },
-    sync::lock,
+use crate::store::{
+    PipelineState,
+    progress::{ended, watermark},
+    windows::View,
 };
 
 /// What the open window shows of a page, or of all: provisional.
@@ -63,11 +60,11 @@ pub struct Open {
 }
 
 impl Open {
-    pub(crate) fn of(gateway: &Gateway, sum: Option<&Live>) -> Self {
+    pub(crate) fn of(state: &PipelineState, sum: Option<&Live>) -> Self {
         let Some(sum) = sum else { return Self::default() };
-        let began = gateway.began(Some(sum)).unwrap_or(i64::MIN);
+        let began = state.began(Some(sum)).unwrap_or(i64::MIN);
         // Where nobody came for a while the window's last slice is that of the clock, and where in it is not known.
-        let last_slice = sum.end - gateway.shared.pipeline.spec.window.slide.as_millis();
+        let last_slice = sum.end - state.manifest().spec.window.slide.as_millis();
         let now = sum.as_of.max(last_slice).min(sum.end);
         Self {
             window_start: Some(sum.start),
@@ -87,25 +84,21 @@ pub(crate) struct Values {
     pub(crate) sealed: Vec<(i64, Value)>,
 }
 
-/// The values as they are now.
-pub(crate) fn values(gateway: &Gateway) -> Values {
-    let (sum, health) = {
-        let now = gateway.now();
-        (now.sum(), health(&now, gateway))
-    };
-    let wanted = lock(&gateway.shared.subscriptions).pages();
+/// The values as they are now, of these pages besides.
+pub(crate) fn values(state: &PipelineState, wanted: Vec<String>) -> Values {
+    let (sum, health) = (state.live(), health(state));
     let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
     let rows: HashMap<&str, &LiveRow> = pages.iter().map(|row| (row.url.as_str(), row)).collect();
-    let mut completed = gateway.take_completed();
+    let mut completed = state.take_completed();
     completed.sort_unstable();
     completed.drain(..completed.len().saturating_sub(super::picture::REMEMBERED));
 
     let mut topics = vec![
-        (Topic::Site, site(sum.as_ref(), Open::of(gateway, sum.as_ref()))),
-        (Topic::Top, top(sum.as_ref(), 2 * gateway.shared.pipeline.spec.ranking.top as usize)),
+        (Topic::Site, site(sum.as_ref(), Open::of(state, sum.as_ref()))),
+        (Topic::Top, top(sum.as_ref(), 2 * state.manifest().spec.ranking.top as usize)),
         (Topic::Health, health),
     ];
-    let store = gateway.store();
+    let store = state.windows();
     let latest = store.latest();
     for url in wanted {
         let now = rows.get(url.as_str()).map(|row| Provisional::from(*row));
@@ -145,13 +138,13 @@ fn top(sum: Option<&Live>, most: usize) -> Value {
     json!({"window_end": end(sum), "pages": pages})
 }
 
-fn health(now: &Now, gateway: &Gateway) -> Value {
-    let standings = now.standings();
+fn health(state: &PipelineState) -> Value {
+    let standings = &state.progress().partitions;
     json!({
         "partitions": standings.len(),
-        "expected_partitions": gateway.shared.pipeline.spec.topics.events.partitions,
+        "expected_partitions": state.manifest().spec.topics.events.partitions,
         "watermark": watermark(standings),
-        "heard": now.heard(),
+        "heard": state.live_received_at(),
         "lag": standings.iter().map(|standing| standing.lag).sum::<i64>(),
         "counted": standings.iter().map(|standing| standing.counted).sum::<u64>(),
         "late": standings.iter().map(|standing| standing.late).sum::<u64>(),
@@ -159,9 +152,9 @@ fn health(now: &Now, gateway: &Gateway) -> Value {
         "partly_late": standings.iter().map(|standing| standing.partly_late).sum::<u64>(),
         "misplaced": standings.iter().map(|standing| standing.misplaced).sum::<u64>(),
         "ended": ended(standings),
-        "unready": gateway.unready(),
-        "warnings": gateway.warnings(),
-        "simulated": gateway.simulated(),
+        "unready": state.unready(),
+        "warnings": state.warnings(),
+        "simulated": state.simulated(),
     })
 }
 

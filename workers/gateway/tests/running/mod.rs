@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -12,31 +13,51 @@ use tokio::sync::oneshot;
 use weir_events::{
     PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage, encode_page_analytics, encode_top_pages,
 };
-use weir_gateway::{Gateway, Limits, Options, Server, ingest::Batch};
+use weir_gateway::{
+    ClientLimits, Gateway, Options, Server,
+    ingest::Batch,
+    store::{PipelineState, StateLimits},
+};
 use weir_manifest::{Pipeline, Role};
 
 /// Time after which waiting for something is given up.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct Running {
-    pub gateway: Gateway,
+    pub state: Arc<PipelineState>,
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    pub fn start(limits: Limits) -> Self {
-        Self::serve(Gateway::new(Pipeline::demo(), limits, &[]).unwrap())
+    pub fn start() -> Self {
+        Self::start_with(ClientLimits::default())
+    }
+
+    pub fn start_with(limits: ClientLimits) -> Self {
+        Self::serve(state(Pipeline::demo(), &[], StateLimits::default()), [], limits)
+    }
+
+    /// One of several pipelines, of which the first is the default.
+    pub fn start_pipelines(pipelines: Vec<Pipeline>) -> Self {
+        let mut states = pipelines.into_iter().map(|pipeline| state(pipeline, &[], StateLimits::default()));
+        let default = states.next().unwrap();
+        Self::serve(default, states, ClientLimits::default())
     }
 
     /// One that is not ready before these topics are read, nor once that is longer ago than this.
     pub fn start_needing(topics: &[&str], max_age: Duration) -> Self {
-        let limits = Limits { max_age, ..Limits::default() };
-        Self::serve(Gateway::new(Pipeline::demo(), limits, topics).unwrap())
+        let limits = StateLimits { max_age, ..StateLimits::default() };
+        Self::serve(state(Pipeline::demo(), topics, limits), [], ClientLimits::default())
     }
 
-    fn serve(gateway: Gateway) -> Self {
+    fn serve(
+        state: Arc<PipelineState>,
+        others: impl IntoIterator<Item = Arc<PipelineState>>,
+        limits: ClientLimits,
+    ) -> Self {
+        let gateway = Gateway::new(Arc::clone(&state), others, limits);
         let options = Options {
             listen: ([127, 0, 0, 1], 0).into(),
             next_free: false,
@@ -44,17 +65,16 @@ impl Running {
         };
         let (stop, stopped) = oneshot::channel();
         let (said, heard) = std::sync::mpsc::channel();
-        let served = gateway.clone();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let server = Server::bind(served, &options).unwrap();
+                let server = Server::bind(gateway, &options).unwrap();
                 said.send(server.address().unwrap()).unwrap();
                 server.serve(async { drop(stopped.await) }).await.unwrap();
             });
         });
         let address = heard.recv().unwrap();
-        Self { gateway, address, stop: Some(stop), thread: Some(thread) }
+        Self { state, address, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Ends it and waits for that.
@@ -77,7 +97,7 @@ impl Running {
             batch.record(Role::Results, 1, &encode_page_analytics(&row));
         }
         batch.record(Role::TopPages, offset, &encode_top_pages(&top(end, pages)));
-        self.gateway.apply(batch);
+        batch.apply_to(&self.state);
     }
 
     /// GETs a path.
@@ -103,6 +123,10 @@ impl Running {
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer { status, head: head.to_owned(), body: body.to_owned() }
     }
+}
+
+fn state(pipeline: Pipeline, needed: &[&str], limits: StateLimits) -> Arc<PipelineState> {
+    Arc::new(PipelineState::new(pipeline, limits, needed).unwrap())
 }
 
 impl Drop for Running {

@@ -118,7 +118,7 @@ impl Shop<'_> {
 
 impl Sink for Shop<'_> {
     fn send(&mut self, delivery: &Delivery<'_>) -> anyhow::Result<()> {
-        self.demo.gateway.offer(delivery.value);
+        self.demo.state.offer(delivery.value);
         let (key, value) = (Some(delivery.key), Some(delivery.value));
         self.broker.append(self.demo.pipeline.events_topic(), delivery.partition, key, value, &[])?;
         Ok(())
@@ -145,7 +145,7 @@ fn show(
     history_sent: &AtomicBool,
     history: i64,
 ) -> anyhow::Result<()> {
-    let Demo { pipeline, gateway, stop, .. } = demo;
+    let Demo { pipeline, state, stop, .. } = demo;
     let mut screen = Screen::on_stdout(pipeline);
     let mut next: Vec<(Role, String, i32, i64)> = Vec::new();
     for topic in pipeline.topics().into_iter().filter(|topic| screen.topics().contains(&topic.name.as_str()))
@@ -174,13 +174,13 @@ fn show(
             }
             broker.truncate(topic, *partition, *next)?;
         }
-        gateway.apply(batch);
+        batch.apply_to(state);
         let letters = broker.records_from(&dead_letters, 0, next_dead_letter).into_iter().map(|record| {
             next_dead_letter = record.offset + 1;
             let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             DeadLetter::new(record.offset, record.timestamp, headers)
         });
-        gateway.add_dead_letters(letters);
+        state.add_dead_letters(letters);
         broker.truncate(&dead_letters, 0, next_dead_letter)?;
         if look == 0 || !opening.is_open() {
             let sent = history_sent.load(Ordering::SeqCst);
@@ -198,7 +198,7 @@ fn show(
                 }
                 let complete = |(sealed, since): (i64, Instant)| {
                     since.elapsed() > MAX_WAIT_FOR_RESULTS
-                        || gateway.store().latest().is_some_and(|window| window.end() >= sealed)
+                        || state.windows().latest().is_some_and(|window| window.end() >= sealed)
                 };
                 if last.is_some_and(complete) {
                     screen.progress("")?;
@@ -271,7 +271,7 @@ impl<'a> Stages<'a> {
                 standings.push(standing);
             }
         }
-        self.demo.gateway.stand(told);
+        self.demo.state.set_progress(told);
         Ok(standings)
     }
 

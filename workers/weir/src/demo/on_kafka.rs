@@ -68,9 +68,7 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
                 top::follow(pipeline, brokers, false, stop, |screen| opening.shown(screen))
             }),
             demo.dashboard(scope, open),
-            part(scope, "reader of the dashboard", stop, || {
-                Ok(ingest::follow(&demo.gateway, pipeline, brokers, stop)?)
-            }),
+            part(scope, "reader of the dashboard", stop, || Ok(ingest::follow(&demo.state, brokers, stop)?)),
             part(scope, "processing", stop, || {
                 process::run(pipeline, brokers, &process::Options::default(), stop)
             }),

@@ -4,13 +4,13 @@
 use weir_manifest::Pipeline;
 
 use super::*;
-use crate::{Limits, ingest::Batch, store::live::Standing};
+use crate::store::{Records, StateLimits, progress::Standing};
 
-/// A gateway that ranks two pages.
-fn gateway() -> Gateway {
+/// The state of a pipeline that ranks two pages.
+fn state() -> PipelineState {
     let mut pipeline = Pipeline::demo();
     pipeline.spec.ranking.top = 2;
-    Gateway::new(pipeline, Limits::default(), &[]).unwrap()
+    PipelineState::new(pipeline, StateLimits::default(), &[]).unwrap()
 }
 
 /// What a partition shows of pages: URL, views, clicks.
@@ -23,14 +23,14 @@ fn live(partition: i32, pages: &[(&str, u64, u64)]) -> Live {
     serde_json::from_value(live).unwrap()
 }
 
-fn value(gateway: &Gateway, topic: &Topic) -> Value {
-    let drawn = values(gateway).topics.into_iter().find(|(drawn, _)| drawn == topic);
+fn value(state: &PipelineState, topic: &Topic) -> Value {
+    let drawn = values(state, Vec::new()).topics.into_iter().find(|(drawn, _)| drawn == topic);
     drawn.unwrap().1
 }
 
 /// The most viewed pages: URL, rank, views; by rank.
-fn top(gateway: &Gateway) -> Vec<(String, u64, u64)> {
-    let top = value(gateway, &Topic::Top);
+fn top(state: &PipelineState) -> Vec<(String, u64, u64)> {
+    let top = value(state, &Topic::Top);
     let pages = top["pages"].as_object().unwrap();
     let number = |value: &Value| value.as_u64().unwrap();
     let mut ranked: Vec<_> = pages
@@ -43,20 +43,20 @@ fn top(gateway: &Gateway) -> Vec<(String, u64, u64)> {
 
 #[test]
 fn only_viewed_pages_are_ranked_live_twice_as_many_as_when_sealed() {
-    let gateway = gateway();
+    let state = state();
     let lives = vec![live(0, &[("/a", 5, 0), ("/b", 1, 0), ("/clicked", 0, 9)]), live(1, &[("/b", 7, 0)])];
-    gateway.apply(Batch { lives, ..Batch::default() });
-    assert_eq!(top(&gateway), [("/b".to_owned(), 1, 8), ("/a".to_owned(), 2, 5)]);
-    assert_eq!(value(&gateway, &Topic::Site)["page_count"], 3);
+    state.apply(Records { lives, ..Records::default() });
+    assert_eq!(top(&state), [("/b".to_owned(), 1, 8), ("/a".to_owned(), 2, 5)]);
+    assert_eq!(value(&state, &Topic::Site)["page_count"], 3);
     let many = vec![live(1, &[("/b", 7, 0), ("/c", 6, 0), ("/d", 4, 0), ("/e", 3, 0)])];
-    gateway.apply(Batch { lives: many, ..Batch::default() });
-    let urls: Vec<_> = top(&gateway).into_iter().map(|(url, ..)| url).collect();
+    state.apply(Records { lives: many, ..Records::default() });
+    let urls: Vec<_> = top(&state).into_iter().map(|(url, ..)| url).collect();
     assert_eq!(urls, ["/b", "/c", "/a", "/d"]);
 }
 
 #[test]
 fn health_is_that_of_the_partitions_that_are_known_now() {
-    let gateway = gateway();
+    let state = state();
     let expected = Pipeline::demo().spec.topics.events.partitions;
     let standing = |partition: i32, n: u32| Standing {
         partition,
@@ -77,11 +77,11 @@ fn health_is_that_of_the_partitions_that_are_known_now() {
         // As after a reset of the group: what is not committed any more is not shown any more.
         (vec![standing(4, 2)], 1, Some(2), 2, true),
     ] {
-        gateway.stand(standings);
+        state.set_progress(standings);
         let health = json!({"partitions": partitions, "expected_partitions": expected, "watermark": watermark,
             "heard": null, "lag": sum, "counted": sum * 10, "late": sum * 100, "dead_letters": sum * 1_000,
             "partly_late": sum * 10_000, "misplaced": sum * 100_000, "ended": ended, "unready": null, "warnings": [],
             "simulated": null});
-        assert_eq!(value(&gateway, &Topic::Health), health);
+        assert_eq!(value(&state, &Topic::Health), health);
     }
 }

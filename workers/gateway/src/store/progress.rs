@@ -1,0 +1,80 @@
+//! How far the pipeline is: what its processors committed beside their offsets.
+
+use weir_stream::ranges::EndRanges;
+
+/// How far each input partition is, and what was lost of the results.
+#[derive(Default)]
+pub struct Progress {
+    /// By partition; those without a commit are missing.
+    pub(crate) partitions: Vec<Standing>,
+    /// The end up to which windows were emitted into a topic that another one has since taken the place of.
+    pub(crate) lost_up_to: Option<i64>,
+}
+
+/// Where the pipeline stands in one input partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// The partition.
+    pub partition: i32,
+    /// Its watermark, milliseconds.
+    pub watermark: Option<i64>,
+    /// The end up to which its windows are sealed.
+    pub sealed: Option<i64>,
+    /// Read to its end, and silent since.
+    pub idle: bool,
+    /// Records that are there and not read yet.
+    pub lag: i64,
+    /// Records read.
+    pub read: u64,
+    /// Events counted.
+    pub counted: u64,
+    /// Events that missed all their windows.
+    pub late: u64,
+    /// Records that are no valid event.
+    pub dead_letters: u64,
+    /// Counted events that missed some of their windows.
+    pub partly_late: u64,
+    /// The windows that those events missed, by their ends.
+    pub not_whole: EndRanges,
+    /// Records whose visitor belongs into another partition.
+    pub misplaced: u64,
+    /// The log was declared to end, and its last windows were sealed ahead of the clock.
+    pub ended: bool,
+}
+
+/// Whether the log was declared to end and windows are sealed ahead of the clock, in any partition.
+pub fn ended(standings: &[Standing]) -> bool {
+    standings.iter().any(|standing| standing.ended)
+}
+
+/// The smallest watermark: of the partitions that are not idle, or of all if all are. `None` while one that counts has none.
+pub fn watermark(standings: &[Standing]) -> Option<i64> {
+    let all_idle = standings.iter().all(|standing| standing.idle);
+    let counts = standings.iter().filter(|standing| all_idle || !standing.idle);
+    counts.map(|standing| standing.watermark).min().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_partitions_hold_the_watermark_back_only_where_all_are() {
+        for (standings, expected) in [
+            (vec![], None),
+            (vec![(Some(5), false), (Some(3), false)], Some(3)),
+            (vec![(Some(5), false), (Some(3), true)], Some(5)),
+            (vec![(Some(5), true), (Some(3), true)], Some(3)),
+            // Nothing was read from the second yet.
+            (vec![(Some(5), false), (None, false)], None),
+            (vec![(Some(5), false), (None, true)], Some(5)),
+        ] {
+            let standings: Vec<_> = standings.into_iter().map(|(at, idle)| standing(at, idle)).collect();
+            assert_eq!(watermark(&standings), expected, "{standings:?}");
+        }
+    }
+
+    fn standing(watermark: Option<i64>, idle: bool) -> Standing {
+        Standing { watermark, idle, ..Standing::default() }
+    }
+}
