@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use weir_kafka::admin::{AdminError, Mismatches};
 use weir_manifest::{Role, SpecError};
-use weir_stream::kafka::admin::{AdminError, Mismatches};
 
 use crate::loss::Loss;
 use crate::object::Kind;

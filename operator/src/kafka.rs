@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use weir_kafka::admin::{Admin, AdminError};
+use weir_kafka::{Lookup, Options};
 use weir_manifest::SaslMechanism;
-use weir_stream::kafka::admin::{Admin, AdminError};
-use weir_stream::kafka::{Lookup, Options};
-use weir_stream::log;
 
 use crate::Error;
 use crate::autoscale::Sample;
@@ -140,7 +139,7 @@ impl Connection {
                     (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
                 Ok(Some(known.collect()))
             }
-            Err(log::Error::Retry(why) | log::Error::Abort(why)) => Err(Error::Offsets(why)),
+            Err(weir_log::Error::Retry(why) | weir_log::Error::Abort(why)) => Err(Error::Offsets(why)),
             Err(error) => {
                 tracing::warn!(%error, group, "what was committed may not be known");
                 Ok(None)
@@ -214,7 +213,7 @@ fn resume_panic(ended: tokio::task::JoinError) {
     }
 }
 
-fn sample(options: &Options) -> Result<Sample, log::Error> {
+fn sample(options: &Options) -> Result<Sample, weir_log::Error> {
     let lookup = Lookup::connect(options)?;
     // The progress first: what comes meanwhile makes the backlog longer, never shorter than none.
     let committed = lookup.committed()?;

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use weir_kafka::admin::groups;
+use weir_log::TopicDescription;
 use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
-use weir_stream::kafka::admin::groups;
-use weir_stream::log::TopicDescription;
 
 use crate::error::RECREATE;
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kube::Client;
 use serde_json::Value;
 use support::{Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline};
+use weir_kafka::admin::Admin;
 use weir_manifest::Pipeline;
-use weir_stream::kafka::admin::Admin;
 use weir_testbed::Kafka;
 
 const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";

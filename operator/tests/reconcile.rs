@@ -9,8 +9,8 @@ use support::{
     Operator, await_that, await_within, cluster, condition, events, get, kubectl, namespace, nudge, pipeline,
     topics,
 };
-use weir_stream::kafka::admin::Admin;
-use weir_stream::kafka::{Producer, ProducerOptions};
+use weir_kafka::admin::Admin;
+use weir_kafka::{Producer, ProducerOptions};
 use weir_testbed::Kafka;
 
 /// A pipeline whose objects and topics have come into being.

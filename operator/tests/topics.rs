@@ -10,9 +10,9 @@ use serde_json::json;
 use support::{
     Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
 };
+use weir_kafka::admin::Admin;
+use weir_kafka::{Lookup, Options};
 use weir_manifest::Pipeline;
-use weir_stream::kafka::admin::Admin;
-use weir_stream::kafka::{Lookup, Options};
 use weir_testbed::Kafka;
 
 const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";

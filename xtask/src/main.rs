@@ -37,7 +37,7 @@ struct Arguments {
 enum Task {
     /// Run every test and start what the tests need; the last line is the sum
     Test {
-        /// For `cargo test`, such as `-p weir-stream` or a test's name; all tests when absent
+        /// For `cargo test`, such as `-p weir-processor` or a test's name; all tests when absent
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

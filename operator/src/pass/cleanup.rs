@@ -9,8 +9,8 @@ use kube::core::DynamicObject;
 use kube::runtime::controller::Action;
 use kube::{Client, Resource as _, ResourceExt};
 use serde_json::json;
+use weir_kafka::admin::{Admin, AdminError, Claimant};
 use weir_manifest::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
-use weir_stream::kafka::admin::{Admin, AdminError, Claimant};
 
 use super::{apply, resolve, status, topics};
 use crate::conditions::{Aspect, News, Truth, Verdict};

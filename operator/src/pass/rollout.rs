@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
-use weir_stream::results::Emitted;
 
 use super::steps;
 use crate::build::{self, Input, TEMPLATE_HASH};
@@ -109,7 +109,7 @@ pub(super) async fn end_turn(
     let sealed = committed.ok().flatten().map(|committed| {
         let emitted = committed
             .iter()
-            .filter_map(|(_, metadata)| serde_json::from_str::<Emitted>(metadata).ok()?.emitted);
+            .filter_map(|(_, metadata)| serde_json::from_str::<ResultsProgress>(metadata).ok()?.emitted);
         // None yet is known as well.
         emitted.max().unwrap_or(i64::MIN)
     });

@@ -3,8 +3,9 @@
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
+use weir_analytics::DecisiveSettings;
+use weir_log::PartitionProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
-use weir_stream::made_with::MadeWith;
 
 use super::topics::{Before, Reset};
 use super::workloads::Objects;
@@ -203,11 +204,12 @@ async fn foresee(
         return Ok(());
     }
     // A document without the key that it needs is refused before.
-    let Ok(made_with) = MadeWith::of(pipeline, key) else { return Ok(()) };
+    let Ok(made_with) = DecisiveSettings::of(pipeline, key) else { return Ok(()) };
     let (group, topic) = (format!("{}.windows", pipeline.metadata.name), pipeline.events_topic().to_owned());
     let committed = connection.committed(group, topic.clone()).await?.unwrap_or_default();
     let refusal = committed.iter().find_map(|(partition, metadata)| {
-        Some((format!("{topic}/{partition}"), made_with.refusal_of(metadata)?))
+        let progress: PartitionProgress = serde_json::from_str(metadata).ok()?;
+        Some((format!("{topic}/{partition}"), made_with.refusal(&progress.settings)?))
     });
     refusal.map_or(Ok(()), |(place, why)| Err(Error::StateDiffers { place, why }))
 }

@@ -7,8 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use kube::ResourceExt;
+use weir_kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
 use weir_manifest::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
-use weir_stream::kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
 
 use crate::Error;
 use crate::claims::Claims;

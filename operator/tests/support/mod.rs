@@ -236,7 +236,7 @@ fn lay_over(base: &mut Value, more: &Value) {
 
 /// The partitions of the topics whose names begin so.
 pub fn topics(prefix: &str) -> BTreeMap<String, i32> {
-    let admin = weir_stream::kafka::admin::Admin::new(Kafka::shared(), &[]).unwrap();
+    let admin = weir_kafka::admin::Admin::new(Kafka::shared(), &[]).unwrap();
     let all = admin.topics().unwrap();
     all.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect()
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use serde::Deserialize;
-use weir_stream::log::Record;
+use weir_log::Record;
 
 /// A watermark that was raised although no event said so, before the record at `offset` was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use weir_events::{Decoder, partition_of, validate};
+use weir_log::Record;
 use weir_oracle::{Entry, Settings};
-use weir_stream::log::Record;
 
 use crate::decisions::{Decision, Decisions};
 

@@ -7,10 +7,8 @@ use std::{
 };
 
 use weir_events::{Decoder, decode_top_pages};
-use weir_stream::{
-    kafka::{Lookup, Options, Reader, ReaderOptions, Start},
-    log::Error,
-};
+use weir_kafka::{Lookup, Options, Reader, ReaderOptions, Start};
+use weir_log::Error;
 
 use crate::{Audit, settings};
 

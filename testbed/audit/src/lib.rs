@@ -14,13 +14,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
+use weir_kafka::{Lookup, Options, admin::Admin};
+use weir_log::{PartitionProgress, Record};
 use weir_manifest::{Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
-use weir_stream::{
-    kafka::{Lookup, Options, admin::Admin},
-    log::Record,
-    windows::Standing,
-};
 
 use decisions::Decisions;
 
@@ -103,7 +100,8 @@ impl<'a> Audit<'a> {
         );
         let partly_late = outcome.partly_late.iter().map(Vec::len).sum();
         let standings = self.standings()?;
-        let figure = |figure: fn(&Standing) -> u64| standings.iter().map(figure).sum::<u64>() as usize;
+        let figure =
+            |figure: fn(&PartitionProgress) -> u64| standings.iter().map(figure).sum::<u64>() as usize;
         // What is committed is of these events where it is of as many, and knows of the same decisions.
         if figure(|standing| standing.read) == events.records && events.decisions_lost == 0 && ended {
             let counted = events.records - events.invalid - late;
@@ -205,7 +203,7 @@ impl<'a> Audit<'a> {
     }
 
     /// Where stage 1 stands, in the partitions in which it has committed.
-    fn standings(&self) -> anyhow::Result<Vec<Standing>> {
+    fn standings(&self) -> anyhow::Result<Vec<PartitionProgress>> {
         let committed = self.progress.committed()?;
         committed
             .into_iter()

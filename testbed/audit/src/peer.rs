@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
-use weir_stream::kafka::{Lookup, Options};
+use weir_kafka::{Lookup, Options};
 
 use crate::Audit;
 

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tungstenite::{Error as SocketError, Message, WebSocket, client};
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
-use weir_stream::kafka::{Producer, ProducerOptions};
+use weir_kafka::{Producer, ProducerOptions};
 
 use crate::{Audit, Delays};
 

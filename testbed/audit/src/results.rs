@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, ops::Range};
 
 use anyhow::{Context, ensure};
 use weir_events::{decode_page_analytics, decode_top_pages};
+use weir_log::Record;
 use weir_oracle::Window;
-use weir_stream::log::Record;
 
 /// What the result topics hold.
 #[derive(Default)]

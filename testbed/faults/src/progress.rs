@@ -1,18 +1,16 @@
 //! Where the pipeline stands, as its processors committed it.
 
 use anyhow::Context;
+use weir_kafka::{Lookup, Options};
+use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
-use weir_stream::{
-    kafka::{Lookup, Options},
-    windows::Standing,
-};
 
 /// Looks at the group of stage 1.
 pub(crate) struct Progress(Lookup);
 
 /// What the partitions committed.
 pub(crate) struct Committed {
-    pub(crate) partitions: Vec<Standing>,
+    pub(crate) partitions: Vec<PartitionProgress>,
     /// Records that are there and not committed.
     pub(crate) lag: i64,
 }
@@ -51,7 +49,7 @@ impl Committed {
         self.lag == 0 && self.partitions.iter().all(|partition| partition.idle) && self.sealed() >= last
     }
 
-    pub(crate) fn sum(&self, of: impl Fn(&Standing) -> u64) -> u64 {
+    pub(crate) fn sum(&self, of: impl Fn(&PartitionProgress) -> u64) -> u64 {
         self.partitions.iter().map(of).sum()
     }
 }

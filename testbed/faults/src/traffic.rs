@@ -13,8 +13,8 @@ use rdkafka::{
 };
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_generator::{Faults, Generator, Profile};
+use weir_kafka::{Producer, ProducerOptions};
 use weir_manifest::Pipeline;
-use weir_stream::kafka::{Producer, ProducerOptions};
 
 const ANSWER: Duration = Duration::from_secs(30);
 /// One event in so many comes from a client without keys: its visitors are always in another partition than theirs.

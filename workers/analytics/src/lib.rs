@@ -22,6 +22,7 @@
 
 mod baseline;
 mod block;
+pub mod decisive;
 mod intern;
 mod live;
 mod merge;
@@ -36,6 +37,7 @@ mod visits;
 mod window;
 
 pub use block::{Block, BlockError, MAX_RECORD_BYTES, Part, Row, Sums};
+pub use decisive::DecisiveSettings;
 pub use intern::Interner;
 pub use live::{Live, LiveError, LiveRow};
 pub use merge::{Merge, Piece, WindowResult};

@@ -41,7 +41,7 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let wrong = |part: &str| {
         format!(
-            "{VARIABLE}: found `{part}`, expected one of {}, or such a level for a part of the program, as in info,weir_stream=debug",
+            "{VARIABLE}: found `{part}`, expected one of {}, or such a level for a part of the program, as in info,weir_processor=debug",
             LEVELS.join(", ")
         )
     };
@@ -60,13 +60,13 @@ mod tests {
 
     #[test]
     fn a_filter_says_levels() {
-        for good in ["debug", "WARN", "info,weir_stream=debug", "off,librdkafka=info"] {
+        for good in ["debug", "WARN", "info,weir_processor=debug", "off,librdkafka=info"] {
             assert!(filter(good).is_ok(), "{good}");
         }
         for (wrong, part) in [
             ("debgu", "debgu"),
-            ("info,weir_stream=loud", "weir_stream=loud"),
-            ("weir_stream", "weir_stream"),
+            ("info,weir_processor=loud", "weir_processor=loud"),
+            ("weir_processor", "weir_processor"),
             ("info,,", ""),
         ] {
             let told = filter(wrong).err().unwrap_or_default();

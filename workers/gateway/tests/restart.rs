@@ -13,8 +13,8 @@ use weir_gateway::{
     ingest,
     store::{PipelineState, StateLimits},
 };
+use weir_kafka::{Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
-use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
 
 use running::{rows, top, until};

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Parser, Subcommand};
 pub use weir_arguments::LogFormat;
 use weir_arguments::{bootstrap_servers, listen_address, number, origin};
-use weir_stream::worker::TRANSACTION_BYTES;
+use weir_processor::worker::TRANSACTION_BYTES;
 
 /// Real-time clickstream analytics over Kafka: exact per-page numbers for sliding event-time windows, exactly once.
 #[derive(Debug, Parser)]
@@ -17,7 +17,7 @@ pub struct Args {
     /// Kafka brokers. Without it: the manifest's spec.kafka.bootstrapServers.
     #[arg(long, global = true, env = "WEIR_BROKERS", value_name = "HOST:PORT,...", value_parser = bootstrap_servers)]
     pub brokers: Option<String>,
-    /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_stream=debug, ...).
+    /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_processor=debug, ...).
     #[arg(long, global = true, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
     /// What to do.

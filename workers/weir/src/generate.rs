@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::metrics::counter::Counter;
 use weir_generator::{Burst, Faults, Generator, Options, OptionsError, Profile};
+use weir_kafka::{Producer, ProducerOptions};
 use weir_manifest::Pipeline;
-use weir_stream::kafka::{Producer, ProducerOptions};
 
 use crate::{
     args::Generate,

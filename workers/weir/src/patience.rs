@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use weir_stream::log::Error;
+use weir_log::Error;
 
 /// First and longest pause after an error that may pass.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

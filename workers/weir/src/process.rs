@@ -15,16 +15,13 @@ use std::{
 
 use anyhow::{anyhow, bail};
 use weir_analytics::Settings;
+use weir_analytics::decisive::{privacy_settings, settings};
 use weir_events::{Decoder, Privacy};
+use weir_log::{Committed, Error, Member, ResultsProgress};
 use weir_manifest::{DeadLetterPayload, Management, Pii, Pipeline};
-use weir_stream::{
-    kafka,
-    log::{Committed, Error, Member},
-    made_with::{privacy_settings, settings},
-    results::{self, Emitted, Results},
-    windows::{self, Windows},
-    worker::{Stage, TRANSACTION_BYTES, Worker},
-};
+use weir_processor::results::{self, Results};
+use weir_processor::windows::{self, Windows};
+use weir_processor::worker::{Stage, TRANSACTION_BYTES, Worker};
 
 use crate::{
     patience::{Patience, patiently},
@@ -98,9 +95,10 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
             |checked| signs.show_topics(pipeline, checked),
             |fault| {
                 stages(pipeline, privacy.clone(), *steps, &signs, stop, fault, |group, topic| {
-                    let mut options = kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
+                    let mut options =
+                        weir_kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
                     options.instance.clone_from(instance);
-                    kafka::Member::connect(options)
+                    weir_kafka::Member::connect(options)
                 })
             },
         )
@@ -252,7 +250,7 @@ fn emitted_all<M: Member>(member: &mut M, settings: Settings, end: i64) -> bool 
     let Ok(lanes) = member.committed() else { return false };
     let emitted = |committed: &Option<Committed>| {
         let committed = committed.as_ref()?;
-        serde_json::from_str::<Emitted>(&committed.metadata).ok()?.emitted
+        serde_json::from_str::<ResultsProgress>(&committed.metadata).ok()?.emitted
     };
     (0..i64::from(settings.lanes)).all(|back| {
         let last = end - back * settings.slide;

@@ -10,7 +10,8 @@ use prometheus_client::{
     registry::Registry,
 };
 use weir_manifest::Pipeline;
-use weir_stream::{windows, worker};
+use weir_processor::windows;
+use weir_processor::worker;
 
 use crate::{
     health::{Health, Pulse},

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jiff::Timestamp;
-use weir_stream::windows::Outcomes;
+use weir_processor::windows::Outcomes;
 
 /// What this process made of what it read, what it only read again after a restart left out.
 #[derive(Debug, Default)]

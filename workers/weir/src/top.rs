@@ -6,11 +6,9 @@ use std::{
     time::Duration,
 };
 
+use weir_kafka::{Reader, ReaderOptions, Start};
+use weir_log::Error;
 use weir_manifest::Pipeline;
-use weir_stream::{
-    kafka::{Reader, ReaderOptions, Start},
-    log::Error,
-};
 
 use crate::{console::Screen, patience::patiently};
 

@@ -4,8 +4,8 @@ mod apply;
 mod check;
 mod watch;
 
+use weir_kafka::admin::Owner;
 use weir_manifest::TopicSpec;
-use weir_stream::kafka::admin::Owner;
 
 pub use apply::{Apply, apply};
 pub use check::{Checked, check};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use support::Trial;
 use weir_audit::Audit;
+use weir_kafka::{Producer, ProducerOptions};
 use weir_manifest::{Compression, Pipeline};
-use weir_stream::kafka::{Producer, ProducerOptions};
 use weir_testbed::Kafka;
 
 fn told(pipeline: &Pipeline) -> String {

@@ -8,8 +8,8 @@ use std::{fs, process::Child, time::Duration};
 
 use support::Trial;
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
+use weir_kafka::{Producer, ProducerOptions};
 use weir_manifest::Compression;
-use weir_stream::kafka::{Producer, ProducerOptions};
 
 /// Time after which an event seals everything before it, milliseconds.
 const JUMP: i64 = 900_000;

@@ -6,8 +6,8 @@ mod support;
 use std::time::Duration;
 
 use support::Trial;
+use weir_kafka::{Producer, ProducerOptions, Reader, ReaderOptions, Start, admin::Admin};
 use weir_manifest::Compression;
-use weir_stream::kafka::{Producer, ProducerOptions, Reader, ReaderOptions, Start, admin::Admin};
 
 /// More than any topic takes by default; packed it is small, and the topic of events has a limit of its own.
 const LARGE: usize = 3_000_000;

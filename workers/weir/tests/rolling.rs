@@ -11,7 +11,7 @@ use std::{
 
 use support::Trial;
 use weir_audit::Audit;
-use weir_stream::kafka::{Lookup, Options};
+use weir_kafka::{Lookup, Options};
 use weir_testbed::Kafka;
 
 const PATIENCE: Duration = Duration::from_secs(120);

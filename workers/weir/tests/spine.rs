@@ -12,10 +12,8 @@ use std::{
 use support::Trial;
 use weir_audit::{Audit, Report};
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
-use weir_stream::{
-    kafka::{Member, Options},
-    log::{Member as _, Output},
-};
+use weir_kafka::{Member, Options};
+use weir_log::{Member as _, Output};
 use weir_testbed::Kafka;
 
 const KILLS: usize = 6;

@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_kafka::{Lookup, Options, admin::Admin};
 use weir_manifest::{Compression, Management, Role, TopicSpec};
-use weir_stream::kafka::{Lookup, Options, admin::Admin};
 use weir_testbed::Kafka;
 
 /// A pipeline whose names all begin with `name`, which this process's id makes its own.

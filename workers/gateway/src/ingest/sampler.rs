@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use weir_stream::{
-    kafka::{Lookup, Options},
-    log::Error,
-};
+use weir_kafka::{Lookup, Options};
+use weir_log::Error;
 
 use super::{standings::renew, tries::Tries};
 use crate::store::{

@@ -6,13 +6,9 @@ use std::{
     time::Duration,
 };
 
+use weir_kafka::{Lookup, Options};
+use weir_log::{Committed, Error, PartitionProgress, ResultsProgress};
 use weir_manifest::Pipeline;
-use weir_stream::{
-    kafka::{Lookup, Options},
-    log::{Committed, Error},
-    results::Emitted,
-    windows,
-};
 
 use super::tries::Tries;
 use crate::store::{PipelineState, Source, progress::Standing};
@@ -92,14 +88,15 @@ fn look(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Re
     }
     state.set_progress(standings);
     let emitted = results.committed()?.into_iter().flatten();
-    let emitted = emitted.filter_map(|committed| serde_json::from_str::<Emitted>(&committed.metadata).ok());
+    let emitted =
+        emitted.filter_map(|committed| serde_json::from_str::<ResultsProgress>(&committed.metadata).ok());
     state.set_lost_up_to(emitted.filter_map(|emitted| emitted.lost_up_to).max());
     Ok(())
 }
 
 /// What a commit of stage 1 says; `None` if it is not of this version. `end` is the offset after the partition's last record.
 pub fn standing(partition: i32, committed: &Committed, end: i64) -> Option<Standing> {
-    let said: windows::Standing = serde_json::from_str(&committed.metadata).ok()?;
+    let said: PartitionProgress = serde_json::from_str(&committed.metadata).ok()?;
     Some(Standing {
         partition,
         watermark: said.watermark,

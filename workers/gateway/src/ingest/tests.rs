@@ -11,8 +11,8 @@ use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
 };
+use weir_kafka::{Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
-use weir_stream::kafka::{Producer, ProducerOptions, admin};
 use weir_testbed::Kafka;
 
 use super::*;

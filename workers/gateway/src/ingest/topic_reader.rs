@@ -6,11 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_kafka::{Reader, ReaderOptions, Start};
+use weir_log::Error;
 use weir_manifest::{Pipeline, Role};
-use weir_stream::{
-    kafka::{Reader, ReaderOptions, Start},
-    log::Error,
-};
 
 use super::{batch::Batch, sampler, standings, tries::Tries};
 use crate::{

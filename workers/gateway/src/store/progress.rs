@@ -1,6 +1,6 @@
 //! How far the pipeline is: what its processors committed beside their offsets.
 
-use weir_stream::ranges::EndRanges;
+use weir_log::EndRanges;
 
 /// How far each input partition is, and what was lost of the results.
 #[derive(Default)]

@@ -14,12 +14,9 @@ use weir_gateway::{
     store::dead_letters::DeadLetter,
 };
 use weir_generator::Delivery;
+use weir_log::{Committed, Error, Member as _, PartitionProgress};
 use weir_manifest::{Pipeline, Role};
-use weir_stream::{
-    log::{Committed, Error, Member as _},
-    memory::{Broker, Clock, Member, MemberOptions},
-    windows,
-};
+use weir_memory::{Broker, Clock, Member, MemberOptions};
 
 use super::{
     Demo,
@@ -245,7 +242,7 @@ impl<'a> Stages<'a> {
     }
 
     /// Tells the gateway, and deletes what no restart of a stage would read again. What cannot be seen now is seen the next time.
-    fn look(&mut self, history_sent: bool) -> anyhow::Result<Vec<windows::Standing>> {
+    fn look(&mut self, history_sent: bool) -> anyhow::Result<Vec<PartitionProgress>> {
         let (pipeline, broker) = (self.demo.pipeline, self.broker);
         let events = pipeline.events_topic();
         if history_sent && self.ends.is_none() {
@@ -266,7 +263,7 @@ impl<'a> Stages<'a> {
         for (committed, partition) in committed.into_iter().zip(0..) {
             let Some(committed) = committed else { continue };
             told.extend(ingest::standing(partition, &committed, broker.end_offset(events, partition)?));
-            if let Ok(standing) = serde_json::from_str::<windows::Standing>(&committed.metadata) {
+            if let Ok(standing) = serde_json::from_str::<PartitionProgress>(&committed.metadata) {
                 broker.truncate(events, partition, standing.from)?;
                 standings.push(standing);
             }
@@ -276,7 +273,7 @@ impl<'a> Stages<'a> {
     }
 
     /// The end up to which every partition has sealed, once the whole history is processed.
-    fn history_sealed(&mut self, standings: &[windows::Standing], history_sent: bool) -> Option<i64> {
+    fn history_sealed(&mut self, standings: &[PartitionProgress], history_sent: bool) -> Option<i64> {
         let ends = self.ends.as_ref().filter(|_| history_sent)?;
         let committed = self.windows.committed().ok()?;
         let processed = committed

@@ -9,11 +9,9 @@ use std::{
 use anyhow::bail;
 use weir_gateway::ingest;
 use weir_generator::Delivery;
+use weir_kafka::{Lookup, Options, Producer};
+use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
-use weir_stream::{
-    kafka::{Lookup, Options, Producer},
-    windows::Standing,
-};
 
 use super::{
     Demo,
@@ -87,7 +85,7 @@ fn watermark(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> anyhow::R
     let standings = committed
         .iter()
         .flatten()
-        .filter_map(|committed| serde_json::from_str::<Standing>(&committed.metadata).ok());
+        .filter_map(|committed| serde_json::from_str::<PartitionProgress>(&committed.metadata).ok());
     Ok(Some(standings.filter_map(|standing| standing.watermark).max()))
 }
 

@@ -2,11 +2,9 @@
 
 use std::{io::Write, net::TcpStream, sync::atomic::AtomicU32, time::Instant};
 
+use weir_log::Error;
 use weir_manifest::Pipeline;
-use weir_stream::{
-    log::Error,
-    memory::{Broker, Clock, Fault, MemberOptions},
-};
+use weir_memory::{Broker, Clock, Fault, MemberOptions};
 
 use super::*;
 use crate::{process::stages, signs::Signs};

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context, bail, ensure};
+use weir_kafka::admin::{Admin, AdminError, Change};
 use weir_manifest::{Management, Pipeline, Role, TopicSpec};
-use weir_stream::kafka::admin::{Admin, AdminError, Change};
 
 use super::{belongs, kept_by};
 

@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use weir_kafka::admin::{Admin, AdminError, Owner};
+use weir_log::{TopicDescription, identity};
 use weir_manifest::{Pipeline, Role, TopicSpec};
-use weir_stream::{
-    identity,
-    kafka::admin::{Admin, AdminError, Owner},
-    log::TopicDescription,
-};
 
 use super::{apply::is_output, belongs};
 

@@ -10,8 +10,9 @@ use std::{
 };
 
 use anyhow::anyhow;
+use weir_kafka::admin::Admin;
+use weir_log::{Error, identity::AFRESH};
 use weir_manifest::Pipeline;
-use weir_stream::{identity::AFRESH, kafka::admin::Admin, log::Error};
 
 use super::check::{Checked, Trouble, check, check_again};
 use crate::patience::Patience;

@@ -1,0 +1,99 @@
+//! What every implementation of [`Member`] must do, written once and run against each of them.
+//!
+//! A test binary implements [`World`] and calls `conformance!(world)`, where `world` is an expression that makes one:
+//! each case becomes a test. Cases wait for conditions, never for numbers of polls, because a real broker is
+//! asynchronous; how long they wait at most is [`PATIENCE`].
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use weir_log::Member;
+
+pub mod drive;
+pub mod groups;
+pub mod reading;
+pub mod transactions;
+
+/// How long a case waits for something that must happen, before it fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Long enough never to run out in a case.
+pub const LONG: Duration = Duration::from_secs(300);
+
+/// As short as a broker allows by default (`group.min.session.timeout.ms`); let it run out with [`World::pass`].
+pub const SHORT: Duration = Duration::from_secs(6);
+
+/// Key and value of a record.
+pub type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
+
+/// One member to be.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// Input topic.
+    pub topic: String,
+    /// Consumer group.
+    pub group: String,
+    /// Static membership under this name.
+    pub instance: Option<String>,
+    /// Transactional id.
+    pub transactional_id: String,
+    /// A member that has not polled for so long is expelled. With Kafka that is both `session.timeout.ms` and
+    /// `max.poll.interval.ms`, because librdkafka's heartbeats go on while the program stalls.
+    pub session_timeout: Duration,
+    /// The broker aborts a transaction that is open for longer.
+    pub transaction_timeout: Duration,
+}
+
+/// A log and the means to look at it from outside.
+pub trait World {
+    /// The implementation under test.
+    type M: Member;
+
+    /// Creates a topic under a fresh name: retention by deletion, nothing expires by itself.
+    fn topic(&self, partitions: i32) -> String;
+
+    /// A fresh name for a group or a transactional id.
+    fn name(&self) -> String;
+
+    /// Appends `(key, value)` pairs in order, outside any transaction, and returns once all are acknowledged.
+    fn append(&self, topic: &str, partition: i32, records: &[KeyValue<'_>]);
+
+    /// Deletes the records before an offset.
+    fn truncate(&self, topic: &str, partition: i32, before: i64);
+
+    /// The headers of the committed record at an offset.
+    fn headers(&self, topic: &str, partition: i32, offset: i64) -> Vec<(String, String)>;
+
+    /// Starts a member; its transactional id is taken over from whoever had it.
+    fn member(&self, who: &Who) -> Self::M;
+
+    /// Lets so much of the broker's time pass without a poll.
+    fn pass(&self, time: Duration);
+}
+
+/// Makes a `#[test]` of every case, each with a world of its own.
+#[macro_export]
+macro_rules! conformance {
+    ($world:expr) => {
+        $crate::conformance!(@cases $world, reading,
+            order_and_ends, ends_after_aborted_tail, ends_after_committed_tail, an_open_transaction_is_no_end,
+            reading_to_an_open_transaction_is_no_end, nothing_is_missing_where_no_record_was, keys_tombstones_and_headers, ten_thousand_in_order,
+            truncated_offset_is_fatal, read_sees_committed_only);
+        $crate::conformance!(@cases $world, transactions,
+            commits_are_atomic, restart_aborts_and_goes_on, metadata_comes_back, committed_waits_for_pending,
+            successor_aborts_what_a_crash_left, stale_transactional_id_is_fatal, timeout_is_abort,
+            publish_needs_no_transaction);
+        $crate::conformance!(@cases $world, groups,
+            two_share_and_a_third_takes_part, commit_in_the_revoke_window, commit_after_unassign_is_refused,
+            leave_hands_over, zombie_changes_nothing, static_member_returns);
+    };
+    (@cases $world:expr, $module:ident, $($case:ident),+) => {
+        mod $module {
+            use super::*;
+            $(#[test]
+            fn $case() {
+                $crate::$module::$case(&$world);
+            })+
+        }
+    };
+}

@@ -1,0 +1,145 @@
+//! What a transaction promises.
+
+use weir_log::{Error, Member};
+
+use super::drive::{Driver, alone, at, eventually, output, patient, retry};
+use super::{SHORT, World};
+
+/// Outputs, offsets and metadata become visible together, or never.
+pub fn commits_are_atomic<W: World>(world: &W) {
+    let (input, out) = (world.topic(2), world.topic(1));
+    let mut member = alone(world, &input);
+    let mut other = alone(world, &input);
+    member.until_owns(&[0, 1]);
+
+    member.begin_with(&out, "first");
+    assert_eq!(other.read(&out).0, Vec::<String>::new(), "not before the commit");
+    assert_eq!(member.committed(), [None, None]);
+    member.member.commit(&[(0, at(5, "one")), (1, at(7, "two"))]).unwrap();
+    other.until_reads(&out, &["first"]);
+    assert_eq!(member.committed(), [Some(at(5, "one")), Some(at(7, "two"))]);
+
+    member.begin_with(&out, "aborted");
+    member.member.restart().unwrap();
+    member.begin_with(&out, "second");
+    member.member.commit(&[(1, at(8, "three"))]).unwrap();
+    other.until_reads(&out, &["first", "second"]);
+    assert_eq!(member.committed(), [Some(at(5, "one")), Some(at(8, "three"))]);
+}
+
+/// The assignment stays, and so does the reader's right to commit.
+pub fn restart_aborts_and_goes_on<W: World>(world: &W) {
+    let (input, out) = (world.topic(1), world.topic(1));
+    world.append(&input, 0, &[(None, Some(b"a"))]);
+    let mut member = alone(world, &input);
+    member.until("a record", |m| m.seen.len() == 1);
+    member.begin_with(&out, "aborted");
+    member.member.restart().unwrap();
+    member.member.restart().unwrap();
+    retry(|| member.member.assign(&[(0, 0)])).unwrap();
+    member.until("the record again", |m| m.seen.len() == 2);
+    member.begin_with(&out, "kept");
+    member.member.commit(&[(0, at(1, ""))]).unwrap();
+    member.until_reads(&out, &["kept"]);
+    assert_eq!(member.committed(), [Some(at(1, ""))]);
+    assert_eq!(member.rebalances.len(), 1, "no rebalance came of it");
+}
+
+pub fn metadata_comes_back<W: World>(world: &W) {
+    let input = world.topic(1);
+    let group = world.name();
+    let mut member = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    member.until_owns(&[0]);
+    let metadata: String = (0..700).map(|n| char::from(b'!' + (n % 90) as u8)).collect();
+    retry(|| member.member.begin()).unwrap();
+    member.member.commit(&[(0, at(0, &metadata))]).unwrap();
+    assert_eq!(member.committed(), [Some(at(0, &metadata))]);
+    let mut other = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    assert_eq!(other.committed(), [Some(at(0, &metadata))], "for anybody who asks for the group");
+    let elsewhere = world.topic(3);
+    let mut stranger = alone(world, &elsewhere);
+    let asked = retry(|| stranger.member.committed_by(&group, &input)).unwrap();
+    assert_eq!(asked, [Some(at(0, &metadata))], "also from another group and topic");
+}
+
+/// After each commit the very next answer is the new one: an older one would make its reader do the work twice.
+pub fn committed_waits_for_pending<W: World>(world: &W) {
+    let (input, out) = (world.topic(1), world.topic(1));
+    let group = world.name();
+    let mut member = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let mut other = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    member.until_owns(&[0]);
+    for offset in 1..=20 {
+        member.begin_with(&out, "x");
+        member.member.commit(&[(0, at(offset, ""))]).unwrap();
+        assert_eq!(other.committed(), [Some(at(offset, ""))]);
+    }
+}
+
+/// A process dies in a transaction; the next one under its name need not wait for any timeout.
+pub fn successor_aborts_what_a_crash_left<W: World>(world: &W) {
+    let (input, out) = (world.topic(1), world.topic(1));
+    let who = patient(&input, &world.name(), &world.name());
+    let mut first = Driver::new(world.member(&who));
+    first.begin_with(&out, "lost");
+    drop(first);
+    let mut second = Driver::new(world.member(&who));
+    world.append(&out, 0, &[(None, Some(b"after"))]);
+    second.until_reads(&out, &["after"]);
+    second.begin_with(&out, "kept");
+    second.member.commit(&[]).unwrap();
+    second.until_reads(&out, &["after", "kept"]);
+}
+
+pub fn stale_transactional_id_is_fatal<W: World>(world: &W) {
+    let (input, out) = (world.topic(1), world.topic(1));
+    let who = patient(&input, &world.name(), &world.name());
+    let mut first = Driver::new(world.member(&who));
+    first.until_owns(&[0]);
+    first.begin_with(&out, "lost");
+    let mut other = who.clone();
+    other.group = world.name();
+    let mut second = Driver::new(world.member(&other));
+    let sent = first.member.send(output(&out, 0, "lost too"));
+    let refused = sent.and_then(|()| first.member.commit(&[(0, at(1, ""))]));
+    assert!(matches!(refused, Err(Error::Fatal(_))), "expected a fatal error, got {refused:?}");
+    second.begin_with(&out, "kept");
+    second.member.commit(&[]).unwrap();
+    second.until_reads(&out, &["kept"]);
+    assert_eq!(first.committed(), [None]);
+}
+
+/// The broker gives up on a transaction; its member may go on after a restart, though nobody else took its id.
+pub fn timeout_is_abort<W: World>(world: &W) {
+    let (input, out) = (world.topic(1), world.topic(1));
+    let mut who = patient(&input, &world.name(), &world.name());
+    who.transaction_timeout = SHORT;
+    let mut member = Driver::new(world.member(&who));
+    let mut reader = alone(world, &input);
+    member.until_owns(&[0]);
+    member.begin_with(&out, "lost");
+    world.append(&out, 0, &[(None, Some(b"after"))]);
+    world.pass(SHORT);
+    reader.until_reads(&out, &["after"]);
+    let refused = member.member.commit(&[(0, at(1, ""))]);
+    assert!(matches!(refused, Err(Error::Abort(_))), "expected an abort, got {refused:?}");
+    member.member.restart().unwrap();
+    assert_eq!(member.committed(), [None]);
+    member.begin_with(&out, "kept");
+    member.member.commit(&[(0, at(1, ""))]).unwrap();
+    reader.until_reads(&out, &["after", "kept"]);
+}
+
+/// What is published is there without a commit, and stays when the transaction beside it is aborted.
+pub fn publish_needs_no_transaction<W: World>(world: &W) {
+    let (input, live, out) = (world.topic(1), world.topic(1), world.topic(1));
+    let mut member = alone(world, &input);
+    member.begin_with(&out, "lost");
+    eventually("the published value", || {
+        // Best effort: a loss is healed by the next.
+        member.member.publish(output(&live, 0, "now"));
+        !member.read(&live).0.is_empty()
+    });
+    member.member.restart().unwrap();
+    assert!(member.read(&live).0.iter().all(|value| value == "now"));
+}

@@ -1,0 +1,175 @@
+//! What decides beside the log: windows, ranking, privacy and its key, numbers of partitions. It is committed beside the offsets, because
+//! another value of any of them over the same state would be neither the one nor the other.
+
+use weir_events::{
+    IdPolicy, IpPolicy, MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
+    UserAgentPolicy,
+};
+use weir_manifest::{Pii, Pipeline};
+
+use weir_log::identity::AFRESH;
+
+use crate::Settings;
+
+/// What state is made with, in words that are compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecisiveSettings {
+    /// All that an earlier release wrote down.
+    window: String,
+    all: String,
+}
+
+impl DecisiveSettings {
+    /// These windows, events no further ahead than `max_future` milliseconds, and `inputs` partitions of events.
+    pub fn new(settings: &Settings, max_future: i64, privacy: &Privacy, inputs: i32) -> Self {
+        let Settings { size, slide, out_of_orderness, session_gap, lanes, top, trending_half_life, warm_up } =
+            settings;
+        let window = format!(
+            "size {size} ms, slide {slide} ms, out-of-orderness {out_of_orderness} ms, session gap {session_gap} ms, trending half-life \
+             {trending_half_life} ms, {lanes} lanes"
+        );
+        let all = format!(
+            "{window}, ranking of {top}, warm-up {warm_up}, max future {max_future} ms, {}, page_url within {MAX_PAGE_URL} bytes, \
+             user_agent within {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, event partitions {inputs}",
+            privacy.parts().join(", "),
+        );
+        Self { window, all }
+    }
+
+    /// What the document says, with the key that it names.
+    ///
+    /// # Errors
+    /// It asks for hashes, and there is no key.
+    pub fn of(pipeline: &Pipeline, key: Option<&[u8]>) -> Result<Self, PrivacyError> {
+        let spec = &pipeline.spec;
+        let privacy = Privacy::new(privacy_settings(&spec.pii), key)?;
+        let max_future = spec.window.max_future.as_millis();
+        Ok(Self::new(&settings(pipeline), max_future, &privacy, spec.topics.events.partitions))
+    }
+
+    /// As it is committed.
+    pub fn as_str(&self) -> &str {
+        &self.all
+    }
+
+    /// Why what was made with something else cannot go on, and the way out; `committed` is what a commit says of it.
+    pub fn refusal(&self, committed: &str) -> Option<String> {
+        // An earlier release wrote down the window alone: the rest is no difference.
+        let says = if committed.contains(", ranking of ") { &self.all } else { &self.window };
+        if committed == says {
+            return None;
+        }
+        let before = parts_missing(committed, says);
+        let now = parts_missing(says, committed);
+        // The topics have been compared with the document: they were changed since, and cannot be changed back.
+        let moved = now.iter().any(|part| part.ends_with(" lanes") || part.starts_with("event partitions "));
+        let way_out = if moved { String::new() } else { "change it back, or ".to_owned() };
+        Some(format!(
+            "was made with {}, and the document now says {}: what was counted under the one cannot go on under the other: {way_out}{AFRESH}",
+            in_words(&before),
+            in_words(&now)
+        ))
+    }
+}
+
+/// The parts of `this` that `that` does not have.
+fn parts_missing<'a>(this: &'a str, that: &str) -> Vec<&'a str> {
+    let others: Vec<&str> = that.split(", ").collect();
+    this.split(", ").filter(|part| !others.contains(part)).collect()
+}
+
+/// Parts as people call them.
+fn in_words(parts: &[&str]) -> String {
+    if parts.is_empty() {
+        return "nothing of it".to_owned();
+    }
+    let in_words = |part: &&str| match part.strip_suffix(" lanes") {
+        Some(count) => format!("results partitions {count}"),
+        None => (*part).to_owned(),
+    };
+    parts.iter().map(in_words).collect::<Vec<_>>().join(", ")
+}
+
+/// The document's windows.
+pub fn settings(pipeline: &Pipeline) -> Settings {
+    let (window, ranking) = (&pipeline.spec.window, &pipeline.spec.ranking);
+    Settings {
+        size: window.size.as_millis(),
+        slide: window.slide.as_millis(),
+        out_of_orderness: window.out_of_orderness.as_millis(),
+        session_gap: window.session_gap.as_millis(),
+        lanes: pipeline.spec.topics.results.partitions,
+        top: ranking.top as usize,
+        trending_half_life: ranking.trending_half_life.as_millis(),
+        warm_up: ranking.warm_up,
+    }
+}
+
+/// What the document hides.
+pub fn privacy_settings(pii: &Pii) -> PrivacySettings {
+    PrivacySettings {
+        user_id: match pii.user_id {
+            weir_manifest::IdPolicy::Keep => IdPolicy::Keep,
+            weir_manifest::IdPolicy::Hash => IdPolicy::Hash,
+        },
+        ip_address: match pii.ip_address {
+            weir_manifest::IpPolicy::Keep => IpPolicy::Keep,
+            weir_manifest::IpPolicy::Truncate => IpPolicy::Truncate,
+            weir_manifest::IpPolicy::Hash => IpPolicy::Hash,
+            weir_manifest::IpPolicy::Drop => IpPolicy::Drop,
+        },
+        user_agent: match pii.user_agent {
+            weir_manifest::UserAgentPolicy::Keep => UserAgentPolicy::Keep,
+            weir_manifest::UserAgentPolicy::Family => UserAgentPolicy::Family,
+            weir_manifest::UserAgentPolicy::Drop => UserAgentPolicy::Drop,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_engine_and_the_document_have_the_same_defaults() {
+        let of_document = settings(&Pipeline::demo());
+        assert_eq!(of_document, Settings { lanes: of_document.lanes, ..Settings::default() });
+    }
+
+    #[test]
+    fn what_differs_is_named_and_what_can_be_changed_back_is_said() {
+        let of = |change: &dyn Fn(&mut weir_manifest::PipelineSpec)| {
+            let mut pipeline = Pipeline::demo();
+            change(&mut pipeline.spec);
+            DecisiveSettings::of(&pipeline, None).unwrap()
+        };
+        let demo = of(&|_| {});
+        assert_eq!(demo.refusal(demo.as_str()), None);
+        assert_eq!(demo.refusal(&demo.window), None);
+        let other = of(&|spec| spec.ranking.top = 7).refusal(demo.as_str()).unwrap();
+        assert!(
+            other.starts_with("was made with ranking of 10, and the document now says ranking of 7: "),
+            "{other}"
+        );
+        assert!(other.contains("change it back, or begin afresh"), "{other}");
+        let of_release_before =
+            of(&|spec| spec.window.size = "10m".parse().unwrap()).refusal(&demo.window).unwrap();
+        assert!(
+            of_release_before.starts_with(
+                "was made with size 300000 ms, and the document now says size 600000 ms: what was counted"
+            ),
+            "{of_release_before}"
+        );
+        assert!(of_release_before.contains("change it back, or begin afresh"), "{of_release_before}");
+        // The topics have as many by now.
+        let moved = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.as_str()).unwrap();
+        assert!(
+            moved.starts_with(
+                "was made with results partitions 3, and the document now says results partitions 4: "
+            ),
+            "{moved}"
+        );
+        assert!(!moved.contains("change it back") && !moved.contains("lanes"), "{moved}");
+    }
+}

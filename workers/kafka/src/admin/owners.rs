@@ -1,0 +1,317 @@
+//! Whose a topic is: recorded beside the topic itself, because Kafka has no setting for it (docs/decisions/0011).
+//!
+//! A record is the metadata of an offset that the group [`OWNERS_GROUP`] commits for partition 0 of the topic. Nobody reads from such an
+//! offset; its number is the time of the record, milliseconds since the epoch, and so beyond any log's end: tools that watch lag
+//! see none. Kafka drops the record with the topic, or `offsets.retention.minutes` (a week) after it was last renewed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::{Offset, TopicPartitionList};
+use serde::{Deserialize, Serialize};
+
+use super::{Admin, AdminError, refused, unreachable};
+use crate::clients::{self, ANSWER};
+use crate::context::ConsumerNotes;
+
+/// The group whose offsets carry the records. It has no members.
+pub const OWNERS_GROUP: &str = "weir.topic-owners";
+
+/// A record is renewed when it is older: well within the week that Kafka keeps it for.
+const RENEWED: Duration = Duration::from_secs(3_600);
+
+/// The resource of a pipeline in Kubernetes: names are the same in every cluster, uids never.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resource {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+/// Who claims topics: a pipeline by its name, and by its resource where that is known. What only has the name is of that name's resource,
+/// whichever it is: processors do not know theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimant {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Its resource.
+    pub resource: Option<Resource>,
+}
+
+impl From<&str> for Claimant {
+    fn from(pipeline: &str) -> Self {
+        Self { pipeline: pipeline.to_owned(), resource: None }
+    }
+}
+
+/// Whose a topic is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// The pipeline that writes it, by its name.
+    pub pipeline: String,
+    /// The topic's id: the record says nothing about another topic of the same name.
+    #[serde(rename = "topicID")]
+    pub topic_id: String,
+    /// Whether the pipeline created it or adopted its settings, and so may change them in any way.
+    #[serde(default)]
+    pub ours: bool,
+    /// The pipeline's resource, where an operator keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Resource>,
+    /// When that was last said, milliseconds since the epoch. Kept as the offset.
+    #[serde(skip)]
+    pub since: i64,
+}
+
+impl Owner {
+    /// Whether that is the claimant.
+    pub fn is(&self, claimant: &Claimant) -> bool {
+        self.pipeline == claimant.pipeline && !self.is_twin_of(claimant)
+    }
+
+    /// Whether it is another pipeline of the claimant's name.
+    pub fn is_twin_of(&self, claimant: &Claimant) -> bool {
+        let uid = |resource: &Option<Resource>| resource.as_ref().map(|resource| resource.uid.clone());
+        let (owner, claimant_uid) = (uid(&self.resource), uid(&claimant.resource));
+        self.pipeline == claimant.pipeline
+            && owner.is_some_and(|owner| claimant_uid.is_some_and(|claimant| claimant != owner))
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.resource {
+            None => f.write_str(&self.pipeline),
+            Some(Resource { namespace, uid }) => write!(f, "{namespace}/{} (uid {uid})", self.pipeline),
+        }
+    }
+}
+
+impl Admin {
+    /// Whose the topics are, given by name and id. What nobody owns is left out.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`]; [`AdminError::Refused`] without the right to read the group [`OWNERS_GROUP`].
+    pub fn owners(&self, ids: &BTreeMap<String, String>) -> Result<BTreeMap<String, Owner>, AdminError> {
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let failed = |error: KafkaError| self.owners_error("read who owns", ids, &error);
+        let mut list = TopicPartitionList::new();
+        for topic in ids.keys() {
+            list.add_partition(topic, 0);
+        }
+        let asker = self.asker()?;
+        let list = coordinated(|| {
+            let list = asker.committed_offsets(list.clone(), ANSWER)?;
+            list.elements().iter().try_for_each(|element| element.error())?;
+            Ok(list)
+        });
+        let mut owners = BTreeMap::new();
+        for element in list.map_err(failed)?.elements() {
+            let Offset::Offset(since) = element.offset() else { continue };
+            let Ok(owner) = serde_json::from_str::<Owner>(element.metadata()) else { continue };
+            if ids.get(element.topic()) == Some(&owner.topic_id) {
+                owners.insert(element.topic().to_owned(), Owner { since, ..owner });
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Records that the pipeline owns the topics, given by name and id; `ours` are those whose settings it may change. What is
+    /// recorded already stays, and is renewed now and then. Returns the topics that somebody else has now, with their owner:
+    /// who was faster, or all others that it `may_take` nothing from.
+    ///
+    /// # Errors
+    /// As [`owners`](Self::owners).
+    pub fn claim_topics(
+        &self,
+        claimant: impl Into<Claimant>,
+        ids: &BTreeMap<String, String>,
+        ours: impl Fn(&str) -> bool,
+        may_take: impl Fn(&Owner) -> bool,
+    ) -> Result<BTreeMap<String, Owner>, AdminError> {
+        let claimant = claimant.into();
+        let owners = self.owners(ids)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
+        let mut list = TopicPartitionList::new();
+        for (topic, id) in ids {
+            let before = owners.get(topic);
+            let mine = before.filter(|owner| owner.is(&claimant));
+            if mine.is_none() && before.is_some_and(|owner| !may_take(owner)) {
+                continue;
+            }
+            let owner = Owner {
+                pipeline: claimant.pipeline.clone(),
+                topic_id: id.clone(),
+                ours: ours(topic) || mine.is_some_and(|owner| owner.ours),
+                resource: claimant.resource.clone().or_else(|| mine.and_then(|owner| owner.resource.clone())),
+                since: now,
+            };
+            let fresh = mine.is_some_and(|mine| {
+                now - mine.since < RENEWED.as_millis() as i64 && Owner { since: now, ..mine.clone() } == owner
+            });
+            if !fresh {
+                add(&mut list, topic, &owner).map_err(|error| unreachable(&self.bootstrap, &error))?;
+            }
+        }
+        if list.count() > 0 {
+            let asker = self.asker()?;
+            coordinated(|| asker.commit(&list, CommitMode::Sync))
+                .map_err(|error| self.owners_error("record the owner of", ids, &error))?;
+        }
+        // Two that begin at the same time both find nothing: the later record stands, and both see it here or at their next look.
+        let mut others = if list.count() > 0 { self.owners(ids)? } else { owners };
+        others.retain(|_, owner| !owner.is(&claimant));
+        Ok(others)
+    }
+
+    /// How many members the groups of a pipeline have: none where it does not run.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn running_members(&self, pipeline: &str) -> Result<usize, AdminError> {
+        let mut members = 0;
+        for group in groups(pipeline) {
+            members += self.members(&group)?;
+        }
+        Ok(members)
+    }
+
+    /// How many members a group has.
+    ///
+    /// # Errors
+    /// [`AdminError::Unreachable`].
+    pub fn members(&self, group: &str) -> Result<usize, AdminError> {
+        let found = self.client.inner().fetch_group_list(Some(group), ANSWER);
+        let found = found.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        Ok(found.groups().iter().map(|group| group.members().len()).sum())
+    }
+
+    /// A consumer under the group's name that never joins it.
+    fn asker(&self) -> Result<&BaseConsumer<ConsumerNotes>, AdminError> {
+        if let Some(asker) = self.asker.get() {
+            return Ok(asker);
+        }
+        let asker = clients::reader(&self.bootstrap, "weir-admin", OWNERS_GROUP, &self.extra)
+            .create_with_context(ConsumerNotes::default())
+            .map_err(|error| unreachable(&self.bootstrap, &error))?;
+        Ok(self.asker.get_or_init(|| asker))
+    }
+
+    fn owners_error(
+        &self,
+        doing: &'static str,
+        ids: &BTreeMap<String, String>,
+        error: &KafkaError,
+    ) -> AdminError {
+        use RDKafkaErrorCode as C;
+        let topic = ids.keys().next().map(String::as_str).unwrap_or_default();
+        match error.rdkafka_error_code() {
+            Some(
+                code @ (C::GroupAuthorizationFailed
+                | C::TopicAuthorizationFailed
+                | C::ClusterAuthorizationFailed),
+            ) => match refused(doing, topic, code) {
+                AdminError::Refused { topic, doing, reason } => AdminError::Refused {
+                    topic,
+                    doing,
+                    reason: format!(
+                        "{reason}; grant this user read access to the group {OWNERS_GROUP} and the topic"
+                    ),
+                },
+                other => other,
+            },
+            _ => unreachable(&self.bootstrap, error),
+        }
+    }
+}
+
+/// Asks again while the group has no coordinator, as on brokers that have just been started: for as long as any answer is waited for.
+fn coordinated<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+    use RDKafkaErrorCode as C;
+    let deadline = Instant::now() + ANSWER;
+    loop {
+        let answer = ask();
+        let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
+        let waits = matches!(
+            code,
+            Some(C::NotCoordinator | C::CoordinatorNotAvailable | C::CoordinatorLoadInProgress)
+        );
+        if !waits || Instant::now() > deadline {
+            return answer;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The groups of a pipeline's stages.
+pub fn groups(pipeline: &str) -> [String; 2] {
+    ["windows", "results"].map(|stage| format!("{pipeline}.{stage}"))
+}
+
+fn add(list: &mut TopicPartitionList, topic: &str, owner: &Owner) -> Result<(), KafkaError> {
+    let mut element = list.add_partition(topic, 0);
+    element.set_offset(Offset::Offset(owner.since))?;
+    element.set_metadata(serde_json::to_string(owner).unwrap_or_default());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Records outlive versions. Those of `owner-1.json` were written before resources were named.
+    #[test]
+    fn records_are_read_as_they_were_written() {
+        let owner = |resource| Owner {
+            pipeline: "shop".to_owned(),
+            topic_id: "Lf8f57uRQGCbmHIHbd95ZA".to_owned(),
+            ours: true,
+            resource,
+            since: 0,
+        };
+        let uid = "3f6c2f0e-7d0e-4a57-9a53-0c6f4f1f2b11".to_owned();
+        let resource = Resource { namespace: "web".to_owned(), uid };
+        for (written, expected) in [
+            (include_str!("../../tests/golden/owner-1.json"), owner(None)),
+            (include_str!("../../tests/golden/owner-2.json"), owner(Some(resource))),
+        ] {
+            let read: Option<Owner> = serde_json::from_str(written).ok();
+            assert_eq!(read.as_ref(), Some(&expected));
+            assert_eq!(serde_json::to_string(&expected).ok().as_deref(), Some(written.trim_end()));
+        }
+    }
+
+    #[test]
+    fn of_two_of_one_name_their_uids_decide_where_both_have_one() {
+        let claimant = |uid: Option<&str>| Claimant {
+            pipeline: "shop".to_owned(),
+            resource: uid.map(|uid| Resource { namespace: "web".to_owned(), uid: uid.to_owned() }),
+        };
+        for (theirs, mine, is, twin) in [
+            (None, None, true, false),
+            (Some("1"), None, true, false),
+            (None, Some("1"), true, false),
+            (Some("1"), Some("1"), true, false),
+            (Some("1"), Some("2"), false, true),
+        ] {
+            let owner = Owner {
+                pipeline: "shop".to_owned(),
+                topic_id: String::new(),
+                ours: false,
+                resource: claimant(theirs).resource,
+                since: 0,
+            };
+            let claimant = claimant(mine);
+            assert_eq!((owner.is(&claimant), owner.is_twin_of(&claimant)), (is, twin), "{theirs:?} {mine:?}");
+            assert!(!owner.is(&"other".into()) && !owner.is_twin_of(&"other".into()));
+        }
+    }
+}

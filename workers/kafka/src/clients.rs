@@ -1,0 +1,186 @@
+//! What each kind of client is configured with, and why.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+
+use super::Options;
+use super::batch_queue::MAX_RECORDS_PER_CALL;
+
+/// How long a single answer from the broker (metadata, offsets) is waited for.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
+
+/// What all clients share: come back soon after an outage, and notice a dead connection.
+fn common(bootstrap: &str, client_id: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("client.id", client_id)
+        .set("socket.keepalive.enable", "true")
+        .set("socket.connection.setup.timeout.ms", "5000")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("statistics.interval.ms", "0")
+        // Producers would by default, where the broker lets them: a deleted topic would be back with the broker's defaults.
+        .set("allow.auto.create.topics", "false")
+        .set_log_level(RDKafkaLogLevel::Info);
+    config
+}
+
+fn extended(mut config: ClientConfig, extra: &[(String, String)]) -> ClientConfig {
+    for (key, value) in extra {
+        config.set(key, value);
+    }
+    config
+}
+
+/// A client for administration and metadata.
+pub(super) fn admin(bootstrap: &str, client_id: &str, extra: &[(String, String)]) -> ClientConfig {
+    extended(common(bootstrap, client_id), extra)
+}
+
+/// A consumer of committed records that never commits and never joins: librdkafka wants a `group.id` for any assignment.
+pub(super) fn reader(
+    bootstrap: &str,
+    client_id: &str,
+    group: &str,
+    extra: &[(String, String)],
+) -> ClientConfig {
+    let mut config = common(bootstrap, client_id);
+    config
+        .set("group.id", group)
+        .set("isolation.level", "read_committed")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", "true")
+        // Silently jumping to another offset would be a loss.
+        .set("auto.offset.reset", "error")
+        .set("fetch.wait.max.ms", "50")
+        // The default of a second is how long reading pauses each time the queue was full.
+        .set("fetch.queue.backoff.ms", "5")
+        // Read ahead; in memory each of the usual events takes about three times its size. Fetches come on top of it.
+        .set("queued.max.messages.kbytes", "4096")
+        .set("max.partition.fetch.bytes", "262144");
+    extended(config, extra)
+}
+
+/// What a member asks beside its membership.
+pub(super) fn lookup(options: &Options) -> ClientConfig {
+    let mut config = reader(&options.bootstrap, &options.client_id, &options.group, &[]);
+    // Not that it has a session: librdkafka compares it with the max.poll.interval.ms that `extra` may bring.
+    config.set("session.timeout.ms", millis(options.session_timeout));
+    extended(config, &options.extra)
+}
+
+/// The member of the group.
+pub(super) fn member(options: &Options) -> ClientConfig {
+    let mut config = reader(&options.bootstrap, &options.client_id, &options.group, &[]);
+    config
+        .set("group.protocol", "classic")
+        .set("consume.callback.max.messages", MAX_RECORDS_PER_CALL.to_string())
+        // Eager: everything is given back before anything is given out, which is what the seam says.
+        .set("partition.assignment.strategy", "range")
+        .set("session.timeout.ms", millis(options.session_timeout))
+        // Members hear of a rebalance with a heartbeat's answer, so this is how long others wait for one to begin.
+        .set("heartbeat.interval.ms", millis((options.session_timeout / 5).min(Duration::from_secs(1))));
+    if let Some(instance) = &options.instance {
+        config.set("group.instance.id", instance);
+    }
+    extended(config, &options.extra)
+}
+
+/// The transactional producer.
+pub(super) fn transactional(options: &Options) -> ClientConfig {
+    let mut config = common(&options.bootstrap, &options.client_id);
+    config
+        .set("transactional.id", &options.transactional_id)
+        .set("transaction.timeout.ms", millis(options.transaction_timeout))
+        // A third, so that a request lost with its broker can be made again before the transaction times out.
+        .set("socket.timeout.ms", millis((options.transaction_timeout / 3).min(ANSWER)))
+        .set("linger.ms", "5")
+        .set("batch.size", "1000000")
+        // What is sent and not acknowledged is in memory beside what is being made: enough to keep a broker busy, and no more.
+        .set("queue.buffering.max.kbytes", "16384")
+        .set("compression.type", "lz4");
+    extended(config, &options.extra)
+}
+
+/// Best effort, outside transactions: what cannot be sent soon is not worth sending.
+pub(super) fn publisher(options: &Options) -> ClientConfig {
+    let mut config = common(&options.bootstrap, &options.client_id);
+    config
+        .set("acks", "1")
+        .set("linger.ms", "5")
+        .set("compression.type", "lz4")
+        .set("message.timeout.ms", "5000")
+        // A topic that was missing is looked for again that often.
+        .set("topic.metadata.refresh.interval.ms", "10000")
+        .set("queue.buffering.max.kbytes", "16384");
+    extended(config, &options.extra)
+}
+
+/// High throughput with nothing lost: idempotent, acknowledged by all replicas, retried until `message.timeout.ms`, which
+/// is infinite, so that an outage holds the sender back instead of dropping.
+pub(super) fn bulk(options: &super::ProducerOptions) -> ClientConfig {
+    let mut config = common(&options.bootstrap, &options.client_id);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", "0")
+        .set("linger.ms", millis(options.linger))
+        .set("batch.size", "1000000")
+        .set("batch.num.messages", "100000")
+        .set("queue.buffering.max.kbytes", "131072")
+        .set("queue.buffering.max.messages", "500000")
+        .set("compression.type", options.compression.codec());
+    extended(config, &options.extra)
+}
+
+fn millis(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn extra_properties_win_everywhere() {
+        let mut options = Options::new("a:1", "g", "t", "x");
+        options.extra = vec![("client.id".into(), "other".into())];
+        for config in [member(&options), transactional(&options), publisher(&options)] {
+            assert_eq!(config.get("client.id"), Some("other"));
+        }
+    }
+
+    #[test]
+    fn no_client_makes_topics() {
+        let options = Options::new("a:1", "g", "t", "x");
+        let producer = super::super::ProducerOptions {
+            bootstrap: "a:1".into(),
+            client_id: "x".into(),
+            compression: weir_manifest::Compression::None,
+            linger: Duration::ZERO,
+            extra: Vec::new(),
+        };
+        let readers =
+            [member(&options), lookup(&options), reader("a:1", "x", "x", &[]), admin("a:1", "x", &[])];
+        let writers = [transactional(&options), publisher(&options), bulk(&producer)];
+        for config in readers.iter().chain(&writers) {
+            assert_eq!(config.get("allow.auto.create.topics"), Some("false"));
+        }
+        for config in writers {
+            config.create::<rdkafka::producer::BaseProducer>().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_request_fits_into_the_transaction_several_times() {
+        let mut options = Options::new("a:1", "g", "t", "x");
+        options.transaction_timeout = Duration::from_secs(6);
+        assert_eq!(transactional(&options).get("socket.timeout.ms"), Some("2000"));
+    }
+}

@@ -1,0 +1,151 @@
+//! The one boundary where Kafka's errors become Retry, Abort or Fatal.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use weir_log::Error;
+
+/// What is to be done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Passes by itself.
+    Retry,
+    /// The transaction, or the membership, is gone; what was committed stands.
+    Abort,
+    /// The producer's epoch is no longer the newest: another process, or our own transaction timed out.
+    Fenced,
+    /// A person must act.
+    Fatal,
+}
+
+/// Sorts an error by its code. Whatever is not named here is fatal.
+pub(super) fn class(code: RDKafkaErrorCode) -> Class {
+    use RDKafkaErrorCode as C;
+    match code {
+        C::BrokerTransportFailure
+        | C::AllBrokersDown
+        | C::Resolve
+        | C::OperationTimedOut
+        | C::TimedOutQueue
+        | C::WaitingForCoordinator
+        | C::WaitCache
+        | C::InProgress
+        | C::PreviousInProgress
+        | C::Retry
+        | C::RequestTimedOut
+        | C::NetworkException
+        | C::BrokerNotAvailable
+        | C::LeaderNotAvailable
+        | C::NotLeaderForPartition
+        | C::PreferredLeaderNotAvailable
+        | C::ReplicaNotAvailable
+        | C::FencedLeaderEpoch
+        | C::UnknownLeaderEpoch
+        | C::OffsetNotAvailable
+        | C::KafkaStorageError
+        | C::NotEnoughReplicas
+        | C::NotEnoughReplicasAfterAppend
+        | C::NotController
+        | C::CoordinatorNotAvailable
+        | C::CoordinatorLoadInProgress
+        | C::NotCoordinator
+        | C::RebalanceInProgress
+        | C::ConcurrentTransactions
+        | C::UnstableOffsetCommit
+        | C::ThrottlingQuotaExceeded
+        // What a broker that was just started, or the clients of one, may say for a moment.
+        | C::ListenerNotFound
+        | C::StaleBrokerEpoch
+        | C::FetchSessionIdNotFound
+        | C::InvalidFetchSessionEpoch
+        | C::EligibleLeadersNotAvailable
+        | C::UnknownTopicId
+        | C::MemberIdRequired
+        | C::UnreleasedInstanceId => Class::Retry,
+
+        C::State
+        | C::MessageTimedOut
+        | C::PurgeQueue
+        | C::PurgeInflight
+        | C::GaplessGuarantee
+        | C::Inconsistent
+        | C::AssignmentLost
+        | C::IllegalGeneration
+        | C::UnknownMemberId
+        // Who has the name now is found out by joining anew: see `Group::fenced`.
+        | C::FencedInstanceId
+        | C::FencedMemberEpoch
+        | C::StaleMemberEpoch
+        | C::PollExceeded
+        | C::InvalidTransactionalState
+        | C::OutOfOrderSequenceNumber
+        | C::UnknownProducerId
+        | C::InvalidProducerIdMapping
+        | C::TransactionCoordinatorFenced
+        | C::OperationNotAttempted => Class::Abort,
+
+        C::Fenced | C::ProducerFenced | C::InvalidProducerEpoch => Class::Fenced,
+
+        _ => Class::Fatal,
+    }
+}
+
+/// What to do, for those who read a fatal error.
+fn advice(code: RDKafkaErrorCode) -> &'static str {
+    use RDKafkaErrorCode as C;
+    match code {
+        C::UnknownTopic | C::UnknownTopicOrPartition | C::UnknownPartition => {
+            ": create the topic or correct its name"
+        }
+        C::Authentication | C::SaslAuthenticationFailed | C::SSL => {
+            ": check the credentials and certificates"
+        }
+        C::TopicAuthorizationFailed
+        | C::GroupAuthorizationFailed
+        | C::ClusterAuthorizationFailed
+        | C::TransactionalIdAuthorizationFailed => ": grant this user the access",
+        C::MessageSizeTooLarge => {
+            ": it is larger than the topic's max.message.bytes, or than what this program sends in one record (1,000,000 bytes)"
+        }
+        C::InvalidTransactionTimeout => ": it must not exceed the broker's transaction.max.timeout.ms",
+        C::InvalidSessionTimeout => {
+            ": it must lie between the broker's group.min.session.timeout.ms and group.max.session.timeout.ms"
+        }
+        _ => "",
+    }
+}
+
+/// `error`, met while `doing` something, outside transactions.
+pub(super) fn sorted(doing: &str, error: &KafkaError) -> Error {
+    match error.rdkafka_error_code() {
+        Some(code) => of_code(doing, code, &error.to_string()),
+        None => Error::Fatal(format!("could not {doing}: {error}")),
+    }
+}
+
+/// As [`sorted`], from a code and its text. Fencing counts as fatal here: only who has a transaction can excuse it.
+pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error {
+    let message = format!("could not {doing}: {text}{}", advice(code));
+    match class(code) {
+        Class::Retry => Error::Retry(message),
+        Class::Abort => Error::Abort(message),
+        Class::Fenced | Class::Fatal => Error::Fatal(message),
+    }
+}
+
+/// As [`sorted`], inside a transaction: what is merely retriable elsewhere leaves its outcome unknown here, so it aborts.
+pub(super) fn in_transaction(doing: &str, error: &KafkaError) -> Error {
+    let abortable = matches!(error, KafkaError::Transaction(detail) if detail.txn_requires_abort());
+    match sorted(doing, error) {
+        // Some errors will come again however often the transaction is made anew: a person must still act on those.
+        Error::Fatal(message) if abortable && !hopeless(error) => Error::Abort(message),
+        Error::Retry(message) => Error::Abort(message),
+        other => other,
+    }
+}
+
+fn hopeless(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(|code| !advice(code).is_empty())
+}
+
+#[cfg(test)]
+mod tests;

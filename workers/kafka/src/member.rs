@@ -1,0 +1,186 @@
+//! [`Member`]: the seam of [`weir_log`] on Kafka.
+
+use std::time::Duration;
+
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::context::DeliveryNotes;
+use super::group::Group;
+use super::lookup::Lookup;
+use super::transactions::{Transactions, to_record};
+use super::{Options, clients, leaving, watchdog};
+use weir_log::{self, Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
+
+/// How long leaving may take: librdkafka may never be done with closing.
+const LEAVE: Duration = Duration::from_secs(20);
+
+/// One member of a consumer group on one topic, and its transactional producer, on Kafka.
+///
+/// - The group's side is a consumer of its own that never commits. Rebalances wait until they are answered, at most
+///   `max.poll.interval.ms` (5 min; [`Options::extra`]); heartbeats go on meanwhile.
+/// - An outage is reported as [`Error::Retry`], once each time the last broker goes; reading goes on by itself afterwards.
+/// - [`commit`](weir_log::Member::commit) without any offset is not fenced by the group: there is nothing to protect.
+/// - [`read`](weir_log::Member::read) may already have handed out records when it fails.
+/// - Dropped without [`leave`](weir_log::Member::leave), it closes in an orderly way, but a static member stays in the group
+///   until its session times out, and an open transaction until the broker aborts it.
+pub struct Member {
+    options: Options,
+    /// None once it has left.
+    parts: Option<Parts>,
+}
+
+struct Parts {
+    // Dropped in this order: what it has in flight first.
+    transactions: Transactions,
+    publisher: Option<BaseProducer<DeliveryNotes>>,
+    lookup: Lookup,
+    group: Group,
+}
+
+impl Member {
+    /// Takes the transactional id over (whatever its last owner left open is aborted, and that owner gets
+    /// [`Error::Fatal`]) and joins the group. The first partitions come with [`weir_log::Member::poll`].
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when no broker answers within some ten seconds; [`Error::Fatal`] for a topic that is not there, for
+    /// properties that librdkafka does not know and for lacking rights.
+    pub fn connect(options: Options) -> Result<Self, Error> {
+        let lookup = Lookup::connect(&options)?;
+        // Asked first, because a subscription to an unknown topic would just stay silent for a while.
+        lookup.partition_count()?;
+        // Before joining, so that a predecessor that still runs can commit no more, and that nobody waits for a member
+        // whose producer does not start.
+        let transactions = Transactions::take_over(&options)?;
+        let group = Group::join(&clients::member(&options), &options)?;
+        let parts = Parts { transactions, publisher: None, lookup, group };
+        Ok(Self { options, parts: Some(parts) })
+    }
+
+    fn parts(&mut self) -> Result<&mut Parts, Error> {
+        self.parts.as_mut().ok_or_else(|| Error::Fatal("this member has left its group".into()))
+    }
+}
+
+impl weir_log::Member for Member {
+    fn poll(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        sink: &mut dyn FnMut(Item<'_>),
+    ) -> Result<Option<Rebalance>, Error> {
+        let parts = self.parts()?;
+        parts.transactions.serve();
+        if let Some(publisher) = &parts.publisher {
+            publisher.poll(Duration::ZERO);
+        }
+        parts.group.poll(max, wait, sink)
+    }
+
+    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
+        self.parts()?.group.assign(starts)
+    }
+
+    fn unassign(&mut self) -> Result<(), Error> {
+        self.parts()?.group.unassign()
+    }
+
+    fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error> {
+        self.parts()?.lookup.committed()
+    }
+
+    fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
+        self.parts()?;
+        let mut options = self.options.clone();
+        (options.group, options.topic) = (group.to_owned(), topic.to_owned());
+        Lookup::connect(&options)?.committed()
+    }
+
+    fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
+        self.parts()?.lookup.topics(names)
+    }
+
+    fn beginning(&mut self, partition: i32) -> Result<i64, Error> {
+        self.parts()?.lookup.beginning(partition)
+    }
+
+    fn ends(&mut self) -> Result<Vec<i64>, Error> {
+        let lookup = &self.parts()?.lookup;
+        (0..lookup.partition_count()?).map(|partition| lookup.high_watermark(partition)).collect()
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.parts()?.transactions.begin()
+    }
+
+    fn send(&mut self, output: Output) -> Result<(), Error> {
+        self.parts()?.transactions.send(&output)
+    }
+
+    fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
+        let Parts { transactions, group, .. } = self.parts()?;
+        // Read afresh each time: the generation of the last commit may be over.
+        let fence = if offsets.is_empty() { None } else { Some(group.metadata()?) };
+        transactions.commit(&group.topic, offsets, fence)
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        self.parts()?.transactions.restart()
+    }
+
+    fn publish(&mut self, output: Output) {
+        let config = clients::publisher(&self.options);
+        let Ok(parts) = self.parts() else { return };
+        if parts.publisher.is_none() {
+            match config.create_with_context(DeliveryNotes::default()) {
+                Ok(publisher) => parts.publisher = Some(publisher),
+                Err(error) => tracing::warn!(%error, "could not start the publishing producer"),
+            }
+        }
+        if let Some(publisher) = &parts.publisher {
+            publisher.poll(Duration::ZERO);
+            if let Err((error, _)) = publisher.send(to_record(&output)) {
+                tracing::debug!(%error, topic = output.topic, "did not publish");
+            }
+        }
+    }
+
+    fn read(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        sink: &mut dyn FnMut(Record<'_>),
+    ) -> Result<i64, Error> {
+        self.parts()?.lookup.read(topic, partition, from, sink)
+    }
+
+    fn leave(&mut self) -> Result<(), Error> {
+        let Some(parts) = self.parts.take() else { return Ok(()) };
+        if let Some(publisher) = &parts.publisher
+            && let Err(error) = publisher.flush(Duration::from_secs(1))
+        {
+            tracing::debug!(%error, "left before everything was published");
+        }
+        let Parts { transactions, publisher, lookup, group } = parts;
+        // First the transaction: nobody can read past it while it is open.
+        transactions.close();
+        watchdog::close_within(
+            "the member",
+            LEAVE,
+            (group, publisher, lookup),
+            |(group, publisher, lookup)| {
+                leaving::leave(group);
+                drop((publisher, lookup));
+            },
+        );
+        Ok(())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            watchdog::close_within("the member", LEAVE, parts, drop);
+        }
+    }
+}

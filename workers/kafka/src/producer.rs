@@ -1,0 +1,172 @@
+//! [`Producer`]: many records, none dropped.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use weir_manifest::Compression;
+
+use super::error::sorted;
+use super::{Latency, clients, lines, partitions};
+use weir_log::Error;
+
+/// Where and how a [`Producer`] writes.
+#[derive(Debug, Clone)]
+pub struct ProducerOptions {
+    /// `HOST:PORT,...`.
+    pub bootstrap: String,
+    /// `client.id`.
+    pub client_id: String,
+    /// How batches are packed.
+    pub compression: Compression,
+    /// How long a batch is filled before it is sent: more of it means fewer, bigger requests.
+    pub linger: Duration,
+    /// Further librdkafka properties (security, mostly); they win.
+    pub extra: Vec<(String, String)>,
+}
+
+/// Writes records outside transactions: idempotent, acknowledged by all in-sync replicas, retried without end. While the
+/// broker is slow or away, [`send`](Producer::send) waits once 500,000 records or 128 MiB are under way. Whatever is not
+/// acknowledged when it is dropped is lost: [`flush`](Producer::flush) first.
+pub struct Producer {
+    // A thread of its own serves acknowledgements, so that their times are right however the caller paces itself.
+    producer: ThreadedProducer<Tally>,
+}
+
+impl Producer {
+    /// Connects lazily: a broker that is not there only shows in [`Producer::send`] waiting.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] for properties that librdkafka does not know.
+    pub fn connect(options: &ProducerOptions) -> Result<Self, Error> {
+        let producer = clients::bulk(options)
+            .create_with_context(Tally::default())
+            .map_err(|error| sorted("start a producer", &error))?;
+        Ok(Self { producer })
+    }
+
+    /// The number of partitions of a topic, to choose one by key.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] for a topic that is not there.
+    pub fn partition_count(&self, topic: &str) -> Result<i32, Error> {
+        partitions::count(self.producer.client(), topic, "the configured brokers")
+    }
+
+    /// Queues a record. Waits while the queue is full.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] for what no waiting heals: a record that is too big, a partition that is not there.
+    pub fn send(&self, topic: &str, partition: i32, key: &[u8], value: &[u8]) -> Result<(), Error> {
+        let sent = usize::try_from(self.tally().micros()).unwrap_or(usize::MAX);
+        let mut record = BaseRecord::with_opaque_to(topic, sent).partition(partition).key(key).payload(value);
+        loop {
+            record = match self.producer.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), record)) => {
+                    self.producer.poll(Duration::from_millis(1));
+                    record
+                }
+                Err((error, _)) => {
+                    return Err(sorted(&format!("write to partition {partition} of {topic:?}"), &error));
+                }
+            };
+        }
+    }
+
+    /// Waits until everything is acknowledged or has failed.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when that takes longer than `wait`.
+    pub fn flush(&self, wait: Duration) -> Result<(), Error> {
+        self.producer.flush(wait).map_err(|error| sorted("write everything in time", &error))
+    }
+
+    /// Records that all in-sync replicas have.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.tally().acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Records that were given up, and the reason of the last.
+    #[must_use]
+    pub fn failed(&self) -> (u64, Option<String>) {
+        let reason = self.tally().reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (self.tally().failed.load(Ordering::Relaxed), reason)
+    }
+
+    /// Records queued or under way.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        u64::try_from(self.producer.in_flight_count()).unwrap_or(0)
+    }
+
+    /// From `send` to the acknowledgement, of the records acknowledged.
+    #[must_use]
+    pub fn latency(&self) -> &Latency {
+        &self.tally().latency
+    }
+
+    fn tally(&self) -> &Tally {
+        self.producer.context()
+    }
+}
+
+/// Counts deliveries. Records carry the time of their sending in microseconds since `started`.
+struct Tally {
+    started: Instant,
+    acknowledged: AtomicU64,
+    failed: AtomicU64,
+    reason: Mutex<Option<String>>,
+    latency: Latency,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            started: Instant::now(),
+            acknowledged: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            reason: Mutex::new(None),
+            latency: Latency::default(),
+        }
+    }
+}
+
+impl Tally {
+    fn micros(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl ClientContext for Tally {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        lines::log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka producer");
+    }
+}
+
+impl ProducerContext for Tally {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, sent: usize) {
+        match result {
+            Ok(_) => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                self.latency.record(self.micros().saturating_sub(sent as u64));
+            }
+            Err((error, _)) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            }
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! [`Reader`]: follows topics without a group.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::admin::describe;
+use super::clients::{self, ANSWER};
+use super::context::ConsumerNotes;
+use super::error::{Class, class, of_code, sorted};
+use super::group::record;
+use super::partitions;
+use super::watchdog::{MAX_UNCLOSED, Unclosed};
+use weir_log::{Error, Record, identity};
+
+/// Lets pass what librdkafka overcomes by itself.
+pub(super) fn passing(error: &KafkaError, detail: &str, doing: &dyn Fn() -> String) -> Result<(), Error> {
+    let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing(), error)) };
+    let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
+    match class(code) {
+        // Retention took the offset between asking for it and fetching it.
+        _ if code == RDKafkaErrorCode::AutoOffsetReset => {
+            Err(Error::Retry(format!("could not {}: {text}", doing())))
+        }
+        Class::Retry | Class::Abort => Ok(()),
+        Class::Fenced | Class::Fatal => Err(of_code(&doing(), code, &text)),
+    }
+}
+
+/// Where a [`Reader`] starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record that is still there.
+    Beginning,
+    /// After everything that is committed now.
+    End,
+    /// So many offsets before the end of each partition, or at its beginning.
+    Last(i64),
+}
+
+/// Where a [`Reader`] reads.
+#[derive(Debug, Clone)]
+pub struct ReaderOptions {
+    /// `HOST:PORT,...`.
+    pub bootstrap: String,
+    /// `client.id`; also the name of the group that it never joins.
+    pub client_id: String,
+    /// Further librdkafka properties (security, mostly); they win.
+    pub extra: Vec<(String, String)>,
+}
+
+type Client = BaseConsumer<ConsumerNotes>;
+/// By partition.
+type Offsets = BTreeMap<i32, i64>;
+
+/// Follows all partitions of some topics, committed records only, without a group.
+pub struct Reader {
+    consumer: Client,
+    options: ReaderOptions,
+    topics: Vec<String>,
+    /// The topics' ids when reading began; none from brokers before Kafka 2.8.
+    ids: Vec<String>,
+    /// The offset after everything that was read, by partition.
+    positions: Offsets,
+    /// Where the partitions ended when that was last asked for.
+    ends: Offsets,
+    /// Clients that were renewed and have not closed yet.
+    unclosed: Unclosed,
+}
+
+impl Reader {
+    /// Starts reading. Where retention overtakes it later, it goes on with the first record that is still there.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] for a topic that is not there.
+    pub fn follow(options: &ReaderOptions, topics: &[&str], start_at: Start) -> Result<Self, Error> {
+        let doing = || format!("follow {topics:?} at {}", options.bootstrap);
+        let failed = |error: KafkaError| sorted(&doing(), &error);
+        let consumer = consumer(options).map_err(failed)?;
+        // Before the offsets: those of a topic that takes its place from here on are noticed by `ask`.
+        let found = describe(consumer.client(), topics).map_err(failed)?;
+        let id = |topic: &&str| match found.get(*topic) {
+            Some(Ok(found)) => found.id.clone(),
+            _ => String::new(),
+        };
+        let ids: Vec<String> = topics.iter().map(id).collect();
+        let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
+        let (positions, ends) = start(&consumer, options, &topics, |_, first, end| match start_at {
+            Start::Beginning => first,
+            Start::End => end,
+            Start::Last(offsets) => first.max(end - offsets),
+        })?;
+        let (options, unclosed) = (options.clone(), Unclosed::default());
+        Ok(Self { consumer, options, topics, ids, positions, ends, unclosed })
+    }
+
+    /// Whether all was read that was there when the ends were last asked for, which [`follow`](Self::follow) does and
+    /// [`ask`](Self::ask). Only for a reader of one topic: librdkafka reports ends by partition, not by topic.
+    pub fn at_end(&self) -> bool {
+        self.ends.iter().all(|(partition, end)| self.positions.get(partition).is_some_and(|at| at >= end))
+    }
+
+    /// Asks where the topic ends now, which is what [`at_end`](Self::at_end) goes by from then on. Returns why reading must begin anew, if
+    /// it must: another topic has taken the place of the one that is read, or it has another number of partitions. Only for a reader of
+    /// one topic.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when no broker answers or the topic is not there, [`Error::Fatal`] where it may not be read.
+    pub fn ask(&mut self) -> Result<Option<String>, Error> {
+        let topic = &self.topics[0];
+        let doing = || format!("find the ends of {topic:?} at {}", self.options.bootstrap);
+        let failed = |error: KafkaError| sorted(&doing(), &error);
+        let mut found = describe(self.consumer.client(), &[topic]).map_err(failed)?;
+        let found = match found.remove(topic) {
+            Some(Ok(found)) => found,
+            None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
+                return Err(Error::Retry(format!(
+                    "there is no topic {topic}, or the broker does not know it yet"
+                )));
+            }
+            Some(Err(code)) => return Err(of_code(&doing(), code, &code.to_string())),
+        };
+        let was = &self.ids[0];
+        if !was.is_empty() && !found.id.is_empty() && *was != found.id {
+            return Ok(Some(identity::made_anew(topic, was, &found.id)));
+        }
+        let partitions = self.positions.len();
+        if usize::try_from(found.partitions) != Ok(partitions) {
+            return Ok(Some(format!(
+                "topic {topic} has {} partitions, it had {partitions}",
+                found.partitions
+            )));
+        }
+        let mut ends = Offsets::new();
+        for (&partition, &position) in &self.positions {
+            let (_, end) = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
+            if end < position {
+                // A broker that was just started may show less for a moment. What is really lost, librdkafka reads over from the beginning.
+                return Err(Error::Retry(format!(
+                    "{topic}/{partition} ends at offset {end}, and was read up to {position}"
+                )));
+            }
+            ends.insert(partition, end);
+        }
+        self.ends = ends;
+        Ok(None)
+    }
+
+    /// Goes on reading with a new client: one that was without its brokers for long may never find them again. Only for a reader of one
+    /// topic.
+    ///
+    /// # Errors
+    /// As for [`follow`](Self::follow), and [`Error::Retry`] where too many clients did not close. The old client stays then.
+    pub fn renew(&mut self) -> Result<(), Error> {
+        let doing = || format!("follow {:?} at {}", self.topics, self.options.bootstrap);
+        if self.unclosed.too_many() {
+            return Err(Error::Retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
+        }
+        let renewed = consumer(&self.options).map_err(|error| sorted(&doing(), &error))?;
+        let started = start(&renewed, &self.options, &self.topics, |partition, first, _| {
+            self.positions.get(&partition).copied().unwrap_or(first)
+        });
+        match started {
+            Ok(started) => (self.positions, self.ends) = started,
+            Err(error) => {
+                self.unclosed.close("a reader", renewed);
+                return Err(error);
+            }
+        }
+        let old = std::mem::replace(&mut self.consumer, renewed);
+        self.unclosed.close("a reader", old);
+        Ok(())
+    }
+
+    /// Closes it. Dropping it does too, but may take for ever; this gives it up after a while.
+    pub fn close(self) {
+        self.unclosed.close("a reader", self.consumer);
+    }
+
+    /// Hands out up to `max` records with their topics, in the order of each partition, and returns how many. Waits at most
+    /// `wait` for the first.
+    ///
+    /// # Errors
+    /// [`Error::Retry`] when no broker is left; reading goes on by itself afterwards. [`Error::Fatal`] otherwise.
+    pub fn poll(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        sink: &mut dyn FnMut(&str, Record<'_>),
+    ) -> Result<usize, Error> {
+        let deadline = Instant::now() + wait;
+        let mut records = 0;
+        // As for a group's member: reports left over from an outage that has ended must not hide what came after.
+        let mut outage = None;
+        while records < max {
+            let patience =
+                if records > 0 { Duration::ZERO } else { deadline.saturating_duration_since(Instant::now()) };
+            match self.consumer.poll(patience) {
+                Some(Ok(message)) => {
+                    self.positions.insert(message.partition(), message.offset() + 1);
+                    sink(message.topic(), record(&message));
+                    records += 1;
+                }
+                // After the last record there may be offsets that are no records.
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    if let Some(end) = self.consumer.context().take_end() {
+                        self.positions.insert(partition, end);
+                    }
+                }
+                Some(Err(error)) => {
+                    let doing = || format!("read at {}", self.options.bootstrap);
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+                        outage = Some(sorted(&doing(), &error));
+                    } else {
+                        passing(&error, &self.consumer.context().take_detail(), &doing)?;
+                    }
+                }
+                None if patience.is_zero() => break,
+                None => {}
+            }
+        }
+        match outage {
+            Some(outage) if records == 0 => Err(outage),
+            _ => Ok(records),
+        }
+    }
+}
+
+fn consumer(options: &ReaderOptions) -> Result<Client, KafkaError> {
+    let mut config =
+        clients::reader(&options.bootstrap, &options.client_id, &options.client_id, &options.extra);
+    config.set("auto.offset.reset", "earliest");
+    config.create_with_context(ConsumerNotes::default())
+}
+
+/// Assigns every partition from the offset that `from` names, by partition, first offset and end. Returns these offsets, and the ends.
+fn start(
+    consumer: &Client,
+    options: &ReaderOptions,
+    topics: &[String],
+    from: impl Fn(i32, i64, i64) -> i64,
+) -> Result<(Offsets, Offsets), Error> {
+    let doing = || format!("follow {topics:?} at {}", options.bootstrap);
+    let failed = |error: KafkaError| sorted(&doing(), &error);
+    let mut list = TopicPartitionList::new();
+    let (mut positions, mut ends) = (Offsets::new(), Offsets::new());
+    for topic in topics {
+        for partition in 0..partitions::count(consumer.client(), topic, &options.bootstrap)? {
+            // Asked for now, so that nothing written from here on is missed.
+            let (first, end) = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
+            let offset = from(partition, first, end);
+            list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;
+            positions.insert(partition, offset);
+            ends.insert(partition, end);
+        }
+    }
+    consumer.assign(&list).map_err(failed)?;
+    Ok((positions, ends))
+}

@@ -1,0 +1,44 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+/// What versions before commits within a window read.
+#[derive(Debug, Deserialize)]
+struct Earlier {
+    #[allow(dead_code, reason = "whether it can be read is all that is asked")]
+    emitted: Option<i64>,
+}
+
+#[test]
+fn a_commit_within_a_window_is_refused_by_versions_that_know_none() {
+    let topics = TopicIds::default();
+    let at = ResultsProgress { emitted: Some(10), topics: topics.clone(), ..ResultsProgress::default() };
+    let within = ResultsProgress { emitted: Some(10), begun: Some((20, 3)), topics, lost_up_to: None };
+    for (emitted, stored, earlier_reads_it) in [
+        (at, r#"{"emitted":10,"topics":"#, true),
+        (within, r#"{"emitted":{"end":10,"begun":[20,3]},"topics":"#, false),
+    ] {
+        let text = serde_json::to_string(&emitted).unwrap();
+        assert!(text.starts_with(stored), "{text}");
+        assert_eq!(serde_json::from_str::<ResultsProgress>(&text).unwrap(), emitted);
+        assert_eq!(serde_json::from_str::<Earlier>(&text).is_ok(), earlier_reads_it, "{text}");
+    }
+    for (stored, emitted) in [(r#"{"emitted":10}"#, Some(10)), (r#"{"emitted":null}"#, None)] {
+        let read: ResultsProgress = serde_json::from_str(stored).unwrap();
+        assert_eq!(read, ResultsProgress { emitted, ..ResultsProgress::default() });
+    }
+}
+
+/// What release 0.1 committed, and what this one does.
+const EARLIER: &str = include_str!("../../tests/golden/results-progress-1.json");
+const NOW: &str = include_str!("../../tests/golden/results-progress-2.json");
+
+#[test]
+fn commits_are_read_as_they_were_written() {
+    let earlier: ResultsProgress = serde_json::from_str(EARLIER).unwrap();
+    assert_eq!((earlier.emitted, earlier.lost_up_to, earlier.topics.len()), (Some(10), None, 1));
+    assert_eq!(serde_json::to_string(&earlier).unwrap(), EARLIER.trim(), "where nothing was lost");
+    let now: ResultsProgress = serde_json::from_str(NOW).unwrap();
+    assert_eq!((now.begun, now.lost_up_to, now.topics.len()), (Some((20, 3)), Some(5), 3));
+    assert_eq!(serde_json::to_string(&now).unwrap(), NOW.trim());
+}

@@ -1,0 +1,62 @@
+//! An in-memory broker: the embedded demo's log, and the ground of the deterministic simulation.
+//!
+//! Modelled after Kafka, because exactly-once stands or falls with it:
+//! - partitions stamped by the broker (`LogAppendTime`), transactions with markers that take an offset, aborted records
+//!   that nobody sees, and a last stable offset that holds all readers back at the first open transaction;
+//! - transactional ids with epochs: a successor fences its predecessor and aborts what it left open; a transaction that
+//!   takes too long is aborted by the broker; a commit that arrives late finds its epoch gone;
+//! - consumer groups under the eager classic protocol: a rebalance waits until every member has given back what it had
+//!   (or is expelled), commits are good until the generation moves, a static member that comes back in time takes its
+//!   seat again without a rebalance, and (as with librdkafka) its `leave` frees nothing before the session times out;
+//! - offsets that travel in a transaction and are pending until it ends;
+//! - a commit without offsets, which no generation fences; limits on record size and metadata;
+//! - retention and compaction, so that memory stays bounded where a topic says so.
+//!
+//! Not modelled: replication and its failures, batches, compression, partial delivery of a producer's queue, several
+//! topics per member, authorisation, expiry of group offsets, delayed first rebalances. Stricter than Kafka: only `poll`
+//! keeps a member alive (librdkafka's heartbeats go on in the background), and a commit after `unassign` is refused.
+//! Compaction drops tombstones at once, where Kafka keeps them for `delete.retention.ms`.
+//!
+//! A [`Member`] that is dropped without [`leave`](weir_log::Member::leave) has crashed: its transaction stays open and
+//! its seat taken until they time out or a successor comes.
+//!
+//! ```
+//! use std::time::Duration;
+//! use weir_log::{Item, Member as _, Rebalance};
+//! use weir_memory::{Broker, Clock, MemberOptions};
+//!
+//! let broker = Broker::new(Clock::Manual(0));
+//! broker.create_topic("clicks", 1);
+//! broker.append("clicks", 0, Some(b"user"), Some(b"click"), &[])?;
+//! let mut member = broker.member(MemberOptions::new("shop", "clicks", "shop-0"));
+//! let rebalance = member.poll(10, Duration::ZERO, &mut |_| ())?;
+//! assert_eq!(rebalance, Some(Rebalance::Assigned(vec![0])));
+//! member.assign(&[(0, 0)])?;
+//! let mut read = 0;
+//! member.poll(10, Duration::ZERO, &mut |item| read += usize::from(matches!(item, Item::Record(_))))?;
+//! assert_eq!(read, 1);
+//! # Ok::<(), weir_log::Error>(())
+//! ```
+
+mod broker;
+mod clock;
+mod fault;
+mod group;
+mod member;
+mod partition;
+mod producer;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use broker::{Broker, Retention};
+pub use clock::Clock;
+pub use fault::Fault;
+pub use member::{Member, MemberOptions};
+pub use partition::StoredRecord;
+
+/// Largest record in bytes of key, value and headers (librdkafka's `message.max.bytes`).
+pub const MAX_RECORD: usize = 1_000_000;
+
+/// Most bytes of metadata beside an offset (Kafka's `offset.metadata.max.bytes`).
+pub const MAX_METADATA: usize = 4096;

@@ -1,0 +1,518 @@
+//! The member: what the client library would be.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::broker::Broker;
+use super::clock::millis;
+use super::fault::Fault;
+use super::group::{Group, Seat};
+use super::partition::StoredRecord;
+use super::state::State;
+use weir_log::{Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
+
+/// No group is ever in this generation.
+const NO_GENERATION: i64 = -1;
+
+/// Who a member is.
+#[derive(Debug, Clone)]
+pub struct MemberOptions {
+    /// Consumer group.
+    pub group: String,
+    /// Input topic.
+    pub topic: String,
+    /// Static membership under this name.
+    pub instance: Option<String>,
+    /// Transactional id of its producer.
+    pub transactional_id: String,
+    /// A member that has not polled for so long is expelled; 15 s by default.
+    pub session_timeout: Duration,
+    /// A transaction that is open for so long is aborted; 15 s by default.
+    pub transaction_timeout: Duration,
+}
+
+impl MemberOptions {
+    /// A dynamic member with the default timeouts.
+    pub fn new(group: &str, topic: &str, transactional_id: &str) -> Self {
+        Self {
+            group: group.to_owned(),
+            topic: topic.to_owned(),
+            instance: None,
+            transactional_id: transactional_id.to_owned(),
+            session_timeout: Duration::from_secs(15),
+            transaction_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// Where the member stands in the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Outside,
+    Joining,
+    /// `Assigned` was reported.
+    Offered,
+    Owning,
+    /// `Revoked` was reported.
+    Revoking,
+    /// `Lost` was reported.
+    Losing,
+    Left,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transaction {
+    None,
+    Open,
+    /// Nothing goes on before `restart`.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Position {
+    partition: i32,
+    next: i64,
+    /// The end that was reported last, and whether something was held back behind it.
+    reported: Option<(i64, bool)>,
+}
+
+enum Fetched {
+    Record(i32, Arc<StoredRecord>),
+    End(i32, i64),
+    HeldBack(i32, i64),
+}
+
+/// A member of a group on the in-memory log.
+#[derive(Debug)]
+pub struct Member {
+    broker: Broker,
+    options: MemberOptions,
+    epoch: i64,
+    transaction: Transaction,
+    phase: Phase,
+    id: u64,
+    /// In which its partitions were given to it.
+    generation: i64,
+    owned: Vec<i32>,
+    positions: Vec<Position>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+impl Member {
+    pub(super) fn start(broker: Broker, options: MemberOptions) -> Self {
+        let epoch =
+            broker.lock().start_producer(&options.transactional_id, millis(options.transaction_timeout));
+        broker.wake();
+        Self {
+            broker,
+            options,
+            epoch,
+            transaction: Transaction::None,
+            phase: Phase::Outside,
+            id: 0,
+            generation: NO_GENERATION,
+            owned: Vec::new(),
+            positions: Vec::new(),
+            turn: 0,
+        }
+    }
+
+    /// Reports in, and finds out whether the group wants something.
+    fn rebalance(&mut self, state: &mut State) -> Result<Option<Rebalance>, Error> {
+        if self.phase == Phase::Left {
+            return Err(Error::Fatal("the member has left its group; start another".to_owned()));
+        }
+        let now = state.clock.now();
+        let options = &self.options;
+        state.topic(&options.topic)?;
+        state.groups.entry(options.group.clone()).or_default().heartbeat(self.id, now);
+        // As librdkafka does it, a member that has nothing to give back is not asked to: it just joins anew.
+        let idle = self.phase == Phase::Owning && self.owned.is_empty();
+        let joins = idle || self.phase == Phase::Joining;
+        if joins && self.seat(state).is_none() {
+            self.fail_if_replaced(state)?;
+            self.phase = Phase::Outside;
+        } else if joins && state.groups.get(&self.options.group).is_some_and(Group::is_rebalancing) {
+            // Also one that had taken its old seat in a stable group, before it heard of its partitions.
+            self.rejoin(state);
+        }
+        if self.phase == Phase::Outside {
+            self.join(state);
+        }
+        let Some(group) = state.groups.get(&self.options.group) else { return Ok(None) };
+        match (self.phase, group.seat(self.id)) {
+            (Phase::Joining, Some(seat)) if !group.is_rebalancing() => {
+                self.generation = group.generation;
+                self.owned = seat.partitions.clone();
+                self.phase = Phase::Offered;
+                Ok(Some(Rebalance::Assigned(self.owned.clone())))
+            }
+            (Phase::Owning, None) => {
+                self.fail_if_replaced(state)?;
+                self.positions.clear();
+                self.phase = Phase::Losing;
+                Ok(Some(Rebalance::Lost))
+            }
+            (Phase::Owning, Some(_)) if group.is_rebalancing() => {
+                self.phase = Phase::Revoking;
+                Ok(Some(Rebalance::Revoked))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn join(&mut self, state: &mut State) {
+        self.id = state.number();
+        self.phase = Phase::Joining;
+        let now = state.clock.now();
+        let seat = Seat {
+            instance: self.options.instance.clone(),
+            topic: self.options.topic.clone(),
+            session_timeout: millis(self.options.session_timeout),
+            last_poll: now,
+            ready: false,
+            partitions: Vec::new(),
+        };
+        state.groups.entry(self.options.group.clone()).or_default().join(self.id, seat, now);
+        state.tick();
+        self.broker.wake();
+    }
+
+    fn rejoin(&mut self, state: &mut State) {
+        let now = state.clock.now();
+        if let Some(group) = state.groups.get_mut(&self.options.group) {
+            group.rejoin(self.id, now);
+        }
+        self.phase = Phase::Joining;
+        state.tick();
+        self.broker.wake();
+    }
+
+    fn seat<'a>(&self, state: &'a State) -> Option<&'a Seat> {
+        state.groups.get(&self.options.group).and_then(|group| group.seat(self.id))
+    }
+
+    fn fail_if_replaced(&self, state: &State) -> Result<(), Error> {
+        let instance = self.options.instance.as_deref();
+        let replaced =
+            state.groups.get(&self.options.group).is_some_and(|group| group.is_replaced(self.id, instance));
+        if !replaced {
+            return Ok(());
+        }
+        let instance = instance.unwrap_or_default();
+        Err(Error::Fatal(format!(
+            "instance id {instance} was taken by another; give every process an id of its own"
+        )))
+    }
+
+    /// What can be read now, each partition having the first turn in turn.
+    fn fetch(&mut self, state: &State, max: usize) -> Result<Vec<Fetched>, Error> {
+        let mut fetched = Vec::new();
+        let mut left = max;
+        let count = self.positions.len();
+        if self.phase != Phase::Owning || count == 0 {
+            return Ok(fetched);
+        }
+        for step in 0..count {
+            let position = &mut self.positions[(self.turn + step) % count];
+            let log = state.partition(&self.options.topic, position.partition)?;
+            if position.next < log.start || position.next > log.end {
+                return Err(Error::Fatal(format!(
+                    "offset {} of partition {} of {} is gone, the log has {} to {}; records were lost to retention, or \
+                     the topic was made anew",
+                    position.next, position.partition, self.options.topic, log.start, log.end
+                )));
+            }
+            let records = log.visible(position.next).take(left);
+            let before = fetched.len();
+            fetched.extend(records.map(|record| Fetched::Record(position.partition, record.clone())));
+            left -= fetched.len() - before;
+            if let Some(Fetched::Record(_, last)) = fetched[before..].last() {
+                position.next = last.offset + 1;
+            }
+            let end = log.stable();
+            if position.next <= end && log.visible(position.next).next().is_none() {
+                position.next = end;
+                let held_back = end < log.end;
+                if position.reported.replace((end, held_back)) != Some((end, held_back)) {
+                    let reported = if held_back { Fetched::HeldBack } else { Fetched::End };
+                    fetched.push(reported(position.partition, end));
+                }
+            }
+        }
+        self.turn = (self.turn + 1) % count;
+        Ok(fetched)
+    }
+
+    /// Fails unless a transaction is open; one that failed stays so until `restart`.
+    fn expect_open(&self) -> Result<(), Error> {
+        match self.transaction {
+            Transaction::Open => Ok(()),
+            Transaction::None => Err(Error::Fatal("no transaction is open; begin one first".to_owned())),
+            Transaction::Failed => Err(Error::Abort("the transaction failed; restart first".to_owned())),
+        }
+    }
+
+    fn try_commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
+        let mut state = self.broker.lock();
+        let id = &self.options.transactional_id;
+        let fault = state.commit_fault(id);
+        if fault == Some(Fault::CommitLost) {
+            return Err(Error::Abort("the commit had no answer".to_owned()));
+        }
+        if !offsets.is_empty() {
+            let member = (&*self.options.group, self.id, self.generation);
+            state.enlist_offsets((id, self.epoch), member, &self.options.topic, offsets)?;
+        }
+        let Some(producer) = state.producers.get_mut(id) else { return Ok(()) };
+        if producer.open.is_some() || producer.epoch != self.epoch {
+            producer.check(id, self.epoch)?;
+        }
+        match fault {
+            Some(Fault::CommitLate) => {
+                producer.late = Some(self.epoch);
+                return Err(Error::Abort("the commit had no answer".to_owned()));
+            }
+            Some(Fault::MarkersLate) => state.decide(id, true),
+            _ => state.end(id, true),
+        }
+        self.broker.wake();
+        match fault {
+            Some(Fault::CommitUnknown) => Err(Error::Abort("the commit had no answer".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    fn stored(output: Output) -> StoredRecord {
+        let headers = output.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        StoredRecord { offset: 0, timestamp: 0, key: output.key, value: output.value, headers }
+    }
+}
+
+fn record(partition: i32, stored: &StoredRecord) -> Record<'_> {
+    Record {
+        partition,
+        offset: stored.offset,
+        timestamp: stored.timestamp,
+        key: stored.key.as_deref(),
+        value: stored.value.as_deref(),
+    }
+}
+
+impl weir_log::Member for Member {
+    fn poll(
+        &mut self,
+        max: usize,
+        wait: Duration,
+        sink: &mut dyn FnMut(Item<'_>),
+    ) -> Result<Option<Rebalance>, Error> {
+        let broker = self.broker.clone();
+        let deadline = Instant::now() + wait;
+        // A waiting poll has to report in as well, or it would lose its session.
+        let heartbeat = self.options.session_timeout / 3;
+        let mut state = broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        let fetched = loop {
+            if let Some(rebalance) = self.rebalance(&mut state)? {
+                return Ok(Some(rebalance));
+            }
+            let fetched = self.fetch(&state, max)?;
+            if !fetched.is_empty() {
+                break fetched;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match broker.wait(state, left.min(heartbeat)) {
+                Some(again) => state = again,
+                None => return Ok(None),
+            }
+        };
+        drop(state);
+        for item in &fetched {
+            sink(match item {
+                Fetched::Record(partition, stored) => Item::Record(record(*partition, stored)),
+                Fetched::End(partition, offset) => Item::End { partition: *partition, offset: *offset },
+                Fetched::HeldBack(partition, offset) => {
+                    Item::HeldBack { partition: *partition, offset: *offset }
+                }
+            });
+        }
+        Ok(None)
+    }
+
+    fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        let moved = Error::Abort("the partitions are no longer this member's; poll for what is".to_owned());
+        if !matches!(self.phase, Phase::Offered | Phase::Owning) {
+            return Err(moved);
+        }
+        self.phase = Phase::Owning;
+        self.positions.clear();
+        let current = state
+            .groups
+            .get(&self.options.group)
+            .is_some_and(|group| group.is_current(self.id, self.generation));
+        if !current || starts.iter().any(|(partition, _)| !self.owned.contains(partition)) {
+            return Err(moved);
+        }
+        let position = |&(partition, next): &(i32, i64)| Position { partition, next, reported: None };
+        self.positions = starts.iter().map(position).collect();
+        self.turn = 0;
+        Ok(())
+    }
+
+    fn unassign(&mut self) -> Result<(), Error> {
+        let broker = self.broker.clone();
+        let mut state = broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        self.positions.clear();
+        self.owned.clear();
+        self.generation = NO_GENERATION;
+        match self.phase {
+            Phase::Revoking => self.rejoin(&mut state),
+            Phase::Losing => self.phase = Phase::Outside,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error> {
+        let MemberOptions { group, topic, .. } = self.options.clone();
+        self.committed_by(&group, &topic)
+    }
+
+    fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        let count = state.topic(topic)?.partitions.len() as i32;
+        if state.is_pending(group) {
+            return Err(Error::Retry(format!("a transaction with offsets of group {group} is pending")));
+        }
+        let offset = |partition| {
+            state
+                .groups
+                .get(group)
+                .and_then(|group| group.offsets.get(&(topic.to_owned(), partition)))
+                .cloned()
+        };
+        Ok((0..count).map(offset).collect())
+    }
+
+    fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        let of = |name: &&str| {
+            let topic = state.topics.get(*name)?;
+            Some(TopicDescription {
+                id: format!("{:022}", topic.id),
+                partitions: topic.partitions.len() as i32,
+            })
+        };
+        Ok(names.iter().map(of).collect())
+    }
+
+    fn beginning(&mut self, partition: i32) -> Result<i64, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        state.partition(&self.options.topic, partition).map(|log| log.start)
+    }
+
+    fn ends(&mut self) -> Result<Vec<i64>, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        Ok(state.topic(&self.options.topic)?.partitions.iter().map(|log| log.end).collect())
+    }
+
+    fn begin(&mut self) -> Result<(), Error> {
+        self.broker.lock().reachable(&self.options.transactional_id)?;
+        match self.transaction {
+            Transaction::None => {
+                self.transaction = Transaction::Open;
+                Ok(())
+            }
+            Transaction::Open => {
+                Err(Error::Fatal("a transaction is open already; commit it or restart".to_owned()))
+            }
+            Transaction::Failed => Err(Error::Abort("the transaction failed; restart first".to_owned())),
+        }
+    }
+
+    fn send(&mut self, output: Output) -> Result<(), Error> {
+        self.expect_open()?;
+        let mut state = self.broker.lock();
+        let (topic, partition) = (output.topic.clone(), output.partition);
+        let id = &self.options.transactional_id;
+        let sent = state
+            .enlist(id, self.epoch, Some((&topic, partition)))
+            .map(|open| open.number)
+            .and_then(|number| state.append(&topic, partition, number, Self::stored(output)));
+        if sent.is_err() {
+            self.transaction = Transaction::Failed;
+        }
+        sent.map(|_| ())
+    }
+
+    fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
+        self.expect_open()?;
+        let result = self.try_commit(offsets);
+        self.transaction = if result.is_ok() { Transaction::None } else { Transaction::Failed };
+        result
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        let mut state = self.broker.lock();
+        let MemberOptions { transactional_id, transaction_timeout, .. } = &self.options;
+        state.reachable(transactional_id)?;
+        self.epoch = state.start_producer(transactional_id, millis(*transaction_timeout));
+        self.transaction = Transaction::None;
+        self.broker.wake();
+        Ok(())
+    }
+
+    fn publish(&mut self, output: Output) {
+        let (topic, partition) = (output.topic.clone(), output.partition);
+        match self.broker.lock().append(&topic, partition, 0, Self::stored(output)) {
+            Ok(_) => self.broker.wake(),
+            Err(error) => tracing::debug!(%error, topic, partition, "not published"),
+        }
+    }
+
+    fn read(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        from: i64,
+        sink: &mut dyn FnMut(Record<'_>),
+    ) -> Result<i64, Error> {
+        let mut state = self.broker.lock();
+        state.reachable(&self.options.transactional_id)?;
+        let (records, end) = state.read(topic, partition, from)?;
+        drop(state);
+        for stored in &records {
+            sink(record(partition, stored));
+        }
+        Ok(end)
+    }
+
+    fn leave(&mut self) -> Result<(), Error> {
+        let mut state = self.broker.lock();
+        let id = &self.options.transactional_id;
+        if state.producers.get(id).is_some_and(|producer| producer.epoch == self.epoch) {
+            state.end(id, false);
+        }
+        self.transaction = Transaction::None;
+        let now = state.clock.now();
+        if self.options.instance.is_none()
+            && let Some(group) = state.groups.get_mut(&self.options.group)
+        {
+            group.remove(self.id, now);
+        }
+        self.phase = Phase::Left;
+        self.generation = NO_GENERATION;
+        self.positions.clear();
+        state.tick();
+        self.broker.wake();
+        Ok(())
+    }
+}

@@ -1,0 +1,62 @@
+//! What the transaction coordinator knows of one transactional id.
+
+use std::collections::BTreeSet;
+
+use weir_log::{Committed, Error};
+
+/// A transaction that has reached the broker.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// Unique over the broker's life.
+    pub(super) number: u64,
+    /// When it began, by the broker's clock.
+    pub(super) since: i64,
+    /// Where it wrote.
+    pub(super) partitions: BTreeSet<(String, i32)>,
+    /// Group, topic, partition and offset that its commit will set.
+    pub(super) offsets: Vec<(String, String, i32, Committed)>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Producer {
+    pub(super) epoch: i64,
+    pub(super) timeout: i64,
+    /// The last step of the epoch was the broker's, which aborted a transaction that took too long.
+    timed_out: bool,
+    pub(super) open: Option<Open>,
+    /// A commit that was decided but whose markers have not reached the output partitions.
+    pub(super) unmarked: Option<Open>,
+    /// Epoch of a commit request that is still on its way.
+    pub(super) late: Option<i64>,
+}
+
+impl Producer {
+    /// A new incarnation: everything older is fenced.
+    pub(super) fn start(&mut self, timeout: i64) -> i64 {
+        self.epoch += 1;
+        self.timeout = timeout;
+        self.timed_out = false;
+        self.epoch
+    }
+
+    /// The broker gave up on the open transaction.
+    pub(super) fn time_out(&mut self) {
+        self.epoch += 1;
+        self.timed_out = true;
+    }
+
+    pub(super) fn check(&self, id: &str, epoch: i64) -> Result<(), Error> {
+        if epoch == self.epoch {
+            Ok(())
+        } else if self.timed_out && epoch + 1 == self.epoch {
+            Err(Error::Abort(format!(
+                "the transaction of {id} was open for more than {} ms and the broker aborted it",
+                self.timeout
+            )))
+        } else {
+            Err(Error::Fatal(format!(
+                "transactional id {id} was taken by another; give every process an id of its own"
+            )))
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The conformance suite against the in-memory log.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use weir_conformance::{KeyValue, Who, World};
+use weir_memory::{Broker, Clock, Member, MemberOptions};
+
+struct Memory {
+    broker: Broker,
+    names: Cell<u32>,
+}
+
+impl Memory {
+    fn new() -> Self {
+        Self { broker: Broker::new(Clock::Manual(0)), names: Cell::new(0) }
+    }
+}
+
+impl World for Memory {
+    type M = Member;
+
+    fn topic(&self, partitions: i32) -> String {
+        let name = self.name();
+        self.broker.create_topic(&name, partitions);
+        name
+    }
+
+    fn name(&self) -> String {
+        self.names.set(self.names.get() + 1);
+        format!("name-{}", self.names.get())
+    }
+
+    fn append(&self, topic: &str, partition: i32, records: &[KeyValue<'_>]) {
+        for (key, value) in records {
+            self.broker.append(topic, partition, *key, *value, &[]).unwrap();
+        }
+    }
+
+    fn truncate(&self, topic: &str, partition: i32, before: i64) {
+        self.broker.truncate(topic, partition, before).unwrap();
+    }
+
+    fn headers(&self, topic: &str, partition: i32, offset: i64) -> Vec<(String, String)> {
+        let records = self.broker.records(topic, partition);
+        records.into_iter().find(|record| record.offset == offset).unwrap().headers
+    }
+
+    fn member(&self, who: &Who) -> Member {
+        self.broker.member(MemberOptions {
+            group: who.group.clone(),
+            topic: who.topic.clone(),
+            instance: who.instance.clone(),
+            transactional_id: who.transactional_id.clone(),
+            session_timeout: who.session_timeout,
+            transaction_timeout: who.transaction_timeout,
+        })
+    }
+
+    fn pass(&self, time: Duration) {
+        self.broker.advance(time);
+    }
+}
+
+weir_conformance::conformance!(Memory::new());

@@ -1,0 +1,138 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use weir_memory::{Broker, Clock, MemberOptions};
+
+const STATE: &str = "shop.state";
+
+struct Ground {
+    broker: Broker,
+    member: weir_memory::Member,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let broker = Broker::new(Clock::Manual(0));
+        broker.create_topic(STATE, 2);
+        broker.set_compacted(STATE).unwrap();
+        let member = broker.member(MemberOptions::new("group", STATE, "id"));
+        Self { broker, member }
+    }
+
+    fn read(&mut self) -> Result<(Journal, Option<Snapshot>, VecDeque<Raise>), Error> {
+        Journal::read(&mut self.member, STATE, 1, &|| ())
+    }
+
+    fn write(&mut self, outputs: Vec<Output>) {
+        self.member.begin().unwrap();
+        for output in outputs {
+            self.member.send(output).unwrap();
+        }
+        self.member.commit(&[]).unwrap();
+    }
+}
+
+/// Writes a state, in parts of some length.
+fn save(journal: &mut Journal, offset: i64, taken: i64, state: &[u8], out: &mut Vec<Output>) {
+    journal.begin_snapshot();
+    let parts = |sink: &mut dyn FnMut(&[u8])| {
+        state.chunks(70_001).for_each(sink);
+        Ok(())
+    };
+    let mut send = |output| {
+        out.push(output);
+        Ok(())
+    };
+    assert_eq!(journal.write_snapshot(offset, taken, parts, &mut send), Ok(state.len()));
+}
+
+fn state(length: usize, seed: usize) -> Vec<u8> {
+    (0..length).map(|i| (i * 31 + seed) as u8).collect()
+}
+
+#[test]
+fn an_empty_topic_holds_nothing() {
+    let (journal, snapshot, raises) = Ground::new().read().unwrap();
+    assert!(snapshot.is_none() && raises.is_empty() && journal.number() == 0);
+}
+
+#[test]
+fn a_snapshot_covers_the_raises_before_it_and_no_others() {
+    let mut ground = Ground::new();
+    let (mut journal, _, _) = ground.read().unwrap();
+    let mut out = Vec::new();
+    journal.raise(7, 100, &mut out).unwrap();
+    assert!(journal.has_raises());
+    save(&mut journal, 7, 1_000, b"state", &mut out);
+    assert!(!journal.has_raises());
+    journal.raise(7, 200, &mut out).unwrap();
+    ground.write(out);
+    let check = |ground: &mut Ground| {
+        let (journal, snapshot, raises) = ground.read().unwrap();
+        let snapshot = snapshot.unwrap();
+        assert_eq!((snapshot.taken, &snapshot.bytes[..]), (1_000, &b"state"[..]));
+        assert_eq!(raises, [Raise { offset: 7, watermark: 200, number: 3 }]);
+        assert!(journal.has_raises());
+        assert_eq!(journal.number(), 3);
+    };
+    check(&mut ground);
+    ground.broker.compact(STATE, 1).unwrap();
+    check(&mut ground);
+}
+
+#[test]
+fn a_shorter_snapshot_replaces_a_longer_one_whole_and_compaction_leaves_only_it() {
+    let mut ground = Ground::new();
+    let (long, short) = (state(2 * CHUNK + 5, 1), state(CHUNK + 1, 2));
+    for (offset, bytes) in [(1, &long), (2, &short)] {
+        // As after a restart: what is there is known from reading only.
+        let (mut journal, _, _) = ground.read().unwrap();
+        let mut out = Vec::new();
+        save(&mut journal, offset, 0, bytes, &mut out);
+        assert!(out.iter().all(|o| o.value.as_ref().is_none_or(|value| value.len() <= CHUNK)));
+        ground.write(out);
+        let (_, snapshot, _) = ground.read().unwrap();
+        assert!(snapshot.unwrap().bytes == *bytes);
+    }
+    ground.broker.compact(STATE, 1).unwrap();
+    let left: Vec<_> = ground.broker.records(STATE, 1).into_iter().filter(|r| r.value.is_some()).collect();
+    assert_eq!(left.len(), 3, "two chunks and the manifest");
+    let (_, snapshot, _) = ground.read().unwrap();
+    assert!(snapshot.unwrap().bytes == short);
+}
+
+#[test]
+fn what_is_not_whole_or_of_another_version_is_refused() {
+    let mut ground = Ground::new();
+    let (mut journal, _, _) = ground.read().unwrap();
+    let mut out = Vec::new();
+    save(&mut journal, 1, 0, b"state", &mut out);
+    out[0].value = Some(b"stale".to_vec());
+    ground.write(out);
+    let Err(Error::Fatal(why)) = ground.read() else { panic!("a wrong chunk was taken") };
+    assert!(why.contains("checksum"), "{why}");
+
+    let mut ground = Ground::new();
+    let foreign = Output { key: Some(b"delta/1".to_vec()), ..journal.output(String::new(), Some(vec![1])) };
+    ground.write(vec![foreign]);
+    let Err(Error::Fatal(why)) = ground.read() else { panic!("a foreign record was taken") };
+    assert!(why.contains("shop.state/1") && why.contains("delta/1"), "{why}");
+}
+
+/// A broker that takes no more must not be sent the rest.
+#[test]
+fn a_snapshot_ends_where_sending_fails() {
+    let (mut journal, _, _) = Ground::new().read().unwrap();
+    journal.begin_snapshot();
+    let whole = state(5 * CHUNK, 1);
+    let parts = |sink: &mut dyn FnMut(&[u8])| {
+        whole.chunks(50_000).for_each(sink);
+        Ok(())
+    };
+    let mut sent = 0;
+    let failed = journal.write_snapshot(1, 0, parts, &mut |_| {
+        sent += 1;
+        if sent < 3 { Ok(()) } else { Err(Error::Abort("full".to_owned())) }
+    });
+    assert_eq!((failed, sent), (Err(Error::Abort("full".to_owned())), 3));
+}

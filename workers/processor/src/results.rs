@@ -1,0 +1,246 @@
+//! Stage 2: blocks in, results out; one lane at a time.
+
+use weir_analytics::{Merge, Piece, Settings};
+use weir_events::{decode_top_pages, encode_page_analytics, encode_top_pages, partition_of};
+
+use weir_log::{
+    Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress, identity::TopicIds,
+};
+
+use crate::{
+    identity::{self, Expected},
+    worker::Stage,
+};
+
+/// What the topics that are written are called in a commit.
+const RESULTS: &str = "results";
+const TOP_PAGES: &str = "topPages";
+
+/// Names and sizes of stage 2.
+pub struct Options {
+    /// Windows.
+    pub settings: Settings,
+    /// Number of input partitions whose blocks make a window complete.
+    pub inputs: i32,
+    /// Stage 1's group.
+    pub windows: String,
+    /// Its topic.
+    pub events: String,
+    /// Topic of blocks, the lanes.
+    pub blocks: String,
+    /// Topic of results.
+    pub results: String,
+    /// Its number of partitions.
+    pub result_partitions: i32,
+    /// Topic of rankings, one partition.
+    pub top_pages: String,
+}
+
+/// Stage 2.
+pub struct Results {
+    options: Options,
+    windows: u64,
+    /// The same as of the last commit.
+    committed: u64,
+}
+
+/// One lane at work.
+pub struct Lane {
+    merge: Merge,
+    next: i64,
+    topics: TopicIds,
+    lost_up_to: Option<i64>,
+}
+
+impl Results {
+    /// Stage 2 over the given topics.
+    pub fn new(options: Options) -> Self {
+        Self { options, windows: 0, committed: 0 }
+    }
+
+    /// Windows that this process emitted, as far as that is committed.
+    pub fn committed_windows(&self) -> u64 {
+        self.committed
+    }
+
+    /// Whether any block that the lane still needs can have been before an offset that was asked for before: stage 1 commits up to
+    /// where it sealed windows in the transaction that carries their blocks, and no block is needed that ends at or before what was emitted.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn can_be_missing<M: Member>(
+        &self,
+        member: &mut M,
+        lane: i32,
+        emitted: Option<i64>,
+    ) -> Result<bool, Error> {
+        let committed = member.committed_by(&self.options.windows, &self.options.events)?;
+        let Options { settings, .. } = &self.options;
+        for committed in committed.iter().flatten() {
+            let Ok(standing) = serde_json::from_str::<PartitionProgress>(&committed.metadata) else {
+                return Ok(true);
+            };
+            if standing.rows > 0 {
+                // The block of the next window is written in part.
+                return Ok(true);
+            }
+            let Some(sealed) = standing.sealed else { continue };
+            // The lane's last window of those.
+            let ends = (0..i64::from(settings.lanes)).map(|back| sealed - back * settings.slide);
+            let last = ends.into_iter().find(|&end| settings.lane(end) == lane);
+            if last.is_some_and(|last| emitted.is_none_or(|emitted| emitted < last)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The last window of a lane that has a ranking, which is written last: all of the lane up to it is in the results.
+    fn last_emitted<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<i64>, Error> {
+        let mut last = None;
+        member.read(&self.options.top_pages, 0, 0, &mut |record| {
+            let end = record.value.and_then(|value| decode_top_pages(value).ok()).map(|top| top.window_end);
+            last = last.max(end.filter(|&end| self.options.settings.lane(end) == lane));
+        })?;
+        if let Some(last) = last {
+            tracing::warn!(
+                lane,
+                last,
+                "no commit, but rankings: the group's offsets were deleted or have expired. Going on behind the last window that was emitted"
+            );
+        }
+        Ok(last)
+    }
+
+    fn output(&self, piece: &Piece) -> Output {
+        let (topic, partition, key, value) = match piece {
+            Piece::Page(page) => {
+                let key = page.page_url.as_bytes();
+                let partition = partition_of(key, self.options.result_partitions);
+                (&self.options.results, partition, Some(key.to_vec()), encode_page_analytics(page))
+            }
+            Piece::Top(top) => (&self.options.top_pages, 0, None, encode_top_pages(top)),
+        };
+        Output { topic: topic.clone(), partition, key, value: Some(value), headers: Vec::new() }
+    }
+}
+
+impl Stage for Results {
+    type State = Lane;
+
+    fn restore<M: Member>(
+        &mut self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+        _heartbeat: &dyn Fn(),
+    ) -> Result<(Lane, i64), Error> {
+        let beginning = member.beginning(partition)?;
+        let Options { settings, blocks, .. } = &self.options;
+        let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
+        let committed_ids = identity::committed(committed);
+        let mut topics = identity::verify(member, &topics, &committed_ids)?;
+        let outputs = [(RESULTS, &*self.options.results), (TOP_PAGES, &*self.options.top_pages)];
+        let (outputs, anew) = identity::outputs(member, &outputs, &committed_ids)?;
+        topics.extend(outputs);
+        let (start, ResultsProgress { emitted, mut begun, mut lost_up_to, .. }) = match committed {
+            // A group whose offsets were deleted or have expired has emitted windows all the same: none is emitted twice.
+            None => (
+                beginning,
+                ResultsProgress {
+                    emitted: self.last_emitted(member, partition)?,
+                    ..ResultsProgress::default()
+                },
+            ),
+            Some(committed) if committed.metadata.is_empty() => {
+                return Err(identity::reset_by_hand(blocks, partition));
+            }
+            Some(committed) => {
+                let emitted: ResultsProgress = serde_json::from_str(&committed.metadata).map_err(|error| {
+                    let found = &committed.metadata;
+                    Error::Fatal(format!(
+                        "the group's commit for {blocks}/{partition} is not of this version: {found:?}: {error}"
+                    ))
+                })?;
+                (committed.offset, emitted)
+            }
+        };
+        if start < beginning && self.can_be_missing(member, partition, emitted)? {
+            return Err(Error::Fatal(format!(
+                "{}/{partition} begins at offset {beginning}, and blocks are needed from offset {start} on: retention deleted them before \
+                 they were read. To go on, give the pipeline a new name and new names for its results (topics.results, \
+                 topics.topPages), so that nothing is counted twice, and a longer topics.events.retention, for which blocks are kept \
+                 too: what the events topic still has is counted there from the start",
+                self.options.blocks
+            )));
+        }
+        if !anew.is_empty() {
+            lost_up_to = lost_up_to.max(emitted);
+        }
+        if anew.iter().any(|role| role == RESULTS) {
+            // The pages that were emitted of it are gone with the others.
+            begun = None;
+        }
+        let start = start.max(beginning);
+        let merge = Merge::new(*settings, self.options.inputs, emitted).within(begun);
+        Ok((Lane { merge, next: start, topics, lost_up_to }, start))
+    }
+
+    fn record(
+        &mut self,
+        lane: &mut Lane,
+        record: &Record<'_>,
+        _now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        lane.merge.read(record.value.unwrap_or_default(), record.offset).map_err(|error| {
+            let (blocks, partition) = (&self.options.blocks, record.partition);
+            Error::Fatal(format!("{blocks}/{partition} at offset {}: {error}", record.offset))
+        })?;
+        lane.next = record.offset + 1;
+        Ok(())
+    }
+
+    fn is_unfinished(&self, lane: &Lane) -> bool {
+        lane.merge.is_behind()
+    }
+
+    fn resume(&mut self, lane: &mut Lane, out: &mut Vec<Output>) -> Result<(), Error> {
+        if let Some(piece) = lane.merge.next_piece() {
+            // The ranking is a window's last.
+            self.windows += u64::from(matches!(piece, Piece::Top(_)));
+            out.push(self.output(&piece));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        lane.next = lane.next.max(offset);
+    }
+
+    fn held_back(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        lane.next = lane.next.max(offset);
+    }
+
+    fn committed(&mut self) {
+        self.committed = self.windows;
+    }
+
+    fn forgotten(&mut self) {
+        self.windows = self.committed;
+    }
+
+    fn position(&self, lane: &Lane) -> Committed {
+        let emitted = ResultsProgress {
+            emitted: lane.merge.emitted(),
+            begun: lane.merge.begun(),
+            topics: lane.topics.clone(),
+            lost_up_to: lane.lost_up_to,
+        };
+        Committed {
+            offset: lane.merge.needed().unwrap_or(lane.next),
+            metadata: serde_json::to_string(&emitted).unwrap_or_default(),
+        }
+    }
+}

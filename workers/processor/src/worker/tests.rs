@@ -1,0 +1,303 @@
+#![allow(clippy::unwrap_used)]
+//! When a worker commits.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::*;
+use weir_memory::{Broker, Clock, Fault, MemberOptions};
+
+/// Writes so many bytes for each record.
+struct Echo {
+    bytes: usize,
+    ending: bool,
+    /// What each record fails with, once.
+    faults: BTreeMap<i64, Error>,
+}
+
+impl Echo {
+    fn new(bytes: usize, ending: bool) -> Self {
+        Self { bytes, ending, faults: BTreeMap::new() }
+    }
+}
+
+impl Stage for Echo {
+    type State = i64;
+
+    fn restore<M: Member>(
+        &mut self,
+        _member: &mut M,
+        _partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+        _heartbeat: &dyn Fn(),
+    ) -> Result<(i64, i64), Error> {
+        let start = committed.map_or(0, |committed| committed.offset);
+        Ok((start, start))
+    }
+
+    fn record(
+        &mut self,
+        next: &mut i64,
+        record: &Record<'_>,
+        _now: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        if let Some(fault) = self.faults.remove(&record.offset) {
+            return Err(fault);
+        }
+        *next = record.offset + 1;
+        if self.bytes > 0 {
+            out.push(Output {
+                topic: "out".to_owned(),
+                partition: 0,
+                key: None,
+                value: Some(vec![0; self.bytes]),
+                headers: Vec::new(),
+            });
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, next: &mut i64, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        *next = offset;
+    }
+
+    fn held_back(&mut self, next: &mut i64, offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        *next = offset;
+    }
+
+    fn is_ending(&self) -> bool {
+        self.ending
+    }
+
+    fn position(&self, next: &i64) -> Committed {
+        Committed { offset: *next, metadata: String::new() }
+    }
+}
+
+/// A worker that holds one partition with so many records, and has read none.
+fn worker(stage: Echo, records: usize) -> Worker<Echo, weir_memory::Member> {
+    let broker = Broker::new(Clock::Manual(0));
+    worker_on(&broker, stage, records)
+}
+
+fn worker_on(broker: &Broker, stage: Echo, records: usize) -> Worker<Echo, weir_memory::Member> {
+    broker.create_topic("in", 1);
+    broker.create_topic("out", 1);
+    for _ in 0..records {
+        broker.append("in", 0, None, Some(b"click"), &[]).unwrap();
+    }
+    let mut worker = Worker::new(stage, broker.member(MemberOptions::new("group", "in", "id")));
+    worker.step(NOW, Duration::ZERO).unwrap();
+    assert!(worker.holds());
+    assert_eq!((worker.counts().commits, worker.last_commit), (1, NOW), "where it begins");
+    worker.counts = Counts::default();
+    worker
+}
+
+/// Steps so long after the beginning; how many transactions and records have been committed and read by then.
+fn step(worker: &mut Worker<Echo, weir_memory::Member>, after: i64) -> (u64, u64) {
+    worker.step(NOW + after, Duration::ZERO).unwrap();
+    (worker.counts().commits, worker.counts().records)
+}
+
+const NOW: i64 = 1_000_000;
+const MANY: usize = 3 * BATCH;
+
+#[test]
+fn what_catches_up_commits_when_it_waited_for_long() {
+    let mut worker = worker(Echo::new(1, false), MANY);
+    assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
+    assert_eq!(step(&mut worker, LONGEST_TRANSACTION - 1), (0, 2 * BATCH as u64));
+    assert_eq!(step(&mut worker, LONGEST_TRANSACTION), (1, 3 * BATCH as u64));
+    assert_eq!(worker.counts().outputs, MANY as u64);
+}
+
+#[test]
+fn what_catches_up_commits_when_it_has_much() {
+    let mut worker = worker(Echo::new(TRANSACTION_BYTES / BATCH - 1, false), MANY);
+    assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
+    assert_eq!(step(&mut worker, 0), (1, 2 * BATCH as u64));
+}
+
+#[test]
+fn what_has_caught_up_commits_at_once() {
+    let mut worker = worker(Echo::new(1, false), 1);
+    assert_eq!(step(&mut worker, 0), (1, 1));
+}
+
+/// What follows the last record in a log with transactions is no record: whoever stands before it seems to lag for ever.
+#[test]
+fn the_end_is_committed_where_no_record_is_and_once() {
+    let broker = Broker::new(Clock::Manual(0));
+    let mut worker = worker_on(&broker, Echo::new(0, false), 1);
+    let mut writer = broker.member(MemberOptions::new("writers", "in", "writer"));
+    let value = Some(b"click".to_vec());
+    let output = Output { topic: "in".to_owned(), partition: 0, key: None, value, headers: Vec::new() };
+    let offset = |worker: &mut Worker<Echo, weir_memory::Member>| {
+        worker.member().committed().unwrap()[0].as_ref().unwrap().offset
+    };
+    writer.begin().unwrap();
+    writer.send(output.clone()).unwrap();
+    step(&mut worker, 2 * PROGRESS);
+    assert_eq!(offset(&mut worker), 1, "not past what is held back");
+    writer.commit(&[]).unwrap();
+    step(&mut worker, 4 * PROGRESS);
+    assert_eq!(offset(&mut worker), 3, "past the record and its marker");
+    writer.begin().unwrap();
+    writer.send(output).unwrap();
+    writer.restart().unwrap();
+    step(&mut worker, 6 * PROGRESS);
+    assert_eq!(
+        offset(&mut worker),
+        broker.end_offset("in", 0).unwrap(),
+        "past the aborted record and its marker"
+    );
+    let (commits, _) = step(&mut worker, 8 * PROGRESS);
+    for turn in 5..10 {
+        assert_eq!(step(&mut worker, 2 * turn * PROGRESS).0, commits, "committed again and again");
+    }
+}
+
+#[test]
+fn progress_without_outputs_waits_unless_it_is_the_last() {
+    let mut going_on = worker(Echo::new(0, false), 1);
+    assert_eq!(step(&mut going_on, 0), (0, 1));
+    assert_eq!(step(&mut going_on, PROGRESS - 1), (0, 1));
+    assert_eq!(step(&mut going_on, PROGRESS), (1, 1));
+    let mut ending = worker(Echo::new(0, true), 1);
+    assert_eq!(step(&mut ending, 0), (0, 1), "more may be there already");
+    assert_eq!(step(&mut ending, 0), (1, 1));
+}
+
+/// The records polled after one that failed were passed over, and reading went on behind them.
+#[test]
+fn no_record_is_lost_behind_one_that_failed() {
+    let mut stage = Echo::new(1, false);
+    stage.faults.insert(3, Error::Retry("not now".to_owned()));
+    stage.faults.insert(7, Error::Abort("gone".to_owned()));
+    let mut worker = worker(stage, 10);
+    for _ in 0..10 {
+        step(&mut worker, 0);
+    }
+    assert_eq!((worker.counts().outputs, worker.counts().aborts), (10, 2));
+    let committed = worker.member().committed().unwrap();
+    assert_eq!(committed[0].as_ref().map(|committed| committed.offset), Some(10));
+
+    let mut stage = Echo::new(1, false);
+    stage.faults.insert(3, Error::Fatal("a person must act".to_owned()));
+    let mut worker = self::worker(stage, 10);
+    assert_eq!(worker.step(NOW, Duration::ZERO), Err(Error::Fatal("a person must act".to_owned())));
+}
+
+/// Writes several pieces for each record, one when asked.
+struct Pieces(usize);
+
+/// The record that comes next, and pieces of the one before it that are written; all of them at first.
+struct Piecemeal {
+    next: i64,
+    written: usize,
+}
+
+impl Stage for Pieces {
+    type State = Piecemeal;
+
+    fn restore<M: Member>(
+        &mut self,
+        _member: &mut M,
+        _partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+        heartbeat: &dyn Fn(),
+    ) -> Result<(Piecemeal, i64), Error> {
+        heartbeat();
+        let start = committed.map_or(0, |committed| committed.offset);
+        let written: usize =
+            committed.and_then(|committed| committed.metadata.parse().ok()).unwrap_or_default();
+        Ok((Piecemeal { next: start, written: self.0 + written }, start))
+    }
+
+    fn record(
+        &mut self,
+        state: &mut Piecemeal,
+        record: &Record<'_>,
+        _now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        assert!(!self.is_unfinished(state), "a record came before the one before it was done");
+        state.next = record.offset + 1;
+        state.written -= self.0;
+        Ok(())
+    }
+
+    fn is_unfinished(&self, state: &Piecemeal) -> bool {
+        state.written < self.0
+    }
+
+    fn resume(&mut self, state: &mut Piecemeal, out: &mut Vec<Output>) -> Result<(), Error> {
+        let value = format!("{:>3} {:>96}", state.next - 1, state.written);
+        state.written += 1;
+        out.push(Output {
+            topic: "out".to_owned(),
+            partition: 0,
+            key: None,
+            value: Some(value.into_bytes()),
+            headers: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn end(&mut self, state: &mut Piecemeal, _offset: i64, _now: i64, _out: &mut Vec<Output>) {
+        assert!(!self.is_unfinished(state), "the end came before the last record was done");
+    }
+
+    fn held_back(&mut self, _state: &mut Piecemeal, _offset: i64, _now: i64, _out: &mut Vec<Output>) {}
+
+    fn position(&self, state: &Piecemeal) -> Committed {
+        if self.is_unfinished(state) {
+            Committed { offset: state.next - 1, metadata: state.written.to_string() }
+        } else {
+            // Of a record that is to be read again, what was written before is not forgotten meanwhile.
+            Committed { offset: state.next, metadata: (state.written - self.0).to_string() }
+        }
+    }
+}
+
+/// However much follows from a record: what a transaction carries is bounded, and nothing is written twice or left out, also where
+/// commits fail in the middle of it.
+#[test]
+fn what_follows_from_a_record_takes_as_many_transactions_as_it_needs() {
+    for fault in [None, Some(Fault::CommitLost), Some(Fault::CommitUnknown)] {
+        let broker = Broker::new(Clock::Manual(0));
+        broker.create_topic("in", 1);
+        broker.create_topic("out", 1);
+        for _ in 0..10 {
+            broker.append("in", 0, None, Some(b"click"), &[]).unwrap();
+        }
+        let beats = Arc::new(AtomicUsize::new(0));
+        let heart = Arc::clone(&beats);
+        let mut worker = Worker::new(Pieces(7), broker.member(MemberOptions::new("group", "in", "id")))
+            .with_transaction_bytes(250)
+            .with_heartbeat(move || {
+                heart.fetch_add(1, Ordering::Relaxed);
+            });
+        for turn in 0..60 {
+            if turn % 5 == 3 {
+                fault.into_iter().for_each(|fault| broker.inject("id", fault));
+            }
+            worker.step(NOW, Duration::ZERO).unwrap();
+            assert!(worker.counts().outputs <= 3 * worker.counts().commits, "{:?}", worker.counts());
+        }
+        let written: Vec<String> = broker
+            .records("out", 0)
+            .into_iter()
+            .map(|record| String::from_utf8(record.value.unwrap()).unwrap())
+            .collect();
+        let expected = (0..70).map(|i| format!("{:>3} {:>96}", i / 7, i % 7));
+        assert!(written == expected.collect::<Vec<_>>(), "{fault:?}: {written:#?}");
+        assert!(beats.load(Ordering::Relaxed) >= 2, "restoring was heard");
+    }
+}

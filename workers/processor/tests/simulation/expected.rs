@@ -1,0 +1,217 @@
+//! What must be in the topics: said by the bare engine, byte for byte, by the oracle, and by an undisturbed process.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use weir_analytics::{Merge, Partition, Verdict};
+use weir_events::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
+use weir_memory::{Broker, Clock, Member};
+use weir_oracle::{Entry, Window};
+use weir_processor::results::Results;
+use weir_processor::windows::Windows;
+use weir_processor::worker::Worker;
+
+use crate::{
+    found::{self, Output, Raise},
+    setup::{EVENTS, STAGES, Setup},
+    visitors::Written,
+};
+
+/// One partition's log as it was read: decisions stand before the record that they were taken before.
+enum Step<'a> {
+    Record(&'a Written),
+    Raise(i64),
+}
+
+fn steps<'a>(log: &'a [Written], raises: &[Raise], partition: i32) -> Vec<Step<'a>> {
+    let mut raises = raises.iter().filter(|raise| raise.partition == partition).peekable();
+    let mut steps = Vec::new();
+    for record in log.iter().filter(|record| record.partition == partition) {
+        while let Some(raise) = raises.next_if(|raise| raise.offset <= record.offset) {
+            steps.push(Step::Raise(raise.watermark));
+        }
+        steps.push(Step::Record(record));
+    }
+    steps.extend(raises.map(|raise| Step::Raise(raise.watermark)));
+    steps
+}
+
+/// Records of one partition: counted (of those partly late), late, dead.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    pub counted: u64,
+    pub partly_late: u64,
+    pub late: u64,
+    pub dead: u64,
+}
+
+/// What the engine says of a log.
+pub struct Expected {
+    pub output: Output,
+    pub counts: Vec<Counts>,
+}
+
+/// The log through the bare engine.
+pub fn by_engine(setup: &Setup, log: &[Written], raises: &[Raise]) -> Expected {
+    let settings = setup.settings;
+    let (mut output, mut counts) = (Output::default(), Vec::new());
+    for number in 0..setup.inputs {
+        let (mut partition, mut count) = (Partition::new(number, settings), Counts::default());
+        for step in steps(log, raises, number) {
+            let refused = match step {
+                Step::Raise(watermark) => {
+                    partition.raise(watermark);
+                    continue;
+                }
+                Step::Record(record) => match &record.content {
+                    Ok(event) => {
+                        let verdict = partition.read(&event.into());
+                        count.partly_late += u64::from(verdict == Verdict::PartlyLate);
+                        (verdict == Verdict::Late).then_some((record, "late"))
+                    }
+                    Err(reason) => Some((record, *reason)),
+                },
+            };
+            match refused {
+                None => count.counted += 1,
+                Some((_, "late")) => count.late += 1,
+                Some(_) => count.dead += 1,
+            }
+            if let Some((record, reason)) = refused {
+                let letter = (reason.to_owned(), Some(record.key.clone()), record.value.clone());
+                output.dead_letters.insert((number, record.offset), letter);
+            }
+        }
+        for block in partition.take_blocks() {
+            output.blocks.insert((number, block.end), block.encode().unwrap().concat());
+        }
+        counts.push(count);
+    }
+    let mut merges: Vec<Merge> =
+        (0..settings.lanes).map(|_| Merge::new(settings, setup.inputs, None)).collect();
+    for (offset, ((_, end), block)) in output.blocks.iter().enumerate() {
+        merges[settings.lane(*end) as usize].read(block, offset as i64).unwrap();
+    }
+    for result in merges.iter_mut().flat_map(Merge::complete) {
+        for page in &result.pages {
+            output.rows.insert((result.end, page.page_url.clone()), encode_page_analytics(page));
+        }
+        output.rankings.insert(result.end, encode_top_pages(&result.top));
+    }
+    Expected { output, counts }
+}
+
+/// What the oracle says beside windows.
+pub struct Judged {
+    pub windows: usize,
+    pub trends: usize,
+    /// The end of the last window with an event.
+    pub last_end: Option<i64>,
+    /// The number of partly late events of each partition.
+    pub partly_late: Vec<u64>,
+    /// The ends of the windows that are not whole.
+    pub not_whole: Vec<i64>,
+}
+
+/// Compares what was found with the oracle, and checks that nothing was left unsealed.
+pub fn check_by_oracle(
+    setup: &Setup,
+    log: &[Written],
+    raises: &[Raise],
+    found: &Output,
+) -> Result<Judged, String> {
+    let settings = setup.oracle();
+    let mut offsets = Vec::new();
+    let logs: Vec<Vec<Entry>> = (0..setup.inputs)
+        .map(|partition| {
+            let valid = steps(log, raises, partition).into_iter().filter_map(|step| match step {
+                Step::Raise(watermark) => Some((-1, Entry::RaiseWatermark(watermark))),
+                Step::Record(record) => Some((record.offset, Entry::Event(record.content.clone().ok()?))),
+            });
+            let (places, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();
+            offsets.push(places);
+            entries
+        })
+        .collect();
+    let outcome = weir_oracle::compute(&logs, &settings);
+    let late: Vec<(i32, i64)> = (0..)
+        .zip(&outcome.late)
+        .flat_map(|(partition, late)| late.iter().map(move |&place| (partition, place)))
+        .map(|(partition, place)| (partition, offsets[partition as usize][place]))
+        .collect();
+    let letters: Vec<(i32, i64)> =
+        found.dead_letters.iter().filter(|(_, letter)| letter.0 == "late").map(|(place, _)| *place).collect();
+    if late != letters {
+        return Err(format!("late are {late:?}, the dead letters say {letters:?}"));
+    }
+    let accepted = log.iter().filter(|record| !letters.contains(&(record.partition, record.offset)));
+    let last = accepted.filter_map(|record| record.content.as_ref().ok()).map(|event| event.timestamp).max();
+    let last_end = last.map(|timestamp| setup.settings.last_window_end(timestamp));
+    if outcome.sealed < last_end {
+        return Err(format!("sealed up to {:?}, the last window ends at {last_end:?}", outcome.sealed));
+    }
+    weir_oracle::compare(&outcome.windows, &windows(found, &outcome.windows))?;
+    Ok(Judged {
+        windows: outcome.windows.len(),
+        trends: outcome.windows.iter().map(|window| window.trending.len()).sum(),
+        last_end,
+        partly_late: outcome.partly_late.iter().map(|places| places.len() as u64).collect(),
+        not_whole: outcome.not_whole.into_keys().collect(),
+    })
+}
+
+/// The windows of an output. What its records do not carry, the sums behind the ratios, is taken from `expected`.
+fn windows(found: &Output, expected: &[Window]) -> Vec<Window> {
+    let expected: BTreeMap<i64, &Window> = expected.iter().map(|window| (window.end, window)).collect();
+    let rankings = found.rankings.iter().map(|(&end, value)| {
+        let rows = found.rows.range((end, String::new())..(end + 1, String::new()));
+        let pages = rows.map(|(_, value)| decode_page_analytics(value).unwrap().into());
+        let window = Window { pages: pages.collect(), ..decode_top_pages(value).unwrap().into() };
+        window.with_sums(expected.get(&end).copied())
+    });
+    rankings.collect()
+}
+
+/// The same log, written at the same times, read by one process that nothing disturbs, until all its windows are sealed.
+pub fn by_one_process(setup: &Setup, log: &[Written]) -> Result<Output, String> {
+    let broker = Broker::new(Clock::Manual(log[0].timestamp));
+    setup.create_topics(&broker);
+    for record in log {
+        broker.advance(Duration::from_millis((record.timestamp - broker.now()) as u64));
+        broker.append(EVENTS, record.partition, Some(&record.key), record.value.as_deref(), &[]).unwrap();
+    }
+    let mut process = Undisturbed::start(setup, &broker, "only");
+    // Idle, committed as idle, looked at, raised: each within a second of the one before; and windows wait for their time.
+    let waits =
+        if setup.is_live { setup.settings.size + 2 * setup.settings.out_of_orderness + 30_000 } else { 0 };
+    for _ in 0..(setup.idle_timeout + 10_000 + waits) / Undisturbed::TURN {
+        process.turn(&broker)?;
+    }
+    found::output(&broker, setup)
+}
+
+/// A process that nothing happens to.
+pub struct Undisturbed {
+    windows: Worker<Windows, Member>,
+    results: Worker<Results, Member>,
+}
+
+impl Undisturbed {
+    /// How long a turn takes, milliseconds.
+    pub const TURN: i64 = 500;
+
+    pub fn start(setup: &Setup, broker: &Broker, name: &str) -> Self {
+        let member = |stage: usize| broker.member(setup.member(STAGES[stage], name, false));
+        Self {
+            windows: Worker::new(setup.windows(), member(0)),
+            results: Worker::new(setup.results(), member(1)),
+        }
+    }
+
+    /// One step of each stage.
+    pub fn turn(&mut self, broker: &Broker) -> Result<(), String> {
+        broker.advance(Duration::from_millis(Self::TURN as u64));
+        let now = broker.now();
+        self.windows.step(now, Duration::ZERO).map_err(|error| error.to_string())?;
+        self.results.step(now, Duration::ZERO).map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,260 @@
+//! The pipeline on the log in memory under everything that may happen to it: a seed decides the settings, the log, the
+//! processes, their order, and what befalls them. Whatever that is, the committed results are those of an undisturbed run.
+//!
+//! `WEIR_SIM_SEEDS=N` plays seeds 0 to N-1, `WEIR_SIM_SEED=S` only seed S, and then, with
+//! `-- --nocapture`, tells everything that happens.
+#![allow(clippy::unwrap_used)]
+
+mod dice;
+mod expected;
+mod found;
+mod frail;
+mod idle;
+mod process;
+mod scene;
+mod setup;
+mod tally;
+mod trouble;
+mod visitors;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use expected::{Counts, Judged};
+use found::Raise;
+use scene::Scene;
+use tally::Tally;
+use weir_log::PartitionProgress;
+
+/// Seeds played when nobody says how many.
+const SEEDS: u64 = 4_000;
+const THREADS: usize = 2;
+/// Fewer seeds need not contain every disturbance.
+const ENOUGH: u64 = 500;
+/// So many failures are told.
+const TOLD: usize = 10;
+
+/// What must have happened at least once.
+const EXPECTED: [&str; 34] = [
+    "starts",
+    "leaves",
+    "crashes between steps",
+    "crashes within a step",
+    "crashes after a commit",
+    "stalls between steps",
+    "stalls within a step",
+    "stalls after a commit",
+    "successors of the living",
+    "zombies told to stop",
+    "assignments",
+    "partitions revoked",
+    "partitions lost",
+    "commits",
+    "commits lost",
+    "commits unknown",
+    "commits late",
+    "markers late",
+    "commits without answer",
+    "commits refused",
+    "held commits let go",
+    "outages",
+    "outages within a step",
+    "steps put off",
+    "clock jumps",
+    "compactions",
+    "idle decisions amid the log",
+    "trends",
+    "partly late",
+    "quiet phases",
+    "transactions of producers",
+    "misplaced",
+    "windows sealed by the clock",
+    "logs compared with an undisturbed process",
+];
+
+#[test]
+fn results_are_those_of_an_undisturbed_run() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
+    let seeds = match number("WEIR_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("WEIR_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let (next, all) = (AtomicU64::new(seeds.start), Mutex::new((Tally::default(), Vec::new())));
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let played = catch_unwind(AssertUnwindSafe(|| play(seed, seeds.end - seeds.start == 1)));
+                    let mut all = all.lock().unwrap();
+                    match played {
+                        Ok(Ok(tally)) => all.0.include(&tally),
+                        Ok(Err(why)) => all.1.push((seed, why)),
+                        Err(_) => all.1.push((seed, "panicked, as said above".to_owned())),
+                    }
+                }
+            });
+        }
+    });
+    let (tally, mut failures) = all.into_inner().unwrap();
+    println!("over {} seeds:\n{tally}", seeds.end - seeds.start);
+    failures.sort();
+    for (seed, why) in failures.iter().take(TOLD) {
+        println!("seed {seed}: {why}\n  WEIR_SIM_SEED={seed} cargo test -p weir-processor --test simulation");
+    }
+    assert!(failures.is_empty(), "{} of {} seeds failed", failures.len(), seeds.end - seeds.start);
+    if seeds.end - seeds.start >= ENOUGH {
+        for what in EXPECTED {
+            assert!(tally.of(what) > 0, "no {what} in all seeds: the simulation has become too calm");
+        }
+    }
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    for seed in 0..40 {
+        let [first, second] = [0, 1].map(|_| play(seed, false).unwrap());
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+/// One seed: play, then check everything.
+fn play(seed: u64, telling: bool) -> Result<Tally, String> {
+    let scene = Scene::new(seed, telling);
+    scene.play()?;
+    let setup = &scene.setup;
+    let visitors = scene.visitors.borrow();
+    let log = &visitors.log;
+    let raises: Vec<Raise> = scene.raises.borrow().iter().copied().collect();
+    let end = |partition| {
+        let of = log.iter().filter(|record| record.partition == partition);
+        of.map(|record| record.offset + 1).max().unwrap_or_default()
+    };
+    let amid = raises.iter().filter(|raise| raise.offset < end(raise.partition)).count();
+
+    let found = found::output(&scene.broker, setup)?;
+    check_raises(&scene, &raises)?;
+    let expected = expected::by_engine(setup, log, &raises);
+    expected.output.compare(&found)?;
+    check_counts(&scene, &expected.counts)?;
+    let judged = expected::check_by_oracle(setup, log, &raises, &found)?;
+    check_partly_late(&scene, &judged)?;
+    if setup.until_end && scene.finished.borrow().iter().any(|finished| *finished != Some(judged.last_end)) {
+        return Err(format!(
+            "the last window ends at {:?}, processes say {:?}",
+            judged.last_end,
+            scene.finished.borrow()
+        ));
+    }
+    if amid == 0 && !setup.has_transactions {
+        // No decision was taken that another run need not take.
+        let undisturbed = expected::by_one_process(setup, log)?;
+        found::same("rows of an undisturbed run", &undisturbed.rows, &found.rows)?;
+        found::same("rankings of an undisturbed run", &undisturbed.rankings, &found.rankings)?;
+        found::same("dead letters of an undisturbed run", &undisturbed.dead_letters, &found.dead_letters)?;
+        scene.note("logs compared with an undisturbed process");
+    }
+    let mut tally = scene.tally.take();
+    tally.add("records", log.len() as u64);
+    tally.add("dead letters", found.dead_letters.len() as u64);
+    tally.add("windows", judged.windows as u64);
+    tally.add("windows that are not whole", judged.not_whole.len() as u64);
+    tally.add("transactions of producers", visitors.held_back.len() as u64);
+    tally.add("misplaced", (0..setup.inputs).map(|p| visitors.misplaced(p, setup.inputs)).sum());
+    let by_the_clock = setup.is_live && !setup.until_end;
+    tally.add("windows sealed by the clock", if by_the_clock { raises.len() as u64 } else { 0 });
+    tally.add("partly late", judged.partly_late.iter().sum());
+    tally.add("rows", found.rows.len() as u64);
+    tally.add("trends", judged.trends as u64);
+    tally.add("idle decisions", raises.len() as u64);
+    tally.add("idle decisions amid the log", amid as u64);
+    Ok(tally)
+}
+
+/// Each decision was logged once, changed something, and waited for the idle timeout.
+///
+/// A process that stalled within a step goes by a clock that it read before, and may be too early.
+fn check_raises(scene: &Scene, raises: &[Raise]) -> Result<(), String> {
+    for pair in raises.windows(2).filter(|pair| pair[0].partition == pair[1].partition) {
+        if pair[0].watermark >= pair[1].watermark || pair[0].offset > pair[1].offset {
+            return Err(format!("{:?} was followed by {:?}", pair[0], pair[1]));
+        }
+    }
+    if scene.setup.until_end {
+        return Ok(());
+    }
+    if scene.count("stalls within a step") + scene.count("stalls after a commit") > 0 {
+        return Ok(());
+    }
+    let visitors = scene.visitors.borrow();
+    for &(partition, from, to) in &visitors.held_back {
+        let held = |raise: &&Raise| raise.partition == partition && (from + 1..to).contains(&raise.timestamp);
+        if let Some(raise) = raises.iter().find(held) {
+            return Err(format!(
+                "{raise:?} came while a transaction held the partition back, from {from} to {to}"
+            ));
+        }
+    }
+    for raise in raises {
+        let sealed = raise.watermark.div_euclid(scene.setup.settings.slide) * scene.setup.settings.slide;
+        if sealed + scene.setup.settings.out_of_orderness > raise.timestamp {
+            return Err(format!("{raise:?} sealed a window before its time"));
+        }
+        let last = visitors.log.iter().rfind(|r| r.partition == raise.partition && r.offset < raise.offset);
+        if last.is_some_and(|last| raise.timestamp - last.timestamp < scene.setup.idle_timeout) {
+            return Err(format!("{raise:?} came before the partition was idle"));
+        }
+    }
+    Ok(())
+}
+
+/// The oracle finds as many events partly late as the committed figures say, and of every window that is not whole they tell.
+fn check_partly_late(scene: &Scene, judged: &Judged) -> Result<(), String> {
+    let committed = scene.committed(0).unwrap();
+    let standings: Vec<PartitionProgress> = committed
+        .iter()
+        .flatten()
+        .map(|committed| serde_json::from_str(&committed.metadata).unwrap())
+        .collect();
+    let found: Vec<u64> = standings.iter().map(|standing| standing.partly_late).collect();
+    if found != judged.partly_late {
+        return Err(format!("partly late are {:?}, committed is {found:?}", judged.partly_late));
+    }
+    let told = |end: &&i64| standings.iter().any(|standing| standing.not_whole.contains(**end));
+    match judged.not_whole.iter().find(|end| !told(end)) {
+        Some(end) => Err(format!("the window that ends at {end} is not whole, and nobody says so")),
+        None => Ok(()),
+    }
+}
+
+/// Every record was counted, late or dead, as the committed figures say.
+fn check_counts(scene: &Scene, expected: &[Counts]) -> Result<(), String> {
+    let committed = scene.committed(0).unwrap();
+    for ((committed, &expected), partition) in committed.iter().zip(expected).zip(0..) {
+        let standing = scene::standing_of(committed);
+        let figure = |name: &str| standing[name].as_u64().unwrap_or_default();
+        let found = Counts {
+            counted: figure("counted"),
+            partly_late: figure("partly_late"),
+            late: figure("late"),
+            dead: figure("dead"),
+        };
+        let read = expected.counted + expected.late + expected.dead;
+        let offset = committed.as_ref().map_or(0, |committed| committed.offset);
+        let end = scene.broker.end_offset(setup::EVENTS, partition).unwrap();
+        let misplaced = scene.visitors.borrow().misplaced(partition, scene.setup.inputs);
+        if found != expected || figure("read") != read || offset != end || figure("misplaced") != misplaced {
+            return Err(format!("partition {partition}: read {read}, {expected:?}, committed {committed:?}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! A small pipeline: settings under which a few hundred events make many windows, visits and trends.
+
+use std::time::Duration;
+
+use weir_analytics::Settings;
+use weir_events::{Decoder, Privacy, PrivacySettings};
+use weir_memory::{Broker, MemberOptions};
+use weir_processor::results::{self, Results};
+use weir_processor::windows::{self, Windows};
+
+use crate::dice::Dice;
+
+pub const EVENTS: &str = "events";
+pub const BLOCKS: &str = "shop.blocks";
+pub const STATE: &str = "shop.state";
+pub const DEAD_LETTERS: &str = "shop.dead-letters";
+pub const RESULTS: &str = "results";
+pub const TOP_PAGES: &str = "top-pages";
+
+/// How far ahead of its record an event may be, milliseconds.
+pub const MAX_FUTURE: i64 = 300_000;
+
+/// The two stages: consumer group and input topic.
+pub const STAGES: [(&str, &str); 2] = [("shop.windows", EVENTS), ("shop.results", BLOCKS)];
+
+/// One pipeline. Times in milliseconds.
+pub struct Setup {
+    pub settings: Settings,
+    pub inputs: i32,
+    pub result_partitions: i32,
+    pub idle_timeout: i64,
+    pub session_timeout: i64,
+    pub transaction_timeout: i64,
+    /// Whether events bear the time at which they are written, as a site's do; else they are of another time than the clock.
+    pub is_live: bool,
+    /// Whether some events come in transactions, which are open for a while and may be aborted.
+    pub has_transactions: bool,
+    /// As `weir process --until-end` runs: idle at once, and nothing decided before all are.
+    pub until_end: bool,
+    /// Outputs with which a transaction is full: few, so that what one event seals takes several.
+    pub transaction_bytes: usize,
+    /// Bytes of a record of a block: few, so that some blocks take several.
+    pub block_bytes: usize,
+}
+
+impl Setup {
+    pub fn draw(dice: &Dice) -> Self {
+        let is_live = dice.chance(350);
+        // On the clock silences last for many seconds: what is usual for a window of some milliseconds would vanish in a float.
+        let slide =
+            if is_live { dice.pick(&[1_000, 5_000]) } else { dice.pick(&[1, 7, 100, 1_000, 1_000, 5_000]) };
+        let size = slide * dice.between(1, 8);
+        Self {
+            settings: Settings {
+                size,
+                slide,
+                out_of_orderness: slide * dice.between(0, 3_000) / 1_000,
+                session_gap: slide * dice.pick(&[100, 800, 3_000, 10_000, 30_000]) / 1_000,
+                lanes: dice.between(1, 3) as i32,
+                top: dice.between(1, 6) as usize,
+                trending_half_life: (size * dice.between(500, 4_000) / 1_000).max(1),
+                warm_up: dice.between(0, 3) as u32,
+            },
+            inputs: dice.between(1, 4) as i32,
+            result_partitions: dice.between(1, 3) as i32,
+            idle_timeout: dice.pick(&[500, 2_000, 6_000]),
+            session_timeout: dice.between(2_000, 6_000),
+            transaction_timeout: dice.pick(&[1_000, 4_000, 15_000]),
+            until_end: dice.chance(150),
+            transaction_bytes: dice.pick(&[600, 3_000, 4_000_000]),
+            block_bytes: dice.pick(&[1, 150, 900_000]),
+            is_live,
+            has_transactions: dice.chance(250),
+        }
+    }
+
+    pub fn create_topics(&self, broker: &Broker) {
+        broker.create_topic(EVENTS, self.inputs);
+        broker.create_topic(BLOCKS, self.settings.lanes);
+        broker.create_topic(STATE, self.inputs);
+        broker.set_compacted(STATE).unwrap();
+        broker.create_topic(DEAD_LETTERS, 1);
+        broker.create_topic(RESULTS, self.result_partitions);
+        broker.create_topic(TOP_PAGES, 1);
+    }
+
+    pub fn windows(&self) -> Windows {
+        let options = windows::Options {
+            settings: self.settings,
+            max_future: MAX_FUTURE,
+            idle_timeout: self.idle_timeout,
+            stamped_by_broker: true,
+            until_end: self.until_end,
+            snapshot_every: self.settings.size,
+            live: None,
+            inputs: self.inputs,
+            events: EVENTS.to_owned(),
+            blocks: BLOCKS.to_owned(),
+            state: STATE.to_owned(),
+            dead_letters: DEAD_LETTERS.to_owned(),
+            keep_payload: true,
+        };
+        Windows::new(options, Decoder::new(), Privacy::new(PrivacySettings::default(), None).unwrap())
+            .with_block_bytes(self.block_bytes)
+    }
+
+    pub fn results(&self) -> Results {
+        Results::new(results::Options {
+            settings: self.settings,
+            inputs: self.inputs,
+            windows: STAGES[0].0.to_owned(),
+            events: EVENTS.to_owned(),
+            blocks: BLOCKS.to_owned(),
+            results: RESULTS.to_owned(),
+            result_partitions: self.result_partitions,
+            top_pages: TOP_PAGES.to_owned(),
+        })
+    }
+
+    /// As `weir process` names its members: static ones keep their name, others never come back under theirs.
+    pub fn member(&self, (group, topic): (&str, &str), name: &str, is_static: bool) -> MemberOptions {
+        MemberOptions {
+            instance: is_static.then(|| name.to_owned()),
+            session_timeout: Duration::from_millis(self.session_timeout as u64),
+            transaction_timeout: Duration::from_millis(self.transaction_timeout as u64),
+            ..MemberOptions::new(group, topic, &format!("{group}.{name}"))
+        }
+    }
+
+    pub fn oracle(&self) -> weir_oracle::Settings {
+        let Settings {
+            size,
+            slide,
+            out_of_orderness,
+            session_gap,
+            lanes: _,
+            top,
+            trending_half_life,
+            warm_up,
+        } = self.settings;
+        weir_oracle::Settings { size, slide, out_of_orderness, session_gap, top, trending_half_life, warm_up }
+    }
+}

@@ -1,0 +1,143 @@
+//! What may happen to processes and to the log.
+
+use std::rc::Rc;
+
+use weir_memory::Fault;
+
+use crate::{
+    frail::{Blow, Fate},
+    process::Process,
+    scene::{Scene, standing_of},
+    setup::{EVENTS, STAGES, STATE},
+};
+
+/// Most processes at a time.
+const MOST: usize = 4;
+
+impl Scene {
+    /// One disturbance.
+    pub fn disturb(self: &Rc<Self>) {
+        let dice = &self.dice;
+        let Some(process) = self.someone() else { return self.start() };
+        let stage = dice.below(2);
+        let id = format!("{}.{}", STAGES[stage].0, process.name);
+        let fate = &process.fates[stage];
+        let soon = Some(dice.between(0, 12) as u32);
+        match dice.below(18) {
+            0 => {
+                self.note("crashes between steps");
+                process.die();
+                self.remove(&process);
+            }
+            1 => fate.dies_in.set(soon),
+            2 | 3 => self.start(),
+            4 => {
+                if let Some(left) = process.leave() {
+                    self.note("leaves");
+                    self.remove(&process);
+                    if left.is_err() {
+                        self.note("leaves that failed");
+                    }
+                }
+            }
+            5 => {
+                self.note("stalls between steps");
+                let time = self.setup.session_timeout * dice.between(500, 4_000) / 1_000;
+                process.asleep_until.set(self.broker.now() + time);
+            }
+            6 | 7 => fate.stalls_in.set(soon),
+            8 if process.is_static => {
+                self.note("successors of the living");
+                self.start_as(&process.name, true);
+            }
+            8 | 9 => {
+                let (what, fault) = dice.pick(&[
+                    ("commits lost", Fault::CommitLost),
+                    ("commits unknown", Fault::CommitUnknown),
+                    ("commits late", Fault::CommitLate),
+                    ("markers late", Fault::MarkersLate),
+                ]);
+                self.order(&id, what, fault);
+            }
+            10 | 11 => self.leave_in_doubt(&id, fate),
+            12 => fate.after_commit.set(Some(dice.pick(&[Blow::Death, Blow::Stall]))),
+            13 => self.order(&id, "outages", Fault::Away(dice.between(1, 8) as u32)),
+            14 => fate.cut_off_in.set(soon),
+            15 => {
+                self.note("clock jumps");
+                let longest = self.setup.session_timeout.max(self.setup.transaction_timeout);
+                self.pass(dice.between(0, longest + 500));
+            }
+            16 => self.let_go(),
+            _ => self.shorten(),
+        }
+    }
+
+    /// The next commit is held back, and its process does nothing about it: only so it stays in doubt for others.
+    pub fn leave_in_doubt(&self, id: &str, fate: &Fate) {
+        let (what, fault) =
+            self.dice.pick(&[("commits late", Fault::CommitLate), ("markers late", Fault::MarkersLate)]);
+        self.order(id, what, fault);
+        fate.after_commit.set(Some(self.dice.pick(&[Blow::Death, Blow::Stall])));
+    }
+
+    /// What was held back of commits arrives.
+    pub fn let_go(&self) {
+        for id in self.ids.borrow().iter() {
+            if self.dice.chance(500) && self.broker.release(id) {
+                self.note("held commits let go");
+            }
+        }
+    }
+
+    fn order(&self, id: &str, what: &'static str, fault: Fault) {
+        self.note(what);
+        self.broker.inject(id, fault);
+    }
+
+    /// Starts a process, if there are not too many: a static one under a name of few, or one under a name of its own.
+    pub fn start(self: &Rc<Self>) {
+        if self.processes.borrow().len() >= MOST {
+            return;
+        }
+        self.note("starts");
+        if self.dice.chance(600) {
+            let name = self.dice.pick(&["weir-0", "weir-1", "weir-2"]);
+            let taken = self.processes.borrow().iter().any(|process| process.name == name);
+            if !taken {
+                return self.start_as(name, true);
+            }
+        }
+        self.names.set(self.names.get() + 1);
+        self.start_as(&format!("{}", self.names.get()), false);
+    }
+
+    /// Starts a process under a name, whoever has it.
+    fn start_as(self: &Rc<Self>, name: &str, is_static: bool) {
+        let process = Process::start(self, name, is_static);
+        for rival in self.processes.borrow().iter().filter(|other| other.name == name) {
+            rival.has_rival.set(true);
+            process.has_rival.set(true);
+        }
+        self.ids.borrow_mut().extend(STAGES.map(|(group, _)| format!("{group}.{name}")));
+        self.processes.borrow_mut().push(Rc::new(process));
+    }
+
+    /// What a broker deletes by itself.
+    fn shorten(&self) {
+        self.remember_raises();
+        self.note("compactions");
+        for partition in 0..self.setup.inputs {
+            self.broker.compact(STATE, partition).unwrap();
+        }
+        if let Some(committed) = self.committed(0) {
+            self.note("retentions");
+            // What a snapshot covers is never read again, but by one that took over before and has not heard that it lost.
+            let covered = committed.iter().map(standing_of);
+            let now = covered.map(|standing| standing["from"].as_i64().unwrap_or_default()).collect();
+            for (partition, before) in (0..).zip(self.read_long_ago.replace(now)) {
+                self.broker.truncate(EVENTS, partition, before).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Restarts from snapshots: what retention deletes behind them is not missed.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use weir_analytics::Settings;
+use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
+use weir_log::{Error, PartitionProgress};
+use weir_memory::{Broker, Clock, Member, MemberOptions};
+use weir_processor::windows::{Options, Windows};
+use weir_processor::worker::Worker;
+
+const SETTINGS: Settings = Settings {
+    size: 60_000,
+    slide: 5_000,
+    out_of_orderness: 4_000,
+    session_gap: 90_000,
+    lanes: 2,
+    top: 10,
+    trending_half_life: 600_000,
+    warm_up: 2,
+};
+const PARTITIONS: i32 = 2;
+
+/// A record's value and headers.
+type Written = (Option<Vec<u8>>, Vec<(String, String)>);
+
+struct Ground {
+    broker: Broker,
+    settings: Settings,
+    group: &'static str,
+    processes: u32,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let broker = Broker::new(Clock::Manual(1_700_000_000_000));
+        broker.create_topic("events", PARTITIONS);
+        broker.create_topic("blocks", SETTINGS.lanes);
+        broker.create_topic("state", PARTITIONS);
+        broker.set_compacted("state").unwrap();
+        broker.create_topic("dead-letters", 1);
+        Self { broker, settings: SETTINGS, group: "group", processes: 0 }
+    }
+
+    /// A process that nobody has seen before.
+    fn worker(&mut self) -> Worker<Windows, Member> {
+        self.processes += 1;
+        let options = Options {
+            inputs: PARTITIONS,
+            settings: self.settings,
+            max_future: 300_000,
+            idle_timeout: 3_600_000,
+            stamped_by_broker: true,
+            until_end: false,
+            snapshot_every: 20_000,
+            events: "events".to_owned(),
+            blocks: "blocks".to_owned(),
+            state: "state".to_owned(),
+            live: Some("live".to_owned()),
+            dead_letters: "dead-letters".to_owned(),
+            keep_payload: true,
+        };
+        let privacy = Privacy::new(PrivacySettings::default(), None).unwrap();
+        let id = format!("id-{}", self.processes);
+        let member = self.broker.member(MemberOptions::new(self.group, "events", &id));
+        Worker::new(Windows::new(options, Decoder::new(), privacy), member)
+    }
+
+    /// Appends events `from..to` of an endless log: some late, some in visits that go on over many windows.
+    fn append(&self, from: i64, to: i64) {
+        for i in from..to {
+            let user = i * 7 % 13;
+            let behind = if i % 50 == 49 { 120_000 } else { i * 11 % 5 * 1_000 };
+            let event = ClickstreamEvent {
+                user_id: &format!("user-{user}"),
+                session_id: &format!("session-{user}-{}", i / 300),
+                event_type: if i % 5 == 0 { EventType::Click } else { EventType::View },
+                page_url: &format!("/page/{}", i * i % 9),
+                product_id: None,
+                timestamp: 1_700_000_000_000 + i * 700 - behind,
+                user_agent: "",
+                ip_address: "",
+                referrer: None,
+                session_duration: (i % 3 == 0).then_some((i % 200) as i32),
+            };
+            let mut value = Vec::new();
+            encode_event(&event, &mut value);
+            self.broker.append("events", (user % 2) as i32, None, Some(&value), &[]).unwrap();
+            self.broker.advance(Duration::from_millis(700));
+        }
+    }
+
+    /// Steps until everything that was appended is committed.
+    fn catch_up(&self, worker: &mut Worker<Windows, Member>) -> Result<Vec<PartitionProgress>, Error> {
+        for _ in 0..1_000 {
+            worker.step(self.broker.now(), Duration::ZERO)?;
+            self.broker.advance(Duration::from_millis(100));
+            let committed = weir_log::Member::committed(worker.member())?;
+            let done = (0..).zip(&committed).all(|(partition, committed)| {
+                let end = self.broker.end_offset("events", partition).unwrap();
+                committed.as_ref().is_some_and(|committed| committed.offset == end)
+            });
+            if done {
+                let standings = committed.into_iter().flatten();
+                return Ok(standings.map(|c| serde_json::from_str(&c.metadata).unwrap()).collect());
+            }
+        }
+        panic!("not caught up after 1,000 steps");
+    }
+
+    /// Blocks and dead letters, as they are in their topics.
+    fn written(&self) -> [Vec<Written>; 3] {
+        [("blocks", 0), ("blocks", 1), ("dead-letters", 0)].map(|(topic, partition)| {
+            let records = self.broker.records(topic, partition).into_iter();
+            records.map(|record| (record.value, record.headers)).collect()
+        })
+    }
+}
+
+#[test]
+fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
+    let mut undisturbed = Ground::new();
+    undisturbed.append(0, 2_000);
+    let mut worker = undisturbed.worker();
+    undisturbed.catch_up(&mut worker).unwrap();
+
+    let mut ground = Ground::new();
+    let mut replayed = 0;
+    for round in 0..40 {
+        ground.append(round * 50, (round + 1) * 50);
+        let mut worker = ground.worker();
+        let standings = ground.catch_up(&mut worker).unwrap();
+        for (partition, standing) in (0..).zip(standings) {
+            // One partition is saved a turn, so the first commit may know of no more than one.
+            assert!(standing.snapshot || round < 2);
+            replayed += ground.broker.end_offset("events", partition).unwrap() - standing.from;
+            ground.broker.truncate("events", partition, standing.from).unwrap();
+        }
+        if round % 2 == 0 {
+            worker.leave().unwrap();
+        } else {
+            drop(worker);
+            ground.broker.advance(Duration::from_secs(20));
+        }
+    }
+    assert!(replayed > 100, "restarts had {replayed} events to read again");
+    assert_eq!(ground.written()[2].len(), undisturbed.written()[2].len());
+    // Block by block: which transaction they came in, and so their order among partitions, may differ.
+    let sorted = |ground: &Ground| {
+        let mut written = ground.written();
+        written.iter_mut().for_each(|topic| topic.sort());
+        written
+    };
+    assert!(sorted(&undisturbed)[0].len() > 100);
+    assert!(sorted(&ground) == sorted(&undisturbed));
+}
+
+#[test]
+fn events_that_retention_took_before_they_were_saved_are_missed_aloud() {
+    let mut ground = Ground::new();
+    ground.append(0, 400);
+    let mut worker = ground.worker();
+    ground.catch_up(&mut worker).unwrap();
+    // Too few for another snapshot.
+    ground.append(400, 410);
+    let standings = ground.catch_up(&mut worker).unwrap();
+    worker.leave().unwrap();
+    let end = ground.broker.end_offset("events", 0).unwrap();
+    assert!(standings[0].from < end - 1);
+    ground.broker.truncate("events", 0, end - 1).unwrap();
+    let mut worker = ground.worker();
+    let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("went on without them") };
+    assert!(why.contains("events/0") && why.contains("retention"), "{why}");
+}
+
+#[test]
+fn another_window_over_the_same_state_is_refused() {
+    let mut ground = Ground::new();
+    ground.append(0, 100);
+    let mut worker = ground.worker();
+    ground.catch_up(&mut worker).unwrap();
+    worker.leave().unwrap();
+    ground.settings.slide = 10_000;
+    let mut worker = ground.worker();
+    let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("mixed two kinds of windows") };
+    assert!(why.contains("slide 5000 ms") && why.contains("slide 10000 ms"), "{why}");
+}
+
+#[test]
+fn state_without_a_commit_is_refused() {
+    let mut ground = Ground::new();
+    ground.append(0, 100);
+    let mut worker = ground.worker();
+    ground.catch_up(&mut worker).unwrap();
+    worker.leave().unwrap();
+    ground.group = "another";
+    let mut worker = ground.worker();
+    let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("counted everything again") };
+    assert!(why.contains("state/0") && why.contains("no commit"), "{why}");
+}
+
+#[test]
+fn a_topic_made_anew_is_not_gone_on_with() {
+    for topic in ["state", "blocks", "events"] {
+        let mut ground = Ground::new();
+        // Few events go by sooner than the worker's session.
+        ground.append(0, if topic == "events" { 4 } else { 100 });
+        let mut worker = ground.worker();
+        ground.catch_up(&mut worker).unwrap();
+        let partitions = if topic == "blocks" { SETTINGS.lanes } else { PARTITIONS };
+        if topic != "events" {
+            worker.leave().unwrap();
+            ground.broker.delete_topic(topic);
+            ground.broker.create_topic(topic, partitions);
+        } else {
+            // Under a worker that commits once more, which brings back the offsets that went with the topic.
+            ground.broker.delete_topic(topic);
+            ground.broker.create_topic(topic, partitions);
+            ground.append(0, 12);
+            for _ in 0..30 {
+                worker.step(ground.broker.now(), Duration::ZERO).unwrap();
+                ground.broker.advance(Duration::from_millis(100));
+            }
+            worker.leave().unwrap();
+        }
+        let mut worker = ground.worker();
+        let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else {
+            panic!("took {topic} for the old one")
+        };
+        let expected = format!("topic {topic} was deleted and made anew");
+        assert!(why.contains(&expected) && why.contains("begin afresh"), "{why}");
+    }
+}
+
+#[test]
+fn partitions_added_behind_its_back_are_not_taken_over() {
+    for topic in ["events", "state", "blocks"] {
+        let mut ground = Ground::new();
+        ground.append(0, 100);
+        let mut worker = ground.worker();
+        ground.catch_up(&mut worker).unwrap();
+        worker.leave().unwrap();
+        ground.broker.add_partitions(topic, 7).unwrap();
+        let mut worker = ground.worker();
+        let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("went on with {topic}") };
+        assert!(why.contains(&format!("topic {topic} has 7 partitions")), "{why}");
+    }
+}
+
+#[test]
+fn a_commit_of_an_earlier_version_gets_the_ids_of_the_topics() {
+    let earlier = r#"{"settings":"s","from":0,"snapshot":false,"journal":0,"watermark":null,"sealed":null,"last_end":null,
+        "idle":false,"read":0,"counted":0,"late":0,"dead":0}"#;
+    let standing: PartitionProgress = serde_json::from_str(earlier).unwrap();
+    assert!(standing.topics.is_empty());
+    let mut ground = Ground::new();
+    ground.append(0, 100);
+    let mut worker = ground.worker();
+    let standings = ground.catch_up(&mut worker).unwrap();
+    for standing in standings {
+        let roles: Vec<&str> = standing.topics.keys().map(String::as_str).collect();
+        assert_eq!(roles, ["blocks", "events", "state"]);
+        assert!(serde_json::to_string(&standing).unwrap().len() < 1_000);
+    }
+}
