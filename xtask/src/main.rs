@@ -1,4 +1,4 @@
-//! What cargo lacks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
+//! Development tasks, as `cargo xtask COMMAND`: tests with the parts they need, everything that CI checks, a Kafka to try
 //! things on, coverage.
 
 mod api;
@@ -14,6 +14,7 @@ mod faults;
 mod kafka;
 mod olm;
 mod sbom;
+mod structure;
 mod test;
 mod tool;
 mod totals;
@@ -27,7 +28,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "What cargo lacks")]
+#[command(name = "cargo xtask", about = "Development tasks")]
 struct Arguments {
     #[command(subcommand)]
     task: Task,
@@ -68,6 +69,8 @@ enum Task {
     },
     /// That bundle alone, also with other values of the chart, as for a release
     Olm(olm::Options),
+    /// Print the crates by floor; fail where something is imported upwards, or files of a crate import each other in a circle
+    Structure,
     /// Write which crates each program is made of, as CycloneDX, into target/sbom (installs cargo-cyclonedx in the cache)
     Sbom,
     /// Ask cargo-deny about licences, versions and sources of all dependencies (installs it in the cache)
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Task::Browser => browser::run(),
         Task::Crds { check } => crds::run(check),
         Task::Olm(options) => olm::run(&options),
+        Task::Structure => structure::run(),
         Task::Sbom => sbom::run(),
         Task::Deny => deny::run(),
         Task::E2e(options) => e2e::run(&options),
