@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use weir_kafka::admin::{Admin, AdminError};
-use weir_kafka::{Lookup, Options};
+use weir_kafka::{Options, TopicInspector};
 use weir_manifest::SaslMechanism;
 
 use crate::Error;
@@ -132,7 +132,7 @@ impl Connection {
     /// [`Error::KafkaSlow`]; [`Error::Offsets`] when it cannot be told now.
     pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
         let options = self.options(&group, &topic);
-        let looked = move || Ok(Lookup::connect(&options).and_then(|lookup| lookup.committed()));
+        let looked = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
         match self.ask(looked).await? {
             Ok(committed) => {
                 let known =
@@ -214,7 +214,7 @@ fn resume_panic(ended: tokio::task::JoinError) {
 }
 
 fn sample(options: &Options) -> Result<Sample, weir_log::Error> {
-    let lookup = Lookup::connect(options)?;
+    let lookup = TopicInspector::connect(options)?;
     // The progress first: what comes meanwhile makes the backlog longer, never shorter than none.
     let committed = lookup.committed()?;
     let at = Timestamp::now().as_millisecond();

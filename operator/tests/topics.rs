@@ -11,7 +11,7 @@ use support::{
     Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
 };
 use weir_kafka::admin::Admin;
-use weir_kafka::{Lookup, Options};
+use weir_kafka::{Options, TopicInspector};
 use weir_manifest::Pipeline;
 use weir_testbed::Kafka;
 
@@ -66,7 +66,8 @@ fn process_with(pipeline: &Pipeline, pii_key_file: Option<PathBuf>) -> Result<()
 /// The ends of the windows that have a ranking, in the order in which they were written.
 fn windows(pipeline: &Pipeline) -> Vec<i64> {
     let lookup =
-        Lookup::connect(&Options::new(Kafka::shared(), "test", pipeline.top_pages_topic(), "test")).unwrap();
+        TopicInspector::connect(&Options::new(Kafka::shared(), "test", pipeline.top_pages_topic(), "test"))
+            .unwrap();
     let mut ends = Vec::new();
     lookup
         .read(pipeline.top_pages_topic(), 0, 0, &mut |record| {

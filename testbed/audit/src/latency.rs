@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_events::{Decoder, decode_top_pages};
-use weir_kafka::{Lookup, Options, Reader, ReaderOptions, Start};
+use weir_kafka::{Options, Reader, ReaderOptions, Start, TopicInspector};
 use weir_log::Error;
 
 use crate::{Audit, settings};
@@ -61,7 +61,7 @@ impl Audit<'_> {
     pub fn latency(&self, brokers: &str, time: Duration) -> anyhow::Result<Latency> {
         let group = format!("{}.windows", self.pipeline.metadata.name);
         let progress =
-            Lookup::connect(&Options::new(brokers, &group, self.pipeline.events_topic(), "audit"))?;
+            TopicInspector::connect(&Options::new(brokers, &group, self.pipeline.events_topic(), "audit"))?;
         let options = ReaderOptions {
             bootstrap: brokers.to_owned(),
             client_id: "weir-audit".to_owned(),
@@ -107,7 +107,7 @@ impl Audit<'_> {
     }
 }
 
-fn lag(progress: &Lookup) -> anyhow::Result<Option<i64>> {
+fn lag(progress: &TopicInspector) -> anyhow::Result<Option<i64>> {
     let committed = match progress.committed() {
         Err(Error::Retry(_)) => return Ok(None),
         committed => committed?,

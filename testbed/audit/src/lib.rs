@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
-use weir_kafka::{Lookup, Options, admin::Admin};
+use weir_kafka::{Options, TopicInspector, admin::Admin};
 use weir_log::{PartitionProgress, Record};
 use weir_manifest::{Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
@@ -59,9 +59,9 @@ pub struct Report {
 pub struct Audit<'a> {
     pipeline: &'a Pipeline,
     brokers: String,
-    topics: Lookup,
+    topics: TopicInspector,
     /// Where stage 1 stands.
-    progress: Lookup,
+    progress: TopicInspector,
 }
 
 impl<'a> Audit<'a> {
@@ -71,9 +71,10 @@ impl<'a> Audit<'a> {
     /// No broker, or options that the client refuses.
     pub fn connect(pipeline: &'a Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let name = format!("{}.audit", pipeline.metadata.name);
-        let topics = Lookup::connect(&Options::new(brokers, &name, pipeline.events_topic(), &name))?;
+        let topics = TopicInspector::connect(&Options::new(brokers, &name, pipeline.events_topic(), &name))?;
         let group = format!("{}.windows", pipeline.metadata.name);
-        let progress = Lookup::connect(&Options::new(brokers, &group, pipeline.events_topic(), &name))?;
+        let progress =
+            TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), &name))?;
         Ok(Self { pipeline, brokers: brokers.to_owned(), topics, progress })
     }
 

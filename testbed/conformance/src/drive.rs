@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use weir_log::{Committed, Error, Item, Member, Output, Rebalance};
 
-use super::{LONG, PATIENCE, Who, World};
+use super::{LONG, MemberSpec, PATIENCE, World};
 
 /// A record as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +149,8 @@ impl<M: Member> Driver<M> {
 }
 
 /// A member that no timeout will meet in a case.
-pub fn patient(topic: &str, group: &str, transactional_id: &str) -> Who {
-    Who {
+pub fn patient(topic: &str, group: &str, transactional_id: &str) -> MemberSpec {
+    MemberSpec {
         topic: topic.to_owned(),
         group: group.to_owned(),
         instance: None,

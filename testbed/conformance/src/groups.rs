@@ -102,9 +102,9 @@ pub fn zombie_changes_nothing<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
     world.append(&input, 0, &[(None, Some(b"a"))]);
     let group = world.name();
-    let mut who = patient(&input, &group, &world.name());
-    who.session_timeout = SHORT;
-    let mut zombie = Driver::new(world.member(&who));
+    let mut spec = patient(&input, &group, &world.name());
+    spec.session_timeout = SHORT;
+    let mut zombie = Driver::new(world.member(&spec));
     zombie.until("a record", |z| z.seen.len() == 1);
     zombie.begin_with(&out, "zombie");
     world.pass(SHORT);
@@ -138,9 +138,9 @@ pub fn static_member_returns<W: World>(world: &W) {
     let group = world.name();
     let ids = [world.name(), world.name()];
     let start = |n: usize| {
-        let mut who = patient(&input, &group, &ids[n]);
-        who.instance = Some(format!("pod-{n}"));
-        Driver::new(world.member(&who))
+        let mut spec = patient(&input, &group, &ids[n]);
+        spec.instance = Some(format!("pod-{n}"));
+        Driver::new(world.member(&spec))
     };
     let mut drivers = vec![start(0), start(1)];
     all_until(&mut drivers, "both to share", |drivers| share(drivers, 4));

@@ -28,7 +28,7 @@ pub type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 /// One member to be.
 #[derive(Debug, Clone)]
-pub struct Who {
+pub struct MemberSpec {
     /// Input topic.
     pub topic: String,
     /// Consumer group.
@@ -65,7 +65,7 @@ pub trait World {
     fn headers(&self, topic: &str, partition: i32, offset: i64) -> Vec<(String, String)>;
 
     /// Starts a member; its transactional id is taken over from whoever had it.
-    fn member(&self, who: &Who) -> Self::M;
+    fn member(&self, spec: &MemberSpec) -> Self::M;
 
     /// Lets so much of the broker's time pass without a poll.
     fn pass(&self, time: Duration);

@@ -31,9 +31,9 @@ pub fn ends_after_aborted_tail<W: World>(world: &W) {
     let mut reader = alone(world, &topic);
     reader.until("the first end", |r| r.ends.get(&0) == Some(&1));
     // Left to time out: a producer that restarts at once may not have sent the record at all.
-    let mut who = patient(&topic, &world.name(), &world.name());
-    who.transaction_timeout = SHORT;
-    let mut writer = Driver::new(world.member(&who));
+    let mut spec = patient(&topic, &world.name(), &world.name());
+    spec.transaction_timeout = SHORT;
+    let mut writer = Driver::new(world.member(&spec));
     writer.begin_with(&topic, "aborted");
     world.pass(SHORT);
     reader.until("the end after the aborted record and its marker", |r| r.ends.get(&0) == Some(&3));
@@ -86,7 +86,7 @@ pub fn an_open_transaction_is_no_end<W: World>(world: &W) {
     assert!(reader.held_back.is_empty());
 }
 
-/// Who comes while it is open hears of no end at all.
+/// MemberSpec comes while it is open hears of no end at all.
 pub fn reading_to_an_open_transaction_is_no_end<W: World>(world: &W) {
     let topic = world.topic(1);
     world.append(&topic, 0, &[(None, Some(b"a"))]);

@@ -79,11 +79,11 @@ pub fn committed_waits_for_pending<W: World>(world: &W) {
 /// A process dies in a transaction; the next one under its name need not wait for any timeout.
 pub fn successor_aborts_what_a_crash_left<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
-    let who = patient(&input, &world.name(), &world.name());
-    let mut first = Driver::new(world.member(&who));
+    let spec = patient(&input, &world.name(), &world.name());
+    let mut first = Driver::new(world.member(&spec));
     first.begin_with(&out, "lost");
     drop(first);
-    let mut second = Driver::new(world.member(&who));
+    let mut second = Driver::new(world.member(&spec));
     world.append(&out, 0, &[(None, Some(b"after"))]);
     second.until_reads(&out, &["after"]);
     second.begin_with(&out, "kept");
@@ -93,11 +93,11 @@ pub fn successor_aborts_what_a_crash_left<W: World>(world: &W) {
 
 pub fn stale_transactional_id_is_fatal<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
-    let who = patient(&input, &world.name(), &world.name());
-    let mut first = Driver::new(world.member(&who));
+    let spec = patient(&input, &world.name(), &world.name());
+    let mut first = Driver::new(world.member(&spec));
     first.until_owns(&[0]);
     first.begin_with(&out, "lost");
-    let mut other = who.clone();
+    let mut other = spec.clone();
     other.group = world.name();
     let mut second = Driver::new(world.member(&other));
     let sent = first.member.send(output(&out, 0, "lost too"));
@@ -112,9 +112,9 @@ pub fn stale_transactional_id_is_fatal<W: World>(world: &W) {
 /// The broker gives up on a transaction; its member may go on after a restart, though nobody else took its id.
 pub fn timeout_is_abort<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
-    let mut who = patient(&input, &world.name(), &world.name());
-    who.transaction_timeout = SHORT;
-    let mut member = Driver::new(world.member(&who));
+    let mut spec = patient(&input, &world.name(), &world.name());
+    spec.transaction_timeout = SHORT;
+    let mut member = Driver::new(world.member(&spec));
     let mut reader = alone(world, &input);
     member.until_owns(&[0]);
     member.begin_with(&out, "lost");

@@ -1,12 +1,12 @@
 //! Where the pipeline stands, as its processors committed it.
 
 use anyhow::Context;
-use weir_kafka::{Lookup, Options};
+use weir_kafka::{Options, TopicInspector};
 use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
 
 /// Looks at the group of stage 1.
-pub(crate) struct Progress(Lookup);
+pub(crate) struct Progress(TopicInspector);
 
 /// What the partitions committed.
 pub(crate) struct Committed {
@@ -18,7 +18,7 @@ pub(crate) struct Committed {
 impl Progress {
     pub(crate) fn of(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let group = format!("{}.windows", pipeline.metadata.name);
-        Ok(Self(Lookup::connect(&Options::new(brokers, &group, pipeline.events_topic(), "faults"))?))
+        Ok(Self(TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), "faults"))?))
     }
 
     /// `None` while it cannot be seen, or some partition has no commit yet.

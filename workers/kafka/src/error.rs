@@ -115,7 +115,7 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 }
 
 /// `error`, met while `doing` something, outside transactions.
-pub(super) fn sorted(doing: &str, error: &KafkaError) -> Error {
+pub(super) fn classify(doing: &str, error: &KafkaError) -> Error {
     match error.rdkafka_error_code() {
         Some(code) => of_code(doing, code, &error.to_string()),
         None => Error::Fatal(format!("could not {doing}: {error}")),
@@ -135,7 +135,7 @@ pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error 
 /// As [`sorted`], inside a transaction: what is merely retriable elsewhere leaves its outcome unknown here, so it aborts.
 pub(super) fn in_transaction(doing: &str, error: &KafkaError) -> Error {
     let abortable = matches!(error, KafkaError::Transaction(detail) if detail.txn_requires_abort());
-    match sorted(doing, error) {
+    match classify(doing, error) {
         // Some errors will come again however often the transaction is made anew: a person must still act on those.
         Error::Fatal(message) if abortable && !hopeless(error) => Error::Abort(message),
         Error::Retry(message) => Error::Abort(message),

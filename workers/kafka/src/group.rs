@@ -12,7 +12,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::batch_queue::{self, BatchQueue, Delivery};
 use super::clients::ANSWER;
 use super::context::{Change, ConsumerNotes};
-use super::error::{Class, class, of_code, sorted};
+use super::error::{Class, class, classify, of_code};
 use super::watchdog::close_within;
 use weir_log::{Error, Item, Rebalance, Record};
 
@@ -348,7 +348,7 @@ impl Group {
     /// Most of what librdkafka reports while polling, it also handles. Gives the words for an outage.
     fn judge(&mut self, error: &KafkaError, detail: &str) -> Result<Option<String>, Error> {
         let doing = format!("read topic {:?} at {}", self.topic, self.bootstrap);
-        let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing, error)) };
+        let Some(code) = error.rdkafka_error_code() else { return Err(classify(&doing, error)) };
         let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
         if code == RDKafkaErrorCode::AutoOffsetReset {
             return Err(self.gone(&text));
@@ -468,7 +468,7 @@ impl Group {
                 self.topic
             )));
         }
-        self.consumer.assign(&list).map_err(|error| sorted("take partitions", &error))?;
+        self.consumer.assign(&list).map_err(|error| classify("take partitions", &error))?;
         self.positions = positions;
         self.standing = Standing::Holding;
         Ok(())
@@ -480,7 +480,7 @@ impl Group {
         self.positions.clear();
         match self.consumer.unassign() {
             // A consumer that was fenced has nothing left to give back.
-            Err(error) if self.rejoin_at.is_none() => Err(sorted("give partitions back", &error)),
+            Err(error) if self.rejoin_at.is_none() => Err(classify("give partitions back", &error)),
             _ => Ok(()),
         }
     }
@@ -544,8 +544,8 @@ fn subscribed(
 ) -> Result<Arc<BaseConsumer<ConsumerNotes>>, Error> {
     let doing = || format!("join group {group:?} for topic {topic:?}");
     let consumer: BaseConsumer<ConsumerNotes> =
-        config.create_with_context(ConsumerNotes::default()).map_err(|error| sorted(&doing(), &error))?;
-    consumer.subscribe(&[topic]).map_err(|error| sorted(&doing(), &error))?;
+        config.create_with_context(ConsumerNotes::default()).map_err(|error| classify(&doing(), &error))?;
+    consumer.subscribe(&[topic]).map_err(|error| classify(&doing(), &error))?;
     Ok(Arc::new(consumer))
 }
 

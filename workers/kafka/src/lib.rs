@@ -3,7 +3,7 @@
 //! - [`Member`]: one member of a consumer group and its transactional producer; implements [`weir_log::Member`].
 //! - [`Producer`]: a plain, fast, never dropping producer, for the generator.
 //! - [`Reader`]: follows topics without a group, for consoles and tests.
-//! - [`Lookup`]: what a group committed and what topics hold, without joining.
+//! - [`TopicInspector`]: what a group committed and what topics hold, without joining.
 //! - [`admin`]: makes topics as they should be.
 //!
 //! What librdkafka reports becomes [`weir_log::Error`] in one place, `error.rs`; what is unknown there is fatal.
@@ -14,10 +14,10 @@ mod clients;
 mod context;
 mod error;
 mod group;
+mod inspector;
 mod latency;
 mod leaving;
 mod lines;
-mod lookup;
 mod member;
 mod partitions;
 mod producer;
@@ -27,8 +27,8 @@ mod watchdog;
 
 use std::time::Duration;
 
+pub use inspector::TopicInspector;
 pub use latency::Latency;
-pub use lookup::Lookup;
 pub use member::Member;
 pub use producer::{Producer, ProducerOptions};
 pub use reader::{Reader, ReaderOptions, Start};

@@ -6,7 +6,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use super::context::DeliveryNotes;
 use super::group::Group;
-use super::lookup::Lookup;
+use super::inspector::TopicInspector;
 use super::transactions::{Transactions, to_record};
 use super::{Options, clients, leaving, watchdog};
 use weir_log::{self, Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
@@ -33,7 +33,7 @@ struct Parts {
     // Dropped in this order: what it has in flight first.
     transactions: Transactions,
     publisher: Option<BaseProducer<DeliveryNotes>>,
-    lookup: Lookup,
+    lookup: TopicInspector,
     group: Group,
 }
 
@@ -45,7 +45,7 @@ impl Member {
     /// [`Error::Retry`] when no broker answers within some ten seconds; [`Error::Fatal`] for a topic that is not there, for
     /// properties that librdkafka does not know and for lacking rights.
     pub fn connect(options: Options) -> Result<Self, Error> {
-        let lookup = Lookup::connect(&options)?;
+        let lookup = TopicInspector::connect(&options)?;
         // Asked first, because a subscription to an unknown topic would just stay silent for a while.
         lookup.partition_count()?;
         // Before joining, so that a predecessor that still runs can commit no more, and that nobody waits for a member
@@ -92,7 +92,7 @@ impl weir_log::Member for Member {
         self.parts()?;
         let mut options = self.options.clone();
         (options.group, options.topic) = (group.to_owned(), topic.to_owned());
-        Lookup::connect(&options)?.committed()
+        TopicInspector::connect(&options)?.committed()
     }
 
     fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {

@@ -11,7 +11,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use weir_manifest::Compression;
 
-use super::error::sorted;
+use super::error::classify;
 use super::{Latency, clients, lines, partitions};
 use weir_log::Error;
 
@@ -46,7 +46,7 @@ impl Producer {
     pub fn connect(options: &ProducerOptions) -> Result<Self, Error> {
         let producer = clients::bulk(options)
             .create_with_context(Tally::default())
-            .map_err(|error| sorted("start a producer", &error))?;
+            .map_err(|error| classify("start a producer", &error))?;
         Ok(Self { producer })
     }
 
@@ -73,7 +73,7 @@ impl Producer {
                     record
                 }
                 Err((error, _)) => {
-                    return Err(sorted(&format!("write to partition {partition} of {topic:?}"), &error));
+                    return Err(classify(&format!("write to partition {partition} of {topic:?}"), &error));
                 }
             };
         }
@@ -84,7 +84,7 @@ impl Producer {
     /// # Errors
     /// [`Error::Retry`] when that takes longer than `wait`.
     pub fn flush(&self, wait: Duration) -> Result<(), Error> {
-        self.producer.flush(wait).map_err(|error| sorted("write everything in time", &error))
+        self.producer.flush(wait).map_err(|error| classify("write everything in time", &error))
     }
 
     /// Records that all in-sync replicas have.

@@ -11,15 +11,19 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::admin::describe;
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
-use super::error::{Class, class, of_code, sorted};
+use super::error::{Class, class, classify, of_code};
 use super::group::record;
 use super::partitions;
 use super::watchdog::{MAX_UNCLOSED, Unclosed};
 use weir_log::{Error, Record, identity};
 
 /// Lets pass what librdkafka overcomes by itself.
-pub(super) fn passing(error: &KafkaError, detail: &str, doing: &dyn Fn() -> String) -> Result<(), Error> {
-    let Some(code) = error.rdkafka_error_code() else { return Err(sorted(&doing(), error)) };
+pub(super) fn check_transient(
+    error: &KafkaError,
+    detail: &str,
+    doing: &dyn Fn() -> String,
+) -> Result<(), Error> {
+    let Some(code) = error.rdkafka_error_code() else { return Err(classify(&doing(), error)) };
     let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
     match class(code) {
         // Retention took the offset between asking for it and fetching it.
@@ -79,7 +83,7 @@ impl Reader {
     /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] for a topic that is not there.
     pub fn follow(options: &ReaderOptions, topics: &[&str], start_at: Start) -> Result<Self, Error> {
         let doing = || format!("follow {topics:?} at {}", options.bootstrap);
-        let failed = |error: KafkaError| sorted(&doing(), &error);
+        let failed = |error: KafkaError| classify(&doing(), &error);
         let consumer = consumer(options).map_err(failed)?;
         // Before the offsets: those of a topic that takes its place from here on are noticed by `ask`.
         let found = describe(consumer.client(), topics).map_err(failed)?;
@@ -113,7 +117,7 @@ impl Reader {
     pub fn ask(&mut self) -> Result<Option<String>, Error> {
         let topic = &self.topics[0];
         let doing = || format!("find the ends of {topic:?} at {}", self.options.bootstrap);
-        let failed = |error: KafkaError| sorted(&doing(), &error);
+        let failed = |error: KafkaError| classify(&doing(), &error);
         let mut found = describe(self.consumer.client(), &[topic]).map_err(failed)?;
         let found = match found.remove(topic) {
             Some(Ok(found)) => found,
@@ -160,7 +164,7 @@ impl Reader {
         if self.unclosed.too_many() {
             return Err(Error::Retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
         }
-        let renewed = consumer(&self.options).map_err(|error| sorted(&doing(), &error))?;
+        let renewed = consumer(&self.options).map_err(|error| classify(&doing(), &error))?;
         let started = start(&renewed, &self.options, &self.topics, |partition, first, _| {
             self.positions.get(&partition).copied().unwrap_or(first)
         });
@@ -214,9 +218,9 @@ impl Reader {
                 Some(Err(error)) => {
                     let doing = || format!("read at {}", self.options.bootstrap);
                     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-                        outage = Some(sorted(&doing(), &error));
+                        outage = Some(classify(&doing(), &error));
                     } else {
-                        passing(&error, &self.consumer.context().take_detail(), &doing)?;
+                        check_transient(&error, &self.consumer.context().take_detail(), &doing)?;
                     }
                 }
                 None if patience.is_zero() => break,
@@ -245,7 +249,7 @@ fn start(
     from: impl Fn(i32, i64, i64) -> i64,
 ) -> Result<(Offsets, Offsets), Error> {
     let doing = || format!("follow {topics:?} at {}", options.bootstrap);
-    let failed = |error: KafkaError| sorted(&doing(), &error);
+    let failed = |error: KafkaError| classify(&doing(), &error);
     let mut list = TopicPartitionList::new();
     let (mut positions, mut ends) = (Offsets::new(), Offsets::new());
     for topic in topics {

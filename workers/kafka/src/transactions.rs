@@ -14,7 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::clients;
 use super::context::DeliveryNotes;
-use super::error::{Class, class, in_transaction, of_code, sorted};
+use super::error::{Class, class, classify, in_transaction, of_code};
 use super::watchdog::{Hung, Watchdog};
 use weir_log::{Committed, Error, Output};
 
@@ -127,7 +127,7 @@ impl Transactions {
             }
             Ok(Err((error, asked))) => {
                 self.unanswered.set(self.unanswered.get() + u32::from(asked));
-                Err(sorted(&doing, &error))
+                Err(classify(&doing, &error))
             }
             Err(Hung { limit }) => {
                 self.unanswered.set(self.unanswered.get() + 1);

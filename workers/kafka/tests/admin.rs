@@ -157,8 +157,8 @@ fn a_topic_has_one_owner_until_it_is_taken_over_or_made_anew() {
     let topic = spec(&name(), 1, &[]);
     admin.ensure_topics(std::slice::from_ref(&topic), |_| false).unwrap();
     let ids = admin.ids(&[&topic.name]).unwrap();
-    let claim = |who: &str, ours, take_over| {
-        let others = admin.claim_topics(who, &ids, |_| ours, |_| take_over).unwrap();
+    let claim = |spec: &str, ours, take_over| {
+        let others = admin.claim_topics(spec, &ids, |_| ours, |_| take_over).unwrap();
         others.into_values().next().map(|owner| owner.pipeline)
     };
     assert!(admin.owners(&ids).unwrap().is_empty());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, name, spec};
 use weir_kafka::admin::ensure_topics;
-use weir_kafka::{Lookup, Options, Producer, ProducerOptions};
+use weir_kafka::{Options, Producer, ProducerOptions, TopicInspector};
 use weir_manifest::Compression;
 
 #[test]
@@ -34,7 +34,7 @@ fn every_compression_is_written_and_read() {
         (0..500).for_each(|n| producer.send(&topic.name, 0, b"key", &value(n)).unwrap());
         producer.flush(Duration::from_secs(30)).unwrap();
         let lookup =
-            Lookup::connect(&Options::new(cluster.bootstrap(), "test", &topic.name, "test")).unwrap();
+            TopicInspector::connect(&Options::new(cluster.bootstrap(), "test", &topic.name, "test")).unwrap();
         let mut read = Vec::new();
         lookup.read(&topic.name, 0, 0, &mut |record| read.push(record.value.unwrap().to_vec())).unwrap();
         assert!(

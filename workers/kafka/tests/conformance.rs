@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use cluster::Cluster;
-use weir_conformance::{KeyValue, Who, World};
+use weir_conformance::{KeyValue, MemberSpec, World};
 use weir_kafka::{Member, Options};
 
 impl World for Cluster {
@@ -33,12 +33,12 @@ impl World for Cluster {
         self.headers_at(topic, partition, offset)
     }
 
-    fn member(&self, who: &Who) -> Member {
-        let mut options = Options::new(self.bootstrap(), &who.group, &who.topic, &who.transactional_id);
-        options.instance.clone_from(&who.instance);
-        options.session_timeout = who.session_timeout;
-        options.transaction_timeout = who.transaction_timeout;
-        let interval = who.session_timeout.as_millis().to_string();
+    fn member(&self, spec: &MemberSpec) -> Member {
+        let mut options = Options::new(self.bootstrap(), &spec.group, &spec.topic, &spec.transactional_id);
+        options.instance.clone_from(&spec.instance);
+        options.session_timeout = spec.session_timeout;
+        options.transaction_timeout = spec.transaction_timeout;
+        let interval = spec.session_timeout.as_millis().to_string();
         options.extra.push(("max.poll.interval.ms".into(), interval));
         Member::connect(options).unwrap()
     }

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use weir_conformance::{KeyValue, Who, World};
+use weir_conformance::{KeyValue, MemberSpec, World};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
 
 struct Memory {
@@ -47,14 +47,14 @@ impl World for Memory {
         records.into_iter().find(|record| record.offset == offset).unwrap().headers
     }
 
-    fn member(&self, who: &Who) -> Member {
+    fn member(&self, spec: &MemberSpec) -> Member {
         self.broker.member(MemberOptions {
-            group: who.group.clone(),
-            topic: who.topic.clone(),
-            instance: who.instance.clone(),
-            transactional_id: who.transactional_id.clone(),
-            session_timeout: who.session_timeout,
-            transaction_timeout: who.transaction_timeout,
+            group: spec.group.clone(),
+            topic: spec.topic.clone(),
+            instance: spec.instance.clone(),
+            transactional_id: spec.transactional_id.clone(),
+            session_timeout: spec.session_timeout,
+            transaction_timeout: spec.transaction_timeout,
         })
     }
 

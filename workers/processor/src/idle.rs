@@ -1,4 +1,4 @@
-//! What silence decides: how far the watermarks of idle partitions may be raised, and when a log is read to its end.
+//! What silence decides: how far the watermarks of idle partitions may be advanced, and when a log is read to its end.
 
 use weir_log::{Committed, PartitionProgress};
 
@@ -31,7 +31,7 @@ impl Everyone {
         self.standings().flatten().filter_map(|standing| standing.last_end).max()
     }
 
-    /// What idle partitions' watermarks may be raised to, where the clock's watermark (the clock less the out-of-orderness) is
+    /// What idle partitions' watermarks may be advanced to, where the clock's watermark (the clock less the out-of-orderness) is
     /// `clock`: to the smallest of the partitions that are not idle; where all are, to the end of the last window with data. Never
     /// ahead of the clock: an event may be stamped ahead of it, and what others have yet to send is not late for that.
     pub(crate) fn target(&self, clock: i64) -> Option<i64> {

@@ -1,9 +1,9 @@
 //! What stage 1 writes into the state topic, so that a restart goes on where the process before it was.
 //!
 //! Two kinds of records, both in the transaction that carries their effects:
-//! - a [`Raise`]: a watermark raised because a partition was idle, the only decision that is not in the log of events;
+//! - a [`WatermarkAdvance`]: a watermark advanced because a partition was idle, the only decision that is not in the log of events;
 //! - a snapshot: the partition's whole state as of an offset, in chunks, and last its [`Manifest`]. Each snapshot writes over the
-//!   one before, key by key, and deletes the raises that it covers, so that a compacted topic holds little more than one.
+//!   one before, key by key, and deletes the advances that it covers, so that a compacted topic holds little more than one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -18,12 +18,12 @@ const CHUNK: usize = 900_000;
 const VERSION: u32 = 1;
 const MANIFEST: &str = "snapshot";
 
-/// A watermark raised although no event said so: taken before the record at `offset` is read.
+/// A watermark advanced although no event said so: taken before the record at `offset` is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Raise {
+pub(crate) struct WatermarkAdvance {
     pub(crate) offset: i64,
     pub(crate) watermark: i64,
-    /// Its number among all raises and snapshots of the partition.
+    /// Its number among all advances and snapshots of the partition.
     number: u64,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Raise {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
     version: u32,
-    /// Its number among all raises and snapshots of the partition.
+    /// Its number among all advances and snapshots of the partition.
     number: u64,
     /// Everything before this offset of the events is in it.
     offset: i64,
@@ -39,7 +39,7 @@ struct Manifest {
     taken: i64,
     chunks: usize,
     checksum: String,
-    /// Raises that there ever were before it, so that whoever reads the topic knows whether compaction has taken any.
+    /// Advances that there ever were before it, so that whoever reads the topic knows whether compaction has taken any.
     #[serde(default)]
     decisions: u64,
 }
@@ -58,14 +58,14 @@ pub(crate) struct Journal {
     number: u64,
     /// Chunks that the topic may hold.
     chunks: usize,
-    /// Raises that no snapshot covers.
-    raises: Vec<Raise>,
-    /// Raises that snapshots cover.
+    /// Advances that no snapshot covers.
+    advances: Vec<WatermarkAdvance>,
+    /// Advances that snapshots cover.
     covered: u64,
 }
 
 impl Journal {
-    /// Reads what was written: the last snapshot, if any, and the raises since, in order.
+    /// Reads what was written: the last snapshot, if any, and the advances since, in order.
     ///
     /// # Errors
     /// [`Error::Fatal`] for records of another version and for a snapshot that is not what its manifest says.
@@ -74,9 +74,15 @@ impl Journal {
         topic: &str,
         partition: i32,
         heartbeat: &dyn Fn(),
-    ) -> Result<(Self, Option<Snapshot>, VecDeque<Raise>), Error> {
-        let mut journal =
-            Self { topic: topic.to_owned(), partition, number: 0, chunks: 0, raises: Vec::new(), covered: 0 };
+    ) -> Result<(Self, Option<Snapshot>, VecDeque<WatermarkAdvance>), Error> {
+        let mut journal = Self {
+            topic: topic.to_owned(),
+            partition,
+            number: 0,
+            chunks: 0,
+            advances: Vec::new(),
+            covered: 0,
+        };
         let mut chunks: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         let mut manifest = None;
         let mut unreadable = None;
@@ -92,9 +98,9 @@ impl Journal {
                     })
                 }
                 (Some(("raise", _)), Some(value)) => serde_json::from_slice(value)
-                    .map(|raise: Raise| {
-                        journal.number = raise.number;
-                        journal.raises.push(raise);
+                    .map(|advance: WatermarkAdvance| {
+                        journal.number = advance.number;
+                        journal.advances.push(advance);
                     })
                     .map_err(|error| error.to_string()),
                 (None, Some(value)) if key == MANIFEST => serde_json::from_slice(value)
@@ -103,7 +109,7 @@ impl Journal {
                         journal.covered = found.decisions;
                         manifest = Some(found);
                         // Those before it are in it.
-                        journal.raises.clear();
+                        journal.advances.clear();
                     })
                     .map_err(|error| error.to_string()),
                 _ => Err(format!("key {key:?}")),
@@ -121,17 +127,22 @@ impl Journal {
         let snapshot = manifest.map(|manifest| manifest.assemble(chunks)).transpose().map_err(|why| {
             Error::Fatal(format!("the snapshot in {topic}/{partition} cannot be used: {why}"))
         })?;
-        let raises = journal.raises.iter().copied().collect();
-        Ok((journal, snapshot, raises))
+        let advances = journal.advances.iter().copied().collect();
+        Ok((journal, snapshot, advances))
     }
 
-    /// Writes a watermark that was raised before the record at `offset` is read.
-    pub(crate) fn raise(&mut self, offset: i64, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
+    /// Writes a watermark that was advanced before the record at `offset` is read.
+    pub(crate) fn advance_watermark(
+        &mut self,
+        offset: i64,
+        watermark: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
         self.number += 1;
-        let raise = Raise { offset, watermark, number: self.number };
-        let value = serde_json::to_vec(&raise).map_err(|error| Error::Fatal(error.to_string()))?;
-        self.raises.push(raise);
-        out.push(self.output(raise.key(), Some(value)));
+        let advance = WatermarkAdvance { offset, watermark, number: self.number };
+        let value = serde_json::to_vec(&advance).map_err(|error| Error::Fatal(error.to_string()))?;
+        self.advances.push(advance);
+        out.push(self.output(advance.key(), Some(value)));
         Ok(())
     }
 
@@ -160,23 +171,23 @@ impl Journal {
         let (count, bytes, checksum) = chunks.finish(&mut write);
         sent?;
         let number = self.number;
-        let decisions = self.covered + self.raises.len() as u64;
+        let decisions = self.covered + self.advances.len() as u64;
         let manifest =
             Manifest { version: VERSION, number, offset, taken, chunks: count, checksum, decisions };
         let value = serde_json::to_vec(&manifest).map_err(|error| Error::Fatal(error.to_string()))?;
         send(self.output(MANIFEST.to_owned(), Some(value)))?;
         let longer_before = (count..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
-        let covered = self.raises.iter().map(Raise::key);
+        let covered = self.advances.iter().map(WatermarkAdvance::key);
         longer_before.chain(covered).try_for_each(|key| send(self.output(key, None)))?;
         self.chunks = count;
-        self.raises.clear();
+        self.advances.clear();
         self.covered = decisions;
         Ok(bytes)
     }
 
-    /// Whether a snapshot would cover raises.
-    pub(crate) fn has_raises(&self) -> bool {
-        !self.raises.is_empty()
+    /// Whether a snapshot would cover advances.
+    pub(crate) fn has_advances(&self) -> bool {
+        !self.advances.is_empty()
     }
 
     /// The number of the last raise or snapshot: the journal is as it was committed when it has the same.
@@ -195,7 +206,7 @@ impl Journal {
     }
 }
 
-impl Raise {
+impl WatermarkAdvance {
     fn key(&self) -> String {
         format!("raise/{}/{}", self.offset, self.watermark)
     }

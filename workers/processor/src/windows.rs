@@ -2,7 +2,7 @@
 //!
 //! The state of a partition is a function of its log: it is rebuilt from the last snapshot in the state topic and the events
 //! since, read again without writing, up to where the group stands. The only decisions that are not in that log, watermarks
-//! raised because a partition was idle, are in the state topic too, and repeated at the same place.
+//! advanced because a partition was idle, are in the state topic too, and repeated at the same place.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,7 +19,7 @@ use crate::{
     dead_letter::dead_letter,
     identity::{self, Expected},
     idle::Everyone,
-    journal::{Journal, Raise},
+    journal::{Journal, WatermarkAdvance},
     pace::Pace,
     worker::Stage,
 };
@@ -147,7 +147,7 @@ pub struct Input {
     replay_to: i64,
     /// Where the group stands while that goes on.
     committed: Option<Committed>,
-    raises: VecDeque<Raise>,
+    advances: VecDeque<WatermarkAdvance>,
     journal: Journal,
     /// When the last snapshot was taken, by the clock and in event time.
     saved_at: i64,
@@ -308,9 +308,14 @@ impl Windows {
         Some(watermark.div_euclid(slide) * slide)
     }
 
-    /// Raises the watermark of an idle partition, and logs that.
-    fn raise(&mut self, input: &mut Input, watermark: i64, out: &mut Vec<Output>) -> Result<(), Error> {
-        input.journal.raise(input.next, watermark, out)?;
+    /// Advances the watermark of an idle partition, and logs that.
+    fn advance_watermark(
+        &mut self,
+        input: &mut Input,
+        watermark: i64,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        input.journal.advance_watermark(input.next, watermark, out)?;
         input.engine.raise(watermark);
         Ok(())
     }
@@ -419,7 +424,7 @@ impl Windows {
     }
 
     fn snapshot_due(&self, input: &Input, now: i64) -> bool {
-        let changed = input.next > input.standing.from || input.journal.has_raises();
+        let changed = input.next > input.standing.from || input.journal.has_advances();
         let every = self.options.snapshot_every;
         let advanced = match (input.saved_sealed, input.engine.sealed()) {
             (Some(before), Some(sealed)) => sealed - before >= every,
@@ -454,10 +459,10 @@ fn held_back(inputs: &BTreeMap<i32, Input>) -> Vec<(i32, i64)> {
 
 impl Input {
     /// Repeats the logged decisions that were taken before the record at `offset` was read.
-    fn repeat_raises(&mut self, offset: i64) {
-        while let Some(raise) = self.raises.front().filter(|raise| raise.offset <= offset) {
-            self.engine.raise(raise.watermark);
-            self.raises.pop_front();
+    fn repeat_advances(&mut self, offset: i64) {
+        while let Some(advance) = self.advances.front().filter(|advance| advance.offset <= offset) {
+            self.engine.raise(advance.watermark);
+            self.advances.pop_front();
             self.pass_over_written();
         }
     }
@@ -511,7 +516,7 @@ impl Input {
         }
         if self.replays() {
             self.next = self.replay_to;
-            self.repeat_raises(self.next);
+            self.repeat_advances(self.next);
         }
         self.next = self.next.max(offset);
     }
@@ -538,7 +543,7 @@ impl Stage for Windows {
         // Before anything else is made of the offsets and the journal: in another topic they mean nothing.
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
-        let (journal, snapshot, raises) = Journal::read(member, state, partition, heartbeat)?;
+        let (journal, snapshot, advances) = Journal::read(member, state, partition, heartbeat)?;
         let mut standing = match committed {
             None if journal.number() > 0 => {
                 // The state was read after the commits: whoever has taken the partition over meanwhile may have made the first of both.
@@ -618,7 +623,7 @@ impl Stage for Windows {
             next: start,
             replay_to,
             committed: committed.cloned(),
-            raises,
+            advances,
             journal,
             saved_at,
             saved_sealed: engine.sealed(),
@@ -635,7 +640,7 @@ impl Stage for Windows {
             saving: None,
         };
         if !input.replays() {
-            input.repeat_raises(input.next);
+            input.repeat_advances(input.next);
         }
         Ok((input, start))
     }
@@ -655,19 +660,19 @@ impl Stage for Windows {
         input.standing.idle = false;
         if record.offset < input.replay_to {
             input.newest_at = record.timestamp.clamp(input.newest_at.min(now), now);
-            input.repeat_raises(record.offset);
+            input.repeat_advances(record.offset);
             // What it counts as, and says, was committed before.
             let _ = self.count(input, record);
             input.pass_over_written();
             input.next = record.offset + 1;
             if !input.replays() {
-                input.repeat_raises(input.next);
+                input.repeat_advances(input.next);
             }
             return Ok(());
         }
         if input.replays() {
             input.next = input.replay_to;
-            input.repeat_raises(input.next);
+            input.repeat_advances(input.next);
         }
         input.standing.stamp = input.standing.stamp.max(Some(record.timestamp));
         self.apply(input, record, out);
@@ -796,7 +801,7 @@ impl Stage for Windows {
                     input.standing.before_end = input.engine.watermark();
                 }
                 input.standing.ended = target > clock;
-                self.raise(input, target, out)?;
+                self.advance_watermark(input, target, out)?;
             }
         }
         Ok(())

@@ -10,19 +10,19 @@ use std::{
 use outputs::{Deferred, Outputs};
 use weir_log::{Committed, Error, Item, Member, Output, Rebalance, Record};
 
-/// Most records read before the loop looks up.
-const BATCH: usize = 20_000;
+/// Maximum records per poll.
+const MAX_RECORDS_PER_POLL: usize = 20_000;
 /// Longest time that outputs wait for their commit while more records keep coming, milliseconds: a commit is waited for, and what
 /// catches up has no other use for that time.
-const LONGEST_TRANSACTION: i64 = 1_000;
+const MAX_TRANSACTION_AGE_MS: i64 = 1_000;
 /// Bytes of outputs with which a transaction is committed unless [`Worker::with_transaction_bytes`] says otherwise. The outputs in memory
 /// are that and one record at most, however much follows from one event.
 pub const TRANSACTION_BYTES: usize = 4_000_000;
 /// Time after which progress without outputs is committed, milliseconds.
-const PROGRESS: i64 = 1_000;
+const PROGRESS_COMMIT_INTERVAL_MS: i64 = 1_000;
 /// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
 /// lag stays below a thousand, and a quiet topic is not asked for a commit ten times a second.
-const PROGRESS_EARLY: (usize, i64) = (200, 20);
+const EARLY_PROGRESS_COMMIT: (usize, i64) = (200, 20);
 
 /// What happens to records between the reading and the writing.
 pub trait Stage {
@@ -144,9 +144,9 @@ pub struct Worker<S: Stage, M: Member> {
     last_commit: i64,
     /// Records read since.
     read: usize,
-    duties: Duties,
-    /// Whether the group's last word is carried out: these are our partitions.
-    holds: bool,
+    pending: PendingActions,
+    /// Whether the last rebalance was answered: the partitions are assigned.
+    is_assigned: bool,
     counts: Counts,
 }
 
@@ -165,16 +165,16 @@ pub struct Counts {
     pub aborts: u64,
 }
 
-/// What has to be done, in this order, before anything is read again. Each is tried until it succeeds: an answer that the
-/// group never gets would hold up everybody.
+/// Answers to a rebalance that are due, in this order, before anything else is read. Each is retried until it succeeds: an unanswered
+/// rebalance blocks the whole group.
 #[derive(Default)]
-struct Duties {
+struct PendingActions {
     /// The transaction failed or its outcome is unknown.
     restart: bool,
     /// All partitions are to be given back.
-    give_back: bool,
+    revoke: bool,
     /// These are to be read, from where the group stands.
-    take_over: Option<Vec<i32>>,
+    restore_and_assign: Option<Vec<i32>>,
 }
 
 impl<S: Stage, M: Member> Worker<S, M> {
@@ -191,8 +191,8 @@ impl<S: Stage, M: Member> Worker<S, M> {
             waiting_since: None,
             last_commit: 0,
             read: 0,
-            duties: Duties::default(),
-            holds: false,
+            pending: PendingActions::default(),
+            is_assigned: false,
             counts: Counts::default(),
         }
     }
@@ -222,12 +222,12 @@ impl<S: Stage, M: Member> Worker<S, M> {
             Err(Error::Abort(why)) => {
                 tracing::warn!(reason = %why, "transaction given up, going back to what was committed");
                 self.counts.aborts += 1;
-                self.duties.restart = true;
-                if !self.duties.give_back && self.duties.take_over.is_none() {
-                    self.duties.take_over = Some(self.partitions());
+                self.pending.restart = true;
+                if !self.pending.revoke && self.pending.restore_and_assign.is_none() {
+                    self.pending.restore_and_assign = Some(self.partitions());
                 }
                 self.forget();
-                self.fulfil(now)
+                self.run_pending(now)
             }
             other => other,
         }
@@ -239,8 +239,8 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     /// Whether it has its share of the partitions, which may be none.
-    pub fn holds(&self) -> bool {
-        self.holds
+    pub fn is_assigned(&self) -> bool {
+        self.is_assigned
     }
 
     /// What it has done.
@@ -270,10 +270,10 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     fn turn(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
-        self.fulfil(now)?;
+        self.run_pending(now)?;
         // Behind what could not be taken yet nothing more is read; the group is still heard.
         let mut blocked = self.has_backlog();
-        let (max, wait) = if blocked { (0, Duration::ZERO) } else { (BATCH, wait) };
+        let (max, wait) = if blocked { (0, Duration::ZERO) } else { (MAX_RECORDS_PER_POLL, wait) };
         let mut read = 0;
         let (stage, states, out, held) = (&mut self.stage, &mut self.states, &mut self.out, &mut self.held);
         let mut failed = None;
@@ -296,44 +296,44 @@ impl<S: Stage, M: Member> Worker<S, M> {
             return Err(passed_over(error));
         }
         match polled? {
-            Some(Rebalance::Assigned(partitions)) => self.duties.take_over = Some(partitions),
+            Some(Rebalance::Assigned(partitions)) => self.pending.restore_and_assign = Some(partitions),
             Some(Rebalance::Revoked) => {
                 let kept = self.commit(now, false);
                 self.forget();
-                self.duties.give_back = true;
+                self.pending.revoke = true;
                 match kept {
                     Ok(()) => {}
                     // Another has the transactional id: a restart would take it from him.
                     Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
                     Err(error) => {
                         tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
-                        self.duties.restart = true;
+                        self.pending.restart = true;
                     }
                 }
             }
             Some(Rebalance::Lost) => {
-                (self.duties.restart, self.duties.give_back) = (true, true);
+                (self.pending.restart, self.pending.revoke) = (true, true);
                 self.forget();
             }
             None if self.has_backlog() => {}
             None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out.records)?,
         }
-        self.fulfil(now)?;
-        self.work_off(now).map_err(passed_over)?;
+        self.run_pending(now)?;
+        self.drain_backlog(now).map_err(passed_over)?;
         if !self.out.records.is_empty() {
             self.waiting_since.get_or_insert(now);
         }
         self.read += read;
         self.counts.records += read as u64;
-        let caught_up = read < BATCH;
+        let caught_up = read < MAX_RECORDS_PER_POLL;
         let since = now - self.last_commit;
         let due = match self.waiting_since {
-            Some(waiting) => caught_up || now - waiting >= LONGEST_TRANSACTION || self.out.is_full(),
+            Some(waiting) => caught_up || now - waiting >= MAX_TRANSACTION_AGE_MS || self.out.is_full(),
             None => {
                 let ending = read == 0 && self.stage.is_ending();
                 ending
-                    || since >= PROGRESS
-                    || caught_up && self.read >= PROGRESS_EARLY.0 && since >= PROGRESS_EARLY.1
+                    || since >= PROGRESS_COMMIT_INTERVAL_MS
+                    || caught_up && self.read >= EARLY_PROGRESS_COMMIT.0 && since >= EARLY_PROGRESS_COMMIT.1
                     || self.stage.wants_commit(&self.states, now)
             }
         };
@@ -346,7 +346,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     /// Goes on with what waits, until there is enough for a transaction.
-    fn work_off(&mut self, now: i64) -> Result<(), Error> {
+    fn drain_backlog(&mut self, now: i64) -> Result<(), Error> {
         loop {
             let mut is_done = true;
             // Each in turn: what partitions write of one window comes close together, and stage 2 has little to hold.
@@ -366,31 +366,31 @@ impl<S: Stage, M: Member> Worker<S, M> {
         }
     }
 
-    /// Does what is to be done before anything is read.
-    fn fulfil(&mut self, now: i64) -> Result<(), Error> {
-        if self.duties.restart {
+    /// Retries what is pending before anything is read.
+    fn run_pending(&mut self, now: i64) -> Result<(), Error> {
+        if self.pending.restart {
             self.member.restart()?;
-            self.duties.restart = false;
+            self.pending.restart = false;
         }
-        if self.duties.give_back {
+        if self.pending.revoke {
             self.member.unassign()?;
-            self.duties.give_back = false;
+            self.pending.revoke = false;
         }
-        if let Some(partitions) = self.duties.take_over.clone() {
-            match self.take_over(&partitions, now) {
+        if let Some(partitions) = self.pending.restore_and_assign.clone() {
+            match self.restore_and_assign(&partitions, now) {
                 Err(Error::Abort(why)) => {
                     tracing::info!(reason = %why, "the assignment is no longer ours");
                     self.forget();
                 }
                 other => other?,
             }
-            self.duties.take_over = None;
+            self.pending.restore_and_assign = None;
         }
         Ok(())
     }
 
     /// Restores the partitions' states and starts to read.
-    fn take_over(&mut self, partitions: &[i32], now: i64) -> Result<(), Error> {
+    fn restore_and_assign(&mut self, partitions: &[i32], now: i64) -> Result<(), Error> {
         self.forget();
         let committed = self.member.committed()?;
         let mut starts = Vec::new();
@@ -406,14 +406,14 @@ impl<S: Stage, M: Member> Worker<S, M> {
             starts.push((partition, start));
         }
         self.member.assign(&starts)?;
-        self.holds = true;
+        self.is_assigned = true;
         tracing::info!(?partitions, "partitions assigned");
         Ok(())
     }
 
     fn forget(&mut self) {
         self.stage.forgotten();
-        self.holds = false;
+        self.is_assigned = false;
         self.states.clear();
         self.committed.clear();
         drop(self.out.take());

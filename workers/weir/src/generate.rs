@@ -18,8 +18,8 @@ use weir_manifest::Pipeline;
 
 use crate::{
     args::Generate,
-    health::{Health, Pulse},
-    patience::patiently,
+    backoff::retry_with_backoff,
+    health::{Health, Heartbeat},
     process::millis,
     stopping::at_work,
 };
@@ -35,7 +35,7 @@ const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
 const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
 /// Shortest sleep, because waking up for each event would cost more than the event, and longest, so that a stop is heard.
-const NAP: (i64, i64) = (5, 100);
+const STOP_POLL_INTERVAL: (i64, i64) = (5, 100);
 
 /// Sends events until there are enough, or until `stop`.
 ///
@@ -69,10 +69,10 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     let pace = pace(&options);
     let mut simulation = Generator::new(options).map_err(|error| named(&error))?;
     let mut health = Health::new();
-    let signs = Signs { pulse: health.pulse("generator", true), ..Signs::default() };
+    let metrics = Metrics { heartbeat: health.heartbeat("generator", true), ..Metrics::default() };
     let registry = health.registry();
-    registry.register("events_sent", "Events acknowledged by the brokers", signs.sent.clone());
-    registry.register("events_failed", "Events that the brokers did not take", signs.failed.clone());
+    registry.register("events_sent", "Events acknowledged by the brokers", metrics.sent.clone());
+    registry.register("events_failed", "Events that the brokers did not take", metrics.failed.clone());
     let _at_work = at_work("the generator");
     health.beside(listen, || {
         let topic = pipeline.events_topic();
@@ -95,8 +95,8 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                     if early <= 0 || stop.load(Ordering::SeqCst) {
                         break;
                     }
-                    signs.show(&producer);
-                    thread::sleep(Duration::from_millis(early.clamp(NAP.0, NAP.1) as u64));
+                    metrics.show(&producer);
+                    thread::sleep(Duration::from_millis(early.clamp(STOP_POLL_INTERVAL.0, STOP_POLL_INTERVAL.1) as u64));
                 }
                 // Told to stop while it waited: it is not due.
                 if stop.load(Ordering::SeqCst) {
@@ -106,7 +106,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
             producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
             sent += 1;
             if sent % 1024 == 0 {
-                signs.show(&producer);
+                metrics.show(&producer);
             }
             if sent % 1024 == 0 && said.elapsed() >= PROGRESS {
                 said = Instant::now();
@@ -115,7 +115,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
         }
         // One that is told to stop waits for no broker that is away.
         producer.flush(if stop.load(Ordering::SeqCst) { LAST_FLUSH } else { FLUSH })?;
-        signs.show(&producer);
+        metrics.show(&producer);
         let (failed, reason) = producer.failed();
         let seconds = begun.elapsed().as_secs_f64();
         let took = |share| producer.latency().quantile(share).as_secs_f64() * 1_000.0;
@@ -144,18 +144,18 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
 
 /// What the generator says of itself.
 #[derive(Debug, Default)]
-struct Signs {
-    pulse: Arc<Pulse>,
+struct Metrics {
+    heartbeat: Arc<Heartbeat>,
     sent: Counter,
     failed: Counter,
 }
 
-impl Signs {
+impl Metrics {
     fn show(&self, producer: &Producer) {
         let acknowledged = producer.acknowledged() - self.sent.get();
         self.failed.inc_by(producer.failed().0 - self.failed.get());
         self.sent.inc_by(acknowledged);
-        if acknowledged > 0 { self.pulse.success() } else { self.pulse.turn() }
+        if acknowledged > 0 { self.heartbeat.success() } else { self.heartbeat.turn() }
     }
 }
 
@@ -203,8 +203,8 @@ pub(crate) fn producer(
         linger: LINGER,
         extra: Vec::new(),
     })?;
-    let found =
-        patiently(stop, || producer.partition_count(topic)).context("run `weir topics apply` first")?;
+    let found = retry_with_backoff(stop, || producer.partition_count(topic))
+        .context("run `weir topics apply` first")?;
     let Some(found) = found else { return Ok(None) };
     let expected = pipeline.spec.topics.events.partitions;
     if found != expected {

@@ -26,9 +26,9 @@ const FAILS: i64 = 30_000;
 /// Time between two looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// The signs of life of one thread.
+/// The metrics of life of one thread.
 #[derive(Debug, Default)]
-pub struct Pulse {
+pub struct Heartbeat {
     /// When it last took a turn, milliseconds since the epoch; 0: not yet.
     turn: AtomicI64,
     /// When its work last succeeded; 0: not yet.
@@ -39,7 +39,7 @@ pub struct Pulse {
     patient: bool,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// A turn was taken.
     pub fn turn(&self) {
         self.turn.store(millis(), Ordering::Relaxed);
@@ -71,22 +71,22 @@ impl Pulse {
 /// What a process says of itself.
 #[derive(Debug, Default)]
 pub struct Health {
-    pulses: Vec<(&'static str, Arc<Pulse>)>,
+    heartbeats: Vec<(&'static str, Arc<Heartbeat>)>,
     registry: Registry,
 }
 
 impl Health {
     /// Figures under the common prefix `weir`.
     pub fn new() -> Self {
-        Self { pulses: Vec::new(), registry: Registry::with_prefix("weir") }
+        Self { heartbeats: Vec::new(), registry: Registry::with_prefix("weir") }
     }
 
-    /// A thread whose signs of life count. A `patient` one may wait without end, as a producer does for a broker that is away.
-    pub fn pulse(&mut self, name: &'static str, patient: bool) -> Arc<Pulse> {
-        let pulse = Arc::new(Pulse { patient, ..Pulse::default() });
-        pulse.turn();
-        self.pulses.push((name, Arc::clone(&pulse)));
-        pulse
+    /// A thread whose metrics of life count. A `patient` one may wait without end, as a producer does for a broker that is away.
+    pub fn heartbeat(&mut self, name: &'static str, patient: bool) -> Arc<Heartbeat> {
+        let heartbeat = Arc::new(Heartbeat { patient, ..Heartbeat::default() });
+        heartbeat.turn();
+        self.heartbeats.push((name, Arc::clone(&heartbeat)));
+        heartbeat
     }
 
     /// Where figures are registered.
@@ -138,9 +138,13 @@ impl Health {
         })
     }
 
-    fn all(&self, holds: impl Fn(&Pulse) -> bool, blame: &str) -> (StatusCode, String) {
-        let blamed: Vec<_> =
-            self.pulses.iter().filter(|(_, pulse)| !holds(pulse)).map(|(name, _)| *name).collect();
+    fn all(&self, holds: impl Fn(&Heartbeat) -> bool, blame: &str) -> (StatusCode, String) {
+        let blamed: Vec<_> = self
+            .heartbeats
+            .iter()
+            .filter(|(_, heartbeat)| !holds(heartbeat))
+            .map(|(name, _)| *name)
+            .collect();
         if blamed.is_empty() {
             return (StatusCode::OK, "ok\n".to_owned());
         }
@@ -150,12 +154,12 @@ impl Health {
 
 async fn healthz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
     let now = millis();
-    health.all(|pulse| !pulse.hangs(now), "hangs")
+    health.all(|heartbeat| !heartbeat.hangs(now), "hangs")
 }
 
 async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, String) {
     let now = millis();
-    health.all(|pulse| pulse.is_ready(now), "not at work")
+    health.all(|heartbeat| heartbeat.is_ready(now), "not at work")
 }
 
 async fn metrics(

@@ -6,14 +6,14 @@ use anyhow::Context;
 use weir_manifest::Pipeline;
 
 pub mod args;
+mod backoff;
 pub mod console;
 pub mod demo;
 pub mod generate;
 pub mod health;
-mod patience;
+mod metrics;
 pub mod process;
 pub mod serve;
-mod signs;
 mod stopping;
 mod summary;
 mod threads;

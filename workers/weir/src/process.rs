@@ -24,8 +24,8 @@ use weir_processor::windows::{self, Windows};
 use weir_processor::worker::{Stage, TRANSACTION_BYTES, Worker};
 
 use crate::{
-    patience::{Patience, patiently},
-    signs::{Signs, StageSigns},
+    backoff::{Backoff, retry_with_backoff},
+    metrics::{Metrics, StageMetrics},
     stopping::{self, at_work},
     summary::Summary,
     topics,
@@ -81,20 +81,20 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
     let privacy = privacy(pipeline, pii_key_file.as_deref())?;
     // A name that comes back lets a restart end at once what its predecessor left open.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
-    let (watched, signs) = Signs::registered();
+    let (watched, metrics) = Metrics::registered();
     watched.beside(*health, || {
         let turn = || {
-            signs.windows.pulse.turn();
-            signs.results.pulse.turn();
+            metrics.windows.heartbeat.turn();
+            metrics.results.heartbeat.turn();
         };
         topics::watched(
             pipeline,
             brokers,
             stop,
             turn,
-            |checked| signs.show_topics(pipeline, checked),
+            |checked| metrics.show_topics(pipeline, checked),
             |fault| {
-                stages(pipeline, privacy.clone(), *steps, &signs, stop, fault, |group, topic| {
+                stages(pipeline, privacy.clone(), *steps, &metrics, stop, fault, |group, topic| {
                     let mut options =
                         weir_kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
                     options.instance.clone_from(instance);
@@ -110,7 +110,7 @@ pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
     privacy: Privacy,
     Steps { until_end, transaction_bytes }: Steps,
-    signs: &Signs,
+    metrics: &Metrics,
     stop: &AtomicBool,
     fault: &OnceLock<String>,
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
@@ -125,15 +125,15 @@ pub(crate) fn stages<M: Member>(
     let name = &pipeline.metadata.name;
     let done = thread::scope(|scope| {
         let first = scope.spawn(|| {
-            let stage = Windows::new(first_options(pipeline, settings, until_end), Decoder::new(), privacy);
+            let stage = Windows::new(windows_options(pipeline, settings, until_end), Decoder::new(), privacy);
             drive(
                 ("stage 1 (windows)", wait, transaction_bytes),
                 || connect(&format!("{name}.windows"), pipeline.events_topic()),
                 stage,
-                &signs.windows,
+                &metrics.windows,
                 (stop, fault),
                 |worker| {
-                    signs.outcomes.show(worker.stage().committed_outcomes());
+                    metrics.outcomes.show(worker.stage().committed_outcomes());
                     summarize(&|summary| summary.outcomes.clone_from(worker.stage().committed_outcomes()));
                     if let Some(last) = worker.stage().finished() {
                         end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
@@ -144,12 +144,12 @@ pub(crate) fn stages<M: Member>(
             )
         });
         let second = scope.spawn(|| {
-            let stage = Results::new(second_options(pipeline, settings));
+            let stage = Results::new(results_options(pipeline, settings));
             let done = drive(
                 ("stage 2 (results)", wait, transaction_bytes),
                 || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
                 stage,
-                &signs.results,
+                &metrics.results,
                 (stop, fault),
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
@@ -180,39 +180,39 @@ fn drive<S: Stage, M: Member>(
     (part, wait, transaction_bytes): (&str, Duration, usize),
     mut connect: impl FnMut() -> Result<M, Error>,
     stage: S,
-    signs: &StageSigns,
+    metrics: &StageMetrics,
     (stop, fault): (&AtomicBool, &OnceLock<String>),
     mut done: impl FnMut(&mut Worker<S, M>) -> bool,
 ) -> anyhow::Result<()> {
     let _alarm = Alarm(stop);
     let _at_work = at_work(part);
     let connect = || {
-        signs.pulse.turn();
+        metrics.heartbeat.turn();
         connect()
     };
-    let result = patiently(stop, connect).and_then(|member| {
+    let result = retry_with_backoff(stop, connect).and_then(|member| {
         let Some(member) = member else { return Ok(()) };
-        let pulse = Arc::clone(&signs.pulse);
+        let heartbeat = Arc::clone(&metrics.heartbeat);
         let mut worker = Worker::new(stage, member)
-            .with_heartbeat(move || pulse.turn())
+            .with_heartbeat(move || heartbeat.turn())
             .with_transaction_bytes(transaction_bytes);
-        let mut patience = Patience::new();
+        let mut backoff = Backoff::new();
         while !stop.load(Ordering::SeqCst) {
             if let Some(why) = fault.get() {
                 return Err(Error::Fatal(why.clone()));
             }
             match worker.step(millis(), wait) {
                 Ok(()) => {
-                    patience = Patience::new();
-                    if worker.holds() {
-                        signs.pulse.success();
+                    backoff = Backoff::new();
+                    if worker.is_assigned() {
+                        metrics.heartbeat.success();
                     }
                 }
                 Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
-                Err(error) => patience.wait(&error, stop),
+                Err(error) => backoff.wait(&error, stop),
             }
-            signs.pulse.turn();
-            signs.show(worker.counts());
+            metrics.heartbeat.turn();
+            metrics.show(worker.counts());
             if done(&mut worker) {
                 break;
             }
@@ -225,7 +225,7 @@ fn drive<S: Stage, M: Member>(
     });
     // One stage without the other is of no use.
     match &result {
-        Ok(()) => signs.pulse.end(),
+        Ok(()) => metrics.heartbeat.end(),
         Err(error) => {
             stopping::failed(&error.to_string());
             stop.store(true, Ordering::SeqCst);
@@ -258,7 +258,7 @@ fn emitted_all<M: Member>(member: &mut M, settings: Settings, end: i64) -> bool 
     })
 }
 
-fn first_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> windows::Options {
+fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> windows::Options {
     windows::Options {
         settings,
         max_future: pipeline.spec.window.max_future.as_millis(),
@@ -284,7 +284,7 @@ fn snapshot_every(pipeline: &Pipeline) -> i64 {
     pipeline.spec.window.size.as_millis().max(SNAPSHOT_EVERY).min(kept / 4)
 }
 
-fn second_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
+fn results_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
     results::Options {
         settings,
         inputs: pipeline.spec.topics.events.partitions,

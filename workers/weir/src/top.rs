@@ -10,7 +10,7 @@ use weir_kafka::{Reader, ReaderOptions, Start};
 use weir_log::Error;
 use weir_manifest::Pipeline;
 
-use crate::{console::Screen, patience::patiently};
+use crate::{backoff::retry_with_backoff, console::Screen};
 
 /// Shows each window once it is sealed, and in a terminal what the open one shows, until `stop`.
 ///
@@ -37,7 +37,8 @@ pub(crate) fn follow(
         ReaderOptions { bootstrap: brokers.to_owned(), client_id: "weir-top".to_owned(), extra: Vec::new() };
     let start = if from_beginning { Start::Beginning } else { Start::End };
     let mut screen = Screen::on_stdout(pipeline);
-    let Some(mut reader) = patiently(stop, || Reader::follow(&options, &screen.topics(), start))? else {
+    let Some(mut reader) = retry_with_backoff(stop, || Reader::follow(&options, &screen.topics(), start))?
+    else {
         return Ok(());
     };
     while !stop.load(Ordering::SeqCst) {

@@ -11,7 +11,7 @@ use std::{
 
 use support::Trial;
 use weir_audit::Audit;
-use weir_kafka::{Lookup, Options};
+use weir_kafka::{Options, TopicInspector};
 use weir_testbed::Kafka;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -21,10 +21,14 @@ const SPEC: &str = "  window: {size: 20s, slide: 2s, outOfOrderness: 2s, idleTim
 const REPLICAS: i32 = 3;
 
 /// The sum of what a group has committed; `None` while that cannot be seen.
-fn committed(lookup: &mut Option<Lookup>, trial: &Trial, (stage, topic): (&str, &str)) -> Option<i64> {
+fn committed(
+    lookup: &mut Option<TopicInspector>,
+    trial: &Trial,
+    (stage, topic): (&str, &str),
+) -> Option<i64> {
     let group = format!("{}.{stage}", trial.pipeline.metadata.name);
     if lookup.is_none() {
-        *lookup = Lookup::connect(&Options::new(trial.brokers, &group, topic, "onlooker")).ok();
+        *lookup = TopicInspector::connect(&Options::new(trial.brokers, &group, topic, "onlooker")).ok();
     }
     let committed = lookup.as_ref()?.committed().ok()?;
     Some(committed.into_iter().flatten().map(|committed| committed.offset).sum())

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_kafka::{Lookup, Options, admin::Admin};
+use weir_kafka::{Options, TopicInspector, admin::Admin};
 use weir_manifest::{Compression, Management, Role, TopicSpec};
 use weir_testbed::Kafka;
 
@@ -86,7 +86,8 @@ impl Fixture {
         let child = self.weir(&["process", "--instance", "p0"]).stderr(Stdio::piped()).spawn().unwrap();
         let running = Running(child);
         let group = format!("{}.windows", self.name);
-        let lookup = Lookup::connect(&Options::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
+        let lookup =
+            TopicInspector::connect(&Options::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
         await_that("everything is read", || {
             let committed = lookup.committed().unwrap_or_default();
             committed.iter().flatten().map(|committed| committed.offset).sum::<i64>() == events
@@ -276,7 +277,7 @@ fn live_values_come_and_go_with_their_topic() {
     for _ in 0..2 {
         shop.run(&["topics", "apply"]);
         await_that("its topic is seen", || has_said("live values are published again"));
-        let lookup = Lookup::connect(&Options::new(Kafka::shared(), "test", &live, "test")).unwrap();
+        let lookup = TopicInspector::connect(&Options::new(Kafka::shared(), "test", &live, "test")).unwrap();
         await_that("live values come", || {
             // Each new event changes them.
             shop.generate(10);

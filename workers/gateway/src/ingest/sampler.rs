@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use weir_kafka::{Lookup, Options};
+use weir_kafka::{Options, TopicInspector};
 use weir_log::Error;
 
 use super::{standings::renew, tries::Tries};
@@ -81,7 +81,7 @@ fn report_outcome(
 
 /// A connection, and what was sampled.
 struct Sampler {
-    lookup: Lookup,
+    lookup: TopicInspector,
     /// The offset after the newest record seen, by partition.
     seen: BTreeMap<i32, i64>,
     /// The partition to begin the next round with.
@@ -100,7 +100,7 @@ struct DeadLetterPosition {
 
 /// Reads the dead letters that came since the last time, or the newest.
 fn newest_dead_letters(
-    lookup: &Lookup,
+    lookup: &TopicInspector,
     topic: &str,
     position: &mut DeadLetterPosition,
     state: &PipelineState,
@@ -130,7 +130,7 @@ fn round(sampler: &mut Option<Sampler>, options: &Options, state: &PipelineState
     let Sampler { lookup, seen, next, .. } = match sampler {
         Some(sampler) => sampler,
         None => sampler.insert(Sampler {
-            lookup: Lookup::connect(options)?,
+            lookup: TopicInspector::connect(options)?,
             seen: BTreeMap::new(),
             next: 0,
             dead_letters: DeadLetterPosition::default(),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use weir_kafka::{Lookup, Options};
+use weir_kafka::{Options, TopicInspector};
 use weir_log::{Committed, Error, PartitionProgress, ResultsProgress};
 use weir_manifest::Pipeline;
 
@@ -40,7 +40,7 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
 }
 
 /// Gives what fails new clients once that is due.
-pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut Lookup>, tries: &mut Tries) {
+pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut TopicInspector>, tries: &mut Tries) {
     if tries.is_renewal_due() {
         for lookup in lookups {
             if let Err(error) = lookup.renew() {
@@ -52,8 +52,8 @@ pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut Lookup>, tries
 
 /// Of both stages.
 struct Groups {
-    windows: Lookup,
-    results: Lookup,
+    windows: TopicInspector,
+    results: TopicInspector,
 }
 
 impl Groups {
@@ -64,7 +64,7 @@ impl Groups {
             options.client_id = "weir-serve".to_owned();
             // Whether the transaction is through that carries them makes no difference to what is only shown.
             options.extra.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
-            Lookup::connect(&options)
+            TopicInspector::connect(&options)
         };
         Ok(Self {
             windows: connect("windows", pipeline.events_topic())?,

@@ -53,13 +53,13 @@ fn what_nobody_classified_is_fatal() {
     {
         assert_eq!(class(code), Class::Fatal, "{code:?}");
     }
-    let without_code = sorted("seek", &KafkaError::Seek("what is this".into()));
+    let without_code = classify("seek", &KafkaError::Seek("what is this".into()));
     assert_eq!(without_code, Error::Fatal("could not seek: Seek error: what is this".into()));
 }
 
 #[test]
 fn a_fatal_message_says_what_to_do() {
-    let error = sorted("read t", &KafkaError::MetadataFetch(C::UnknownTopicOrPartition));
+    let error = classify("read t", &KafkaError::MetadataFetch(C::UnknownTopicOrPartition));
     let Error::Fatal(message) = error else { panic!("{error:?}") };
     assert!(message.starts_with("could not read t: "), "{message}");
     assert!(message.ends_with(": create the topic or correct its name"), "{message}");
@@ -68,7 +68,7 @@ fn a_fatal_message_says_what_to_do() {
 #[test]
 fn an_uncertain_outcome_in_a_transaction_aborts() {
     let timed_out = KafkaError::Flush(C::OperationTimedOut);
-    assert!(matches!(sorted("commit", &timed_out), Error::Retry(_)));
+    assert!(matches!(classify("commit", &timed_out), Error::Retry(_)));
     assert!(matches!(in_transaction("commit", &timed_out), Error::Abort(_)));
     let denied = KafkaError::MessageProduction(C::TopicAuthorizationFailed);
     assert!(matches!(in_transaction("send", &denied), Error::Fatal(_)));

@@ -19,7 +19,7 @@ impl Ground {
         Self { broker, member }
     }
 
-    fn read(&mut self) -> Result<(Journal, Option<Snapshot>, VecDeque<Raise>), Error> {
+    fn read(&mut self) -> Result<(Journal, Option<Snapshot>, VecDeque<WatermarkAdvance>), Error> {
         Journal::read(&mut self.member, STATE, 1, &|| ())
     }
 
@@ -52,8 +52,8 @@ fn state(length: usize, seed: usize) -> Vec<u8> {
 
 #[test]
 fn an_empty_topic_holds_nothing() {
-    let (journal, snapshot, raises) = Ground::new().read().unwrap();
-    assert!(snapshot.is_none() && raises.is_empty() && journal.number() == 0);
+    let (journal, snapshot, advances) = Ground::new().read().unwrap();
+    assert!(snapshot.is_none() && advances.is_empty() && journal.number() == 0);
 }
 
 #[test]
@@ -61,18 +61,18 @@ fn a_snapshot_covers_the_raises_before_it_and_no_others() {
     let mut ground = Ground::new();
     let (mut journal, _, _) = ground.read().unwrap();
     let mut out = Vec::new();
-    journal.raise(7, 100, &mut out).unwrap();
-    assert!(journal.has_raises());
+    journal.advance_watermark(7, 100, &mut out).unwrap();
+    assert!(journal.has_advances());
     save(&mut journal, 7, 1_000, b"state", &mut out);
-    assert!(!journal.has_raises());
-    journal.raise(7, 200, &mut out).unwrap();
+    assert!(!journal.has_advances());
+    journal.advance_watermark(7, 200, &mut out).unwrap();
     ground.write(out);
     let check = |ground: &mut Ground| {
-        let (journal, snapshot, raises) = ground.read().unwrap();
+        let (journal, snapshot, advances) = ground.read().unwrap();
         let snapshot = snapshot.unwrap();
         assert_eq!((snapshot.taken, &snapshot.bytes[..]), (1_000, &b"state"[..]));
-        assert_eq!(raises, [Raise { offset: 7, watermark: 200, number: 3 }]);
-        assert!(journal.has_raises());
+        assert_eq!(advances, [WatermarkAdvance { offset: 7, watermark: 200, number: 3 }]);
+        assert!(journal.has_advances());
         assert_eq!(journal.number(), 3);
     };
     check(&mut ground);

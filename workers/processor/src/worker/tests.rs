@@ -92,7 +92,7 @@ fn worker_on(broker: &Broker, stage: Echo, records: usize) -> Worker<Echo, weir_
     }
     let mut worker = Worker::new(stage, broker.member(MemberOptions::new("group", "in", "id")));
     worker.step(NOW, Duration::ZERO).unwrap();
-    assert!(worker.holds());
+    assert!(worker.is_assigned());
     assert_eq!((worker.counts().commits, worker.last_commit), (1, NOW), "where it begins");
     worker.counts = Counts::default();
     worker
@@ -105,22 +105,22 @@ fn step(worker: &mut Worker<Echo, weir_memory::Member>, after: i64) -> (u64, u64
 }
 
 const NOW: i64 = 1_000_000;
-const MANY: usize = 3 * BATCH;
+const MANY: usize = 3 * MAX_RECORDS_PER_POLL;
 
 #[test]
 fn what_catches_up_commits_when_it_waited_for_long() {
     let mut worker = worker(Echo::new(1, false), MANY);
-    assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
-    assert_eq!(step(&mut worker, LONGEST_TRANSACTION - 1), (0, 2 * BATCH as u64));
-    assert_eq!(step(&mut worker, LONGEST_TRANSACTION), (1, 3 * BATCH as u64));
+    assert_eq!(step(&mut worker, 0), (0, MAX_RECORDS_PER_POLL as u64));
+    assert_eq!(step(&mut worker, MAX_TRANSACTION_AGE_MS - 1), (0, 2 * MAX_RECORDS_PER_POLL as u64));
+    assert_eq!(step(&mut worker, MAX_TRANSACTION_AGE_MS), (1, 3 * MAX_RECORDS_PER_POLL as u64));
     assert_eq!(worker.counts().outputs, MANY as u64);
 }
 
 #[test]
 fn what_catches_up_commits_when_it_has_much() {
-    let mut worker = worker(Echo::new(TRANSACTION_BYTES / BATCH - 1, false), MANY);
-    assert_eq!(step(&mut worker, 0), (0, BATCH as u64));
-    assert_eq!(step(&mut worker, 0), (1, 2 * BATCH as u64));
+    let mut worker = worker(Echo::new(TRANSACTION_BYTES / MAX_RECORDS_PER_POLL - 1, false), MANY);
+    assert_eq!(step(&mut worker, 0), (0, MAX_RECORDS_PER_POLL as u64));
+    assert_eq!(step(&mut worker, 0), (1, 2 * MAX_RECORDS_PER_POLL as u64));
 }
 
 #[test]
@@ -142,23 +142,27 @@ fn the_end_is_committed_where_no_record_is_and_once() {
     };
     writer.begin().unwrap();
     writer.send(output.clone()).unwrap();
-    step(&mut worker, 2 * PROGRESS);
+    step(&mut worker, 2 * PROGRESS_COMMIT_INTERVAL_MS);
     assert_eq!(offset(&mut worker), 1, "not past what is held back");
     writer.commit(&[]).unwrap();
-    step(&mut worker, 4 * PROGRESS);
+    step(&mut worker, 4 * PROGRESS_COMMIT_INTERVAL_MS);
     assert_eq!(offset(&mut worker), 3, "past the record and its marker");
     writer.begin().unwrap();
     writer.send(output).unwrap();
     writer.restart().unwrap();
-    step(&mut worker, 6 * PROGRESS);
+    step(&mut worker, 6 * PROGRESS_COMMIT_INTERVAL_MS);
     assert_eq!(
         offset(&mut worker),
         broker.end_offset("in", 0).unwrap(),
         "past the aborted record and its marker"
     );
-    let (commits, _) = step(&mut worker, 8 * PROGRESS);
+    let (commits, _) = step(&mut worker, 8 * PROGRESS_COMMIT_INTERVAL_MS);
     for turn in 5..10 {
-        assert_eq!(step(&mut worker, 2 * turn * PROGRESS).0, commits, "committed again and again");
+        assert_eq!(
+            step(&mut worker, 2 * turn * PROGRESS_COMMIT_INTERVAL_MS).0,
+            commits,
+            "committed again and again"
+        );
     }
 }
 
@@ -166,8 +170,8 @@ fn the_end_is_committed_where_no_record_is_and_once() {
 fn progress_without_outputs_waits_unless_it_is_the_last() {
     let mut going_on = worker(Echo::new(0, false), 1);
     assert_eq!(step(&mut going_on, 0), (0, 1));
-    assert_eq!(step(&mut going_on, PROGRESS - 1), (0, 1));
-    assert_eq!(step(&mut going_on, PROGRESS), (1, 1));
+    assert_eq!(step(&mut going_on, PROGRESS_COMMIT_INTERVAL_MS - 1), (0, 1));
+    assert_eq!(step(&mut going_on, PROGRESS_COMMIT_INTERVAL_MS), (1, 1));
     let mut ending = worker(Echo::new(0, true), 1);
     assert_eq!(step(&mut ending, 0), (0, 1), "more may be there already");
     assert_eq!(step(&mut ending, 0), (1, 1));

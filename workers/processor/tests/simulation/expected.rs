@@ -11,7 +11,7 @@ use weir_processor::windows::Windows;
 use weir_processor::worker::Worker;
 
 use crate::{
-    found::{self, Output, Raise},
+    found::{self, Output, WatermarkAdvance},
     setup::{EVENTS, STAGES, Setup},
     visitors::Written,
 };
@@ -19,19 +19,19 @@ use crate::{
 /// One partition's log as it was read: decisions stand before the record that they were taken before.
 enum Step<'a> {
     Record(&'a Written),
-    Raise(i64),
+    WatermarkAdvance(i64),
 }
 
-fn steps<'a>(log: &'a [Written], raises: &[Raise], partition: i32) -> Vec<Step<'a>> {
-    let mut raises = raises.iter().filter(|raise| raise.partition == partition).peekable();
+fn steps<'a>(log: &'a [Written], advances: &[WatermarkAdvance], partition: i32) -> Vec<Step<'a>> {
+    let mut advances = advances.iter().filter(|advance| advance.partition == partition).peekable();
     let mut steps = Vec::new();
     for record in log.iter().filter(|record| record.partition == partition) {
-        while let Some(raise) = raises.next_if(|raise| raise.offset <= record.offset) {
-            steps.push(Step::Raise(raise.watermark));
+        while let Some(advance) = advances.next_if(|advance| advance.offset <= record.offset) {
+            steps.push(Step::WatermarkAdvance(advance.watermark));
         }
         steps.push(Step::Record(record));
     }
-    steps.extend(raises.map(|raise| Step::Raise(raise.watermark)));
+    steps.extend(advances.map(|advance| Step::WatermarkAdvance(advance.watermark)));
     steps
 }
 
@@ -51,14 +51,14 @@ pub struct Expected {
 }
 
 /// The log through the bare engine.
-pub fn by_engine(setup: &Setup, log: &[Written], raises: &[Raise]) -> Expected {
+pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) -> Expected {
     let settings = setup.settings;
     let (mut output, mut counts) = (Output::default(), Vec::new());
     for number in 0..setup.inputs {
         let (mut partition, mut count) = (Partition::new(number, settings), Counts::default());
-        for step in steps(log, raises, number) {
+        for step in steps(log, advances, number) {
             let refused = match step {
-                Step::Raise(watermark) => {
+                Step::WatermarkAdvance(watermark) => {
                     partition.raise(watermark);
                     continue;
                 }
@@ -116,15 +116,15 @@ pub struct Judged {
 pub fn check_by_oracle(
     setup: &Setup,
     log: &[Written],
-    raises: &[Raise],
+    advances: &[WatermarkAdvance],
     found: &Output,
 ) -> Result<Judged, String> {
     let settings = setup.oracle();
     let mut offsets = Vec::new();
     let logs: Vec<Vec<Entry>> = (0..setup.inputs)
         .map(|partition| {
-            let valid = steps(log, raises, partition).into_iter().filter_map(|step| match step {
-                Step::Raise(watermark) => Some((-1, Entry::RaiseWatermark(watermark))),
+            let valid = steps(log, advances, partition).into_iter().filter_map(|step| match step {
+                Step::WatermarkAdvance(watermark) => Some((-1, Entry::RaiseWatermark(watermark))),
                 Step::Record(record) => Some((record.offset, Entry::Event(record.content.clone().ok()?))),
             });
             let (places, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();
@@ -180,7 +180,7 @@ pub fn by_one_process(setup: &Setup, log: &[Written]) -> Result<Output, String> 
         broker.append(EVENTS, record.partition, Some(&record.key), record.value.as_deref(), &[]).unwrap();
     }
     let mut process = Undisturbed::start(setup, &broker, "only");
-    // Idle, committed as idle, looked at, raised: each within a second of the one before; and windows wait for their time.
+    // Idle, committed as idle, looked at, advanced: each within a second of the one before; and windows wait for their time.
     let waits =
         if setup.is_live { setup.settings.size + 2 * setup.settings.out_of_orderness + 30_000 } else { 0 };
     for _ in 0..(setup.idle_timeout + 10_000 + waits) / Undisturbed::TURN {

@@ -8,9 +8,9 @@ use weir_memory::{Broker, StoredRecord};
 
 use crate::setup::{BLOCKS, DEAD_LETTERS, RESULTS, STATE, Setup, TOP_PAGES};
 
-/// A logged idle decision: the partition's watermark is raised before its record at `offset` is read.
+/// A logged idle decision: the partition's watermark is advanced before its record at `offset` is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Raise {
+pub struct WatermarkAdvance {
     pub partition: i32,
     /// Its own place in the state topic.
     pub place: i64,
@@ -21,16 +21,19 @@ pub struct Raise {
 }
 
 /// The decisions that are in the log.
-pub fn raises(broker: &Broker, inputs: i32) -> Vec<Raise> {
+pub fn advances(broker: &Broker, inputs: i32) -> Vec<WatermarkAdvance> {
     let of = |partition| {
-        broker.records(STATE, partition).into_iter().filter_map(move |record| raise(partition, &record))
+        broker
+            .records(STATE, partition)
+            .into_iter()
+            .filter_map(move |record| advance_watermark(partition, &record))
     };
     (0..inputs).flat_map(of).collect()
 }
 
-fn raise(partition: i32, record: &StoredRecord) -> Option<Raise> {
+fn advance_watermark(partition: i32, record: &StoredRecord) -> Option<WatermarkAdvance> {
     let (offset, watermark) = decision(record.key.as_deref(), record.value.as_deref())?;
-    Some(Raise { partition, place: record.offset, offset, watermark, timestamp: record.timestamp })
+    Some(WatermarkAdvance { partition, place: record.offset, offset, watermark, timestamp: record.timestamp })
 }
 
 /// Offset and watermark of a decision, if a record of the state topic is one.

@@ -6,7 +6,7 @@ use weir_oracle::{Event, Kind};
 
 use crate::{
     expected::{self, Undisturbed},
-    found::{self, Raise},
+    found::{self, WatermarkAdvance},
     setup::{EVENTS, Setup},
     visitors::{Written, encoded},
 };
@@ -92,9 +92,9 @@ impl Stage {
         output.rankings.into_keys().map(|end| end - START).collect()
     }
 
-    fn raises(&self, partition: i32) -> Vec<Raise> {
-        let raises = found::raises(&self.broker, self.setup.inputs);
-        raises.into_iter().filter(|raise| raise.partition == partition).collect()
+    fn advances(&self, partition: i32) -> Vec<WatermarkAdvance> {
+        let advances = found::advances(&self.broker, self.setup.inputs);
+        advances.into_iter().filter(|advance| advance.partition == partition).collect()
     }
 
     fn late(&self) -> Vec<(i32, i64)> {
@@ -113,26 +113,26 @@ fn silent_partitions_hold_nothing_back_for_longer_than_the_idle_timeout() {
     stage.view(1, 250);
     stage.turns_with_views(BEFORE);
     assert_eq!(stage.ends(), Vec::<i64>::new(), "partition 2, silent from the start, and 1 may still speak");
-    assert!((0..3).all(|partition| stage.raises(partition).is_empty()));
+    assert!((0..3).all(|partition| stage.advances(partition).is_empty()));
 
     stage.turns_with_views(AFTER);
-    let sealed = stage.raises(1).last().unwrap().watermark - START;
+    let sealed = stage.advances(1).last().unwrap().watermark - START;
     assert!(
         sealed > 0 && sealed <= stage.last(),
         "partition 1 follows partition 0, which is at {}",
         stage.last()
     );
     let expected: Vec<i64> = (1..=sealed / 1_000).map(|end| end * 1_000).collect();
-    assert_eq!(stage.ends(), expected, "all windows that partitions 1 and 2 were raised over");
-    assert_eq!(stage.raises(0), [], "partition 0 never was idle");
+    assert_eq!(stage.ends(), expected, "all windows that partitions 1 and 2 were advanced over");
+    assert_eq!(stage.advances(0), [], "partition 0 never was idle");
 
     // Another process takes over from the log. It repeats the decisions, and so finds the same events late.
-    let taken = (stage.raises(1), stage.raises(2));
+    let taken = (stage.advances(1), stage.advances(2));
     stage.process = Undisturbed::start(&stage.setup, &stage.broker, "second");
     let begins_late = sealed / 1_000 * 1_000 - 2_000;
     stage.view(1, begins_late);
     stage.turns_with_views(BEFORE);
-    assert_eq!((stage.raises(1), stage.raises(2)), taken, "no decision is taken, or logged, again");
+    assert_eq!((stage.advances(1), stage.advances(2)), taken, "no decision is taken, or logged, again");
     assert_eq!(stage.late(), [(1, 1)], "a decision makes late what comes after it");
 
     // Now all fall silent.
@@ -141,16 +141,16 @@ fn silent_partitions_hold_nothing_back_for_longer_than_the_idle_timeout() {
     let expected: Vec<i64> = (1..=last_end / 1_000).map(|end| end * 1_000).collect();
     assert_eq!(stage.ends(), expected, "the last windows are sealed without any further event");
     for partition in 0..3 {
-        let last = stage.raises(partition).last().copied();
-        assert_eq!(last.map(|raise| raise.watermark - START), Some(last_end), "partition {partition}");
+        let last = stage.advances(partition).last().copied();
+        assert_eq!(last.map(|advance| advance.watermark - START), Some(last_end), "partition {partition}");
     }
 
     // And nothing more happens, neither by itself nor by yet another process.
-    let all = found::raises(&stage.broker, stage.setup.inputs);
+    let all = found::advances(&stage.broker, stage.setup.inputs);
     stage.turns(AFTER);
     stage.process = Undisturbed::start(&stage.setup, &stage.broker, "third");
     stage.turns(AFTER);
-    assert_eq!(found::raises(&stage.broker, stage.setup.inputs), all);
+    assert_eq!(found::advances(&stage.broker, stage.setup.inputs), all);
 
     let output = found::output(&stage.broker, &stage.setup).unwrap();
     expected::by_engine(&stage.setup, &stage.log, &all).output.compare(&output).unwrap();

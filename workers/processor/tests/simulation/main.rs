@@ -7,12 +7,12 @@
 
 mod dice;
 mod expected;
+mod faulty_member;
 mod found;
-mod frail;
 mod idle;
 mod process;
-mod scene;
 mod setup;
+mod simulation;
 mod tally;
 mod trouble;
 mod visitors;
@@ -27,8 +27,8 @@ use std::{
 };
 
 use expected::{Counts, Judged};
-use found::Raise;
-use scene::Scene;
+use found::WatermarkAdvance;
+use simulation::Simulation;
 use tally::Tally;
 use weir_log::PartitionProgress;
 
@@ -94,7 +94,7 @@ fn results_are_those_of_an_undisturbed_run() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let played = catch_unwind(AssertUnwindSafe(|| play(seed, seeds.end - seeds.start == 1)));
+                    let played = catch_unwind(AssertUnwindSafe(|| run(seed, seeds.end - seeds.start == 1)));
                     let mut all = all.lock().unwrap();
                     match played {
                         Ok(Ok(tally)) => all.0.include(&tally),
@@ -122,37 +122,39 @@ fn results_are_those_of_an_undisturbed_run() {
 #[test]
 fn a_seed_decides_everything() {
     for seed in 0..40 {
-        let [first, second] = [0, 1].map(|_| play(seed, false).unwrap());
+        let [first, second] = [0, 1].map(|_| run(seed, false).unwrap());
         assert_eq!(first, second, "seed {seed}");
     }
 }
 
-/// One seed: play, then check everything.
-fn play(seed: u64, telling: bool) -> Result<Tally, String> {
-    let scene = Scene::new(seed, telling);
-    scene.play()?;
-    let setup = &scene.setup;
-    let visitors = scene.visitors.borrow();
+/// One seed: run, then check everything.
+fn run(seed: u64, telling: bool) -> Result<Tally, String> {
+    let simulation = Simulation::new(seed, telling);
+    simulation.run()?;
+    let setup = &simulation.setup;
+    let visitors = simulation.visitors.borrow();
     let log = &visitors.log;
-    let raises: Vec<Raise> = scene.raises.borrow().iter().copied().collect();
+    let advances: Vec<WatermarkAdvance> = simulation.advances.borrow().iter().copied().collect();
     let end = |partition| {
         let of = log.iter().filter(|record| record.partition == partition);
         of.map(|record| record.offset + 1).max().unwrap_or_default()
     };
-    let amid = raises.iter().filter(|raise| raise.offset < end(raise.partition)).count();
+    let amid = advances.iter().filter(|advance| advance.offset < end(advance.partition)).count();
 
-    let found = found::output(&scene.broker, setup)?;
-    check_raises(&scene, &raises)?;
-    let expected = expected::by_engine(setup, log, &raises);
+    let found = found::output(&simulation.broker, setup)?;
+    check_raises(&simulation, &advances)?;
+    let expected = expected::by_engine(setup, log, &advances);
     expected.output.compare(&found)?;
-    check_counts(&scene, &expected.counts)?;
-    let judged = expected::check_by_oracle(setup, log, &raises, &found)?;
-    check_partly_late(&scene, &judged)?;
-    if setup.until_end && scene.finished.borrow().iter().any(|finished| *finished != Some(judged.last_end)) {
+    check_counts(&simulation, &expected.counts)?;
+    let judged = expected::check_by_oracle(setup, log, &advances, &found)?;
+    check_partly_late(&simulation, &judged)?;
+    if setup.until_end
+        && simulation.finished.borrow().iter().any(|finished| *finished != Some(judged.last_end))
+    {
         return Err(format!(
             "the last window ends at {:?}, processes say {:?}",
             judged.last_end,
-            scene.finished.borrow()
+            simulation.finished.borrow()
         ));
     }
     if amid == 0 && !setup.has_transactions {
@@ -161,9 +163,9 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
         found::same("rows of an undisturbed run", &undisturbed.rows, &found.rows)?;
         found::same("rankings of an undisturbed run", &undisturbed.rankings, &found.rankings)?;
         found::same("dead letters of an undisturbed run", &undisturbed.dead_letters, &found.dead_letters)?;
-        scene.note("logs compared with an undisturbed process");
+        simulation.note("logs compared with an undisturbed process");
     }
-    let mut tally = scene.tally.take();
+    let mut tally = simulation.tally.take();
     tally.add("records", log.len() as u64);
     tally.add("dead letters", found.dead_letters.len() as u64);
     tally.add("windows", judged.windows as u64);
@@ -171,11 +173,11 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
     tally.add("transactions of producers", visitors.held_back.len() as u64);
     tally.add("misplaced", (0..setup.inputs).map(|p| visitors.misplaced(p, setup.inputs)).sum());
     let by_the_clock = setup.is_live && !setup.until_end;
-    tally.add("windows sealed by the clock", if by_the_clock { raises.len() as u64 } else { 0 });
+    tally.add("windows sealed by the clock", if by_the_clock { advances.len() as u64 } else { 0 });
     tally.add("partly late", judged.partly_late.iter().sum());
     tally.add("rows", found.rows.len() as u64);
     tally.add("trends", judged.trends as u64);
-    tally.add("idle decisions", raises.len() as u64);
+    tally.add("idle decisions", advances.len() as u64);
     tally.add("idle decisions amid the log", amid as u64);
     Ok(tally)
 }
@@ -183,43 +185,47 @@ fn play(seed: u64, telling: bool) -> Result<Tally, String> {
 /// Each decision was logged once, changed something, and waited for the idle timeout.
 ///
 /// A process that stalled within a step goes by a clock that it read before, and may be too early.
-fn check_raises(scene: &Scene, raises: &[Raise]) -> Result<(), String> {
-    for pair in raises.windows(2).filter(|pair| pair[0].partition == pair[1].partition) {
+fn check_raises(simulation: &Simulation, advances: &[WatermarkAdvance]) -> Result<(), String> {
+    for pair in advances.windows(2).filter(|pair| pair[0].partition == pair[1].partition) {
         if pair[0].watermark >= pair[1].watermark || pair[0].offset > pair[1].offset {
             return Err(format!("{:?} was followed by {:?}", pair[0], pair[1]));
         }
     }
-    if scene.setup.until_end {
+    if simulation.setup.until_end {
         return Ok(());
     }
-    if scene.count("stalls within a step") + scene.count("stalls after a commit") > 0 {
+    if simulation.count("stalls within a step") + simulation.count("stalls after a commit") > 0 {
         return Ok(());
     }
-    let visitors = scene.visitors.borrow();
+    let visitors = simulation.visitors.borrow();
     for &(partition, from, to) in &visitors.held_back {
-        let held = |raise: &&Raise| raise.partition == partition && (from + 1..to).contains(&raise.timestamp);
-        if let Some(raise) = raises.iter().find(held) {
+        let held = |advance: &&WatermarkAdvance| {
+            advance.partition == partition && (from + 1..to).contains(&advance.timestamp)
+        };
+        if let Some(advance) = advances.iter().find(held) {
             return Err(format!(
-                "{raise:?} came while a transaction held the partition back, from {from} to {to}"
+                "{advance:?} came while a transaction held the partition back, from {from} to {to}"
             ));
         }
     }
-    for raise in raises {
-        let sealed = raise.watermark.div_euclid(scene.setup.settings.slide) * scene.setup.settings.slide;
-        if sealed + scene.setup.settings.out_of_orderness > raise.timestamp {
-            return Err(format!("{raise:?} sealed a window before its time"));
+    for advance in advances {
+        let sealed =
+            advance.watermark.div_euclid(simulation.setup.settings.slide) * simulation.setup.settings.slide;
+        if sealed + simulation.setup.settings.out_of_orderness > advance.timestamp {
+            return Err(format!("{advance:?} sealed a window before its time"));
         }
-        let last = visitors.log.iter().rfind(|r| r.partition == raise.partition && r.offset < raise.offset);
-        if last.is_some_and(|last| raise.timestamp - last.timestamp < scene.setup.idle_timeout) {
-            return Err(format!("{raise:?} came before the partition was idle"));
+        let last =
+            visitors.log.iter().rfind(|r| r.partition == advance.partition && r.offset < advance.offset);
+        if last.is_some_and(|last| advance.timestamp - last.timestamp < simulation.setup.idle_timeout) {
+            return Err(format!("{advance:?} came before the partition was idle"));
         }
     }
     Ok(())
 }
 
 /// The oracle finds as many events partly late as the committed figures say, and of every window that is not whole they tell.
-fn check_partly_late(scene: &Scene, judged: &Judged) -> Result<(), String> {
-    let committed = scene.committed(0).unwrap();
+fn check_partly_late(simulation: &Simulation, judged: &Judged) -> Result<(), String> {
+    let committed = simulation.committed(0).unwrap();
     let standings: Vec<PartitionProgress> = committed
         .iter()
         .flatten()
@@ -237,10 +243,10 @@ fn check_partly_late(scene: &Scene, judged: &Judged) -> Result<(), String> {
 }
 
 /// Every record was counted, late or dead, as the committed figures say.
-fn check_counts(scene: &Scene, expected: &[Counts]) -> Result<(), String> {
-    let committed = scene.committed(0).unwrap();
+fn check_counts(simulation: &Simulation, expected: &[Counts]) -> Result<(), String> {
+    let committed = simulation.committed(0).unwrap();
     for ((committed, &expected), partition) in committed.iter().zip(expected).zip(0..) {
-        let standing = scene::standing_of(committed);
+        let standing = simulation::standing_of(committed);
         let figure = |name: &str| standing[name].as_u64().unwrap_or_default();
         let found = Counts {
             counted: figure("counted"),
@@ -250,8 +256,8 @@ fn check_counts(scene: &Scene, expected: &[Counts]) -> Result<(), String> {
         };
         let read = expected.counted + expected.late + expected.dead;
         let offset = committed.as_ref().map_or(0, |committed| committed.offset);
-        let end = scene.broker.end_offset(setup::EVENTS, partition).unwrap();
-        let misplaced = scene.visitors.borrow().misplaced(partition, scene.setup.inputs);
+        let end = simulation.broker.end_offset(setup::EVENTS, partition).unwrap();
+        let misplaced = simulation.visitors.borrow().misplaced(partition, simulation.setup.inputs);
         if found != expected || figure("read") != read || offset != end || figure("misplaced") != misplaced {
             return Err(format!("partition {partition}: read {read}, {expected:?}, committed {committed:?}"));
         }

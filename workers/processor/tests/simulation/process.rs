@@ -12,32 +12,32 @@ use weir_processor::windows::Windows;
 use weir_processor::worker::Worker;
 
 use crate::{
-    frail::{Fate, Frail},
-    scene::Scene,
+    faulty_member::{FaultPlan, FaultyMember},
     setup::STAGES,
+    simulation::Simulation,
 };
 
 pub struct Process {
     pub name: String,
     pub is_static: bool,
     /// By stage.
-    pub fates: [Rc<Fate>; 2],
+    pub fates: [Rc<FaultPlan>; 2],
     /// Until when, by the broker's clock, it does nothing.
     pub asleep_until: Cell<i64>,
     /// Another ran under the same name at some time of its life: either may be told so, and must then stop.
     pub has_rival: Cell<bool>,
     /// By how much its clock differs from the broker's.
     skew: i64,
-    windows: RefCell<Option<Worker<Windows, Frail>>>,
-    results: RefCell<Option<Worker<Results, Frail>>>,
+    windows: RefCell<Option<Worker<Windows, FaultyMember>>>,
+    results: RefCell<Option<Worker<Results, FaultyMember>>>,
 }
 
 impl Process {
-    pub fn start(scene: &Rc<Scene>, name: &str, is_static: bool) -> Self {
-        let Scene { setup, dice, .. } = &**scene;
-        let fates = [Rc::<Fate>::default(), Rc::<Fate>::default()];
+    pub fn start(simulation: &Rc<Simulation>, name: &str, is_static: bool) -> Self {
+        let Simulation { setup, dice, .. } = &**simulation;
+        let fates = [Rc::<FaultPlan>::default(), Rc::<FaultPlan>::default()];
         let member = |stage: usize| {
-            Frail::new(setup.member(STAGES[stage], name, is_static), fates[stage].clone(), scene)
+            FaultyMember::new(setup.member(STAGES[stage], name, is_static), fates[stage].clone(), simulation)
         };
         Self {
             windows: RefCell::new(Some(
@@ -78,11 +78,11 @@ impl Process {
 
     /// Dies on the spot, also in the middle of a step.
     pub fn die(&self) {
-        self.fates.iter().for_each(|fate| fate.dead.set(true));
+        self.fates.iter().for_each(|fault_plan| fault_plan.dead.set(true));
     }
 
     pub fn is_dead(&self) -> bool {
-        self.fates.iter().any(|fate| fate.dead.get())
+        self.fates.iter().any(|fault_plan| fault_plan.dead.get())
     }
 
     /// Leaves both groups; `None` if it is in the middle of a step.

@@ -5,23 +5,23 @@ use std::rc::Rc;
 use weir_memory::Fault;
 
 use crate::{
-    frail::{Blow, Fate},
+    faulty_member::{Blow, FaultPlan},
     process::Process,
-    scene::{Scene, standing_of},
     setup::{EVENTS, STAGES, STATE},
+    simulation::{Simulation, standing_of},
 };
 
 /// Most processes at a time.
 const MOST: usize = 4;
 
-impl Scene {
+impl Simulation {
     /// One disturbance.
     pub fn disturb(self: &Rc<Self>) {
         let dice = &self.dice;
         let Some(process) = self.someone() else { return self.start() };
         let stage = dice.below(2);
         let id = format!("{}.{}", STAGES[stage].0, process.name);
-        let fate = &process.fates[stage];
+        let fault_plan = &process.fates[stage];
         let soon = Some(dice.between(0, 12) as u32);
         match dice.below(18) {
             0 => {
@@ -29,7 +29,7 @@ impl Scene {
                 process.die();
                 self.remove(&process);
             }
-            1 => fate.dies_in.set(soon),
+            1 => fault_plan.dies_in.set(soon),
             2 | 3 => self.start(),
             4 => {
                 if let Some(left) = process.leave() {
@@ -45,7 +45,7 @@ impl Scene {
                 let time = self.setup.session_timeout * dice.between(500, 4_000) / 1_000;
                 process.asleep_until.set(self.broker.now() + time);
             }
-            6 | 7 => fate.stalls_in.set(soon),
+            6 | 7 => fault_plan.stalls_in.set(soon),
             8 if process.is_static => {
                 self.note("successors of the living");
                 self.start_as(&process.name, true);
@@ -59,10 +59,10 @@ impl Scene {
                 ]);
                 self.order(&id, what, fault);
             }
-            10 | 11 => self.leave_in_doubt(&id, fate),
-            12 => fate.after_commit.set(Some(dice.pick(&[Blow::Death, Blow::Stall]))),
+            10 | 11 => self.leave_in_doubt(&id, fault_plan),
+            12 => fault_plan.after_commit.set(Some(dice.pick(&[Blow::Death, Blow::Stall]))),
             13 => self.order(&id, "outages", Fault::Away(dice.between(1, 8) as u32)),
-            14 => fate.cut_off_in.set(soon),
+            14 => fault_plan.cut_off_in.set(soon),
             15 => {
                 self.note("clock jumps");
                 let longest = self.setup.session_timeout.max(self.setup.transaction_timeout);
@@ -74,11 +74,11 @@ impl Scene {
     }
 
     /// The next commit is held back, and its process does nothing about it: only so it stays in doubt for others.
-    pub fn leave_in_doubt(&self, id: &str, fate: &Fate) {
+    pub fn leave_in_doubt(&self, id: &str, fault_plan: &FaultPlan) {
         let (what, fault) =
             self.dice.pick(&[("commits late", Fault::CommitLate), ("markers late", Fault::MarkersLate)]);
         self.order(id, what, fault);
-        fate.after_commit.set(Some(self.dice.pick(&[Blow::Death, Blow::Stall])));
+        fault_plan.after_commit.set(Some(self.dice.pick(&[Blow::Death, Blow::Stall])));
     }
 
     /// What was held back of commits arrives.

@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     console::Screen,
+    metrics::Metrics,
     process,
-    signs::Signs,
     threads::{join_all, part},
 };
 
@@ -73,7 +73,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
                     pipeline,
                     process::privacy(pipeline, None)?,
                     process::Steps::default(),
-                    &Signs::default(),
+                    &Metrics::default(),
                     stop,
                     &OnceLock::new(),
                     |group, topic| -> Result<Member, Error> {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::bail;
 use weir_gateway::ingest;
 use weir_generator::Delivery;
-use weir_kafka::{Lookup, Options, Producer};
+use weir_kafka::{Options, Producer, TopicInspector};
 use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
 
@@ -19,9 +19,8 @@ use super::{
     simulation::Sink,
 };
 use crate::{
-    generate,
-    patience::patiently,
-    process,
+    backoff::retry_with_backoff,
+    generate, process,
     threads::{join_all, part},
     top, topics,
 };
@@ -80,8 +79,8 @@ fn watermark(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> anyhow::R
     let group = format!("{}.windows", pipeline.metadata.name);
     let mut options = Options::new(brokers, &group, pipeline.events_topic(), "");
     options.client_id = "weir-demo".to_owned();
-    let lookup = Lookup::connect(&options)?;
-    let Some(committed) = patiently(stop, || lookup.committed())? else { return Ok(None) };
+    let lookup = TopicInspector::connect(&options)?;
+    let Some(committed) = retry_with_backoff(stop, || lookup.committed())? else { return Ok(None) };
     let standings = committed
         .iter()
         .flatten()

@@ -7,40 +7,40 @@ use weir_manifest::Pipeline;
 use weir_memory::{Broker, Clock, Fault, MemberOptions};
 
 use super::*;
-use crate::{process::stages, signs::Signs};
+use crate::{metrics::Metrics, process::stages};
 
 #[test]
 fn life_is_turns_and_readiness_is_success() {
-    let pulse = Pulse::default();
-    pulse.turn();
+    let heartbeat = Heartbeat::default();
+    heartbeat.turn();
     let now = millis();
-    assert!(!pulse.hangs(now) && !pulse.is_ready(now));
-    pulse.success();
+    assert!(!heartbeat.hangs(now) && !heartbeat.is_ready(now));
+    heartbeat.success();
     let now = millis();
-    assert!(pulse.is_ready(now + FAILS / 2) && !pulse.is_ready(now + FAILS + 1));
-    assert!(!pulse.hangs(now + FAILS + 1) && pulse.hangs(now + HANGS + 1));
-    pulse.end();
-    assert!(pulse.is_ready(now + HANGS + 1) && !pulse.hangs(now + HANGS + 1));
-    assert!(!Pulse { patient: true, ..Pulse::default() }.hangs(now));
+    assert!(heartbeat.is_ready(now + FAILS / 2) && !heartbeat.is_ready(now + FAILS + 1));
+    assert!(!heartbeat.hangs(now + FAILS + 1) && heartbeat.hangs(now + HANGS + 1));
+    heartbeat.end();
+    assert!(heartbeat.is_ready(now + HANGS + 1) && !heartbeat.hangs(now + HANGS + 1));
+    assert!(!Heartbeat { patient: true, ..Heartbeat::default() }.hangs(now));
 }
 
 #[test]
 fn what_is_not_well_is_named() {
     let mut health = Health::new();
-    let (first, _second) = (health.pulse("windows", false), health.pulse("results", false));
+    let (first, _second) = (health.heartbeat("windows", false), health.heartbeat("results", false));
     first.success();
     let now = millis();
-    let (status, text) = health.all(|pulse| pulse.is_ready(now), "not at work");
+    let (status, text) = health.all(|heartbeat| heartbeat.is_ready(now), "not at work");
     assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "not at work: results\n"));
-    assert_eq!(health.all(|pulse| !pulse.hangs(now), "hangs").0, StatusCode::OK);
+    assert_eq!(health.all(|heartbeat| !heartbeat.hangs(now), "hangs").0, StatusCode::OK);
 }
 
 #[test]
 fn a_thread_that_hangs_fails_the_probe_of_liveness_until_it_takes_a_turn() {
     let mut health = Health::new();
-    let (windows, waits) = (health.pulse("windows", false), health.pulse("generator", true));
+    let (windows, waits) = (health.heartbeat("windows", false), health.heartbeat("generator", true));
     let long_ago = millis() - HANGS - 1;
-    [&windows, &waits].into_iter().for_each(|pulse| pulse.turn.store(long_ago, Ordering::Relaxed));
+    [&windows, &waits].into_iter().for_each(|heartbeat| heartbeat.turn.store(long_ago, Ordering::Relaxed));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let probe = |path: &str| -> std::io::Result<String> {
@@ -74,13 +74,13 @@ fn a_process_whose_broker_is_away_takes_turns() {
     let pipeline = Pipeline::demo();
     let broker = Broker::new(Clock::System);
     pipeline.topics().iter().for_each(|topic| broker.create_topic(&topic.name, topic.partitions));
-    let (health, signs) = Signs::registered();
+    let (health, metrics) = Metrics::registered();
     let (stop, hung, attempts) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU32::new(0));
     let connect = |group: &str, topic: &str| {
-        let (_, pulse) = &health.pulses[usize::from(group.ends_with("results"))];
-        hung.fetch_or(pulse.hangs(millis()), Ordering::SeqCst);
+        let (_, heartbeat) = &health.heartbeats[usize::from(group.ends_with("results"))];
+        hung.fetch_or(heartbeat.hangs(millis()), Ordering::SeqCst);
         // Only a turn that comes after this is seen.
-        pulse.turn.store(0, Ordering::Relaxed);
+        heartbeat.turn.store(0, Ordering::Relaxed);
         // Four attempts fail, then each of the two stages has a connection that breaks at once.
         if attempts.fetch_add(1, Ordering::SeqCst) < 4 {
             return Err(Error::Retry("away".to_owned()));
@@ -88,7 +88,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
         broker.inject(group, Fault::Away(u32::MAX));
         Ok(broker.member(MemberOptions::new(group, topic, group)))
     };
-    let lives = || health.pulses.iter().all(|(_, pulse)| !pulse.hangs(millis()));
+    let lives = || health.heartbeats.iter().all(|(_, heartbeat)| !heartbeat.hangs(millis()));
     let deadline = Instant::now() + Duration::from_secs(30);
     thread::scope(|scope| {
         let process = scope.spawn(|| {
@@ -96,7 +96,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
                 &pipeline,
                 crate::process::privacy(&pipeline, None).unwrap(),
                 crate::process::Steps::default(),
-                &signs,
+                &metrics,
                 &stop,
                 &std::sync::OnceLock::new(),
                 connect,
@@ -118,7 +118,7 @@ fn a_process_that_refuses_its_state_is_never_ready() {
     let pipeline = Pipeline::demo();
     let broker = Broker::new(Clock::System);
     pipeline.topics().iter().for_each(|topic| broker.create_topic(&topic.name, topic.partitions));
-    let (health, signs) = Signs::registered();
+    let (health, metrics) = Metrics::registered();
     let connect = |group: &str, topic: &str| match group.ends_with("windows") {
         true => Err(Error::Fatal("made with another window".to_owned())),
         false => Ok(broker.member(MemberOptions::new(group, topic, group))),
@@ -126,9 +126,9 @@ fn a_process_that_refuses_its_state_is_never_ready() {
     let (stop, fault) = (AtomicBool::new(false), std::sync::OnceLock::new());
     let steps = crate::process::Steps::default();
     let privacy = crate::process::privacy(&pipeline, None).unwrap();
-    stages(&pipeline, privacy, steps, &signs, &stop, &fault, connect).unwrap_err();
+    stages(&pipeline, privacy, steps, &metrics, &stop, &fault, connect).unwrap_err();
     let now = millis();
-    let (_, windows) = &health.pulses[0];
+    let (_, windows) = &health.heartbeats[0];
     assert!(!windows.is_ready(now));
 }
 

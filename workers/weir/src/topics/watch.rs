@@ -15,7 +15,7 @@ use weir_log::{Error, identity::AFRESH};
 use weir_manifest::Pipeline;
 
 use super::check::{Checked, Trouble, check, check_again};
-use crate::patience::Patience;
+use crate::backoff::Backoff;
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ const OWNERS: u32 = 12;
 /// How long a topic may be missing from the answers of brokers: before the start, and later.
 const MISSING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
 /// Longest sleep, so that the end is heard.
-const NAP: Duration = Duration::from_millis(50);
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Does `work` once the topics are as they should be, and hands it the place where the reason appears if they are no longer: then
 /// nothing more may be committed. `turn` is called while the start is waited for.
@@ -70,7 +70,7 @@ fn first(
     stop: &AtomicBool,
     turn: impl Fn(),
 ) -> anyhow::Result<Option<Checked>> {
-    let mut patience = Patience::new();
+    let mut backoff = Backoff::new();
     let mut missing_since = None;
     while !stop.load(Ordering::SeqCst) {
         turn();
@@ -89,7 +89,7 @@ fn first(
             }
             Trouble::Away(_) => missing_since = None,
         }
-        patience.wait(&Error::Retry(trouble.why().to_owned()), stop);
+        backoff.wait(&Error::Retry(trouble.why().to_owned()), stop);
     }
     Ok(None)
 }
@@ -113,7 +113,7 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
             if done.load(Ordering::SeqCst) {
                 return;
             }
-            thread::sleep(NAP);
+            thread::sleep(STOP_POLL_INTERVAL);
         }
         match check_again(admin, pipeline, &checked.ids, look == 0 || before.is_some()) {
             Ok(has_live) => {

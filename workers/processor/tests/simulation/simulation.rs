@@ -13,7 +13,7 @@ use weir_memory::{Broker, Clock, MemberOptions};
 
 use crate::{
     dice::Dice,
-    found::{self, Raise},
+    found::{self, WatermarkAdvance},
     process::Process,
     setup::{BLOCKS, DEAD_LETTERS, RESULTS, STAGES, STATE, Setup, TOP_PAGES},
     tally::Tally,
@@ -32,7 +32,7 @@ const START: i64 = 1_700_000_000_000;
 /// Where a group stands, by partition.
 type Group = Vec<Option<Committed>>;
 
-pub struct Scene {
+pub struct Simulation {
     pub setup: Setup,
     pub broker: Broker,
     pub dice: Dice,
@@ -42,7 +42,7 @@ pub struct Scene {
     /// Every transactional id that was ever used.
     pub ids: RefCell<BTreeSet<String>>,
     /// Logged idle decisions, remembered before compaction may take them.
-    pub raises: RefCell<BTreeSet<Raise>>,
+    pub advances: RefCell<BTreeSet<WatermarkAdvance>>,
     /// How far each partition of events was read and committed a while ago.
     pub read_long_ago: RefCell<Vec<i64>>,
     pub names: Cell<u32>,
@@ -57,7 +57,7 @@ pub struct Scene {
     failure: RefCell<Option<String>>,
 }
 
-impl Scene {
+impl Simulation {
     pub fn new(seed: u64, telling: bool) -> Rc<Self> {
         let dice = Dice::new(2 * seed);
         let setup = Setup::draw(&dice);
@@ -68,7 +68,7 @@ impl Scene {
             processes: RefCell::default(),
             tally: RefCell::default(),
             ids: RefCell::default(),
-            raises: RefCell::default(),
+            advances: RefCell::default(),
             read_long_ago: RefCell::new(vec![0; setup.inputs as usize]),
             names: Cell::new(0),
             progress: RefCell::default(),
@@ -101,7 +101,7 @@ impl Scene {
     }
 
     /// Plays until the log is written, and then on, undisturbed, until nothing happens any more.
-    pub fn play(self: &Rc<Self>) -> Result<(), String> {
+    pub fn run(self: &Rc<Self>) -> Result<(), String> {
         let restlessness = self.dice.pick(&[0, 10, 30, 80, 150]);
         self.settling.set(restlessness == 0);
         let haste = self.dice.pick(&[5, 40, 200]);
@@ -196,7 +196,7 @@ impl Scene {
 
     /// Remembers the idle decisions that are in the log now.
     pub fn remember_raises(&self) {
-        self.raises.borrow_mut().extend(found::raises(&self.broker, self.setup.inputs));
+        self.advances.borrow_mut().extend(found::advances(&self.broker, self.setup.inputs));
     }
 
     /// What was committed never goes backwards, not even while a process reads again what others have read.
@@ -233,7 +233,7 @@ impl Scene {
         let is_right = match self.setup.until_end {
             true => right == Some(watermark),
             false => {
-                // What is raised by the clock alone is any time up to it: how well a process knows it depends on what it read.
+                // What is advanced by the clock alone is any time up to it: how well a process knows it depends on what it read.
                 right.is_some_and(|right| watermark <= right.min(by_the_clock))
                     && (self.setup.is_live || right == Some(watermark))
             }
@@ -264,7 +264,7 @@ impl Scene {
         self.settling.set(true);
         for process in self.processes.borrow().iter() {
             process.asleep_until.set(0);
-            process.fates.iter().for_each(|fate| fate.spare());
+            process.fates.iter().for_each(|fault_plan| fault_plan.spare());
         }
         let Setup { idle_timeout, session_timeout, transaction_timeout, .. } = self.setup;
         // Whatever still waits for something waits for one of these, or for progress to be committed.

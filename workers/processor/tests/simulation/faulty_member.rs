@@ -8,11 +8,11 @@ use std::{
 
 use weir_log::{Committed, Error, Item, Member, Output, Rebalance, Record, TopicDescription};
 
-use crate::{scene::Scene, setup::STATE};
+use crate::{setup::STATE, simulation::Simulation};
 
 /// What is to happen to one stage of a process.
 #[derive(Default)]
-pub struct Fate {
+pub struct FaultPlan {
     /// Dies before the call after so many.
     pub dies_in: Cell<Option<u32>>,
     /// Stalls before the call after so many, while the others go on.
@@ -25,7 +25,7 @@ pub struct Fate {
     pub dead: Cell<bool>,
 }
 
-impl Fate {
+impl FaultPlan {
     pub fn spare(&self) {
         self.dies_in.set(None);
         self.stalls_in.set(None);
@@ -41,12 +41,12 @@ pub enum Blow {
     Stall,
 }
 
-/// A member of the log in memory, and its fate.
-pub struct Frail {
+/// A member of the log in memory, and its fault_plan.
+pub struct FaultyMember {
     member: weir_memory::Member,
     id: String,
-    fate: Rc<Fate>,
-    scene: Weak<Scene>,
+    fault_plan: Rc<FaultPlan>,
+    simulation: Weak<Simulation>,
 }
 
 /// Counts down; whether it is time.
@@ -56,39 +56,50 @@ fn is_due(count: &Cell<Option<u32>>) -> bool {
     left == Some(0)
 }
 
-impl Frail {
-    pub fn new(options: weir_memory::MemberOptions, fate: Rc<Fate>, scene: &Rc<Scene>) -> Self {
+impl FaultyMember {
+    pub fn new(
+        options: weir_memory::MemberOptions,
+        fault_plan: Rc<FaultPlan>,
+        simulation: &Rc<Simulation>,
+    ) -> Self {
         let id = options.transactional_id.clone();
-        Self { member: scene.broker.member(options), id, fate, scene: Rc::downgrade(scene) }
+        Self {
+            member: simulation.broker.member(options),
+            id,
+            fault_plan,
+            simulation: Rc::downgrade(simulation),
+        }
     }
 
-    fn scene(&self) -> Rc<Scene> {
-        self.scene.upgrade().expect("the scene outlives its processes")
+    fn simulation(&self) -> Rc<Simulation> {
+        self.simulation.upgrade().expect("the simulation outlives its processes")
     }
 
     fn tell(&self, what: impl FnOnce() -> String) {
-        self.scene().tell(|| format!("{}: {}", self.id, what()));
+        self.simulation().tell(|| format!("{}: {}", self.id, what()));
     }
 
     fn live(&self) -> Result<(), Error> {
-        if is_due(&self.fate.stalls_in) {
-            self.scene().note("stalls within a step");
-            self.scene().meanwhile();
+        if is_due(&self.fault_plan.stalls_in) {
+            self.simulation().note("stalls within a step");
+            self.simulation().meanwhile();
         }
-        if is_due(&self.fate.cut_off_in) {
-            let scene = self.scene();
-            scene.note("outages within a step");
-            scene.broker.inject(&self.id, weir_memory::Fault::Away(scene.dice.between(1, 6) as u32));
+        if is_due(&self.fault_plan.cut_off_in) {
+            let simulation = self.simulation();
+            simulation.note("outages within a step");
+            simulation
+                .broker
+                .inject(&self.id, weir_memory::Fault::Away(simulation.dice.between(1, 6) as u32));
         }
-        if is_due(&self.fate.dies_in) {
-            self.scene().note("crashes within a step");
-            self.fate.dead.set(true);
+        if is_due(&self.fault_plan.dies_in) {
+            self.simulation().note("crashes within a step");
+            self.fault_plan.dead.set(true);
         }
-        if self.fate.dead.get() { Err(Error::Fatal("the process is dead".to_owned())) } else { Ok(()) }
+        if self.fault_plan.dead.get() { Err(Error::Fatal("the process is dead".to_owned())) } else { Ok(()) }
     }
 }
 
-impl Member for Frail {
+impl Member for FaultyMember {
     fn poll(
         &mut self,
         max: usize,
@@ -96,13 +107,13 @@ impl Member for Frail {
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<Option<Rebalance>, Error> {
         self.live()?;
-        let scene = self.scene();
-        let max = if scene.dice.chance(600) { scene.dice.between(1, 25) as usize } else { max };
+        let simulation = self.simulation();
+        let max = if simulation.dice.chance(600) { simulation.dice.between(1, 25) as usize } else { max };
         let rebalance = self.member.poll(max, wait, sink)?;
         match rebalance {
-            Some(Rebalance::Assigned(_)) => scene.note("assignments"),
-            Some(Rebalance::Revoked) => scene.note("partitions revoked"),
-            Some(Rebalance::Lost) => scene.note("partitions lost"),
+            Some(Rebalance::Assigned(_)) => simulation.note("assignments"),
+            Some(Rebalance::Revoked) => simulation.note("partitions revoked"),
+            Some(Rebalance::Lost) => simulation.note("partitions lost"),
             None => return Ok(None),
         }
         self.tell(|| format!("{rebalance:?}"));
@@ -165,10 +176,10 @@ impl Member for Frail {
         });
         // A decision must survive what is hardest on it: that its commit is known before it is.
         if output.topic == STATE {
-            self.scene().check_decision(&self.id, &output);
+            self.simulation().check_decision(&self.id, &output);
         }
-        if output.topic == STATE && !self.scene().settling.get() && self.scene().dice.chance(80) {
-            self.scene().leave_in_doubt(&self.id, &self.fate);
+        if output.topic == STATE && !self.simulation().settling.get() && self.simulation().dice.chance(80) {
+            self.simulation().leave_in_doubt(&self.id, &self.fault_plan);
         }
         self.member.send(output)
     }
@@ -179,22 +190,22 @@ impl Member for Frail {
         self.tell(|| format!("commit {offsets:?}: {result:?}"));
         match &result {
             Ok(()) => {
-                self.scene().note("commits");
-                self.scene().check_progress(&self.id, offsets);
+                self.simulation().note("commits");
+                self.simulation().check_progress(&self.id, offsets);
             }
             Err(Error::Abort(why)) if why.contains("no answer") => {
-                self.scene().note("commits without answer")
+                self.simulation().note("commits without answer")
             }
-            Err(_) => self.scene().note("commits refused"),
+            Err(_) => self.simulation().note("commits refused"),
         }
-        match self.fate.after_commit.take() {
+        match self.fault_plan.after_commit.take() {
             Some(Blow::Death) => {
-                self.scene().note("crashes after a commit");
-                self.fate.dead.set(true);
+                self.simulation().note("crashes after a commit");
+                self.fault_plan.dead.set(true);
             }
             Some(Blow::Stall) => {
-                self.scene().note("stalls after a commit");
-                self.scene().meanwhile();
+                self.simulation().note("stalls after a commit");
+                self.simulation().meanwhile();
             }
             None => {}
         }

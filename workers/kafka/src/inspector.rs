@@ -13,10 +13,10 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use super::admin::describe;
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
-use super::error::{of_code, sorted};
+use super::error::{classify, of_code};
 use super::group::record;
 use super::partitions;
-use super::reader::passing;
+use super::reader::check_transient;
 use super::watchdog::{MAX_UNCLOSED, Unclosed};
 use weir_log::{Committed, Error, Record, TopicDescription};
 
@@ -28,7 +28,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 /// A consumer under the group's name that never joins it. A connection answers in order, and the member's own may hold a
 /// request to join until all other members have joined too: whatever was asked behind it would wait as long.
-pub struct Lookup {
+pub struct TopicInspector {
     consumer: BaseConsumer<ConsumerNotes>,
     config: ClientConfig,
     /// One that also sees what transactions hold back; made when somebody asks for that.
@@ -40,7 +40,7 @@ pub struct Lookup {
     unclosed: Unclosed,
 }
 
-impl Lookup {
+impl TopicInspector {
     /// Connects as the given group, on the given topic.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Lookup {
         let config = clients::lookup(options);
         let consumer = config
             .create_with_context(ConsumerNotes::default())
-            .map_err(|error| sorted("start reading", &error))?;
+            .map_err(|error| classify("start reading", &error))?;
         Ok(Self {
             consumer,
             config,
@@ -75,7 +75,7 @@ impl Lookup {
         let consumer = self
             .config
             .create_with_context(ConsumerNotes::default())
-            .map_err(|error| sorted("start reading", &error))?;
+            .map_err(|error| classify("start reading", &error))?;
         let old = (std::mem::replace(&mut self.consumer, consumer), self.uncommitted.take());
         self.unclosed.close("a client", old);
         Ok(())
@@ -97,7 +97,7 @@ impl Lookup {
         use RDKafkaErrorCode as C;
         let doing = |names: &str| format!("look at {names} at {}", self.bootstrap);
         let mut found = describe(self.consumer.client(), names)
-            .map_err(|error| sorted(&doing(&names.join(", ")), &error))?;
+            .map_err(|error| classify(&doing(&names.join(", ")), &error))?;
         let of = |name: &&str| match found.remove(*name) {
             Some(Ok(topic)) => Ok(Some(topic)),
             None | Some(Err(C::UnknownTopicOrPartition | C::UnknownTopic)) => Ok(None),
@@ -117,13 +117,14 @@ impl Lookup {
             list.add_partition(&self.topic, partition);
         }
         // With read_committed librdkafka asks for stable offsets only, and asks again while they are not.
-        let list = self.consumer.committed_offsets(list, STABLE).map_err(|error| sorted(&doing(), &error))?;
+        let list =
+            self.consumer.committed_offsets(list, STABLE).map_err(|error| classify(&doing(), &error))?;
         let mut elements = list.elements();
         elements.sort_by_key(|element| element.partition());
         elements
             .iter()
             .map(|element| {
-                element.error().map_err(|error| sorted(&doing(), &error))?;
+                element.error().map_err(|error| classify(&doing(), &error))?;
                 Ok(match element.offset() {
                     Offset::Offset(offset) => {
                         Some(Committed { offset, metadata: element.metadata().to_owned() })
@@ -164,7 +165,7 @@ impl Lookup {
                     .clone()
                     .set("isolation.level", "read_uncommitted")
                     .create_with_context(ConsumerNotes::default())
-                    .map_err(|error| sorted("start reading", &error))?;
+                    .map_err(|error| classify("start reading", &error))?;
                 self.uncommitted.get_or_init(|| consumer)
             }
         };
@@ -195,7 +196,7 @@ impl Lookup {
                 Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition) => {
                     Error::Retry(format!("could not {}: {error}", doing()))
                 }
-                _ => sorted(&doing(), &error),
+                _ => classify(&doing(), &error),
             }
         })
     }
@@ -248,10 +249,10 @@ impl Lookup {
         }
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(from))
-            .map_err(|error| sorted(&doing(), &error))?;
-        self.consumer.assign(&list).map_err(|error| sorted(&doing(), &error))?;
+            .map_err(|error| classify(&doing(), &error))?;
+        self.consumer.assign(&list).map_err(|error| classify(&doing(), &error))?;
         let reached = self.follow((topic, partition), (from, end), sink, &doing);
-        self.consumer.unassign().map_err(|error| sorted(&doing(), &error))?;
+        self.consumer.unassign().map_err(|error| classify(&doing(), &error))?;
         reached
     }
 
@@ -276,7 +277,7 @@ impl Lookup {
                     let reached = self.consumer.context().take_end();
                     position = reached.unwrap_or(end).max(position);
                 }
-                Some(Err(error)) => passing(&error, &self.consumer.context().take_detail(), doing)?,
+                Some(Err(error)) => check_transient(&error, &self.consumer.context().take_detail(), doing)?,
                 Some(Ok(_)) | None => {}
             }
             if progress.elapsed() > SILENCE {

@@ -8,18 +8,18 @@ use std::{
 
 use weir_log::Error;
 
-/// First and longest pause after an error that may pass.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// Longest sleep, so that a stop is heard.
-const NAP: Duration = Duration::from_millis(100);
+/// First and maximum pause after a transient error.
+const BACKOFF_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Interval at which the stop flag is polled.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The pauses between attempts: each twice as long as the last.
-pub(crate) struct Patience(Duration);
+pub(crate) struct Backoff(Duration);
 
-impl Patience {
+impl Backoff {
     /// Nothing went wrong yet.
     pub(crate) fn new() -> Self {
-        Self(PAUSES.0)
+        Self(BACKOFF_RANGE.0)
     }
 
     /// Says what went wrong and waits, unless told to stop.
@@ -27,22 +27,22 @@ impl Patience {
         tracing::warn!(%error, again_in = ?self.0, "transient error, retrying");
         let mut left = self.0;
         while !left.is_zero() && !stop.load(Ordering::SeqCst) {
-            thread::sleep(left.min(NAP));
-            left = left.saturating_sub(NAP);
+            thread::sleep(left.min(STOP_POLL_INTERVAL));
+            left = left.saturating_sub(STOP_POLL_INTERVAL);
         }
-        self.0 = (self.0 * 2).min(PAUSES.1);
+        self.0 = (self.0 * 2).min(BACKOFF_RANGE.1);
     }
 }
 
 /// Tries until it succeeds or fails for good; `None` when told to stop before.
-pub(crate) fn patiently<T>(
+pub(crate) fn retry_with_backoff<T>(
     stop: &AtomicBool,
     mut attempt: impl FnMut() -> Result<T, Error>,
 ) -> Result<Option<T>, Error> {
-    let mut patience = Patience::new();
+    let mut backoff = Backoff::new();
     while !stop.load(Ordering::SeqCst) {
         match attempt() {
-            Err(error @ Error::Retry(_)) => patience.wait(&error, stop),
+            Err(error @ Error::Retry(_)) => backoff.wait(&error, stop),
             other => return other.map(Some),
         }
     }
@@ -59,15 +59,15 @@ mod tests {
     fn what_passes_is_waited_for_and_what_does_not_is_told() {
         let stop = AtomicBool::new(false);
         let mut attempts = 0;
-        let done = patiently(&stop, || {
+        let done = retry_with_backoff(&stop, || {
             attempts += 1;
             if attempts < 3 { Err(Error::Retry("away".to_owned())) } else { Ok(attempts) }
         });
         assert_eq!(done.unwrap(), Some(3));
         let fatal = || Err::<(), _>(Error::Fatal("wrong password".to_owned()));
-        assert_eq!(patiently(&stop, fatal), Err(Error::Fatal("wrong password".to_owned())));
+        assert_eq!(retry_with_backoff(&stop, fatal), Err(Error::Fatal("wrong password".to_owned())));
         let mut attempts = 0;
-        let stopped = patiently(&stop, || {
+        let stopped = retry_with_backoff(&stop, || {
             attempts += 1;
             stop.store(attempts == 2, Ordering::SeqCst);
             Err::<(), _>(Error::Retry("away".to_owned()))

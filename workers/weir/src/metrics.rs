@@ -1,4 +1,4 @@
-//! The signs of life and the figures of a processing process.
+//! The metrics of life and the figures of a processing process.
 
 use std::sync::{
     Arc,
@@ -14,28 +14,28 @@ use weir_processor::windows;
 use weir_processor::worker;
 
 use crate::{
-    health::{Health, Pulse},
+    health::{Health, Heartbeat},
     topics::Checked,
 };
 
 /// Of both stages.
 #[derive(Debug, Default)]
-pub(crate) struct Signs {
+pub(crate) struct Metrics {
     /// Stage 1.
-    pub(crate) windows: StageSigns,
+    pub(crate) windows: StageMetrics,
     /// What stage 1 made of the records.
     pub(crate) outcomes: Outcomes,
     /// Stage 2.
-    pub(crate) results: StageSigns,
+    pub(crate) results: StageMetrics,
     /// Whether the events topic is stamped by its producers' clocks.
     producers_clock: Gauge,
 }
 
 /// Of one stage.
 #[derive(Debug, Default)]
-pub(crate) struct StageSigns {
+pub(crate) struct StageMetrics {
     /// Whether its thread lives and works.
-    pub(crate) pulse: Arc<Pulse>,
+    pub(crate) heartbeat: Arc<Heartbeat>,
     records: Counter,
     outputs: Counter,
     commits: Counter,
@@ -55,27 +55,27 @@ pub(crate) struct Outcomes {
     snapshots: Counter,
 }
 
-impl Signs {
+impl Metrics {
     /// All of them, and whoever tells about them.
     pub(crate) fn registered() -> (Health, Self) {
         let mut health = Health::new();
-        let signs = Self {
-            windows: StageSigns::registered(&mut health, "windows"),
-            results: StageSigns::registered(&mut health, "results"),
+        let metrics = Self {
+            windows: StageMetrics::registered(&mut health, "windows"),
+            results: StageMetrics::registered(&mut health, "results"),
             outcomes: Outcomes::default(),
             producers_clock: Gauge::default(),
         };
         health.registry().register(
             "events_stamped_by_producers",
             "1 where the events topic has message.timestamp.type=CreateTime, so that a producer's wrong clock moves the watermark",
-            signs.producers_clock.clone(),
+            metrics.producers_clock.clone(),
         );
-        signs.outcomes.register(health.registry());
-        (health, signs)
+        metrics.outcomes.register(health.registry());
+        (health, metrics)
     }
 }
 
-impl Signs {
+impl Metrics {
     /// Shows what was found of the topics, and warns of what is allowed but risky.
     pub(crate) fn show_topics(&self, pipeline: &Pipeline, checked: &Checked) {
         self.producers_clock.set(checked.producers_clock.into());
@@ -90,20 +90,20 @@ impl Signs {
     }
 }
 
-impl StageSigns {
+impl StageMetrics {
     fn registered(health: &mut Health, stage: &'static str) -> Self {
-        let signs = Self { pulse: health.pulse(stage, false), ..Self::default() };
+        let metrics = Self { heartbeat: health.heartbeat(stage, false), ..Self::default() };
         let registry = health.registry().sub_registry_with_label(("stage".into(), stage.into()));
-        registry.register("records_read", "Records read, those read again included", signs.records.clone());
-        registry.register("records_written", "Records written and committed", signs.outputs.clone());
-        registry.register("commits", "Transactions committed", signs.commits.clone());
+        registry.register("records_read", "Records read, those read again included", metrics.records.clone());
+        registry.register("records_written", "Records written and committed", metrics.outputs.clone());
+        registry.register("commits", "Transactions committed", metrics.commits.clone());
         registry.register(
             "commit_seconds",
             "Time that committed transactions took",
-            signs.committing.clone(),
+            metrics.committing.clone(),
         );
-        registry.register("aborts", "Transactions given up and done again", signs.aborts.clone());
-        signs
+        registry.register("aborts", "Transactions given up and done again", metrics.aborts.clone());
+        metrics
     }
 
     /// Shows what the stage's worker has done.
