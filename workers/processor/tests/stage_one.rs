@@ -9,7 +9,7 @@ use weir_events::{
 };
 use weir_log::{Committed, Error, Member as _, Output, PartitionProgress, Rebalance};
 use weir_memory::{Broker, Clock, Fault, Member, MemberOptions};
-use weir_processor::windows::{Options, Windows};
+use weir_processor::windows::{EndOfLog, Options, Windows};
 use weir_processor::worker::Worker;
 
 const START: i64 = 1_700_000_000_000;
@@ -96,9 +96,9 @@ impl Ground {
         self.until_end = false;
         for _ in 0..200 {
             self.turn(&mut worker).unwrap();
-            if let Some(last) = worker.stage().finished() {
+            if let Some(last) = worker.stage().end_of_log() {
                 worker.leave().unwrap();
-                return last;
+                return last.last_window_end();
             }
         }
         panic!("not at the end after 200 turns: {:?}", self.standings());
@@ -392,11 +392,14 @@ fn a_log_does_not_end_in_an_open_transaction() {
     ground.until_end = true;
     let mut worker = ground.worker();
     ground.pass(&mut worker, 10_000);
-    assert_eq!(worker.stage().finished(), None);
+    assert_eq!(worker.stage().end_of_log(), None);
     assert_eq!(worker.stage().committed_outcomes().held_back, [(0, 1)]);
     // The broker aborts it after 15 s.
     ground.pass(&mut worker, 10_000);
-    assert_eq!(worker.stage().finished(), Some(Some(Settings::default().last_window_end(START))));
+    assert_eq!(
+        worker.stage().end_of_log(),
+        Some(EndOfLog::Sealed(Settings::default().last_window_end(START)))
+    );
     assert_eq!(
         (worker.stage().committed_outcomes().counted, worker.stage().committed_outcomes().held_back.len()),
         (1, 0)

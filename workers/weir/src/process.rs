@@ -135,8 +135,8 @@ pub(crate) fn stages<M: Member>(
                 |worker| {
                     metrics.outcomes.show(worker.stage().committed_outcomes());
                     summarize(&|summary| summary.outcomes.clone_from(worker.stage().committed_outcomes()));
-                    if let Some(last) = worker.stage().finished() {
-                        end.store(last.unwrap_or(NOTHING), Ordering::SeqCst);
+                    if let Some(last) = worker.stage().end_of_log() {
+                        end.store(last.last_window_end().unwrap_or(NOTHING), Ordering::SeqCst);
                     }
                     // The second stage says when all is done.
                     false

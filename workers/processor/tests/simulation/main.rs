@@ -31,6 +31,7 @@ use found::WatermarkAdvance;
 use simulation::Simulation;
 use tally::Tally;
 use weir_log::PartitionProgress;
+use weir_processor::windows::EndOfLog;
 
 /// Seeds played when nobody says how many.
 const SEEDS: u64 = 4_000;
@@ -149,7 +150,11 @@ fn run(seed: u64, telling: bool) -> Result<Tally, String> {
     let judged = expected::check_by_oracle(setup, log, &advances, &found)?;
     check_partly_late(&simulation, &judged)?;
     if setup.until_end
-        && simulation.finished.borrow().iter().any(|finished| *finished != Some(judged.last_end))
+        && simulation
+            .finished
+            .borrow()
+            .iter()
+            .any(|finished| finished.map(EndOfLog::last_window_end) != Some(judged.last_end))
     {
         return Err(format!(
             "the last window ends at {:?}, processes say {:?}",

@@ -8,6 +8,7 @@ use std::{
 
 use weir_log::Error;
 use weir_processor::results::Results;
+use weir_processor::windows::EndOfLog;
 use weir_processor::windows::Windows;
 use weir_processor::worker::Worker;
 
@@ -72,8 +73,8 @@ impl Process {
     }
 
     /// What `--until-end` waits for; `None` if it is in the middle of a step.
-    pub fn finished(&self) -> Option<Option<i64>> {
-        self.windows.try_borrow().ok()?.as_ref()?.stage().finished()
+    pub fn finished(&self) -> Option<EndOfLog> {
+        self.windows.try_borrow().ok()?.as_ref()?.stage().end_of_log()
     }
 
     /// Dies on the spot, also in the middle of a step.

@@ -10,6 +10,7 @@ use std::{
 use serde_json::Value;
 use weir_log::{Committed, Error, Member as _, Output};
 use weir_memory::{Broker, Clock, MemberOptions};
+use weir_processor::windows::EndOfLog;
 
 use crate::{
     dice::Dice,
@@ -49,7 +50,7 @@ pub struct Simulation {
     /// The most records that a partition of events was ever said to have been read.
     progress: RefCell<BTreeMap<i32, i64>>,
     /// At the end: whether, and with which last window, each process says that it is done.
-    pub finished: RefCell<Vec<Option<Option<i64>>>>,
+    pub finished: RefCell<Vec<Option<EndOfLog>>>,
     /// Whether nothing more may happen.
     pub settling: Cell<bool>,
     /// Whether everything that happens is told.
@@ -246,7 +247,9 @@ impl Simulation {
 
     /// Whoever says that all is done up to a window has every partition's word for it.
     fn check_finished(&self, process: &Process) {
-        let (Some(Some(last)), Some(committed)) = (process.finished(), self.committed(0)) else { return };
+        let (Some(EndOfLog::Sealed(last)), Some(committed)) = (process.finished(), self.committed(0)) else {
+            return;
+        };
         let sealed = |committed| standing_of(committed)["sealed"].as_i64();
         if !committed.iter().all(|committed| sealed(committed) >= Some(last)) {
             self.fail(format!("{} says that all is done up to {last}, but {committed:?}", process.name));

@@ -1,0 +1,101 @@
+//! Decodes, validates and counts events.
+
+use weir_analytics::{Settings, Verdict};
+use weir_events::{Invalid, Reason, partition_of, unit_hint, validate};
+use weir_log::{Output, Record};
+
+use super::{Input, Options, Windows};
+use crate::dead_letter::dead_letter;
+
+impl Windows {
+    pub(super) fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
+        self.outcomes.read += 1;
+        let declared = input.progress.ended.then(|| input.engine.watermark());
+        let counted = self.count(input, record);
+        if self.is_misplaced {
+            input.progress.misplaced += 1;
+            self.outcomes.misplaced += 1;
+        }
+        self.outcomes.after_end += u64::from(self.is_after_end);
+        if let Some(before) = declared {
+            // The log has gone on to where it was said to end.
+            input.progress.ended = input.engine.watermark() <= before;
+        }
+        match counted {
+            Ok(missed) => {
+                input.progress.counted += 1;
+                self.outcomes.counted += 1;
+                if let Some(missed) = missed {
+                    input.progress.partly_late += 1;
+                    input.progress.not_whole.add(missed, self.options.settings.slide);
+                    self.outcomes.partly_late += 1;
+                    self.outcomes.not_whole.add(missed, self.options.settings.slide);
+                }
+            }
+            Err(invalid) => {
+                if invalid.reason == Reason::Late {
+                    input.progress.late += 1;
+                    self.outcomes.late += 1;
+                } else {
+                    input.progress.dead += 1;
+                    self.outcomes.invalid += 1;
+                    *self.outcomes.invalid_for.entry(invalid.reason).or_default() += 1;
+                }
+                let Options { events, dead_letters, keep_payload, .. } = &self.options;
+                out.push(dead_letter(record, &invalid, (events, dead_letters), *keep_payload));
+            }
+        }
+        input.progress.read += 1;
+    }
+
+    /// Counts an event. Some are partly late: then the first and the last end of the windows that they missed.
+    pub(super) fn count(
+        &mut self,
+        input: &mut Input,
+        record: &Record<'_>,
+    ) -> Result<Option<(i64, i64)>, Invalid> {
+        (self.is_misplaced, self.is_after_end) = (false, false);
+        let event = self.decoder.decode(record.value.unwrap_or_default())?;
+        validate(&event, record.timestamp, self.options.max_future)?;
+        let timestamp = event.timestamp;
+        // The producer placed it by what it had: the raw id.
+        self.is_misplaced = partition_of(event.user_id.as_bytes(), self.options.inputs) != record.partition;
+        let undeclared = input.progress.ended.then(|| self.sealed_without_end(input));
+        let event = self.privacy.apply(event, &mut self.scratch);
+        if !input.replays() && input.engine.closes_windows(timestamp) {
+            input.before = Some((record.offset, Box::new(input.current_progress())));
+        }
+        let verdict = input.engine.read(&event);
+        if let Some(undeclared) = undeclared {
+            let last_missed = match verdict {
+                Verdict::Counted => None,
+                Verdict::PartlyLate => input.engine.sealed(),
+                Verdict::Late => Some(self.options.settings.last_window_end(timestamp)),
+            };
+            self.is_after_end = last_missed > undeclared;
+        }
+        match verdict {
+            Verdict::Counted => Ok(None),
+            Verdict::PartlyLate => Ok(input
+                .engine
+                .sealed()
+                .map(|sealed| (self.options.settings.first_window_end(timestamp), sealed))),
+            Verdict::Late => {
+                let watermark = input.engine.watermark().unwrap_or_default();
+                let detail = format!(
+                    "timestamp {timestamp} lies in no window that ends after the watermark {watermark}{}",
+                    unit_hint(timestamp)
+                );
+                Err(Invalid { reason: Reason::Late, detail })
+            }
+        }
+    }
+
+    /// The end up to which windows would be sealed had the log not been declared to end.
+    pub(super) fn sealed_without_end(&self, input: &Input) -> Option<i64> {
+        let Settings { slide, out_of_orderness, .. } = self.options.settings;
+        let by_events = input.engine.newest().map(|newest| newest - out_of_orderness);
+        let watermark = input.progress.before_end.max(by_events)?;
+        Some(watermark.div_euclid(slide) * slide)
+    }
+}

@@ -1,0 +1,134 @@
+//! Rebuilds the state of a partition.
+
+use weir_analytics::Partition;
+use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
+
+use super::{Input, Options, Windows};
+use crate::identity::{self, Expected};
+use crate::journal::Journal;
+
+impl Windows {
+    /// Rebuilds the state of a partition from its last snapshot and the events since.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub(super) fn restore_partition<M: Member>(
+        &mut self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+        now: i64,
+        heartbeat: &dyn Fn(),
+    ) -> Result<(Input, i64), Error> {
+        let Options { settings, events, state, .. } = &self.options;
+        let decisive_settings = self.decisive_settings();
+        let topics = [
+            Expected { role: "events", topic: events, partitions: self.options.inputs },
+            Expected { role: "state", topic: state, partitions: self.options.inputs },
+            Expected { role: "blocks", topic: &self.options.blocks, partitions: settings.lanes },
+        ];
+        // Before anything else is made of the offsets and the journal: in another topic they mean nothing.
+        let topics = identity::verify(member, &topics, &identity::committed(committed))?;
+        let beginning = member.beginning(partition)?;
+        let (journal, snapshot, advances) = Journal::read(member, state, partition, heartbeat)?;
+        let mut progress = match committed {
+            None if journal.number() > 0 => {
+                // The state was read after the commits: whoever has taken the partition over meanwhile may have made the first of both.
+                if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
+                    return Err(Error::Retry(format!(
+                        "{events}/{partition} was committed for the first time just now"
+                    )));
+                }
+                return Err(Error::Fatal(format!(
+                    "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
+                     deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
+                )));
+            }
+            None => PartitionProgress {
+                settings: decisive_settings.as_str().to_owned(),
+                from: beginning,
+                ..PartitionProgress::default()
+            },
+            Some(committed) if committed.metadata.is_empty() => {
+                return Err(identity::reset_by_hand(events, partition));
+            }
+            Some(committed) => {
+                serde_json::from_str::<PartitionProgress>(&committed.metadata).map_err(|error| {
+                    Error::Fatal(format!(
+                        "the group's commit for {events}/{partition} is not of this version: {error}"
+                    ))
+                })?
+            }
+        };
+        if let Some(refusal) = decisive_settings.refusal(&progress.settings) {
+            return Err(Error::Fatal(format!("the state of {events}/{partition} {refusal}")));
+        }
+        decisive_settings.as_str().clone_into(&mut progress.settings);
+        if progress.ended {
+            tracing::warn!(
+                partition,
+                sealed = progress.sealed,
+                "the log was declared to end (--until-end), its windows are sealed up to there ahead of the clock: events of before miss them"
+            );
+        }
+        if journal.number() != progress.journal {
+            // A transaction's offsets and records become visible one after the other.
+            return Err(Error::Retry(format!(
+                "{state}/{partition} shows {} entries, the commit speaks of {}",
+                journal.number(),
+                progress.journal
+            )));
+        }
+        let start = progress.from;
+        let replay_to = committed.map_or(start, |committed| committed.offset);
+        if beginning > start && replay_to > start {
+            return Err(Error::Fatal(format!(
+                "{events}/{partition} begins at offset {beginning}, but what was counted since the last snapshot begins at {start}: \
+                 retention deleted it. Give the topic a longer retention, and {AFRESH}"
+            )));
+        }
+        let (engine, saved_at) = match snapshot {
+            None => (Partition::new(partition, *settings), 0),
+            Some(snapshot) => {
+                let engine = Partition::restore(partition, *settings, &snapshot.bytes)
+                    .map_err(|error| Error::Fatal(format!("{state}/{partition}: {error}")))?;
+                (engine, snapshot.taken)
+            }
+        };
+        if replay_to > start || progress.snapshot {
+            let read_again = (replay_to - start).max(0);
+            tracing::info!(
+                partition,
+                from = start,
+                snapshot = progress.snapshot,
+                read_again,
+                "state restored"
+            );
+        }
+        let mut input = Input {
+            number: partition,
+            next: start,
+            replay_to,
+            committed: committed.cloned(),
+            advances,
+            journal,
+            saved_at,
+            saved_sealed: engine.sealed(),
+            engine,
+            shown: None,
+            // No event came between the last snapshot and now but those that are read again.
+            newest_at: if saved_at > 0 { saved_at.min(now) } else { now },
+            at_end: false,
+            is_held_back: false,
+            silent_since: now,
+            written: Some((progress.sealed, progress.rows)),
+            progress: PartitionProgress { topics, ..progress },
+            before: None,
+            saving: None,
+        };
+        if !input.replays() {
+            input.repeat_advances(input.next);
+        }
+        Ok((input, start))
+    }
+}

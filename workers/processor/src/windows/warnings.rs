@@ -1,0 +1,49 @@
+//! Warnings that are repeated only after a while.
+
+use super::{Outcomes, Windows};
+
+/// Time between two warnings about one subject, milliseconds.
+const WARNING_INTERVAL_MS: i64 = 60_000;
+/// Time between two reports of what the end of a log waits for, milliseconds.
+pub(super) const WAITING_REPORT_INTERVAL_MS: i64 = 5_000;
+
+/// A warning that is repeated only after a while, and only where its count has grown.
+#[derive(Default)]
+pub(super) struct RateLimitedWarning {
+    next: i64,
+    pub(super) reported: u64,
+}
+
+impl RateLimitedWarning {
+    pub(super) fn is_due(&mut self, count: u64, now: i64, every: i64) -> bool {
+        let due = count > self.reported && now >= self.next;
+        if due {
+            (self.reported, self.next) = (count, now + every);
+        }
+        due
+    }
+}
+
+impl Windows {
+    /// Warns of what is wrong with the events, at most once per interval.
+    pub(super) fn warn(&mut self, now: i64) {
+        let Outcomes { read, misplaced, after_end, .. } = self.outcomes;
+        if self.misplaced_warning.is_due(misplaced, now, WARNING_INTERVAL_MS) {
+            tracing::warn!(
+                misplaced,
+                read,
+                "events of visitors who belong into another partition: such a visitor is counted once in each partition that he appears in. \
+                 Producers must give records the event's user_id as key and place them by murmur2, as Java's do. Likely causes: records \
+                 without a key, another key than user_id, librdkafka's default partitioner (set partitioner=murmur2_random), a number of \
+                 partitions that was changed"
+            );
+        }
+        if self.ended_warning.is_due(after_end, now, WARNING_INTERVAL_MS) {
+            tracing::warn!(
+                missed = after_end,
+                "the log was declared to end (--until-end) and goes on: events are late or partly late because their windows were sealed ahead \
+                 of the clock"
+            );
+        }
+    }
+}
