@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::{Parser, Subcommand};
-pub use weir_arguments::LogFormat;
 use weir_arguments::{listen_address, number};
+pub use weir_telemetry::LogFormat;
 
 /// Keeps the Kafka topics and the pods of each ClickstreamPipeline as the resource says.
 #[derive(Debug, Parser)]

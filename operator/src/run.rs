@@ -14,7 +14,7 @@ use kube::core::DynamicObject;
 use kube::runtime::{Controller, controller, watcher};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use weir_arguments::log_to_stderr;
+use weir_telemetry::log_to_stderr;
 
 use crate::args::{LogFormat, Release, Run};
 use crate::build::MANAGER;

@@ -11,6 +11,7 @@ mod crds;
 mod deny;
 mod e2e;
 mod faults;
+mod generated;
 mod kafka;
 mod olm;
 mod sbom;

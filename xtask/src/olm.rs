@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::crds::{DEFINITION, generate};
+use crate::generated::{DEFINITION, generate};
 use crate::root;
 
 /// Values of the chart: here one operator has all namespaces, and OLM makes the definition and the roles of those who use it.

@@ -1,4 +1,4 @@
-//! What the programs' command lines have in common: addresses, bounded numbers, log lines. Each refusal tells what was found,
+//! What the programs' command lines have in common: addresses and bounded numbers. Each refusal tells what was found,
 //! what was expected, and what to do where that is not plain.
 //!
 //! ```
@@ -11,13 +11,11 @@
 //! ```
 
 mod address;
-mod logging;
 mod number;
 
 use clap::{CommandFactory, FromArgMatches};
 
 pub use address::{bootstrap_servers, listen_address, origin};
-pub use logging::{LogFormat, log_to_stderr};
 pub use number::{Number, number};
 
 /// Parses this process's command line; a wrong one ends it with a message. An environment variable that is empty counts as

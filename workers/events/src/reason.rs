@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::DecodeError;
-
 /// Why a record is not counted. The codes are part of the dead letters' format and label metrics: they never change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
@@ -86,12 +84,6 @@ pub struct Invalid {
     pub detail: String,
 }
 
-impl From<DecodeError> for Invalid {
-    fn from(error: DecodeError) -> Self {
-        Self { reason: error.reason(), detail: error.to_string() }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -107,17 +99,5 @@ mod tests {
              non_positive_timestamp future_timestamp page_url_too_long user_agent_too_long id_too_long late"
         );
         assert_eq!(Reason::ALL.iter().collect::<BTreeSet<_>>().len(), codes.len());
-    }
-
-    #[test]
-    fn bytes_that_cannot_be_read_have_a_reason() {
-        let invalid = Invalid::from(DecodeError::UnknownId(7));
-        assert_eq!(
-            invalid.to_string(),
-            "unknown_schema: schema id 7 is not known, because this version asks no schema registry: write events as c3 01 (single-object encoding) with schemas/clickstream-event.avsc"
-        );
-        assert_eq!(Invalid::from(DecodeError::UnknownFingerprint(7)).reason, Reason::UnknownSchema);
-        assert_eq!(Invalid::from(DecodeError::Empty).reason, Reason::Malformed);
-        assert_eq!(Invalid::from(DecodeError::Trailing(1)).reason, Reason::Malformed);
     }
 }

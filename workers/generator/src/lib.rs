@@ -43,4 +43,5 @@ mod visit;
 
 pub use fault::{Defect, Fault};
 pub use generator::{Arrival, Delivery, Generator};
-pub use options::{Burst, Faults, Options, OptionsError, Profile};
+pub use options::{Burst, Faults, Options, OptionsError};
+pub use pace::Profile;

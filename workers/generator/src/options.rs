@@ -1,6 +1,6 @@
 //! What can be set, and what is refused.
 
-use crate::pace::Pace;
+use crate::pace::{Pace, Profile};
 
 /// What to simulate. The same options give the same bytes in the same order, on every machine.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,15 +43,6 @@ impl Default for Options {
             faults: Faults::default(),
         }
     }
-}
-
-/// How the rate changes over the day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Profile {
-    /// Not at all.
-    Constant,
-    /// 1.6 times the mean at 20:00 UTC, 0.4 times at 08:00 UTC, a cosine between them.
-    Diurnal,
 }
 
 /// What goes wrong on the way. An event has at most one fault, so the shares must not add up to more than 1.

@@ -27,10 +27,12 @@ mod watchdog;
 
 use std::time::Duration;
 
+use weir_manifest::Compression;
+
 pub use inspector::TopicInspector;
 pub use latency::Latency;
 pub use member::Member;
-pub use producer::{Producer, ProducerOptions};
+pub use producer::Producer;
 pub use reader::{Reader, ReaderOptions, Start};
 
 /// Which group, topic and transactional id a [`Member`] is, and where.
@@ -78,4 +80,19 @@ impl Options {
             extra: Vec::new(),
         }
     }
+}
+
+/// Where and how a [`Producer`] writes.
+#[derive(Debug, Clone)]
+pub struct ProducerOptions {
+    /// `HOST:PORT,...`.
+    pub bootstrap: String,
+    /// `client.id`.
+    pub client_id: String,
+    /// How batches are packed.
+    pub compression: Compression,
+    /// How long a batch is filled before it is sent: more of it means fewer, bigger requests.
+    pub linger: Duration,
+    /// Further librdkafka properties (security, mostly); they win.
+    pub extra: Vec<(String, String)>,
 }

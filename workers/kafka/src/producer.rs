@@ -9,26 +9,10 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
-use weir_manifest::Compression;
 
 use super::error::classify;
-use super::{Latency, clients, lines, partitions};
+use super::{Latency, ProducerOptions, clients, lines, partitions};
 use weir_log::Error;
-
-/// Where and how a [`Producer`] writes.
-#[derive(Debug, Clone)]
-pub struct ProducerOptions {
-    /// `HOST:PORT,...`.
-    pub bootstrap: String,
-    /// `client.id`.
-    pub client_id: String,
-    /// How batches are packed.
-    pub compression: Compression,
-    /// How long a batch is filled before it is sent: more of it means fewer, bigger requests.
-    pub linger: Duration,
-    /// Further librdkafka properties (security, mostly); they win.
-    pub extra: Vec<(String, String)>,
-}
 
 /// Writes records outside transactions: idempotent, acknowledged by all in-sync replicas, retried without end. While the
 /// broker is slow or away, [`send`](Producer::send) waits once 500,000 records or 128 MiB are under way. Whatever is not

@@ -4,8 +4,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{ClickstreamPipeline, Pipeline, PipelineSpec};
-
 /// What the operator last saw.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -87,30 +85,4 @@ pub struct TopicStatus {
     /// Whether this pipeline created it, and so may delete it.
     #[serde(default)]
     pub created: bool,
-}
-
-impl From<&ClickstreamPipeline> for Pipeline {
-    /// The document of a custom resource, without what only Kubernetes needs. Not validated.
-    fn from(resource: &ClickstreamPipeline) -> Self {
-        let spec: PipelineSpec = resource.spec.clone();
-        let mut pipeline = Self::new(resource.metadata.name.as_deref().unwrap_or_default(), spec);
-        pipeline.metadata.namespace.clone_from(&resource.metadata.namespace);
-        pipeline
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_resource_is_a_document() {
-        let mut resource = ClickstreamPipeline::new("shop", PipelineSpec::default());
-        assert_eq!(Pipeline::from(&resource), Pipeline::demo());
-        resource.metadata.namespace = Some("web".to_owned());
-        let pipeline = Pipeline::from(&resource);
-        assert_eq!(pipeline.metadata.namespace.as_deref(), Some("web"));
-        assert_eq!(pipeline.validate(), Ok(()));
-    }
 }

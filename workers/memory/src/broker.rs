@@ -7,17 +7,9 @@ use super::clock::{Clock, Running, millis};
 use super::fault::Fault;
 use super::member::{Member, MemberOptions};
 use super::partition::{Partition, StoredRecord};
+use super::retention::Retention;
 use super::state::{State, Topic};
 use weir_log::Error;
-
-/// How much of a topic is kept. The default keeps everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Retention {
-    /// Bytes per partition, bookkeeping included.
-    pub max_bytes: Option<usize>,
-    /// Age by the broker's clock.
-    pub max_age: Option<Duration>,
-}
 
 /// A handle on the broker; clones share it. Every timeout is evaluated when any call is made.
 #[derive(Debug, Clone)]

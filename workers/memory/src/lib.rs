@@ -45,15 +45,17 @@ mod group;
 mod member;
 mod partition;
 mod producer;
+mod retention;
 mod state;
 #[cfg(test)]
 mod tests;
 
-pub use broker::{Broker, Retention};
+pub use broker::Broker;
 pub use clock::Clock;
 pub use fault::Fault;
 pub use member::{Member, MemberOptions};
 pub use partition::StoredRecord;
+pub use retention::Retention;
 
 /// Largest record in bytes of key, value and headers (librdkafka's `message.max.bytes`).
 pub const MAX_RECORD: usize = 1_000_000;

@@ -8,7 +8,8 @@ use super::fault::{Fault, Faults};
 use super::group::Group;
 use super::partition::{Partition, StoredRecord};
 use super::producer::{Open, Producer};
-use super::{MAX_METADATA, MAX_RECORD, Retention};
+use super::retention::Retention;
+use super::{MAX_METADATA, MAX_RECORD};
 use weir_log::{Committed, Error};
 
 #[derive(Debug)]

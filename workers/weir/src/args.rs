@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Parser, Subcommand};
-pub use weir_arguments::LogFormat;
 use weir_arguments::{bootstrap_servers, listen_address, number, origin};
 use weir_processor::worker::TRANSACTION_BYTES;
+pub use weir_telemetry::LogFormat;
 
 /// Real-time clickstream analytics over Kafka: exact per-page numbers for sliding event-time windows, exactly once.
 #[derive(Debug, Parser)]

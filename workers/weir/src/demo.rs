@@ -27,7 +27,7 @@ use weir_manifest::Pipeline;
 use self::simulation::Simulation;
 use crate::{
     generate,
-    serve::serve,
+    serve::{serve, taken},
     threads::{Part, part},
 };
 
@@ -148,8 +148,4 @@ impl Demo<'_> {
             )
         })
     }
-}
-
-pub(crate) fn taken(address: SocketAddr) -> String {
-    format!("cannot listen on {address}: `--listen` says another address or port")
 }

@@ -15,14 +15,9 @@ use prometheus_client::metrics::counter::Counter;
 use weir_generator::{Burst, Faults, Generator, Options, OptionsError, Profile};
 use weir_kafka::{Producer, ProducerOptions};
 use weir_manifest::Pipeline;
+use weir_telemetry::{Health, Heartbeat, millis};
 
-use crate::{
-    args::Generate,
-    backoff::retry_with_backoff,
-    health::{Health, Heartbeat},
-    process::millis,
-    stopping::at_work,
-};
+use crate::{args::Generate, backoff::retry_with_backoff, stopping::at_work};
 
 /// Time between two lines of progress.
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -35,7 +30,7 @@ const LAST_FLUSH: Duration = Duration::from_secs(5);
 /// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
 const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
 /// Shortest sleep, because waking up for each event would cost more than the event, and longest, so that a stop is heard.
-const STOP_POLL_INTERVAL: (i64, i64) = (5, 100);
+const SLEEP_RANGE_MS: (i64, i64) = (5, 100);
 
 /// Sends events until there are enough, or until `stop`.
 ///
@@ -96,7 +91,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                         break;
                     }
                     metrics.show(&producer);
-                    thread::sleep(Duration::from_millis(early.clamp(STOP_POLL_INTERVAL.0, STOP_POLL_INTERVAL.1) as u64));
+                    thread::sleep(Duration::from_millis(early.clamp(SLEEP_RANGE_MS.0, SLEEP_RANGE_MS.1) as u64));
                 }
                 // Told to stop while it waited: it is not due.
                 if stop.load(Ordering::SeqCst) {

@@ -10,7 +10,6 @@ mod backoff;
 pub mod console;
 pub mod demo;
 pub mod generate;
-pub mod health;
 mod metrics;
 pub mod process;
 pub mod serve;
@@ -28,7 +27,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     let args::Args { pipeline, brokers, log_format, command } = args;
     // Where a picture is drawn, news would spoil it; what a person must know still comes.
     let quiet = matches!(command, args::Command::Demo { .. } | args::Command::Top { .. });
-    weir_arguments::log_to_stderr(log_format, if quiet { "warn" } else { "info" })
+    weir_telemetry::log_to_stderr(log_format, if quiet { "warn" } else { "info" })
         .map_err(anyhow::Error::msg)?;
     let pipeline = match pipeline {
         None => Pipeline::demo(),

@@ -10,13 +10,10 @@ use prometheus_client::{
     registry::Registry,
 };
 use weir_manifest::Pipeline;
-use weir_processor::windows;
-use weir_processor::worker;
+use weir_processor::{windows, worker};
+use weir_telemetry::{Health, Heartbeat};
 
-use crate::{
-    health::{Health, Heartbeat},
-    topics::Checked,
-};
+use crate::topics::Checked;
 
 /// Of both stages.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     thread,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::{anyhow, bail};
@@ -22,6 +22,7 @@ use weir_manifest::{DeadLetterPayload, Management, Pii, Pipeline};
 use weir_processor::results::{self, Results};
 use weir_processor::windows::{self, Windows};
 use weir_processor::worker::{Stage, TRANSACTION_BYTES, Worker};
+use weir_telemetry::millis;
 
 use crate::{
     backoff::{Backoff, retry_with_backoff},
@@ -344,7 +345,5 @@ fn key_in(file: &Path) -> io::Result<Vec<u8>> {
     Ok(key)
 }
 
-/// The wall clock, milliseconds since the epoch.
-pub(crate) fn millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
+#[cfg(test)]
+mod tests;

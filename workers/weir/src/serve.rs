@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +19,7 @@ use weir_gateway::{
 };
 use weir_manifest::Pipeline;
 
-use crate::{args::Serve, demo::taken};
+use crate::args::Serve;
 
 /// Time between two looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(50);
@@ -91,6 +92,11 @@ pub(crate) fn serve(
         said(&format!("http://{}/", server.address()?))?;
         Ok(server.serve(stopped(stop)).await?)
     })
+}
+
+/// That an address cannot be listened on, and what to do.
+pub(crate) fn taken(address: SocketAddr) -> String {
+    format!("cannot listen on {address}: `--listen` says another address or port")
 }
 
 async fn stopped(stop: impl Fn() -> bool) {

@@ -1,6 +1,6 @@
 //! What can be wrong with bytes and with schemas.
 
-use crate::Reason;
+use crate::{Invalid, Reason};
 
 /// Why bytes are not a record. Never carries what the bytes say, only where they go wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,5 +118,28 @@ impl DecodeError {
             Self::UnknownFingerprint(_) | Self::UnknownId(_) => Reason::UnknownSchema,
             _ => Reason::Malformed,
         }
+    }
+}
+
+impl From<DecodeError> for Invalid {
+    fn from(error: DecodeError) -> Self {
+        Self { reason: error.reason(), detail: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_cannot_be_read_have_a_reason() {
+        let invalid = Invalid::from(DecodeError::UnknownId(7));
+        assert_eq!(
+            invalid.to_string(),
+            "unknown_schema: schema id 7 is not known, because this version asks no schema registry: write events as c3 01 (single-object encoding) with schemas/clickstream-event.avsc"
+        );
+        assert_eq!(Invalid::from(DecodeError::UnknownFingerprint(7)).reason, Reason::UnknownSchema);
+        assert_eq!(Invalid::from(DecodeError::Empty).reason, Reason::Malformed);
+        assert_eq!(Invalid::from(DecodeError::Trailing(1)).reason, Reason::Malformed);
     }
 }

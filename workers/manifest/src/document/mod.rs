@@ -6,6 +6,8 @@
 mod exposure;
 mod kafka;
 mod privacy;
+#[cfg(feature = "kube")]
+mod resource;
 mod topics;
 mod window;
 mod workloads;
