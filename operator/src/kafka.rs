@@ -157,16 +157,23 @@ impl Connection {
     ) -> Result<T, Error> {
         let (connection, cluster) = (self.clone(), cluster(&self.bootstrap));
         self.ask(move || {
-            let result = Admin::new(&connection.bootstrap, &connection.extra).and_then(|admin| work(&admin));
+            let result = Admin::new(&connection.client()).and_then(|admin| work(&admin));
             cluster.note(&result);
             result
         })
         .await
     }
 
+    fn client(&self) -> weir_kafka::Connection {
+        weir_kafka::Connection {
+            properties: self.extra.clone(),
+            ..weir_kafka::Connection::new(&self.bootstrap, "weir-operator")
+        }
+    }
+
     fn options(&self, group: &str, topic: &str) -> Options {
         let mut options = Options::new(&self.bootstrap, group, topic, "weir-operator");
-        options.extra.clone_from(&self.extra);
+        options.connection = self.client();
         options
     }
 

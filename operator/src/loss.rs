@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use weir_kafka::admin::groups;
 use weir_log::TopicDescription;
+use weir_manifest::groups;
 use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
 
 use crate::error::RECREATE;

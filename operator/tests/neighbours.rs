@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kube::Client;
 use serde_json::Value;
 use support::{Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline};
+use weir_kafka::Connection;
 use weir_kafka::admin::Admin;
 use weir_manifest::Pipeline;
 use weir_testbed::Kafka;
@@ -183,7 +184,9 @@ fn of_two_pipelines_of_one_name_on_one_kafka_the_second_is_refused() {
     cluster().apply(&pipeline(&a, name, SPEC)).unwrap();
     await_that("it is whole", || condition(&a, name, "ObjectsSynced") == "True Synced");
     let running = Processor::start(&Pipeline::from_yaml(&pipeline(&a, name, SPEC)).unwrap());
-    let members = || Admin::new(Kafka::shared(), &[]).unwrap().running_members(name).unwrap();
+    let members = || {
+        Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap().running_members(name).unwrap()
+    };
     await_that("it runs", || members() > 0);
 
     cluster().apply(&pipeline(&b, name, SPEC)).unwrap();

@@ -10,7 +10,7 @@ use support::{
     topics,
 };
 use weir_kafka::admin::Admin;
-use weir_kafka::{Producer, ProducerOptions};
+use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_testbed::Kafka;
 
 /// A pipeline whose objects and topics have come into being.
@@ -109,11 +109,9 @@ fn what_piles_up_brings_processors() {
     run_pods(&ns, 1);
     // Nobody reads them: 3,000 in two minutes are 25 a second, of which one processor manages ten.
     let options = ProducerOptions {
-        bootstrap: Kafka::shared().to_owned(),
-        client_id: "test".to_owned(),
+        connection: Connection::new(Kafka::shared(), "test"),
         compression: weir_manifest::Compression::None,
         linger: std::time::Duration::ZERO,
-        extra: Vec::new(),
     };
     let producer = Producer::connect(&options).unwrap();
     for n in 0..3_000 {
@@ -163,7 +161,7 @@ fn drift_is_repaired_and_said() {
     );
     await_that("it is made", || told(&ns, "drift-shop", "Created: PodDisruptionBudget drift-shop-gateway"));
 
-    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(1);
     spec.name = "drift.drift-shop.results".to_owned();
     spec.settings = [("retention.ms".to_owned(), "1000".to_owned())].into();
@@ -177,7 +175,7 @@ fn drift_is_repaired_and_said() {
 #[test]
 fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
     let ns = namespace("keep");
-    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(0);
     (spec.name, spec.replicas) = ("keep.keep-shop.events".to_owned(), 1);
     spec.settings.insert("retention.ms".to_owned(), "1209600000".to_owned());
@@ -227,7 +225,7 @@ fn what_does_not_stay_as_it_should_is_repaired_once() {
 #[test]
 fn a_topic_with_other_partitions_is_not_touched() {
     let ns = namespace("other");
-    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(0);
     (spec.name, spec.partitions, spec.replicas) = ("other.other-shop.events".to_owned(), 4, 1);
     admin.ensure_topics(&[spec], |_| true).unwrap();
@@ -317,7 +315,7 @@ fn suspending_pausing_and_scaling() {
 #[test]
 fn deleting_with_delete_takes_the_topics_that_were_created() {
     let ns = namespace("gone");
-    let admin = Admin::new(Kafka::shared(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     // Not of its making.
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(1);
     (spec.name, spec.partitions, spec.replicas) = ("gone.gone-shop.results".to_owned(), 3, 1);

@@ -11,14 +11,14 @@ use support::{
     Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
 };
 use weir_kafka::admin::Admin;
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{Connection, Options, TopicInspector};
 use weir_manifest::Pipeline;
 use weir_testbed::Kafka;
 
 const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";
 
 fn admin() -> Admin {
-    Admin::new(Kafka::shared(), &[]).unwrap()
+    Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap()
 }
 
 fn document(ns: &str, name: &str) -> Pipeline {

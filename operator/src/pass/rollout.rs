@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use kube::ResourceExt;
 use serde_json::{Value, json};
 use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
@@ -103,9 +102,8 @@ pub(super) async fn end_turn(
                 + window.idle_timeout.as_millis(),
         ),
     };
-    let name = resource.name_any();
-    let blocks = Pipeline::from(resource).blocks_topic();
-    let committed = connection.committed(format!("{name}.results"), blocks).await;
+    let pipeline = Pipeline::from(resource);
+    let committed = connection.committed(pipeline.results_group(), pipeline.blocks_topic()).await;
     let sealed = committed.ok().flatten().map(|committed| {
         let emitted = committed
             .iter()

@@ -57,13 +57,12 @@ pub(super) async fn scale(
     if memory.last_sample().is_some_and(|last| at - last < APART) {
         return Scaled::default();
     }
-    let name = resource.name_any();
-    let topic = Pipeline::from(resource).events_topic().to_owned();
-    let sample = connection.sample(format!("{name}.windows"), topic).await;
+    let pipeline = Pipeline::from(resource);
+    let sample = connection.sample(pipeline.windows_group(), pipeline.events_topic().to_owned()).await;
     let replicas = resource.spec.processor.replicas;
     let decision =
         memory.decide(settings, resource.spec.topics.events.partitions, Now { at, replicas, ready, sample });
-    tracing::debug!(name, ?decision, "autoscaling");
+    tracing::debug!(name = pipeline.metadata.name, ?decision, "autoscaling");
     let scaled = say(context, resource, &decision, &memory, status).await;
     // What was only told, or could not be written, changed nothing: it is decided again by the same samples.
     if decision.replicas != replicas && !is_dry(resource) && scaled.error.is_none() {

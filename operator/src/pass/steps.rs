@@ -205,7 +205,7 @@ async fn foresee(
     }
     // A document without the key that it needs is refused before.
     let Ok(made_with) = DecisiveSettings::of(pipeline, key) else { return Ok(()) };
-    let (group, topic) = (format!("{}.windows", pipeline.metadata.name), pipeline.events_topic().to_owned());
+    let (group, topic) = (pipeline.windows_group(), pipeline.events_topic().to_owned());
     let committed = connection.committed(group, topic.clone()).await?.unwrap_or_default();
     let refusal = committed.iter().find_map(|(partition, metadata)| {
         let progress: PartitionProgress = serde_json::from_str(metadata).ok()?;

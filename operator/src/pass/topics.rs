@@ -195,7 +195,7 @@ pub(super) async fn reset(
             }
         }
         if loss.resets() {
-            let groups = admin::groups(&claimant.pipeline);
+            let groups = weir_manifest::groups(&claimant.pipeline);
             for group in &groups {
                 let members = admin.members(group)?;
                 if members > 0 {

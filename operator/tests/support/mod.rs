@@ -236,7 +236,8 @@ fn lay_over(base: &mut Value, more: &Value) {
 
 /// The partitions of the topics whose names begin so.
 pub fn topics(prefix: &str) -> BTreeMap<String, i32> {
-    let admin = weir_kafka::admin::Admin::new(Kafka::shared(), &[]).unwrap();
+    let admin =
+        weir_kafka::admin::Admin::new(&weir_kafka::Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let all = admin.topics().unwrap();
     all.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect()
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_events::{Decoder, decode_top_pages};
-use weir_kafka::{Options, Reader, ReaderOptions, Start, TopicInspector};
+use weir_kafka::{Connection, Options, Reader, Start, TopicInspector};
 use weir_log::Error;
 
 use crate::{Audit, settings};
@@ -59,14 +59,10 @@ impl Audit<'_> {
     /// # Errors
     /// The topics cannot be read.
     pub fn latency(&self, brokers: &str, time: Duration) -> anyhow::Result<Latency> {
-        let group = format!("{}.windows", self.pipeline.metadata.name);
+        let group = self.pipeline.windows_group();
         let progress =
             TopicInspector::connect(&Options::new(brokers, &group, self.pipeline.events_topic(), "audit"))?;
-        let options = ReaderOptions {
-            bootstrap: brokers.to_owned(),
-            client_id: "weir-audit".to_owned(),
-            extra: Vec::new(),
-        };
+        let options = Connection::new(brokers, "weir-audit");
         let mut reader = Reader::follow(&options, &[self.pipeline.top_pages_topic()], Start::End)?;
         let (begun, mut looked) = (Instant::now(), Instant::now());
         let (mut arrivals, mut lags) = (BTreeMap::new(), Vec::new());

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
-use weir_kafka::{Options, TopicInspector, admin::Admin};
+use weir_kafka::{Connection, Options, TopicInspector, admin::Admin};
 use weir_log::{PartitionProgress, Record};
 use weir_manifest::{Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
@@ -72,7 +72,7 @@ impl<'a> Audit<'a> {
     pub fn connect(pipeline: &'a Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let name = format!("{}.audit", pipeline.metadata.name);
         let topics = TopicInspector::connect(&Options::new(brokers, &name, pipeline.events_topic(), &name))?;
-        let group = format!("{}.windows", pipeline.metadata.name);
+        let group = pipeline.windows_group();
         let progress =
             TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), &name))?;
         Ok(Self { pipeline, brokers: brokers.to_owned(), topics, progress })
@@ -141,7 +141,7 @@ impl<'a> Audit<'a> {
         // Nothing is compared with live values, and a pipeline runs without them.
         specs.retain(|spec| spec.role != Role::Live);
         let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-        let found = Admin::new(&self.brokers, &[])?.describe_topics(&names)?;
+        let found = Admin::new(&Connection::new(&self.brokers, "weir-admin"))?.describe_topics(&names)?;
         let wrong = specs.iter().filter_map(|spec| match found.get(&spec.name) {
             None => Some(format!("there is no topic {}", spec.name)),
             Some(found) if found.partitions != spec.partitions => Some(format!(

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tungstenite::{Error as SocketError, Message, WebSocket, client};
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
-use weir_kafka::{Producer, ProducerOptions};
+use weir_kafka::{Connection, Producer, ProducerOptions};
 
 use crate::{Audit, Delays};
 
@@ -33,11 +33,9 @@ impl Audit<'_> {
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let spec = &self.pipeline.spec.topics.events;
         let producer = Producer::connect(&ProducerOptions {
-            bootstrap: brokers.to_owned(),
-            client_id: "weir-probe".to_owned(),
+            connection: Connection::new(brokers, "weir-probe"),
             compression: spec.compression,
             linger: Duration::ZERO,
-            extra: Vec::new(),
         })?;
         let pages: Vec<String> = (0..PAGES).map(|page| format!("/probe/{run}/{page}")).collect();
         let mut socket = subscribe(gateway, &pages)?;

@@ -17,7 +17,7 @@ pub(crate) struct Committed {
 
 impl Progress {
     pub(crate) fn of(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Self> {
-        let group = format!("{}.windows", pipeline.metadata.name);
+        let group = pipeline.windows_group();
         Ok(Self(TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), "faults"))?))
     }
 

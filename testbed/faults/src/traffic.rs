@@ -13,7 +13,7 @@ use rdkafka::{
 };
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_generator::{Faults, Generator, Profile};
-use weir_kafka::{Producer, ProducerOptions};
+use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Pipeline;
 
 const ANSWER: Duration = Duration::from_secs(30);
@@ -65,11 +65,9 @@ impl Traffic {
             ..weir_generator::Options::default()
         })?;
         let producer = Producer::connect(&ProducerOptions {
-            bootstrap: brokers.to_owned(),
-            client_id: "shop".to_owned(),
+            connection: Connection::new(brokers, "shop"),
             compression: weir_manifest::Compression::Snappy,
             linger: Duration::from_millis(20),
-            extra: Vec::new(),
         })?;
         let keyless: BaseProducer = config(brokers).create()?;
         while !self.stop.load(Ordering::SeqCst) {

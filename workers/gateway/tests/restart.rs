@@ -13,7 +13,7 @@ use weir_gateway::{
     ingest,
     store::{PipelineState, StateLimits},
 };
-use weir_kafka::{Producer, ProducerOptions, admin};
+use weir_kafka::{Connection, Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
 use weir_testbed::Kafka;
 
@@ -55,11 +55,9 @@ fn a_restart_brings_the_whole_day_back() {
 
 fn write(pipeline: &Pipeline, brokers: &str) {
     let producer = Producer::connect(&ProducerOptions {
-        bootstrap: brokers.to_owned(),
-        client_id: "restart".to_owned(),
+        connection: Connection::new(brokers, "restart"),
         compression: Compression::Gzip,
         linger: Duration::from_millis(20),
-        extra: Vec::new(),
     })
     .unwrap();
     let urls: Vec<String> = (0..100).map(|page| format!("https://shop.example/page/{page}")).collect();

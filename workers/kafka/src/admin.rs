@@ -27,9 +27,10 @@ use weir_manifest::{Management, TopicSpec};
 pub use self::counts::{Mismatch, Mismatches};
 pub(super) use self::describe::describe;
 pub use self::outcome::{AdminError, Change, TopicOutcome};
-pub use self::owners::{Claimant, OWNERS_GROUP, Owner, Resource, groups};
+pub use self::owners::{Claimant, OWNERS_GROUP, Owner, Resource};
 pub use self::settings::Difference;
 use self::waiting::wait_for;
+use super::Connection;
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
 use super::error::{Class, class};
@@ -50,21 +51,20 @@ struct Existing<'a> {
 /// Administration of one cluster.
 pub struct Admin {
     client: AdminClient<Logged>,
-    bootstrap: String,
-    extra: Vec<(String, String)>,
+    connection: Connection,
     /// Made when owners are first asked for.
     asker: OnceLock<BaseConsumer<ConsumerNotes>>,
 }
 
 impl Admin {
-    /// A client; connects when it is used. `extra` are further librdkafka properties (security, mostly).
+    /// A client; connects when it is used.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`] for properties that librdkafka does not know.
-    pub fn new(bootstrap: &str, extra: &[(String, String)]) -> Result<Self, AdminError> {
-        let client = clients::admin(bootstrap, "weir-admin", extra).create_with_context(Logged);
-        let client = client.map_err(|error| unreachable(bootstrap, &error))?;
-        Ok(Self { client, bootstrap: bootstrap.to_owned(), extra: extra.to_vec(), asker: OnceLock::new() })
+    pub fn new(connection: &Connection) -> Result<Self, AdminError> {
+        let client = clients::admin(connection).create_with_context(Logged);
+        let client = client.map_err(|error| unreachable(&connection.brokers, &error))?;
+        Ok(Self { client, connection: connection.clone(), asker: OnceLock::new() })
     }
 
     /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
@@ -157,15 +157,15 @@ impl Admin {
     /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
     pub fn setting(&self, topic: &str, setting: &str) -> Result<Option<String>, AdminError> {
         let answer = wait_for(self.client.describe_configs([&ResourceSpecifier::Topic(topic)], &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         let Some(found) = answer.into_iter().next() else { return Ok(None) };
         let found = found.map_err(|code| match code {
             // A broker that was just started does not know its topics at once.
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
-                unreachable(&self.bootstrap, &KafkaError::MetadataFetch(code))
+                unreachable(&self.connection.brokers, &KafkaError::MetadataFetch(code))
             }
             _ if class(code) == Class::Retry => {
-                unreachable(&self.bootstrap, &KafkaError::MetadataFetch(code))
+                unreachable(&self.connection.brokers, &KafkaError::MetadataFetch(code))
             }
             _ => refused("read the settings of", topic, code),
         })?;
@@ -198,14 +198,14 @@ impl Admin {
     pub fn describe_topics(&self, topics: &[&str]) -> Result<BTreeMap<String, TopicDescription>, AdminError> {
         let answers = describe(self.client.inner(), topics);
         let mut found = BTreeMap::new();
-        for (name, answer) in answers.map_err(|error| unreachable(&self.bootstrap, &error))? {
+        for (name, answer) in answers.map_err(|error| unreachable(&self.connection.brokers, &error))? {
             match answer {
                 Ok(topic) => {
                     found.insert(name, topic);
                 }
                 Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {}
                 Err(code) if class(code) == Class::Retry => {
-                    return Err(unreachable(&self.bootstrap, &KafkaError::MetadataFetch(code)));
+                    return Err(unreachable(&self.connection.brokers, &KafkaError::MetadataFetch(code)));
                 }
                 Err(code) => return Err(refused("look at", &name, code)),
             }
@@ -221,7 +221,7 @@ impl Admin {
     pub fn add_partitions(&self, topic: &str, partitions: i32) -> Result<(), AdminError> {
         let new = NewPartitions::new(topic, usize::try_from(partitions).unwrap_or_default());
         let answer = wait_for(self.client.create_partitions([&new], &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         match answer.into_iter().next() {
             Some(Err((topic, code))) => Err(refused("add partitions to", &topic, code)),
             Some(Ok(_)) | None => Ok(()),
@@ -237,7 +237,7 @@ impl Admin {
             return Ok(());
         }
         let answer = wait_for(self.client.delete_topics(topics, &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         for outcome in answer {
             match outcome {
                 Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
@@ -269,12 +269,12 @@ impl Admin {
     /// [`AdminError::GroupRefused`] for the first that stays, such as one that has members; [`AdminError::Unreachable`].
     pub fn delete_groups(&self, groups: &[&str]) -> Result<(), AdminError> {
         let answer = wait_for(self.client.delete_groups(groups, &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         for outcome in answer {
             match outcome {
                 Ok(_) | Err((_, RDKafkaErrorCode::GroupIdNotFound)) => {}
                 Err((_, code)) if class(code) == Class::Retry => {
-                    return Err(unreachable(&self.bootstrap, &KafkaError::AdminOp(code)));
+                    return Err(unreachable(&self.connection.brokers, &KafkaError::AdminOp(code)));
                 }
                 Err((group, code)) => {
                     return Err(AdminError::GroupRefused { group, reason: code.to_string() });
@@ -310,7 +310,10 @@ impl Admin {
     }
 
     fn metadata(&self) -> Result<rdkafka::metadata::Metadata, AdminError> {
-        self.client.inner().fetch_metadata(None, ANSWER).map_err(|error| unreachable(&self.bootstrap, &error))
+        self.client
+            .inner()
+            .fetch_metadata(None, ANSWER)
+            .map_err(|error| unreachable(&self.connection.brokers, &error))
     }
 
     fn create(&self, topic: &TopicSpec) -> Result<Change, AdminError> {
@@ -320,7 +323,7 @@ impl Admin {
             new = new.set(key, value);
         }
         let answer = wait_for(self.client.create_topics([&new], &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         match answer.into_iter().next() {
             Some(Ok(_)) => Ok(Change::Created),
             // Another process of the pipeline was faster, with the same settings.
@@ -337,7 +340,7 @@ impl Admin {
         }
         let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(&topic.name)).collect();
         let answer = wait_for(self.client.describe_configs(&resources, &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         let mut differing = Vec::with_capacity(topics.len());
         for (topic, current) in topics.iter().zip(answer) {
             let current = current.map_err(|code| refused("read the settings of", &topic.name, code))?;
@@ -368,7 +371,7 @@ impl Admin {
             alter = alter.set(key, value);
         }
         let answer = wait_for(self.client.alter_configs([&alter], &options()));
-        let answer = answer.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         match answer.into_iter().next() {
             Some(Ok(_)) => Ok(Change::Updated(names)),
             Some(Err((_, code))) => Err(refused("change the settings of", &topic.name, code)),
@@ -408,7 +411,7 @@ impl Admin {
 /// # Errors
 /// As there.
 pub fn ensure_topics(bootstrap: &str, topics: &[TopicSpec]) -> Result<Vec<TopicOutcome>, AdminError> {
-    Admin::new(bootstrap, &[])?.ensure_topics(topics, |_| false)
+    Admin::new(&Connection::new(bootstrap, "weir-admin"))?.ensure_topics(topics, |_| false)
 }
 
 fn options() -> AdminOptions {

@@ -5,18 +5,18 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-use super::Options;
 use super::batch_queue::MAX_RECORDS_PER_CALL;
+use super::{Connection, Options};
 
 /// How long a single answer from the broker (metadata, offsets) is waited for.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// What all clients share: come back soon after an outage, and notice a dead connection.
-fn common(bootstrap: &str, client_id: &str) -> ClientConfig {
+fn common(connection: &Connection) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
-        .set("bootstrap.servers", bootstrap)
-        .set("client.id", client_id)
+        .set("bootstrap.servers", &connection.brokers)
+        .set("client.id", &connection.client_id)
         .set("socket.keepalive.enable", "true")
         .set("socket.connection.setup.timeout.ms", "5000")
         .set("reconnect.backoff.ms", "50")
@@ -28,26 +28,26 @@ fn common(bootstrap: &str, client_id: &str) -> ClientConfig {
     config
 }
 
-fn extended(mut config: ClientConfig, extra: &[(String, String)]) -> ClientConfig {
-    for (key, value) in extra {
+fn extended(mut config: ClientConfig, connection: &Connection) -> ClientConfig {
+    for (key, value) in &connection.properties {
         config.set(key, value);
     }
     config
 }
 
 /// A client for administration and metadata.
-pub(super) fn admin(bootstrap: &str, client_id: &str, extra: &[(String, String)]) -> ClientConfig {
-    extended(common(bootstrap, client_id), extra)
+pub(super) fn admin(connection: &Connection) -> ClientConfig {
+    extended(common(connection), connection)
 }
 
 /// A consumer of committed records that never commits and never joins: librdkafka wants a `group.id` for any assignment.
-pub(super) fn reader(
-    bootstrap: &str,
-    client_id: &str,
-    group: &str,
-    extra: &[(String, String)],
-) -> ClientConfig {
-    let mut config = common(bootstrap, client_id);
+pub(super) fn reader(connection: &Connection, group: &str) -> ClientConfig {
+    extended(plain_reader(connection, group), connection)
+}
+
+/// The same, without the properties that win.
+fn plain_reader(connection: &Connection, group: &str) -> ClientConfig {
+    let mut config = common(connection);
     config
         .set("group.id", group)
         .set("isolation.level", "read_committed")
@@ -62,20 +62,20 @@ pub(super) fn reader(
         // Read ahead; in memory each of the usual events takes about three times its size. Fetches come on top of it.
         .set("queued.max.messages.kbytes", "4096")
         .set("max.partition.fetch.bytes", "262144");
-    extended(config, extra)
+    config
 }
 
 /// What a member asks beside its membership.
 pub(super) fn lookup(options: &Options) -> ClientConfig {
-    let mut config = reader(&options.bootstrap, &options.client_id, &options.group, &[]);
+    let mut config = plain_reader(&options.connection, &options.group);
     // Not that it has a session: librdkafka compares it with the max.poll.interval.ms that `extra` may bring.
     config.set("session.timeout.ms", millis(options.session_timeout));
-    extended(config, &options.extra)
+    extended(config, &options.connection)
 }
 
 /// The member of the group.
 pub(super) fn member(options: &Options) -> ClientConfig {
-    let mut config = reader(&options.bootstrap, &options.client_id, &options.group, &[]);
+    let mut config = plain_reader(&options.connection, &options.group);
     config
         .set("group.protocol", "classic")
         .set("consume.callback.max.messages", MAX_RECORDS_PER_CALL.to_string())
@@ -87,12 +87,12 @@ pub(super) fn member(options: &Options) -> ClientConfig {
     if let Some(instance) = &options.instance {
         config.set("group.instance.id", instance);
     }
-    extended(config, &options.extra)
+    extended(config, &options.connection)
 }
 
 /// The transactional producer.
 pub(super) fn transactional(options: &Options) -> ClientConfig {
-    let mut config = common(&options.bootstrap, &options.client_id);
+    let mut config = common(&options.connection);
     config
         .set("transactional.id", &options.transactional_id)
         .set("transaction.timeout.ms", millis(options.transaction_timeout))
@@ -103,12 +103,12 @@ pub(super) fn transactional(options: &Options) -> ClientConfig {
         // What is sent and not acknowledged is in memory beside what is being made: enough to keep a broker busy, and no more.
         .set("queue.buffering.max.kbytes", "16384")
         .set("compression.type", "lz4");
-    extended(config, &options.extra)
+    extended(config, &options.connection)
 }
 
 /// Best effort, outside transactions: what cannot be sent soon is not worth sending.
 pub(super) fn publisher(options: &Options) -> ClientConfig {
-    let mut config = common(&options.bootstrap, &options.client_id);
+    let mut config = common(&options.connection);
     config
         .set("acks", "1")
         .set("linger.ms", "5")
@@ -117,13 +117,13 @@ pub(super) fn publisher(options: &Options) -> ClientConfig {
         // A topic that was missing is looked for again that often.
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("queue.buffering.max.kbytes", "16384");
-    extended(config, &options.extra)
+    extended(config, &options.connection)
 }
 
 /// High throughput with nothing lost: idempotent, acknowledged by all replicas, retried until `message.timeout.ms`, which
 /// is infinite, so that an outage holds the sender back instead of dropping.
 pub(super) fn bulk(options: &super::ProducerOptions) -> ClientConfig {
-    let mut config = common(&options.bootstrap, &options.client_id);
+    let mut config = common(&options.connection);
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")
@@ -134,7 +134,7 @@ pub(super) fn bulk(options: &super::ProducerOptions) -> ClientConfig {
         .set("queue.buffering.max.kbytes", "131072")
         .set("queue.buffering.max.messages", "500000")
         .set("compression.type", options.compression.codec());
-    extended(config, &options.extra)
+    extended(config, &options.connection)
 }
 
 fn millis(duration: Duration) -> String {
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn extra_properties_win_everywhere() {
         let mut options = Options::new("a:1", "g", "t", "x");
-        options.extra = vec![("client.id".into(), "other".into())];
+        options.connection.properties = vec![("client.id".into(), "other".into())];
         for config in [member(&options), transactional(&options), publisher(&options)] {
             assert_eq!(config.get("client.id"), Some("other"));
         }
@@ -160,14 +160,16 @@ mod tests {
     fn no_client_makes_topics() {
         let options = Options::new("a:1", "g", "t", "x");
         let producer = super::super::ProducerOptions {
-            bootstrap: "a:1".into(),
-            client_id: "x".into(),
+            connection: Connection::new("a:1", "x"),
             compression: weir_manifest::Compression::None,
             linger: Duration::ZERO,
-            extra: Vec::new(),
         };
-        let readers =
-            [member(&options), lookup(&options), reader("a:1", "x", "x", &[]), admin("a:1", "x", &[])];
+        let readers = [
+            member(&options),
+            lookup(&options),
+            reader(&options.connection, "x"),
+            admin(&options.connection),
+        ];
         let writers = [transactional(&options), publisher(&options), bulk(&producer)];
         for config in readers.iter().chain(&writers) {
             assert_eq!(config.get("allow.auto.create.topics"), Some("false"));

@@ -108,7 +108,7 @@ pub(super) struct Group {
     pub(super) topic: String,
     pub(super) group: String,
     pub(super) instance: Option<String>,
-    bootstrap: String,
+    brokers: String,
     standing: Standing,
     /// What a consumer is made with, and when the last change came that could bring this one partitions.
     config: ClientConfig,
@@ -133,7 +133,7 @@ impl Group {
             topic: options.topic.clone(),
             group: options.group.clone(),
             instance: options.instance.clone(),
-            bootstrap: options.bootstrap.clone(),
+            brokers: options.connection.brokers.clone(),
             standing: Standing::Outside,
             config: config.clone(),
             waiting_since: Instant::now(),
@@ -347,7 +347,7 @@ impl Group {
 
     /// Most of what librdkafka reports while polling, it also handles. Gives the words for an outage.
     fn judge(&mut self, error: &KafkaError, detail: &str) -> Result<Option<String>, Error> {
-        let doing = format!("read topic {:?} at {}", self.topic, self.bootstrap);
+        let doing = format!("read topic {:?} at {}", self.topic, self.brokers);
         let Some(code) = error.rdkafka_error_code() else { return Err(classify(&doing, error)) };
         let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
         if code == RDKafkaErrorCode::AutoOffsetReset {

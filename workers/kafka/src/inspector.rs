@@ -35,7 +35,7 @@ pub struct TopicInspector {
     uncommitted: OnceCell<BaseConsumer<ConsumerNotes>>,
     topic: String,
     group: String,
-    bootstrap: String,
+    brokers: String,
     /// Clients that were renewed and have not closed yet.
     unclosed: Unclosed,
 }
@@ -56,7 +56,7 @@ impl TopicInspector {
             uncommitted: OnceCell::new(),
             topic: options.topic.clone(),
             group: options.group.clone(),
-            bootstrap: options.bootstrap.clone(),
+            brokers: options.connection.brokers.clone(),
             unclosed: Unclosed::default(),
         })
     }
@@ -69,7 +69,7 @@ impl TopicInspector {
         if self.unclosed.too_many() {
             return Err(Error::Retry(format!(
                 "could not connect anew to {}: {MAX_UNCLOSED} clients did not close",
-                self.bootstrap
+                self.brokers
             )));
         }
         let consumer = self
@@ -86,7 +86,7 @@ impl TopicInspector {
     /// # Errors
     /// As [`Error`] says.
     pub fn partition_count(&self) -> Result<i32, Error> {
-        partitions::count(self.consumer.client(), &self.topic, &self.bootstrap)
+        partitions::count(self.consumer.client(), &self.topic, &self.brokers)
     }
 
     /// What the named topics are, in this order; `None` for one that is not there.
@@ -95,7 +95,7 @@ impl TopicInspector {
     /// As [`Error`] says.
     pub fn topics(&self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
         use RDKafkaErrorCode as C;
-        let doing = |names: &str| format!("look at {names} at {}", self.bootstrap);
+        let doing = |names: &str| format!("look at {names} at {}", self.brokers);
         let mut found = describe(self.consumer.client(), names)
             .map_err(|error| classify(&doing(&names.join(", ")), &error))?;
         let of = |name: &&str| match found.remove(*name) {

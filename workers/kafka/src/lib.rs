@@ -33,13 +33,33 @@ pub use inspector::TopicInspector;
 pub use latency::Latency;
 pub use member::Member;
 pub use producer::Producer;
-pub use reader::{Reader, ReaderOptions, Start};
+pub use reader::{Reader, Start};
+
+/// How a cluster is reached: what consumers, producers and administrators have in common.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// `HOST:PORT,...`.
+    pub brokers: String,
+    /// `client.id`, as it appears in the broker's logs and quotas. Also the name of the group that a [`Reader`] never joins.
+    pub client_id: String,
+    /// Further librdkafka properties (security, mostly); they win. One that only consumers or only producers know is ignored by
+    /// the others. `max.poll.interval.ms` (5 min) is how long a rebalance may stay unanswered.
+    pub properties: Vec<(String, String)>,
+}
+
+impl Connection {
+    /// A connection without further properties.
+    #[must_use]
+    pub fn new(brokers: &str, client_id: &str) -> Self {
+        Self { brokers: brokers.to_owned(), client_id: client_id.to_owned(), properties: Vec::new() }
+    }
+}
 
 /// Which group, topic and transactional id a [`Member`] is, and where.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `HOST:PORT,...`.
-    pub bootstrap: String,
+    /// How the cluster is reached.
+    pub connection: Connection,
     /// Consumer group.
     pub group: String,
     /// Input topic; it must exist.
@@ -48,8 +68,6 @@ pub struct Options {
     pub instance: Option<String>,
     /// `transactional.id`: whoever connects with it last has it.
     pub transactional_id: String,
-    /// `client.id`, as it appears in the broker's logs and quotas.
-    pub client_id: String,
     /// A member that the broker does not hear for so long is expelled.
     pub session_timeout: Duration,
     /// The broker aborts a transaction that is open for longer.
@@ -57,9 +75,6 @@ pub struct Options {
     /// A member that was offered nothing for so long joins anew: librdkafka may wait without end for a coordinator whose answer
     /// was lost. Longer than a rebalance may take, or members that only wait would disturb it.
     pub rejoin_after: Duration,
-    /// Further librdkafka properties for every client (security, mostly); they win. One that only consumers or only
-    /// producers know is ignored by the others. `max.poll.interval.ms` (5 min) is how long a rebalance may stay unanswered.
-    pub extra: Vec<(String, String)>,
 }
 
 impl Options {
@@ -68,16 +83,14 @@ impl Options {
     #[must_use]
     pub fn new(bootstrap: &str, group: &str, topic: &str, transactional_id: &str) -> Self {
         Self {
-            bootstrap: bootstrap.to_owned(),
+            connection: Connection::new(bootstrap, transactional_id),
             group: group.to_owned(),
             topic: topic.to_owned(),
             instance: None,
             transactional_id: transactional_id.to_owned(),
-            client_id: transactional_id.to_owned(),
             session_timeout: Duration::from_secs(15),
             transaction_timeout: Duration::from_secs(15),
             rejoin_after: Duration::from_secs(360),
-            extra: Vec::new(),
         }
     }
 }
@@ -85,14 +98,10 @@ impl Options {
 /// Where and how a [`Producer`] writes.
 #[derive(Debug, Clone)]
 pub struct ProducerOptions {
-    /// `HOST:PORT,...`.
-    pub bootstrap: String,
-    /// `client.id`.
-    pub client_id: String,
+    /// How the cluster is reached.
+    pub connection: Connection,
     /// How batches are packed.
     pub compression: Compression,
     /// How long a batch is filled before it is sent: more of it means fewer, bigger requests.
     pub linger: Duration,
-    /// Further librdkafka properties (security, mostly); they win.
-    pub extra: Vec<(String, String)>,
 }

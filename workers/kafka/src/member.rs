@@ -17,7 +17,7 @@ const LEAVE: Duration = Duration::from_secs(20);
 /// One member of a consumer group on one topic, and its transactional producer, on Kafka.
 ///
 /// - The group's side is a consumer of its own that never commits. Rebalances wait until they are answered, at most
-///   `max.poll.interval.ms` (5 min; [`Options::extra`]); heartbeats go on meanwhile.
+///   `max.poll.interval.ms` (5 min; [`Connection::properties`](super::Connection::properties)); heartbeats go on meanwhile.
 /// - An outage is reported as [`Error::Retry`], once each time the last broker goes; reading goes on by itself afterwards.
 /// - [`commit`](weir_log::Member::commit) without any offset is not fenced by the group: there is nothing to protect.
 /// - [`read`](weir_log::Member::read) may already have handed out records when it fails.

@@ -8,6 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
+use super::Connection;
 use super::admin::describe;
 use super::clients::{self, ANSWER};
 use super::context::ConsumerNotes;
@@ -46,17 +47,6 @@ pub enum Start {
     Last(i64),
 }
 
-/// Where a [`Reader`] reads.
-#[derive(Debug, Clone)]
-pub struct ReaderOptions {
-    /// `HOST:PORT,...`.
-    pub bootstrap: String,
-    /// `client.id`; also the name of the group that it never joins.
-    pub client_id: String,
-    /// Further librdkafka properties (security, mostly); they win.
-    pub extra: Vec<(String, String)>,
-}
-
 type Client = BaseConsumer<ConsumerNotes>;
 /// By partition.
 type Offsets = BTreeMap<i32, i64>;
@@ -64,7 +54,7 @@ type Offsets = BTreeMap<i32, i64>;
 /// Follows all partitions of some topics, committed records only, without a group.
 pub struct Reader {
     consumer: Client,
-    options: ReaderOptions,
+    connection: Connection,
     topics: Vec<String>,
     /// The topics' ids when reading began; none from brokers before Kafka 2.8.
     ids: Vec<String>,
@@ -81,10 +71,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] for a topic that is not there.
-    pub fn follow(options: &ReaderOptions, topics: &[&str], start_at: Start) -> Result<Self, Error> {
-        let doing = || format!("follow {topics:?} at {}", options.bootstrap);
+    pub fn follow(connection: &Connection, topics: &[&str], start_at: Start) -> Result<Self, Error> {
+        let doing = || format!("follow {topics:?} at {}", connection.brokers);
         let failed = |error: KafkaError| classify(&doing(), &error);
-        let consumer = consumer(options).map_err(failed)?;
+        let consumer = consumer(connection).map_err(failed)?;
         // Before the offsets: those of a topic that takes its place from here on are noticed by `ask`.
         let found = describe(consumer.client(), topics).map_err(failed)?;
         let id = |topic: &&str| match found.get(*topic) {
@@ -93,13 +83,13 @@ impl Reader {
         };
         let ids: Vec<String> = topics.iter().map(id).collect();
         let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
-        let (positions, ends) = start(&consumer, options, &topics, |_, first, end| match start_at {
+        let (positions, ends) = start(&consumer, connection, &topics, |_, first, end| match start_at {
             Start::Beginning => first,
             Start::End => end,
             Start::Last(offsets) => first.max(end - offsets),
         })?;
-        let (options, unclosed) = (options.clone(), Unclosed::default());
-        Ok(Self { consumer, options, topics, ids, positions, ends, unclosed })
+        let (connection, unclosed) = (connection.clone(), Unclosed::default());
+        Ok(Self { consumer, connection, topics, ids, positions, ends, unclosed })
     }
 
     /// Whether all was read that was there when the ends were last asked for, which [`follow`](Self::follow) does and
@@ -116,7 +106,7 @@ impl Reader {
     /// [`Error::Retry`] when no broker answers or the topic is not there, [`Error::Fatal`] where it may not be read.
     pub fn ask(&mut self) -> Result<Option<String>, Error> {
         let topic = &self.topics[0];
-        let doing = || format!("find the ends of {topic:?} at {}", self.options.bootstrap);
+        let doing = || format!("find the ends of {topic:?} at {}", self.connection.brokers);
         let failed = |error: KafkaError| classify(&doing(), &error);
         let mut found = describe(self.consumer.client(), &[topic]).map_err(failed)?;
         let found = match found.remove(topic) {
@@ -160,12 +150,12 @@ impl Reader {
     /// # Errors
     /// As for [`follow`](Self::follow), and [`Error::Retry`] where too many clients did not close. The old client stays then.
     pub fn renew(&mut self) -> Result<(), Error> {
-        let doing = || format!("follow {:?} at {}", self.topics, self.options.bootstrap);
+        let doing = || format!("follow {:?} at {}", self.topics, self.connection.brokers);
         if self.unclosed.too_many() {
             return Err(Error::Retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
         }
-        let renewed = consumer(&self.options).map_err(|error| classify(&doing(), &error))?;
-        let started = start(&renewed, &self.options, &self.topics, |partition, first, _| {
+        let renewed = consumer(&self.connection).map_err(|error| classify(&doing(), &error))?;
+        let started = start(&renewed, &self.connection, &self.topics, |partition, first, _| {
             self.positions.get(&partition).copied().unwrap_or(first)
         });
         match started {
@@ -216,7 +206,7 @@ impl Reader {
                     }
                 }
                 Some(Err(error)) => {
-                    let doing = || format!("read at {}", self.options.bootstrap);
+                    let doing = || format!("read at {}", self.connection.brokers);
                     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
                         outage = Some(classify(&doing(), &error));
                     } else {
@@ -234,9 +224,8 @@ impl Reader {
     }
 }
 
-fn consumer(options: &ReaderOptions) -> Result<Client, KafkaError> {
-    let mut config =
-        clients::reader(&options.bootstrap, &options.client_id, &options.client_id, &options.extra);
+fn consumer(connection: &Connection) -> Result<Client, KafkaError> {
+    let mut config = clients::reader(connection, &connection.client_id);
     config.set("auto.offset.reset", "earliest");
     config.create_with_context(ConsumerNotes::default())
 }
@@ -244,16 +233,16 @@ fn consumer(options: &ReaderOptions) -> Result<Client, KafkaError> {
 /// Assigns every partition from the offset that `from` names, by partition, first offset and end. Returns these offsets, and the ends.
 fn start(
     consumer: &Client,
-    options: &ReaderOptions,
+    connection: &Connection,
     topics: &[String],
     from: impl Fn(i32, i64, i64) -> i64,
 ) -> Result<(Offsets, Offsets), Error> {
-    let doing = || format!("follow {topics:?} at {}", options.bootstrap);
+    let doing = || format!("follow {topics:?} at {}", connection.brokers);
     let failed = |error: KafkaError| classify(&doing(), &error);
     let mut list = TopicPartitionList::new();
     let (mut positions, mut ends) = (Offsets::new(), Offsets::new());
     for topic in topics {
-        for partition in 0..partitions::count(consumer.client(), topic, &options.bootstrap)? {
+        for partition in 0..partitions::count(consumer.client(), topic, &connection.brokers)? {
             // Asked for now, so that nothing written from here on is missed.
             let (first, end) = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
             let offset = from(partition, first, end);

@@ -6,6 +6,7 @@ mod cluster;
 use std::collections::BTreeSet;
 
 use cluster::{Cluster, name, spec};
+use weir_kafka::Connection;
 use weir_kafka::admin::{Admin, AdminError, Change, ensure_topics};
 use weir_manifest::Management;
 
@@ -20,7 +21,13 @@ fn a_topic_is_created_with_its_settings_and_then_left_alone() {
     let cluster = Cluster::shared();
     let spec = spec(&name(), 3, &[("retention.ms", "7200000"), ("message.timestamp.type", "LogAppendTime")]);
     assert_eq!(change(&cluster, spec.clone()), Change::Created);
-    assert_eq!(Admin::new(cluster.bootstrap(), &[]).unwrap().partition_count(&spec.name).unwrap(), 3);
+    assert_eq!(
+        Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin"))
+            .unwrap()
+            .partition_count(&spec.name)
+            .unwrap(),
+        3
+    );
     assert_eq!(cluster.setting(&spec.name, "retention.ms").as_deref(), Some("7200000"));
     assert_eq!(cluster.setting(&spec.name, "message.timestamp.type").as_deref(), Some("LogAppendTime"));
     assert_eq!(change(&cluster, spec), Change::Unchanged);
@@ -63,7 +70,10 @@ fn other_partitions_are_refused_before_anything_changes() {
     let wanted = [spec(&new, 1, &[]), spec(&old, 1, &[("retention.ms", "2000")]), spec(&four, 6, &[])];
     let error = ensure_topics(cluster.bootstrap(), &wanted).unwrap_err();
     assert!(error.to_string().starts_with(&format!("topic {four} has 4 partitions, the pipeline says 6\n")));
-    let missing = Admin::new(cluster.bootstrap(), &[]).unwrap().partition_count(&new).unwrap_err();
+    let missing = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin"))
+        .unwrap()
+        .partition_count(&new)
+        .unwrap_err();
     assert_eq!(missing, AdminError::Missing { topic: new });
     assert_eq!(cluster.setting(&old, "retention.ms").as_deref(), Some("1000"));
 }
@@ -101,7 +111,7 @@ fn an_absent_broker_is_named() {
 #[test]
 fn a_topic_made_anew_has_another_id() {
     let cluster = Cluster::shared();
-    let admin = Admin::new(cluster.bootstrap(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin")).unwrap();
     let (first, second, missing) = (name(), name(), name());
     admin.ensure_topics(&[spec(&first, 1, &[]), spec(&second, 2, &[])], |_| false).unwrap();
     let ids = |topics: &[&str]| admin.ids(topics).unwrap();
@@ -124,7 +134,7 @@ fn a_topic_made_anew_has_another_id() {
 #[test]
 fn a_topic_of_unknown_making_is_not_changed_so_that_records_could_be_lost() {
     let cluster = Cluster::shared();
-    let admin = Admin::new(cluster.bootstrap(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin")).unwrap();
     let fortnight =
         [("retention.ms", "1209600000"), ("cleanup.policy", "compact"), ("compression.type", "zstd")];
     let (old, new) = (spec(&name(), 1, &fortnight), spec(&name(), 1, &[]));
@@ -153,7 +163,7 @@ fn a_topic_of_unknown_making_is_not_changed_so_that_records_could_be_lost() {
 #[test]
 fn a_topic_has_one_owner_until_it_is_taken_over_or_made_anew() {
     let cluster = Cluster::shared();
-    let admin = Admin::new(cluster.bootstrap(), &[]).unwrap();
+    let admin = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin")).unwrap();
     let topic = spec(&name(), 1, &[]);
     admin.ensure_topics(std::slice::from_ref(&topic), |_| false).unwrap();
     let ids = admin.ids(&[&topic.name]).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, name, spec};
 use weir_kafka::admin::ensure_topics;
-use weir_kafka::{Options, Producer, ProducerOptions, TopicInspector};
+use weir_kafka::{Connection, Options, Producer, ProducerOptions, TopicInspector};
 use weir_manifest::Compression;
 
 #[test]
@@ -22,11 +22,9 @@ fn every_compression_is_written_and_read() {
         let topic = spec(&name(), 1, &[("compression.type", setting)]);
         ensure_topics(cluster.bootstrap(), std::slice::from_ref(&topic)).unwrap();
         let producer = Producer::connect(&ProducerOptions {
-            bootstrap: cluster.bootstrap().to_owned(),
-            client_id: "test".to_owned(),
+            connection: Connection::new(cluster.bootstrap(), "test"),
             compression,
             linger: Duration::from_millis(20),
-            extra: Vec::new(),
         });
         let producer = producer.unwrap_or_else(|error| panic!("{compression:?}: {error}"));
         // Alike, so that compressing them is worth it.

@@ -39,7 +39,7 @@ impl World for Cluster {
         options.session_timeout = spec.session_timeout;
         options.transaction_timeout = spec.transaction_timeout;
         let interval = spec.session_timeout.as_millis().to_string();
-        options.extra.push(("max.poll.interval.ms".into(), interval));
+        options.connection.properties.push(("max.poll.interval.ms".into(), interval));
         Member::connect(options).unwrap()
     }
 

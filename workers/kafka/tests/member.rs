@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, name, spec};
 use weir_kafka::admin::ensure_topics;
-use weir_kafka::{Member, Options, Producer, ProducerOptions, Reader, ReaderOptions, Start};
+use weir_kafka::{Connection, Member, Options, Producer, ProducerOptions, Reader, Start};
 use weir_log::{Committed, Error, Item, Member as _, Output, Rebalance};
 use weir_manifest::Compression;
 
@@ -419,12 +419,12 @@ fn a_producer_loses_nothing_and_readers_follow_from_both_ends() {
     let cluster = Cluster::shared();
     let (topic, other) = (cluster.create(3, &[]), cluster.create(1, &[]));
     let options = ProducerOptions {
-        bootstrap: cluster.bootstrap().to_owned(),
-        client_id: name(),
+        connection: Connection {
+            properties: vec![("queue.buffering.max.messages".into(), "500".into())],
+            ..Connection::new(cluster.bootstrap(), &name())
+        },
         compression: Compression::Snappy,
         linger: Duration::from_millis(5),
-        // So small that it must wait for the broker many times.
-        extra: vec![("queue.buffering.max.messages".into(), "500".into())],
     };
     let producer = Producer::connect(&options).unwrap();
     assert_eq!(producer.partition_count(&topic).unwrap(), 3);
@@ -437,8 +437,7 @@ fn a_producer_loses_nothing_and_readers_follow_from_both_ends() {
     let latency = producer.latency();
     assert!(latency.max() > Duration::ZERO && latency.quantile(0.99) <= latency.max());
 
-    let options =
-        ReaderOptions { bootstrap: cluster.bootstrap().to_owned(), client_id: name(), extra: Vec::new() };
+    let options = Connection::new(cluster.bootstrap(), &name());
     let topics = [topic.as_str(), other.as_str()];
     let mut all = Reader::follow(&options, &topics, Start::Beginning).unwrap();
     let mut late = Reader::follow(&options, &topics, Start::End).unwrap();
@@ -472,19 +471,16 @@ fn a_reader_with_a_new_client_goes_on_where_it_was() {
     let cluster = Cluster::shared();
     let topic = cluster.create(1, &[]);
     let options = ProducerOptions {
-        bootstrap: cluster.bootstrap().to_owned(),
-        client_id: name(),
+        connection: Connection::new(cluster.bootstrap(), &name()),
         compression: Compression::None,
         linger: Duration::ZERO,
-        extra: Vec::new(),
     };
     let producer = Producer::connect(&options).unwrap();
     let send = |value: &str| {
         producer.send(&topic, 0, b"key", value.as_bytes()).unwrap();
         producer.flush(PATIENCE).unwrap();
     };
-    let options =
-        ReaderOptions { bootstrap: cluster.bootstrap().to_owned(), client_id: name(), extra: Vec::new() };
+    let options = Connection::new(cluster.bootstrap(), &name());
     send("one");
     let mut reader = Reader::follow(&options, &[topic.as_str()], Start::Beginning).unwrap();
     let read = |reader: &mut Reader| {

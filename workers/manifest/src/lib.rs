@@ -57,4 +57,4 @@ pub use pattern::is_host_port;
 pub use schema::json_schema;
 #[cfg(feature = "kube")]
 pub use status::{AutoscalingStatus, Contender, PipelineStatus, ProcessorStatus, TopicStatus};
-pub use topic::{Role, TopicSpec};
+pub use topic::{Role, TopicSpec, groups};

@@ -81,6 +81,11 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
+/// The consumer groups of the two stages of the pipeline of this name.
+pub fn groups(pipeline: &str) -> [String; 2] {
+    ["windows", "results"].map(|stage| format!("{pipeline}.{stage}"))
+}
+
 impl Pipeline {
     /// The topic that events are read from.
     pub fn events_topic(&self) -> &str {
@@ -95,6 +100,18 @@ impl Pipeline {
     /// The topic that rankings, trends and totals go to.
     pub fn top_pages_topic(&self) -> &str {
         &self.spec.topics.top_pages.name
+    }
+
+    /// The consumer group of stage 1.
+    pub fn windows_group(&self) -> String {
+        let [windows, _] = groups(&self.metadata.name);
+        windows
+    }
+
+    /// The consumer group of stage 2.
+    pub fn results_group(&self) -> String {
+        let [_, results] = groups(&self.metadata.name);
+        results
     }
 
     /// The topic between the two stages.

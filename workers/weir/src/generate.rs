@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::metrics::counter::Counter;
 use weir_generator::{Burst, Faults, Generator, Options, OptionsError, Profile};
-use weir_kafka::{Producer, ProducerOptions};
+use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Pipeline;
 use weir_telemetry::{Health, Heartbeat, millis};
 
@@ -192,11 +192,9 @@ pub(crate) fn producer(
 ) -> anyhow::Result<Option<Producer>> {
     let topic = pipeline.events_topic();
     let producer = Producer::connect(&ProducerOptions {
-        bootstrap: brokers.to_owned(),
-        client_id: "weir-generate".to_owned(),
+        connection: Connection::new(brokers, "weir-generate"),
         compression: pipeline.spec.topics.events.compression,
         linger: LINGER,
-        extra: Vec::new(),
     })?;
     let found = retry_with_backoff(stop, || producer.partition_count(topic))
         .context("run `weir topics apply` first")?;

@@ -123,13 +123,12 @@ pub(crate) fn stages<M: Member>(
         change(&mut summary.lock().unwrap_or_else(PoisonError::into_inner));
     };
     let wait = if until_end { WAIT_AT_END } else { WAIT };
-    let name = &pipeline.metadata.name;
     let done = thread::scope(|scope| {
         let first = scope.spawn(|| {
             let stage = Windows::new(windows_options(pipeline, settings, until_end), Decoder::new(), privacy);
             drive(
                 ("stage 1 (windows)", wait, transaction_bytes),
-                || connect(&format!("{name}.windows"), pipeline.events_topic()),
+                || connect(&pipeline.windows_group(), pipeline.events_topic()),
                 stage,
                 &metrics.windows,
                 (stop, fault),
@@ -148,7 +147,7 @@ pub(crate) fn stages<M: Member>(
             let stage = Results::new(results_options(pipeline, settings));
             let done = drive(
                 ("stage 2 (results)", wait, transaction_bytes),
-                || connect(&format!("{name}.results"), &pipeline.blocks_topic()),
+                || connect(&pipeline.results_group(), &pipeline.blocks_topic()),
                 stage,
                 &metrics.results,
                 (stop, fault),
@@ -289,7 +288,7 @@ fn results_options(pipeline: &Pipeline, settings: Settings) -> results::Options 
     results::Options {
         settings,
         inputs: pipeline.spec.topics.events.partitions,
-        windows: format!("{}.windows", pipeline.metadata.name),
+        windows: pipeline.windows_group(),
         events: pipeline.events_topic().to_owned(),
         blocks: pipeline.blocks_topic(),
         results: pipeline.results_topic().to_owned(),

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use weir_kafka::{Reader, ReaderOptions, Start};
+use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::Pipeline;
 
@@ -33,8 +33,7 @@ pub(crate) fn follow(
     stop: &AtomicBool,
     mut ready: impl FnMut(&mut Screen<Stdout>) -> io::Result<bool>,
 ) -> anyhow::Result<()> {
-    let options =
-        ReaderOptions { bootstrap: brokers.to_owned(), client_id: "weir-top".to_owned(), extra: Vec::new() };
+    let options = Connection::new(brokers, "weir-top");
     let start = if from_beginning { Start::Beginning } else { Start::End };
     let mut screen = Screen::on_stdout(pipeline);
     let Some(mut reader) = retry_with_backoff(stop, || Reader::follow(&options, &screen.topics(), start))?

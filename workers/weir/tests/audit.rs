@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use support::Trial;
 use weir_audit::Audit;
-use weir_kafka::{Producer, ProducerOptions};
+use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::{Compression, Pipeline};
 use weir_testbed::Kafka;
 
@@ -24,11 +24,9 @@ fn what_cannot_be_compared_is_not() {
 
     // As compaction leaves it: a snapshot that covers three decisions, none of which is there any more.
     let producer = Producer::connect(&ProducerOptions {
-        bootstrap: trial.brokers.to_owned(),
-        client_id: "audit".to_owned(),
+        connection: Connection::new(trial.brokers, "audit"),
         compression: Compression::None,
         linger: Duration::ZERO,
-        extra: Vec::new(),
     })
     .unwrap();
     let manifest = br#"{"number":4,"decisions":3}"#;

@@ -8,7 +8,7 @@ use std::{fs, process::Child, time::Duration};
 
 use support::Trial;
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
-use weir_kafka::{Producer, ProducerOptions};
+use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Compression;
 
 /// Time after which an event seals everything before it, milliseconds.
@@ -17,11 +17,9 @@ const JUMP: i64 = 900_000;
 /// Writes events on so many pages with URLs of so many bytes within a minute, and one more fifteen minutes later.
 fn fill(trial: &Trial, pages: usize, length: usize) {
     let producer = Producer::connect(&ProducerOptions {
-        bootstrap: trial.brokers.to_owned(),
-        client_id: "jump".to_owned(),
+        connection: Connection::new(trial.brokers, "jump"),
         compression: Compression::Lz4,
         linger: Duration::from_millis(20),
-        extra: Vec::new(),
     })
     .unwrap();
     let topic = trial.pipeline.events_topic();

@@ -6,7 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::Trial;
-use weir_kafka::{Producer, ProducerOptions, Reader, ReaderOptions, Start, admin::Admin};
+use weir_kafka::{Connection, Producer, ProducerOptions, Reader, Start, admin::Admin};
 use weir_manifest::Compression;
 
 /// More than any topic takes by default; packed it is small, and the topic of events has a limit of its own.
@@ -17,15 +17,16 @@ fn a_record_larger_than_a_dead_letter_may_be_is_cut() {
     let trial = Trial::new("large", "large-events");
     let mut events = trial.pipeline.topics().into_iter().next().unwrap();
     events.settings.insert("max.message.bytes".to_owned(), "8000000".to_owned());
-    Admin::new(trial.brokers, &[]).unwrap().ensure_topics(&[events], |_| true).unwrap();
+    Admin::new(&Connection::new(trial.brokers, "weir-admin"))
+        .unwrap()
+        .ensure_topics(&[events], |_| true)
+        .unwrap();
     trial.generate(100);
     let extra = ["message.max.bytes", "batch.size"].map(|name| (name.to_owned(), "8000000".to_owned()));
     let producer = Producer::connect(&ProducerOptions {
-        bootstrap: trial.brokers.to_owned(),
-        client_id: "large".to_owned(),
+        connection: Connection { properties: extra.to_vec(), ..Connection::new(trial.brokers, "large") },
         compression: Compression::Gzip,
         linger: Duration::ZERO,
-        extra: extra.to_vec(),
     })
     .unwrap();
     let value: Vec<u8> = (0..LARGE).map(|i| (i / 1_000) as u8).collect();
@@ -35,11 +36,7 @@ fn a_record_larger_than_a_dead_letter_may_be_is_cut() {
 
     trial.run(&["process", "--until-end"]);
 
-    let options = ReaderOptions {
-        bootstrap: trial.brokers.to_owned(),
-        client_id: "large-reader".to_owned(),
-        extra: Vec::new(),
-    };
+    let options = Connection::new(trial.brokers, "large-reader");
     let mut reader =
         Reader::follow(&options, &[&trial.pipeline.dead_letters_topic()], Start::Beginning).unwrap();
     let mut letters = Vec::new();

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_kafka::{Options, TopicInspector, admin::Admin};
+use weir_kafka::{Connection, Options, TopicInspector, admin::Admin};
 use weir_manifest::{Compression, Management, Role, TopicSpec};
 use weir_testbed::Kafka;
 
@@ -121,7 +121,7 @@ fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn admin() -> Admin {
-    Admin::new(Kafka::shared(), &[]).unwrap()
+    Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap()
 }
 
 /// Creates a topic as somebody else would.

@@ -31,13 +31,13 @@ const FETCH_BYTES: &str = "16384";
 pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
     let pipeline = state.manifest();
     let mut options = Options::new(brokers, "weir-serve", pipeline.events_topic(), "");
-    options.client_id = "weir-serve".to_owned();
+    options.connection.client_id = "weir-serve".to_owned();
     for (property, value) in [
         // Nothing is fetched ahead of what is asked for.
         ("queued.min.messages", "1"),
         ("max.partition.fetch.bytes", FETCH_BYTES),
     ] {
-        options.extra.push((property.to_owned(), value.to_owned()));
+        options.connection.properties.push((property.to_owned(), value.to_owned()));
     }
     let dead_letters = pipeline.dead_letters_topic();
     let mut sampler = None;

@@ -58,17 +58,16 @@ struct Groups {
 
 impl Groups {
     fn connect(pipeline: &Pipeline, brokers: &str) -> Result<Self, Error> {
-        let connect = |stage: &str, topic: &str| {
-            let group = format!("{}.{stage}", pipeline.metadata.name);
+        let connect = |group: String, topic: &str| {
             let mut options = Options::new(brokers, &group, topic, "");
-            options.client_id = "weir-serve".to_owned();
+            options.connection.client_id = "weir-serve".to_owned();
             // Whether the transaction is through that carries them makes no difference to what is only shown.
-            options.extra.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
+            options.connection.properties.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
             TopicInspector::connect(&options)
         };
         Ok(Self {
-            windows: connect("windows", pipeline.events_topic())?,
-            results: connect("results", &pipeline.blocks_topic())?,
+            windows: connect(pipeline.windows_group(), pipeline.events_topic())?,
+            results: connect(pipeline.results_group(), &pipeline.blocks_topic())?,
         })
     }
 }

@@ -11,7 +11,7 @@ use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
 };
-use weir_kafka::{Producer, ProducerOptions, admin};
+use weir_kafka::{Connection, Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
 use weir_testbed::Kafka;
 
@@ -31,11 +31,9 @@ fn pipeline(name: &str) -> Pipeline {
 
 fn producer(brokers: &str) -> Producer {
     Producer::connect(&ProducerOptions {
-        bootstrap: brokers.to_owned(),
-        client_id: "follow".to_owned(),
+        connection: Connection::new(brokers, "follow"),
         compression: Compression::None,
         linger: Duration::ZERO,
-        extra: Vec::new(),
     })
     .unwrap()
 }
@@ -115,7 +113,8 @@ fn the_newest_events_are_sampled() {
 #[test]
 fn dead_letters_of_an_old_topic_are_dropped() {
     let (pipeline, brokers) = (pipeline("letters"), Kafka::shared());
-    let (admin, topic) = (admin::Admin::new(brokers, &[]).unwrap(), pipeline.dead_letters_topic());
+    let (admin, topic) =
+        (admin::Admin::new(&Connection::new(brokers, "weir-admin")).unwrap(), pipeline.dead_letters_topic());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &[]).unwrap();
     let stop = AtomicBool::new(false);
@@ -234,7 +233,7 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
 #[test]
 fn topics_that_were_made_anew_are_read_from_their_beginning() {
     let (pipeline, brokers) = (pipeline("anew"), Kafka::shared());
-    let admin = admin::Admin::new(brokers, &[]).unwrap();
+    let admin = admin::Admin::new(&Connection::new(brokers, "weir-admin")).unwrap();
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     let limits = StateLimits { max_age: Duration::from_secs(3), ..StateLimits::default() };
     let state = PipelineState::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();

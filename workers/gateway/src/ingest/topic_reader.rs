@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_kafka::{Reader, ReaderOptions, Start};
+use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::{Pipeline, Role};
 
@@ -59,14 +59,14 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &AtomicBool) -> Result
         ),
     ];
     for (role, topic, start) in topics {
-        let options = options(role, brokers);
-        let read = move || TopicReader { state, role, topic, options, start }.read(stop);
+        let connection = connection(role, brokers);
+        let read = move || TopicReader { state, role, topic, connection, start }.read(stop);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
 }
 
-fn options(role: Role, brokers: &str) -> ReaderOptions {
+fn connection(role: Role, brokers: &str) -> Connection {
     // Live values are worth showing before their transaction, if any, is through; and nothing else hangs on them.
     let isolation = if role == Role::Live { "read_uncommitted" } else { "read_committed" };
     let properties = [
@@ -74,10 +74,9 @@ fn options(role: Role, brokers: &str) -> ReaderOptions {
         ("queued.max.messages.kbytes", "8192"),
         ("max.partition.fetch.bytes", "131072"),
     ];
-    ReaderOptions {
-        bootstrap: brokers.to_owned(),
-        client_id: "weir-serve".to_owned(),
-        extra: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+    Connection {
+        properties: properties.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
+        ..Connection::new(brokers, "weir-serve")
     }
 }
 
@@ -86,7 +85,7 @@ struct TopicReader<'a> {
     state: &'a PipelineState,
     role: Role,
     topic: &'a str,
-    options: ReaderOptions,
+    connection: Connection,
     start: Start,
 }
 
@@ -96,7 +95,7 @@ impl TopicReader<'_> {
         let mut tries = Tries::new(self.topic, self.state.max_age());
         let mut pause = PAUSE;
         while !stop.load(Ordering::SeqCst) {
-            match Reader::follow(&self.options, &[self.topic], self.start) {
+            match Reader::follow(&self.connection, &[self.topic], self.start) {
                 Ok(mut reader) => {
                     pause = PAUSE;
                     if let Some(why) = self.go_on(&mut reader, &mut tries, stop) {

@@ -11,7 +11,7 @@ use std::{
 use tokio::sync::Notify;
 use weir_analytics::Live;
 use weir_events::{PageAnalytics, TopPages};
-use weir_manifest::{Pipeline, Role};
+use weir_manifest::{Pipeline, Role, groups};
 
 use super::{
     dead_letters::{DeadLetter, DeadLetters},
@@ -207,7 +207,7 @@ impl PipelineState {
     /// What beside topics is read, as warnings name it.
     pub(crate) fn committed_source(&self) -> String {
         let name = self.name();
-        format!("what the groups {name}.windows and {name}.results committed")
+        format!("what the groups {} committed", groups(name).join(" and "))
     }
 
     /// What is read, as metrics name it, and how long ago it was last read to its end.

@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
+use weir_manifest::groups;
 
 use super::{Admin, AdminError, refused, unreachable};
 use crate::clients::{self, ANSWER};
@@ -158,7 +159,8 @@ impl Admin {
                 now - mine.since < RENEWED.as_millis() as i64 && Owner { since: now, ..mine.clone() } == owner
             });
             if !fresh {
-                add(&mut list, topic, &owner).map_err(|error| unreachable(&self.bootstrap, &error))?;
+                add(&mut list, topic, &owner)
+                    .map_err(|error| unreachable(&self.connection.brokers, &error))?;
             }
         }
         if list.count() > 0 {
@@ -190,7 +192,7 @@ impl Admin {
     /// [`AdminError::Unreachable`].
     pub fn members(&self, group: &str) -> Result<usize, AdminError> {
         let found = self.client.inner().fetch_group_list(Some(group), ANSWER);
-        let found = found.map_err(|error| unreachable(&self.bootstrap, &error))?;
+        let found = found.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         Ok(found.groups().iter().map(|group| group.members().len()).sum())
     }
 
@@ -199,9 +201,9 @@ impl Admin {
         if let Some(asker) = self.asker.get() {
             return Ok(asker);
         }
-        let asker = clients::reader(&self.bootstrap, "weir-admin", OWNERS_GROUP, &self.extra)
+        let asker = clients::reader(&self.connection, OWNERS_GROUP)
             .create_with_context(ConsumerNotes::default())
-            .map_err(|error| unreachable(&self.bootstrap, &error))?;
+            .map_err(|error| unreachable(&self.connection.brokers, &error))?;
         Ok(self.asker.get_or_init(|| asker))
     }
 
@@ -228,7 +230,7 @@ impl Admin {
                 },
                 other => other,
             },
-            _ => unreachable(&self.bootstrap, error),
+            _ => unreachable(&self.connection.brokers, error),
         }
     }
 }
@@ -249,11 +251,6 @@ fn coordinated<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaErr
         }
         thread::sleep(Duration::from_millis(100));
     }
-}
-
-/// The groups of a pipeline's stages.
-pub fn groups(pipeline: &str) -> [String; 2] {
-    ["windows", "results"].map(|stage| format!("{pipeline}.{stage}"))
 }
 
 fn add(list: &mut TopicPartitionList, topic: &str, owner: &Owner) -> Result<(), KafkaError> {

@@ -89,7 +89,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
 
 /// Sees where stage 1 stands, and never joins.
 fn observer(broker: &Broker, pipeline: &Pipeline, name: &str) -> Member {
-    let group = format!("{}.windows", pipeline.metadata.name);
+    let group = pipeline.windows_group();
     broker.member(MemberOptions::new(&group, pipeline.events_topic(), name))
 }
 
@@ -230,7 +230,7 @@ struct Stages<'a> {
 
 impl<'a> Stages<'a> {
     fn new(demo: &'a Demo<'a>, broker: &'a Broker) -> Self {
-        let group = format!("{}.results", demo.pipeline.metadata.name);
+        let group = demo.pipeline.results_group();
         let results = MemberOptions::new(&group, &demo.pipeline.blocks_topic(), "console");
         Self {
             demo,

@@ -76,9 +76,9 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
 
 /// The greatest watermark that the pipeline has reached; `None` outside when told to stop before that was known.
 fn watermark(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> anyhow::Result<Option<Option<i64>>> {
-    let group = format!("{}.windows", pipeline.metadata.name);
+    let group = pipeline.windows_group();
     let mut options = Options::new(brokers, &group, pipeline.events_topic(), "");
-    options.client_id = "weir-demo".to_owned();
+    options.connection.client_id = "weir-demo".to_owned();
     let lookup = TopicInspector::connect(&options)?;
     let Some(committed) = retry_with_backoff(stop, || lookup.committed())? else { return Ok(None) };
     let standings = committed

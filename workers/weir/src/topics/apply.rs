@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context, bail, ensure};
+use weir_kafka::Connection;
 use weir_kafka::admin::{Admin, AdminError, Change};
 use weir_manifest::{Management, Pipeline, Role, TopicSpec};
 
@@ -28,7 +29,7 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
     let Apply { adopt, take_over } = options;
     let name = &pipeline.metadata.name;
     let specs = pipeline.topics();
-    let admin = Admin::new(brokers, &[])?;
+    let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;
     let applied = || -> anyhow::Result<_> {
         admin.check_topics(&specs)?;
         let owners = admin.owners(&ids(&admin, &specs)?)?;

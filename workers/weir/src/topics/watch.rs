@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::anyhow;
+use weir_kafka::Connection;
 use weir_kafka::admin::Admin;
 use weir_log::{Error, identity::AFRESH};
 use weir_manifest::Pipeline;
@@ -38,7 +39,7 @@ pub(crate) fn watched(
     started: impl FnOnce(&Checked),
     work: impl FnOnce(&OnceLock<String>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let admin = Admin::new(brokers, &[])?;
+    let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;
     let Some(checked) = first(&admin, pipeline, stop, turn)? else { return Ok(()) };
     if !checked.has_live {
         warn_without_live(pipeline);
