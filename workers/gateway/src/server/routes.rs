@@ -7,7 +7,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::dashboard;
 use crate::{
     Gateway,
-    api::{dead_letters, metrics, now, problem::Problem, windows},
+    api::{
+        dead_letters, events, health, live, metrics, pages, pipelines, problem::Problem, rankings, series,
+        windows,
+    },
     push,
 };
 
@@ -31,17 +34,17 @@ struct Head;
 
 fn endpoints() -> (Router<Gateway>, utoipa::openapi::OpenApi) {
     OpenApiRouter::with_openapi(Head::openapi())
-        .routes(routes!(now::pipelines))
-        .routes(routes!(now::health))
-        .routes(routes!(now::events))
+        .routes(routes!(pipelines::pipelines))
+        .routes(routes!(health::health))
+        .routes(routes!(events::events))
         .routes(routes!(dead_letters::dead_letters))
         .routes(routes!(windows::windows))
         .routes(routes!(windows::site))
-        .routes(routes!(windows::pages))
-        .routes(routes!(windows::series))
-        .routes(routes!(windows::top))
-        .routes(routes!(windows::trending))
-        .routes(routes!(now::now))
+        .routes(routes!(pages::pages))
+        .routes(routes!(series::series))
+        .routes(routes!(rankings::top))
+        .routes(routes!(rankings::trending))
+        .routes(routes!(live::now))
         .routes(routes!(push::sse::stream))
         .routes(routes!(push::socket::live))
         .split_for_parts()
@@ -58,8 +61,8 @@ pub(super) fn router(gateway: Gateway) -> Router {
     router
         .merge(dashboard::router())
         .route("/api/v1/openapi.json", get(move || async { Json(document) }))
-        .route("/healthz", get(now::healthz))
-        .route("/readyz", get(now::readyz))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
         .method_not_allowed_fallback(|| async { Problem::method() })
         .fallback(|uri: Uri| async move {

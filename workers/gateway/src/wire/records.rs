@@ -121,12 +121,17 @@ impl Row for WindowTotals {
 
 /// A row of a table with the window that it is of, last, because a table is kept where the request that made it is not.
 pub(crate) struct Windowed<R> {
-    pub(crate) row: R,
-    pub(crate) window_start: i64,
-    pub(crate) window_end: i64,
+    row: R,
+    window_start: i64,
+    window_end: i64,
 }
 
-macro_rules! windowed {
+/// Rows with the window that all of them are of.
+pub(crate) fn windowed<R>(rows: &[R], window_start: i64, window_end: i64) -> Vec<Windowed<&R>> {
+    rows.iter().map(|row| Windowed { row, window_start, window_end }).collect()
+}
+
+macro_rules! windowed_row {
     ($row:ty, $($column:literal),+) => {
         impl Row for Windowed<&$row> {
             const COLUMNS: &'static [&'static str] = &[$($column,)+ "window_start", "window_end"];
@@ -176,7 +181,7 @@ impl From<Page<'_>> for PageNumbers {
     }
 }
 
-windowed!(
+windowed_row!(
     PageNumbers,
     "page_url",
     "view_count",
@@ -300,7 +305,7 @@ impl From<weir_events::TopPage> for Place {
     }
 }
 
-windowed!(Place, "rank", "page_url", "view_count", "unique_users", "previous_rank");
+windowed_row!(Place, "rank", "page_url", "view_count", "unique_users", "previous_rank");
 
 impl Place {
     fn write(&self, line: &mut Line<'_>) {
@@ -334,7 +339,7 @@ impl From<weir_events::TrendingPage> for Trend {
     }
 }
 
-windowed!(Trend, "page_url", "view_count", "expected", "score", "unique_users");
+windowed_row!(Trend, "page_url", "view_count", "expected", "score", "unique_users");
 
 impl Trend {
     fn write(&self, line: &mut Line<'_>) {

@@ -1,0 +1,109 @@
+//! The open window: provisional values.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{Format, json_or_table},
+    problem::{Otherwise, Problem},
+    query::{Count, Query, limit},
+};
+use crate::{
+    store::PipelineState,
+    wire::{
+        csv::{Line, Row},
+        values::{Open, Provisional},
+    },
+};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct NowQuery {
+    /// The most viewed so many pages, 1 to 1,000; 50 if not said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Count<1, 1_000>>,
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// A page in the open window: provisional.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PageNow {
+    /// The page.
+    page_url: String,
+    /// Its values so far.
+    #[serde(flatten)]
+    now: Provisional,
+    /// For the table: JSON has it once.
+    #[serde(skip)]
+    window_end: Option<i64>,
+}
+
+impl Row for PageNow {
+    const COLUMNS: &'static [&'static str] = &[
+        "page_url",
+        "view_count",
+        "click_count",
+        "cart_count",
+        "conversion_count",
+        "unique_users",
+        "window_end",
+    ];
+
+    fn write(&self, line: &mut Line<'_>) {
+        line.text(&self.page_url);
+        line.number(self.now.view_count);
+        line.number(self.now.click_count);
+        line.number(self.now.cart_count);
+        line.number(self.now.conversion_count);
+        line.number(self.now.unique_users);
+        line.optional(self.window_end);
+    }
+}
+
+/// What the open window shows: provisional, replaced by final values when it is sealed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NowValues {
+    /// Always true.
+    provisional: bool,
+    /// Which window that is.
+    #[serde(flatten)]
+    open: Open,
+    /// All pages together; null before anything was heard.
+    site: Option<Provisional>,
+    /// How many pages have an event.
+    page_count: usize,
+    /// Most viewed first.
+    pages: Vec<PageNow>,
+}
+
+/// What the open window shows right now. Provisional: final values never depend on it.
+#[utoipa::path(get, path = "/api/v1/now", tag = "live", params(NowQuery), responses(
+    (status = 200, description = "Provisional values", content((NowValues = "application/json"), (String = "text/csv"))),
+    Otherwise,
+))]
+pub async fn now(
+    State(state): State<Arc<PipelineState>>,
+    Query(query): Query<NowQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let NowQuery { limit: asked, format } = query;
+    let limit = limit(asked, 50);
+    let sum = state.live();
+    let window_end = sum.as_ref().map(|sum| sum.end);
+    let page =
+        |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into(), window_end };
+    let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
+    let values = NowValues {
+        provisional: true,
+        open: Open::of(&state, sum.as_ref()),
+        site: sum.as_ref().map(|sum| (&sum.site).into()),
+        page_count: pages.len(),
+        pages: pages.iter().take(limit).map(page).collect(),
+    };
+    Ok(json_or_table(&headers, format, &values, &values.pages))
+}

@@ -1,0 +1,154 @@
+//! The pages of one sealed window.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{Format, json_or_table},
+    problem::{Otherwise, Problem},
+    query::{Count, Query, Time, limit},
+    windows::{MAX_ROWS, chosen},
+};
+use crate::{
+    store::PipelineState,
+    wire::records::{PageNumbers, windowed},
+};
+
+/// Maximum rows that are passed over.
+const MAX_OFFSET: u32 = 1_000_000;
+/// Maximum bytes of a search.
+const MAX_SEARCH_BYTES: usize = 256;
+
+/// By what pages are ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SortBy {
+    /// The page itself.
+    PageUrl,
+    /// VIEW events.
+    #[default]
+    ViewCount,
+    /// Distinct visitors.
+    UniqueUsers,
+    /// CLICK events.
+    ClickCount,
+    /// PURCHASE events.
+    ConversionCount,
+    /// Clicks per view.
+    EngagementRate,
+    /// Share of visits that bounced.
+    BounceRate,
+    /// Mean duration of visits.
+    AvgSessionDuration,
+}
+
+/// Which end comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// The smallest.
+    Asc,
+    /// The greatest.
+    Desc,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PagesQuery {
+    /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said. Name it while
+    /// leafing through pages, or they change under the reader.
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    window: Option<Time>,
+    /// Only pages whose URL contains this, in whatever case.
+    #[param(max_length = 256)]
+    q: Option<String>,
+    /// What to order by; ties by page. `view_count` if not said.
+    #[param(inline)]
+    sort: Option<SortBy>,
+    /// Descending if not said, but for `page_url`.
+    #[param(inline)]
+    order: Option<Order>,
+    /// 1 to 1,000; 50 if not said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Count<1, MAX_ROWS>>,
+    /// How many to pass over, at most a million.
+    #[param(value_type = Option<u32>, minimum = 0, maximum = 1_000_000)]
+    offset: Option<Count<0, MAX_OFFSET>>,
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// Pages of one window.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Pages {
+    /// First millisecond of the window.
+    window_start: i64,
+    /// First millisecond after it.
+    window_end: i64,
+    /// Whether the numbers of all its pages are here.
+    complete: bool,
+    /// Whether the window begins before the pipeline's first event.
+    filling: bool,
+    /// How many match, of which `pages` shows a part.
+    total: usize,
+    /// Those from `offset` on.
+    pages: Vec<PageNumbers>,
+}
+
+/// The pages of a window, searched, ordered and leafed through.
+#[utoipa::path(get, path = "/api/v1/pages", tag = "pages", params(PagesQuery), responses(
+    (status = 200, description = "The pages", content((Pages = "application/json"), (String = "text/csv"))),
+    Otherwise,
+    (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn pages(
+    State(state): State<Arc<PipelineState>>,
+    Query(query): Query<PagesQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let PagesQuery { window, q, sort, order, limit: asked, offset, format } = query;
+    let limit = limit(asked, 50);
+    let offset = offset.map_or(0, |offset| offset.0);
+    let q = q.unwrap_or_default().to_lowercase();
+    if q.len() > MAX_SEARCH_BYTES {
+        return Err(Problem::bad(format!("q has {} bytes, expected at most {MAX_SEARCH_BYTES}", q.len())));
+    }
+    let sort = sort.unwrap_or_default();
+    let order = order.unwrap_or(if sort == SortBy::PageUrl { Order::Asc } else { Order::Desc });
+    let answer = chosen(&state, window, |window| {
+        let mut found: Vec<_> =
+            window.pages().filter(|page| q.is_empty() || page.url.to_lowercase().contains(&q)).collect();
+        found.sort_by(|a, b| {
+            let by = match sort {
+                SortBy::PageUrl => a.url.cmp(b.url),
+                SortBy::ViewCount => a.views.cmp(&b.views),
+                SortBy::UniqueUsers => a.users.cmp(&b.users),
+                SortBy::ClickCount => a.clicks.cmp(&b.clicks),
+                SortBy::ConversionCount => a.conversions.cmp(&b.conversions),
+                SortBy::EngagementRate => a.engagement_rate.total_cmp(&b.engagement_rate),
+                SortBy::BounceRate => a.bounce_rate.total_cmp(&b.bounce_rate),
+                SortBy::AvgSessionDuration => a.duration.total_cmp(&b.duration),
+            };
+            let by = if order == Order::Asc { by } else { by.reverse() };
+            by.then_with(|| a.url.cmp(b.url))
+        });
+        Pages {
+            window_start: window.start(),
+            window_end: window.end(),
+            complete: window.complete(),
+            filling: window.filling(),
+            total: found.len(),
+            pages: found.into_iter().skip(offset as usize).take(limit).map(Into::into).collect(),
+        }
+    })?;
+    Ok(json_or_table(
+        &headers,
+        format,
+        &answer,
+        &windowed(&answer.pages, answer.window_start, answer.window_end),
+    ))
+}

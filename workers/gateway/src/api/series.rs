@@ -1,0 +1,101 @@
+//! One page over time.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::HeaderMap, response::Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    answer::{Format, json_or_table},
+    problem::{Otherwise, Problem},
+    query::{Count, Query, Time, limit, page, range},
+};
+use crate::{
+    store::{PipelineState, windows::Store},
+    wire::records::Point,
+};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SeriesQuery {
+    /// The page, as in its events; or only its path, where one page has it.
+    #[param(min_length = 1, max_length = 2048, example = "https://shop.example/cart")]
+    page: String,
+    /// Windows that end at or after this: milliseconds since the epoch, or RFC 3339.
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    from: Option<Time>,
+    /// Windows that end at or before this.
+    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    to: Option<Time>,
+    /// The newest so many windows, 1 to 10,000; 180 if not said.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
+    limit: Option<Count<1, 10_000>>,
+    #[param(inline)]
+    format: Option<Format>,
+}
+
+/// One page over time.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Series {
+    /// The page, in full.
+    page_url: String,
+    /// One point per sealed window, earliest first. A window that nobody had an event in, on any page, has none.
+    points: Vec<Point>,
+}
+
+/// Most pages that are listed where a path names several.
+const MAX_LISTED: usize = 5;
+
+/// The one page that a request names.
+fn named(store: &Store, url: &str) -> Result<String, Problem> {
+    let mut found = store.named(url);
+    match (found.len(), found.pop()) {
+        (1, Some(page)) => Ok(page),
+        (0, _) | (_, None) => Err(Problem::not_found(format!(
+            "no window held here has an event of the page `{}`; /api/v1/pages?q= searches",
+            quoted(url)
+        ))),
+        (several, Some(last)) => {
+            found.push(last);
+            let list: Vec<_> = found.iter().take(MAX_LISTED).map(|page| quoted(page)).collect();
+            let more = if several > MAX_LISTED { ", and more" } else { "" };
+            Err(Problem::not_found(format!(
+                "{several} pages have the path `{}`: expected the URL of one of them: {}{more}",
+                quoted(url),
+                list.join(", ")
+            )))
+        }
+    }
+}
+
+fn quoted(url: &str) -> String {
+    url.chars().take(200).collect()
+}
+
+/// One page in each window, earliest first.
+#[utoipa::path(get, path = "/api/v1/series", tag = "pages", params(SeriesQuery), responses(
+    (status = 200, description = "The page's windows", content((Series = "application/json"), (String = "text/csv"))),
+    Otherwise,
+    (status = 404, description = "No window held here has an event of the page", body = Problem, content_type = "application/problem+json"),
+))]
+pub async fn series(
+    State(state): State<Arc<PipelineState>>,
+    Query(query): Query<SeriesQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let SeriesQuery { page: url, from, to, limit: asked, format } = query;
+    let limit = limit(asked, 180);
+    let url = page(&url)?;
+    let (from, to) = range(from, to)?;
+    let series = {
+        let store = state.windows();
+        let url = named(&store, url)?;
+        let mut points: Vec<_> =
+            store.windows(from, to).rev().take(limit).map(|window| Point::of(window, &url)).collect();
+        points.reverse();
+        Series { page_url: url, points }
+    };
+    Ok(json_or_table(&headers, format, &series, &series.points))
+}
