@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::json;
-use weir_gateway::store::{Source, dead_letters::DeadLetter, progress::Standing};
+use weir_gateway::store::{Source, dead_letters::DeadLetter, progress::ProgressView};
 use weir_manifest::Pipeline;
 
 use running::Running;
@@ -282,11 +282,12 @@ fn figures_say_how_old_the_newest_window_is() {
 fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
     let running = Running::start();
     let not_whole = serde_json::from_value(json!([[END, END + 10_000]])).unwrap();
-    let standing = Standing { partly_late: 3, not_whole, misplaced: 5, ended: true, ..Standing::default() };
+    let view =
+        ProgressView { partly_late: 3, not_whole, misplaced: 5, ended: true, ..ProgressView::default() };
     let ahead = i64::MAX / 2;
     running.state.set_progress(vec![
-        standing.clone(),
-        Standing { partition: 1, watermark: Some(ahead), ..standing.clone() },
+        view.clone(),
+        ProgressView { partition: 1, watermark: Some(ahead), ..view.clone() },
     ]);
     let health = running.get("/api/v1/health").json();
     assert_eq!(
@@ -295,7 +296,7 @@ fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
     );
     assert_eq!(health["partitions"][1]["partly_late"], 3);
     assert_eq!(health["partitions"][1]["not_whole"], json!([{"first": END, "last": END + 10_000}]));
-    let one = Standing { watermark: Some(ahead), ..standing };
+    let one = ProgressView { watermark: Some(ahead), ..view };
     running.state.set_progress(vec![one]);
     running.state.set_lost_up_to(Some(END));
     assert_eq!(running.get("/api/v1/health").json()["results_lost_up_to"], END);

@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket, client, protocol::CloseFrame};
-use weir_gateway::{ClientLimits, store::progress::Standing};
+use weir_gateway::{ClientLimits, store::progress::ProgressView};
 
 use running::{DEADLINE, Running, until};
 
@@ -188,7 +188,7 @@ fn who_wants_windows_alone_hears_that_the_connection_lives() {
                 if stop.load(std::sync::atomic::Ordering::SeqCst) {
                     break;
                 }
-                running.state.set_progress(vec![Standing { counted: n, ..Standing::default() }]);
+                running.state.set_progress(vec![ProgressView { counted: n, ..ProgressView::default() }]);
                 std::thread::sleep(Duration::from_millis(100));
             }
         });

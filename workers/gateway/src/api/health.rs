@@ -19,7 +19,7 @@ use crate::{
     Gateway,
     store::{
         PipelineState,
-        progress::{Standing, ended, watermark},
+        progress::{ProgressView, ended, watermark},
     },
     sync::millis,
 };
@@ -140,25 +140,25 @@ pub async fn health(
 ) -> Response {
     let state = &gateway.shared.default.state;
     let (at, reason, heard) = (millis(), state.unready(), state.live_received_at());
-    let (standings, results_lost_up_to) = {
+    let (partitions, results_lost_up_to) = {
         let progress = state.progress();
         (progress.partitions.clone(), progress.lost_up_to)
     };
-    let watermark = watermark(&standings);
-    let partition = |standing: &Standing| PartitionHealth {
-        partition: standing.partition,
-        watermark: standing.watermark,
-        sealed: standing.sealed,
-        idle: standing.idle,
-        lag: standing.lag,
-        read: standing.read,
-        counted: standing.counted,
-        late: standing.late,
-        dead_letters: standing.dead_letters,
-        partly_late: standing.partly_late,
-        not_whole: standing.not_whole.as_slice().iter().map(|&(first, last)| Ends { first, last }).collect(),
-        misplaced: standing.misplaced,
-        ended: standing.ended,
+    let watermark = watermark(&partitions);
+    let partition = |partition: &ProgressView| PartitionHealth {
+        partition: partition.partition,
+        watermark: partition.watermark,
+        sealed: partition.sealed,
+        idle: partition.idle,
+        lag: partition.lag,
+        read: partition.read,
+        counted: partition.counted,
+        late: partition.late,
+        dead_letters: partition.dead_letters,
+        partly_late: partition.partly_late,
+        not_whole: partition.not_whole.as_slice().iter().map(|&(first, last)| Ends { first, last }).collect(),
+        misplaced: partition.misplaced,
+        ended: partition.ended,
     };
     let unreadable = state.unreadable();
     let (window_end, (windows, pages, bytes, _)) = {
@@ -176,15 +176,15 @@ pub async fn health(
         window_age_ms: state.window_age(at),
         silent_ms: heard.map(|heard| (at - heard).max(0)),
         simulated: state.simulated(),
-        lag: standings.iter().map(|standing| standing.lag).sum(),
+        lag: partitions.iter().map(|partition| partition.lag).sum(),
         expected_partitions: state.manifest().spec.topics.events.partitions,
-        late: standings.iter().map(|standing| standing.late).sum(),
-        dead_letters: standings.iter().map(|standing| standing.dead_letters).sum(),
-        partly_late: standings.iter().map(|standing| standing.partly_late).sum(),
-        misplaced: standings.iter().map(|standing| standing.misplaced).sum(),
-        ended: ended(&standings),
+        late: partitions.iter().map(|partition| partition.late).sum(),
+        dead_letters: partitions.iter().map(|partition| partition.dead_letters).sum(),
+        partly_late: partitions.iter().map(|partition| partition.partly_late).sum(),
+        misplaced: partitions.iter().map(|partition| partition.misplaced).sum(),
+        ended: ended(&partitions),
         results_lost_up_to,
-        partitions: standings.iter().map(partition).collect(),
+        partitions: partitions.iter().map(partition).collect(),
         held: Held {
             windows,
             pages,

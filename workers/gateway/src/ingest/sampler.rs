@@ -11,7 +11,7 @@ use std::{
 use weir_kafka::{Options, TopicInspector};
 use weir_log::Error;
 
-use super::{standings::renew, tries::Tries};
+use super::{progress::renew, tries::Tries};
 use crate::store::{
     PipelineState, Source,
     dead_letters::{DeadLetter, MAX_DEAD_LETTERS},

@@ -10,7 +10,7 @@ use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::{Pipeline, Role};
 
-use super::{batch::Batch, sampler, standings, tries::Tries};
+use super::{batch::Batch, progress, sampler, tries::Tries};
 use crate::{
     Panicked,
     store::{PipelineState, Source},
@@ -51,7 +51,7 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &AtomicBool) -> Result
     let mut parts: Vec<Part<'_>> = vec![
         (
             "the reader of the consumer group's offsets".to_owned(),
-            Box::new(|| standings::watch(state, brokers, stop)),
+            Box::new(|| progress::watch(state, brokers, stop)),
         ),
         (
             format!("the sampler of {}", pipeline.events_topic()),

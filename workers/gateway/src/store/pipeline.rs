@@ -16,7 +16,7 @@ use weir_manifest::{Pipeline, Role, groups};
 use super::{
     dead_letters::{DeadLetter, DeadLetters},
     live::LiveValues,
-    progress::{Progress, Standing},
+    progress::{Progress, ProgressView},
     sample::{Sample, SampledEvent},
     sources::{Source, Sources},
     windows::{Bounds, Store},
@@ -173,7 +173,7 @@ impl PipelineState {
     }
 
     /// Takes how far each input partition is, in the order of partitions; those without a commit are missing.
-    pub fn set_progress(&self, partitions: Vec<Standing>) {
+    pub fn set_progress(&self, partitions: Vec<ProgressView>) {
         self.progress.write().unwrap_or_else(PoisonError::into_inner).partitions = partitions;
         self.changed.notify_one();
     }

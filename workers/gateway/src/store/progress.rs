@@ -6,14 +6,14 @@ use weir_log::EndRanges;
 #[derive(Default)]
 pub struct Progress {
     /// By partition; those without a commit are missing.
-    pub(crate) partitions: Vec<Standing>,
+    pub(crate) partitions: Vec<ProgressView>,
     /// The end up to which windows were emitted into a topic that another one has since taken the place of.
     pub(crate) lost_up_to: Option<i64>,
 }
 
 /// Where the pipeline stands in one input partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Standing {
+pub struct ProgressView {
     /// The partition.
     pub partition: i32,
     /// Its watermark, milliseconds.
@@ -43,15 +43,15 @@ pub struct Standing {
 }
 
 /// Whether the log was declared to end and windows are sealed ahead of the clock, in any partition.
-pub fn ended(standings: &[Standing]) -> bool {
-    standings.iter().any(|standing| standing.ended)
+pub fn ended(partitions: &[ProgressView]) -> bool {
+    partitions.iter().any(|partition| partition.ended)
 }
 
 /// The smallest watermark: of the partitions that are not idle, or of all if all are. `None` while one that counts has none.
-pub fn watermark(standings: &[Standing]) -> Option<i64> {
-    let all_idle = standings.iter().all(|standing| standing.idle);
-    let counts = standings.iter().filter(|standing| all_idle || !standing.idle);
-    counts.map(|standing| standing.watermark).min().flatten()
+pub fn watermark(partitions: &[ProgressView]) -> Option<i64> {
+    let all_idle = partitions.iter().all(|partition| partition.idle);
+    let counts = partitions.iter().filter(|partition| all_idle || !partition.idle);
+    counts.map(|partition| partition.watermark).min().flatten()
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn idle_partitions_hold_the_watermark_back_only_where_all_are() {
-        for (standings, expected) in [
+        for (partitions, expected) in [
             (vec![], None),
             (vec![(Some(5), false), (Some(3), false)], Some(3)),
             (vec![(Some(5), false), (Some(3), true)], Some(5)),
@@ -69,12 +69,12 @@ mod tests {
             (vec![(Some(5), false), (None, false)], None),
             (vec![(Some(5), false), (None, true)], Some(5)),
         ] {
-            let standings: Vec<_> = standings.into_iter().map(|(at, idle)| standing(at, idle)).collect();
-            assert_eq!(watermark(&standings), expected, "{standings:?}");
+            let partitions: Vec<_> = partitions.into_iter().map(|(at, idle)| partition(at, idle)).collect();
+            assert_eq!(watermark(&partitions), expected, "{partitions:?}");
         }
     }
 
-    fn standing(watermark: Option<i64>, idle: bool) -> Standing {
-        Standing { watermark, idle, ..Standing::default() }
+    fn partition(watermark: Option<i64>, idle: bool) -> ProgressView {
+        ProgressView { watermark, idle, ..ProgressView::default() }
     }
 }

@@ -139,19 +139,19 @@ fn top(sum: Option<&Live>, most: usize) -> Value {
 }
 
 fn health(state: &PipelineState) -> Value {
-    let standings = &state.progress().partitions;
+    let partitions = &state.progress().partitions;
     json!({
-        "partitions": standings.len(),
+        "partitions": partitions.len(),
         "expected_partitions": state.manifest().spec.topics.events.partitions,
-        "watermark": watermark(standings),
+        "watermark": watermark(partitions),
         "heard": state.live_received_at(),
-        "lag": standings.iter().map(|standing| standing.lag).sum::<i64>(),
-        "counted": standings.iter().map(|standing| standing.counted).sum::<u64>(),
-        "late": standings.iter().map(|standing| standing.late).sum::<u64>(),
-        "dead_letters": standings.iter().map(|standing| standing.dead_letters).sum::<u64>(),
-        "partly_late": standings.iter().map(|standing| standing.partly_late).sum::<u64>(),
-        "misplaced": standings.iter().map(|standing| standing.misplaced).sum::<u64>(),
-        "ended": ended(standings),
+        "lag": partitions.iter().map(|partition| partition.lag).sum::<i64>(),
+        "counted": partitions.iter().map(|partition| partition.counted).sum::<u64>(),
+        "late": partitions.iter().map(|partition| partition.late).sum::<u64>(),
+        "dead_letters": partitions.iter().map(|partition| partition.dead_letters).sum::<u64>(),
+        "partly_late": partitions.iter().map(|partition| partition.partly_late).sum::<u64>(),
+        "misplaced": partitions.iter().map(|partition| partition.misplaced).sum::<u64>(),
+        "ended": ended(partitions),
         "unready": state.unready(),
         "warnings": state.warnings(),
         "simulated": state.simulated(),

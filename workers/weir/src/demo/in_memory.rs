@@ -259,16 +259,16 @@ impl<'a> Stages<'a> {
             }
         }
         let Ok(committed) = self.windows.committed() else { return Ok(Vec::new()) };
-        let (mut told, mut standings) = (Vec::new(), Vec::new());
+        let (mut views, mut standings) = (Vec::new(), Vec::new());
         for (committed, partition) in committed.into_iter().zip(0..) {
             let Some(committed) = committed else { continue };
-            told.extend(ingest::standing(partition, &committed, broker.end_offset(events, partition)?));
+            views.extend(ingest::progress_view(partition, &committed, broker.end_offset(events, partition)?));
             if let Ok(standing) = serde_json::from_str::<PartitionProgress>(&committed.metadata) {
                 broker.truncate(events, partition, standing.from)?;
                 standings.push(standing);
             }
         }
-        self.demo.state.set_progress(told);
+        self.demo.state.set_progress(views);
         Ok(standings)
     }
 

@@ -4,7 +4,7 @@
 use weir_manifest::Pipeline;
 
 use super::*;
-use crate::store::{Records, StateLimits, progress::Standing};
+use crate::store::{Records, StateLimits, progress::ProgressView};
 
 /// The state of a pipeline that ranks two pages.
 fn state() -> PipelineState {
@@ -58,7 +58,7 @@ fn only_viewed_pages_are_ranked_live_twice_as_many_as_when_sealed() {
 fn health_is_that_of_the_partitions_that_are_known_now() {
     let state = state();
     let expected = Pipeline::demo().spec.topics.events.partitions;
-    let standing = |partition: i32, n: u32| Standing {
+    let view = |partition: i32, n: u32| ProgressView {
         partition,
         watermark: Some(n.into()),
         lag: n.into(),
@@ -68,16 +68,16 @@ fn health_is_that_of_the_partitions_that_are_known_now() {
         partly_late: u64::from(n) * 10_000,
         misplaced: u64::from(n) * 100_000,
         ended: n == 2,
-        ..Standing::default()
+        ..ProgressView::default()
     };
-    for (standings, partitions, watermark, sum, ended) in [
+    for (views, partitions, watermark, sum, ended) in [
         (vec![], 0, None, 0, false),
-        (vec![standing(0, 3)], 1, Some(3), 3, false),
-        (vec![standing(0, 3), standing(4, 2)], 2, Some(2), 5, true),
+        (vec![view(0, 3)], 1, Some(3), 3, false),
+        (vec![view(0, 3), view(4, 2)], 2, Some(2), 5, true),
         // As after a reset of the group: what is not committed any more is not shown any more.
-        (vec![standing(4, 2)], 1, Some(2), 2, true),
+        (vec![view(4, 2)], 1, Some(2), 2, true),
     ] {
-        state.set_progress(standings);
+        state.set_progress(views);
         let health = json!({"partitions": partitions, "expected_partitions": expected, "watermark": watermark,
             "heard": null, "lag": sum, "counted": sum * 10, "late": sum * 100, "dead_letters": sum * 1_000,
             "partly_late": sum * 10_000, "misplaced": sum * 100_000, "ended": ended, "unready": null, "warnings": [],

@@ -11,7 +11,7 @@ use weir_log::{Committed, Error, PartitionProgress, ResultsProgress};
 use weir_manifest::Pipeline;
 
 use super::tries::Tries;
-use crate::store::{PipelineState, Source, progress::Standing};
+use crate::store::{PipelineState, Source, progress::ProgressView};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_millis(500);
@@ -79,13 +79,13 @@ fn look(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Re
         None => groups.insert(Groups::connect(state.manifest(), brokers)?),
     };
     let committed = windows.committed()?;
-    let mut standings = Vec::with_capacity(committed.len());
+    let mut views = Vec::with_capacity(committed.len());
     for (committed, partition) in committed.iter().zip(0..) {
         if let Some(committed) = committed {
-            standings.extend(standing(partition, committed, windows.end(partition)?));
+            views.extend(progress_view(partition, committed, windows.end(partition)?));
         }
     }
-    state.set_progress(standings);
+    state.set_progress(views);
     let emitted = results.committed()?.into_iter().flatten();
     let emitted =
         emitted.filter_map(|committed| serde_json::from_str::<ResultsProgress>(&committed.metadata).ok());
@@ -94,21 +94,21 @@ fn look(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Re
 }
 
 /// What a commit of stage 1 says; `None` if it is not of this version. `end` is the offset after the partition's last record.
-pub fn standing(partition: i32, committed: &Committed, end: i64) -> Option<Standing> {
-    let said: PartitionProgress = serde_json::from_str(&committed.metadata).ok()?;
-    Some(Standing {
+pub fn progress_view(partition: i32, committed: &Committed, end: i64) -> Option<ProgressView> {
+    let progress: PartitionProgress = serde_json::from_str(&committed.metadata).ok()?;
+    Some(ProgressView {
         partition,
-        watermark: said.watermark,
-        sealed: said.sealed,
-        idle: said.idle,
+        watermark: progress.watermark,
+        sealed: progress.sealed,
+        idle: progress.idle,
         lag: (end - committed.offset).max(0),
-        read: said.read,
-        counted: said.counted,
-        late: said.late,
-        dead_letters: said.dead,
-        partly_late: said.partly_late,
-        not_whole: said.not_whole,
-        misplaced: said.misplaced,
-        ended: said.ended,
+        read: progress.read,
+        counted: progress.counted,
+        late: progress.late,
+        dead_letters: progress.dead,
+        partly_late: progress.partly_late,
+        not_whole: progress.not_whole,
+        misplaced: progress.misplaced,
+        ended: progress.ended,
     })
 }
