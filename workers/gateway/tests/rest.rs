@@ -235,26 +235,26 @@ fn only_what_is_needed_decides_readiness() {
     let answer = ready();
     assert_eq!((answer.status, answer.json()["title"].clone()), (503, json!("Not Ready")));
     assert_eq!(answer.header("content-type"), Some("application/problem+json"));
-    running.state.report("results", Source::Away("broker away".to_owned()));
+    running.state.report("results", Source::Unavailable("broker away".to_owned()));
     assert_eq!(ready().json()["detail"], "results cannot be read: broker away");
-    running.state.report("results", Source::Following);
-    running.state.report("live", Source::Away("no such topic".to_owned()));
+    running.state.report("results", Source::CaughtUp);
+    running.state.report("live", Source::Unavailable("no such topic".to_owned()));
     assert_eq!(ready().status, 200);
     let health = running.get("/api/v1/health").json();
     assert_eq!(health["warnings"], json!(["live cannot be read: no such topic"]));
-    running.state.report("results", Source::Away("broker away".to_owned()));
+    running.state.report("results", Source::Unavailable("broker away".to_owned()));
     assert_eq!(ready().status, 200, "it was read within the last hour");
 }
 
 #[test]
 fn what_was_read_too_long_ago_is_not_ready() {
     let running = Running::start_needing(&["results"], Duration::ZERO);
-    running.state.report("results", Source::Following);
-    running.state.report("live", Source::Following);
+    running.state.report("results", Source::CaughtUp);
+    running.state.report("live", Source::CaughtUp);
     let detail = |why: &str| format!("results was last read to its end more than 0ns ago: {why}");
     let ready = || running.get("/readyz").json()["detail"].clone();
     assert_eq!(ready(), detail("brokers answer, but nothing comes of it"));
-    running.state.report("results", Source::Away("broker away".to_owned()));
+    running.state.report("results", Source::Unavailable("broker away".to_owned()));
     assert_eq!(ready(), detail("broker away"));
     let warnings = running.get("/api/v1/health").json()["warnings"].clone();
     assert_eq!(warnings.as_array().unwrap().len(), 1, "{warnings}");
@@ -266,7 +266,7 @@ fn figures_say_how_old_the_newest_window_is() {
     let metrics = running.get("/metrics").body;
     assert!(metrics.contains("weir_gateway_ready 0\n") && !metrics.contains("age_seconds"), "{metrics}");
     assert!(running.get("/api/v1/health").json()["window_age_ms"].is_null());
-    running.state.report("results", Source::Following);
+    running.state.report("results", Source::CaughtUp);
     running.seal(END, &[("/a", 5)]);
     let metrics = running.get("/metrics").body;
     assert!(metrics.contains("weir_gateway_ready 1\n"), "{metrics}");

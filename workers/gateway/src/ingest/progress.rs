@@ -23,11 +23,11 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         match look(&mut groups, state, brokers) {
             Ok(()) => {
-                state.report(&what, Source::Following);
+                state.report(&what, Source::CaughtUp);
                 tries.succeeded();
             }
             Err(error) => {
-                state.report(&what, Source::Away(error.to_string()));
+                state.report(&what, Source::Unavailable(error.to_string()));
                 tries.failed(&error);
                 renew(
                     groups.iter_mut().flat_map(|Groups { windows, results }| [windows, results]),

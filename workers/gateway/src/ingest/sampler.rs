@@ -68,12 +68,12 @@ fn report_outcome(
     let source = match done {
         Ok(()) => {
             tries.succeeded();
-            Source::Following
+            Source::CaughtUp
         }
         Err(error) => {
             tries.failed(error);
             renew(sampler.as_mut().map(|sampler| &mut sampler.lookup), tries);
-            Source::Away(error.to_string())
+            Source::Unavailable(error.to_string())
         }
     };
     state.report(topic, source);

@@ -139,7 +139,7 @@ impl TopicReader<'_> {
                 is_pending = false;
                 if trouble.is_none() {
                     tries.succeeded();
-                    self.state.report(self.topic, Source::Following);
+                    self.state.report(self.topic, Source::CaughtUp);
                 }
             }
             if !is_pending && asked.elapsed() >= round {
@@ -171,6 +171,6 @@ impl TopicReader<'_> {
 
     fn failed(&self, error: &Error, tries: &mut Tries) {
         tries.failed(error);
-        self.state.report(self.topic, Source::Away(error.to_string()));
+        self.state.report(self.topic, Source::Unavailable(error.to_string()));
     }
 }

@@ -8,16 +8,16 @@ use std::{
 /// How far reading a topic is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// It cannot be read now, because of this.
-    Away(String),
+    /// It cannot be read now, for this reason.
+    Unavailable(String),
     /// It was read to an end that was asked for since the last trouble.
-    Following,
+    CaughtUp,
 }
 
 /// How reading a topic went.
 #[derive(Debug, Default)]
 struct Reading {
-    /// When it was last [`Source::Following`]; none before that.
+    /// When it was last [`Source::CaughtUp`]; none before that.
     reached: Option<Instant>,
     /// What went wrong since.
     failure: Option<String>,
@@ -59,8 +59,8 @@ impl Sources {
     pub(super) fn report(&mut self, name: &str, source: Source) {
         let reading = self.readings.entry(name.to_owned()).or_default();
         match source {
-            Source::Away(why) => reading.failure = Some(why),
-            Source::Following => *reading = Reading { reached: Some(Instant::now()), failure: None },
+            Source::Unavailable(why) => reading.failure = Some(why),
+            Source::CaughtUp => *reading = Reading { reached: Some(Instant::now()), failure: None },
         }
     }
 
