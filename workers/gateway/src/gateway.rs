@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     store::PipelineState,
-    wire::{picture::Picture, topic::Subscriptions},
+    wire::{frame::Frame, topic::Subscriptions},
 };
 
 /// Pipelines by name, and the clients that they are shown to. Clones share everything.
@@ -43,13 +43,13 @@ pub(crate) struct Shared {
 /// A pipeline, and what its clients are shown of it.
 pub(crate) struct ServedPipeline {
     pub(crate) state: Arc<PipelineState>,
-    pub(crate) picture: watch::Sender<Arc<Picture>>,
+    pub(crate) frame: watch::Sender<Arc<Frame>>,
     pub(crate) subscriptions: Mutex<Subscriptions>,
 }
 
 impl ServedPipeline {
     fn new(state: Arc<PipelineState>) -> Arc<Self> {
-        Arc::new(Self { state, picture: watch::Sender::default(), subscriptions: Mutex::default() })
+        Arc::new(Self { state, frame: watch::Sender::default(), subscriptions: Mutex::default() })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Draws pictures.
+//! Renders frames.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,26 +12,26 @@ use crate::{
     wire::values::{Values, values},
 };
 
-/// Least time between two pictures: what partitions say within it becomes one.
+/// Least time between two frames: what partitions say within it becomes one.
 const APART: Duration = Duration::from_millis(50);
 /// Most time without looking, for what changes without a record: pages newly asked for, sampled events.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Draws pictures of each pipeline, for ever. At most one runs per gateway.
+/// Renders frames of each pipeline, for ever. At most one runs per gateway.
 pub async fn publish(gateway: Gateway) {
     join_all(gateway.pipelines().map(|pipeline| publish_pipeline(Arc::clone(pipeline)))).await;
 }
 
-/// Draws a picture soon after anything changed, for ever.
+/// Renders a frame soon after anything changed, for ever.
 async fn publish_pipeline(pipeline: Arc<ServedPipeline>) {
     loop {
-        // Either way there may be something to draw.
+        // Either way there may be something to render.
         let _ = time::timeout(LOOK, pipeline.state.changed()).await;
         let wanted = lock(&pipeline.subscriptions).pages();
         let Values { topics, sealed } = values(&pipeline.state, wanted);
-        let next = pipeline.picture.borrow().next(topics, sealed);
+        let next = pipeline.frame.borrow().next(topics, sealed);
         if let Some(next) = next {
-            pipeline.picture.send_replace(Arc::new(next));
+            pipeline.frame.send_replace(Arc::new(next));
         }
         time::sleep(APART).await;
     }

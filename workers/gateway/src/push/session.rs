@@ -10,7 +10,7 @@ use crate::{
     gateway::ServedPipeline,
     sync::lock,
     wire::{
-        picture::{Frame, Picture, SealedFrame},
+        frame::{Frame, SealedWindow, TopicValue},
         topic::Topic,
     },
 };
@@ -22,9 +22,9 @@ pub(super) const MOST_PAGES: usize = 20;
 pub(super) struct Session {
     gateway: Gateway,
     pipeline: Arc<ServedPipeline>,
-    /// With the picture whose value the client has; 0 for none.
+    /// With the frame whose value the client has; 0 for none.
     topics: BTreeMap<Topic, u64>,
-    /// The last picture whose sealed windows the client has.
+    /// The last frame whose sealed windows the client has.
     windows: u64,
     /// The end of the last sealed window that it had when it came back.
     after: Option<i64>,
@@ -34,9 +34,9 @@ pub(super) struct Session {
 /// One thing to tell.
 pub(super) enum News {
     /// A value; `whole` where the client cannot make it of what it has.
-    Value { topic: Topic, frame: Arc<Frame>, whole: bool },
+    Value { topic: Topic, value: Arc<TopicValue>, whole: bool },
     /// A sealed window.
-    Sealed(Arc<SealedFrame>),
+    Sealed(Arc<SealedWindow>),
 }
 
 impl Session {
@@ -45,7 +45,7 @@ impl Session {
         let place = Arc::clone(&gateway.shared.places).try_acquire_owned().ok()?;
         gateway.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pipeline = Arc::clone(&gateway.shared.default);
-        let windows = pipeline.picture.borrow().sequence;
+        let windows = pipeline.frame.borrow().sequence;
         Some(Self {
             gateway: gateway.clone(),
             pipeline,
@@ -73,19 +73,19 @@ impl Session {
             }
         }
         if let Some(after) = after {
-            let picture = Arc::clone(&self.pipeline.picture.borrow());
-            let missed = picture.windows.iter().filter(|window| window.end > after).map(|w| w.sequence).min();
+            let frame = Arc::clone(&self.pipeline.frame.borrow());
+            let missed = frame.windows.iter().filter(|window| window.end > after).map(|w| w.sequence).min();
             self.after = Some(after);
             self.windows = missed.map_or(self.windows, |first| self.windows.min(first - 1));
         }
-        // A page that nobody wanted so far is not in any picture yet.
+        // A page that nobody wanted so far is not in any frame yet.
         self.pipeline.state.notify();
         Ok(())
     }
 
-    /// The pictures of the client's pipeline.
-    pub(super) fn pictures(&self) -> watch::Receiver<Arc<Picture>> {
-        self.pipeline.picture.subscribe()
+    /// The frames of the client's pipeline.
+    pub(super) fn frames(&self) -> watch::Receiver<Arc<Frame>> {
+        self.pipeline.frame.subscribe()
     }
 
     /// The name of the client's pipeline.
@@ -101,22 +101,22 @@ impl Session {
         }
     }
 
-    /// What the client does not know of this picture yet; taken as told.
-    pub(super) fn news(&mut self, picture: &Picture) -> Vec<News> {
+    /// What the client does not know of this frame yet; taken as told.
+    pub(super) fn news(&mut self, frame: &Frame) -> Vec<News> {
         let mut news = Vec::new();
         for (topic, known) in &mut self.topics {
-            let Some(frame) = picture.frame(topic).filter(|frame| frame.sequence > *known) else { continue };
-            let whole = *known == 0 || *known != frame.since;
-            *known = frame.sequence;
-            news.push(News::Value { topic: topic.clone(), frame: Arc::clone(frame), whole });
+            let Some(value) = frame.topic(topic).filter(|value| value.sequence > *known) else { continue };
+            let whole = *known == 0 || *known != value.since;
+            *known = value.sequence;
+            news.push(News::Value { topic: topic.clone(), value: Arc::clone(value), whole });
         }
         if self.topics.contains_key(&Topic::Windows) {
             let after = self.after.take().unwrap_or(i64::MIN);
-            let missed = picture.windows.iter();
+            let missed = frame.windows.iter();
             let missed = missed.filter(|window| window.sequence > self.windows && window.end > after);
             news.extend(missed.map(|window| News::Sealed(Arc::clone(window))));
         }
-        self.windows = picture.sequence;
+        self.windows = frame.sequence;
         news
     }
 }
@@ -133,8 +133,8 @@ impl News {
     /// As it goes over a WebSocket.
     pub(super) fn message(&self) -> Utf8Bytes {
         match self {
-            Self::Value { frame, whole: true, .. } => frame.whole.clone(),
-            Self::Value { frame, whole: false, .. } => frame.patch.clone(),
+            Self::Value { value, whole: true, .. } => value.whole.clone(),
+            Self::Value { value, whole: false, .. } => value.patch.clone(),
             Self::Sealed(window) => window.text.clone(),
         }
     }
@@ -159,24 +159,24 @@ mod tests {
     }
 
     #[test]
-    fn who_missed_a_picture_gets_the_whole_value() {
+    fn who_missed_a_frame_gets_the_whole_value() {
         let gateway = gateway();
         let mut session = Session::open(&gateway).unwrap();
         session.subscribe(vec![Topic::Site], None).unwrap();
-        let mut told = |picture: &Picture| -> Vec<Value> {
-            let news = session.news(picture);
+        let mut told = |frame: &Frame| -> Vec<Value> {
+            let news = session.news(frame);
             let messages = news.iter().map(|news| serde_json::from_str(&news.message()).unwrap());
             messages
                 .map(|message: Value| json!([message["type"], message["since"], message["value"]]))
                 .collect()
         };
-        let draw = |before: &Picture, a: i64| {
+        let render = |before: &Frame, a: i64| {
             before.next(vec![(Topic::Site, json!({"a": a, "b": 0}))], Vec::new()).unwrap()
         };
-        let first = draw(&Picture::default(), 1);
-        let second = draw(&first, 2);
-        let third = draw(&second, 3);
-        let fourth = draw(&third, 4);
+        let first = render(&Frame::default(), 1);
+        let second = render(&first, 2);
+        let third = render(&second, 3);
+        let fourth = render(&third, 4);
         assert_eq!(told(&first), [json!(["value", null, {"a": 1, "b": 0}])]);
         assert!(told(&first).is_empty());
         // It was slow, and never saw the second: a patch of that would make nonsense of what it has.
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_drawn_for_as_long_as_somebody_wants_it() {
+    fn a_page_is_rendered_for_as_long_as_somebody_wants_it() {
         let gateway = gateway();
         let page = || vec![Topic::Page("/a".to_owned())];
         let wanted = || lock(&gateway.shared.default.subscriptions).pages();

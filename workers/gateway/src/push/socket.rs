@@ -127,18 +127,18 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
 async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSocket) -> Result<(), Farewell> {
     let shared = &gateway.shared;
     let patience = shared.limits.write_timeout;
-    let mut pictures = session.pictures();
+    let mut frames = session.frames();
     let hello = json!({
         "type": "hello",
         "instance": shared.instance,
         "pipeline": session.pipeline(),
-        "sequence": pictures.borrow().sequence,
+        "sequence": frames.borrow().sequence,
         "at": millis(),
         "heartbeat_ms": HEARTBEAT.as_millis() as u64,
     });
     send(socket, hello.to_string().into(), patience).await?;
     let (mut period, mut messages) = (Instant::now(), 0);
-    // Not every picture has something for every client.
+    // Not every frame has something for every client.
     let mut beat = Instant::now() + HEARTBEAT;
     loop {
         tokio::select! {
@@ -160,7 +160,7 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                     Message::Text(text) if text.len() > MOST_SAID => return Err(Farewell::too_long()),
                     Message::Text(text) => {
                         heard(session, &text).map_err(Farewell::rules)?;
-                        pictures.mark_changed();
+                        frames.mark_changed();
                     }
                     Message::Binary(_) => return Err(Farewell::rules("messages are JSON text")),
                     Message::Ping(_) | Message::Pong(_) => {}
@@ -168,18 +168,18 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                 }
             }
             () = gateway.stopping() => return Err(Farewell(1001, "going away; reconnect and resume".to_owned())),
-            changed = pictures.changed() => {
+            changed = frames.changed() => {
                 if changed.is_err() {
                     return Ok(());
                 }
-                let picture = pictures.borrow_and_update().clone();
-                for news in session.news(&picture) {
+                let frame = frames.borrow_and_update().clone();
+                for news in session.news(&frame) {
                     send(socket, news.message(), patience).await?;
                     beat = Instant::now() + HEARTBEAT;
                 }
             }
             () = time::sleep_until(beat) => {
-                let sequence = pictures.borrow().sequence;
+                let sequence = frames.borrow().sequence;
                 let heartbeat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
                 send(socket, heartbeat.to_string().into(), patience).await?;
                 beat = Instant::now() + HEARTBEAT;

@@ -26,7 +26,7 @@ use crate::{
         problem::Problem,
         query::{Query, Time},
     },
-    wire::{picture::Picture, topic::Topic},
+    wire::{frame::Frame, topic::Topic},
 };
 
 /// Time without an event after which a comment says that the connection lives.
@@ -66,20 +66,20 @@ pub(crate) async fn stream(
     let mut session = Session::open(&gateway)
         .ok_or_else(|| Problem::busy("as many clients as there may be are connected"))?;
     session.subscribe(topics, after.map(|after| after.0).or(last)).map_err(Problem::bad)?;
-    let mut pictures = session.pictures();
-    pictures.mark_changed();
+    let mut frames = session.frames();
+    frames.mark_changed();
     let beat = Instant::now() + HEARTBEAT;
-    let events = Events { session, pictures, waiting: VecDeque::new(), gateway, beat };
+    let events = Events { session, frames, waiting: VecDeque::new(), gateway, beat };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events.into_stream())).into_response())
 }
 
 struct Events {
     session: Session,
-    pictures: watch::Receiver<Arc<Picture>>,
+    frames: watch::Receiver<Arc<Frame>>,
     waiting: VecDeque<String>,
     gateway: Gateway,
-    /// When a comment is due. Not every picture has something for every client.
+    /// When a comment is due. Not every frame has something for every client.
     beat: Instant,
 }
 
@@ -99,10 +99,10 @@ impl Events {
                 return Some(event);
             }
             tokio::select! {
-                changed = self.pictures.changed() => {
+                changed = self.frames.changed() => {
                     changed.ok()?;
-                    let picture = self.pictures.borrow_and_update().clone();
-                    self.waiting = self.session.news(&picture).iter().map(event).collect();
+                    let frame = self.frames.borrow_and_update().clone();
+                    self.waiting = self.session.news(&frame).iter().map(event).collect();
                 }
                 () = time::sleep_until(self.beat) => {
                     self.beat = Instant::now() + HEARTBEAT;
@@ -118,12 +118,12 @@ impl Events {
 fn event(news: &News) -> String {
     let written = |name: &str, value: &Value| format!("event: {name}\ndata: {value}\n");
     match news {
-        News::Value { topic: Topic::Page(url), frame, .. } => {
-            let mut value = frame.value.clone();
+        News::Value { topic: Topic::Page(url), value, .. } => {
+            let mut value = value.value.clone();
             value["page"] = Value::from(url.as_str());
             written("page", &value) + "\n"
         }
-        News::Value { topic, frame, .. } => written(topic.name(), &frame.value) + "\n",
+        News::Value { topic, value, .. } => written(topic.name(), &value.value) + "\n",
         News::Sealed(window) => format!("{}id: {}\n\n", written("sealed", &window.value), window.end),
     }
 }

@@ -35,7 +35,7 @@ impl Topic {
     }
 }
 
-/// How many clients want each page. Everything else is drawn anyway.
+/// How many clients want each page. Everything else is rendered anyway.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     pages: HashMap<String, usize>,

@@ -76,7 +76,7 @@ impl Open {
     }
 }
 
-/// What a picture is drawn of.
+/// What a frame is rendered of.
 pub(crate) struct Values {
     /// The topics' values.
     pub(crate) topics: Vec<(Topic, Value)>,
@@ -91,7 +91,7 @@ pub(crate) fn values(state: &PipelineState, wanted: Vec<String>) -> Values {
     let rows: HashMap<&str, &LiveRow> = pages.iter().map(|row| (row.url.as_str(), row)).collect();
     let mut completed = state.take_completed();
     completed.sort_unstable();
-    completed.drain(..completed.len().saturating_sub(super::picture::REMEMBERED));
+    completed.drain(..completed.len().saturating_sub(super::frame::MAX_SEALED_WINDOWS));
 
     let mut topics = vec![
         (Topic::Site, site(sum.as_ref(), Open::of(state, sum.as_ref()))),

@@ -24,8 +24,8 @@ fn live(partition: i32, pages: &[(&str, u64, u64)]) -> Live {
 }
 
 fn value(state: &PipelineState, topic: &Topic) -> Value {
-    let drawn = values(state, Vec::new()).topics.into_iter().find(|(drawn, _)| drawn == topic);
-    drawn.unwrap().1
+    let rendered = values(state, Vec::new()).topics.into_iter().find(|(rendered, _)| rendered == topic);
+    rendered.unwrap().1
 }
 
 /// The most viewed pages: URL, rank, views; by rank.

@@ -11,23 +11,23 @@ use serde_json::{Value, json};
 use super::{patch::difference, topic::Topic};
 
 /// Sealed windows that a client can catch up on: an hour at the default slide.
-pub(crate) const REMEMBERED: usize = 360;
+pub(crate) const MAX_SEALED_WINDOWS: usize = 360;
 
 /// Everything that clients are shown at one moment.
 #[derive(Debug, Default)]
-pub struct Picture {
+pub struct Frame {
     pub(crate) sequence: u64,
-    frames: HashMap<Topic, Arc<Frame>>,
+    topics: HashMap<Topic, Arc<TopicValue>>,
     /// Sealed windows in the order in which they became known, oldest first.
-    pub(crate) windows: VecDeque<Arc<SealedFrame>>,
+    pub(crate) windows: VecDeque<Arc<SealedWindow>>,
 }
 
 /// The value of one topic.
 #[derive(Debug)]
-pub(crate) struct Frame {
-    /// The picture that it is new in.
+pub(crate) struct TopicValue {
+    /// The frame that it is new in.
     pub(crate) sequence: u64,
-    /// The picture whose value `patch` changes; 0 if there is none.
+    /// The frame whose value `patch` changes; 0 if there is none.
     pub(crate) since: u64,
     pub(crate) value: Value,
     pub(crate) whole: Utf8Bytes,
@@ -36,49 +36,49 @@ pub(crate) struct Frame {
 
 /// One sealed window.
 #[derive(Debug)]
-pub(crate) struct SealedFrame {
+pub(crate) struct SealedWindow {
     pub(crate) sequence: u64,
     pub(crate) end: i64,
     pub(crate) value: Value,
     pub(crate) text: Utf8Bytes,
 }
 
-impl Picture {
-    /// The picture after `self`: the values now, and the windows sealed since. `None` if nothing differs.
+impl Frame {
+    /// The frame after `self`: the values now, and the windows sealed since. `None` if nothing differs.
     pub(crate) fn next(&self, values: Vec<(Topic, Value)>, sealed: Vec<(i64, Value)>) -> Option<Self> {
         let sequence = self.sequence + 1;
-        let mut changed = !sealed.is_empty() || values.len() != self.frames.len();
-        let mut frames = HashMap::with_capacity(values.len());
+        let mut changed = !sealed.is_empty() || values.len() != self.topics.len();
+        let mut topics = HashMap::with_capacity(values.len());
         for (topic, value) in values {
-            let before = self.frames.get(&topic);
-            let frame = match before {
+            let before = self.topics.get(&topic);
+            let current = match before {
                 Some(before) => match difference(&before.value, &value) {
                     None => Arc::clone(before),
                     Some(patch) => {
-                        Arc::new(Frame::new(&topic, sequence, before.sequence, value, Some(patch)))
+                        Arc::new(TopicValue::new(&topic, sequence, before.sequence, value, Some(patch)))
                     }
                 },
-                None => Arc::new(Frame::new(&topic, sequence, 0, value, None)),
+                None => Arc::new(TopicValue::new(&topic, sequence, 0, value, None)),
             };
-            changed |= frame.sequence == sequence;
-            frames.insert(topic, frame);
+            changed |= current.sequence == sequence;
+            topics.insert(topic, current);
         }
         let mut windows = self.windows.clone();
         for (end, value) in sealed {
             let message = json!({"type": "sealed", "topic": "windows", "sequence": sequence, "value": value});
             let text = message.to_string().into();
-            windows.push_back(Arc::new(SealedFrame { sequence, end, value, text }));
+            windows.push_back(Arc::new(SealedWindow { sequence, end, value, text }));
         }
-        windows.drain(..windows.len().saturating_sub(REMEMBERED));
-        changed.then_some(Self { sequence, frames, windows })
+        windows.drain(..windows.len().saturating_sub(MAX_SEALED_WINDOWS));
+        changed.then_some(Self { sequence, topics, windows })
     }
 
-    pub(crate) fn frame(&self, topic: &Topic) -> Option<&Arc<Frame>> {
-        self.frames.get(topic)
+    pub(crate) fn topic(&self, topic: &Topic) -> Option<&Arc<TopicValue>> {
+        self.topics.get(topic)
     }
 }
 
-impl Frame {
+impl TopicValue {
     fn new(topic: &Topic, sequence: u64, since: u64, value: Value, patch: Option<Value>) -> Self {
         let mut message =
             json!({"type": "value", "topic": topic.name(), "sequence": sequence, "value": value});
@@ -106,41 +106,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_new_is_no_picture() {
-        let first = Picture::default().next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).unwrap();
+    fn nothing_new_is_no_frame() {
+        let first = Frame::default().next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).unwrap();
         assert!(first.next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).is_none());
         let second = first.next(vec![(Topic::Site, json!({"a": 2}))], Vec::new()).unwrap();
-        let frame = second.frame(&Topic::Site).unwrap();
-        assert_eq!((frame.sequence, frame.since), (2, 1));
+        let current = second.topic(&Topic::Site).unwrap();
+        assert_eq!((current.sequence, current.since), (2, 1));
         assert_eq!(
-            frame.patch.as_str(),
+            current.patch.as_str(),
             r#"{"sequence":2,"since":1,"topic":"site","type":"patch","value":{"a":2}}"#
         );
     }
 
     #[test]
-    fn topics_that_come_and_go_make_a_picture() {
+    fn topics_that_come_and_go_make_a_frame() {
         let page = || Topic::Page("/a".to_owned());
         let (site, a) = ((Topic::Site, json!({"a": 1})), (page(), json!({"b": 1})));
-        let first = Picture::default().next(vec![site.clone()], Vec::new()).unwrap();
+        let first = Frame::default().next(vec![site.clone()], Vec::new()).unwrap();
         let second = first.next(vec![site.clone(), a.clone()], Vec::new()).unwrap();
-        assert_eq!(second.frame(&page()).map(|frame| (frame.sequence, frame.since)), Some((2, 0)));
+        assert_eq!(second.topic(&page()).map(|value| (value.sequence, value.since)), Some((2, 0)));
         // Nobody wants it any more: kept, its value would be the first that the next one who does is told, however old.
         let third = second.next(vec![site.clone()], Vec::new()).unwrap();
-        assert!(third.frame(&page()).is_none());
+        assert!(third.topic(&page()).is_none());
         // As many topics as before, and others.
         let fourth = third.next(vec![a], Vec::new()).unwrap();
-        assert_eq!(fourth.frame(&page()).map(|frame| (frame.sequence, frame.since)), Some((4, 0)));
-        assert!(fourth.frame(&Topic::Site).is_none());
+        assert_eq!(fourth.topic(&page()).map(|value| (value.sequence, value.since)), Some((4, 0)));
+        assert!(fourth.topic(&Topic::Site).is_none());
     }
 
     #[test]
     fn sealed_windows_are_remembered_within_a_bound() {
-        let mut picture = Picture::default();
-        for end in 0..REMEMBERED as i64 + 40 {
-            picture = picture.next(Vec::new(), vec![(end, json!({}))]).unwrap();
+        let mut frame = Frame::default();
+        for end in 0..MAX_SEALED_WINDOWS as i64 + 40 {
+            frame = frame.next(Vec::new(), vec![(end, json!({}))]).unwrap();
         }
-        assert_eq!(picture.windows.len(), REMEMBERED);
-        assert_eq!(picture.windows.front().unwrap().end, 40);
+        assert_eq!(frame.windows.len(), MAX_SEALED_WINDOWS);
+        assert_eq!(frame.windows.front().unwrap().end, 40);
     }
 }
