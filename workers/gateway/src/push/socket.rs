@@ -36,11 +36,11 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long the reason waits to be taken.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// What a client may say.
+/// A message from a client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum Said {
-    /// Wants these topics.
+enum ClientMessage {
+    /// Subscribes to these topics.
     Subscribe {
         #[serde(default)]
         topics: Vec<String>,
@@ -49,7 +49,7 @@ enum Said {
         /// The end of the last sealed window that it has.
         after: Option<i64>,
     },
-    /// No longer wants these.
+    /// Unsubscribes from these.
     Unsubscribe {
         #[serde(default)]
         topics: Vec<String>,
@@ -142,8 +142,8 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
     let mut beat = Instant::now() + HEARTBEAT;
     loop {
         tokio::select! {
-            said = socket.recv() => {
-                let message = match said {
+            received = socket.recv() => {
+                let message = match received {
                     Some(Ok(message)) => message,
                     Some(Err(error)) if error.to_string().contains("too long") => return Err(Farewell::too_long()),
                     // A protocol error is answered by the library; gone is gone.
@@ -159,7 +159,7 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                 match message {
                     Message::Text(text) if text.len() > MOST_SAID => return Err(Farewell::too_long()),
                     Message::Text(text) => {
-                        heard(session, &text).map_err(Farewell::rules)?;
+                        handle(session, &text).map_err(Farewell::rules)?;
                         frames.mark_changed();
                     }
                     Message::Binary(_) => return Err(Farewell::rules("messages are JSON text")),
@@ -196,15 +196,16 @@ async fn send(socket: &mut WebSocket, text: Utf8Bytes, patience: Duration) -> Re
     }
 }
 
-fn heard(session: &mut Session, text: &str) -> Result<(), String> {
-    let said = serde_json::from_str(text).map_err(|error| format!("not understood: {error}"))?;
-    match said {
-        Said::Subscribe { topics, pages, after: None } | Said::Unsubscribe { topics, pages }
+fn handle(session: &mut Session, text: &str) -> Result<(), String> {
+    let message = serde_json::from_str(text).map_err(|error| format!("not understood: {error}"))?;
+    match message {
+        ClientMessage::Subscribe { topics, pages, after: None }
+        | ClientMessage::Unsubscribe { topics, pages }
             if topics.is_empty() && pages.is_empty() =>
         {
             Err("the message names nothing: expected `topics`, such as [\"site\"], or `pages`".to_owned())
         }
-        Said::Subscribe { topics, pages, after } => {
+        ClientMessage::Subscribe { topics, pages, after } => {
             if let Some((after, unit)) = after.and_then(|after| Some((after, looks_like(after)?))) {
                 return Err(format!(
                     "after is {after}, expected milliseconds since the epoch; it looks like {unit}"
@@ -212,7 +213,7 @@ fn heard(session: &mut Session, text: &str) -> Result<(), String> {
             }
             session.subscribe(named(topics, pages)?, after)
         }
-        Said::Unsubscribe { topics, pages } => {
+        ClientMessage::Unsubscribe { topics, pages } => {
             session.unsubscribe(&named(topics, pages)?);
             Ok(())
         }
