@@ -1,4 +1,4 @@
-//! What one client wants and what it was told.
+//! One client: its subscriptions, and what it was sent.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -31,8 +31,8 @@ pub(super) struct Session {
     _place: OwnedSemaphorePermit,
 }
 
-/// One thing to tell.
-pub(super) enum News {
+/// One message for a client.
+pub(super) enum Update {
     /// A value; `whole` where the client cannot make it of what it has.
     Value { topic: Topic, value: Arc<TopicValue>, whole: bool },
     /// A sealed window.
@@ -101,23 +101,23 @@ impl Session {
         }
     }
 
-    /// What the client does not know of this frame yet; taken as told.
-    pub(super) fn news(&mut self, frame: &Frame) -> Vec<News> {
-        let mut news = Vec::new();
+    /// What the client does not know of this frame yet; taken as sent.
+    pub(super) fn updates(&mut self, frame: &Frame) -> Vec<Update> {
+        let mut updates = Vec::new();
         for (topic, known) in &mut self.topics {
             let Some(value) = frame.topic(topic).filter(|value| value.sequence > *known) else { continue };
             let whole = *known == 0 || *known != value.since;
             *known = value.sequence;
-            news.push(News::Value { topic: topic.clone(), value: Arc::clone(value), whole });
+            updates.push(Update::Value { topic: topic.clone(), value: Arc::clone(value), whole });
         }
         if self.topics.contains_key(&Topic::Windows) {
             let after = self.after.take().unwrap_or(i64::MIN);
             let missed = frame.windows.iter();
             let missed = missed.filter(|window| window.sequence > self.windows && window.end > after);
-            news.extend(missed.map(|window| News::Sealed(Arc::clone(window))));
+            updates.extend(missed.map(|window| Update::Sealed(Arc::clone(window))));
         }
         self.windows = frame.sequence;
-        news
+        updates
     }
 }
 
@@ -129,7 +129,7 @@ impl Drop for Session {
     }
 }
 
-impl News {
+impl Update {
     /// As it goes over a WebSocket.
     pub(super) fn message(&self) -> Utf8Bytes {
         match self {
@@ -163,9 +163,9 @@ mod tests {
         let gateway = gateway();
         let mut session = Session::open(&gateway).unwrap();
         session.subscribe(vec![Topic::Site], None).unwrap();
-        let mut told = |frame: &Frame| -> Vec<Value> {
-            let news = session.news(frame);
-            let messages = news.iter().map(|news| serde_json::from_str(&news.message()).unwrap());
+        let mut sent = |frame: &Frame| -> Vec<Value> {
+            let updates = session.updates(frame);
+            let messages = updates.iter().map(|update| serde_json::from_str(&update.message()).unwrap());
             messages
                 .map(|message: Value| json!([message["type"], message["since"], message["value"]]))
                 .collect()
@@ -177,11 +177,11 @@ mod tests {
         let second = render(&first, 2);
         let third = render(&second, 3);
         let fourth = render(&third, 4);
-        assert_eq!(told(&first), [json!(["value", null, {"a": 1, "b": 0}])]);
-        assert!(told(&first).is_empty());
+        assert_eq!(sent(&first), [json!(["value", null, {"a": 1, "b": 0}])]);
+        assert!(sent(&first).is_empty());
         // It was slow, and never saw the second: a patch of that would make nonsense of what it has.
-        assert_eq!(told(&third), [json!(["value", null, {"a": 3, "b": 0}])]);
-        assert_eq!(told(&fourth), [json!(["patch", 3, {"a": 4}])]);
+        assert_eq!(sent(&third), [json!(["value", null, {"a": 3, "b": 0}])]);
+        assert_eq!(sent(&fourth), [json!(["patch", 3, {"a": 4}])]);
     }
 
     #[test]

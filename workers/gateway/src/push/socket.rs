@@ -173,8 +173,8 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                     return Ok(());
                 }
                 let frame = frames.borrow_and_update().clone();
-                for news in session.news(&frame) {
-                    send(socket, news.message(), patience).await?;
+                for update in session.updates(&frame) {
+                    send(socket, update.message(), patience).await?;
                     beat = Instant::now() + HEARTBEAT;
                 }
             }

@@ -17,7 +17,7 @@ use tokio::{
 use utoipa::IntoParams;
 
 use super::{
-    session::{News, Session},
+    session::{Session, Update},
     socket::named,
 };
 use crate::{
@@ -102,7 +102,7 @@ impl Events {
                 changed = self.frames.changed() => {
                     changed.ok()?;
                     let frame = self.frames.borrow_and_update().clone();
-                    self.waiting = self.session.news(&frame).iter().map(event).collect();
+                    self.waiting = self.session.updates(&frame).iter().map(event).collect();
                 }
                 () = time::sleep_until(self.beat) => {
                     self.beat = Instant::now() + HEARTBEAT;
@@ -115,15 +115,15 @@ impl Events {
 }
 
 /// JSON has no line breaks of its own, so one `data` line holds it.
-fn event(news: &News) -> String {
+fn event(update: &Update) -> String {
     let written = |name: &str, value: &Value| format!("event: {name}\ndata: {value}\n");
-    match news {
-        News::Value { topic: Topic::Page(url), value, .. } => {
+    match update {
+        Update::Value { topic: Topic::Page(url), value, .. } => {
             let mut value = value.value.clone();
             value["page"] = Value::from(url.as_str());
             written("page", &value) + "\n"
         }
-        News::Value { topic, value, .. } => written(topic.name(), &value.value) + "\n",
-        News::Sealed(window) => format!("{}id: {}\n\n", written("sealed", &window.value), window.end),
+        Update::Value { topic, value, .. } => written(topic.name(), &value.value) + "\n",
+        Update::Sealed(window) => format!("{}id: {}\n\n", written("sealed", &window.value), window.end),
     }
 }
