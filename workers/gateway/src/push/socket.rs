@@ -31,10 +31,10 @@ const MOST_MESSAGES: u32 = 50;
 const PERIOD: Duration = Duration::from_secs(10);
 /// Time without any message after which a heartbeat is sent.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long a connection is kept after the reason was sent.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long the reason waits to be taken.
-const FAREWELL: Duration = Duration::from_secs(5);
+/// How long a closed connection is still read, so that its client sees the reason.
+const CLOSE_READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long sending the reason may take.
+const CLOSE_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A message from a client.
 #[derive(Debug, Deserialize)]
@@ -58,23 +58,23 @@ enum ClientMessage {
     },
 }
 
-/// Why a client is let go: close code and words.
-struct Farewell(u16, String);
+/// Why a connection is closed: code and text.
+struct CloseReason(u16, String);
 
-impl Farewell {
-    /// 1008: what it said is against the rules.
-    fn rules(why: impl Into<String>) -> Self {
+impl CloseReason {
+    /// 1008: the client breaks the protocol.
+    fn protocol(why: impl Into<String>) -> Self {
         Self(1008, why.into())
     }
 
-    /// 1009: it said too much at once.
+    /// 1009: a message is too long.
     fn too_long() -> Self {
         Self(1009, format!("a message has at most {MOST_SAID} bytes"))
     }
 
-    /// 1013: come back later.
-    fn slow(patience: Duration) -> Self {
-        Self(1013, format!("too slow: nothing taken for {patience:?}; reconnect and resume"))
+    /// 1013: the client reads too slowly and may reconnect.
+    fn slow(write_timeout: Duration) -> Self {
+        Self(1013, format!("too slow: nothing taken for {write_timeout:?}; reconnect and resume"))
     }
 }
 
@@ -109,24 +109,28 @@ pub(crate) async fn live(
 }
 
 async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
-    let Err(Farewell(code, reason)) = converse(&gateway, &mut session, &mut socket).await else { return };
+    let Err(CloseReason(code, reason)) = converse(&gateway, &mut session, &mut socket).await else { return };
     if code != 1001 {
         gateway.shared.let_go.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     tracing::info!(code, %reason, "a WebSocket client was let go");
-    let farewell = CloseFrame { code, reason: reason.into() };
-    let _ = time::timeout(FAREWELL, socket.send(Message::Close(Some(farewell)))).await;
+    let close = CloseFrame { code, reason: reason.into() };
+    let _ = time::timeout(CLOSE_SEND_TIMEOUT, socket.send(Message::Close(Some(close)))).await;
     // A connection that is closed while there is something unread is reset, and its client may never see the reason.
-    let _ = time::timeout(LINGER, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
+    let _ = time::timeout(CLOSE_READ_TIMEOUT, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
     if code == 1009 {
-        time::sleep(LINGER).await;
+        time::sleep(CLOSE_READ_TIMEOUT).await;
     }
 }
 
 /// Until the client is gone (`Ok`) or to be let go.
-async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSocket) -> Result<(), Farewell> {
+async fn converse(
+    gateway: &Gateway,
+    session: &mut Session,
+    socket: &mut WebSocket,
+) -> Result<(), CloseReason> {
     let shared = &gateway.shared;
-    let patience = shared.limits.write_timeout;
+    let write_timeout = shared.limits.write_timeout;
     let mut frames = session.frames();
     let hello = json!({
         "type": "hello",
@@ -136,7 +140,7 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
         "at": millis(),
         "heartbeat_ms": HEARTBEAT.as_millis() as u64,
     });
-    send(socket, hello.to_string().into(), patience).await?;
+    send(socket, hello.to_string().into(), write_timeout).await?;
     let (mut period, mut messages) = (Instant::now(), 0);
     // Not every frame has something for every client.
     let mut beat = Instant::now() + HEARTBEAT;
@@ -145,7 +149,7 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
             received = socket.recv() => {
                 let message = match received {
                     Some(Ok(message)) => message,
-                    Some(Err(error)) if error.to_string().contains("too long") => return Err(Farewell::too_long()),
+                    Some(Err(error)) if error.to_string().contains("too long") => return Err(CloseReason::too_long()),
                     // A protocol error is answered by the library; gone is gone.
                     Some(Err(_)) | None => return Ok(()),
                 };
@@ -154,45 +158,45 @@ async fn converse(gateway: &Gateway, session: &mut Session, socket: &mut WebSock
                 }
                 messages += 1;
                 if messages > MOST_MESSAGES {
-                    return Err(Farewell::rules(format!("more than {MOST_MESSAGES} messages in {} s", PERIOD.as_secs())));
+                    return Err(CloseReason::protocol(format!("more than {MOST_MESSAGES} messages in {} s", PERIOD.as_secs())));
                 }
                 match message {
-                    Message::Text(text) if text.len() > MOST_SAID => return Err(Farewell::too_long()),
+                    Message::Text(text) if text.len() > MOST_SAID => return Err(CloseReason::too_long()),
                     Message::Text(text) => {
-                        handle(session, &text).map_err(Farewell::rules)?;
+                        handle(session, &text).map_err(CloseReason::protocol)?;
                         frames.mark_changed();
                     }
-                    Message::Binary(_) => return Err(Farewell::rules("messages are JSON text")),
+                    Message::Binary(_) => return Err(CloseReason::protocol("messages are JSON text")),
                     Message::Ping(_) | Message::Pong(_) => {}
                     Message::Close(_) => return Ok(()),
                 }
             }
-            () = gateway.stopping() => return Err(Farewell(1001, "going away; reconnect and resume".to_owned())),
+            () = gateway.stopping() => return Err(CloseReason(1001, "going away; reconnect and resume".to_owned())),
             changed = frames.changed() => {
                 if changed.is_err() {
                     return Ok(());
                 }
                 let frame = frames.borrow_and_update().clone();
                 for update in session.updates(&frame) {
-                    send(socket, update.message(), patience).await?;
+                    send(socket, update.message(), write_timeout).await?;
                     beat = Instant::now() + HEARTBEAT;
                 }
             }
             () = time::sleep_until(beat) => {
                 let sequence = frames.borrow().sequence;
                 let heartbeat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
-                send(socket, heartbeat.to_string().into(), patience).await?;
+                send(socket, heartbeat.to_string().into(), write_timeout).await?;
                 beat = Instant::now() + HEARTBEAT;
             }
         }
     }
 }
 
-async fn send(socket: &mut WebSocket, text: Utf8Bytes, patience: Duration) -> Result<(), Farewell> {
-    match time::timeout(patience, socket.send(Message::Text(text))).await {
+async fn send(socket: &mut WebSocket, text: Utf8Bytes, write_timeout: Duration) -> Result<(), CloseReason> {
+    match time::timeout(write_timeout, socket.send(Message::Text(text))).await {
         // A broken connection is noticed by the next read.
         Ok(_) => Ok(()),
-        Err(_) => Err(Farewell::slow(patience)),
+        Err(_) => Err(CloseReason::slow(write_timeout)),
     }
 }
 

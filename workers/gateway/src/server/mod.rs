@@ -40,8 +40,8 @@ const HEAD: usize = 32 << 10;
 const HEADERS: usize = 64;
 /// Bytes that the kernel keeps for a client that does not read (it doubles them).
 const UNREAD: u32 = 64 << 10;
-/// How long clients that are pushed to have to hear that this process goes away.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long clients that are pushed to have to close their connections once this process ends.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Ports tried after the one asked for.
 const TRIED: u16 = 20;
 
@@ -122,7 +122,7 @@ impl Server {
         drop(listener);
         gateway.shared.stopping.send_replace(true);
         let everyone = gateway.shared.places.acquire_many(gateway.shared.limits.max_clients as u32);
-        let _ = time::timeout(FAREWELL, everyone).await.is_ok();
+        let _ = time::timeout(SHUTDOWN_TIMEOUT, everyone).await.is_ok();
         publisher.abort();
         Ok(())
     }
