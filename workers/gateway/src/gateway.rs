@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     /// Set once this process goes away.
     pub(crate) stopping: watch::Sender<bool>,
     /// One for every client that may be pushed to.
-    pub(crate) places: Arc<Semaphore>,
+    pub(crate) permits: Arc<Semaphore>,
     pub(crate) clients: AtomicUsize,
     pub(crate) let_go: AtomicU64,
 }
@@ -86,7 +86,7 @@ impl Gateway {
                 pipelines,
                 default,
                 stopping: watch::Sender::default(),
-                places: Arc::new(Semaphore::new(limits.max_clients)),
+                permits: Arc::new(Semaphore::new(limits.max_clients)),
                 clients: AtomicUsize::new(0),
                 let_go: AtomicU64::new(0),
             }),

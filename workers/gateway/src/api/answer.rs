@@ -87,7 +87,7 @@ fn accepted(request: &HeaderMap) -> Format {
 pub struct Preference {
     /// 0: not at all.
     pub quality: f32,
-    /// Its place among what the header names; the greatest number where only a wildcard covers it, or nothing.
+    /// Its position among what the header names; the greatest number where only a wildcard covers it, or nothing.
     named: usize,
 }
 
@@ -96,8 +96,11 @@ pub fn preference(request: &HeaderMap, header: HeaderName, names: &[&str]) -> Pr
     let values = request.get_all(header).iter().filter_map(|value| value.to_str().ok());
     let entries: Vec<(&str, f32)> = values.flat_map(|value| value.split(',')).map(entry).collect();
     let found = names.iter().zip(0..).find_map(|(name, rank)| {
-        let place = entries.iter().position(|(entry, _)| entry.eq_ignore_ascii_case(name))?;
-        Some(Preference { quality: entries[place].1, named: if rank == 0 { place } else { usize::MAX } })
+        let position = entries.iter().position(|(entry, _)| entry.eq_ignore_ascii_case(name))?;
+        Some(Preference {
+            quality: entries[position].1,
+            named: if rank == 0 { position } else { usize::MAX },
+        })
     });
     found.unwrap_or(Preference { quality: 0.0, named: usize::MAX })
 }

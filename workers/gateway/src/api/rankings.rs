@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     store::PipelineState,
-    wire::records::{Place, Site, Trend, windowed},
+    wire::records::{RankEntry, Site, Trend, windowed},
 };
 
 /// The ranking of one window.
@@ -27,7 +27,7 @@ pub struct Top {
     /// Whether the window begins before the pipeline's first event.
     filling: bool,
     /// The most viewed pages, first rank first.
-    pages: Vec<Place>,
+    pages: Vec<RankEntry>,
     /// All pages together.
     site: Site,
 }

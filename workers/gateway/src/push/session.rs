@@ -18,7 +18,7 @@ use crate::{
 /// Pages that one client can watch.
 pub(super) const MOST_PAGES: usize = 20;
 
-/// One client's subscriptions. Dropped, they are taken back and its place is free.
+/// One client's subscriptions. Dropping it unsubscribes and returns the permit.
 pub(super) struct Session {
     gateway: Gateway,
     pipeline: Arc<ServedPipeline>,
@@ -28,7 +28,7 @@ pub(super) struct Session {
     windows: u64,
     /// The end of the last sealed window that it had when it came back.
     after: Option<i64>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// One message for a client.
@@ -42,7 +42,7 @@ pub(super) enum Update {
 impl Session {
     /// A client that wants nothing yet; `None` if there are too many.
     pub(super) fn open(gateway: &Gateway) -> Option<Self> {
-        let place = Arc::clone(&gateway.shared.places).try_acquire_owned().ok()?;
+        let permit = Arc::clone(&gateway.shared.permits).try_acquire_owned().ok()?;
         gateway.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pipeline = Arc::clone(&gateway.shared.default);
         let windows = pipeline.frame.borrow().sequence;
@@ -52,7 +52,7 @@ impl Session {
             topics: BTreeMap::new(),
             windows,
             after: None,
-            _place: place,
+            _permit: permit,
         })
     }
 

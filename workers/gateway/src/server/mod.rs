@@ -110,9 +110,9 @@ impl Server {
     ) -> Result<(), Panicked> {
         let Self { listener, router, gateway } = self;
         let mut publisher = tokio::spawn(publish);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(CONNECTIONS));
         tokio::select! {
-            () = accept(&listener, &places, &router) => {}
+            () = accept(&listener, &permits, &router) => {}
             () = stop => {}
             ended = &mut publisher => {
                 let panic = ended.err().and_then(|error| error.try_into_panic().ok());
@@ -121,7 +121,7 @@ impl Server {
         }
         drop(listener);
         gateway.shared.stopping.send_replace(true);
-        let everyone = gateway.shared.places.acquire_many(gateway.shared.limits.max_clients as u32);
+        let everyone = gateway.shared.permits.acquire_many(gateway.shared.limits.max_clients as u32);
         let _ = time::timeout(SHUTDOWN_TIMEOUT, everyone).await.is_ok();
         publisher.abort();
         Ok(())
@@ -137,11 +137,11 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1_024)
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, router: &Router) {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, router: &Router) {
     loop {
-        let Ok(place) = Arc::clone(places).acquire_owned().await else { return };
+        let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), place))),
+            Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), permit))),
             Err(error) => {
                 // Mostly too many open files: others must end first.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -151,7 +151,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, router: &Router
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePermit) {
+async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
     // Small messages, soon.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -168,7 +168,7 @@ async fn connection(stream: TcpStream, router: Router, place: OwnedSemaphorePerm
     if let Err(error) = served {
         tracing::debug!(%error, "a connection ended early");
     }
-    drop(place);
+    drop(permit);
 }
 
 /// A panic of a handler costs its client an answer and nobody else anything: handlers only read.

@@ -285,7 +285,8 @@ impl Row for Point {
 
 /// One place in a window's ranking.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub struct Place {
+#[schema(as = Place)]
+pub struct RankEntry {
     /// From 1.
     pub rank: i32,
     /// The page.
@@ -298,16 +299,16 @@ pub struct Place {
     pub previous_rank: Option<i32>,
 }
 
-impl From<weir_events::TopPage> for Place {
+impl From<weir_events::TopPage> for RankEntry {
     fn from(page: weir_events::TopPage) -> Self {
         let weir_events::TopPage { rank, page_url, view_count, unique_users, previous_rank } = page;
         Self { rank, page_url, view_count, unique_users, previous_rank }
     }
 }
 
-windowed_row!(Place, "rank", "page_url", "view_count", "unique_users", "previous_rank");
+windowed_row!(RankEntry, "rank", "page_url", "view_count", "unique_users", "previous_rank");
 
-impl Place {
+impl RankEntry {
     fn write(&self, line: &mut Line<'_>) {
         line.number(self.rank);
         line.text(&self.page_url);

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use weir_analytics::{Live, LiveRow};
 
 use super::{
-    records::{Place, Point, Trend, WindowTotals},
+    records::{Point, RankEntry, Trend, WindowTotals},
     topic::Topic,
 };
 use crate::store::{
@@ -162,7 +162,7 @@ fn health(state: &PipelineState) -> Value {
 pub(crate) fn sealed(window: View<'_>) -> Value {
     json!({
         "window": WindowTotals::of(window),
-        "top": window.top().into_iter().map(Place::from).collect::<Vec<_>>(),
+        "top": window.top().into_iter().map(RankEntry::from).collect::<Vec<_>>(),
         "warming_up": window.warming_up(),
         "trending": window.trending().into_iter().map(Trend::from).collect::<Vec<_>>(),
     })

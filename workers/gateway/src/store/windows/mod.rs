@@ -15,7 +15,7 @@ use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
 use weir_manifest::Role;
 
 use names::Names;
-use window::{Row, Window};
+use window::{PackedRow, Window};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,21 +274,21 @@ impl<'a> View<'a> {
 
     /// The most viewed pages, first rank first.
     pub fn top(&self) -> Vec<TopPage> {
-        let places = self.window.ranking.iter().flat_map(|ranking| &ranking.places);
-        let page = |place: &window::Place| TopPage {
-            rank: place.rank,
-            page_url: self.names.url(place.page).to_owned(),
-            view_count: place.views,
-            unique_users: place.users,
-            previous_rank: place.previous_rank,
+        let ranks = self.window.ranking.iter().flat_map(|ranking| &ranking.ranks);
+        let page = |rank: &window::PackedRank| TopPage {
+            rank: rank.rank,
+            page_url: self.names.url(rank.page).to_owned(),
+            view_count: rank.views,
+            unique_users: rank.users,
+            previous_rank: rank.previous_rank,
         };
-        places.map(page).collect()
+        ranks.map(page).collect()
     }
 
     /// The trending pages, highest score first.
     pub fn trending(&self) -> Vec<TrendingPage> {
         let trends = self.window.ranking.iter().flat_map(|ranking| &ranking.trends);
-        let page = |trend: &window::Trend| TrendingPage {
+        let page = |trend: &window::PackedTrend| TrendingPage {
             page_url: self.names.url(trend.page).to_owned(),
             view_count: trend.views,
             expected: trend.expected,
@@ -305,7 +305,7 @@ fn path(url: &str) -> &str {
     rest.find('/').map_or("/", |slash| &rest[slash..])
 }
 
-fn page<'a>(url: &'a str, row: &Row) -> Page<'a> {
+fn page<'a>(url: &'a str, row: &PackedRow) -> Page<'a> {
     Page {
         url,
         views: row.views,

@@ -24,7 +24,7 @@ fn row(url: &str, end: i64, views: i64) -> PageAnalytics {
 }
 
 fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
-    let places = pages.iter().zip(1..).map(|((url, views), rank)| TopPage {
+    let ranks = pages.iter().zip(1..).map(|((url, views), rank)| TopPage {
         rank,
         page_url: (*url).to_owned(),
         view_count: *views,
@@ -34,7 +34,7 @@ fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
     TopPages {
         window_start: end - 300_000,
         window_end: end,
-        pages: places.collect(),
+        pages: ranks.collect(),
         warming_up: false,
         trending: Vec::new(),
         site: SiteTotals {

@@ -6,7 +6,7 @@ use super::names::{Names, PageId};
 
 /// One page's numbers in 40 bytes. What can be computed from the rest is not kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Row {
+pub(super) struct PackedRow {
     pub(super) page: PageId,
     pub(super) views: u32,
     pub(super) users: u32,
@@ -17,7 +17,7 @@ pub(super) struct Row {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Place {
+pub(super) struct PackedRank {
     pub(super) page: PageId,
     pub(super) views: i64,
     pub(super) users: i32,
@@ -26,7 +26,7 @@ pub(super) struct Place {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Trend {
+pub(super) struct PackedTrend {
     pub(super) page: PageId,
     pub(super) views: i64,
     pub(super) users: i32,
@@ -36,8 +36,8 @@ pub(super) struct Trend {
 
 #[derive(Debug)]
 pub(super) struct Ranking {
-    pub(super) places: Box<[Place]>,
-    pub(super) trends: Box<[Trend]>,
+    pub(super) ranks: Box<[PackedRank]>,
+    pub(super) trends: Box<[PackedTrend]>,
     pub(super) warming_up: bool,
     pub(super) site: SiteTotals,
     /// How many pages the window has; `None` in a record of the first version.
@@ -48,20 +48,20 @@ pub(super) struct Ranking {
 pub(super) struct Window {
     pub(super) start: i64,
     /// By page once settled.
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<PackedRow>,
     pub(super) ranking: Option<Box<Ranking>>,
     pub(super) complete: bool,
 }
 
 impl Window {
     /// `None` where a count is more than a window can hold: 4,294,967,295.
-    pub(super) fn row(names: &mut Names, row: &PageAnalytics) -> Option<Row> {
+    pub(super) fn row(names: &mut Names, row: &PageAnalytics) -> Option<PackedRow> {
         let views = u32::try_from(row.view_count).ok()?;
         let users = u32::try_from(row.unique_users).ok()?;
         let clicks = u32::try_from(row.click_count).ok()?;
         let conversions = u32::try_from(row.conversion_count).ok()?;
         let page = names.mention(&row.page_url);
-        Some(Row {
+        Some(PackedRow {
             page,
             views,
             users,
@@ -73,15 +73,15 @@ impl Window {
     }
 
     pub(super) fn rank(&mut self, names: &mut Names, top: &TopPages) {
-        let places = top.pages.iter().map(|place| Place {
-            page: names.mention(&place.page_url),
-            views: place.view_count,
-            users: place.unique_users,
-            rank: place.rank,
-            previous_rank: place.previous_rank,
+        let ranks = top.pages.iter().map(|rank| PackedRank {
+            page: names.mention(&rank.page_url),
+            views: rank.view_count,
+            users: rank.unique_users,
+            rank: rank.rank,
+            previous_rank: rank.previous_rank,
         });
-        let places = places.collect();
-        let trends = top.trending.iter().map(|trend| Trend {
+        let ranks = ranks.collect();
+        let trends = top.trending.iter().map(|trend| PackedTrend {
             page: names.mention(&trend.page_url),
             views: trend.view_count,
             users: trend.unique_users,
@@ -90,7 +90,7 @@ impl Window {
         });
         let trends = trends.collect();
         let page_count = top.page_count.and_then(|count| usize::try_from(count).ok());
-        let ranking = Ranking { places, trends, warming_up: top.warming_up, site: top.site, page_count };
+        let ranking = Ranking { ranks, trends, warming_up: top.warming_up, site: top.site, page_count };
         if let Some(before) = self.ranking.replace(Box::new(ranking)) {
             before.release(names);
         }
@@ -124,8 +124,8 @@ impl Window {
         }
     }
 
-    pub(super) fn find(&self, page: PageId) -> Option<&Row> {
-        self.rows.binary_search_by_key(&page, |row| row.page).ok().map(|place| &self.rows[place])
+    pub(super) fn find(&self, page: PageId) -> Option<&PackedRow> {
+        self.rows.binary_search_by_key(&page, |row| row.page).ok().map(|index| &self.rows[index])
     }
 
     pub(super) fn release(mut self, names: &mut Names) {
@@ -151,15 +151,15 @@ impl Window {
 
     pub(super) fn bytes(&self) -> usize {
         let ranking = self.ranking.as_ref().map_or(0, |ranking| {
-            size_of::<Ranking>() + size_of_val(&*ranking.places) + size_of_val(&*ranking.trends)
+            size_of::<Ranking>() + size_of_val(&*ranking.ranks) + size_of_val(&*ranking.trends)
         });
-        size_of::<Self>() + self.rows.capacity() * size_of::<Row>() + ranking
+        size_of::<Self>() + self.rows.capacity() * size_of::<PackedRow>() + ranking
     }
 }
 
 impl Ranking {
     fn release(&self, names: &mut Names) {
-        self.places.iter().for_each(|place| names.release(place.page));
+        self.ranks.iter().for_each(|rank| names.release(rank.page));
         self.trends.iter().for_each(|trend| names.release(trend.page));
     }
 }
