@@ -37,7 +37,7 @@ pub(crate) struct Shared {
     /// One for every client that may be pushed to.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) clients: AtomicUsize,
-    pub(crate) let_go: AtomicU64,
+    pub(crate) evicted: AtomicU64,
 }
 
 /// A pipeline, and what its clients are shown of it.
@@ -88,7 +88,7 @@ impl Gateway {
                 stopping: watch::Sender::default(),
                 permits: Arc::new(Semaphore::new(limits.max_clients)),
                 clients: AtomicUsize::new(0),
-                let_go: AtomicU64::new(0),
+                evicted: AtomicU64::new(0),
             }),
         }
     }

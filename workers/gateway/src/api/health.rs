@@ -191,7 +191,7 @@ pub async fn health(
             bytes,
             unreadable,
             clients: gateway.shared.clients.load(Ordering::Relaxed),
-            let_go: gateway.shared.let_go.load(Ordering::Relaxed),
+            let_go: gateway.shared.evicted.load(Ordering::Relaxed),
         },
     };
     json(&headers, &health)

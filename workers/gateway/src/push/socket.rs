@@ -111,9 +111,9 @@ pub(crate) async fn live(
 async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
     let Err(CloseReason(code, reason)) = converse(&gateway, &mut session, &mut socket).await else { return };
     if code != 1001 {
-        gateway.shared.let_go.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        gateway.shared.evicted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
-    tracing::info!(code, %reason, "a WebSocket client was let go");
+    tracing::info!(code, %reason, "WebSocket client evicted");
     let close = CloseFrame { code, reason: reason.into() };
     let _ = time::timeout(CLOSE_SEND_TIMEOUT, socket.send(Message::Close(Some(close)))).await;
     // A connection that is closed while there is something unread is reset, and its client may never see the reason.
