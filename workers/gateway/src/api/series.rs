@@ -12,7 +12,7 @@ use super::{
     query::{Count, Query, Time, limit, page, range},
 };
 use crate::{
-    store::{PipelineState, windows::Store},
+    store::{PipelineState, windows::WindowStore},
     wire::records::Point,
 };
 
@@ -49,8 +49,8 @@ pub struct Series {
 const MAX_LISTED: usize = 5;
 
 /// The one page that a request names.
-fn named(store: &Store, url: &str) -> Result<String, Problem> {
-    let mut found = store.named(url);
+fn named(store: &WindowStore, url: &str) -> Result<String, Problem> {
+    let mut found = store.resolve(url);
     match (found.len(), found.pop()) {
         (1, Some(page)) => Ok(page),
         (0, _) | (_, None) => Err(Problem::not_found(format!(

@@ -12,7 +12,7 @@ use super::{
     query::{Count, Query, Time, limit, range},
 };
 use crate::{
-    store::{PipelineState, windows::View},
+    store::{PipelineState, windows::WindowView},
     wire::records::WindowTotals,
 };
 
@@ -23,7 +23,7 @@ pub(super) const MAX_ROWS: u32 = 1_000;
 pub(super) fn chosen<R>(
     state: &PipelineState,
     end: Option<Time>,
-    read: impl FnOnce(View<'_>) -> R,
+    read: impl FnOnce(WindowView<'_>) -> R,
 ) -> Result<R, Problem> {
     let store = state.windows();
     let window = match end {

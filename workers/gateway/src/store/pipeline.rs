@@ -19,7 +19,7 @@ use super::{
     progress::{Progress, ProgressView},
     sample::{Sample, SampledEvent},
     sources::{Source, Sources},
-    windows::{Bounds, Store},
+    windows::{Bounds, WindowStore},
 };
 use crate::sync::{lock, millis};
 
@@ -27,7 +27,7 @@ use crate::sync::{lock, millis};
 pub struct PipelineState {
     manifest: Pipeline,
     limits: StateLimits,
-    windows: RwLock<Store>,
+    windows: RwLock<WindowStore>,
     live: RwLock<LiveValues>,
     progress: RwLock<Progress>,
     sample: Mutex<Sample>,
@@ -95,7 +95,7 @@ impl PipelineState {
         Ok(Self {
             manifest,
             limits,
-            windows: RwLock::new(Store::new(limits.windows, slide)),
+            windows: RwLock::new(WindowStore::new(limits.windows, slide)),
             live: RwLock::default(),
             progress: RwLock::default(),
             sample: Mutex::new(Sample::new()?),
@@ -130,7 +130,7 @@ impl PipelineState {
             windows.begins |= from_beginning;
             rows.iter().for_each(|row| windows.row(row));
             tops.iter().for_each(|top| windows.top(top));
-            lock(&self.completed).extend(windows.settle());
+            lock(&self.completed).extend(windows.flush());
         }
         if !lives.is_empty() {
             let at = millis();
@@ -218,7 +218,7 @@ impl PipelineState {
     }
 
     /// The sealed windows, for reading. Held for a moment only: records wait meanwhile.
-    pub fn windows(&self) -> RwLockReadGuard<'_, Store> {
+    pub fn windows(&self) -> RwLockReadGuard<'_, WindowStore> {
         self.windows.read().unwrap_or_else(PoisonError::into_inner)
     }
 

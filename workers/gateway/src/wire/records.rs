@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 use weir_events::SiteTotals;
 
 use super::csv::{Line, Row};
-use crate::store::windows::{Page, View};
+use crate::store::windows::{Page, WindowView};
 
 /// The totals of all pages in one window.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -77,7 +77,7 @@ pub struct WindowTotals {
 }
 
 impl WindowTotals {
-    pub(crate) fn of(window: View<'_>) -> Self {
+    pub(crate) fn of(window: WindowView<'_>) -> Self {
         Self {
             window_start: window.start(),
             window_end: window.end(),
@@ -234,7 +234,7 @@ pub struct Point {
 }
 
 impl Point {
-    pub(crate) fn of(window: View<'_>, url: &str) -> Self {
+    pub(crate) fn of(window: WindowView<'_>, url: &str) -> Self {
         let page = window.page(url);
         let count = |count: fn(Page<'_>) -> u32| page.map_or(0, count);
         Self {

@@ -14,7 +14,7 @@ use super::{
 use crate::store::{
     PipelineState,
     progress::{ended, watermark},
-    windows::View,
+    windows::WindowView,
 };
 
 /// What the open window shows of a page, or of all: provisional.
@@ -103,7 +103,7 @@ pub(crate) fn values(state: &PipelineState, wanted: Vec<String>) -> Values {
     for url in wanted {
         let now = rows.get(url.as_str()).map(|row| Provisional::from(*row));
         let sealed = latest.map(|window| Point::of(window, &url));
-        let known = now.is_some() || store.knows(&url);
+        let known = now.is_some() || store.contains_page(&url);
         let value = json!({"window_end": end(sum.as_ref()), "now": now, "sealed": sealed, "known": known});
         topics.push((Topic::Page(url), value));
     }
@@ -159,7 +159,7 @@ fn health(state: &PipelineState) -> Value {
 }
 
 /// A window when it is sealed: final.
-pub(crate) fn sealed(window: View<'_>) -> Value {
+pub(crate) fn sealed(window: WindowView<'_>) -> Value {
     json!({
         "window": WindowTotals::of(window),
         "top": window.top().into_iter().map(RankEntry::from).collect::<Vec<_>>(),

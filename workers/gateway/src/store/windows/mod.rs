@@ -4,9 +4,9 @@
 //! 40 MB. Two bounds hold whatever comes: age, against the newest window (event time, so that a replay of last year is kept
 //! as today is), and bytes; the oldest window goes first.
 
-mod names;
 #[cfg(test)]
 mod tests;
+mod urls;
 mod window;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
 use weir_manifest::Role;
 
-use names::Names;
+use urls::UrlInterner;
 use window::{PackedRow, Window};
 
 /// How much is kept.
@@ -35,16 +35,16 @@ impl Default for Bounds {
 
 /// The sealed windows. Records may come in any order and twice; what they add up to does not depend on it.
 #[derive(Default)]
-pub struct Store {
+pub struct WindowStore {
     bounds: Bounds,
     slide: i64,
     /// The end of the earliest window ever taken.
     first: Option<i64>,
     /// Whether that was the first there ever was: the topic still had its first record when it was read.
     pub(crate) begins: bool,
-    names: Names,
+    urls: UrlInterner,
     windows: BTreeMap<i64, Window>,
-    unsettled: BTreeSet<i64>,
+    dirty: BTreeSet<i64>,
     bytes: usize,
     refused: u64,
 }
@@ -72,35 +72,35 @@ pub struct Page<'a> {
 
 /// A sealed window as it is read.
 #[derive(Clone, Copy)]
-pub struct View<'a> {
+pub struct WindowView<'a> {
     end: i64,
     window: &'a Window,
-    names: &'a Names,
+    urls: &'a UrlInterner,
     began: Option<i64>,
 }
 
-impl Store {
+impl WindowStore {
     /// An empty store of windows whose ends lie `slide` milliseconds apart.
     pub fn new(bounds: Bounds, slide: i64) -> Self {
         Self { bounds, slide, ..Self::default() }
     }
 
-    /// Takes a page's numbers. Call [`Store::settle`] before reading.
+    /// Takes a page's numbers. Call [`WindowStore::flush`] before reading.
     pub fn row(&mut self, row: &PageAnalytics) {
         if !self.in_time(row.window_end) {
             return;
         }
-        let Some(packed) = Window::row(&mut self.names, row) else {
+        let Some(packed) = Window::row(&mut self.urls, row) else {
             self.refused += 1;
             return;
         };
         let window = self.windows.entry(row.window_end).or_default();
         window.start = row.window_start;
         window.rows.push(packed);
-        self.unsettled.insert(row.window_end);
+        self.dirty.insert(row.window_end);
     }
 
-    /// Takes a window's ranking. Call [`Store::settle`] before reading.
+    /// Takes a window's ranking. Call [`WindowStore::flush`] before reading.
     pub fn top(&mut self, top: &TopPages) {
         self.first = Some(self.first.map_or(top.window_end, |first| first.min(top.window_end)));
         if !self.in_time(top.window_end) {
@@ -108,8 +108,8 @@ impl Store {
         }
         let window = self.windows.entry(top.window_end).or_default();
         window.start = top.window_start;
-        window.rank(&mut self.names, top);
-        self.unsettled.insert(top.window_end);
+        window.rank(&mut self.urls, top);
+        self.dirty.insert(top.window_end);
     }
 
     /// Drops what came of the topic with this role.
@@ -122,22 +122,22 @@ impl Store {
         }
         for window in self.windows.values_mut() {
             match role {
-                Role::Results => window.forget_rows(&mut self.names),
-                _ => window.forget_ranking(&mut self.names),
+                Role::Results => window.forget_rows(&mut self.urls),
+                _ => window.forget_ranking(&mut self.urls),
             }
         }
         self.windows.retain(|_, window| !window.is_empty());
         self.bytes = self.windows.values().map(Window::bytes).sum();
     }
 
-    /// Makes what was taken readable, and lets go what is over the bounds. Returns the ends of the windows that became
+    /// Makes what was taken readable, and evicts what is over the bounds. Returns the ends of the windows that became
     /// complete by it, earliest first.
-    pub fn settle(&mut self) -> Vec<i64> {
+    pub fn flush(&mut self) -> Vec<i64> {
         let mut completed = Vec::new();
-        for end in std::mem::take(&mut self.unsettled) {
+        for end in std::mem::take(&mut self.dirty) {
             let Some(window) = self.windows.get_mut(&end) else { continue };
             let before = window.complete;
-            window.settle(&mut self.names);
+            window.flush(&mut self.urls);
             if window.complete && !before {
                 completed.push(end);
             }
@@ -149,7 +149,7 @@ impl Store {
         {
             let oldest = oldest.remove();
             self.bytes -= oldest.bytes();
-            oldest.release(&mut self.names);
+            oldest.release(&mut self.urls);
         }
         completed
     }
@@ -159,7 +159,7 @@ impl Store {
     }
 
     /// The newest complete window, or without any the newest that was ranked.
-    pub fn latest(&self) -> Option<View<'_>> {
+    pub fn latest(&self) -> Option<WindowView<'_>> {
         let mut newest_first = self.windows.iter().rev();
         newest_first
             .find(|(_, window)| window.complete)
@@ -168,13 +168,13 @@ impl Store {
     }
 
     /// The ranked window that ends at `end`.
-    pub fn window(&self, end: i64) -> Option<View<'_>> {
+    pub fn window(&self, end: i64) -> Option<WindowView<'_>> {
         let window = self.windows.get(&end).filter(|window| window.ranking.is_some())?;
         Some(self.view(end, window))
     }
 
     /// The ranked windows that end in `from..=to`, earliest first.
-    pub fn windows(&self, from: i64, to: i64) -> impl DoubleEndedIterator<Item = View<'_>> {
+    pub fn windows(&self, from: i64, to: i64) -> impl DoubleEndedIterator<Item = WindowView<'_>> {
         let range = if from <= to { Some(self.windows.range(from..=to)) } else { None };
         range
             .into_iter()
@@ -190,18 +190,18 @@ impl Store {
     }
 
     /// Whether any window mentions the page.
-    pub fn knows(&self, url: &str) -> bool {
-        self.names.find(url).is_some()
+    pub fn contains_page(&self, url: &str) -> bool {
+        self.urls.find(url).is_some()
     }
 
-    /// The pages that a request names: the one with exactly this URL; or, of an absolute path, all with this path, whatever their host,
+    /// The pages that a request urls: the one with exactly this URL; or, of an absolute path, all with this path, whatever their host,
     /// in order. Walks over all pages where it is no URL that is known.
-    pub fn named(&self, url: &str) -> Vec<String> {
-        if self.knows(url) {
+    pub fn resolve(&self, url: &str) -> Vec<String> {
+        if self.contains_page(url) {
             return vec![url.to_owned()];
         }
         let mut found: Vec<String> = match url.starts_with('/') {
-            true => self.names.all().filter(|name| path(name) == url).map(str::to_owned).collect(),
+            true => self.urls.all().filter(|name| path(name) == url).map(str::to_owned).collect(),
             false => Vec::new(),
         };
         found.sort_unstable();
@@ -210,15 +210,15 @@ impl Store {
 
     /// Windows, distinct pages and bytes (without URLs) held, and records refused because a count was out of range.
     pub fn held(&self) -> (usize, usize, usize, u64) {
-        (self.windows.len(), self.names.len(), self.bytes, self.refused)
+        (self.windows.len(), self.urls.len(), self.bytes, self.refused)
     }
 
-    fn view<'a>(&'a self, end: i64, window: &'a Window) -> View<'a> {
-        View { end, window, names: &self.names, began: self.began() }
+    fn view<'a>(&'a self, end: i64, window: &'a Window) -> WindowView<'a> {
+        WindowView { end, window, urls: &self.urls, began: self.began() }
     }
 }
 
-impl<'a> View<'a> {
+impl<'a> WindowView<'a> {
     /// First millisecond.
     pub fn start(&self) -> i64 {
         self.window.start
@@ -252,14 +252,14 @@ impl<'a> View<'a> {
 
     /// Every page with an event, in no meaningful order.
     pub fn pages(&self) -> impl Iterator<Item = Page<'a>> + use<'a> {
-        let names = self.names;
-        self.window.rows.iter().map(move |row| page(names.url(row.page), row))
+        let urls = self.urls;
+        self.window.rows.iter().map(move |row| page(urls.url(row.page), row))
     }
 
     /// One page; `None` if it has no event.
     pub fn page(&self, url: &str) -> Option<Page<'a>> {
-        let row = self.window.find(self.names.find(url)?)?;
-        Some(page(self.names.url(row.page), row))
+        let row = self.window.find(self.urls.find(url)?)?;
+        Some(page(self.urls.url(row.page), row))
     }
 
     /// The site's totals.
@@ -277,7 +277,7 @@ impl<'a> View<'a> {
         let ranks = self.window.ranking.iter().flat_map(|ranking| &ranking.ranks);
         let page = |rank: &window::PackedRank| TopPage {
             rank: rank.rank,
-            page_url: self.names.url(rank.page).to_owned(),
+            page_url: self.urls.url(rank.page).to_owned(),
             view_count: rank.views,
             unique_users: rank.users,
             previous_rank: rank.previous_rank,
@@ -289,7 +289,7 @@ impl<'a> View<'a> {
     pub fn trending(&self) -> Vec<TrendingPage> {
         let trends = self.window.ranking.iter().flat_map(|ranking| &ranking.trends);
         let page = |trend: &window::PackedTrend| TrendingPage {
-            page_url: self.names.url(trend.page).to_owned(),
+            page_url: self.urls.url(trend.page).to_owned(),
             view_count: trend.views,
             expected: trend.expected,
             score: trend.score,

@@ -48,15 +48,15 @@ fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
 
 #[test]
 fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     store.row(&row("/a", SLIDE, 5));
-    assert!(store.settle().is_empty());
+    assert!(store.flush().is_empty());
     assert!(store.latest().is_none(), "a window without its ranking is not shown");
     store.top(&top(SLIDE, &[("/a", 5), ("/b", 2)]));
-    assert!(store.settle().is_empty());
+    assert!(store.flush().is_empty());
     assert!(!store.latest().unwrap().complete());
     store.row(&row("/b", SLIDE, 2));
-    assert_eq!(store.settle(), [SLIDE]);
+    assert_eq!(store.flush(), [SLIDE]);
     let latest = store.latest().unwrap();
     assert!(latest.complete());
     assert_eq!(latest.page("/b").unwrap().views, 2);
@@ -66,45 +66,45 @@ fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
     // Read again, as after a fault of the connection: it is not told again.
     store.row(&row("/b", SLIDE, 2));
     store.top(&top(SLIDE, &[("/a", 5), ("/b", 2)]));
-    assert!(store.settle().is_empty() && store.latest().unwrap().complete());
+    assert!(store.flush().is_empty() && store.latest().unwrap().complete());
 }
 
 #[test]
 fn a_window_lacks_a_page_that_was_only_searched_on() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     let mut ranking = top(SLIDE, &[("/a", 5)]);
     ranking.page_count = Some(2);
     store.top(&ranking);
     store.row(&row("/a", SLIDE, 5));
-    assert!(store.settle().is_empty() && !store.latest().unwrap().complete());
+    assert!(store.flush().is_empty() && !store.latest().unwrap().complete());
     store.row(&PageAnalytics {
         view_count: 0,
         click_count: 0,
         engagement_rate: 0.0,
         ..row("/search", SLIDE, 1)
     });
-    assert_eq!(store.settle(), [SLIDE]);
+    assert_eq!(store.flush(), [SLIDE]);
     // A ranking that does not say how many: as good as the sums are.
     ranking = top(2 * SLIDE, &[("/a", 5)]);
     store.top(&ranking);
     store.row(&row("/a", 2 * SLIDE, 5));
-    assert_eq!(store.settle(), [2 * SLIDE]);
+    assert_eq!(store.flush(), [2 * SLIDE]);
 }
 
 #[test]
 fn what_came_of_a_topic_that_is_gone_is_dropped() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     for end in [SLIDE, 2 * SLIDE] {
         store.row(&row("/a", end, 5));
         store.top(&top(end, &[("/a", 5)]));
     }
-    assert_eq!(store.settle(), [SLIDE, 2 * SLIDE]);
+    assert_eq!(store.flush(), [SLIDE, 2 * SLIDE]);
     store.forget(Role::Live);
     assert!(store.latest().unwrap().complete());
     store.forget(Role::Results);
     assert!(!store.latest().unwrap().complete() && store.latest().unwrap().page_count() == 0);
     store.row(&row("/b", SLIDE, 5));
-    assert_eq!(store.settle(), [SLIDE]);
+    assert_eq!(store.flush(), [SLIDE]);
     store.forget(Role::TopPages);
     assert!(store.latest().is_none() && store.began().is_none());
     assert_eq!((store.held().0, store.held().1), (1, 1), "the rows that came since");
@@ -112,37 +112,37 @@ fn what_came_of_a_topic_that_is_gone_is_dropped() {
 
 #[test]
 fn the_latest_window_is_the_newest_complete_one() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     for end in [SLIDE, 2 * SLIDE] {
         store.top(&top(end, &[("/a", 5)]));
     }
     store.row(&row("/a", SLIDE, 5));
-    store.settle();
+    store.flush();
     assert_eq!(store.latest().unwrap().end(), SLIDE, "the second lacks its page");
 }
 
 #[test]
 fn what_is_out_of_bounds_goes_with_its_names() {
-    let mut store = Store::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX }, SLIDE);
+    let mut store = WindowStore::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX }, SLIDE);
     for window in 1..=5 {
         let url = format!("/{window}");
         store.row(&row(&url, window * SLIDE, 1));
         store.top(&top(window * SLIDE, &[(&url, 1)]));
-        store.settle();
+        store.flush();
     }
     store.row(&row("/late", SLIDE, 1));
-    store.settle();
+    store.flush();
     assert_eq!(
         store.windows(0, i64::MAX).map(|window| window.end()).collect::<Vec<_>>(),
         [30_000, 40_000, 50_000]
     );
     assert_eq!((store.held().0, store.held().1), (3, 3));
-    assert!(store.knows("/5") && !store.knows("/1") && !store.knows("/late"));
+    assert!(store.contains_page("/5") && !store.contains_page("/1") && !store.contains_page("/late"));
 
-    let mut store = Store::new(Bounds { age: i64::MAX / 2, bytes: 3_000 }, SLIDE);
+    let mut store = WindowStore::new(Bounds { age: i64::MAX / 2, bytes: 3_000 }, SLIDE);
     for window in 1..=500 {
         store.top(&top(window * SLIDE, &[("/a", 1)]));
-        store.settle();
+        store.flush();
         assert!(store.held().2 <= 3_000);
     }
     assert_eq!(store.latest().unwrap().end(), 500 * SLIDE);
@@ -150,7 +150,7 @@ fn what_is_out_of_bounds_goes_with_its_names() {
 
 #[test]
 fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     let urls: Vec<String> = (0..100).map(|page| format!("https://shop.example/page/{page}")).collect();
     let ranked: Vec<(&str, i64)> = urls.iter().map(|url| (url.as_str(), 7)).collect();
     for window in 1..=8_640 {
@@ -161,10 +161,10 @@ fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
         top.pages.truncate(10);
         store.top(&top);
         if window % 100 == 0 {
-            store.settle();
+            store.flush();
         }
     }
-    store.settle();
+    store.flush();
     let (windows, pages, bytes, refused) = store.held();
     assert_eq!((windows, pages, refused), (8_640, 100, 0));
     assert!(store.windows(0, i64::MAX).all(|window| window.complete()));
@@ -174,7 +174,7 @@ fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
 #[test]
 fn windows_that_begin_before_the_first_event_are_filling() {
     let filling = |begins: bool| -> Vec<(bool, i64)> {
-        let mut store = Store::new(Bounds::default(), SLIDE);
+        let mut store = WindowStore::new(Bounds::default(), SLIDE);
         store.begins = begins;
         // As lanes write them: not in order.
         for window in [2, 1, 30, 31] {
@@ -190,23 +190,23 @@ fn windows_that_begin_before_the_first_event_are_filling() {
 
 #[test]
 fn a_path_names_the_pages_that_have_it() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     let urls =
         ["https://shop.example/cart", "https://other.example/cart", "/cart/", "https://shop.example", "/a"];
     urls.iter().for_each(|url| store.row(&row(url, SLIDE, 1)));
-    assert_eq!(store.named("/cart"), ["https://other.example/cart", "https://shop.example/cart"]);
-    assert_eq!(store.named("https://shop.example/cart"), ["https://shop.example/cart"]);
-    assert_eq!(store.named("/"), ["https://shop.example"]);
-    assert_eq!(store.named("/a"), ["/a"]);
-    assert!(store.named("cart").is_empty() && store.named("/b").is_empty());
+    assert_eq!(store.resolve("/cart"), ["https://other.example/cart", "https://shop.example/cart"]);
+    assert_eq!(store.resolve("https://shop.example/cart"), ["https://shop.example/cart"]);
+    assert_eq!(store.resolve("/"), ["https://shop.example"]);
+    assert_eq!(store.resolve("/a"), ["/a"]);
+    assert!(store.resolve("cart").is_empty() && store.resolve("/b").is_empty());
 }
 
 #[test]
 fn counts_that_do_not_fit_are_refused_and_counted() {
-    let mut store = Store::default();
+    let mut store = WindowStore::default();
     store.row(&row("/a", SLIDE, i64::MAX));
     store.row(&row("/a", SLIDE, -1));
-    store.settle();
+    store.flush();
     assert_eq!((store.held().1, store.held().3), (0, 2));
 }
 
@@ -217,10 +217,10 @@ proptest! {
         records in prop::collection::vec((0u8..6, 1i64..40, 1i64..9, prop::bool::weighted(0.2)), 1..200),
     ) {
         let bounds = Bounds { age: 20 * SLIDE, bytes: usize::MAX };
-        let mut store = Store::new(bounds, SLIDE);
+        let mut store = WindowStore::new(bounds, SLIDE);
         let mut plain: BTreeMap<i64, BTreeMap<String, i64>> = BTreeMap::new();
         let mut newest = 0;
-        for (page, window, views, settle) in records {
+        for (page, window, views, flush) in records {
             let (url, end) = (format!("/{page}"), window * SLIDE);
             newest = newest.max(end);
             if end >= newest - bounds.age {
@@ -229,17 +229,17 @@ proptest! {
             plain = plain.split_off(&(newest - bounds.age));
             store.row(&row(&url, end, views));
             store.top(&top(end, &[(&url, views)]));
-            if settle {
-                store.settle();
+            if flush {
+                store.flush();
             }
         }
-        store.settle();
+        store.flush();
         let kept: BTreeMap<i64, BTreeMap<String, i64>> = store
             .windows(i64::MIN, i64::MAX)
             .map(|w| (w.end(), w.pages().map(|p| (p.url.to_owned(), i64::from(p.views))).collect()))
             .collect();
         prop_assert_eq!(&kept, &plain);
-        let names: BTreeSet<&String> = plain.values().flat_map(|pages| pages.keys()).collect();
-        prop_assert_eq!(store.held().1, names.len());
+        let urls: BTreeSet<&String> = plain.values().flat_map(|pages| pages.keys()).collect();
+        prop_assert_eq!(store.held().1, urls.len());
     }
 }

@@ -2,7 +2,7 @@
 
 use weir_events::{PageAnalytics, SiteTotals, TopPages};
 
-use super::names::{Names, PageId};
+use super::urls::{PageId, UrlInterner};
 
 /// One page's numbers in 40 bytes. What can be computed from the rest is not kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,7 +47,7 @@ pub(super) struct Ranking {
 #[derive(Debug, Default)]
 pub(super) struct Window {
     pub(super) start: i64,
-    /// By page once settled.
+    /// By page once flushed.
     pub(super) rows: Vec<PackedRow>,
     pub(super) ranking: Option<Box<Ranking>>,
     pub(super) complete: bool,
@@ -55,12 +55,12 @@ pub(super) struct Window {
 
 impl Window {
     /// `None` where a count is more than a window can hold: 4,294,967,295.
-    pub(super) fn row(names: &mut Names, row: &PageAnalytics) -> Option<PackedRow> {
+    pub(super) fn row(urls: &mut UrlInterner, row: &PageAnalytics) -> Option<PackedRow> {
         let views = u32::try_from(row.view_count).ok()?;
         let users = u32::try_from(row.unique_users).ok()?;
         let clicks = u32::try_from(row.click_count).ok()?;
         let conversions = u32::try_from(row.conversion_count).ok()?;
-        let page = names.mention(&row.page_url);
+        let page = urls.acquire(&row.page_url);
         Some(PackedRow {
             page,
             views,
@@ -72,9 +72,9 @@ impl Window {
         })
     }
 
-    pub(super) fn rank(&mut self, names: &mut Names, top: &TopPages) {
+    pub(super) fn rank(&mut self, urls: &mut UrlInterner, top: &TopPages) {
         let ranks = top.pages.iter().map(|rank| PackedRank {
-            page: names.mention(&rank.page_url),
+            page: urls.acquire(&rank.page_url),
             views: rank.view_count,
             users: rank.unique_users,
             rank: rank.rank,
@@ -82,7 +82,7 @@ impl Window {
         });
         let ranks = ranks.collect();
         let trends = top.trending.iter().map(|trend| PackedTrend {
-            page: names.mention(&trend.page_url),
+            page: urls.acquire(&trend.page_url),
             views: trend.view_count,
             users: trend.unique_users,
             expected: trend.expected,
@@ -92,18 +92,18 @@ impl Window {
         let page_count = top.page_count.and_then(|count| usize::try_from(count).ok());
         let ranking = Ranking { ranks, trends, warming_up: top.warming_up, site: top.site, page_count };
         if let Some(before) = self.ranking.replace(Box::new(ranking)) {
-            before.release(names);
+            before.release(urls);
         }
     }
 
-    /// Orders the rows, keeps the last of those that say the same page, and looks whether all are there.
-    pub(super) fn settle(&mut self, names: &mut Names) {
+    /// Sorts the rows, keeps the last of each page, and determines whether the window is complete.
+    pub(super) fn flush(&mut self, urls: &mut UrlInterner) {
         self.rows.sort_by_key(|row| row.page);
         self.rows.dedup_by(|later, earlier| {
             let same = later.page == earlier.page;
             if same {
                 *earlier = *later;
-                names.release(later.page);
+                urls.release(later.page);
             }
             same
         });
@@ -128,20 +128,20 @@ impl Window {
         self.rows.binary_search_by_key(&page, |row| row.page).ok().map(|index| &self.rows[index])
     }
 
-    pub(super) fn release(mut self, names: &mut Names) {
-        self.forget_rows(names);
-        self.forget_ranking(names);
+    pub(super) fn release(mut self, urls: &mut UrlInterner) {
+        self.forget_rows(urls);
+        self.forget_ranking(urls);
     }
 
-    pub(super) fn forget_rows(&mut self, names: &mut Names) {
+    pub(super) fn forget_rows(&mut self, urls: &mut UrlInterner) {
         self.complete = false;
-        std::mem::take(&mut self.rows).iter().for_each(|row| names.release(row.page));
+        std::mem::take(&mut self.rows).iter().for_each(|row| urls.release(row.page));
     }
 
-    pub(super) fn forget_ranking(&mut self, names: &mut Names) {
+    pub(super) fn forget_ranking(&mut self, urls: &mut UrlInterner) {
         self.complete = false;
         if let Some(ranking) = self.ranking.take() {
-            ranking.release(names);
+            ranking.release(urls);
         }
     }
 
@@ -158,8 +158,8 @@ impl Window {
 }
 
 impl Ranking {
-    fn release(&self, names: &mut Names) {
-        self.ranks.iter().for_each(|rank| names.release(rank.page));
-        self.trends.iter().for_each(|trend| names.release(trend.page));
+    fn release(&self, urls: &mut UrlInterner) {
+        self.ranks.iter().for_each(|rank| urls.release(rank.page));
+        self.trends.iter().for_each(|trend| urls.release(trend.page));
     }
 }

@@ -6,16 +6,16 @@ use std::{collections::HashMap, sync::Arc};
 pub(super) type PageId = u32;
 
 #[derive(Default)]
-pub(super) struct Names {
+pub(super) struct UrlInterner {
     ids: HashMap<Arc<str>, PageId>,
     /// URL and number of windows that mention it, by number.
     pages: Vec<(Arc<str>, u32)>,
     free: Vec<PageId>,
 }
 
-impl Names {
+impl UrlInterner {
     /// The number of a page, which is now mentioned once more.
-    pub(super) fn mention(&mut self, url: &str) -> PageId {
+    pub(super) fn acquire(&mut self, url: &str) -> PageId {
         if let Some(&id) = self.ids.get(url) {
             self.pages[id as usize].1 += 1;
             return id;
