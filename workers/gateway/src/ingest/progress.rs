@@ -13,8 +13,8 @@ use weir_manifest::Pipeline;
 use super::tries::Tries;
 use crate::store::{PipelineState, Source, progress::ProgressView};
 
-/// Time between two looks.
-const LOOK: Duration = Duration::from_millis(500);
+/// Time between two reads of the committed offsets.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
 pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
@@ -35,7 +35,7 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
                 );
             }
         }
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -19,13 +19,13 @@ use crate::store::{
 };
 
 /// Time between two rounds.
-const ROUND: Duration = Duration::from_secs(1);
+const ROUND_INTERVAL: Duration = Duration::from_secs(1);
 /// Rounds from one read of the dead letters to the next.
 const ROUNDS_PER_DEAD_LETTER_READ: u32 = 5;
 /// Partitions read in a round, so that the cost does not grow with their number.
 const MAX_PARTITIONS_PER_ROUND: i32 = 3;
 /// Bytes asked for at a time. A broker answers with one whole batch at least.
-const FETCH_BYTES: &str = "16384";
+const MAX_FETCH_BYTES: &str = "16384";
 
 /// Samples until `stop`.
 pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
@@ -35,7 +35,7 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
     for (property, value) in [
         // Nothing is fetched ahead of what is asked for.
         ("queued.min.messages", "1"),
-        ("max.partition.fetch.bytes", FETCH_BYTES),
+        ("max.partition.fetch.bytes", MAX_FETCH_BYTES),
     ] {
         options.connection.properties.push((property.to_owned(), value.to_owned()));
     }
@@ -53,7 +53,7 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
             let done = newest_dead_letters(lookup, &dead_letters, position, state);
             report_outcome(state, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
         }
-        thread::sleep(ROUND);
+        thread::sleep(ROUND_INTERVAL);
     }
 }
 

@@ -17,17 +17,19 @@ use crate::{
     supervise::{Part, supervise},
 };
 
-/// Most records taken over at once.
-const MOST: usize = 1_000;
-/// Longest wait for a record, and so between two looks at the stop flag.
-const WAIT: Duration = Duration::from_millis(100);
+/// Maximum records per poll, and so of a batch.
+const MAX_RECORDS_PER_POLL: usize = 1_000;
+/// Maximum of live values, which are shown as they come.
+const MAX_LIVE_RECORDS_PER_POLL: usize = 64;
+/// Maximum wait for a record, and so for a stop.
+const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Pause after an error, and the maximum where a topic cannot be read from the start.
-const PAUSE: Duration = Duration::from_secs(1);
-const MAX_PAUSE: Duration = Duration::from_secs(10);
-/// Time between two questions where a topic ends, and whether it is still the same.
-const ROUND: Duration = Duration::from_secs(2);
-/// Records of live values to begin with: enough to hear of every partition at once.
-const LIVE: i64 = 200;
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(10);
+/// Time between two requests for a topic's end offsets and id.
+const END_OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
+/// Records of live values read at the start: enough for a value of every partition.
+const INITIAL_LIVE_RECORDS: i64 = 200;
 
 /// The topics that must have been read before a gateway is ready, by name. Without the others (live values, events) it answers
 /// with less, which is no reason to take every replica out of service at once.
@@ -46,7 +48,7 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &AtomicBool) -> Result
     let topics = [
         (Role::Results, pipeline.results_topic(), Start::Beginning),
         (Role::TopPages, pipeline.top_pages_topic(), Start::Beginning),
-        (Role::Live, &live, Start::Last(LIVE)),
+        (Role::Live, &live, Start::Last(INITIAL_LIVE_RECORDS)),
     ];
     let mut parts: Vec<Part<'_>> = vec![
         (
@@ -93,11 +95,11 @@ impl TopicReader<'_> {
     /// Reads until `stop`, and from the beginning again where another topic takes this one's place.
     fn read(&self, stop: &AtomicBool) {
         let mut tries = Tries::new(self.topic, self.state.max_age());
-        let mut pause = PAUSE;
+        let mut pause = RETRY_PAUSE;
         while !stop.load(Ordering::SeqCst) {
             match Reader::follow(&self.connection, &[self.topic], self.start) {
                 Ok(mut reader) => {
-                    pause = PAUSE;
+                    pause = RETRY_PAUSE;
                     if let Some(why) = self.go_on(&mut reader, &mut tries, stop) {
                         tracing::warn!(
                             topic = self.topic,
@@ -111,7 +113,7 @@ impl TopicReader<'_> {
                 Err(error) => {
                     self.failed(&error, &mut tries);
                     thread::sleep(pause);
-                    pause = (2 * pause).min(MAX_PAUSE);
+                    pause = (2 * pause).min(MAX_RETRY_PAUSE);
                 }
             }
         }
@@ -120,14 +122,14 @@ impl TopicReader<'_> {
     /// Reads on until `stop`, or until reading must begin anew, which it returns the reason of.
     fn go_on(&self, reader: &mut Reader, tries: &mut Tries, stop: &AtomicBool) -> Option<String> {
         // Live values go on as they come; what else there is comes in bulk.
-        let max = if self.role == Role::Live { 64 } else { MOST };
-        let round = ROUND.min(self.state.max_age() / 4);
+        let max = if self.role == Role::Live { MAX_LIVE_RECORDS_PER_POLL } else { MAX_RECORDS_PER_POLL };
+        let round = END_OFFSETS_INTERVAL.min(self.state.max_age() / 4);
         let mut asked = Instant::now();
         // Whether the ends that were asked for last are still to be reached. Trouble that came since makes them worth nothing.
         let mut is_pending = true;
         while !stop.load(Ordering::SeqCst) {
             let mut batch = Batch::default();
-            let polled = reader.poll(max, WAIT, &mut |_, record| {
+            let polled = reader.poll(max, POLL_TIMEOUT, &mut |_, record| {
                 batch.record(self.role, record.offset, record.value.unwrap_or_default());
             });
             batch.apply_to(self.state);
@@ -162,7 +164,7 @@ impl TopicReader<'_> {
                 is_pending = false;
                 self.failed(&error, tries);
                 if !matches!(error, Error::Retry(_)) {
-                    thread::sleep(PAUSE);
+                    thread::sleep(RETRY_PAUSE);
                 }
             }
         }

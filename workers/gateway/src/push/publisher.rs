@@ -12,10 +12,10 @@ use crate::{
     wire::values::{Values, values},
 };
 
-/// Least time between two frames: what partitions say within it becomes one.
-const APART: Duration = Duration::from_millis(50);
-/// Most time without looking, for what changes without a record: pages newly asked for, sampled events.
-const LOOK: Duration = Duration::from_millis(250);
+/// Minimum time between two frames: changes within it make one frame.
+const MIN_FRAME_INTERVAL: Duration = Duration::from_millis(50);
+/// Maximum time between two frames, for changes without a record: new subscriptions, warnings.
+const MAX_FRAME_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Renders frames of each pipeline, for ever. At most one runs per gateway.
 pub async fn publish(gateway: Gateway) {
@@ -26,13 +26,13 @@ pub async fn publish(gateway: Gateway) {
 async fn publish_pipeline(pipeline: Arc<ServedPipeline>) {
     loop {
         // Either way there may be something to render.
-        let _ = time::timeout(LOOK, pipeline.state.changed()).await;
+        let _ = time::timeout(MAX_FRAME_INTERVAL, pipeline.state.changed()).await;
         let wanted = lock(&pipeline.subscriptions).pages();
         let Values { topics, sealed } = values(&pipeline.state, wanted);
         let next = pipeline.frame.borrow().next(topics, sealed);
         if let Some(next) = next {
             pipeline.frame.send_replace(Arc::new(next));
         }
-        time::sleep(APART).await;
+        time::sleep(MIN_FRAME_INTERVAL).await;
     }
 }

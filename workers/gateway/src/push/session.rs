@@ -15,8 +15,8 @@ use crate::{
     },
 };
 
-/// Pages that one client can watch.
-pub(super) const MOST_PAGES: usize = 20;
+/// Maximum pages of one client.
+pub(super) const MAX_PAGES_PER_CLIENT: usize = 20;
 
 /// One client's subscriptions. Dropping it unsubscribes and returns the permit.
 pub(super) struct Session {
@@ -64,8 +64,11 @@ impl Session {
     pub(super) fn subscribe(&mut self, topics: Vec<Topic>, after: Option<i64>) -> Result<(), String> {
         for topic in topics {
             let pages = self.topics.keys().filter(|topic| matches!(topic, Topic::Page(_))).count();
-            if matches!(topic, Topic::Page(_)) && pages >= MOST_PAGES && !self.topics.contains_key(&topic) {
-                return Err(format!("more than {MOST_PAGES} pages on one connection"));
+            if matches!(topic, Topic::Page(_))
+                && pages >= MAX_PAGES_PER_CLIENT
+                && !self.topics.contains_key(&topic)
+            {
+                return Err(format!("more than {MAX_PAGES_PER_CLIENT} pages on one connection"));
             }
             if !self.topics.contains_key(&topic) {
                 lock(&self.pipeline.subscriptions).add(&topic);

@@ -22,15 +22,15 @@ use crate::{
     wire::topic::Topic,
 };
 
-/// Most bytes of a message from a client.
-const MOST_SAID: usize = 16 << 10;
-/// Most bytes of one that are read, so that the reason can be told to who says more than he may.
-const MOST_READ: usize = 4 * MOST_SAID;
-/// Most messages from a client within [`PERIOD`].
-const MOST_MESSAGES: u32 = 50;
-const PERIOD: Duration = Duration::from_secs(10);
+/// Maximum bytes of a message from a client.
+const MAX_MESSAGE_BYTES: usize = 16 << 10;
+/// Maximum bytes of one that are read, so that the client can still be sent the reason.
+const MAX_READ_BYTES: usize = 4 * MAX_MESSAGE_BYTES;
+/// Maximum messages from a client within [`MESSAGE_PERIOD`].
+const MAX_MESSAGES_PER_PERIOD: u32 = 50;
+const MESSAGE_PERIOD: Duration = Duration::from_secs(10);
 /// Time without any message after which a heartbeat is sent.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a closed connection is still read, so that its client sees the reason.
 const CLOSE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long sending the reason may take.
@@ -69,7 +69,7 @@ impl CloseReason {
 
     /// 1009: a message is too long.
     fn too_long() -> Self {
-        Self(1009, format!("a message has at most {MOST_SAID} bytes"))
+        Self(1009, format!("a message has at most {MAX_MESSAGE_BYTES} bytes"))
     }
 
     /// 1013: the client reads too slowly and may reconnect.
@@ -100,8 +100,8 @@ pub(crate) async fn live(
         return Problem::busy("as many clients as there may be are connected").into_response();
     };
     upgrade
-        .max_message_size(MOST_READ)
-        .max_frame_size(MOST_READ)
+        .max_message_size(MAX_READ_BYTES)
+        .max_frame_size(MAX_READ_BYTES)
         .write_buffer_size(4 << 10)
         .max_write_buffer_size(1 << 20)
         .read_buffer_size(4 << 10)
@@ -138,12 +138,12 @@ async fn converse(
         "pipeline": session.pipeline(),
         "sequence": frames.borrow().sequence,
         "at": millis(),
-        "heartbeat_ms": HEARTBEAT.as_millis() as u64,
+        "heartbeat_ms": HEARTBEAT_INTERVAL.as_millis() as u64,
     });
     send(socket, hello.to_string().into(), write_timeout).await?;
     let (mut period, mut messages) = (Instant::now(), 0);
     // Not every frame has something for every client.
-    let mut beat = Instant::now() + HEARTBEAT;
+    let mut beat = Instant::now() + HEARTBEAT_INTERVAL;
     loop {
         tokio::select! {
             received = socket.recv() => {
@@ -153,15 +153,15 @@ async fn converse(
                     // A protocol error is answered by the library; gone is gone.
                     Some(Err(_)) | None => return Ok(()),
                 };
-                if period.elapsed() > PERIOD {
+                if period.elapsed() > MESSAGE_PERIOD {
                     (period, messages) = (Instant::now(), 0);
                 }
                 messages += 1;
-                if messages > MOST_MESSAGES {
-                    return Err(CloseReason::protocol(format!("more than {MOST_MESSAGES} messages in {} s", PERIOD.as_secs())));
+                if messages > MAX_MESSAGES_PER_PERIOD {
+                    return Err(CloseReason::protocol(format!("more than {MAX_MESSAGES_PER_PERIOD} messages in {} s", MESSAGE_PERIOD.as_secs())));
                 }
                 match message {
-                    Message::Text(text) if text.len() > MOST_SAID => return Err(CloseReason::too_long()),
+                    Message::Text(text) if text.len() > MAX_MESSAGE_BYTES => return Err(CloseReason::too_long()),
                     Message::Text(text) => {
                         handle(session, &text).map_err(CloseReason::protocol)?;
                         frames.mark_changed();
@@ -179,14 +179,14 @@ async fn converse(
                 let frame = frames.borrow_and_update().clone();
                 for update in session.updates(&frame) {
                     send(socket, update.message(), write_timeout).await?;
-                    beat = Instant::now() + HEARTBEAT;
+                    beat = Instant::now() + HEARTBEAT_INTERVAL;
                 }
             }
             () = time::sleep_until(beat) => {
                 let sequence = frames.borrow().sequence;
                 let heartbeat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
                 send(socket, heartbeat.to_string().into(), write_timeout).await?;
-                beat = Instant::now() + HEARTBEAT;
+                beat = Instant::now() + HEARTBEAT_INTERVAL;
             }
         }
     }

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Time without an event after which a comment says that the connection lives.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -68,7 +68,7 @@ pub(crate) async fn stream(
     session.subscribe(topics, after.map(|after| after.0).or(last)).map_err(Problem::bad)?;
     let mut frames = session.frames();
     frames.mark_changed();
-    let beat = Instant::now() + HEARTBEAT;
+    let beat = Instant::now() + HEARTBEAT_INTERVAL;
     let events = Events { session, frames, waiting: VecDeque::new(), gateway, beat };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events.into_stream())).into_response())
@@ -95,7 +95,7 @@ impl Events {
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
-                self.beat = Instant::now() + HEARTBEAT;
+                self.beat = Instant::now() + HEARTBEAT_INTERVAL;
                 return Some(event);
             }
             tokio::select! {
@@ -105,7 +105,7 @@ impl Events {
                     self.waiting = self.session.updates(&frame).iter().map(event).collect();
                 }
                 () = time::sleep_until(self.beat) => {
-                    self.beat = Instant::now() + HEARTBEAT;
+                    self.beat = Instant::now() + HEARTBEAT_INTERVAL;
                     return Some(":\n\n".to_owned());
                 }
                 () = self.gateway.stopping() => return None,

@@ -28,22 +28,22 @@ use guard::Guard;
 use patience::Patient;
 pub use routes::document;
 
-/// Connections at a time; the next one waits until one ends.
-const CONNECTIONS: usize = 4_096;
-/// How long a request may take to arrive, and a connection to be of no use.
-const REQUEST: Duration = Duration::from_secs(30);
-/// How long a client may take nothing of an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Most bytes of a request's head.
-const HEAD: usize = 32 << 10;
-/// Most header lines.
-const HEADERS: usize = 64;
-/// Bytes that the kernel keeps for a client that does not read (it doubles them).
-const UNREAD: u32 = 64 << 10;
+/// Maximum connections; the next one waits until one ends.
+const MAX_CONNECTIONS: usize = 4_096;
+/// How long the head of a request may take, and a connection may be idle.
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may accept no byte of a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Maximum header lines.
+const MAX_HEADERS: usize = 64;
+/// Send buffer of a connection in the kernel, which doubles it.
+const SEND_BUFFER_BYTES: u32 = 64 << 10;
 /// How long clients that are pushed to have to close their connections once this process ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Ports tried after the one asked for.
-const TRIED: u16 = 20;
+const MAX_PORTS_TRIED: u16 = 20;
 
 /// Where to listen and whom to serve.
 #[derive(Debug, Clone)]
@@ -70,7 +70,7 @@ impl Server {
     /// The address cannot be had.
     pub fn bind(gateway: Gateway, options: &Options) -> io::Result<Self> {
         let mut address = options.listen;
-        let last = address.port().saturating_add(if options.next_free { TRIED } else { 0 });
+        let last = address.port().saturating_add(if options.next_free { MAX_PORTS_TRIED } else { 0 });
         let listener = loop {
             match listen(address) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() < last => {
@@ -110,7 +110,7 @@ impl Server {
     ) -> Result<(), Panicked> {
         let Self { listener, router, gateway } = self;
         let mut publisher = tokio::spawn(publish);
-        let permits = Arc::new(Semaphore::new(CONNECTIONS));
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         tokio::select! {
             () = accept(&listener, &permits, &router) => {}
             () = stop => {}
@@ -132,7 +132,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
     // Accepted connections inherit it.
-    socket.set_send_buffer_size(UNREAD)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(1_024)
 }
@@ -159,10 +159,10 @@ async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePer
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST)
-        .max_buf_size(HEAD)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream, PATIENCE)), service)
+        .header_read_timeout(REQUEST_HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {

@@ -11,12 +11,12 @@ use weir_events::{
     Decoder, IdPolicy, IpPolicy, Privacy, PrivacyError, PrivacySettings, Scratch, UserAgentPolicy,
 };
 
-/// Events kept.
-const KEPT: usize = 200;
-/// Most events taken in a second.
+/// Maximum events kept.
+const MAX_SAMPLED_EVENTS: usize = 200;
+/// Maximum events taken per second.
 pub(crate) const MAX_EVENTS_PER_SECOND: u8 = 20;
 /// Digits of a masked id that are shown: enough to tell the visitors of a sample apart.
-const SHOWN: usize = 6;
+const VISITOR_DIGITS: usize = 6;
 
 /// An event with its visitor masked.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -65,7 +65,7 @@ impl Sample {
             decoder: Decoder::new(),
             privacy: Privacy::new(settings, Some(secret.as_flattened()))?,
             scratch: Scratch::default(),
-            events: VecDeque::with_capacity(KEPT),
+            events: VecDeque::with_capacity(MAX_SAMPLED_EVENTS),
             number: 0,
             second: (i64::MIN, 0),
         })
@@ -83,7 +83,7 @@ impl Sample {
         let event = self.privacy.apply(event, &mut self.scratch);
         self.second.1 += 1;
         self.number += 1;
-        if self.events.len() == KEPT {
+        if self.events.len() == MAX_SAMPLED_EVENTS {
             self.events.pop_front();
         }
         self.events.push_back(SampledEvent {
@@ -92,7 +92,7 @@ impl Sample {
             event_type: event.event_type,
             page_url: event.page_url.to_owned(),
             product_id: event.product_id.map(str::to_owned),
-            visitor: event.user_id.chars().take(SHOWN).collect(),
+            visitor: event.user_id.chars().take(VISITOR_DIGITS).collect(),
             browser: event.user_agent.to_owned(),
         });
     }
@@ -139,7 +139,7 @@ mod tests {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(shown.contains("Firefox") && shown.contains("/<script>"), "{shown}");
-        assert_eq!(sample.recent(0, 1)[0].visitor.len(), SHOWN);
+        assert_eq!(sample.recent(0, 1)[0].visitor.len(), VISITOR_DIGITS);
         let mut other = Sample::new().unwrap();
         other.offer(&event(5), 1_000);
         assert_ne!(sample.recent(0, 1)[0].visitor, other.recent(0, 1)[0].visitor);
@@ -153,11 +153,11 @@ mod tests {
         }
         sample.offer(b"no event", 200_000);
         let all = sample.recent(0, usize::MAX);
-        assert_eq!(all.len(), KEPT);
+        assert_eq!(all.len(), MAX_SAMPLED_EVENTS);
         let most = usize::from(MAX_EVENTS_PER_SECOND);
         assert!(all.windows(most + 1).all(|some| some[most].timestamp - some[0].timestamp == 1_000));
         // What comes all at once is taken all at once: so does a reader hand over that looks once a second.
         assert!(all[..most].iter().all(|event| event.timestamp < all[0].timestamp + 20));
-        assert_eq!(sample.recent(all[KEPT - 2].number, 100).len(), 1);
+        assert_eq!(sample.recent(all[MAX_SAMPLED_EVENTS - 2].number, 100).len(), 1);
     }
 }
