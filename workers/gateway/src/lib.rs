@@ -15,5 +15,5 @@ mod sync;
 mod wire;
 
 pub use gateway::{ClientLimits, Gateway};
-pub use server::{Options, Server, document};
+pub use server::{Server, ServerOptions, document};
 pub use supervise::Panicked;

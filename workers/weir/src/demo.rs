@@ -132,7 +132,7 @@ impl Demo<'_> {
             if open.recv().is_err() {
                 return Ok(());
             }
-            let listening = weir_gateway::Options {
+            let listening = weir_gateway::ServerOptions {
                 listen: self.listen.unwrap_or(LISTEN),
                 next_free: self.listen.is_none(),
                 origins: Vec::new(),

@@ -14,7 +14,7 @@ use std::{
 use anyhow::Context;
 use tokio::{runtime, time};
 use weir_gateway::{
-    ClientLimits, Gateway, Options, Panicked, Server, ingest,
+    ClientLimits, Gateway, Panicked, Server, ServerOptions, ingest,
     store::{PipelineState, StateLimits, windows::Bounds},
 };
 use weir_manifest::Pipeline;
@@ -38,7 +38,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBoo
     let state = Arc::new(PipelineState::new(pipeline.clone(), limits, &ingest::needed(pipeline))?);
     let limits = ClientLimits { max_clients: max_clients as usize, ..ClientLimits::default() };
     let gateway = Gateway::new(Arc::clone(&state), [], limits);
-    let listening = Options { listen, next_free: false, origins: allow_origin };
+    let listening = ServerOptions { listen, next_free: false, origins: allow_origin };
     let follow = {
         let brokers = brokers.to_owned();
         move |ending: &AtomicBool| ingest::follow(&state, &brokers, ending)
@@ -50,7 +50,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBoo
 fn serve_while(
     follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static,
     gateway: &Gateway,
-    listening: &Options,
+    listening: &ServerOptions,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let ending = Arc::new(AtomicBool::new(false));
@@ -81,7 +81,7 @@ fn serve_while(
 /// Serves a gateway until `stop` says so; `said` hears where, once it listens.
 pub(crate) fn serve(
     gateway: &Gateway,
-    options: &Options,
+    options: &ServerOptions,
     stop: impl Fn() -> bool,
     said: impl FnOnce(&str) -> io::Result<()>,
 ) -> anyhow::Result<()> {
@@ -115,7 +115,8 @@ mod tests {
     fn served(follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static) -> String {
         let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
         let gateway = Gateway::new(Arc::new(state), [], ClientLimits::default());
-        let listening = Options { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
+        let listening =
+            ServerOptions { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
         serve_while(follow, &gateway, &listening, &AtomicBool::new(false)).unwrap_err().to_string()
     }
 

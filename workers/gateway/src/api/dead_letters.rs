@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::{Count, Query, limit},
 };
 use crate::{
@@ -59,7 +59,7 @@ impl Row for DeadLetter {
 /// The newest dead letters: why records are not counted, and where they are. Looked for every five seconds.
 #[utoipa::path(get, path = "/api/v1/dead-letters", tag = "stream", params(DeadLettersQuery), responses(
     (status = 200, description = "The newest dead letters", content((NewestDeadLetters = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
 ))]
 pub async fn dead_letters(
     State(state): State<Arc<PipelineState>>,

@@ -6,7 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::{Count, Query, limit},
 };
 use crate::{
@@ -56,7 +56,7 @@ impl Row for SampledEvent {
 /// A sample of recent events, at most 20 a second, with visitors masked. Each gateway draws its own.
 #[utoipa::path(get, path = "/api/v1/events", tag = "stream", params(EventsQuery), responses(
     (status = 200, description = "The sample", content((Events = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
 ))]
 pub async fn events(
     State(gateway): State<Gateway>,

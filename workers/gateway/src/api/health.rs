@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::{
     answer::json,
-    problem::{Otherwise, Problem},
-    query::{Nothing, Query},
+    problem::{CommonErrors, Problem},
+    query::{NoParameters, Query},
 };
 use crate::{
     Gateway,
@@ -131,11 +131,11 @@ pub struct Health {
 /// Where the stream stands: watermark, lag, late events, dead letters.
 #[utoipa::path(get, path = "/api/v1/health", tag = "stream", responses(
     (status = 200, description = "Where the stream stands", body = Health),
-    Otherwise,
+    CommonErrors,
 ))]
 pub async fn health(
     State(gateway): State<Gateway>,
-    Query(Nothing {}): Query<Nothing>,
+    Query(NoParameters {}): Query<NoParameters>,
     headers: HeaderMap,
 ) -> Response {
     let state = &gateway.shared.default.state;

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::{Count, Query, limit},
 };
 use crate::{
@@ -84,7 +84,7 @@ pub struct NowValues {
 /// What the open window shows right now. Provisional: final values never depend on it.
 #[utoipa::path(get, path = "/api/v1/now", tag = "live", params(NowQuery), responses(
     (status = 200, description = "Provisional values", content((NowValues = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
 ))]
 pub async fn now(
     State(state): State<Arc<PipelineState>>,

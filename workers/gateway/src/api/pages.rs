@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit},
     windows::{MAX_ROWS, chosen},
 };
@@ -102,7 +102,7 @@ pub struct Pages {
 /// The pages of a window, searched, ordered and leafed through.
 #[utoipa::path(get, path = "/api/v1/pages", tag = "pages", params(PagesQuery), responses(
     (status = 200, description = "The pages", content((Pages = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn pages(

@@ -7,8 +7,8 @@ use weir_manifest::Pipeline;
 
 use super::{
     answer::json,
-    problem::Otherwise,
-    query::{Nothing, Query},
+    problem::CommonErrors,
+    query::{NoParameters, Query},
 };
 use crate::Gateway;
 
@@ -49,11 +49,11 @@ pub struct Pipelines {
 /// The pipelines that are shown here, and what their numbers mean.
 #[utoipa::path(get, path = "/api/v1/pipelines", tag = "stream", responses(
     (status = 200, description = "The pipelines", body = Pipelines),
-    Otherwise,
+    CommonErrors,
 ))]
 pub async fn pipelines(
     State(gateway): State<Gateway>,
-    Query(Nothing {}): Query<Nothing>,
+    Query(NoParameters {}): Query<NoParameters>,
     headers: HeaderMap,
 ) -> Response {
     let pipelines = gateway.pipelines().map(|pipeline| info(pipeline.state.manifest())).collect();

@@ -22,10 +22,10 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// How any question may be answered that is not answered with what it asks for: what the document of this API says of all.
+/// Error responses common to all endpoints.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "a part of the document, never built")]
-pub enum Otherwise {
+pub enum CommonErrors {
     /// The copy that If-None-Match names is good
     #[response(status = 304)]
     NotModified,

@@ -78,7 +78,7 @@ fn explained(uri: &Uri, error: &str) -> String {
 /// A query string that must be empty.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Nothing {}
+pub struct NoParameters {}
 
 /// A whole number of things within `MIN..=MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

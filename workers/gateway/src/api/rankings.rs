@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     answer::json_or_table,
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::Query,
     windows::{WindowQuery, chosen},
 };
@@ -35,7 +35,7 @@ pub struct Top {
 /// The most viewed pages of a window.
 #[utoipa::path(get, path = "/api/v1/top", tag = "pages", params(WindowQuery), responses(
     (status = 200, description = "The ranking", content((Top = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn top(
@@ -70,7 +70,7 @@ pub struct Trending {
 /// Pages with clearly more views than expected.
 #[utoipa::path(get, path = "/api/v1/trending", tag = "pages", params(WindowQuery), responses(
     (status = 200, description = "What trends", content((Trending = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn trending(

@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit, page, range},
 };
 use crate::{
@@ -77,7 +77,7 @@ fn quoted(url: &str) -> String {
 /// One page in each window, earliest first.
 #[utoipa::path(get, path = "/api/v1/series", tag = "pages", params(SeriesQuery), responses(
     (status = 200, description = "The page's windows", content((Series = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
     (status = 404, description = "No window held here has an event of the page", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn series(

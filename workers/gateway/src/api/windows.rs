@@ -8,7 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{Otherwise, Problem},
+    problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit, range},
 };
 use crate::{
@@ -66,7 +66,7 @@ pub struct Windows {
 /// Windows and their totals, earliest first: the newest ones within the bounds asked for.
 #[utoipa::path(get, path = "/api/v1/windows", tag = "windows", params(WindowsQuery), responses(
     (status = 200, description = "The windows", content((Windows = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
 ))]
 pub async fn windows(
     State(state): State<Arc<PipelineState>>,
@@ -97,7 +97,7 @@ pub struct WindowQuery {
 /// The totals of all pages in a window.
 #[utoipa::path(get, path = "/api/v1/site", tag = "windows", params(WindowQuery), responses(
     (status = 200, description = "The totals", content((WindowTotals = "application/json"), (String = "text/csv"))),
-    Otherwise,
+    CommonErrors,
     (status = 404, description = "No such window", body = Problem, content_type = "application/problem+json"),
 ))]
 pub async fn site(

@@ -1,12 +1,12 @@
 //! Reads a pipeline's topics from Kafka into a gateway.
 
+mod attempts;
 mod batch;
 mod progress;
 mod sampler;
 #[cfg(test)]
 mod tests;
 mod topic_reader;
-mod tries;
 
 pub use batch::Batch;
 pub use progress::progress_view;

@@ -10,7 +10,7 @@ use weir_kafka::{Options, TopicInspector};
 use weir_log::{Committed, Error, PartitionProgress, ResultsProgress};
 use weir_manifest::Pipeline;
 
-use super::tries::Tries;
+use super::attempts::Attempts;
 use crate::store::{PipelineState, Source, progress::ProgressView};
 
 /// Time between two reads of the committed offsets.
@@ -19,19 +19,19 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
 pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
     let what = state.committed_source();
-    let (mut groups, mut tries) = (None, Tries::new(what.as_str(), state.max_age()));
+    let (mut groups, mut attempts) = (None, Attempts::new(what.as_str(), state.max_age()));
     while !stop.load(Ordering::SeqCst) {
         match look(&mut groups, state, brokers) {
             Ok(()) => {
                 state.report(&what, Source::CaughtUp);
-                tries.succeeded();
+                attempts.succeeded();
             }
             Err(error) => {
                 state.report(&what, Source::Unavailable(error.to_string()));
-                tries.failed(&error);
+                attempts.failed(&error);
                 renew(
                     groups.iter_mut().flat_map(|Groups { windows, results }| [windows, results]),
-                    &mut tries,
+                    &mut attempts,
                 );
             }
         }
@@ -40,11 +40,11 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
 }
 
 /// Gives what fails new clients once that is due.
-pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut TopicInspector>, tries: &mut Tries) {
-    if tries.is_renewal_due() {
+pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut TopicInspector>, attempts: &mut Attempts) {
+    if attempts.is_renewal_due() {
         for lookup in lookups {
             if let Err(error) = lookup.renew() {
-                tries.failed(&error);
+                attempts.failed(&error);
             }
         }
     }

@@ -11,7 +11,7 @@ use std::{
 use weir_kafka::{Options, TopicInspector};
 use weir_log::Error;
 
-use super::{progress::renew, tries::Tries};
+use super::{attempts::Attempts, progress::renew};
 use crate::store::{
     PipelineState, Source,
     dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
@@ -41,17 +41,17 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
     }
     let dead_letters = pipeline.dead_letters_topic();
     let mut sampler = None;
-    let mut tries = Tries::new(pipeline.events_topic(), state.max_age());
-    let mut dead_letter_tries = Tries::new(&dead_letters, state.max_age());
+    let mut attempts = Attempts::new(pipeline.events_topic(), state.max_age());
+    let mut dead_letter_attempts = Attempts::new(&dead_letters, state.max_age());
     for count in (0..ROUNDS_PER_DEAD_LETTER_READ).cycle() {
         if stop.load(Ordering::SeqCst) {
             break;
         }
         let done = round(&mut sampler, &options, state);
-        report_outcome(state, pipeline.events_topic(), &done, &mut tries, &mut sampler);
+        report_outcome(state, pipeline.events_topic(), &done, &mut attempts, &mut sampler);
         if let (true, Some(Sampler { lookup, dead_letters: position, .. })) = (count == 0, &mut sampler) {
             let done = newest_dead_letters(lookup, &dead_letters, position, state);
-            report_outcome(state, &dead_letters, &done, &mut dead_letter_tries, &mut sampler);
+            report_outcome(state, &dead_letters, &done, &mut dead_letter_attempts, &mut sampler);
         }
         thread::sleep(ROUND_INTERVAL);
     }
@@ -62,17 +62,17 @@ fn report_outcome(
     state: &PipelineState,
     topic: &str,
     done: &Result<(), Error>,
-    tries: &mut Tries,
+    attempts: &mut Attempts,
     sampler: &mut Option<Sampler>,
 ) {
     let source = match done {
         Ok(()) => {
-            tries.succeeded();
+            attempts.succeeded();
             Source::CaughtUp
         }
         Err(error) => {
-            tries.failed(error);
-            renew(sampler.as_mut().map(|sampler| &mut sampler.lookup), tries);
+            attempts.failed(error);
+            renew(sampler.as_mut().map(|sampler| &mut sampler.lookup), attempts);
             Source::Unavailable(error.to_string())
         }
     };

@@ -10,7 +10,7 @@ use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::{Pipeline, Role};
 
-use super::{batch::Batch, progress, sampler, tries::Tries};
+use super::{attempts::Attempts, batch::Batch, progress, sampler};
 use crate::{
     Panicked,
     store::{PipelineState, Source},
@@ -94,13 +94,13 @@ struct TopicReader<'a> {
 impl TopicReader<'_> {
     /// Reads until `stop`, and from the beginning again where another topic takes this one's place.
     fn read(&self, stop: &AtomicBool) {
-        let mut tries = Tries::new(self.topic, self.state.max_age());
+        let mut attempts = Attempts::new(self.topic, self.state.max_age());
         let mut pause = RETRY_PAUSE;
         while !stop.load(Ordering::SeqCst) {
             match Reader::follow(&self.connection, &[self.topic], self.start) {
                 Ok(mut reader) => {
                     pause = RETRY_PAUSE;
-                    if let Some(why) = self.go_on(&mut reader, &mut tries, stop) {
+                    if let Some(why) = self.go_on(&mut reader, &mut attempts, stop) {
                         tracing::warn!(
                             topic = self.topic,
                             reason = why,
@@ -111,7 +111,7 @@ impl TopicReader<'_> {
                     reader.close();
                 }
                 Err(error) => {
-                    self.failed(&error, &mut tries);
+                    self.failed(&error, &mut attempts);
                     thread::sleep(pause);
                     pause = (2 * pause).min(MAX_RETRY_PAUSE);
                 }
@@ -120,7 +120,7 @@ impl TopicReader<'_> {
     }
 
     /// Reads on until `stop`, or until reading must begin anew, which it returns the reason of.
-    fn go_on(&self, reader: &mut Reader, tries: &mut Tries, stop: &AtomicBool) -> Option<String> {
+    fn go_on(&self, reader: &mut Reader, attempts: &mut Attempts, stop: &AtomicBool) -> Option<String> {
         // Live values go on as they come; what else there is comes in bulk.
         let max = if self.role == Role::Live { MAX_LIVE_RECORDS_PER_POLL } else { MAX_RECORDS_PER_POLL };
         let round = END_OFFSETS_INTERVAL.min(self.state.max_age() / 4);
@@ -134,13 +134,13 @@ impl TopicReader<'_> {
             });
             batch.apply_to(self.state);
             if matches!(polled, Ok(1..)) {
-                tries.progressed();
+                attempts.progressed();
             }
             let mut trouble = polled.err();
             if is_pending && (trouble.is_some() || reader.at_end()) {
                 is_pending = false;
                 if trouble.is_none() {
-                    tries.succeeded();
+                    attempts.succeeded();
                     self.state.report(self.topic, Source::CaughtUp);
                 }
             }
@@ -154,7 +154,7 @@ impl TopicReader<'_> {
                     Err(error) => trouble = Some(error),
                 }
             }
-            if tries.is_renewal_due() {
+            if attempts.is_renewal_due() {
                 match reader.renew() {
                     Ok(()) => is_pending = true,
                     Err(error) => trouble = Some(error),
@@ -162,7 +162,7 @@ impl TopicReader<'_> {
             }
             if let Some(error) = trouble {
                 is_pending = false;
-                self.failed(&error, tries);
+                self.failed(&error, attempts);
                 if !matches!(error, Error::Retry(_)) {
                     thread::sleep(RETRY_PAUSE);
                 }
@@ -171,8 +171,8 @@ impl TopicReader<'_> {
         None
     }
 
-    fn failed(&self, error: &Error, tries: &mut Tries) {
-        tries.failed(error);
+    fn failed(&self, error: &Error, attempts: &mut Attempts) {
+        attempts.failed(error);
         self.state.report(self.topic, Source::Unavailable(error.to_string()));
     }
 }

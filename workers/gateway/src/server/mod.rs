@@ -47,7 +47,7 @@ const MAX_PORTS_TRIED: u16 = 20;
 
 /// Where to listen and whom to serve.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct ServerOptions {
     /// Address and port; port 0 takes any.
     pub listen: SocketAddr,
     /// Where the port is taken, try those after it.
@@ -68,7 +68,7 @@ impl Server {
     ///
     /// # Errors
     /// The address cannot be had.
-    pub fn bind(gateway: Gateway, options: &Options) -> io::Result<Self> {
+    pub fn bind(gateway: Gateway, options: &ServerOptions) -> io::Result<Self> {
         let mut address = options.listen;
         let last = address.port().saturating_add(if options.next_free { MAX_PORTS_TRIED } else { 0 });
         let listener = loop {

@@ -30,10 +30,10 @@ use crate::{
         (name = "stream", description = "The pipeline and its health"),
     ),
 )]
-struct Head;
+struct ApiDocument;
 
 fn endpoints() -> (Router<Gateway>, utoipa::openapi::OpenApi) {
-    OpenApiRouter::with_openapi(Head::openapi())
+    OpenApiRouter::with_openapi(ApiDocument::openapi())
         .routes(routes!(pipelines::pipelines))
         .routes(routes!(health::health))
         .routes(routes!(events::events))

@@ -16,7 +16,7 @@ use crate::{
 fn server() -> Server {
     let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
     let gateway = Gateway::new(Arc::new(state), [], ClientLimits::default());
-    let options = Options { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
+    let options = ServerOptions { listen: ([127, 0, 0, 1], 0).into(), next_free: false, origins: Vec::new() };
     Server::bind(gateway, &options).unwrap()
 }
 

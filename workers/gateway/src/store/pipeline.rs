@@ -17,7 +17,7 @@ use super::{
     dead_letters::{DeadLetter, DeadLetters},
     live::LiveValues,
     progress::{Progress, ProgressView},
-    sample::{Sample, SampledEvent},
+    sample::{EventSample, SampledEvent},
     sources::{Source, Sources},
     windows::{Bounds, WindowStore},
 };
@@ -30,7 +30,7 @@ pub struct PipelineState {
     windows: RwLock<WindowStore>,
     live: RwLock<LiveValues>,
     progress: RwLock<Progress>,
-    sample: Mutex<Sample>,
+    sample: Mutex<EventSample>,
     dead_letters: Mutex<DeadLetters>,
     sources: Mutex<Sources>,
     /// Records that could not be decoded.
@@ -98,7 +98,7 @@ impl PipelineState {
             windows: RwLock::new(WindowStore::new(limits.windows, slide)),
             live: RwLock::default(),
             progress: RwLock::default(),
-            sample: Mutex::new(Sample::new()?),
+            sample: Mutex::new(EventSample::new()?),
             dead_letters: Mutex::default(),
             sources: Mutex::new(Sources::new(needed, limits.max_age)),
             undecodable: AtomicU64::new(0),

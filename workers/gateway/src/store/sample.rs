@@ -39,7 +39,7 @@ pub struct SampledEvent {
 }
 
 /// So many events a second, the last ones kept.
-pub struct Sample {
+pub struct EventSample {
     decoder: Decoder,
     privacy: Privacy,
     scratch: Scratch,
@@ -49,7 +49,7 @@ pub struct Sample {
     second: (i64, u8),
 }
 
-impl Sample {
+impl EventSample {
     /// An empty sample with a secret of its own.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn nobody_can_be_recognised() {
-        let mut sample = Sample::new().unwrap();
+        let mut sample = EventSample::new().unwrap();
         sample.offer(&event(5), 1_000);
         let shown = serde_json::to_string(&sample.recent(0, 10)).unwrap();
         for secret in ["alice", "192.0.2", "Linux", "private.example"] {
@@ -140,14 +140,14 @@ mod tests {
         }
         assert!(shown.contains("Firefox") && shown.contains("/<script>"), "{shown}");
         assert_eq!(sample.recent(0, 1)[0].visitor.len(), VISITOR_DIGITS);
-        let mut other = Sample::new().unwrap();
+        let mut other = EventSample::new().unwrap();
         other.offer(&event(5), 1_000);
         assert_ne!(sample.recent(0, 1)[0].visitor, other.recent(0, 1)[0].visitor);
     }
 
     #[test]
     fn bounded_in_rate_and_number() {
-        let mut sample = Sample::new().unwrap();
+        let mut sample = EventSample::new().unwrap();
         for now in 0..100_000 {
             sample.offer(&event(now), now);
         }

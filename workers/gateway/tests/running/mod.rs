@@ -14,7 +14,7 @@ use weir_events::{
     PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage, encode_page_analytics, encode_top_pages,
 };
 use weir_gateway::{
-    ClientLimits, Gateway, Options, Server,
+    ClientLimits, Gateway, Server, ServerOptions,
     ingest::Batch,
     store::{PipelineState, StateLimits},
 };
@@ -58,7 +58,7 @@ impl Running {
         limits: ClientLimits,
     ) -> Self {
         let gateway = Gateway::new(Arc::clone(&state), others, limits);
-        let options = Options {
+        let options = ServerOptions {
             listen: ([127, 0, 0, 1], 0).into(),
             next_free: false,
             origins: vec!["https://board.example".to_owned()],

@@ -8,8 +8,8 @@ use std::{
 /// Maximum time until a client that gets nowhere is made anew; each takes twice as long as the one before.
 const MAX_RENEWAL: Duration = Duration::from_secs(600);
 
-/// The tries of one reader.
-pub(super) struct Tries {
+/// The attempts of one reader.
+pub(super) struct Attempts {
     /// What it reads.
     what: String,
     is_failing: bool,
@@ -20,7 +20,7 @@ pub(super) struct Tries {
     renewal: Duration,
 }
 
-impl Tries {
+impl Attempts {
     /// Nothing was tried yet. After `renewal` without success a new client is due.
     pub(super) fn new(what: impl Into<String>, renewal: Duration) -> Self {
         let since = Instant::now();
@@ -70,19 +70,19 @@ mod tests {
 
     #[test]
     fn each_renewal_takes_twice_as_long_until_something_succeeds() {
-        let mut tries = Tries::new("topic", Duration::ZERO);
-        assert!(tries.is_renewal_due() && tries.is_renewal_due());
-        tries.first_renewal = MAX_RENEWAL / 3;
-        tries.succeeded();
-        assert!(!tries.is_renewal_due());
+        let mut attempts = Attempts::new("topic", Duration::ZERO);
+        assert!(attempts.is_renewal_due() && attempts.is_renewal_due());
+        attempts.first_renewal = MAX_RENEWAL / 3;
+        attempts.succeeded();
+        assert!(!attempts.is_renewal_due());
         for expected in [2 * MAX_RENEWAL / 3, MAX_RENEWAL, MAX_RENEWAL] {
-            tries.since -= tries.renewal;
-            assert!(tries.is_renewal_due());
-            assert_eq!(tries.renewal, expected);
-            assert!(!tries.is_renewal_due(), "not at once again");
+            attempts.since -= attempts.renewal;
+            assert!(attempts.is_renewal_due());
+            assert_eq!(attempts.renewal, expected);
+            assert!(!attempts.is_renewal_due(), "not at once again");
         }
-        tries.since -= MAX_RENEWAL;
-        tries.progressed();
-        assert!(!tries.is_renewal_due(), "it gets on");
+        attempts.since -= MAX_RENEWAL;
+        attempts.progressed();
+        assert!(!attempts.is_renewal_due(), "it gets on");
     }
 }
