@@ -12,6 +12,7 @@ use std::{
 
 use axum::extract::FromRef;
 use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     store::PipelineState,
@@ -32,8 +33,8 @@ pub(crate) struct Shared {
     pub(crate) pipelines: BTreeMap<String, Arc<ServedPipeline>>,
     /// The one that a request means which names none.
     pub(crate) default: Arc<ServedPipeline>,
-    /// Set once this process goes away.
-    pub(crate) stopping: watch::Sender<bool>,
+    /// Cancelled once this process ends.
+    pub(crate) stopping: CancellationToken,
     /// One for every client that may be pushed to.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) clients: AtomicUsize,
@@ -85,7 +86,7 @@ impl Gateway {
                 instance: format!("{:016x}", RandomState::new().hash_one(0)),
                 pipelines,
                 default,
-                stopping: watch::Sender::default(),
+                stopping: CancellationToken::new(),
                 permits: Arc::new(Semaphore::new(limits.max_clients)),
                 clients: AtomicUsize::new(0),
                 evicted: AtomicU64::new(0),
@@ -96,13 +97,6 @@ impl Gateway {
     /// The pipelines, by name.
     pub(crate) fn pipelines(&self) -> impl Iterator<Item = &Arc<ServedPipeline>> {
         self.shared.pipelines.values()
-    }
-
-    /// Done once this process goes away.
-    pub(crate) async fn stopping(&self) {
-        let mut stopping = self.shared.stopping.subscribe();
-        // It cannot be dropped while this gateway lives.
-        let _ = stopping.wait_for(|stopping| *stopping).await.is_ok();
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Mutex,
     thread,
 };
+
+use tokio_util::sync::CancellationToken;
 
 use crate::sync::lock;
 
@@ -36,8 +35,8 @@ impl Panicked {
 /// One thread's name and work.
 pub(crate) type Part<'a> = (String, Box<dyn FnOnce() + Send + 'a>);
 
-/// Runs each part on a thread of its own until all have ended. The first that panics sets `stop`, which the others obey.
-pub(crate) fn supervise(parts: Vec<Part<'_>>, stop: &AtomicBool) -> Result<(), Panicked> {
+/// Runs each part on a thread of its own until all have ended. The first that panics cancels `stop`, which the others obey.
+pub(crate) fn supervise(parts: Vec<Part<'_>>, stop: &CancellationToken) -> Result<(), Panicked> {
     let first = Mutex::new(None);
     thread::scope(|scope| {
         for (name, run) in parts {
@@ -46,7 +45,7 @@ pub(crate) fn supervise(parts: Vec<Part<'_>>, stop: &AtomicBool) -> Result<(), P
                 // Nothing of what it shares is used after this but to end in good order.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                     lock(first).get_or_insert(Panicked::new(&name, &*panic));
-                    stop.store(true, Ordering::SeqCst);
+                    stop.cancel();
                 }
             });
         }
@@ -62,11 +61,11 @@ mod tests {
 
     #[test]
     fn a_panic_stops_the_other_parts_and_is_reported() {
-        let stop = AtomicBool::new(false);
+        let stop = CancellationToken::new();
         let waits: Part<'_> = (
             "the other reader".to_owned(),
             Box::new(|| {
-                while !stop.load(Ordering::SeqCst) {
+                while !stop.is_cancelled() {
                     thread::yield_now();
                 }
             }),

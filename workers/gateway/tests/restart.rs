@@ -3,11 +3,9 @@
 
 mod running;
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use weir_events::{encode_page_analytics, encode_top_pages};
 use weir_gateway::{
     ingest,
@@ -38,12 +36,12 @@ fn a_restart_brings_the_whole_day_back() {
     let state =
         PipelineState::new(pipeline.clone(), StateLimits::default(), &ingest::needed(&pipeline)).unwrap();
     assert!(state.unready().is_some(), "not ready before it has read");
-    let (begun, stop) = (Instant::now(), AtomicBool::new(false));
+    let (begun, stop) = (Instant::now(), CancellationToken::new());
     std::thread::scope(|scope| {
         let following = scope.spawn(|| ingest::follow(&state, brokers, &stop));
         until("it has all", || state.unready().is_none());
         println!("{WINDOWS} windows of 100 pages after {:?}", begun.elapsed());
-        stop.store(true, Ordering::SeqCst);
+        stop.cancel();
         following.join().unwrap().unwrap();
     });
     let (windows, pages, bytes, refused) = state.windows().held();

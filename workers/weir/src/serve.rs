@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Context;
 use tokio::{runtime, time};
+use tokio_util::sync::CancellationToken;
 use weir_gateway::{
     ClientLimits, Gateway, Panicked, Server, ServerOptions, ingest,
     store::{PipelineState, StateLimits, windows::Bounds},
@@ -41,21 +42,21 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBoo
     let listening = ServerOptions { listen, next_free: false, origins: allow_origin };
     let follow = {
         let brokers = brokers.to_owned();
-        move |ending: &AtomicBool| ingest::follow(&state, &brokers, ending)
+        move |ending: &CancellationToken| ingest::follow(&state, &brokers, ending)
     };
     serve_while(follow, &gateway, &listening, stop)
 }
 
 /// Serves until `stop`, or until `follow` ends, which it does where a part of it panicked.
 fn serve_while(
-    follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static,
+    follow: impl FnOnce(&CancellationToken) -> Result<(), Panicked> + Send + 'static,
     gateway: &Gateway,
     listening: &ServerOptions,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let ending = Arc::new(AtomicBool::new(false));
+    let ending = CancellationToken::new();
     let following = {
-        let ending = Arc::clone(&ending);
+        let ending = ending.clone();
         thread::spawn(move || follow(&ending))
     };
     // A gateway that reads nothing any more must not go on answering with what it has.
@@ -65,7 +66,7 @@ fn serve_while(
         writeln!(out, "the dashboard is at {address}")?;
         out.flush()
     });
-    ending.store(true, Ordering::SeqCst);
+    ending.cancel();
     // Readers write nothing, so one that waits for a broker that is away is not waited for.
     let deadline = Instant::now() + LEAVE;
     while !following.is_finished() && Instant::now() < deadline {
@@ -112,7 +113,7 @@ mod tests {
     use super::*;
 
     /// What comes out of serving without a stop.
-    fn served(follow: impl FnOnce(&AtomicBool) -> Result<(), Panicked> + Send + 'static) -> String {
+    fn served(follow: impl FnOnce(&CancellationToken) -> Result<(), Panicked> + Send + 'static) -> String {
         let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
         let gateway = Gateway::new(Arc::new(state), [], ClientLimits::default());
         let listening =

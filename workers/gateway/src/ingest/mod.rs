@@ -4,6 +4,7 @@ mod attempts;
 mod batch;
 mod progress;
 mod sampler;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod topic_reader;

@@ -1,26 +1,22 @@
 //! Where the pipeline stands: read from what its processors committed beside their offsets.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::time::Duration;
 
 use weir_kafka::{Options, TopicInspector};
 use weir_log::{Committed, Error, PartitionProgress, ResultsProgress};
 use weir_manifest::Pipeline;
 
-use super::attempts::Attempts;
+use super::{attempts::Attempts, stop::Stop};
 use crate::store::{PipelineState, Source, progress::ProgressView};
 
 /// Time between two reads of the committed offsets.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
-pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
+pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
     let what = state.committed_source();
     let (mut groups, mut attempts) = (None, Attempts::new(what.as_str(), state.max_age()));
-    while !stop.load(Ordering::SeqCst) {
+    while !stop.is_requested() {
         match look(&mut groups, state, brokers) {
             Ok(()) => {
                 state.report(&what, Source::CaughtUp);
@@ -35,7 +31,7 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
                 );
             }
         }
-        thread::sleep(POLL_INTERVAL);
+        stop.wait(POLL_INTERVAL);
     }
 }
 

@@ -1,17 +1,12 @@
 //! A sample of the events: the newest few of some partitions, now and then. Reading the whole topic for the twenty a second that are
 //! shown would cost every gateway the site's full traffic. The newest dead letters, too, by the same client.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use weir_kafka::{Options, TopicInspector};
 use weir_log::Error;
 
-use super::{attempts::Attempts, progress::renew};
+use super::{attempts::Attempts, progress::renew, stop::Stop};
 use crate::store::{
     PipelineState, Source,
     dead_letters::{DeadLetter, MAX_DEAD_LETTERS},
@@ -28,7 +23,7 @@ const MAX_PARTITIONS_PER_ROUND: i32 = 3;
 const MAX_FETCH_BYTES: &str = "16384";
 
 /// Samples until `stop`.
-pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
+pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &Stop) {
     let pipeline = state.manifest();
     let mut options = Options::new(brokers, "weir-serve", pipeline.events_topic(), "");
     options.connection.client_id = "weir-serve".to_owned();
@@ -44,7 +39,7 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
     let mut attempts = Attempts::new(pipeline.events_topic(), state.max_age());
     let mut dead_letter_attempts = Attempts::new(&dead_letters, state.max_age());
     for count in (0..ROUNDS_PER_DEAD_LETTER_READ).cycle() {
-        if stop.load(Ordering::SeqCst) {
+        if stop.is_requested() {
             break;
         }
         let done = round(&mut sampler, &options, state);
@@ -53,7 +48,7 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &AtomicBool) {
             let done = newest_dead_letters(lookup, &dead_letters, position, state);
             report_outcome(state, &dead_letters, &done, &mut dead_letter_attempts, &mut sampler);
         }
-        thread::sleep(ROUND_INTERVAL);
+        stop.wait(ROUND_INTERVAL);
     }
 }
 

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
+use tokio_util::sync::CancellationToken;
 use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
@@ -38,15 +38,6 @@ fn producer(brokers: &str) -> Producer {
     .unwrap()
 }
 
-/// Ends the following also where a test fails, which would wait for it for ever otherwise.
-struct Ending<'a>(&'a AtomicBool);
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
 fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
@@ -63,7 +54,7 @@ fn a_reader_that_panics_ends_the_following() {
     producer.send(pipeline.results_topic(), 0, b"", b"panic").unwrap();
     producer.flush(DEADLINE).unwrap();
     let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &needed(&pipeline)).unwrap();
-    let panicked = follow(&state, brokers, &AtomicBool::new(false)).unwrap_err();
+    let panicked = follow(&state, brokers, &CancellationToken::new()).unwrap_err();
     assert_eq!(panicked.part, format!("the reader of {}", pipeline.results_topic()));
     assert!(panicked.message.contains("planted"), "{panicked}");
 }
@@ -95,9 +86,10 @@ fn the_newest_events_are_sampled() {
     };
     send(1..1_001);
     let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &[]).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = CancellationToken::new();
     thread::scope(|scope| {
-        let ending = Ending(&stop);
+        // Ends the following also where the test fails, which would wait for it for ever otherwise.
+        let ending = stop.clone().drop_guard();
         let following = scope.spawn(|| follow(&state, brokers, &stop));
         let newest = || state.events(0, usize::MAX).last().map(|event| event.timestamp);
         until("the newest is there", || newest() == Some(1_000));
@@ -117,9 +109,9 @@ fn dead_letters_of_an_old_topic_are_dropped() {
         (admin::Admin::new(&Connection::new(brokers, "weir-admin")).unwrap(), pipeline.dead_letters_topic());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &[]).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = CancellationToken::new();
     thread::scope(|scope| {
-        let ending = Ending(&stop);
+        let ending = stop.clone().drop_guard();
         let following = scope.spawn(|| follow(&state, brokers, &stop));
         let producer = producer(brokers);
         let send = || {
@@ -153,9 +145,9 @@ fn only_results_and_rankings_decide_readiness() {
         pipeline.topics().into_iter().filter(|topic| needed_only.contains(&topic.name.as_str())).collect();
     admin::ensure_topics(brokers, &topics).unwrap();
     let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &needed_only).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = CancellationToken::new();
     thread::scope(|scope| {
-        let ending = Ending(&stop);
+        let ending = stop.clone().drop_guard();
         let following = scope.spawn(|| follow(&state, brokers, &stop));
         until("both missing topics are in the warnings", || {
             let warnings = state.warnings();
@@ -209,9 +201,9 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
     seal(&producer(brokers), &pipeline, 10_000);
     let limits = StateLimits { max_age: Duration::from_secs(10), ..StateLimits::default() };
     let state = PipelineState::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = CancellationToken::new();
     thread::scope(|scope| {
-        let ending = Ending(&stop);
+        let ending = stop.clone().drop_guard();
         let following = scope.spawn(|| follow(&state, brokers, &stop));
         until("it is ready", || state.unready().is_none() && windows(&state) == [10_000]);
         kafka.broker(0).stop().unwrap();
@@ -237,9 +229,9 @@ fn topics_that_were_made_anew_are_read_from_their_beginning() {
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     let limits = StateLimits { max_age: Duration::from_secs(3), ..StateLimits::default() };
     let state = PipelineState::new(pipeline.clone(), limits, &needed(&pipeline)).unwrap();
-    let stop = AtomicBool::new(false);
+    let stop = CancellationToken::new();
     thread::scope(|scope| {
-        let ending = Ending(&stop);
+        let ending = stop.clone().drop_guard();
         let following = scope.spawn(|| follow(&state, brokers, &stop));
         seal(&producer(brokers), &pipeline, 10_000);
         until("the first window is there", || windows(&state) == [10_000]);

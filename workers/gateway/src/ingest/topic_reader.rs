@@ -1,16 +1,13 @@
 //! Follows the topics of results, rankings and live values.
 
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::{Pipeline, Role};
 
-use super::{attempts::Attempts, batch::Batch, progress, sampler};
+use super::{attempts::Attempts, batch::Batch, progress, sampler, stop::Stop};
 use crate::{
     Panicked,
     store::{PipelineState, Source},
@@ -41,8 +38,10 @@ pub fn needed(pipeline: &Pipeline) -> [&str; 2] {
 /// read is tried again, and said in the gateway's readiness if it is [`needed`], else in its warnings.
 ///
 /// # Errors
-/// A reader panicked; then `stop` is set and all have ended.
-pub fn follow(state: &PipelineState, brokers: &str, stop: &AtomicBool) -> Result<(), Panicked> {
+/// A reader panicked; then `stop` is cancelled and all have ended.
+pub fn follow(state: &PipelineState, brokers: &str, stop: &CancellationToken) -> Result<(), Panicked> {
+    let readers = Stop::new(stop.clone())
+        .map_err(|error| Panicked::new("the start of the readers", &error.to_string()))?;
     let pipeline = state.manifest();
     let live = pipeline.live_topic();
     let topics = [
@@ -53,16 +52,17 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &AtomicBool) -> Result
     let mut parts: Vec<Part<'_>> = vec![
         (
             "the reader of the consumer group's offsets".to_owned(),
-            Box::new(|| progress::watch(state, brokers, stop)),
+            Box::new(|| progress::watch(state, brokers, &readers)),
         ),
         (
             format!("the sampler of {}", pipeline.events_topic()),
-            Box::new(|| sampler::sample(state, brokers, stop)),
+            Box::new(|| sampler::sample(state, brokers, &readers)),
         ),
     ];
+    let readers = &readers;
     for (role, topic, start) in topics {
         let connection = connection(role, brokers);
-        let read = move || TopicReader { state, role, topic, connection, start }.read(stop);
+        let read = move || TopicReader { state, role, topic, connection, start }.read(readers);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
@@ -93,10 +93,10 @@ struct TopicReader<'a> {
 
 impl TopicReader<'_> {
     /// Reads until `stop`, and from the beginning again where another topic takes this one's place.
-    fn read(&self, stop: &AtomicBool) {
+    fn read(&self, stop: &Stop) {
         let mut attempts = Attempts::new(self.topic, self.state.max_age());
         let mut pause = RETRY_PAUSE;
-        while !stop.load(Ordering::SeqCst) {
+        while !stop.is_requested() {
             match Reader::follow(&self.connection, &[self.topic], self.start) {
                 Ok(mut reader) => {
                     pause = RETRY_PAUSE;
@@ -112,7 +112,7 @@ impl TopicReader<'_> {
                 }
                 Err(error) => {
                     self.failed(&error, &mut attempts);
-                    thread::sleep(pause);
+                    stop.wait(pause);
                     pause = (2 * pause).min(MAX_RETRY_PAUSE);
                 }
             }
@@ -120,14 +120,14 @@ impl TopicReader<'_> {
     }
 
     /// Reads on until `stop`, or until reading must begin anew, which it returns the reason of.
-    fn go_on(&self, reader: &mut Reader, attempts: &mut Attempts, stop: &AtomicBool) -> Option<String> {
+    fn go_on(&self, reader: &mut Reader, attempts: &mut Attempts, stop: &Stop) -> Option<String> {
         // Live values go on as they come; what else there is comes in bulk.
         let max = if self.role == Role::Live { MAX_LIVE_RECORDS_PER_POLL } else { MAX_RECORDS_PER_POLL };
         let round = END_OFFSETS_INTERVAL.min(self.state.max_age() / 4);
         let mut asked = Instant::now();
         // Whether the ends that were asked for last are still to be reached. Trouble that came since makes them worth nothing.
         let mut is_pending = true;
-        while !stop.load(Ordering::SeqCst) {
+        while !stop.is_requested() {
             let mut batch = Batch::default();
             let polled = reader.poll(max, POLL_TIMEOUT, &mut |_, record| {
                 batch.record(self.role, record.offset, record.value.unwrap_or_default());
@@ -164,7 +164,7 @@ impl TopicReader<'_> {
                 is_pending = false;
                 self.failed(&error, attempts);
                 if !matches!(error, Error::Retry(_)) {
-                    thread::sleep(RETRY_PAUSE);
+                    stop.wait(RETRY_PAUSE);
                 }
             }
         }

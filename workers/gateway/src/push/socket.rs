@@ -171,7 +171,7 @@ async fn converse(
                     Message::Close(_) => return Ok(()),
                 }
             }
-            () = gateway.stopping() => return Err(CloseReason(1001, "going away; reconnect and resume".to_owned())),
+            () = gateway.shared.stopping.cancelled() => return Err(CloseReason(1001, "going away; reconnect and resume".to_owned())),
             changed = frames.changed() => {
                 if changed.is_err() {
                     return Ok(());

@@ -108,7 +108,7 @@ impl Events {
                     self.beat = Instant::now() + HEARTBEAT_INTERVAL;
                     return Some(":\n\n".to_owned());
                 }
-                () = self.gateway.stopping() => return None,
+                () = self.gateway.shared.stopping.cancelled() => return None,
             }
         }
     }

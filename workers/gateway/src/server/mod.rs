@@ -120,7 +120,7 @@ impl Server {
             }
         }
         drop(listener);
-        gateway.shared.stopping.send_replace(true);
+        gateway.shared.stopping.cancel();
         let everyone = gateway.shared.permits.acquire_many(gateway.shared.limits.max_clients as u32);
         let _ = time::timeout(SHUTDOWN_TIMEOUT, everyone).await.is_ok();
         publisher.abort();

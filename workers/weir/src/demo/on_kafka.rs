@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::bail;
+use tokio_util::sync::CancellationToken;
 use weir_gateway::ingest;
 use weir_generator::Delivery;
 use weir_kafka::{Options, Producer, TopicInspector};
@@ -48,12 +49,15 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
         }
     };
     let simulation = demo.simulation(history)?;
+    let reading = CancellationToken::new();
     thread::scope(|scope| {
         let first = (history == 0).then_some(40.0 / demo.speed);
         let banner = Banner { place: format!("on Kafka at {brokers}"), speed: demo.speed, first };
         let (mut opening, open) = Opening::new(&demo.address, banner);
         // What fills in the meantime can be seen filling.
         opening.open();
+        // The gateway's readers end with the console, which ends once `stop` is raised.
+        let readers_end = reading.clone().drop_guard();
         let parts = [
             part(scope, "simulation", stop, move || {
                 let mut sink = Shop { topic: pipeline.events_topic(), producer };
@@ -62,10 +66,13 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
                 sink.check()
             }),
             part(scope, "console", stop, move || {
+                let _reading = readers_end;
                 top::follow(pipeline, brokers, false, stop, |screen| opening.shown(screen))
             }),
             demo.dashboard(scope, open),
-            part(scope, "reader of the dashboard", stop, || Ok(ingest::follow(&demo.state, brokers, stop)?)),
+            part(scope, "reader of the dashboard", stop, || {
+                Ok(ingest::follow(&demo.state, brokers, &reading)?)
+            }),
             part(scope, "processing", stop, || {
                 process::run(pipeline, brokers, &process::Options::default(), stop)
             }),
