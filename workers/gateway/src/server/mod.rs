@@ -2,8 +2,9 @@
 
 mod dashboard;
 mod guard;
-mod patience;
+
 mod routes;
+mod write_timeout;
 
 use std::{convert::Infallible, io, net::SocketAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
@@ -25,8 +26,8 @@ use tower::{Service, ServiceExt};
 
 use crate::{Gateway, Panicked, api::problem::Problem, push};
 use guard::Guard;
-use patience::Patient;
 pub use routes::document;
+use write_timeout::with_write_timeout;
 
 /// Maximum connections; the next one waits until one ends.
 const MAX_CONNECTIONS: usize = 4_096;
@@ -162,7 +163,7 @@ async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePer
         .header_read_timeout(REQUEST_HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIMEOUT)), service)
+        .serve_connection(TokioIo::new(with_write_timeout(stream, WRITE_TIMEOUT)), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
