@@ -1,10 +1,13 @@
 //! How an answer goes out: its format, its tag, and nothing at all where the client has it already.
 
+use std::panic::resume_unwind;
+
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use tokio::task;
 use utoipa::ToSchema;
 
 use super::problem::Problem;
@@ -67,6 +70,18 @@ pub fn tagged(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Respons
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
     response
+}
+
+/// Makes an answer that takes more than a moment to compute, on a thread that no other request waits for.
+pub async fn compute(
+    work: impl FnOnce() -> Result<Response, Problem> + Send + 'static,
+) -> Result<Response, Problem> {
+    match task::spawn_blocking(work).await.map_err(task::JoinError::try_into_panic) {
+        Ok(answer) => answer,
+        // The server reports it, as that of a handler.
+        Err(Ok(panic)) => resume_unwind(panic),
+        Err(Err(_)) => Err(Problem::internal("the gateway is going away")),
+    }
 }
 
 /// The format with the greater quality; of two alike the one that is named first, and JSON where neither is named or wanted.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Format, json_or_table},
+    answer::{Format, compute, json_or_table},
     problem::{CommonErrors, Problem},
     query::{Count, Query, limit},
 };
@@ -93,17 +93,23 @@ pub async fn now(
 ) -> Result<Response, Problem> {
     let NowQuery { limit: asked, format } = query;
     let limit = limit(asked, 50);
-    let sum = state.live();
-    let window_end = sum.as_ref().map(|sum| sum.end);
-    let page =
-        |row: &weir_analytics::LiveRow| PageNow { page_url: row.url.clone(), now: row.into(), window_end };
-    let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
-    let values = NowValues {
-        provisional: true,
-        open: Open::of(&state, sum.as_ref()),
-        site: sum.as_ref().map(|sum| (&sum.site).into()),
-        page_count: pages.len(),
-        pages: pages.iter().take(limit).map(page).collect(),
-    };
-    Ok(json_or_table(&headers, format, &values, &values.pages))
+    compute(move || {
+        let sum = state.live();
+        let window_end = sum.as_ref().map(|sum| sum.end);
+        let page = |row: &weir_analytics::LiveRow| PageNow {
+            page_url: row.url.clone(),
+            now: row.into(),
+            window_end,
+        };
+        let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
+        let values = NowValues {
+            provisional: true,
+            open: Open::of(&state, sum.as_ref()),
+            site: sum.as_ref().map(|sum| (&sum.site).into()),
+            page_count: pages.len(),
+            pages: pages.iter().take(limit).map(page).collect(),
+        };
+        Ok(json_or_table(&headers, format, &values, &values.pages))
+    })
+    .await
 }

@@ -1,19 +1,19 @@
 //! The pages of one sealed window.
 
-use std::sync::Arc;
+use std::{cmp::Ordering, sync::Arc};
 
 use axum::{extract::State, http::HeaderMap, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Format, json_or_table},
+    answer::{Format, compute, json_or_table},
     problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit},
     windows::{MAX_ROWS, chosen},
 };
 use crate::{
-    store::PipelineState,
+    store::{PipelineState, windows::Page},
     wire::records::{PageNumbers, windowed},
 };
 
@@ -43,6 +43,21 @@ pub enum SortBy {
     BounceRate,
     /// Mean duration of visits.
     AvgSessionDuration,
+}
+
+impl SortBy {
+    fn compare(self, a: &Page<'_>, b: &Page<'_>) -> Ordering {
+        match self {
+            Self::PageUrl => a.url.cmp(b.url),
+            Self::ViewCount => a.views.cmp(&b.views),
+            Self::UniqueUsers => a.users.cmp(&b.users),
+            Self::ClickCount => a.clicks.cmp(&b.clicks),
+            Self::ConversionCount => a.conversions.cmp(&b.conversions),
+            Self::EngagementRate => a.engagement_rate.total_cmp(&b.engagement_rate),
+            Self::BounceRate => a.bounce_rate.total_cmp(&b.bounce_rate),
+            Self::AvgSessionDuration => a.duration.total_cmp(&b.duration),
+        }
+    }
 }
 
 /// Which end comes first.
@@ -119,36 +134,25 @@ pub async fn pages(
     }
     let sort = sort.unwrap_or_default();
     let order = order.unwrap_or(if sort == SortBy::PageUrl { Order::Asc } else { Order::Desc });
-    let answer = chosen(&state, window, |window| {
+    compute(move || {
+        let window = chosen(&state, window, |window| window.snapshot())?;
         let mut found: Vec<_> =
             window.pages().filter(|page| q.is_empty() || page.url.to_lowercase().contains(&q)).collect();
         found.sort_by(|a, b| {
-            let by = match sort {
-                SortBy::PageUrl => a.url.cmp(b.url),
-                SortBy::ViewCount => a.views.cmp(&b.views),
-                SortBy::UniqueUsers => a.users.cmp(&b.users),
-                SortBy::ClickCount => a.clicks.cmp(&b.clicks),
-                SortBy::ConversionCount => a.conversions.cmp(&b.conversions),
-                SortBy::EngagementRate => a.engagement_rate.total_cmp(&b.engagement_rate),
-                SortBy::BounceRate => a.bounce_rate.total_cmp(&b.bounce_rate),
-                SortBy::AvgSessionDuration => a.duration.total_cmp(&b.duration),
-            };
+            let by = sort.compare(a, b);
             let by = if order == Order::Asc { by } else { by.reverse() };
             by.then_with(|| a.url.cmp(b.url))
         });
-        Pages {
-            window_start: window.start(),
-            window_end: window.end(),
-            complete: window.complete(),
-            filling: window.filling(),
+        let answer = Pages {
+            window_start: window.start,
+            window_end: window.end,
+            complete: window.complete,
+            filling: window.filling,
             total: found.len(),
             pages: found.into_iter().skip(offset as usize).take(limit).map(Into::into).collect(),
-        }
-    })?;
-    Ok(json_or_table(
-        &headers,
-        format,
-        &answer,
-        &windowed(&answer.pages, answer.window_start, answer.window_end),
-    ))
+        };
+        let rows = windowed(&answer.pages, answer.window_start, answer.window_end);
+        Ok(json_or_table(&headers, format, &answer, &rows))
+    })
+    .await
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Format, json_or_table},
+    answer::{Format, compute, json_or_table},
     problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit, page, range},
 };
@@ -87,15 +87,18 @@ pub async fn series(
 ) -> Result<Response, Problem> {
     let SeriesQuery { page: url, from, to, limit: asked, format } = query;
     let limit = limit(asked, 180);
-    let url = page(&url)?;
+    page(&url)?;
     let (from, to) = range(from, to)?;
-    let series = {
-        let store = state.windows();
-        let url = named(&store, url)?;
-        let mut points: Vec<_> =
-            store.windows(from, to).rev().take(limit).map(|window| Point::of(window, &url)).collect();
-        points.reverse();
-        Series { page_url: url, points }
-    };
-    Ok(json_or_table(&headers, format, &series, &series.points))
+    compute(move || {
+        let series = {
+            let store = state.windows();
+            let url = named(&store, &url)?;
+            let mut points: Vec<_> =
+                store.windows(from, to).rev().take(limit).map(|window| Point::of(window, &url)).collect();
+            points.reverse();
+            Series { page_url: url, points }
+        };
+        Ok(json_or_table(&headers, format, &series, &series.points))
+    })
+    .await
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Format, json_or_table},
+    answer::{Format, compute, json_or_table},
     problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit, range},
 };
@@ -76,11 +76,14 @@ pub async fn windows(
     let WindowsQuery { from, to, limit: asked, format } = query;
     let limit = limit(asked, 180);
     let (from, to) = range(from, to)?;
-    let mut windows: Vec<_> =
-        state.windows().windows(from, to).rev().take(limit).map(WindowTotals::of).collect();
-    windows.reverse();
-    let windows = Windows { windows };
-    Ok(json_or_table(&headers, format, &windows, &windows.windows))
+    compute(move || {
+        let mut windows: Vec<_> =
+            state.windows().windows(from, to).rev().take(limit).map(WindowTotals::of).collect();
+        windows.reverse();
+        let windows = Windows { windows };
+        Ok(json_or_table(&headers, format, &windows, &windows.windows))
+    })
+    .await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -1,9 +1,9 @@
 //! Renders frames.
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use tokio::time;
+use tokio::{task, time};
 
 use crate::{
     Gateway,
@@ -27,12 +27,27 @@ async fn publish_pipeline(pipeline: Arc<ServedPipeline>) {
     loop {
         // Either way there may be something to render.
         let _ = time::timeout(MAX_FRAME_INTERVAL, pipeline.state.changed()).await;
-        let wanted = lock(&pipeline.subscriptions).pages();
-        let Values { topics, sealed } = values(&pipeline.state, wanted);
-        let next = pipeline.frame.borrow().next(topics, sealed);
-        if let Some(next) = next {
-            pipeline.frame.send_replace(Arc::new(next));
+        let rendered = {
+            let pipeline = Arc::clone(&pipeline);
+            task::spawn_blocking(move || render(&pipeline)).await
+        };
+        if let Err(error) = rendered {
+            // The server ends by it.
+            if let Ok(panic) = error.try_into_panic() {
+                resume_unwind(panic);
+            }
+            return;
         }
         time::sleep(MIN_FRAME_INTERVAL).await;
+    }
+}
+
+/// Renders the next frame if anything differs.
+fn render(pipeline: &ServedPipeline) {
+    let wanted = lock(&pipeline.subscriptions).pages();
+    let Values { topics, sealed } = values(&pipeline.state, wanted);
+    let next = pipeline.frame.borrow().next(topics, sealed);
+    if let Some(next) = next {
+        pipeline.frame.send_replace(Arc::new(next));
     }
 }

@@ -9,7 +9,10 @@ mod tests;
 mod urls;
 mod window;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
 use weir_manifest::Role;
@@ -77,6 +80,26 @@ pub struct WindowView<'a> {
     window: &'a Window,
     urls: &'a UrlInterner,
     began: Option<i64>,
+}
+
+/// A copy of a window's pages, to be searched and sorted where no lock is held.
+pub struct WindowSnapshot {
+    /// First millisecond.
+    pub start: i64,
+    /// First millisecond after it.
+    pub end: i64,
+    /// As [`WindowView::complete`].
+    pub complete: bool,
+    /// As [`WindowView::filling`].
+    pub filling: bool,
+    rows: Vec<(Arc<str>, PackedRow)>,
+}
+
+impl WindowSnapshot {
+    /// Every page with an event, in no meaningful order.
+    pub fn pages(&self) -> impl Iterator<Item = Page<'_>> {
+        self.rows.iter().map(|(url, row)| page(url, row))
+    }
 }
 
 impl WindowStore {
@@ -250,10 +273,16 @@ impl<'a> WindowView<'a> {
         self.window.rows.len()
     }
 
-    /// Every page with an event, in no meaningful order.
-    pub fn pages(&self) -> impl Iterator<Item = Page<'a>> + use<'a> {
-        let urls = self.urls;
-        self.window.rows.iter().map(move |row| page(urls.url(row.page), row))
+    /// A copy of all its pages.
+    pub fn snapshot(&self) -> WindowSnapshot {
+        let rows = self.window.rows.iter().map(|row| (self.urls.shared(row.page), *row));
+        WindowSnapshot {
+            start: self.start(),
+            end: self.end(),
+            complete: self.complete(),
+            filling: self.filling(),
+            rows: rows.collect(),
+        }
     }
 
     /// One page; `None` if it has no event.

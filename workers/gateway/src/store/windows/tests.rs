@@ -236,7 +236,7 @@ proptest! {
         store.flush();
         let kept: BTreeMap<i64, BTreeMap<String, i64>> = store
             .windows(i64::MIN, i64::MAX)
-            .map(|w| (w.end(), w.pages().map(|p| (p.url.to_owned(), i64::from(p.views))).collect()))
+            .map(|w| (w.end(), w.snapshot().pages().map(|p| (p.url.to_owned(), i64::from(p.views))).collect()))
             .collect();
         prop_assert_eq!(&kept, &plain);
         let urls: BTreeSet<&String> = plain.values().flat_map(|pages| pages.keys()).collect();

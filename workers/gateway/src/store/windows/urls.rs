@@ -54,6 +54,10 @@ impl UrlInterner {
         &self.pages[id as usize].0
     }
 
+    pub(super) fn shared(&self, id: PageId) -> Arc<str> {
+        Arc::clone(&self.pages[id as usize].0)
+    }
+
     /// Every URL that a window mentions.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.ids.keys().map(|url| &**url)
