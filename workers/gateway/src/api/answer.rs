@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
+use super::error::RequestError;
 use crate::wire::csv;
 
 /// What a table can be had as.
@@ -27,11 +27,7 @@ pub enum Format {
 pub fn json<T: Serialize>(request: &HeaderMap, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => tagged(request, "application/json", body),
-        Err(error) => {
-            tracing::error!(%error, "an answer could not be written");
-            Problem::internal("the answer could not be written as JSON; the gateway's log has more")
-                .into_response()
-        }
+        Err(error) => RequestError::Unserialisable(error).into_response(),
     }
 }
 
@@ -74,13 +70,13 @@ pub fn tagged(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Respons
 
 /// Makes an answer that takes more than a moment to compute, on a thread that no other request waits for.
 pub async fn compute(
-    work: impl FnOnce() -> Result<Response, Problem> + Send + 'static,
-) -> Result<Response, Problem> {
-    match task::spawn_blocking(work).await.map_err(task::JoinError::try_into_panic) {
+    work: impl FnOnce() -> Result<Response, RequestError> + Send + 'static,
+) -> Result<Response, RequestError> {
+    match task::spawn_blocking(work).await {
         Ok(answer) => answer,
         // The server reports it, as that of a handler.
-        Err(Ok(panic)) => resume_unwind(panic),
-        Err(Err(_)) => Err(Problem::internal("the gateway is going away")),
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        Err(error) => Err(RequestError::Stopping(error)),
     }
 }
 

@@ -8,7 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{CommonErrors, Problem},
+    error::RequestError,
+    problem::CommonErrors,
     query::{Count, Query, limit},
 };
 use crate::{
@@ -65,7 +66,7 @@ pub async fn dead_letters(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<DeadLettersQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let DeadLettersQuery { limit: asked, format } = query;
     let (dead_letters, read_at) = state.dead_letters(limit(asked, 50));
     let answer = NewestDeadLetters { topic: state.manifest().dead_letters_topic(), read_at, dead_letters };

@@ -6,7 +6,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, json_or_table},
-    problem::{CommonErrors, Problem},
+    error::RequestError,
+    problem::CommonErrors,
     query::{Count, Query, limit},
 };
 use crate::{
@@ -62,7 +63,7 @@ pub async fn events(
     State(gateway): State<Gateway>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let EventsQuery { after, limit: asked, format } = query;
     let limit = limit(asked, 50);
     let events = gateway.shared.default.state.events(after.map_or(0, |after| after.0.into()), limit);

@@ -12,7 +12,8 @@ use utoipa::ToSchema;
 
 use super::{
     answer::json,
-    problem::{CommonErrors, Problem},
+    error::RequestError,
+    problem::CommonErrors,
     query::{NoParameters, Query},
 };
 use crate::{
@@ -206,6 +207,6 @@ pub async fn healthz() -> &'static str {
 pub async fn readyz(State(state): State<Arc<PipelineState>>) -> Response {
     match state.unready() {
         None => "ready\n".into_response(),
-        Some(why) => Problem::not_ready(why).into_response(),
+        Some(why) => RequestError::NotReady(why).into_response(),
     }
 }

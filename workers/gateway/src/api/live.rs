@@ -8,7 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, compute, json_or_table},
-    problem::{CommonErrors, Problem},
+    error::RequestError,
+    problem::CommonErrors,
     query::{Count, Query, limit},
 };
 use crate::{
@@ -90,7 +91,7 @@ pub async fn now(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<NowQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let NowQuery { limit: asked, format } = query;
     let limit = limit(asked, 50);
     compute(move || {

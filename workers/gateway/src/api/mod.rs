@@ -2,6 +2,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod dead_letters;
+pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod health;
 pub(crate) mod live;

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, compute, json_or_table},
+    error::RequestError,
     problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit},
     windows::{MAX_ROWS, chosen},
@@ -124,13 +125,13 @@ pub async fn pages(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<PagesQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let PagesQuery { window, q, sort, order, limit: asked, offset, format } = query;
     let limit = limit(asked, 50);
     let offset = offset.map_or(0, |offset| offset.0);
     let q = q.unwrap_or_default().to_lowercase();
     if q.len() > MAX_SEARCH_BYTES {
-        return Err(Problem::bad(format!("q has {} bytes, expected at most {MAX_SEARCH_BYTES}", q.len())));
+        return Err(RequestError::SearchLength { bytes: q.len(), max: MAX_SEARCH_BYTES });
     }
     let sort = sort.unwrap_or_default();
     let order = order.unwrap_or(if sort == SortBy::PageUrl { Order::Asc } else { Order::Desc });

@@ -4,31 +4,32 @@ use axum::{extract::FromRequestParts, http::Uri, http::request::Parts};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};
 use weir_events::{MAX_PAGE_URL, looks_like};
 
-use super::problem::Problem;
+use super::error::RequestError;
 
 /// The query string as `T`. An unknown parameter is an error, not a surprise.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
-    type Rejection = Problem;
+    type Rejection = RequestError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        if let Some(pair) = not_utf8(parts.uri.query().unwrap_or_default()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let value: String = value.chars().take(MAX_QUOTED_CHARS).collect();
-            return Err(Problem::bad(format!(
-                "{name} is `{value}`, expected UTF-8, percent-encoded: an é is %C3%A9"
-            )));
-        }
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|query| Self(query.0))
-            .map_err(|rejection| Problem::bad(explained(&parts.uri, &rejection.body_text())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, RequestError> {
+        check_utf8(parts.uri.query().unwrap_or_default())?;
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|source| {
+            RequestError::Parameter { detail: explained(&parts.uri, &source.body_text()), source }
+        })
     }
 }
 
-/// The first parameter of a query string whose bytes are no UTF-8. Decoding it would put other characters there without a word.
-fn not_utf8(query: &str) -> Option<&str> {
-    query.split('&').find(|pair| std::str::from_utf8(&percent_decoded(pair)).is_err())
+/// Refuses a query string with bytes that are no UTF-8: decoding it would silently put other characters there.
+fn check_utf8(query: &str) -> Result<(), RequestError> {
+    for pair in query.split('&') {
+        if let Err(source) = std::str::from_utf8(&percent_decoded(pair)) {
+            let (parameter, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = value.chars().take(MAX_QUOTED_CHARS).collect();
+            return Err(RequestError::NotUtf8 { parameter: parameter.to_owned(), value, source });
+        }
+    }
+    Ok(())
 }
 
 fn percent_decoded(text: &str) -> Vec<u8> {
@@ -123,22 +124,20 @@ impl<'de> Deserialize<'de> for Time {
 ///
 /// # Errors
 /// 400 where the first is after the last.
-pub fn range(from: Option<Time>, to: Option<Time>) -> Result<(i64, i64), Problem> {
+pub fn range(from: Option<Time>, to: Option<Time>) -> Result<(i64, i64), RequestError> {
     match (from.map_or(i64::MIN, |from| from.0), to.map_or(i64::MAX, |to| to.0)) {
-        (from, to) if from > to => Err(Problem::bad(format!(
-            "from is {from} and to is {to}, which is before it: expected from to be at or before to"
-        ))),
+        (from, to) if from > to => Err(RequestError::ReversedRange { from, to }),
         range => Ok(range),
     }
 }
 
-/// A page's URL.
+/// Refuses a page's URL that no event can have.
 ///
 /// # Errors
-/// 400 for one that no event can have.
-pub fn page(url: &str) -> Result<&str, Problem> {
-    if url.is_empty() || url.len() > MAX_PAGE_URL {
-        return Err(Problem::bad(format!("page has {} bytes, expected 1 to {MAX_PAGE_URL}", url.len())));
+/// 400 for its length.
+pub fn check_page(url: &str) -> Result<(), RequestError> {
+    match url.len() {
+        1..=MAX_PAGE_URL => Ok(()),
+        bytes => Err(RequestError::PageLength { bytes }),
     }
-    Ok(url)
 }

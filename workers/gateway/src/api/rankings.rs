@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     answer::json_or_table,
+    error::RequestError,
     problem::{CommonErrors, Problem},
     query::Query,
     windows::{WindowQuery, chosen},
@@ -42,7 +43,7 @@ pub async fn top(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let WindowQuery { window, format } = query;
     let top = chosen(&state, window, |window| Top {
         window_start: window.start(),
@@ -77,7 +78,7 @@ pub async fn trending(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let WindowQuery { window, format } = query;
     let trending = chosen(&state, window, |window| Trending {
         window_start: window.start(),

@@ -8,8 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, compute, json_or_table},
+    error::RequestError,
     problem::{CommonErrors, Problem},
-    query::{Count, Query, Time, limit, page, range},
+    query::{Count, Query, Time, check_page, limit, range},
 };
 use crate::{
     store::{PipelineState, windows::WindowStore},
@@ -45,27 +46,21 @@ pub struct Series {
     points: Vec<Point>,
 }
 
-/// Most pages that are listed where a path names several.
-const MAX_LISTED: usize = 5;
+/// Maximum pages that are listed where a path names several.
+const MAX_LISTED_PAGES: usize = 5;
 
 /// The one page that a request names.
-fn named(store: &WindowStore, url: &str) -> Result<String, Problem> {
+fn named(store: &WindowStore, url: &str) -> Result<String, RequestError> {
     let mut found = store.resolve(url);
     match (found.len(), found.pop()) {
         (1, Some(page)) => Ok(page),
-        (0, _) | (_, None) => Err(Problem::not_found(format!(
-            "no window held here has an event of the page `{}`; /api/v1/pages?q= searches",
-            quoted(url)
-        ))),
-        (several, Some(last)) => {
+        (0, _) | (_, None) => Err(RequestError::UnknownPage { page: quoted(url) }),
+        (pages, Some(last)) => {
             found.push(last);
-            let list: Vec<_> = found.iter().take(MAX_LISTED).map(|page| quoted(page)).collect();
-            let more = if several > MAX_LISTED { ", and more" } else { "" };
-            Err(Problem::not_found(format!(
-                "{several} pages have the path `{}`: expected the URL of one of them: {}{more}",
-                quoted(url),
-                list.join(", ")
-            )))
+            let listed: Vec<_> = found.iter().take(MAX_LISTED_PAGES).map(|page| quoted(page)).collect();
+            let more = if pages > MAX_LISTED_PAGES { ", and more" } else { "" };
+            let listed = listed.join(", ") + more;
+            Err(RequestError::AmbiguousPage { path: quoted(url), pages, listed })
         }
     }
 }
@@ -84,10 +79,10 @@ pub async fn series(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<SeriesQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let SeriesQuery { page: url, from, to, limit: asked, format } = query;
     let limit = limit(asked, 180);
-    page(&url)?;
+    check_page(&url)?;
     let (from, to) = range(from, to)?;
     compute(move || {
         let series = {

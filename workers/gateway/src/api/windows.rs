@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     answer::{Format, compute, json_or_table},
+    error::RequestError,
     problem::{CommonErrors, Problem},
     query::{Count, Query, Time, limit, range},
 };
@@ -24,17 +25,11 @@ pub(super) fn chosen<R>(
     state: &PipelineState,
     end: Option<Time>,
     read: impl FnOnce(WindowView<'_>) -> R,
-) -> Result<R, Problem> {
+) -> Result<R, RequestError> {
     let store = state.windows();
     let window = match end {
-        Some(Time(end)) => store.window(end).ok_or_else(|| {
-            Problem::no_window(format!(
-                "no window that ends at {end} is held here; /api/v1/windows lists those that are"
-            ))
-        })?,
-        None => store.latest().ok_or_else(|| {
-            Problem::no_window("no window is sealed yet: the first is, some 40 seconds after the first event")
-        })?,
+        Some(Time(end)) => store.window(end).ok_or(RequestError::UnknownWindow { end })?,
+        None => store.latest().ok_or(RequestError::NoWindowYet)?,
     };
     Ok(read(window))
 }
@@ -72,7 +67,7 @@ pub async fn windows(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowsQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let WindowsQuery { from, to, limit: asked, format } = query;
     let limit = limit(asked, 180);
     let (from, to) = range(from, to)?;
@@ -107,7 +102,7 @@ pub async fn site(
     State(state): State<Arc<PipelineState>>,
     Query(query): Query<WindowQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let WindowQuery { window, format } = query;
     let totals = chosen(&state, window, WindowTotals::of)?;
     Ok(json_or_table(&headers, format, &totals, std::slice::from_ref(&totals)))

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::{
     Gateway,
+    api::error::RequestError,
     gateway::ServedPipeline,
     sync::lock,
     wire::{
@@ -40,13 +41,17 @@ pub(super) enum Update {
 }
 
 impl Session {
-    /// A client that wants nothing yet; `None` if there are too many.
-    pub(super) fn open(gateway: &Gateway) -> Option<Self> {
-        let permit = Arc::clone(&gateway.shared.permits).try_acquire_owned().ok()?;
+    /// A client without subscriptions.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn open(gateway: &Gateway) -> Result<Self, RequestError> {
+        let permit = Arc::clone(&gateway.shared.permits).try_acquire_owned();
+        let permit = permit.map_err(|_| RequestError::TooManyClients)?;
         gateway.shared.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let pipeline = Arc::clone(&gateway.shared.default);
         let windows = pipeline.frame.borrow().sequence;
-        Some(Self {
+        Ok(Self {
             gateway: gateway.clone(),
             pipeline,
             topics: BTreeMap::new(),
@@ -60,15 +65,15 @@ impl Session {
     /// are remembered. Without it: only those to come.
     ///
     /// # Errors
-    /// In words, when it is too much.
-    pub(super) fn subscribe(&mut self, topics: Vec<Topic>, after: Option<i64>) -> Result<(), String> {
+    /// Too many pages.
+    pub(super) fn subscribe(&mut self, topics: Vec<Topic>, after: Option<i64>) -> Result<(), RequestError> {
         for topic in topics {
             let pages = self.topics.keys().filter(|topic| matches!(topic, Topic::Page(_))).count();
             if matches!(topic, Topic::Page(_))
                 && pages >= MAX_PAGES_PER_CLIENT
                 && !self.topics.contains_key(&topic)
             {
-                return Err(format!("more than {MAX_PAGES_PER_CLIENT} pages on one connection"));
+                return Err(RequestError::TooManyPages { max: MAX_PAGES_PER_CLIENT });
             }
             if !self.topics.contains_key(&topic) {
                 lock(&self.pipeline.subscriptions).add(&topic);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::{
     extract::{
         State, WebSocketUpgrade,
-        ws::{CloseFrame, Message, Utf8Bytes, WebSocket},
+        ws::{CloseFrame, Message, Utf8Bytes, WebSocket, rejection::WebSocketUpgradeRejection},
     },
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -17,7 +17,7 @@ use weir_events::looks_like;
 use super::session::Session;
 use crate::{
     Gateway,
-    api::{problem::Problem, query},
+    api::{error::RequestError, problem::Problem, query},
     sync::millis,
     wire::topic::Topic,
 };
@@ -58,6 +58,19 @@ enum ClientMessage {
     },
 }
 
+/// What is wrong with a client's message.
+#[derive(Debug, thiserror::Error)]
+enum MessageError {
+    #[error("not understood: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("the message names nothing: expected `topics`, such as [\"site\"], or `pages`")]
+    Empty,
+    #[error("after is {after}, expected milliseconds since the epoch; it looks like {unit}")]
+    Unit { after: i64, unit: &'static str },
+    #[error(transparent)]
+    Topics(#[from] RequestError),
+}
+
 /// Why a connection is closed: code and text.
 struct CloseReason(u16, String);
 
@@ -86,26 +99,17 @@ impl CloseReason {
 ))]
 pub(crate) async fn live(
     State(gateway): State<Gateway>,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
-) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => {
-            let detail =
-                format!("{}; /api/v1/stream is for clients without WebSockets", rejection.body_text());
-            return Problem::bad(detail).into_response();
-        }
-    };
-    let Some(session) = Session::open(&gateway) else {
-        return Problem::busy("as many clients as there may be are connected").into_response();
-    };
-    upgrade
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, RequestError> {
+    let upgrade = upgrade.map_err(|source| RequestError::NoWebSocket { source })?;
+    let session = Session::open(&gateway)?;
+    Ok(upgrade
         .max_message_size(MAX_READ_BYTES)
         .max_frame_size(MAX_READ_BYTES)
         .write_buffer_size(4 << 10)
         .max_write_buffer_size(1 << 20)
         .read_buffer_size(4 << 10)
-        .on_upgrade(move |socket| serve(gateway, session, socket))
+        .on_upgrade(move |socket| serve(gateway, session, socket)))
 }
 
 async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
@@ -163,7 +167,7 @@ async fn converse(
                 match message {
                     Message::Text(text) if text.len() > MAX_MESSAGE_BYTES => return Err(CloseReason::too_long()),
                     Message::Text(text) => {
-                        handle(session, &text).map_err(CloseReason::protocol)?;
+                        handle(session, &text).map_err(|error| CloseReason::protocol(error.to_string()))?;
                         frames.mark_changed();
                     }
                     Message::Binary(_) => return Err(CloseReason::protocol("messages are JSON text")),
@@ -200,22 +204,19 @@ async fn send(socket: &mut WebSocket, text: Utf8Bytes, write_timeout: Duration) 
     }
 }
 
-fn handle(session: &mut Session, text: &str) -> Result<(), String> {
-    let message = serde_json::from_str(text).map_err(|error| format!("not understood: {error}"))?;
-    match message {
+fn handle(session: &mut Session, text: &str) -> Result<(), MessageError> {
+    match serde_json::from_str(text)? {
         ClientMessage::Subscribe { topics, pages, after: None }
         | ClientMessage::Unsubscribe { topics, pages }
             if topics.is_empty() && pages.is_empty() =>
         {
-            Err("the message names nothing: expected `topics`, such as [\"site\"], or `pages`".to_owned())
+            Err(MessageError::Empty)
         }
         ClientMessage::Subscribe { topics, pages, after } => {
             if let Some((after, unit)) = after.and_then(|after| Some((after, looks_like(after)?))) {
-                return Err(format!(
-                    "after is {after}, expected milliseconds since the epoch; it looks like {unit}"
-                ));
+                return Err(MessageError::Unit { after, unit });
             }
-            session.subscribe(named(topics, pages)?, after)
+            Ok(session.subscribe(named(topics, pages)?, after)?)
         }
         ClientMessage::Unsubscribe { topics, pages } => {
             session.unsubscribe(&named(topics, pages)?);
@@ -225,17 +226,15 @@ fn handle(session: &mut Session, text: &str) -> Result<(), String> {
 }
 
 /// Topics by their names, and pages.
-pub(super) fn named(topics: Vec<String>, pages: Vec<String>) -> Result<Vec<Topic>, String> {
+pub(super) fn named(topics: Vec<String>, pages: Vec<String>) -> Result<Vec<Topic>, RequestError> {
     let mut named = Vec::new();
     for name in topics {
         let found = Topic::named(&name);
-        named.push(found.ok_or_else(|| {
-            let name: String = name.chars().take(40).collect();
-            format!("there is no topic `{name}`, expected site, top, health or windows")
-        })?);
+        named
+            .push(found.ok_or_else(|| RequestError::UnknownTopic { name: name.chars().take(40).collect() })?);
     }
     for url in pages {
-        query::page(&url).map_err(|problem| problem.detail)?;
+        query::check_page(&url)?;
         named.push(Topic::Page(url));
     }
     Ok(named)

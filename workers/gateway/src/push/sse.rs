@@ -23,6 +23,7 @@ use super::{
 use crate::{
     Gateway,
     api::{
+        error::RequestError,
         problem::Problem,
         query::{Query, Time},
     },
@@ -57,15 +58,14 @@ pub(crate) async fn stream(
     State(gateway): State<Gateway>,
     Query(query): Query<StreamQuery>,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, RequestError> {
     let StreamQuery { topics, page, after } = query;
     let names = topics.unwrap_or_else(|| "site,top,health,windows".to_owned());
     let names = names.split(',').map(str::to_owned).collect();
-    let topics = named(names, page.into_iter().collect()).map_err(Problem::bad)?;
+    let topics = named(names, page.into_iter().collect())?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let mut session = Session::open(&gateway)
-        .ok_or_else(|| Problem::busy("as many clients as there may be are connected"))?;
-    session.subscribe(topics, after.map(|after| after.0).or(last)).map_err(Problem::bad)?;
+    let mut session = Session::open(&gateway)?;
+    session.subscribe(topics, after.map(|after| after.0).or(last))?;
     let mut frames = session.frames();
     frames.mark_changed();
     let beat = Instant::now() + HEARTBEAT_INTERVAL;

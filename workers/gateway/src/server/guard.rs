@@ -1,4 +1,4 @@
-//! Who may ask: a web page of another site may not, and a name that somebody points at this machine is no way in.
+//! Origin and Host checks, against cross-site requests and DNS rebinding.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::api::problem::Problem;
+use crate::api::error::RequestError;
 
 /// What is allowed.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 /// Refuses what is not allowed; adds to every answer what keeps a browser from running text.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let mut response = match guard.refuse(request.headers()) {
-        Some(problem) => problem.into_response(),
+        Some(error) => error.into_response(),
         None => next.run(request).await,
     };
     for (name, value) in HEADERS {
@@ -44,19 +44,17 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
 }
 
 impl Guard {
-    fn refuse(&self, headers: &HeaderMap) -> Option<Problem> {
+    fn refuse(&self, headers: &HeaderMap) -> Option<RequestError> {
         let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default());
         let host = text(header::HOST).unwrap_or_default();
         if self.loopback && !host.is_empty() && !is_this_machine(host) {
-            return Some(Problem::forbidden(
-                "only this machine is served, as localhost or 127.0.0.1; `--listen` on another address serves others",
-            ));
+            return Some(RequestError::ForeignHost);
         }
         let origin = text(header::ORIGIN)?;
         let same =
             origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
         let allowed = same || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin));
-        (!allowed).then(|| Problem::forbidden("pages of other sites may not ask; `--allow-origin` lets one"))
+        (!allowed).then(|| RequestError::ForeignOrigin)
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 
-use crate::{Gateway, Panicked, api::problem::Problem, push};
+use crate::{Gateway, Panicked, api::error::RequestError, push};
 use guard::Guard;
 pub use routes::document;
 use write_timeout::with_write_timeout;
@@ -179,8 +179,7 @@ async fn answer(mut router: Router, request: Request) -> Result<Response, Infall
     AssertUnwindSafe(answered).catch_unwind().await.unwrap_or_else(|panic| {
         let panicked = Panicked::new("a handler", &*panic);
         tracing::error!(path, message = panicked.message, "a handler panicked");
-        Ok(Problem::internal("the answer could not be made; this is a bug, and the gateway's log has more")
-            .into_response())
+        Ok(RequestError::Panicked.into_response())
     })
 }
 

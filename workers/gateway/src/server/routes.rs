@@ -8,7 +8,7 @@ use super::dashboard;
 use crate::{
     Gateway,
     api::{
-        dead_letters, events, health, live, metrics, pages, pipelines, problem::Problem, rankings, series,
+        dead_letters, error::RequestError, events, health, live, metrics, pages, pipelines, rankings, series,
         windows,
     },
     push,
@@ -64,10 +64,10 @@ pub(super) fn router(gateway: Gateway) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics::metrics))
-        .method_not_allowed_fallback(|| async { Problem::method() })
+        .method_not_allowed_fallback(|| async { RequestError::Method })
         .fallback(|uri: Uri| async move {
             let path: String = uri.path().chars().take(100).collect();
-            Problem::not_found(format!("there is nothing at {path}; /docs lists what there is"))
+            RequestError::UnknownPath { path }
         })
         .with_state(gateway)
 }
