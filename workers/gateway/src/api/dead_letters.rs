@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     answer::{Format, json_or_table},
     error::RequestError,
     problem::CommonErrors,
-    query::{Count, Query, limit},
+    query::{Query, Rows, limit},
 };
 use crate::{
     store::{
@@ -19,17 +19,6 @@ use crate::{
     },
     wire::csv::{Line, Row},
 };
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct DeadLettersQuery {
-    /// The newest so many, 1 to 200; 50 if not said.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
-    limit: Option<Count<1, { MAX_DEAD_LETTERS as u32 }>>,
-    #[param(inline)]
-    format: Option<Format>,
-}
 
 /// The newest dead letters.
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,16 +47,19 @@ impl Row for DeadLetter {
 }
 
 /// The newest dead letters: why records are not counted, and where they are. Looked for every five seconds.
-#[utoipa::path(get, path = "/api/v1/dead-letters", tag = "stream", params(DeadLettersQuery), responses(
+#[utoipa::path(get, path = "/api/v1/dead-letters", tag = "stream", params(
+    ("limit" = Option<u32>, Query, description = "The newest so many, 1 to 200; 50 if not said.", minimum = 1, maximum = 200),
+    ("format" = inline(Option<Format>), Query),
+), responses(
     (status = 200, description = "The newest dead letters", content((NewestDeadLetters = "application/json"), (String = "text/csv"))),
     CommonErrors,
 ))]
 pub async fn dead_letters(
     State(state): State<Arc<PipelineState>>,
-    Query(query): Query<DeadLettersQuery>,
+    Query(query): Query<Rows<{ MAX_DEAD_LETTERS as u32 }>>,
     headers: HeaderMap,
 ) -> Result<Response, RequestError> {
-    let DeadLettersQuery { limit: asked, format } = query;
+    let Rows { limit: asked, format } = query;
     let (dead_letters, read_at) = state.dead_letters(limit(asked, 50));
     let answer = NewestDeadLetters { topic: state.manifest().dead_letters_topic(), read_at, dead_letters };
     Ok(json_or_table(&headers, format, &answer, &answer.dead_letters))

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::HeaderMap, response::Response};
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     answer::{Format, compute, json_or_table},
     error::RequestError,
     problem::CommonErrors,
-    query::{Count, Query, limit},
+    query::{Query, Rows, limit},
 };
 use crate::{
     store::PipelineState,
@@ -19,17 +19,6 @@ use crate::{
         values::{Open, Provisional},
     },
 };
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct NowQuery {
-    /// The most viewed so many pages, 1 to 1,000; 50 if not said.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<Count<1, 1_000>>,
-    #[param(inline)]
-    format: Option<Format>,
-}
 
 /// A page in the open window: provisional.
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,16 +72,19 @@ pub struct NowValues {
 }
 
 /// What the open window shows right now. Provisional: final values never depend on it.
-#[utoipa::path(get, path = "/api/v1/now", tag = "live", params(NowQuery), responses(
+#[utoipa::path(get, path = "/api/v1/now", tag = "live", params(
+    ("limit" = Option<u32>, Query, description = "The most viewed so many pages, 1 to 1,000; 50 if not said.", minimum = 1, maximum = 1000),
+    ("format" = inline(Option<Format>), Query),
+), responses(
     (status = 200, description = "Provisional values", content((NowValues = "application/json"), (String = "text/csv"))),
     CommonErrors,
 ))]
 pub async fn now(
     State(state): State<Arc<PipelineState>>,
-    Query(query): Query<NowQuery>,
+    Query(query): Query<Rows<1_000>>,
     headers: HeaderMap,
 ) -> Result<Response, RequestError> {
-    let NowQuery { limit: asked, format } = query;
+    let Rows { limit: asked, format } = query;
     let limit = limit(asked, 50);
     compute(move || {
         let sum = state.live();

@@ -4,7 +4,7 @@ use axum::{extract::FromRequestParts, http::Uri, http::request::Parts};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};
 use weir_events::{MAX_PAGE_URL, looks_like};
 
-use super::error::RequestError;
+use super::{answer::Format, error::RequestError};
 
 /// The query string as `T`. An unknown parameter is an error, not a surprise.
 pub struct Query<T>(pub T);
@@ -74,6 +74,14 @@ fn explained(uri: &Uri, error: &str) -> String {
     // `unknown variant ..., expected ...` begins with what stands here already.
     let expected = why.find("expected").map_or(why, |at| &why[at..]);
     format!("{name} is `{value}`, {expected}")
+}
+
+/// So many rows, as JSON or as a table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rows<const MAX: u32> {
+    pub limit: Option<Count<1, MAX>>,
+    pub format: Option<Format>,
 }
 
 /// A query string that must be empty.
