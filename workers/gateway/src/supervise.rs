@@ -1,4 +1,4 @@
-//! Threads of which none may go missing unnoticed.
+//! Supervised threads: the first that panics ends the others.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,7 +19,7 @@ use crate::sync::lock;
 pub struct Panicked {
     /// Which part.
     pub part: String,
-    /// What it said.
+    /// The panic's message.
     pub message: String,
 }
 

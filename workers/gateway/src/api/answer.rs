@@ -1,4 +1,4 @@
-//! How an answer goes out: its format, its tag, and nothing at all where the client has it already.
+//! Responses: format, entity tag, and 304 where the client's copy is the same.
 
 use std::panic::resume_unwind;
 

@@ -95,7 +95,7 @@ impl IntoResponse for RequestError {
     fn into_response(self) -> Response {
         let (status, kind, title) = self.class();
         if let Self::Unserialisable(error) = &self {
-            tracing::error!(%error, "an answer could not be written");
+            tracing::error!(%error, "cannot serialise a response");
         }
         Problem { kind, title, status: status.as_u16(), detail: self.to_string() }.into_response()
     }

@@ -1,4 +1,4 @@
-//! The gateway's own figures for Prometheus.
+//! The gateway's own metrics for Prometheus.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ use crate::{Gateway, sync::millis};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
-/// What is so when it is asked for. What is not known has no line.
+/// The values at the time of the request. An unknown value has no line.
 pub async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
     let state = &gateway.shared.default.state;
     let mut registry = Registry::with_prefix("weir_gateway");

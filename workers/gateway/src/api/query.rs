@@ -1,4 +1,4 @@
-//! What a request may ask: parsed once, bounded, refused in words.
+//! Query parameters: parsed once, bounded, refused with what was found and expected.
 
 use axum::{extract::FromRequestParts, http::Uri, http::request::Parts};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error};

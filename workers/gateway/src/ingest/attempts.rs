@@ -1,11 +1,11 @@
-//! What reads from Kafka and fails: logged once, and given a new client after a while.
+//! Failing reads from Kafka: logged once, with a new client after a while.
 
 use std::{
     fmt::Display,
     time::{Duration, Instant},
 };
 
-/// Maximum time until a client that gets nowhere is made anew; each takes twice as long as the one before.
+/// Maximum time without progress until a client is replaced; each time is twice the one before.
 const MAX_RENEWAL: Duration = Duration::from_secs(600);
 
 /// The attempts of one reader.
@@ -13,7 +13,7 @@ pub(super) struct Attempts {
     /// What it reads.
     what: String,
     is_failing: bool,
-    /// When it last got on, or was given a new client.
+    /// When it last made progress, or was given a new client.
     since: Instant,
     first_renewal: Duration,
     /// Time from then until it is given a new client.
@@ -30,19 +30,19 @@ impl Attempts {
     /// One succeeded.
     pub(super) fn succeeded(&mut self) {
         if self.is_failing {
-            tracing::info!(what = self.what, "read again");
+            tracing::info!(what = self.what, "is read again");
         }
         self.is_failing = false;
         self.renewal = self.first_renewal;
         self.progressed();
     }
 
-    /// Something came, if not all.
+    /// Some records were read.
     pub(super) fn progressed(&mut self) {
         self.since = Instant::now();
     }
 
-    /// One failed. Logged at `warn` only where the last one did not.
+    /// One failed: logged at `warn` if the last one had not.
     pub(super) fn failed(&mut self, error: &dyn Display) {
         if self.is_failing {
             tracing::debug!(what = self.what, %error, "still cannot be read");
@@ -52,11 +52,11 @@ impl Attempts {
         self.is_failing = true;
     }
 
-    /// Whether a new client is due. It has twice the time of the last one to get on.
+    /// Whether a new client is due. It has twice the time of the last one to make progress.
     pub(super) fn is_renewal_due(&mut self) -> bool {
         let due = self.since.elapsed() >= self.renewal;
         if due {
-            tracing::warn!(what = self.what, within = ?self.renewal, "nothing was read, going on with a new client");
+            tracing::warn!(what = self.what, within = ?self.renewal, "nothing was read, replacing the client");
             self.progressed();
             self.renewal = (self.renewal * 2).min(MAX_RENEWAL);
         }

@@ -1,4 +1,4 @@
-//! Where the pipeline stands: read from what its processors committed beside their offsets.
+//! The pipeline's progress: read from what its processors committed beside their offsets.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::store::{PipelineState, Source, progress::ProgressView};
 /// Time between two reads of the committed offsets.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Looks again and again until `stop`. What cannot be seen now stays as it was, and the gateway's warnings say so.
+/// Polls until `stop`. What cannot be read stays as it was, and is in the gateway's warnings.
 pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
     let what = state.committed_source();
     let (mut groups, mut attempts) = (None, Attempts::new(what.as_str(), state.max_age()));
     while !stop.is_requested() {
-        match look(&mut groups, state, brokers) {
+        match poll(&mut groups, state, brokers) {
             Ok(()) => {
                 state.report(&what, Source::CaughtUp);
                 attempts.succeeded();
@@ -35,7 +35,7 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
     }
 }
 
-/// Gives what fails new clients once that is due.
+/// Replaces the clients once that is due.
 pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut TopicInspector>, attempts: &mut Attempts) {
     if attempts.is_renewal_due() {
         for lookup in lookups {
@@ -46,7 +46,7 @@ pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut TopicInspector
     }
 }
 
-/// Of both stages.
+/// The consumer groups of both stages.
 struct Groups {
     windows: TopicInspector,
     results: TopicInspector,
@@ -57,7 +57,7 @@ impl Groups {
         let connect = |group: String, topic: &str| {
             let mut options = Options::new(brokers, &group, topic, "");
             options.connection.client_id = "weir-serve".to_owned();
-            // Whether the transaction is through that carries them makes no difference to what is only shown.
+            // What is only shown need not wait for the transaction that carries it.
             options.connection.properties.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
             TopicInspector::connect(&options)
         };
@@ -68,8 +68,8 @@ impl Groups {
     }
 }
 
-/// Shows where stage 1 stands, and then the end up to which results of stage 2 are lost: the one also where the other cannot be read.
-fn look(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Result<(), Error> {
+/// Reads the progress of stage 1, then the end up to which results of stage 2 are lost: the first also where the second cannot be read.
+fn poll(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Result<(), Error> {
     let Groups { windows, results } = match groups {
         Some(groups) => groups,
         None => groups.insert(Groups::connect(state.manifest(), brokers)?),
@@ -89,7 +89,7 @@ fn look(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Re
     Ok(())
 }
 
-/// What a commit of stage 1 says; `None` if it is not of this version. `end` is the offset after the partition's last record.
+/// The progress in a commit of stage 1; `None` if it is of another version. `end` is the offset after the partition's last record.
 pub fn progress_view(partition: i32, committed: &Committed, end: i64) -> Option<ProgressView> {
     let progress: PartitionProgress = serde_json::from_str(&committed.metadata).ok()?;
     Some(ProgressView {

@@ -1,5 +1,5 @@
-//! A sample of the events: the newest few of some partitions, now and then. Reading the whole topic for the twenty a second that are
-//! shown would cost every gateway the site's full traffic. The newest dead letters, too, by the same client.
+//! A sample of the events: once a second the newest few of three partitions. Reading the whole topic for the twenty events per second that
+//! are shown would cost every gateway the site's full traffic. The same client reads the newest dead letters.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -28,7 +28,7 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &Stop) {
     let mut options = Options::new(brokers, "weir-serve", pipeline.events_topic(), "");
     options.connection.client_id = "weir-serve".to_owned();
     for (property, value) in [
-        // Nothing is fetched ahead of what is asked for.
+        // No prefetching.
         ("queued.min.messages", "1"),
         ("max.partition.fetch.bytes", MAX_FETCH_BYTES),
     ] {
@@ -115,7 +115,7 @@ fn newest_dead_letters(
     let reached = lookup.read_headers(topic, 0, from, |record, headers| {
         letters.push(DeadLetter::new(record.offset, record.timestamp, headers.iter().copied()));
     })?;
-    // What failed is read again.
+    // A failed read is repeated.
     position.next = reached;
     state.add_dead_letters(letters);
     Ok(())
@@ -137,13 +137,13 @@ fn round(sampler: &mut Option<Sampler>, options: &Options, state: &PipelineState
     for partition in (0..visited).map(|step| (*next + step) % partitions) {
         let end = lookup.end(partition)?;
         let from = seen.get(&partition).map_or(end - most, |&seen| seen.max(end - most));
-        // Only seen once it is read: a round that fails is made again.
+        // Seen only once read: a failed round is repeated.
         if from < end {
             let mut values = Vec::new();
             lookup.read(options.topic.as_str(), partition, from, &mut |record| {
                 values.extend(record.value.map(<[u8]>::to_vec));
             })?;
-            // More may have come between asking for the end and reading.
+            // More may have been written between the request for the end and the read.
             let skip = values.len().saturating_sub(most as usize);
             values.iter().skip(skip).for_each(|value| state.offer(value));
         }

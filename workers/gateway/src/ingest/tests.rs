@@ -151,8 +151,8 @@ fn only_results_and_rankings_decide_readiness() {
         let following = scope.spawn(|| follow(&state, brokers, &stop));
         until("both missing topics are in the warnings", || {
             let warnings = state.warnings();
-            let told = |topic: &str| warnings.iter().any(|warning| warning.starts_with(topic));
-            told(&pipeline.live_topic()) && told(pipeline.events_topic())
+            let listed = |topic: &str| warnings.iter().any(|warning| warning.starts_with(topic));
+            listed(&pipeline.live_topic()) && listed(pipeline.events_topic())
         });
         until("it is ready all the same", || state.unready().is_none());
         drop(ending);

@@ -28,14 +28,14 @@ const END_OFFSETS_INTERVAL: Duration = Duration::from_secs(2);
 /// Records of live values read at the start: enough for a value of every partition.
 const INITIAL_LIVE_RECORDS: i64 = 200;
 
-/// The topics that must have been read before a gateway is ready, by name. Without the others (live values, events) it answers
-/// with less, which is no reason to take every replica out of service at once.
+/// The topics without which a gateway is not ready. Without the others (live values, events) its answers lack a part, which is no reason to
+/// take every replica out of service at once.
 pub fn needed(pipeline: &Pipeline) -> [&str; 2] {
     [pipeline.results_topic(), pipeline.top_pages_topic()]
 }
 
-/// Follows the results, the rankings, the live values, a sample of the events and where the pipeline stands, until `stop`. What cannot be
-/// read is tried again, and said in the gateway's readiness if it is [`needed`], else in its warnings.
+/// Reads results, rankings, live values, a sample of the events, dead letters and the pipeline's progress into `state`, until `stop`. What
+/// cannot be read is retried, and reported in the readiness if it is [`needed`], else in the warnings.
 ///
 /// # Errors
 /// A reader panicked; then `stop` is cancelled and all have ended.
@@ -69,7 +69,7 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &CancellationToken) ->
 }
 
 fn connection(role: Role, brokers: &str) -> Connection {
-    // Live values are worth showing before their transaction, if any, is through; and nothing else hangs on them.
+    // Live values are provisional: they need not wait for a transaction.
     let isolation = if role == Role::Live { "read_uncommitted" } else { "read_committed" };
     let properties = [
         ("isolation.level", isolation),
@@ -92,7 +92,7 @@ struct TopicReader<'a> {
 }
 
 impl TopicReader<'_> {
-    /// Reads until `stop`, and from the beginning again where another topic takes this one's place.
+    /// Reads until `stop`; from the beginning again where the topic was replaced by another one of its name.
     fn read(&self, stop: &Stop) {
         let mut attempts = Attempts::new(self.topic, self.state.max_age());
         let mut pause = RETRY_PAUSE;
@@ -100,11 +100,11 @@ impl TopicReader<'_> {
             match Reader::follow(&self.connection, &[self.topic], self.start) {
                 Ok(mut reader) => {
                     pause = RETRY_PAUSE;
-                    if let Some(why) = self.go_on(&mut reader, &mut attempts, stop) {
+                    if let Some(why) = self.read_on(&mut reader, &mut attempts, stop) {
                         tracing::warn!(
                             topic = self.topic,
                             reason = why,
-                            "what was read of it is dropped, and the topic is read from its beginning"
+                            "topic was replaced, reading it from its beginning"
                         );
                         self.state.restart(self.role, self.topic);
                     }
@@ -119,13 +119,13 @@ impl TopicReader<'_> {
         }
     }
 
-    /// Reads on until `stop`, or until reading must begin anew, which it returns the reason of.
-    fn go_on(&self, reader: &mut Reader, attempts: &mut Attempts, stop: &Stop) -> Option<String> {
-        // Live values go on as they come; what else there is comes in bulk.
+    /// Reads until `stop` (`None`), or until reading must restart (the reason).
+    fn read_on(&self, reader: &mut Reader, attempts: &mut Attempts, stop: &Stop) -> Option<String> {
+        // Live values are shown as they come; results are read in bulk.
         let max = if self.role == Role::Live { MAX_LIVE_RECORDS_PER_POLL } else { MAX_RECORDS_PER_POLL };
         let round = END_OFFSETS_INTERVAL.min(self.state.max_age() / 4);
         let mut asked = Instant::now();
-        // Whether the ends that were asked for last are still to be reached. Trouble that came since makes them worth nothing.
+        // Whether the end offsets of the last request are still to be reached. An error since then voids them.
         let mut is_pending = true;
         while !stop.is_requested() {
             let mut batch = Batch::default();
@@ -146,7 +146,7 @@ impl TopicReader<'_> {
             }
             if !is_pending && asked.elapsed() >= round {
                 let asking = reader.ask();
-                // Not before: asking may take longer than a round.
+                // Not before: the request may take longer than the interval.
                 asked = Instant::now();
                 match asking {
                     Ok(None) => is_pending = true,

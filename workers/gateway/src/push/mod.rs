@@ -1,8 +1,8 @@
-//! What is pushed to clients.
+//! Live values, pushed to clients.
 //!
-//! One task renders a [`Frame`]: for each topic that somebody wants, its whole value and the difference to the value before,
-//! each written once for all clients. Every client has a cell that holds the newest frame and nothing else, so one that is
-//! slow misses frames, costs no memory, and gets whole values when it comes back for more.
+//! One task renders a frame: for each topic that somebody subscribes to, its whole value and the difference to the value before, each
+//! serialised once for all clients. A client holds the newest frame and nothing else, so one that is slow misses frames, costs no memory, and
+//! gets whole values when it reads again.
 
 mod publisher;
 mod session;

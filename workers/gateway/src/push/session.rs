@@ -34,7 +34,7 @@ pub(super) struct Session {
 
 /// One message for a client.
 pub(super) enum Update {
-    /// A value; `whole` where the client cannot make it of what it has.
+    /// A value; `whole` where the client lacks the value that the patch changes.
     Value { topic: Topic, value: Arc<TopicValue>, whole: bool },
     /// A sealed window.
     Sealed(Arc<SealedWindow>),
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// What the client does not know of this frame yet; taken as sent.
+    /// What is new to the client in this frame; counted as sent.
     pub(super) fn updates(&mut self, frame: &Frame) -> Vec<Update> {
         let mut updates = Vec::new();
         for (topic, known) in &mut self.topics {

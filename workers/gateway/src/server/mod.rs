@@ -1,4 +1,4 @@
-//! The HTTP server: connections, their limits, and who may ask.
+//! The HTTP server: connections and their limits, Origin and Host checks, routes.
 
 mod dashboard;
 mod guard;
@@ -43,7 +43,7 @@ const MAX_HEADERS: usize = 64;
 const SEND_BUFFER_BYTES: u32 = 64 << 10;
 /// How long clients that are pushed to have to close their connections once this process ends.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Ports tried after the one asked for.
+/// Maximum ports tried after the requested one.
 const MAX_PORTS_TRIED: u16 = 20;
 
 /// Where to listen and whom to serve.
@@ -51,13 +51,13 @@ const MAX_PORTS_TRIED: u16 = 20;
 pub struct ServerOptions {
     /// Address and port; port 0 takes any.
     pub listen: SocketAddr,
-    /// Where the port is taken, try those after it.
+    /// Try the next ports where this one is in use.
     pub next_free: bool,
     /// Origins of other sites whose pages may ask, as `https://host[:port]`.
     pub origins: Vec<String>,
 }
 
-/// A server that has its address already.
+/// A server with a bound address.
 pub struct Server {
     listener: TcpListener,
     router: Router,
@@ -65,10 +65,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the address. Must be called within a tokio runtime.
+    /// Binds the address. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The address cannot be had.
+    /// The address cannot be bound.
     pub fn bind(gateway: Gateway, options: &ServerOptions) -> io::Result<Self> {
         let mut address = options.listen;
         let last = address.port().saturating_add(if options.next_free { MAX_PORTS_TRIED } else { 0 });
@@ -90,12 +90,12 @@ impl Server {
     /// Where it listens.
     ///
     /// # Errors
-    /// The system does not say.
+    /// The operating system does not report it.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` is done; then tells the clients that it goes away, and gives them a moment.
+    /// Serves until `stop` is done; then closes the clients' connections with a reason, and waits a moment for them.
     ///
     /// # Errors
     /// The publisher panicked: clients would be pushed nothing any more.
@@ -145,7 +145,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, router: &Route
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), permit))),
             Err(error) => {
                 // Mostly too many open files: others must end first.
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "cannot accept a connection, retrying");
                 time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -167,12 +167,12 @@ async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePer
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "connection closed early");
     }
     drop(permit);
 }
 
-/// A panic of a handler costs its client an answer and nobody else anything: handlers only read.
+/// A handler that panics costs one answer (500): handlers only read.
 async fn answer(mut router: Router, request: Request) -> Result<Response, Infallible> {
     let path = request.uri().path().to_owned();
     let answered = async { <Router as ServiceExt<Request>>::ready(&mut router).await?.call(request).await };

@@ -1,4 +1,4 @@
-//! The newest dead letters as their headers tell them: why a record is not counted, and where it is. Never what it says.
+//! The newest dead letters, from their headers: why a record is not counted, and where it is. Never its content.
 
 use std::collections::VecDeque;
 

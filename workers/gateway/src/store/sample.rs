@@ -1,4 +1,4 @@
-//! A sample of recent events, for a person to see that something flows. Nobody can be recognised in it.
+//! A sample of recent events, with visitors masked.
 
 use std::{
     collections::VecDeque,

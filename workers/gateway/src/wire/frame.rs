@@ -1,4 +1,4 @@
-//! The newest values, written down once for all clients.
+//! The newest values, serialised once for all clients.
 
 use std::{
     collections::{HashMap, VecDeque},

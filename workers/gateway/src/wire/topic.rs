@@ -18,7 +18,7 @@ pub enum Topic {
 }
 
 impl Topic {
-    /// Its name on the wire; pages share one and say their URL besides.
+    /// Its name in messages; that of a page goes with its URL.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Site => "site",
@@ -35,7 +35,7 @@ impl Topic {
     }
 }
 
-/// How many clients want each page. Everything else is rendered anyway.
+/// How many clients subscribe to each page. All other topics are always rendered.
 #[derive(Debug, Default)]
 pub struct Subscriptions {
     pages: HashMap<String, usize>,
@@ -61,7 +61,7 @@ impl Subscriptions {
         }
     }
 
-    /// The pages that somebody wants.
+    /// The pages with a subscriber.
     pub fn pages(&self) -> Vec<String> {
         self.pages.keys().cloned().collect()
     }

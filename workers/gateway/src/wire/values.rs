@@ -84,7 +84,7 @@ pub(crate) struct Values {
     pub(crate) sealed: Vec<(i64, Value)>,
 }
 
-/// The values as they are now, of these pages besides.
+/// The values now, including those of these pages.
 pub(crate) fn values(state: &PipelineState, wanted: Vec<String>) -> Values {
     let (sum, health) = (state.live(), health(state));
     let pages = sum.as_ref().map_or(&[][..], |sum| &sum.pages);
