@@ -10,6 +10,7 @@ use weir_manifest::Pipeline;
 use super::*;
 use crate::{
     ClientLimits,
+    api::answer::compute,
     store::{PipelineState, StateLimits},
 };
 
@@ -30,11 +31,18 @@ async fn planted() {
     panic!("planted")
 }
 
+async fn planted_elsewhere() -> Result<Response, RequestError> {
+    compute(|| panic!("planted")).await
+}
+
 #[tokio::test]
 async fn a_handler_that_panics_costs_one_answer() {
     let mut server = server();
     let address = server.address().unwrap();
-    server.router = server.router.route("/panics", get(planted));
+    server.router = server
+        .router
+        .route("/panics", get(planted))
+        .route("/panics-elsewhere", get(planted_elsewhere));
     let ask = |path: &'static str| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
@@ -44,11 +52,11 @@ async fn a_handler_that_panics_costs_one_answer() {
         answer
     };
     let asked = async {
-        let answer = ask("/panics").await;
-        assert!(
-            answer.starts_with("HTTP/1.1 500 ") && answer.contains("application/problem+json"),
-            "{answer}"
-        );
+        for path in ["/panics", "/panics-elsewhere"] {
+            let answer = ask(path).await;
+            let is_problem = answer.contains("application/problem+json") && answer.contains("this is a bug");
+            assert!(answer.starts_with("HTTP/1.1 500 ") && is_problem, "{path}: {answer}");
+        }
         assert!(ask("/healthz").await.starts_with("HTTP/1.1 200 "));
     };
     server.serve(asked).await.unwrap();
