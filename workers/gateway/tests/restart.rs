@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use weir_events::{encode_page_analytics, encode_top_pages};
 use weir_gateway::{
     ingest,
-    store::{PipelineState, StateLimits},
+    store::{PipelineState, StateLimits, windows::StoreStats},
 };
 use weir_kafka::{Connection, Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
@@ -44,7 +44,7 @@ fn a_restart_brings_the_whole_day_back() {
         stop.cancel();
         following.join().unwrap().unwrap();
     });
-    let (windows, pages, bytes, refused) = state.windows().held();
+    let StoreStats { windows, pages, bytes, refused } = state.windows().stats();
     println!("{bytes} bytes");
     assert_eq!((windows, pages, refused, state.unreadable()), (WINDOWS as usize, 100, 0, 0));
     assert!(state.windows().windows(i64::MIN, i64::MAX).all(|window| window.complete()));

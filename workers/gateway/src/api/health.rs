@@ -21,6 +21,7 @@ use crate::{
     store::{
         PipelineState,
         progress::{ProgressView, ended, watermark},
+        windows::StoreStats,
     },
     sync::millis,
 };
@@ -162,9 +163,9 @@ pub async fn health(
         ended: partition.ended,
     };
     let unreadable = state.unreadable();
-    let (window_end, (windows, pages, bytes, _)) = {
+    let (window_end, StoreStats { windows, pages, bytes, .. }) = {
         let store = state.windows();
-        (store.latest().map(|window| window.end()), store.held())
+        (store.latest().map(|window| window.end()), store.stats())
     };
     let health = Health {
         ready: reason.is_none(),

@@ -13,7 +13,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{Gateway, sync::millis};
+use crate::{Gateway, store::windows::StoreStats, sync::millis};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
@@ -41,7 +41,7 @@ pub async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
     registry.register("read_age_seconds", "How long ago it was last read to its end", ages);
     let clients = gateway.shared.clients.load(Ordering::Relaxed);
     gauge(&mut registry, "clients", "Clients that are pushed to", clients as i64);
-    let (windows, _, bytes, _) = state.windows().held();
+    let StoreStats { windows, bytes, .. } = state.windows().stats();
     gauge(&mut registry, "windows", "Sealed windows held", windows as i64);
     gauge(&mut registry, "window_bytes", "Bytes of the windows held, without the pages' URLs", bytes as i64);
     let mut text = String::new();

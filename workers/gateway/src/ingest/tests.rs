@@ -247,5 +247,5 @@ fn topics_that_were_made_anew_are_read_from_their_beginning() {
         drop(ending);
         following.join().unwrap().unwrap();
     });
-    assert_eq!(state.windows().held().0, 1);
+    assert_eq!(state.windows().stats().windows, 1);
 }

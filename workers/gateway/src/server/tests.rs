@@ -39,10 +39,8 @@ async fn planted_elsewhere() -> Result<Response, RequestError> {
 async fn a_handler_that_panics_costs_one_answer() {
     let mut server = server();
     let address = server.address().unwrap();
-    server.router = server
-        .router
-        .route("/panics", get(planted))
-        .route("/panics-elsewhere", get(planted_elsewhere));
+    server.router =
+        server.router.route("/panics", get(planted)).route("/panics-elsewhere", get(planted_elsewhere));
     let ask = |path: &'static str| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

@@ -248,7 +248,7 @@ impl PipelineState {
     /// was, of what the open window shows.
     pub(crate) fn began(&self, open: Option<&Live>) -> Option<i64> {
         let windows = self.windows();
-        match windows.held().0 {
+        match windows.stats().windows {
             0 if self.unready().is_none() => open.and_then(|open| open.earliest),
             _ => windows.began(),
         }
@@ -266,7 +266,7 @@ impl PipelineState {
 
     /// Records that could not be decoded or held.
     pub fn unreadable(&self) -> u64 {
-        self.undecodable.load(Ordering::Relaxed) + self.windows().held().3
+        self.undecodable.load(Ordering::Relaxed) + self.windows().stats().refused
     }
 
     /// The ends of the windows that became complete since this was last called.

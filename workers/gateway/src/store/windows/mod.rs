@@ -52,6 +52,19 @@ pub struct WindowStore {
     refused: u64,
 }
 
+/// How much a store keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Windows.
+    pub windows: usize,
+    /// Distinct pages.
+    pub pages: usize,
+    /// Bytes of all windows, without the pages' URLs.
+    pub bytes: usize,
+    /// Records refused because a count was out of range.
+    pub refused: u64,
+}
+
 /// One page in one window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Page<'a> {
@@ -231,9 +244,10 @@ impl WindowStore {
         found
     }
 
-    /// Windows, distinct pages and bytes (without URLs) held, and records refused because a count was out of range.
-    pub fn held(&self) -> (usize, usize, usize, u64) {
-        (self.windows.len(), self.urls.len(), self.bytes, self.refused)
+    /// What is kept, and what was refused.
+    pub fn stats(&self) -> StoreStats {
+        let (windows, pages) = (self.windows.len(), self.urls.len());
+        StoreStats { windows, pages, bytes: self.bytes, refused: self.refused }
     }
 
     fn view<'a>(&'a self, end: i64, window: &'a Window) -> WindowView<'a> {

@@ -107,7 +107,7 @@ fn what_came_of_a_topic_that_is_gone_is_dropped() {
     assert_eq!(store.flush(), [SLIDE]);
     store.forget(Role::TopPages);
     assert!(store.latest().is_none() && store.began().is_none());
-    assert_eq!((store.held().0, store.held().1), (1, 1), "the rows that came since");
+    assert_eq!((store.stats().windows, store.stats().pages), (1, 1), "the rows that came since");
 }
 
 #[test]
@@ -136,14 +136,14 @@ fn what_is_out_of_bounds_goes_with_its_names() {
         store.windows(0, i64::MAX).map(|window| window.end()).collect::<Vec<_>>(),
         [30_000, 40_000, 50_000]
     );
-    assert_eq!((store.held().0, store.held().1), (3, 3));
+    assert_eq!((store.stats().windows, store.stats().pages), (3, 3));
     assert!(store.contains_page("/5") && !store.contains_page("/1") && !store.contains_page("/late"));
 
     let mut store = WindowStore::new(Bounds { age: i64::MAX / 2, bytes: 3_000 }, SLIDE);
     for window in 1..=500 {
         store.top(&top(window * SLIDE, &[("/a", 1)]));
         store.flush();
-        assert!(store.held().2 <= 3_000);
+        assert!(store.stats().bytes <= 3_000);
     }
     assert_eq!(store.latest().unwrap().end(), 500 * SLIDE);
 }
@@ -165,7 +165,7 @@ fn a_day_of_a_hundred_pages_takes_less_than_50_mb() {
         }
     }
     store.flush();
-    let (windows, pages, bytes, refused) = store.held();
+    let StoreStats { windows, pages, bytes, refused } = store.stats();
     assert_eq!((windows, pages, refused), (8_640, 100, 0));
     assert!(store.windows(0, i64::MAX).all(|window| window.complete()));
     assert!(bytes < 50_000_000, "{bytes} bytes");
@@ -207,7 +207,7 @@ fn counts_that_do_not_fit_are_refused_and_counted() {
     store.row(&row("/a", SLIDE, i64::MAX));
     store.row(&row("/a", SLIDE, -1));
     store.flush();
-    assert_eq!((store.held().1, store.held().3), (0, 2));
+    assert_eq!((store.stats().pages, store.stats().refused), (0, 2));
 }
 
 proptest! {
@@ -240,6 +240,6 @@ proptest! {
             .collect();
         prop_assert_eq!(&kept, &plain);
         let urls: BTreeSet<&String> = plain.values().flat_map(|pages| pages.keys()).collect();
-        prop_assert_eq!(store.held().1, urls.len());
+        prop_assert_eq!(store.stats().pages, urls.len());
     }
 }
