@@ -36,26 +36,31 @@ impl Stop {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::{sync::Barrier, thread};
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+    };
 
     use super::*;
 
+    const DEADLINE: Duration = Duration::from_secs(60);
+
     #[test]
     fn a_stop_ends_the_waits_of_all_threads() {
-        let (token, waiting) = (CancellationToken::new(), Barrier::new(3));
-        let stop = Stop::new(token.clone()).unwrap();
-        thread::scope(|scope| {
-            for _ in 0..2 {
-                scope.spawn(|| {
-                    waiting.wait();
-                    // Without the stop the test would not end.
-                    stop.wait(Duration::from_secs(365 * 86_400));
-                    assert!(stop.is_requested());
-                });
-            }
-            waiting.wait();
-            token.cancel();
-        });
+        let token = CancellationToken::new();
+        let stop = Arc::new(Stop::new(token.clone()).unwrap());
+        let (ended, endings) = mpsc::channel();
+        for _ in 0..2 {
+            let (stop, ended) = (Arc::clone(&stop), ended.clone());
+            thread::spawn(move || {
+                stop.wait(60 * DEADLINE);
+                ended.send(stop.is_requested())
+            });
+        }
+        token.cancel();
+        for _ in 0..2 {
+            assert_eq!(endings.recv_timeout(DEADLINE), Ok(true));
+        }
     }
 
     #[test]
