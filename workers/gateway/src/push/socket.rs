@@ -117,7 +117,7 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
     if code != 1001 {
         gateway.shared.evicted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
-    tracing::info!(code, %reason, "WebSocket client evicted");
+    tracing::info!(code, %reason, "closing a WebSocket connection");
     let close = CloseFrame { code, reason: reason.into() };
     let _ = time::timeout(CLOSE_SEND_TIMEOUT, socket.send(Message::Close(Some(close)))).await;
     // A connection that is closed while there is something unread is reset, and its client may never see the reason.
@@ -127,7 +127,7 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
     }
 }
 
-/// Until the client is gone (`Ok`) or to be let go.
+/// Serves until the client is gone (`Ok`), or must be closed.
 async fn converse(
     gateway: &Gateway,
     session: &mut Session,
