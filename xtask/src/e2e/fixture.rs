@@ -28,6 +28,8 @@ pub(super) struct Fixture<'a> {
     pub(super) journal: &'a Journal,
     pub(super) tools: Tools,
     pub(super) images: &'a Images,
+    /// Tag of an earlier release's images.
+    pub(super) before: Option<&'a str>,
     /// Nodes can be killed and started with docker.
     pub(super) nodes_are_containers: bool,
 }
@@ -35,6 +37,11 @@ pub(super) struct Fixture<'a> {
 impl Fixture<'_> {
     /// A namespace that admits restricted pods only, which is tried; in it the operator and Kafka, as `values` has them.
     pub(super) fn install(&self, values: &str) -> anyhow::Result<()> {
+        self.install_tag(Images::TAGS[0], values)
+    }
+
+    /// The same, with these images.
+    pub(super) fn install_tag(&self, tag: &str, values: &str) -> anyhow::Result<()> {
         self.journal.step("a namespace for restricted pods, which refuses a privileged one", || {
             self.namespace(NAMESPACE)?;
             let privileged =
@@ -49,7 +56,7 @@ impl Fixture<'_> {
             Ok(())
         })?;
         self.journal.step("helm install, until the operator and Kafka are ready", || {
-            self.helm(NAMESPACE, "install", Images::TAGS[0], Images::TAGS[0], values)
+            self.helm(NAMESPACE, "install", tag, tag, values)
         })
     }
 

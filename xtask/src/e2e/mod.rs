@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// nodes have weir:e2e, weir:e2e-next and the operator's two already
     #[arg(long, value_name = "HOST/PATH")]
     registry: Option<String>,
+    /// Tag of an earlier release's images, for the part upgrade; the cluster can have them by their names
+    #[arg(long, value_name = "TAG")]
+    before: Option<String>,
     /// Delete nothing in the end, and use the kind cluster that an earlier run kept
     #[arg(long)]
     keep: bool,
@@ -106,7 +109,8 @@ fn on_cluster(
         Place::Existing => {}
     }
     let nodes_are_containers = options.cluster == Place::Kind;
-    let fixture = Fixture { journal, tools, images, nodes_are_containers };
+    let before = options.before.as_deref();
+    let fixture = Fixture { journal, tools, images, before, nodes_are_containers };
     if is_kept {
         journal.step("remove what the earlier run left", || fixture.clear())?;
     }

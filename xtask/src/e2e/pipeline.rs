@@ -122,6 +122,16 @@ impl<'a> TestPipeline<'a> {
         })
     }
 
+    /// Does what replaces every pod, and waits until none of before is left.
+    pub(super) fn replaced(&self, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let before = self.pods("")?;
+        work()?;
+        self.fixture.tools.await_that("every pod is a new one", || {
+            let after = self.pods("")?;
+            Ok(after.len() == before.len() && after.is_disjoint(&before))
+        })
+    }
+
     /// The pods of a component, or of all, by their uids.
     pub(super) fn pods(&self, component: &str) -> anyhow::Result<BTreeSet<String>> {
         self.fixture.each(&format!("pods --selector {}", self.selector(component)), "metadata.uid")

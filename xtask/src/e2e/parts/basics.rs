@@ -73,11 +73,8 @@ impl Busy<'_> {
                 .act(&format!("kubectl scale to {replicas}, until ready"), 3, || pipeline.scale(replicas))?;
         }
         pipeline.act("another image for all pods", 3, || {
-            let before = pipeline.pods("")?;
-            fixture.helm(NAMESPACE, "upgrade", Images::TAGS[0], Images::TAGS[1], "--reuse-values")?;
-            fixture.tools.await_that("every pod is a new one", || {
-                let after = pipeline.pods("")?;
-                Ok(after.len() == before.len() && after.is_disjoint(&before))
+            pipeline.replaced(|| {
+                fixture.helm(NAMESPACE, "upgrade", Images::TAGS[0], Images::TAGS[1], "--reuse-values")
             })?;
             pipeline.processors(2)?;
             // Scaling down leaves the first ones, wherever they are; a roll places each with regard to the others.

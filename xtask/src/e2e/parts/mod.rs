@@ -6,6 +6,7 @@ mod examples;
 mod faults;
 mod fleet;
 mod scaling;
+mod upgrade;
 
 use clap::ValueEnum;
 
@@ -26,6 +27,8 @@ pub(crate) enum Part {
     Faults,
     /// 50 pipelines at once
     Fleet,
+    /// From an earlier release (--before) to this one, back, and to this one again, under load
+    Upgrade,
 }
 
 impl Part {
@@ -40,6 +43,7 @@ impl Part {
             Self::Edits => "edits",
             Self::Faults => "faults",
             Self::Fleet => "fleet",
+            Self::Upgrade => "upgrade",
         }
     }
 
@@ -53,6 +57,7 @@ impl Part {
             // With Kafkas of their own.
             Self::Examples => examples::play(fixture),
             Self::Faults => faults::play(fixture),
+            Self::Upgrade => upgrade::play(fixture),
         }
     }
 }
