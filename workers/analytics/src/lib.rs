@@ -20,21 +20,19 @@
 //! assert_eq!((block.end, block.pages[0].views, block.pages[0].bounces), (1_000_010_000, 1, 1));
 //! ```
 
-mod baseline;
 mod block;
 pub mod decisive;
+mod event;
 mod intern;
 mod live;
 mod merge;
+mod pages;
 mod partition;
 mod ranking;
-mod seen_pages;
 mod settings;
 mod snapshot;
 mod timing_wheel;
 mod trends;
-mod visits;
-mod window;
 
 pub use block::{Block, BlockError, MAX_RECORD_BYTES, Part, Row, Sums};
 pub use decisive::DecisiveSettings;

@@ -9,9 +9,9 @@ use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    seen_pages::SeenPages,
+    event::{InternedEvent, Names, SITE},
+    pages::{Counts, SeenPages, Window},
     settings::Settings,
-    window::{Click, Counts, Names, SITE, Window},
 };
 
 /// The version of the wire format, its first byte.
@@ -159,7 +159,7 @@ pub(crate) fn snapshot(
     partition: i32,
     (newest, end): (i64, i64),
     window: &Window,
-    pending: &BTreeMap<i64, Vec<Click>>,
+    pending: &BTreeMap<i64, Vec<InternedEvent>>,
     names: &Names,
     settings: &Settings,
 ) -> Live {
@@ -180,15 +180,15 @@ pub(crate) fn snapshot(
         rows[SITE as usize].users += u32::from(anywhere);
     }
     let mut seen = HashSet::new();
-    for click in pending.range(first..).flat_map(|(_, clicks)| clicks) {
+    for event in pending.range(first..).flat_map(|(_, events)| events) {
         let mut counts = Counts::default();
-        counts.count(click.kind);
-        for page in [click.page, SITE] {
+        counts.count(event.kind);
+        for page in [event.page, SITE] {
             let row = &mut rows[page as usize];
             row.count(&counts);
             row.users += u32::from(
-                is_new(page, window.users().get(click.user as usize), first)
-                    && seen.insert((page, click.user)),
+                is_new(page, window.users().get(event.user as usize), first)
+                    && seen.insert((page, event.user)),
             );
         }
     }

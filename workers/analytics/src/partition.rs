@@ -5,13 +5,13 @@ use std::{borrow::Cow, collections::BTreeMap};
 use weir_events::ClickstreamEvent;
 
 use crate::{
-    baseline::Baselines,
     block::{Block, Header, Part, Row, Sums, Writer},
+    event::{InternedEvent, Names, SITE},
     intern::Interner,
     live::{self, Live},
+    pages::{Baselines, Window},
     settings::Settings,
     snapshot::{Snapshot, SnapshotError},
-    window::{Click, Names, SITE, Window},
 };
 
 /// The longest visit age that a client is believed, seconds.
@@ -42,7 +42,7 @@ pub struct Partition {
     /// The pages of the last block, in its order, each held; and its views there, of those with a row.
     last_emitted_pages: Vec<(u32, Option<u64>)>,
     /// Events of slices that are not closed yet.
-    pending: BTreeMap<i64, Vec<Click>>,
+    pending: BTreeMap<i64, Vec<InternedEvent>>,
     watermark: Option<i64>,
     greatest: Option<i64>,
     sealed: Option<i64>,
@@ -167,7 +167,7 @@ impl Partition {
         } else {
             self.first_aligned = Some(self.first_aligned.map_or(aligned, |first| first.min(aligned)));
         }
-        let click = Click {
+        let interned = InternedEvent {
             page: self.names.pages.acquire(event.page_url),
             user: self.names.users.acquire(event.user_id),
             session: self.names.sessions.acquire(event.session_id),
@@ -182,11 +182,11 @@ impl Partition {
         let slice = self.settings.slice_of(timestamp);
         if self.sealed.is_some_and(|sealed| timestamp < sealed) {
             // Its slice is closed, and with it the first of its windows.
-            self.take_in(slice, &[click]);
+            self.take_in(slice, &[interned]);
             return Verdict::PartlyLate;
         }
         // Also where it closes windows: it is in none of them, so they are sealed without it.
-        self.pending.entry(slice).or_default().push(click);
+        self.pending.entry(slice).or_default().push(interned);
         Verdict::Counted
     }
 
@@ -370,8 +370,8 @@ impl Partition {
         let end = self.sealed.unwrap_or(self.due - self.settings.slide) + self.settings.slide;
         self.window.leave(self.settings.first_slice(end) - 1, &mut self.names, &self.settings);
         let slice = self.settings.slice_of(end) - 1;
-        if let Some(clicks) = self.pending.remove(&slice) {
-            self.take_in(slice, &clicks);
+        if let Some(events) = self.pending.remove(&slice) {
+            self.take_in(slice, &events);
         }
         self.release_forgotten(end);
         Sealing { end, rows: 0, skipped: false }
@@ -398,12 +398,12 @@ impl Partition {
         false
     }
 
-    fn take_in(&mut self, slice: i64, clicks: &[Click]) {
-        self.window.take_in(slice, clicks, &mut self.names, &self.settings);
-        for click in clicks {
-            self.names.pages.release(click.page);
-            self.names.users.release(click.user);
-            self.names.sessions.release(click.session);
+    fn take_in(&mut self, slice: i64, events: &[InternedEvent]) {
+        self.window.take_in(slice, events, &mut self.names, &self.settings);
+        for event in events {
+            self.names.pages.release(event.page);
+            self.names.users.release(event.user);
+            self.names.sessions.release(event.session);
         }
     }
 

@@ -8,10 +8,8 @@ use std::{borrow::Cow, collections::BTreeMap};
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple as _};
 
 use crate::{
-    baseline::Baselines,
-    seen_pages::SeenPages,
-    visits::Visit,
-    window::{Click, Counts, Totals},
+    event::InternedEvent,
+    pages::{Baselines, Counts, SeenPages, Totals, Visit},
 };
 
 /// The version of the format, its first byte. A field added to anything in here makes a new version.
@@ -40,7 +38,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) window: Saved<'a>,
     pub(crate) baselines: Cow<'a, Baselines>,
     pub(crate) last_emitted_pages: Cow<'a, [(u32, Option<u64>)]>,
-    pub(crate) pending: Cow<'a, BTreeMap<i64, Vec<Click>>>,
+    pub(crate) pending: Cow<'a, BTreeMap<i64, Vec<InternedEvent>>>,
     pub(crate) watermark: Option<i64>,
     pub(crate) greatest: Option<i64>,
     pub(crate) sealed: Option<i64>,

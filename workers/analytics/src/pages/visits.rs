@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{seen_pages::SeenPages, timing_wheel::TimingWheel, window::SITE};
+use super::seen_pages::SeenPages;
+use crate::{event::SITE, timing_wheel::TimingWheel};
 
 /// A run of events of one session.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,59 +2,17 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::{Deserialize, Serialize};
-use weir_events::EventType;
-
-use crate::{
-    intern::Interner,
+use super::{
     seen_pages::SeenPages,
+    totals::{Counts, Totals},
+    visits::{VisitEvent, Visits},
+};
+use crate::{
+    event::{InternedEvent, Names, SITE},
     settings::Settings,
     snapshot::Saved,
     timing_wheel::TimingWheel,
-    visits::{VisitEvent, VisitMetrics, Visits},
 };
-
-/// The number that stands for all pages together.
-pub(crate) const SITE: u32 = 0;
-
-/// Sums of one page, or of the site, over the window.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-pub(crate) struct Totals {
-    pub(crate) counts: Counts,
-    pub(crate) users: u32,
-    pub(crate) visits: u32,
-    pub(crate) bounces: u32,
-    pub(crate) duration: i64,
-}
-
-/// Events by what the results count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
-    pub(crate) views: u64,
-    pub(crate) clicks: u64,
-    pub(crate) conversions: u64,
-    /// For live values only.
-    pub(crate) carts: u64,
-}
-
-/// An event with its strings as numbers.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Click {
-    pub(crate) page: u32,
-    pub(crate) user: u32,
-    pub(crate) session: u32,
-    pub(crate) kind: EventType,
-    pub(crate) timestamp: i64,
-    /// The visit's age as the client told it, milliseconds, where that is believable.
-    pub(crate) measured: Option<u32>,
-}
-
-/// Strings of everything that is live.
-pub(crate) struct Names {
-    pub(crate) pages: Interner,
-    pub(crate) users: Interner,
-    pub(crate) sessions: Interner,
-}
 
 /// The running window.
 #[derive(Default)]
@@ -104,11 +62,17 @@ impl Window {
     }
 
     /// Counts events of one slice.
-    pub(crate) fn take_in(&mut self, slice: i64, clicks: &[Click], names: &mut Names, settings: &Settings) {
-        for click in clicks {
-            self.tally.count(click);
-            self.user(click, slice, names);
-            self.visit(click, slice, names, settings);
+    pub(crate) fn take_in(
+        &mut self,
+        slice: i64,
+        events: &[InternedEvent],
+        names: &mut Names,
+        settings: &Settings,
+    ) {
+        for event in events {
+            self.tally.count(event);
+            self.user(event, slice, names);
+            self.visit(event, slice, names, settings);
         }
         self.add_up(slice, names);
         let totals = &mut self.totals;
@@ -147,24 +111,24 @@ impl Window {
         }
     }
 
-    fn user(&mut self, click: &Click, slice: i64, names: &mut Names) {
-        let number = click.user as usize;
+    fn user(&mut self, event: &InternedEvent, slice: i64, names: &mut Names) {
+        let number = event.user as usize;
         if number >= self.users.len() {
             self.users.resize_with(number + 1, SeenPages::default);
         }
         let seen_pages = &mut self.users[number];
         if seen_pages.is_empty() {
             totals(&mut self.totals, SITE).users += 1;
-            names.users.hold(click.user);
+            names.users.hold(event.user);
         }
-        if seen_pages.see(click.page, slice, click.user, &mut self.user_lists) {
-            totals(&mut self.totals, click.page).users += 1;
+        if seen_pages.see(event.page, slice, event.user, &mut self.user_lists) {
+            totals(&mut self.totals, event.page).users += 1;
         }
     }
 
-    fn visit(&mut self, click: &Click, slice: i64, names: &mut Names, settings: &Settings) {
-        let event =
-            VisitEvent { session: click.session, timestamp: click.timestamp, measured: click.measured };
+    fn visit(&mut self, event: &InternedEvent, slice: i64, names: &mut Names, settings: &Settings) {
+        let InternedEvent { page, session, timestamp, measured, .. } = *event;
+        let event = VisitEvent { session, timestamp, measured };
         let mut near = std::mem::take(&mut self.near);
         self.visits.near(event, settings.session_gap, &mut near);
         // A visit that ends in another one leaves its pages to it.
@@ -176,13 +140,13 @@ impl Window {
                 totals(&mut self.totals, page).weigh(flushed, -1);
             }
             inherited.extend(seen_pages.into_pages(slice));
-            names.sessions.release(click.session);
+            names.sessions.release(session);
         }
         if near.is_empty() {
-            names.sessions.hold(click.session);
+            names.sessions.hold(session);
         }
         let number = self.visits.join(event, &near);
-        for (page, seen) in inherited.into_iter().chain([(click.page, slice)]) {
+        for (page, seen) in inherited.into_iter().chain([(page, slice)]) {
             let visit = self.visits.get(number);
             let (new_here, flushed) = (visit.seen_pages.is_empty(), visit.flushed());
             if self.visits.see(number, page, seen) {
@@ -268,17 +232,17 @@ impl Window {
 }
 
 impl Tally {
-    fn count(&mut self, click: &Click) {
-        let page = click.page as usize;
+    fn count(&mut self, event: &InternedEvent) {
+        let page = event.page as usize;
         if page >= self.counts.len() {
             self.counts.resize(page + 1, Counts::default());
         }
         let counts = &mut self.counts[page];
         // One that is only searched on comes several times.
         if *counts == Counts::default() {
-            self.pages.push(click.page);
+            self.pages.push(event.page);
         }
-        counts.count(click.kind);
+        counts.count(event.kind);
     }
 }
 
@@ -287,44 +251,4 @@ fn totals(all: &mut Vec<Totals>, page: u32) -> &mut Totals {
         all.resize(page as usize + 1, Totals::default());
     }
     &mut all[page as usize]
-}
-
-impl Totals {
-    fn weigh(&mut self, metrics: VisitMetrics, sign: i64) {
-        self.visits = (i64::from(self.visits) + sign) as u32;
-        self.bounces = (i64::from(self.bounces) + sign * i64::from(metrics.bounced)) as u32;
-        self.duration += sign * metrics.duration;
-    }
-
-    /// A visit that is among them already has other metrics now.
-    fn change(&mut self, before: VisitMetrics, after: VisitMetrics) {
-        self.bounces = self.bounces - u32::from(before.bounced) + u32::from(after.bounced);
-        self.duration += after.duration - before.duration;
-    }
-}
-
-impl Counts {
-    pub(crate) fn count(&mut self, kind: EventType) {
-        match kind {
-            EventType::View => self.views += 1,
-            EventType::Click => self.clicks += 1,
-            EventType::Purchase => self.conversions += 1,
-            EventType::AddToCart => self.carts += 1,
-            EventType::Search => {}
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: Self) {
-        self.views += other.views;
-        self.clicks += other.clicks;
-        self.conversions += other.conversions;
-        self.carts += other.carts;
-    }
-
-    fn subtract(&mut self, other: Self) {
-        self.views -= other.views;
-        self.clicks -= other.clicks;
-        self.conversions -= other.conversions;
-        self.carts -= other.carts;
-    }
 }

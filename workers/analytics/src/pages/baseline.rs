@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    event::SITE,
     settings::{Settings, power},
-    window::SITE,
 };
 
 /// A page whose share of the site's level fell below this is forgotten. Half-lives of silence while others are busy: 166, two
