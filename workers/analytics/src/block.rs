@@ -6,11 +6,16 @@ use std::ops::{Deref, DerefMut};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use wire::{Header, Reader, Writer, read, write_sums};
+pub(crate) use wire::{Format, Header, Reader, Writer, read, write_sums};
+
+use crate::section::{self, Section, SectionError, SectionId};
 
 /// Maximum bytes of a record of a block, unless a single row is longer: it stays below the million that brokers and clients take by
 /// default.
 pub const MAX_RECORD_BYTES: usize = 900_000;
+
+/// Bytes of a section that go into a record together.
+const CHUNK_BYTES: usize = 4 << 10;
 
 /// One input partition's share of one window.
 ///
@@ -32,6 +37,18 @@ pub struct Block {
     pub pages: Vec<Row>,
     /// Whether the partition's next block is of the same window and has further pages.
     pub more: bool,
+    /// What features beside pages have to add.
+    #[serde(skip)]
+    pub sections: Vec<Section>,
+}
+
+/// What takes the rows of a block: a record of bounded size, or the whole block.
+pub trait RowSink {
+    /// Takes a page. False where it is full; then the page is the first of the next record.
+    fn page(&mut self, url: &str, sums: &Sums) -> bool;
+
+    /// Takes a row of another feature's section, after the pages. False where it is full.
+    fn row(&mut self, section: SectionId, row: &[u8]) -> bool;
 }
 
 /// One page (or the site) in one window and one input partition.
@@ -85,14 +102,17 @@ pub struct Part {
 #[derive(Debug, thiserror::Error)]
 pub enum BlockError {
     /// Written by another version.
-    #[error("block of format {0}, this version reads formats 1 and 2")]
+    #[error("block of format {0}, this version reads formats 1 to 3")]
     Version(u8),
     /// Not a block of the first format.
     #[error("not a block: {0}")]
     Malformed(#[from] postcard::Error),
-    /// Not a block of the second format.
+    /// Not a block of a later format.
     #[error("not a block: {0} bytes before its end is no row")]
     Broken(usize),
+    /// One of its sections cannot be read.
+    #[error("block: {0}")]
+    Section(#[from] SectionError),
 }
 
 impl Deref for Row {
@@ -137,6 +157,7 @@ impl Block {
             site: Row { url: String::new(), sums: header.site },
             pages: Vec::new(),
             more: header.more,
+            sections: Vec::new(),
         }
     }
 
@@ -155,11 +176,21 @@ impl Block {
     /// # Errors
     /// None: every block can be written.
     pub fn encode(self) -> Result<Vec<Vec<u8>>, BlockError> {
-        let (mut records, mut next) = (Vec::new(), 0);
+        let format = if self.sections.is_empty() { Format::Rows } else { Format::Sections };
+        // Readers put the parts of a section together, so it may be cut anywhere.
+        let mut chunks: Vec<(SectionId, &[u8])> = Vec::new();
+        for section in &self.sections {
+            chunks.extend(section.body.chunks(CHUNK_BYTES).map(|chunk| (section.id, chunk)));
+        }
+        let (mut records, mut next, mut chunks) = (Vec::new(), 0, &chunks[..]);
         loop {
-            let mut writer = Writer::new(&self.header(), MAX_RECORD_BYTES);
-            next += self.pages[next..].iter().take_while(|row| writer.push(&row.url, &row.sums)).count();
-            let more = next < self.pages.len();
+            let mut writer = Writer::new(&self.header(), format, MAX_RECORD_BYTES);
+            next += self.pages[next..].iter().take_while(|row| writer.page(&row.url, &row.sums)).count();
+            if next == self.pages.len() {
+                let fit = chunks.iter().take_while(|&&(id, chunk)| writer.row(id, chunk)).count();
+                chunks = &chunks[fit..];
+            }
+            let more = next < self.pages.len() || !chunks.is_empty();
             records.push(writer.finish(more || self.more));
             if !more {
                 return Ok(records);
@@ -172,9 +203,41 @@ impl Block {
     /// # Errors
     /// Bytes of another version, or no block.
     pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
-        let mut pages = Vec::new();
-        let header = read(bytes, &mut |url, sums| pages.push(Row { url: url.to_owned(), sums: *sums }))?;
-        Ok(Self { pages, ..Self::new(&header) })
+        let mut rows = Rows::default();
+        let header = read(bytes, &mut rows)?;
+        let Rows { pages, sections } = rows;
+        Ok(Self { pages, sections, ..Self::new(&header) })
+    }
+}
+
+/// The rows of a record.
+#[derive(Default)]
+struct Rows {
+    pages: Vec<Row>,
+    sections: Vec<Section>,
+}
+
+impl RowSink for Rows {
+    fn page(&mut self, url: &str, sums: &Sums) -> bool {
+        self.pages.push(Row { url: url.to_owned(), sums: *sums });
+        true
+    }
+
+    fn row(&mut self, section: SectionId, row: &[u8]) -> bool {
+        section::append(&mut self.sections, section, row);
+        true
+    }
+}
+
+impl RowSink for Block {
+    fn page(&mut self, url: &str, sums: &Sums) -> bool {
+        self.pages.push(Row { url: url.to_owned(), sums: *sums });
+        true
+    }
+
+    fn row(&mut self, section: SectionId, row: &[u8]) -> bool {
+        section::append(&mut self.sections, section, row);
+        true
     }
 }
 

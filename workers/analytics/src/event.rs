@@ -10,7 +10,7 @@ pub(crate) const SITE: u32 = 0;
 
 /// An event with its strings as numbers.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct InternedEvent {
+pub struct InternedEvent {
     pub(crate) page: u32,
     pub(crate) user: u32,
     pub(crate) session: u32,
@@ -21,7 +21,7 @@ pub(crate) struct InternedEvent {
 }
 
 /// Strings of everything that is live.
-pub(crate) struct Names {
+pub struct Names {
     pub(crate) pages: Interner,
     pub(crate) users: Interner,
     pub(crate) sessions: Interner,

@@ -11,11 +11,12 @@ use std::collections::BTreeMap;
 use weir_events::{PageAnalytics, TopPages};
 
 use crate::{
-    block::{self, Block, BlockError},
+    block::{self, BlockError},
+    feature::{Extras, Feature},
     intern::Interner,
     settings::Settings,
 };
-use held::Held;
+use held::{Held, Packing};
 use pass::Pass;
 
 /// Everything that is said about one sealed window.
@@ -40,7 +41,7 @@ pub enum Piece {
 
 /// Stage 2 of one lane. Windows are independent of each other, so all there is to remember over a restart is up to where
 /// windows were emitted, and the offset of the first block that a later one needs.
-pub struct Merge {
+pub struct Merge<F: Feature = Extras> {
     settings: Settings,
     /// The pages of all blocks that wait.
     names: Interner,
@@ -53,11 +54,22 @@ pub struct Merge {
     pass: Option<Pass>,
     /// A window of which so many pages were emitted before.
     begun: Option<(i64, u64)>,
+    /// What features beside pages add up to, by window end, of the blocks that are whole.
+    merged: BTreeMap<i64, F::Merged>,
+    /// The same of the last window that was completed.
+    last_merged: Option<F::Merged>,
 }
 
 impl Merge {
-    /// A lane fed by `inputs` partitions; `emitted` is what [`Merge::emitted`] said when its state was last kept.
+    /// A lane fed by `inputs` partitions; `emitted` is what [`Merge::emitted`] returned when its state was last kept.
     pub fn new(settings: Settings, inputs: i32, emitted: Option<i64>) -> Self {
+        Self::with_features(settings, inputs, emitted)
+    }
+}
+
+impl<F: Feature> Merge<F> {
+    /// A lane with other features than [`Extras`].
+    pub(crate) fn with_features(settings: Settings, inputs: i32, emitted: Option<i64>) -> Self {
         Self {
             settings,
             names: Interner::default(),
@@ -66,6 +78,8 @@ impl Merge {
             emitted,
             pass: None,
             begun: None,
+            merged: BTreeMap::new(),
+            last_merged: None,
         }
     }
 
@@ -75,45 +89,49 @@ impl Merge {
         Self { begun, ..self }
     }
 
-    /// Takes a block that was read at `offset`. What was emitted already is not taken again.
-    pub fn add(&mut self, block: &Block, offset: i64) {
-        let mut held = Held::new(&block.header(), offset);
-        for page in &block.pages {
-            held.push(self.names.acquire(&page.url), &page.sums);
-        }
-        self.hold(block.partition, block.end, held);
-    }
-
     /// Takes a record of a block that was read at `offset`. What was emitted already is not taken again.
     ///
     /// # Errors
     /// Bytes of another version, or no block.
     pub fn read(&mut self, record: &[u8], offset: i64) -> Result<(), BlockError> {
-        let mut rows = held::Rows::default();
-        let names = &mut self.names;
-        let header = block::read(record, &mut |url, sums| rows.push(names.acquire(url), sums))?;
-        self.hold(header.partition, header.end, Held { rows, ..Held::new(&header, offset) });
-        Ok(())
+        let mut packing = Packing::new(&mut self.names);
+        let header = block::read(record, &mut packing)?;
+        let block = packing.finish(&header, offset);
+        self.hold(header.partition, header.end, block)
     }
 
-    fn hold(&mut self, partition: i32, end: i64, mut block: Held) {
+    fn hold(&mut self, partition: i32, end: i64, mut block: Held) -> Result<(), BlockError> {
         let inputs = self.covered.len();
         let known = usize::try_from(partition).ok().filter(|&partition| partition < inputs);
         let Some(partition) = known.filter(|_| self.emitted.is_none_or(|emitted| end > emitted)) else {
-            return block.release(&mut self.names);
+            block.release(&mut self.names);
+            return Ok(());
         };
         if !block.more {
             self.covered[partition] = self.covered[partition].max(Some(end));
         }
-        let places = self.blocks.entry(end).or_insert_with(|| (0..inputs).map(|_| None).collect());
-        match &mut places[partition] {
-            Some(first) if first.more => first.append(block),
-            Some(_) => block.release(&mut self.names),
-            place @ None => {
+        let slots = self.blocks.entry(end).or_insert_with(|| (0..inputs).map(|_| None).collect());
+        let held = match &mut slots[partition] {
+            Some(first) if first.more => {
+                first.append(block);
+                first
+            }
+            Some(_) => {
+                block.release(&mut self.names);
+                return Ok(());
+            }
+            slot @ None => {
                 block.shrink();
-                *place = Some(block);
+                slot.insert(block)
+            }
+        };
+        if !held.more && !held.sections.is_empty() {
+            let merged = self.merged.entry(end).or_default();
+            for section in std::mem::take(&mut held.sections) {
+                F::merge(merged, &section)?;
             }
         }
+        Ok(())
     }
 
     /// Completes, in order, all windows for which every input partition has spoken.
@@ -183,6 +201,7 @@ impl Merge {
         for block in self.blocks.remove(&end).into_iter().flatten().flatten() {
             block.release(&mut self.names);
         }
+        self.last_merged = self.merged.remove(&end);
         self.emitted = self.emitted.max(Some(end));
         self.begun = self.begun.filter(|&(begun, _)| begun > end);
     }
@@ -202,6 +221,11 @@ impl Merge {
         let begun = self.pass.as_ref().map(|pass| (pass.end, pass.pages()));
         // What was emitted before a restart is not forgotten while it is gone over again.
         begun.max(self.begun).filter(|&(_, pages)| pages > 0)
+    }
+
+    /// What features beside pages add up to in the window whose ranking was the last piece; `None` where no block had a section of them.
+    pub fn merged(&self) -> Option<&F::Merged> {
+        self.last_merged.as_ref()
     }
 
     /// Bytes of the blocks that wait.

@@ -1,4 +1,4 @@
-//! Sums by page over the window: events, visitors, visits, and what is usual for a page.
+//! Sums by page over the window: events, visitors, visits, and what is usual for a page. The first feature of the engine.
 
 mod baseline;
 mod seen_pages;
@@ -6,8 +6,216 @@ mod totals;
 mod visits;
 mod window;
 
-pub(crate) use baseline::Baselines;
+use std::{collections::BTreeMap, ops::Range};
+
+use serde::Deserialize;
+
+use crate::{
+    block::{RowSink, Sums},
+    event::{InternedEvent, Names, SITE},
+    feature::Feature,
+    section::{PAGES, Section, SectionError},
+    settings::Settings,
+    snapshot::{Sections, SnapshotError, SnapshotWriter},
+};
+use baseline::Baselines;
+use totals::Totals;
+use visits::Visit;
+
 pub(crate) use seen_pages::SeenPages;
-pub(crate) use totals::{Counts, Totals};
-pub(crate) use visits::Visit;
+pub(crate) use totals::Counts;
 pub(crate) use window::Window;
+
+/// The sums of the window that is being closed, and what they are compared with.
+#[derive(Default)]
+pub struct Pages {
+    window: Window,
+    baselines: Baselines,
+    /// The pages of the last block, in its order, each held; and its views there, of those with a row.
+    last_emitted_pages: Vec<(u32, Option<u64>)>,
+}
+
+/// Its section of a snapshot, in the order in which it is written.
+#[derive(Deserialize)]
+struct Saved {
+    totals: Vec<Totals>,
+    slices: BTreeMap<i64, Vec<(u32, Counts)>>,
+    users: Vec<SeenPages>,
+    visits: Vec<Option<Visit>>,
+    baselines: Baselines,
+    last_emitted_pages: Vec<(u32, Option<u64>)>,
+}
+
+impl Pages {
+    /// The running window.
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// All pages together.
+    pub(crate) fn site(&self) -> Sums {
+        self.sums(SITE, None)
+    }
+
+    /// How many (page, visitor) pairs, (page, visit) pairs and visits are live.
+    pub(crate) fn live(&self) -> usize {
+        self.window.pairs() + self.window.visits.len()
+    }
+
+    /// Its state from the beginning of some bytes, and the rest of them.
+    pub(crate) fn decode<'a>(
+        bytes: &'a [u8],
+        settings: &Settings,
+    ) -> Result<(Self, &'a [u8]), SnapshotError> {
+        let (saved, rest) = postcard::take_from_bytes(bytes)?;
+        let Saved { totals, slices, users, visits, baselines, last_emitted_pages } = saved;
+        let window = Window::restore(totals, slices, users, visits, settings);
+        Ok((Self { window, baselines, last_emitted_pages }, rest))
+    }
+
+    fn note_aligned(&mut self, end: i64, names: &mut Names, settings: &Settings) {
+        let index = end.div_euclid(settings.size) - 1;
+        let with_rows =
+            self.last_emitted_pages.iter().filter(|(_, views)| views.is_some()).map(|&(page, _)| page);
+        for page in with_rows.chain([SITE]) {
+            let views = self.window.totals(page).counts.views;
+            if views > 0 && self.baselines.note(page, index, views) {
+                names.pages.hold(page);
+            }
+        }
+    }
+
+    /// An event to come that counts lies in a window that ends after `end`, so after its first slice; a visit that ended more
+    /// than a gap before that can get no more events.
+    fn expire_visits(&mut self, end: i64, names: &mut Names, settings: &Settings) {
+        let earliest = end + settings.slide - settings.size;
+        let over = settings.slice_of(earliest - settings.session_gap) - 1;
+        let left = settings.first_slice(end) - 1;
+        self.window.forget_visits(over.min(left), settings.slide, names);
+    }
+
+    /// Brings the list of pages up to date: those with a row in this window or in the one before, or with a baseline. Few come
+    /// or go from one window to the next, so it is kept in order instead of being put into it each time.
+    fn choose_pages(&mut self, names: &mut Names) {
+        let names = &mut names.pages;
+        let mut wanted = vec![false; names.len()];
+        for page in self.window.pages().chain(self.baselines.pages()) {
+            wanted[page as usize] = page != SITE;
+        }
+        self.last_emitted_pages.retain(|&(page, views)| {
+            let stays = std::mem::take(&mut wanted[page as usize]) || views.is_some();
+            if !stays {
+                names.release(page);
+            }
+            stays
+        });
+        let known = self.last_emitted_pages.len();
+        for (page, _) in (0..).zip(wanted).filter(|(_, wanted)| *wanted) {
+            names.hold(page);
+            self.last_emitted_pages.push((page, None));
+        }
+        if self.last_emitted_pages.len() > known {
+            // Stable, because that is quick where most are in order.
+            self.last_emitted_pages.sort_by(|(a, _), (b, _)| names.text(*a).cmp(names.text(*b)));
+        }
+    }
+
+    fn sums(&self, page: u32, previous_views: Option<u64>) -> Sums {
+        let totals = self.window.totals(page);
+        let baseline = self.baselines.get(page).unwrap_or_default();
+        Sums {
+            views: totals.counts.views,
+            clicks: totals.counts.clicks,
+            conversions: totals.counts.conversions,
+            users: totals.users,
+            visits: totals.visits,
+            bounces: totals.bounces,
+            duration: totals.duration,
+            previous_views,
+            baseline: baseline.sum,
+            baseline_at: baseline.at,
+        }
+    }
+}
+
+impl Feature for Pages {
+    /// Stage 2 merges pages row by row, because all rows of a window need not fit into memory: `merge::Pass`.
+    type Merged = ();
+
+    fn new(_: &Settings) -> Self {
+        Self::default()
+    }
+
+    fn is_on(&self) -> bool {
+        true
+    }
+
+    fn take_in(&mut self, slice: i64, events: &[InternedEvent], names: &mut Names, settings: &Settings) {
+        self.window.take_in(slice, events, names, settings);
+    }
+
+    fn leave(&mut self, slice: i64, names: &mut Names, settings: &Settings) {
+        self.window.leave(slice, names, settings);
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let no_row = self.last_emitted_pages.iter().all(|(_, views)| views.is_none());
+        no_row && self.window.is_empty() && !self.baselines.pending()
+    }
+
+    fn begin(&mut self, end: i64, names: &mut Names, settings: &Settings) {
+        for page in self.baselines.advance(end, settings) {
+            names.pages.release(page);
+        }
+        self.choose_pages(names);
+    }
+
+    fn rows(&self) -> usize {
+        self.last_emitted_pages.len()
+    }
+
+    fn section(&mut self, from: usize, names: &Names, sink: &mut impl RowSink) -> usize {
+        let mut row = from;
+        while let Some(&(page, previous_views)) = self.last_emitted_pages.get(row) {
+            let sums = self.sums(page, previous_views);
+            if !sink.page(names.pages.text(page), &sums) {
+                break;
+            }
+            self.last_emitted_pages[row].1 = (sums.users > 0).then_some(sums.views);
+            row += 1;
+        }
+        row
+    }
+
+    fn pass_over(&mut self, rows: Range<usize>) {
+        for row in rows {
+            let (page, _) = self.last_emitted_pages[row];
+            let sums = self.window.totals(page);
+            self.last_emitted_pages[row].1 = (sums.users > 0).then_some(sums.counts.views);
+        }
+    }
+
+    fn sealed(&mut self, end: i64, skipped: bool, names: &mut Names, settings: &Settings) {
+        if !skipped && end.rem_euclid(settings.size) == 0 {
+            self.note_aligned(end, names, settings);
+        }
+        self.expire_visits(end, names, settings);
+    }
+
+    fn save(&self, out: &mut SnapshotWriter<'_>) -> Result<(), SnapshotError> {
+        out.section(PAGES);
+        self.window.save(out)?;
+        out.each(self.baselines.all())?;
+        out.each(&self.last_emitted_pages)?;
+        Ok(())
+    }
+
+    fn restore(sections: &Sections<'_>, settings: &Settings) -> Result<Self, SnapshotError> {
+        let body = sections.find(PAGES)?.ok_or(SectionError::Missing(PAGES.tag))?;
+        Ok(Self::decode(body, settings)?.0)
+    }
+
+    fn merge((): &mut (), _: &Section) -> Result<(), SectionError> {
+        Ok(())
+    }
+}

@@ -1,57 +1,51 @@
 //! A partition's whole state as bytes: to go on from there instead of reading its log from the beginning.
 //!
 //! Numbers that stand for strings and visits are kept as they are, so that everything that refers to them is written as it
-//! lies in memory; only the indexes are built anew.
+//! lies in memory; only the indexes are built anew. Format 1 is the state of the engine and of its pages; format 2 has a section per
+//! feature, and is written where one beside pages is on:
+//!
+//! ```text
+//! 1 names pages progress
+//! 2 section* table length
+//! table: (tag version length)*; length of the table, four bytes, little-endian
+//! ```
+//! All else is postcard's. The table comes last because a state is written piece by piece.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple as _};
 
-use crate::{
-    event::InternedEvent,
-    pages::{Baselines, Counts, SeenPages, Totals, Visit},
-};
+use crate::section::{SectionError, SectionId};
 
-/// The version of the format, its first byte. A field added to anything in here makes a new version.
-const VERSION: u8 = 1;
+/// The versions of the format, its first byte.
+pub(crate) const PLAIN: u8 = 1;
+pub(crate) const SECTIONS: u8 = 2;
 /// Bytes that are handed on together, and up to so many elements of a list more.
 const BUFFER_BYTES: usize = 64 << 10;
 const TOGETHER: usize = 16;
+/// Bytes of the table's length, which are the last.
+const TABLE_LENGTH_BYTES: usize = 4;
 
 /// Why bytes are not a snapshot.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// Written by another version.
-    #[error("snapshot of format {0}, this version reads format {VERSION}")]
+    #[error("snapshot of format {0}, this version reads formats {PLAIN} and {SECTIONS}")]
     Version(u8),
     /// Not a snapshot at all.
     #[error("not a snapshot: {0}")]
     Malformed(#[from] postcard::Error),
+    /// One of its sections cannot be read.
+    #[error("snapshot: {0}")]
+    Section(#[from] SectionError),
 }
 
-/// A partition, to be written or as it was read.
-#[derive(Deserialize)]
-pub(crate) struct Snapshot<'a> {
-    /// Pages, users, sessions: strings with their holders, at their numbers.
-    #[serde(borrow)]
-    pub(crate) names: [Vec<(&'a str, u32)>; 3],
-    pub(crate) window: Saved<'a>,
-    pub(crate) baselines: Cow<'a, Baselines>,
-    pub(crate) last_emitted_pages: Cow<'a, [(u32, Option<u64>)]>,
-    pub(crate) pending: Cow<'a, BTreeMap<i64, Vec<InternedEvent>>>,
-    pub(crate) watermark: Option<i64>,
-    pub(crate) greatest: Option<i64>,
-    pub(crate) sealed: Option<i64>,
-    pub(crate) first_aligned: Option<i64>,
-}
-
-/// A window, to be written or as it was read.
-#[derive(Deserialize)]
-pub(crate) struct Saved<'a> {
-    pub(crate) totals: Cow<'a, [Totals]>,
-    pub(crate) slices: Cow<'a, BTreeMap<i64, Vec<(u32, Counts)>>>,
-    pub(crate) users: Cow<'a, [SeenPages]>,
-    pub(crate) visits: Cow<'a, [Option<Visit>]>,
+/// An entry of the table.
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    tag: u8,
+    version: u8,
+    length: u64,
 }
 
 /// Elements one after the other, without their number.
@@ -68,19 +62,37 @@ impl<T: Serialize> Serialize for Elements<'_, T> {
 }
 
 /// Hands on what is written, some elements at a time: a question a byte whether the buffer is full would be felt.
-struct Parts<'a> {
+pub struct SnapshotWriter<'a> {
+    version: u8,
     buffer: Vec<u8>,
     sink: &'a mut dyn FnMut(&[u8]),
+    /// Bytes that were handed on.
+    flushed: u64,
+    /// Sections, and where each begins.
+    sections: Vec<(SectionId, u64)>,
 }
 
-impl Parts<'_> {
-    fn value(&mut self, value: &impl Serialize) -> postcard::Result<()> {
+impl<'a> SnapshotWriter<'a> {
+    pub(crate) fn new(version: u8, sink: &'a mut dyn FnMut(&[u8])) -> Self {
+        let mut buffer = Vec::with_capacity(2 * BUFFER_BYTES);
+        buffer.push(version);
+        Self { version, buffer, sink, flushed: 0, sections: Vec::new() }
+    }
+
+    /// Begins a section, which ends where the next one begins.
+    pub(crate) fn section(&mut self, id: SectionId) {
+        let begin = self.written();
+        self.sections.push((id, begin));
+    }
+
+    /// A value, as serde would write it.
+    pub(crate) fn value(&mut self, value: &impl Serialize) -> postcard::Result<()> {
         self.buffer = postcard::to_extend(value, std::mem::take(&mut self.buffer))?;
         Ok(())
     }
 
     /// A list, as serde would write it.
-    fn each<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
+    pub(crate) fn each<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
         self.value(&elements.len())?;
         for some in elements.chunks(TOGETHER) {
             self.value(&Elements(some))?;
@@ -91,7 +103,8 @@ impl Parts<'_> {
         Ok(())
     }
 
-    fn lists<T: Serialize>(&mut self, lists: &BTreeMap<i64, Vec<T>>) -> postcard::Result<()> {
+    /// A map of lists, as serde would write it.
+    pub(crate) fn lists<T: Serialize>(&mut self, lists: &BTreeMap<i64, Vec<T>>) -> postcard::Result<()> {
         self.value(&lists.len())?;
         lists.iter().try_for_each(|(slice, list)| {
             self.value(slice)?;
@@ -99,49 +112,69 @@ impl Parts<'_> {
         })
     }
 
+    /// Writes the table, where the format has one, and hands on what is left.
+    pub(crate) fn finish(mut self) -> Result<(), SnapshotError> {
+        if self.version == SECTIONS {
+            let end = self.written();
+            let ends = self.sections.iter().skip(1).map(|&(_, begin)| begin).chain([end]);
+            let entry = |(&(id, begin), end): (&(SectionId, u64), u64)| Entry {
+                tag: id.tag,
+                version: id.version,
+                length: end - begin,
+            };
+            let table: Vec<Entry> = self.sections.iter().zip(ends).map(entry).collect();
+            self.value(&table)?;
+            let length = (self.written() - end) as u32;
+            self.buffer.extend_from_slice(&length.to_le_bytes());
+        }
+        self.flush();
+        Ok(())
+    }
+
+    fn written(&self) -> u64 {
+        self.flushed + self.buffer.len() as u64
+    }
+
     fn flush(&mut self) {
         (self.sink)(&self.buffer);
+        self.flushed += self.buffer.len() as u64;
         self.buffer.clear();
     }
 }
 
-impl<'a> Snapshot<'a> {
-    /// In the order of the fields, which is that in which [`decode`](Self::decode) reads them.
-    pub(crate) fn encode(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
-        let Self {
-            names,
-            window,
-            baselines,
-            last_emitted_pages,
-            pending,
-            watermark,
-            greatest,
-            sealed,
-            first_aligned,
-        } = self;
-        let Saved { totals, slices, users, visits } = window;
-        let mut parts = Parts { buffer: Vec::with_capacity(2 * BUFFER_BYTES), sink };
-        parts.buffer.push(VERSION);
-        for strings in names {
-            parts.each(strings)?;
+/// The sections of a snapshot of format 2.
+pub struct Sections<'a>(Vec<(SectionId, &'a [u8])>);
+
+impl<'a> Sections<'a> {
+    /// From what follows the first byte.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, SnapshotError> {
+        let cut = SnapshotError::Malformed(postcard::Error::DeserializeUnexpectedEnd);
+        let parts = bytes.split_last_chunk::<TABLE_LENGTH_BYTES>().and_then(|(rest, length)| {
+            let at = rest.len().checked_sub(u32::from_le_bytes(*length) as usize)?;
+            Some(rest.split_at(at))
+        });
+        let Some((mut bodies, table)) = parts else { return Err(cut) };
+        let table: Vec<Entry> = postcard::from_bytes(table)?;
+        let mut sections = Vec::with_capacity(table.len());
+        for Entry { tag, version, length } in table {
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let Some((body, rest)) = bodies.split_at_checked(length) else { return Err(cut) };
+            sections.push((SectionId { tag, version }, body));
+            bodies = rest;
         }
-        parts.each(totals)?;
-        parts.lists(slices)?;
-        parts.each(users)?;
-        parts.each(visits)?;
-        parts.each(baselines.all())?;
-        parts.each(last_emitted_pages)?;
-        parts.lists(pending)?;
-        parts.value(&(watermark, greatest, sealed, first_aligned))?;
-        parts.flush();
-        Ok(())
+        Ok(Self(sections))
     }
 
-    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, SnapshotError> {
-        match bytes.split_first() {
-            Some((&VERSION, rest)) => Ok(postcard::from_bytes(rest)?),
-            Some((&other, _)) => Err(SnapshotError::Version(other)),
-            None => Err(SnapshotError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
+    /// A feature's section, if there is one.
+    ///
+    /// # Errors
+    /// It is of a later version.
+    pub(crate) fn find(&self, id: SectionId) -> Result<Option<&'a [u8]>, SectionError> {
+        for &(found, body) in &self.0 {
+            if id.is(found)? {
+                return Ok(Some(body));
+            }
         }
+        Ok(None)
     }
 }

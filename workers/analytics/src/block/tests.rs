@@ -36,7 +36,7 @@ fn a_block_too_long_for_a_record_goes_in_several_and_comes_back_whole() {
         "{}",
         records.len()
     );
-    merge.add(&block(1, 1), 0);
+    merge.read(&block(1, 1).encode().unwrap()[0], 0).unwrap();
     let last = records.len() - 1;
     for (i, record) in records.iter().enumerate() {
         merge.read(record, 10 + i as i64).unwrap();
@@ -185,8 +185,8 @@ proptest! {
         }
         let (mut found, mut next) = (Vec::new(), 0);
         while next < block.pages.len() {
-            let mut writer = Writer::new(&header, max);
-            next += block.pages[next..].iter().take_while(|row| writer.push(&row.url, &row.sums)).count();
+            let mut writer = Writer::new(&header, Format::Rows, max);
+            next += block.pages[next..].iter().take_while(|row| writer.page(&row.url, &row.sums)).count();
             let part = Block::decode(&writer.finish(false)).unwrap();
             prop_assert!(part.pages.len() == 1 || part.clone().encode().unwrap()[0].len() <= max);
             found.extend(part.pages);

@@ -1,21 +1,30 @@
-//! A block as bytes. Format 2 is written, formats 1 and 2 are read.
+//! A block as bytes. Formats 1 to 3 are read; format 2 is written, and format 3 where a feature beside pages is on.
 //!
 //! Format 1 was the whole [`Block`] by postcard: every URL in full, nineteen bytes at least of numbers a row, and all of it in memory
 //! to be written. Format 2 goes row by row. A URL is written as what it shares with the one before, which is much where URLs are in
 //! order, and numbers that are zero are not written:
 //!
 //! ```text
-//! 2 flags partition end [first_aligned] sums rows
-//! flags: 1 more, 2 first_aligned;  row: shared length, rest's length, rest, sums
+//! 2 flags partition end [first_aligned] pages
+//! flags: 1 more, 2 first_aligned
+//! pages: sums of the site, row*;  row: shared length, rest's length, rest, sums
 //! sums:  flags views users visits [clicks] [conversions] [bounces] [duration] [previous_views] [baseline baseline_at]
+//! ```
+//! Format 3 has pages as one of its sections. Sections with an unknown tag are left out:
+//!
+//! ```text
+//! 3 flags partition end [first_aligned] section*
+//! section: tag version length body;  tag and version one byte, length four bytes, little-endian
 //! ```
 //! Integers are LEB128, signed ones zig-zag, `baseline` eight bytes, little-endian.
 
-use super::{Block, BlockError, Sums};
+use super::{Block, BlockError, RowSink, Sums};
+use crate::section::{PAGES, SectionId};
 
 /// The version of the format, its first byte.
 pub(super) const VERSION: u8 = 2;
 const POSTCARD: u8 = 1;
+const SECTIONS: u8 = 3;
 
 const MORE: u8 = 1;
 const FIRST_ALIGNED: u8 = 2;
@@ -27,6 +36,9 @@ const DURATION: u8 = 8;
 const PREVIOUS_VIEWS: u8 = 16;
 const BASELINE: u8 = 32;
 
+/// Bytes of a section beside its body: tag, version, length.
+const SECTION_BYTES: usize = 2 + LENGTH_BYTES;
+const LENGTH_BYTES: usize = 4;
 /// Maximum bytes of a row beside its URL: eleven numbers, flags and two lengths.
 const ROW_BYTES: usize = 112;
 
@@ -40,6 +52,15 @@ pub(crate) struct Header {
     pub(crate) more: bool,
 }
 
+/// How a record is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Pages only: format 2.
+    Rows,
+    /// A list of sections: format 3.
+    Sections,
+}
+
 /// Writes one record of a block.
 pub(crate) struct Writer {
     record: Vec<u8>,
@@ -47,22 +68,51 @@ pub(crate) struct Writer {
     last: Vec<u8>,
     is_empty: bool,
     max: usize,
+    /// The section that is being written, and where its body begins.
+    open: Option<(SectionId, usize)>,
 }
 
 impl Writer {
-    pub(crate) fn new(header: &Header, max: usize) -> Self {
-        let mut record = vec![VERSION, u8::from(header.first_aligned.is_some()) * FIRST_ALIGNED];
+    pub(crate) fn new(header: &Header, format: Format, max: usize) -> Self {
+        let version = if format == Format::Sections { SECTIONS } else { VERSION };
+        let mut record = vec![version, u8::from(header.first_aligned.is_some()) * FIRST_ALIGNED];
         unsigned(u64::from(header.partition as u32), &mut record);
         signed(header.end, &mut record);
         if let Some(first) = header.first_aligned {
             signed(first, &mut record);
         }
-        write_sums(&header.site, &mut record);
-        Self { record, last: Vec::new(), is_empty: true, max }
+        let mut writer = Self { record, last: Vec::new(), is_empty: true, max, open: None };
+        if format == Format::Sections {
+            writer.open(PAGES);
+        }
+        write_sums(&header.site, &mut writer.record);
+        writer
     }
 
-    /// Writes a row; false where the record is full. The first row always fits.
-    pub(crate) fn push(&mut self, url: &str, sums: &Sums) -> bool {
+    fn open(&mut self, id: SectionId) {
+        self.record.extend_from_slice(&[id.tag, id.version]);
+        self.record.extend_from_slice(&[0; LENGTH_BYTES]);
+        self.open = Some((id, self.record.len()));
+    }
+
+    /// Ends the section that is being written.
+    fn close(&mut self) {
+        if let Some((_, begin)) = self.open.take() {
+            let length = (self.record.len() - begin) as u32;
+            self.record[begin - LENGTH_BYTES..begin].copy_from_slice(&length.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn finish(mut self, more: bool) -> Vec<u8> {
+        self.close();
+        self.record[1] |= u8::from(more) * MORE;
+        self.record
+    }
+}
+
+/// The first row always fits.
+impl RowSink for Writer {
+    fn page(&mut self, url: &str, sums: &Sums) -> bool {
         let shared = shared(&self.last, url);
         let rest = &url.as_bytes()[shared..];
         if !self.is_empty && self.record.len() + rest.len() + ROW_BYTES > self.max {
@@ -78,9 +128,18 @@ impl Writer {
         true
     }
 
-    pub(crate) fn finish(mut self, more: bool) -> Vec<u8> {
-        self.record[1] |= u8::from(more) * MORE;
-        self.record
+    fn row(&mut self, section: SectionId, row: &[u8]) -> bool {
+        debug_assert!(self.record[0] == SECTIONS, "only a feature that is on has rows");
+        if !self.is_empty && self.record.len() + SECTION_BYTES + row.len() > self.max {
+            return false;
+        }
+        self.is_empty = false;
+        if self.open.is_none_or(|(open, _)| open != section) {
+            self.close();
+            self.open(section);
+        }
+        self.record.extend_from_slice(row);
+        true
     }
 }
 
@@ -99,15 +158,27 @@ fn shared(last: &[u8], url: &str) -> usize {
 }
 
 /// Reads a record, row by row.
-pub(crate) fn read(bytes: &[u8], row: &mut dyn FnMut(&str, &Sums)) -> Result<Header, BlockError> {
+pub(crate) fn read(bytes: &[u8], rows: &mut dyn RowSink) -> Result<Header, BlockError> {
     match bytes.split_first() {
         Some((&VERSION, rest)) => {
             let mut reader = Reader { rest };
-            read_all(&mut reader, row).ok_or(BlockError::Broken(reader.rest.len()))
+            let header = read_header(&mut reader).and_then(|header| {
+                let site = read_pages(&mut reader, rows)?;
+                Some(Header { site, ..header })
+            });
+            header.ok_or(BlockError::Broken(reader.rest.len()))
+        }
+        Some((&SECTIONS, rest)) => {
+            let mut reader = Reader { rest };
+            let header = read_header(&mut reader).ok_or(BlockError::Broken(reader.rest.len()))?;
+            let site = read_sections(&mut reader, rows)?;
+            Ok(Header { site, ..header })
         }
         Some((&POSTCARD, _)) => {
             let block: Block = postcard::from_bytes(bytes)?;
-            block.pages.iter().for_each(|page| row(&page.url, &page.sums));
+            for page in &block.pages {
+                rows.page(&page.url, &page.sums);
+            }
             Ok(block.header())
         }
         Some((&other, _)) => Err(BlockError::Version(other)),
@@ -115,15 +186,21 @@ pub(crate) fn read(bytes: &[u8], row: &mut dyn FnMut(&str, &Sums)) -> Result<Hea
     }
 }
 
-fn read_all(reader: &mut Reader<'_>, row: &mut dyn FnMut(&str, &Sums)) -> Option<Header> {
+/// All but the sums of the site.
+fn read_header(reader: &mut Reader<'_>) -> Option<Header> {
     let flags = reader.byte()?;
-    let header = Header {
+    Some(Header {
         partition: i32::try_from(reader.unsigned()?).ok()?,
         end: reader.signed()?,
         first_aligned: if flags & FIRST_ALIGNED > 0 { Some(reader.signed()?) } else { None },
-        site: reader.sums()?,
+        site: Sums::default(),
         more: flags & MORE > 0,
-    };
+    })
+}
+
+/// Gives the sums of the site.
+fn read_pages(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Option<Sums> {
+    let site = reader.sums()?;
     let mut url = String::new();
     while !reader.rest.is_empty() {
         let shared =
@@ -132,9 +209,24 @@ fn read_all(reader: &mut Reader<'_>, row: &mut dyn FnMut(&str, &Sums)) -> Option
         let rest = std::str::from_utf8(reader.take(length)?).ok()?;
         url.truncate(shared);
         url.push_str(rest);
-        row(&url, &reader.sums()?);
+        rows.page(&url, &reader.sums()?);
     }
-    Some(header)
+    Some(site)
+}
+
+/// Gives the sums of the site, which are in the section of pages.
+fn read_sections(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Result<Sums, BlockError> {
+    let mut site = None;
+    while !reader.rest.is_empty() {
+        let broken = BlockError::Broken(reader.rest.len());
+        let Some((id, body)) = reader.section() else { return Err(broken) };
+        if PAGES.is(id)? {
+            site = Some(read_pages(&mut Reader { rest: body }, rows).ok_or(broken)?);
+        } else {
+            rows.row(id, body);
+        }
+    }
+    site.ok_or(BlockError::Broken(0))
 }
 
 /// Sums as a row has them: a dozen bytes mostly.
@@ -216,6 +308,12 @@ impl<'a> Reader<'a> {
     fn signed(&mut self) -> Option<i64> {
         let value = self.unsigned()?;
         Some((value >> 1) as i64 ^ -((value & 1) as i64))
+    }
+
+    fn section(&mut self) -> Option<(SectionId, &'a [u8])> {
+        let id = SectionId { tag: self.byte()?, version: self.byte()? };
+        let length = u32::from_le_bytes(*self.take(LENGTH_BYTES)?.first_chunk()?);
+        Some((id, self.take(usize::try_from(length).ok()?)?))
     }
 
     fn small(&mut self) -> Option<u32> {

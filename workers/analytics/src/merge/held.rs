@@ -1,8 +1,9 @@
 //! A block that waits for those of the other partitions, packed.
 
 use crate::{
-    block::{Header, Reader, Sums, write_sums},
+    block::{Header, Reader, RowSink, Sums, write_sums},
     intern::Interner,
+    section::{self, Section, SectionId},
 };
 
 /// A partition's block of one window.
@@ -15,6 +16,44 @@ pub(super) struct Held {
     pub(super) rows: Rows,
     /// Further records of it are to come.
     pub(super) more: bool,
+    /// Sections beside pages, until it is whole.
+    pub(super) sections: Vec<Section>,
+}
+
+/// Packs the rows of a record while it is read.
+pub(super) struct Packing<'a> {
+    names: &'a mut Interner,
+    rows: Rows,
+    sections: Vec<Section>,
+}
+
+impl<'a> Packing<'a> {
+    pub(super) fn new(names: &'a mut Interner) -> Self {
+        Self { names, rows: Rows::default(), sections: Vec::new() }
+    }
+
+    pub(super) fn finish(self, header: &Header, offset: i64) -> Held {
+        Held {
+            offset,
+            first_aligned: header.first_aligned,
+            site: header.site,
+            rows: self.rows,
+            more: header.more,
+            sections: self.sections,
+        }
+    }
+}
+
+impl RowSink for Packing<'_> {
+    fn page(&mut self, url: &str, sums: &Sums) -> bool {
+        self.rows.push(self.names.acquire(url), sums);
+        true
+    }
+
+    fn row(&mut self, section: SectionId, row: &[u8]) -> bool {
+        section::append(&mut self.sections, section, row);
+        true
+    }
 }
 
 /// Rows by page: its number, four bytes, and its sums as on the wire.
@@ -22,7 +61,7 @@ pub(super) struct Held {
 pub(super) struct Rows(Vec<u8>);
 
 impl Rows {
-    pub(super) fn push(&mut self, page: u32, sums: &Sums) {
+    fn push(&mut self, page: u32, sums: &Sums) {
         self.0.extend_from_slice(&page.to_le_bytes());
         write_sums(sums, &mut self.0);
     }
@@ -37,23 +76,12 @@ impl Rows {
 }
 
 impl Held {
-    pub(super) fn new(header: &Header, offset: i64) -> Self {
-        Self {
-            offset,
-            first_aligned: header.first_aligned,
-            site: header.site,
-            rows: Rows::default(),
-            more: header.more,
-        }
-    }
-
-    pub(super) fn push(&mut self, page: u32, sums: &Sums) {
-        self.rows.push(page, sums);
-    }
-
     /// Takes the next record's rows.
     pub(super) fn append(&mut self, next: Self) {
         self.rows.0.extend_from_slice(&next.rows.0);
+        for Section { id, body } in next.sections {
+            section::append(&mut self.sections, id, &body);
+        }
         self.more = next.more;
         self.shrink();
     }

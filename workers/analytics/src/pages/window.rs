@@ -1,16 +1,16 @@
 //! The running sums of the window that is being closed, kept up event by event so that neither size nor slide costs.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use super::{
     seen_pages::SeenPages,
     totals::{Counts, Totals},
-    visits::{VisitEvent, Visits},
+    visits::{Visit, VisitEvent, Visits},
 };
 use crate::{
     event::{InternedEvent, Names, SITE},
     settings::Settings,
-    snapshot::Saved,
+    snapshot::SnapshotWriter,
     timing_wheel::TimingWheel,
 };
 
@@ -24,7 +24,7 @@ pub(crate) struct Window {
     users: Vec<SeenPages>,
     /// Users with an event in the window, by the slice in which the first of their pages may leave it.
     user_lists: TimingWheel<u32>,
-    pub(crate) visits: Visits,
+    pub(super) visits: Visits,
     /// Nothing between slices: kept for their memory.
     near: Vec<u32>,
     tally: Tally,
@@ -38,27 +38,30 @@ struct Tally {
 }
 
 impl Window {
-    /// Everything the window holds, to be saved.
-    pub(crate) fn save(&self) -> Saved<'_> {
-        Saved {
-            totals: (&self.totals).into(),
-            slices: Cow::Borrowed(&self.slices),
-            users: (&self.users).into(),
-            visits: self.visits.all().into(),
-        }
+    /// Everything the window holds.
+    pub(crate) fn save(&self, out: &mut SnapshotWriter<'_>) -> postcard::Result<()> {
+        out.each(&self.totals)?;
+        out.lists(&self.slices)?;
+        out.each(&self.users)?;
+        out.each(self.visits.all())
     }
 
     /// The window that was saved.
-    pub(crate) fn restore(saved: Saved<'_>, settings: &Settings) -> Self {
-        let slices = saved.slices.into_owned();
+    pub(super) fn restore(
+        totals: Vec<Totals>,
+        slices: BTreeMap<i64, Vec<(u32, Counts)>>,
+        mut users: Vec<SeenPages>,
+        visits: Vec<Option<Visit>>,
+        settings: &Settings,
+    ) -> Self {
         // Without an event in the window nobody was on a page in it.
         let near = slices.keys().next().copied().unwrap_or_default();
-        let (mut users, mut user_lists) = (saved.users.into_owned(), TimingWheel::default());
+        let mut user_lists = TimingWheel::default();
         for (number, seen_pages) in (0..).zip(&mut users) {
             seen_pages.file_first(near, number, &mut user_lists);
         }
-        let visits = Visits::restore(saved.visits.into_owned(), settings.slide, near);
-        Self { totals: saved.totals.into_owned(), slices, users, user_lists, visits, ..Self::default() }
+        let visits = Visits::restore(visits, settings.slide, near);
+        Self { totals, slices, users, user_lists, visits, ..Self::default() }
     }
 
     /// Counts events of one slice.
@@ -195,7 +198,7 @@ impl Window {
     }
 
     /// The sums of a page.
-    pub(crate) fn totals(&self, page: u32) -> Totals {
+    pub(super) fn totals(&self, page: u32) -> Totals {
         self.totals.get(page as usize).copied().unwrap_or_default()
     }
 
