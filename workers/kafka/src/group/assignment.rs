@@ -1,0 +1,102 @@
+//! Answers to rebalances, and what a commit needs of them.
+
+use std::time::Instant;
+
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::{Offset, TopicPartitionList};
+use weir_log::Error;
+
+use super::positions::Position;
+use super::{Group, MemberState};
+use crate::context::ConsumerNotes;
+use crate::error::classify;
+
+impl Group {
+    pub(crate) fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
+        // Also while it holds them, to start again somewhere else.
+        let allowed = matches!(self.state, MemberState::Offered | MemberState::Holding);
+        if !allowed || self.consumer.assignment_lost() {
+            return Err(Error::Abort("the partitions are no longer this member's".into()));
+        }
+        let mut list = TopicPartitionList::with_capacity(starts.len());
+        let mut positions = Vec::new();
+        for &(partition, offset) in starts {
+            let index = usize::try_from(partition)
+                .map_err(|_| Error::Fatal(format!("there is no partition {partition}")))?;
+            list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).map_err(|error| {
+                Error::Fatal(format!("partition {partition} cannot start at {offset}: {error}"))
+            })?;
+            if positions.len() <= index {
+                positions.resize(index + 1, None);
+            }
+            positions[index] = Some(Position { next: offset, reported: None });
+        }
+        if !self.batch_queue.receive(&self.topic, starts.iter().map(|&(partition, _)| partition)) {
+            return Err(Error::Fatal(format!(
+                "topic {:?} cannot have the partitions of {starts:?}",
+                self.topic
+            )));
+        }
+        self.consumer.assign(&list).map_err(|error| classify("take partitions", &error))?;
+        self.positions = positions;
+        self.state = MemberState::Holding;
+        Ok(())
+    }
+
+    pub(crate) fn unassign(&mut self) -> Result<(), Error> {
+        self.state = MemberState::Outside;
+        self.waiting_since = Instant::now();
+        self.positions.clear();
+        match self.consumer.unassign() {
+            // A consumer that was fenced has nothing left to give back.
+            Err(error) if self.rejoin_at.is_none() => Err(classify("give partitions back", &error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts reading anew where we are.
+    pub(super) fn start_at_positions(&mut self) -> Result<(), Error> {
+        let starts: Vec<(i32, i64)> = (0..)
+            .zip(&self.positions)
+            .filter_map(|(partition, position)| position.map(|position| (partition, position.next)))
+            .collect();
+        match self.state {
+            MemberState::Holding => self.assign(&starts),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a commit is fenced with, as of now.
+    ///
+    /// librdkafka forgets its member id when it is expelled, and Kafka fences nothing that carries neither member id nor
+    /// generation: hence the checks, which must come after the metadata was read.
+    pub(crate) fn metadata(&self) -> Result<ConsumerGroupMetadata, Error> {
+        let gone = || Error::Abort(format!("this member is no longer in group {:?}", self.group));
+        let metadata = self.consumer.group_metadata().ok_or_else(gone)?;
+        if self.rejoin_at.is_some() || self.is_fenced() {
+            return Err(gone());
+        }
+        self.alive()?;
+        match self.state {
+            MemberState::Outside | MemberState::Lost => Err(gone()),
+            _ if self.consumer.assignment_lost() => Err(gone()),
+            MemberState::Offered | MemberState::Holding | MemberState::Revoked => Ok(metadata),
+        }
+    }
+
+    /// Answers what is open, and drops the subscription: from now on every rebalance is answered by itself.
+    pub(crate) fn unsubscribe(&mut self) -> &BaseConsumer<ConsumerNotes> {
+        // librdkafka puts an unsubscription off while a rebalance waits for its answer.
+        let answered = match self.state {
+            MemberState::Outside | MemberState::Holding => Ok(()),
+            MemberState::Offered => self.consumer.assign(&TopicPartitionList::new()),
+            MemberState::Revoked | MemberState::Lost => self.consumer.unassign(),
+        };
+        if let Err(error) = answered {
+            tracing::debug!(%error, "could not answer a rebalance before leaving");
+        }
+        self.consumer.context().close();
+        self.consumer.unsubscribe();
+        &self.consumer
+    }
+}
