@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-use crate::bed::Bed;
+use crate::test_bed::TestBed;
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flink/pom.xml");
 const POM: &str = include_str!("../flink/pom.xml");
@@ -50,7 +50,7 @@ impl Flink {
     }
 
     /// The job, from a topic to a topic that it makes.
-    pub(crate) fn job(&self, bed: &Bed, input: &str, output: &str, by_hand: bool) -> Command {
+    pub(crate) fn job(&self, bed: &TestBed, input: &str, output: &str, by_hand: bool) -> Command {
         let checkpoints = bed.folder().join(output);
         let mut java = Command::new("java");
         java.args([

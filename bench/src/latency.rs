@@ -6,9 +6,9 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bed::{Bed, Load},
     machine::Machine,
     process::{self, Process},
+    test_bed::{Load, TestBed},
 };
 
 /// Until windows seal, and joining and connecting is done.
@@ -68,7 +68,7 @@ pub(crate) fn measure(seconds: u64) -> anyhow::Result<Latency> {
 }
 
 fn at(pace: u32, seconds: u64) -> anyhow::Result<Pace> {
-    let bed = Bed::new()?;
+    let bed = TestBed::new()?;
     let load = Load { name: format!("paced-{pace}"), users: 1_000, pages: 100, events: 0 };
     let pipeline = bed.pipeline(&load.name, &load, f64::from(pace))?;
     // Free a moment ago; nobody else takes it in the meantime, or `serve` says so.

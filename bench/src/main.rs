@@ -3,7 +3,6 @@
 //! Figures are only as good as what was computed for them: each result is checked before its time counts. CPU time per event
 //! stands beside the time by the clock, because a machine is seldom alone with the measurement.
 
-mod bed;
 mod curves;
 mod engine;
 mod flink;
@@ -13,6 +12,7 @@ mod machine;
 mod plot;
 mod process;
 mod report;
+mod test_bed;
 mod throughput;
 
 use std::{

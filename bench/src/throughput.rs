@@ -4,9 +4,9 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bed::{Bed, Load, Pipeline, said},
     flink::{self, Flink},
     machine::Machine,
+    test_bed::{Load, Pipeline, TestBed, said},
 };
 
 /// What reads the topic.
@@ -85,7 +85,7 @@ pub(crate) fn measure(events: u64, rounds: u32, flink_rounds: u32) -> anyhow::Re
     let mut tables = Vec::new();
     for (load, rounds, subjects) in plan {
         // A broker of its own for each load: what one leaves in the page cache is not in the other's way.
-        let bed = Bed::new()?;
+        let bed = TestBed::new()?;
         eprintln!("{}: {} events of {} users on {} pages", load.name, load.events, load.users, load.pages);
         let (pipeline, filled) = bed.fill(&load)?;
         let mut bench = Bench { bed, load, pipeline, flink: flink.as_ref(), digest: None };
@@ -137,7 +137,7 @@ impl Subject {
 
 /// One load in its topic.
 struct Bench<'a> {
-    bed: Bed,
+    bed: TestBed,
     load: Load,
     /// Only its events topic is used: every run of weir is a pipeline of its own.
     pipeline: Pipeline,

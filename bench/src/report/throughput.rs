@@ -143,7 +143,7 @@ mod tests {
             others_cpu_s: 0.0,
             after_start: None,
         };
-        let load = crate::bed::Load { name: "x".into(), users: 1, pages: 1, events: 1_000_000 };
+        let load = crate::test_bed::Load { name: "x".into(), users: 1, pages: 1, events: 1_000_000 };
         let runs = vec![
             run(Subject::Drain, 1, 1.0),
             run(Subject::Weir, 1, 3.0),

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use weir_testbed::{Guarded, tail};
+use weir_testbed::{SupervisedProcess, tail};
 
 use crate::Error;
 
@@ -23,7 +23,7 @@ pub(crate) struct Process {
     log: PathBuf,
     /// What is removed when whoever started this is gone.
     data: Option<PathBuf>,
-    running: Mutex<Option<Guarded>>,
+    running: Mutex<Option<SupervisedProcess>>,
 }
 
 impl Process {
@@ -43,7 +43,7 @@ impl Process {
     pub(crate) fn start(&self, ready: impl Fn() -> bool) -> Result<(), Error> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments);
-        let process = Guarded::start(&command, &self.log, self.data.as_deref());
+        let process = SupervisedProcess::start(&command, &self.log, self.data.as_deref());
         *self.running() = Some(process.map_err(Error::io("start a shell (sh)"))?);
         let deadline = Instant::now() + READY;
         while !ready() {
@@ -77,7 +77,7 @@ impl Process {
     }
 
     /// A test that failed while it held the lock must not keep the others from cleaning up.
-    fn running(&self) -> MutexGuard<'_, Option<Guarded>> {
+    fn running(&self) -> MutexGuard<'_, Option<SupervisedProcess>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use weir_log::{Committed, Error, Item, Member, Output, Rebalance};
 
-use super::{LONG, MemberSpec, PATIENCE, World};
+use super::{CONDITION_TIMEOUT, LONG, MemberSpec, World};
 
 /// A record as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,18 +175,18 @@ pub fn all_until<M: Member>(drivers: &mut [Driver<M>], what: &str, done: impl Fn
     });
 }
 
-/// Repeats until it answers `true`; [`PATIENCE`] bounds it.
+/// Repeats until it answers `true`; [`CONDITION_TIMEOUT`] bounds it.
 pub fn eventually(what: &str, mut step: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONDITION_TIMEOUT;
     while !step() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {CONDITION_TIMEOUT:?} for {what}");
     }
 }
 
 /// Repeats a call while it says [`Error::Retry`].
 pub fn retry<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let mut answer = call();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONDITION_TIMEOUT;
     while matches!(answer, Err(Error::Retry(_))) && Instant::now() < deadline {
         answer = call();
     }

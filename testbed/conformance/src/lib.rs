@@ -2,7 +2,7 @@
 //!
 //! A test binary implements [`World`] and calls `conformance!(world)`, where `world` is an expression that makes one:
 //! each case becomes a test. Cases wait for conditions, never for numbers of polls, because a real broker is
-//! asynchronous; how long they wait at most is [`PATIENCE`].
+//! asynchronous; how long they wait at most is [`CONDITION_TIMEOUT`].
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub mod reading;
 pub mod transactions;
 
 /// How long a case waits for something that must happen, before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Long enough never to run out in a case.
 pub const LONG: Duration = Duration::from_secs(300);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use weir_testbed::{Guarded, tail};
+use weir_testbed::{SupervisedProcess, tail};
 
 /// How long a processor may take to end when it is asked to.
 const STOP: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ struct Processor {
     name: String,
     command: Command,
     log: PathBuf,
-    process: Guarded,
+    process: SupervisedProcess,
 }
 
 impl Processors {
@@ -41,7 +41,7 @@ impl Processors {
             let log = folder.join(format!("{name}.log"));
             let mut command = Command::new(weir);
             command.args(["process", "--instance", &name, "--brokers", brokers, "--pipeline"]).arg(pipeline);
-            let process = Guarded::start(&command, &log, None)?;
+            let process = SupervisedProcess::start(&command, &log, None)?;
             Ok(Processor { name, command, log, process })
         });
         Ok(Self { running: running.collect::<io::Result<_>>()?, ended: Vec::new() })
@@ -84,7 +84,7 @@ impl Processors {
 
 impl Processor {
     fn start(&mut self) -> io::Result<()> {
-        self.process = Guarded::start(&self.command, &self.log, None)?;
+        self.process = SupervisedProcess::start(&self.command, &self.log, None)?;
         Ok(())
     }
 

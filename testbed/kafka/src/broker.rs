@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::Distribution;
 use crate::error::Error;
-use crate::guarded::{Guarded, tail};
+use crate::supervised::{SupervisedProcess, tail};
 
 /// For a broker of a busy machine to get ready.
 const READY: Duration = Duration::from_secs(120);
@@ -31,7 +31,7 @@ pub struct Broker {
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    process: Option<Guarded>,
+    process: Option<SupervisedProcess>,
     /// How often it was started: each run has a log of its own, so that readiness is never read from an older one.
     runs: u32,
 }
@@ -127,7 +127,7 @@ impl Broker {
         state.runs += 1;
         let mut java = self.distribution.java("kafka.Kafka", self.heap_mib);
         java.arg(&self.settings);
-        let process = Guarded::start(&java, &self.log_file(state.runs), Some(&self.cluster));
+        let process = SupervisedProcess::start(&java, &self.log_file(state.runs), Some(&self.cluster));
         state.process = Some(process.map_err(Error::io("start a shell (sh)"))?);
         Ok(())
     }
@@ -181,6 +181,9 @@ impl Broker {
 
 impl State {
     fn runs_now(&mut self) -> Result<bool, Error> {
-        self.process.as_mut().map_or(Ok(false), Guarded::runs).map_err(Error::io("look after a broker"))
+        self.process
+            .as_mut()
+            .map_or(Ok(false), SupervisedProcess::runs)
+            .map_err(Error::io("look after a broker"))
     }
 }

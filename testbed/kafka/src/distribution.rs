@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::error::Error;
-use crate::guarded::tail;
+use crate::supervised::tail;
 
 const POM: &str = include_str!("../pom.xml");
 

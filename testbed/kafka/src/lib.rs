@@ -3,7 +3,7 @@
 //! What a pipeline relies on (transactions, fencing, rebalances, replicas) is Kafka's to get right, and no stand-in does:
 //! hence the real thing, started in seconds, and stopped, killed, paused and restarted at will.
 //!
-//! No broker outlives the process that started it: each is [`Guarded`] by a small shell script that waits on a pipe from this
+//! No broker outlives the process that started it: each is [`SupervisedProcess`] by a small shell script that waits on a pipe from this
 //! process, and kills the broker and removes its data when the pipe closes. That holds for SIGKILL too, and needs neither
 //! `unsafe` nor a feature of one system.
 //!
@@ -19,13 +19,13 @@ mod broker;
 mod cluster;
 mod distribution;
 mod error;
-mod guarded;
 mod ports;
 mod settings;
+mod supervised;
 
 pub use broker::Broker;
 pub use cluster::{EXISTING, Kafka};
 pub use distribution::{Distribution, cache, version};
 pub use error::Error;
-pub use guarded::{Guarded, tail};
 pub use ports::free as free_ports;
+pub use supervised::{SupervisedProcess, tail};

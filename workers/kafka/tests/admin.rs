@@ -40,7 +40,7 @@ fn a_differing_setting_is_updated_and_others_stay() {
     change(&cluster, before.clone());
     let after = spec(&before.name, 1, &[("retention.ms", "2000")]);
     assert_eq!(change(&cluster, after), Change::Updated(BTreeSet::from(["retention.ms".to_owned()])));
-    assert_eq!(cluster.setting(&before.name, "retention.ms").as_deref(), Some("2000"));
+    cluster.await_setting(&before.name, "retention.ms", "2000");
     assert_eq!(cluster.setting(&before.name, "max.message.bytes").as_deref(), Some("5000"));
 }
 
@@ -153,8 +153,8 @@ fn a_topic_of_unknown_making_is_not_changed_so_that_records_could_be_lost() {
         ]
     );
     // Nothing was done, not even what would have been harmless.
-    assert_eq!(cluster.setting(&old.name, "compression.type").as_deref(), Some("zstd"));
-    assert_eq!(cluster.setting(&old.name, "retention.ms").as_deref(), Some("1209600000"));
+    cluster.await_setting(&old.name, "compression.type", "zstd");
+    cluster.await_setting(&old.name, "retention.ms", "1209600000");
     assert!(!admin.topics().unwrap().contains_key(&new.name));
     admin.ensure_topics(&wanted, |topic| topic == old.name).unwrap();
     assert_eq!(cluster.setting(&old.name, "cleanup.policy").as_deref(), Some("delete"));

@@ -14,9 +14,9 @@ use weir_kafka::{Connection, Member, Options, Producer, ProducerOptions, Reader,
 use weir_log::{Committed, Error, Item, Member as _, Output, Rebalance};
 use weir_manifest::Compression;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Members that no timeout meets within [`PATIENCE`].
+/// Members that no timeout meets within [`CONDITION_TIMEOUT`].
 fn options(bootstrap: &str, group: &str, topic: &str) -> Options {
     let mut options = Options::new(bootstrap, group, topic, &name());
     options.session_timeout = Duration::from_secs(200);
@@ -25,9 +25,9 @@ fn options(bootstrap: &str, group: &str, topic: &str) -> Options {
 }
 
 fn eventually(what: &str, mut step: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONDITION_TIMEOUT;
     while !step() {
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {CONDITION_TIMEOUT:?} for {what}");
     }
 }
 
@@ -74,7 +74,7 @@ fn ends(what: &str, run: impl FnOnce() + Send + 'static) {
         run();
         done.send(()).unwrap();
     });
-    ended.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("{what} did not end"));
+    ended.recv_timeout(CONDITION_TIMEOUT).unwrap_or_else(|_| panic!("{what} did not end"));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_topic_made_anew_is_told_with_its_place() {
     eventually("an offer", || matches!(poll(&mut member), Some(Rebalance::Assigned(_))));
     // As after a restart: committed was 17, and the topic has been deleted and created meanwhile.
     member.assign(&[(0, 0), (1, 17)]).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + CONDITION_TIMEOUT;
     let error = loop {
         match member.poll(10, Duration::from_millis(50), &mut |_| ()) {
             // What a broker shows less than before for a moment only is no reason to stop.
@@ -432,7 +432,7 @@ fn a_producer_loses_nothing_and_readers_follow_from_both_ends() {
         let partition = i32::try_from(n % 3).unwrap();
         producer.send(&topic, partition, b"key", n.to_string().as_bytes()).unwrap();
     }
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(CONDITION_TIMEOUT).unwrap();
     assert_eq!((producer.acknowledged(), producer.failed(), producer.in_flight()), (COUNT, (0, None), 0));
     let latency = producer.latency();
     assert!(latency.max() > Duration::ZERO && latency.quantile(0.99) <= latency.max());
@@ -442,7 +442,7 @@ fn a_producer_loses_nothing_and_readers_follow_from_both_ends() {
     let mut all = Reader::follow(&options, &topics, Start::Beginning).unwrap();
     let mut late = Reader::follow(&options, &topics, Start::End).unwrap();
     producer.send(&other, 0, b"key", b"last").unwrap();
-    producer.flush(PATIENCE).unwrap();
+    producer.flush(CONDITION_TIMEOUT).unwrap();
 
     let mut next: BTreeMap<(String, i32), i64> = BTreeMap::new();
     let mut total = 0;
@@ -478,7 +478,7 @@ fn a_reader_with_a_new_client_goes_on_where_it_was() {
     let producer = Producer::connect(&options).unwrap();
     let send = |value: &str| {
         producer.send(&topic, 0, b"key", value.as_bytes()).unwrap();
-        producer.flush(PATIENCE).unwrap();
+        producer.flush(CONDITION_TIMEOUT).unwrap();
     };
     let options = Connection::new(cluster.bootstrap(), &name());
     send("one");

@@ -13,7 +13,7 @@ use weir_kafka::{Member, Options};
 use weir_log::{Error, Item, Member as _, Rebalance};
 use weir_testbed::Kafka;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
 const PARTITIONS: i32 = 2;
 
 /// What members share: where reading goes on, as if committed, and what went wrong.
@@ -116,7 +116,7 @@ fn restarts_of_the_only_broker_end_nobody_and_skip_nothing() {
             cluster.write(&topic, partition, &[(None, Some(b"x")), (None, Some(b"y"))]);
         }
         written += 2;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CONDITION_TIMEOUT;
         loop {
             if let Some(failure) = &*progress.failure.lock().unwrap() {
                 panic!("{what}: {failure}");

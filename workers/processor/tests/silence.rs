@@ -66,7 +66,7 @@ fn published(broker: &Broker) -> Vec<Live> {
     values.map(|value| Live::decode(&value).unwrap()).collect()
 }
 
-fn ground() -> Broker {
+fn fixture() -> Broker {
     let broker = Broker::new(Clock::Manual(NOW));
     for topic in ["events", "blocks", "state", "live", "dead-letters"] {
         broker.create_topic(topic, 1);
@@ -76,7 +76,7 @@ fn ground() -> Broker {
 
 #[test]
 fn a_timestamp_in_seconds_is_late_and_told_as_that() {
-    let broker = ground();
+    let broker = fixture();
     append(&broker, "one", NOW);
     append(&broker, "two", NOW / 1_000);
     let mut worker = worker(&broker, "first");
@@ -96,7 +96,7 @@ fn a_timestamp_in_seconds_is_late_and_told_as_that() {
 
 /// `old`: how old the events are when they are read. A log of last year empties as one of now.
 fn falls_silent(old: i64) {
-    let broker = ground();
+    let broker = fixture();
     let mut first = worker(&broker, "first");
     let run = |worker: &mut Worker<Windows, Member>, seconds: i64| {
         for _ in 0..seconds * 10 {

@@ -25,14 +25,14 @@ const PARTITIONS: i32 = 2;
 /// A record's value and headers.
 type Written = (Option<Vec<u8>>, Vec<(String, String)>);
 
-struct Ground {
+struct Fixture {
     broker: Broker,
     settings: Settings,
     group: &'static str,
     processes: u32,
 }
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let broker = Broker::new(Clock::Manual(1_700_000_000_000));
         broker.create_topic("events", PARTITIONS);
@@ -120,112 +120,112 @@ impl Ground {
 
 #[test]
 fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
-    let mut undisturbed = Ground::new();
+    let mut undisturbed = Fixture::new();
     undisturbed.append(0, 2_000);
     let mut worker = undisturbed.worker();
     undisturbed.catch_up(&mut worker).unwrap();
 
-    let mut ground = Ground::new();
+    let mut fixture = Fixture::new();
     let mut replayed = 0;
     for round in 0..40 {
-        ground.append(round * 50, (round + 1) * 50);
-        let mut worker = ground.worker();
-        let standings = ground.catch_up(&mut worker).unwrap();
+        fixture.append(round * 50, (round + 1) * 50);
+        let mut worker = fixture.worker();
+        let standings = fixture.catch_up(&mut worker).unwrap();
         for (partition, standing) in (0..).zip(standings) {
             // One partition is saved a turn, so the first commit may know of no more than one.
             assert!(standing.snapshot || round < 2);
-            replayed += ground.broker.end_offset("events", partition).unwrap() - standing.from;
-            ground.broker.truncate("events", partition, standing.from).unwrap();
+            replayed += fixture.broker.end_offset("events", partition).unwrap() - standing.from;
+            fixture.broker.truncate("events", partition, standing.from).unwrap();
         }
         if round % 2 == 0 {
             worker.leave().unwrap();
         } else {
             drop(worker);
-            ground.broker.advance(Duration::from_secs(20));
+            fixture.broker.advance(Duration::from_secs(20));
         }
     }
     assert!(replayed > 100, "restarts had {replayed} events to read again");
-    assert_eq!(ground.written()[2].len(), undisturbed.written()[2].len());
+    assert_eq!(fixture.written()[2].len(), undisturbed.written()[2].len());
     // Block by block: which transaction they came in, and so their order among partitions, may differ.
-    let sorted = |ground: &Ground| {
-        let mut written = ground.written();
+    let sorted = |fixture: &Fixture| {
+        let mut written = fixture.written();
         written.iter_mut().for_each(|topic| topic.sort());
         written
     };
     assert!(sorted(&undisturbed)[0].len() > 100);
-    assert!(sorted(&ground) == sorted(&undisturbed));
+    assert!(sorted(&fixture) == sorted(&undisturbed));
 }
 
 #[test]
 fn events_that_retention_took_before_they_were_saved_are_missed_aloud() {
-    let mut ground = Ground::new();
-    ground.append(0, 400);
-    let mut worker = ground.worker();
-    ground.catch_up(&mut worker).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.append(0, 400);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
     // Too few for another snapshot.
-    ground.append(400, 410);
-    let standings = ground.catch_up(&mut worker).unwrap();
+    fixture.append(400, 410);
+    let standings = fixture.catch_up(&mut worker).unwrap();
     worker.leave().unwrap();
-    let end = ground.broker.end_offset("events", 0).unwrap();
+    let end = fixture.broker.end_offset("events", 0).unwrap();
     assert!(standings[0].from < end - 1);
-    ground.broker.truncate("events", 0, end - 1).unwrap();
-    let mut worker = ground.worker();
-    let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("went on without them") };
+    fixture.broker.truncate("events", 0, end - 1).unwrap();
+    let mut worker = fixture.worker();
+    let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("went on without them") };
     assert!(why.contains("events/0") && why.contains("retention"), "{why}");
 }
 
 #[test]
 fn another_window_over_the_same_state_is_refused() {
-    let mut ground = Ground::new();
-    ground.append(0, 100);
-    let mut worker = ground.worker();
-    ground.catch_up(&mut worker).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.append(0, 100);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
     worker.leave().unwrap();
-    ground.settings.slide = 10_000;
-    let mut worker = ground.worker();
-    let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("mixed two kinds of windows") };
+    fixture.settings.slide = 10_000;
+    let mut worker = fixture.worker();
+    let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("mixed two kinds of windows") };
     assert!(why.contains("slide 5000 ms") && why.contains("slide 10000 ms"), "{why}");
 }
 
 #[test]
 fn state_without_a_commit_is_refused() {
-    let mut ground = Ground::new();
-    ground.append(0, 100);
-    let mut worker = ground.worker();
-    ground.catch_up(&mut worker).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.append(0, 100);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
     worker.leave().unwrap();
-    ground.group = "another";
-    let mut worker = ground.worker();
-    let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("counted everything again") };
+    fixture.group = "another";
+    let mut worker = fixture.worker();
+    let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("counted everything again") };
     assert!(why.contains("state/0") && why.contains("no commit"), "{why}");
 }
 
 #[test]
 fn a_topic_made_anew_is_not_gone_on_with() {
     for topic in ["state", "blocks", "events"] {
-        let mut ground = Ground::new();
+        let mut fixture = Fixture::new();
         // Few events go by sooner than the worker's session.
-        ground.append(0, if topic == "events" { 4 } else { 100 });
-        let mut worker = ground.worker();
-        ground.catch_up(&mut worker).unwrap();
+        fixture.append(0, if topic == "events" { 4 } else { 100 });
+        let mut worker = fixture.worker();
+        fixture.catch_up(&mut worker).unwrap();
         let partitions = if topic == "blocks" { SETTINGS.lanes } else { PARTITIONS };
         if topic != "events" {
             worker.leave().unwrap();
-            ground.broker.delete_topic(topic);
-            ground.broker.create_topic(topic, partitions);
+            fixture.broker.delete_topic(topic);
+            fixture.broker.create_topic(topic, partitions);
         } else {
             // Under a worker that commits once more, which brings back the offsets that went with the topic.
-            ground.broker.delete_topic(topic);
-            ground.broker.create_topic(topic, partitions);
-            ground.append(0, 12);
+            fixture.broker.delete_topic(topic);
+            fixture.broker.create_topic(topic, partitions);
+            fixture.append(0, 12);
             for _ in 0..30 {
-                worker.step(ground.broker.now(), Duration::ZERO).unwrap();
-                ground.broker.advance(Duration::from_millis(100));
+                worker.step(fixture.broker.now(), Duration::ZERO).unwrap();
+                fixture.broker.advance(Duration::from_millis(100));
             }
             worker.leave().unwrap();
         }
-        let mut worker = ground.worker();
-        let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else {
+        let mut worker = fixture.worker();
+        let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else {
             panic!("took {topic} for the old one")
         };
         let expected = format!("topic {topic} was deleted and made anew");
@@ -236,14 +236,14 @@ fn a_topic_made_anew_is_not_gone_on_with() {
 #[test]
 fn partitions_added_behind_its_back_are_not_taken_over() {
     for topic in ["events", "state", "blocks"] {
-        let mut ground = Ground::new();
-        ground.append(0, 100);
-        let mut worker = ground.worker();
-        ground.catch_up(&mut worker).unwrap();
+        let mut fixture = Fixture::new();
+        fixture.append(0, 100);
+        let mut worker = fixture.worker();
+        fixture.catch_up(&mut worker).unwrap();
         worker.leave().unwrap();
-        ground.broker.add_partitions(topic, 7).unwrap();
-        let mut worker = ground.worker();
-        let Err(Error::Fatal(why)) = ground.catch_up(&mut worker) else { panic!("went on with {topic}") };
+        fixture.broker.add_partitions(topic, 7).unwrap();
+        let mut worker = fixture.worker();
+        let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("went on with {topic}") };
         assert!(why.contains(&format!("topic {topic} has 7 partitions")), "{why}");
     }
 }
@@ -254,10 +254,10 @@ fn a_commit_of_an_earlier_version_gets_the_ids_of_the_topics() {
         "idle":false,"read":0,"counted":0,"late":0,"dead":0}"#;
     let standing: PartitionProgress = serde_json::from_str(earlier).unwrap();
     assert!(standing.topics.is_empty());
-    let mut ground = Ground::new();
-    ground.append(0, 100);
-    let mut worker = ground.worker();
-    let standings = ground.catch_up(&mut worker).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.append(0, 100);
+    let mut worker = fixture.worker();
+    let standings = fixture.catch_up(&mut worker).unwrap();
     for standing in standings {
         let roles: Vec<&str> = standing.topics.keys().map(String::as_str).collect();
         assert_eq!(roles, ["blocks", "events", "state"]);

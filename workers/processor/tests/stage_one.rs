@@ -16,7 +16,7 @@ const START: i64 = 1_700_000_000_000;
 /// How long a turn takes, milliseconds.
 const TURN: i64 = 500;
 
-struct Ground {
+struct Fixture {
     broker: Broker,
     inputs: i32,
     /// By how much the processes' clocks are ahead of the broker's.
@@ -28,7 +28,7 @@ struct Ground {
     processes: u32,
 }
 
-impl Ground {
+impl Fixture {
     fn new(inputs: i32) -> Self {
         let broker = Broker::new(Clock::Manual(START));
         broker.create_topic("events", inputs);
@@ -166,33 +166,33 @@ fn encoded(user: &str, timestamp: i64) -> Vec<u8> {
 
 /// One event every so often, for half an hour, by a process whose clock is wrong by so much.
 fn quiet_site(every: i64, skew: i64) {
-    let mut ground = Ground::new(6);
-    ground.skew = skew;
-    let mut worker = ground.worker();
-    ground.pass(&mut worker, 5_000);
+    let mut fixture = Fixture::new(6);
+    fixture.skew = skew;
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 5_000);
     let events = 1_800_000 / every;
     for i in 0..events {
-        ground.view(&format!("u{}", i * 7 % 23), ground.broker.now() - 2_000 * (i % 10), None);
-        ground.pass(&mut worker, every);
+        fixture.view(&format!("u{}", i * 7 % 23), fixture.broker.now() - 2_000 * (i % 10), None);
+        fixture.pass(&mut worker, every);
         if i == events / 2 {
             // Another process takes over, and knows no more than what was committed.
             worker.leave().unwrap();
-            worker = ground.worker();
+            worker = fixture.worker();
         }
     }
     // The last window, and a margin: a process goes by stamps that it read some time after they were made.
-    ground.pass(&mut worker, 400_000 + every);
+    fixture.pass(&mut worker, 400_000 + every);
     let what = format!("one event every {every} ms, clock ahead by {skew} ms");
-    assert_eq!(ground.total(|standing| standing.counted), events as u64, "{what}");
-    assert_eq!(ground.total(|standing| standing.late + standing.partly_late), 0, "{what}");
-    let (views, early) = ground.sealed();
+    assert_eq!(fixture.total(|standing| standing.counted), events as u64, "{what}");
+    assert_eq!(fixture.total(|standing| standing.late + standing.partly_late), 0, "{what}");
+    let (views, early) = fixture.sealed();
     assert_eq!(views, events as u64 * 30, "{what}: each event is in each of its 30 windows");
     assert!(early <= 0, "{what}: a window was sealed {early} ms before its time");
     // A decision for each slide at most, and a snapshot writes over those before.
     for partition in 0..6 {
-        ground.broker.compact("state", partition).unwrap();
+        fixture.broker.compact("state", partition).unwrap();
     }
-    assert!(ground.journal() <= 6 * 34, "{what}: {} records of state", ground.journal());
+    assert!(fixture.journal() <= 6 * 34, "{what}: {} records of state", fixture.journal());
 }
 
 #[test]
@@ -211,57 +211,57 @@ fn no_window_is_sealed_early_by_a_clock_that_is_wrong() {
 
 #[test]
 fn an_event_stamped_ahead_of_the_clock_makes_others_no_less_whole() {
-    let mut ground = Ground::new(2);
-    let mut worker = ground.worker();
+    let mut fixture = Fixture::new(2);
+    let mut worker = fixture.worker();
     // Partition 1 is silent, and partition 0 busy with events five minutes ahead of the clock.
     for _ in 0..200 {
-        ground.view("ahead", ground.broker.now() + 299_000, Some(0));
-        ground.pass(&mut worker, 1_000);
+        fixture.view("ahead", fixture.broker.now() + 299_000, Some(0));
+        fixture.pass(&mut worker, 1_000);
     }
-    ground.view("in time", ground.broker.now(), Some(1));
-    ground.pass(&mut worker, 1_000);
-    assert_eq!(ground.total(|standing| standing.late + standing.partly_late), 0);
+    fixture.view("in time", fixture.broker.now(), Some(1));
+    fixture.pass(&mut worker, 1_000);
+    assert_eq!(fixture.total(|standing| standing.late + standing.partly_late), 0);
 }
 
 #[test]
 fn a_log_is_at_its_end_where_it_ends_now() {
-    let mut ground = Ground::new(3);
-    assert_eq!(ground.end(), None, "an empty log");
+    let mut fixture = Fixture::new(3);
+    assert_eq!(fixture.end(), None, "an empty log");
     for round in 1..=3 {
         let timestamp = START - 7_200_000 + round * 600_000;
         for user in 0..30 {
-            ground.view(&format!("u{user}"), timestamp + user, None);
+            fixture.view(&format!("u{user}"), timestamp + user, None);
         }
         let last = Settings::default().last_window_end(timestamp);
-        assert_eq!(ground.end(), Some(last), "run {round} reads what came since the one before");
-        assert_eq!(ground.total(|standing| standing.counted), 30 * round as u64);
-        assert_eq!(ground.sealed().0, 30 * 30 * round as u64);
+        assert_eq!(fixture.end(), Some(last), "run {round} reads what came since the one before");
+        assert_eq!(fixture.total(|standing| standing.counted), 30 * round as u64);
+        assert_eq!(fixture.sealed().0, 30 * 30 * round as u64);
     }
     // All of it late: read, and told.
-    ground.view("late", START - 7_200_000, None);
-    ground.end();
-    assert_eq!(ground.total(|standing| standing.late), 1);
+    fixture.view("late", START - 7_200_000, None);
+    fixture.end();
+    assert_eq!(fixture.total(|standing| standing.late), 1);
 }
 
 #[test]
 fn a_log_that_goes_on_after_its_end_says_so() {
-    let mut ground = Ground::new(1);
-    ground.view("a", START, None);
-    ground.end();
-    assert!(ground.standings()[0].ended, "sealed ahead of the clock");
+    let mut fixture = Fixture::new(1);
+    fixture.view("a", START, None);
+    fixture.end();
+    assert!(fixture.standings()[0].ended, "sealed ahead of the clock");
     // It goes on: that it misses windows is on account of the end.
-    let mut worker = ground.worker();
-    ground.pass(&mut worker, 20_000);
-    ground.view("b", ground.broker.now(), None);
-    ground.pass(&mut worker, 2_000);
-    let standing = ground.standings().remove(0);
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 20_000);
+    fixture.view("b", fixture.broker.now(), None);
+    fixture.pass(&mut worker, 2_000);
+    let standing = fixture.standings().remove(0);
     assert!(standing.ended && standing.partly_late == 1 && !standing.not_whole.is_empty(), "{standing:?}");
     assert_eq!(worker.stage().committed_outcomes().after_end, 1);
     // The first would have missed all of its windows anyway, the second some of them.
-    ground.view("far too late", START - 3_600_000, None);
-    ground.view("too late", START - 100_000, None);
-    ground.pass(&mut worker, 2_000);
-    let standing = ground.standings().remove(0);
+    fixture.view("far too late", START - 3_600_000, None);
+    fixture.view("too late", START - 100_000, None);
+    fixture.pass(&mut worker, 2_000);
+    let standing = fixture.standings().remove(0);
     assert_eq!((standing.late, standing.partly_late), (2, 1), "{standing:?}");
     assert_eq!(
         worker.stage().committed_outcomes().after_end,
@@ -269,20 +269,20 @@ fn a_log_that_goes_on_after_its_end_says_so() {
         "the second misses more of them for the end"
     );
     // The clock comes to where the log was said to end.
-    ground.pass(&mut worker, 400_000);
-    assert!(!ground.standings()[0].ended);
-    ground.view("c", ground.broker.now(), None);
-    ground.pass(&mut worker, 2_000);
-    assert_eq!(ground.standings()[0].partly_late, 1, "from here on all is whole again");
+    fixture.pass(&mut worker, 400_000);
+    assert!(!fixture.standings()[0].ended);
+    fixture.view("c", fixture.broker.now(), None);
+    fixture.pass(&mut worker, 2_000);
+    assert_eq!(fixture.standings()[0].partly_late, 1, "from here on all is whole again");
 }
 
 #[test]
 fn a_log_that_was_ended_stays_so_while_its_state_is_rebuilt() {
     // More than a turn reads, so that the clock is looked at in the middle of it.
     const EVENTS: i64 = 25_000;
-    let mut ground = Ground::new(1);
+    let mut fixture = Fixture::new(1);
     for _ in 0..EVENTS {
-        ground.view("a", START, None);
+        fixture.view("a", START, None);
     }
     let settings = serde_json::from_str::<PartitionProgress>(NOW).unwrap().settings;
     let sealed = Some(START + 300_000);
@@ -294,66 +294,66 @@ fn a_log_that_was_ended_stays_so_while_its_state_is_rebuilt() {
         ended: true,
         ..PartitionProgress::default()
     };
-    ground.commit(EVENTS, &serde_json::to_string(&standing).unwrap());
-    let mut worker = ground.worker();
-    ground.pass(&mut worker, 5_000);
-    ground.view("b", START, None);
-    ground.pass(&mut worker, 2_000);
-    let after = ground.standings().remove(0);
+    fixture.commit(EVENTS, &serde_json::to_string(&standing).unwrap());
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 5_000);
+    fixture.view("b", START, None);
+    fixture.pass(&mut worker, 2_000);
+    let after = fixture.standings().remove(0);
     assert!(after.read == 1 && after.ended, "{after:?}");
 }
 
 #[test]
 fn what_a_lost_commit_had_counted_is_counted_once() {
-    let mut ground = Ground::new(1);
-    let mut worker = ground.worker();
+    let mut fixture = Fixture::new(1);
+    let mut worker = fixture.worker();
     for fault in [None, Some(Fault::CommitLost), Some(Fault::CommitLost)] {
         let aborts = worker.counts().aborts;
         if let Some(fault) = fault {
-            ground.broker.inject("id-1", fault);
+            fixture.broker.inject("id-1", fault);
         }
-        ground.view("a", ground.broker.now(), None);
+        fixture.view("a", fixture.broker.now(), None);
         // Too old for any window, once the first is read.
-        ground.view("late", START - 86_400_000, None);
-        ground.pass(&mut worker, 20_000);
+        fixture.view("late", START - 86_400_000, None);
+        fixture.pass(&mut worker, 20_000);
         assert_eq!(worker.counts().aborts, aborts + u64::from(fault.is_some()));
     }
     let outcomes = worker.stage().committed_outcomes();
     assert_eq!((outcomes.read, outcomes.counted, outcomes.late), (6, 3, 3), "{outcomes:?}");
-    assert_eq!(ground.total(|standing| standing.read), 6);
+    assert_eq!(fixture.total(|standing| standing.read), 6);
 }
 
 #[test]
 fn an_offset_that_another_program_set_is_refused() {
-    let mut ground = Ground::new(1);
-    ground.view("a", START, None);
-    ground.commit(0, "");
-    let why = refusal(&mut ground).unwrap();
+    let mut fixture = Fixture::new(1);
+    fixture.view("a", START, None);
+    fixture.commit(0, "");
+    let why = refusal(&mut fixture).unwrap();
     assert!(why.contains("events/0 was set by another program") && why.contains("begin afresh"), "{why}");
 }
 
 #[test]
 fn an_old_log_is_not_ended_ahead_of_the_clock() {
-    let mut ground = Ground::new(1);
-    ground.view("a", START - 3_600_000, None);
-    ground.end();
-    assert!(!ground.standings()[0].ended);
+    let mut fixture = Fixture::new(1);
+    fixture.view("a", START - 3_600_000, None);
+    fixture.end();
+    assert!(!fixture.standings()[0].ended);
 }
 
 #[test]
 fn what_an_open_transaction_holds_back_is_not_silence() {
-    let mut ground = Ground::new(2);
-    let mut worker = ground.worker();
-    let mut producer = ground.broker.member(MemberOptions {
+    let mut fixture = Fixture::new(2);
+    let mut worker = fixture.worker();
+    let mut producer = fixture.broker.member(MemberOptions {
         transaction_timeout: Duration::from_secs(900),
         ..MemberOptions::new("producers", "events", "producer")
     });
-    ground.view("other", ground.broker.now(), Some(1));
-    ground.pass(&mut worker, 2_000);
+    fixture.view("other", fixture.broker.now(), Some(1));
+    fixture.pass(&mut worker, 2_000);
     producer.begin().unwrap();
-    let sent = ground.broker.now();
+    let sent = fixture.broker.now();
     for i in 0..20 {
-        let value = encoded("held", ground.broker.now());
+        let value = encoded("held", fixture.broker.now());
         producer
             .send(Output {
                 topic: "events".to_owned(),
@@ -363,22 +363,22 @@ fn what_an_open_transaction_holds_back_is_not_silence() {
                 headers: Vec::new(),
             })
             .unwrap();
-        ground.view(&format!("other{i}"), ground.broker.now(), Some(1));
-        ground.pass(&mut worker, 20_000);
+        fixture.view(&format!("other{i}"), fixture.broker.now(), Some(1));
+        fixture.pass(&mut worker, 20_000);
     }
-    let standing = ground.standings().remove(0);
+    let standing = fixture.standings().remove(0);
     assert!(!standing.idle && standing.sealed.is_none_or(|sealed| sealed <= sent), "{standing:?}");
     producer.commit(&[]).unwrap();
-    ground.pass(&mut worker, 2_000);
-    assert_eq!(ground.total(|standing| standing.late + standing.partly_late), 0);
-    assert_eq!(ground.total(|standing| standing.counted), 41);
+    fixture.pass(&mut worker, 2_000);
+    assert_eq!(fixture.total(|standing| standing.late + standing.partly_late), 0);
+    assert_eq!(fixture.total(|standing| standing.counted), 41);
 }
 
 #[test]
 fn a_log_does_not_end_in_an_open_transaction() {
-    let mut ground = Ground::new(1);
-    ground.view("a", START, None);
-    let mut producer = ground.broker.member(MemberOptions::new("producers", "events", "producer"));
+    let mut fixture = Fixture::new(1);
+    fixture.view("a", START, None);
+    let mut producer = fixture.broker.member(MemberOptions::new("producers", "events", "producer"));
     producer.begin().unwrap();
     let value = encoded("held", START);
     let output = Output {
@@ -389,13 +389,13 @@ fn a_log_does_not_end_in_an_open_transaction() {
         headers: Vec::new(),
     };
     producer.send(output).unwrap();
-    ground.until_end = true;
-    let mut worker = ground.worker();
-    ground.pass(&mut worker, 10_000);
+    fixture.until_end = true;
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 10_000);
     assert_eq!(worker.stage().end_of_log(), None);
     assert_eq!(worker.stage().committed_outcomes().held_back, [(0, 1)]);
     // The broker aborts it after 15 s.
-    ground.pass(&mut worker, 10_000);
+    fixture.pass(&mut worker, 10_000);
     assert_eq!(
         worker.stage().end_of_log(),
         Some(EndOfLog::Sealed(Settings::default().last_window_end(START)))
@@ -408,29 +408,29 @@ fn a_log_does_not_end_in_an_open_transaction() {
 
 #[test]
 fn visitors_in_a_wrong_partition_are_counted_as_that_once() {
-    let mut ground = Ground::new(4);
-    ground.privacy.user_id = IdPolicy::Hash;
+    let mut fixture = Fixture::new(4);
+    fixture.privacy.user_id = IdPolicy::Hash;
     for i in 0..40 {
         let user = format!("u{i}");
         let own = partition_of(user.as_bytes(), 4);
-        ground.view(&user, START, Some(if i % 4 == 0 { (own + 1) % 4 } else { own }));
+        fixture.view(&user, START, Some(if i % 4 == 0 { (own + 1) % 4 } else { own }));
     }
     for _ in 0..3 {
-        let mut worker = ground.worker();
-        ground.pass(&mut worker, 3_000);
+        let mut worker = fixture.worker();
+        fixture.pass(&mut worker, 3_000);
         worker.leave().unwrap();
     }
     assert_eq!(
-        ground.total(|standing| standing.misplaced),
+        fixture.total(|standing| standing.misplaced),
         10,
         "the raw id decides, and a restart counts nothing again"
     );
 }
 
 /// Starts a process over what another wrote, and says why it refuses.
-fn refusal(ground: &mut Ground) -> Option<String> {
-    let mut worker = ground.worker();
-    let refused = (0..10).find_map(|_| ground.turn(&mut worker).err());
+fn refusal(fixture: &mut Fixture) -> Option<String> {
+    let mut worker = fixture.worker();
+    let refused = (0..10).find_map(|_| fixture.turn(&mut worker).err());
     let _ = worker.leave();
     match refused {
         Some(Error::Fatal(why)) => Some(why),
@@ -441,46 +441,46 @@ fn refusal(ground: &mut Ground) -> Option<String> {
 
 #[test]
 fn a_change_of_what_decides_is_refused_by_name() {
-    let mut ground = Ground::new(1);
-    ground.privacy.user_id = IdPolicy::Hash;
-    ground.view("a", START, None);
-    assert_eq!(refusal(&mut ground), None);
-    let metadata = serde_json::to_string(&ground.standings()).unwrap();
-    assert!(!metadata.contains(ground.key));
+    let mut fixture = Fixture::new(1);
+    fixture.privacy.user_id = IdPolicy::Hash;
+    fixture.view("a", START, None);
+    assert_eq!(refusal(&mut fixture), None);
+    let metadata = serde_json::to_string(&fixture.standings()).unwrap();
+    assert!(!metadata.contains(fixture.key));
 
-    ground.max_future = 60_000;
-    let why = refusal(&mut ground).unwrap();
+    fixture.max_future = 60_000;
+    let why = refusal(&mut fixture).unwrap();
     assert!(why.contains("max future 300000 ms") && why.contains("max future 60000 ms"), "{why}");
     assert!(!why.contains("slide"), "only what differs: {why}");
-    ground.max_future = 300_000;
+    fixture.max_future = 300_000;
 
     for topic in ["events", "state"] {
-        ground.broker.add_partitions(topic, 2).unwrap();
+        fixture.broker.add_partitions(topic, 2).unwrap();
     }
-    ground.inputs = 2;
-    let why = refusal(&mut ground).unwrap();
+    fixture.inputs = 2;
+    let why = refusal(&mut fixture).unwrap();
     assert!(why.contains("event partitions 1") && why.contains("event partitions 2"), "{why}");
 }
 
 #[test]
 fn another_key_is_refused_and_not_told() {
-    let mut ground = Ground::new(1);
-    ground.privacy.user_id = IdPolicy::Hash;
-    ground.view("a", START, None);
-    assert_eq!(refusal(&mut ground), None);
-    ground.key = "another";
-    let why = refusal(&mut ground).unwrap();
+    let mut fixture = Fixture::new(1);
+    fixture.privacy.user_id = IdPolicy::Hash;
+    fixture.view("a", START, None);
+    assert_eq!(refusal(&mut fixture), None);
+    fixture.key = "another";
+    let why = refusal(&mut fixture).unwrap();
     assert!(
         why.matches("pii key").count() == 2 && !why.contains("another") && !why.contains("secret"),
         "{why}"
     );
-    ground.key = "secret";
+    fixture.key = "secret";
 
-    ground.privacy.user_id = IdPolicy::Keep;
-    let why = refusal(&mut ground).unwrap();
+    fixture.privacy.user_id = IdPolicy::Keep;
+    let why = refusal(&mut fixture).unwrap();
     assert!(why.contains("user_id Hash") && why.contains("user_id Keep"), "{why}");
-    ground.privacy.user_id = IdPolicy::Hash;
-    assert_eq!(refusal(&mut ground), None);
+    fixture.privacy.user_id = IdPolicy::Hash;
+    assert_eq!(refusal(&mut fixture), None);
 }
 
 /// What release 0.1 committed, and what this one does, without and with a log that was declared to end.
@@ -490,12 +490,12 @@ const ENDED: &str = include_str!("../../log/tests/golden/partition-progress-3.js
 
 #[test]
 fn a_commit_of_the_release_before_is_read_and_goes_on_as_one_of_this() {
-    let mut ground = Ground::new(1);
-    ground.commit(0, EARLIER.trim());
-    ground.view("a", START, Some(0));
-    let mut worker = ground.worker();
-    ground.pass(&mut worker, 2_000);
-    let standing = ground.standings().remove(0);
+    let mut fixture = Fixture::new(1);
+    fixture.commit(0, EARLIER.trim());
+    fixture.view("a", START, Some(0));
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 2_000);
+    let standing = fixture.standings().remove(0);
     let now: PartitionProgress = serde_json::from_str(NOW).unwrap();
     assert_eq!((standing.read, &standing.settings), (1, &now.settings));
     let ended: PartitionProgress = serde_json::from_str(ENDED).unwrap();

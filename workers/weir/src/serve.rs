@@ -23,7 +23,7 @@ use weir_manifest::Pipeline;
 use crate::args::Serve;
 
 /// Time between two looks at the stop flag.
-const LOOK: Duration = Duration::from_millis(50);
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long the readers have to end.
 const LEAVE: Duration = Duration::from_secs(2);
@@ -70,7 +70,7 @@ fn serve_while(
     // Readers write nothing, so one that waits for a broker that is away is not waited for.
     let deadline = Instant::now() + LEAVE;
     while !following.is_finished() && Instant::now() < deadline {
-        thread::sleep(LOOK);
+        thread::sleep(STOP_POLL_INTERVAL);
     }
     let followed = match following.is_finished() {
         false => Ok(()),
@@ -102,7 +102,7 @@ pub(crate) fn taken(address: SocketAddr) -> String {
 
 async fn stopped(stop: impl Fn() -> bool) {
     while !stop() {
-        time::sleep(LOOK).await;
+        time::sleep(STOP_POLL_INTERVAL).await;
     }
 }
 

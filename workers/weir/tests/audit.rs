@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::Trial;
+use support::TestPipeline;
 use weir_audit::Audit;
 use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::{Compression, Pipeline};
@@ -17,7 +17,7 @@ fn told(pipeline: &Pipeline) -> String {
 
 #[test]
 fn what_cannot_be_compared_is_not() {
-    let trial = Trial::new("audit", "audit-events");
+    let trial = TestPipeline::new("audit", "audit-events");
     trial.generate(600);
     let nothing = told(&trial.pipeline);
     assert!(nothing.ends_with("the result topics hold no window: run `weir process`"), "{nothing}");

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::Trial;
+use support::TestPipeline;
 
 /// A process that says where its health is served.
 struct Watched {
@@ -84,7 +84,7 @@ fn a_broker_that_is_away_makes_a_process_unready_and_no_more() {
 
 #[test]
 fn a_process_at_work_is_ready_and_counts() {
-    let trial = Trial::new("health", "health-events");
+    let trial = TestPipeline::new("health", "health-events");
     let process = Watched::start(trial.weir(&["process"]));
     await_that("ready before there is anything to read", || process.get("/readyz").0 == 200);
     // Paced, so that it is still there when it is asked.

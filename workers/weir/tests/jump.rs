@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, process::Child, time::Duration};
 
-use support::Trial;
+use support::TestPipeline;
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Compression;
@@ -15,7 +15,7 @@ use weir_manifest::Compression;
 const JUMP: i64 = 900_000;
 
 /// Writes events on so many pages with URLs of so many bytes within a minute, and one more fifteen minutes later.
-fn fill(trial: &Trial, pages: usize, length: usize) {
+fn fill(trial: &TestPipeline, pages: usize, length: usize) {
     let producer = Producer::connect(&ProducerOptions {
         connection: Connection::new(trial.brokers, "jump"),
         compression: Compression::Lz4,
@@ -84,7 +84,8 @@ fn memory_does_not_grow_with_the_jump() {
         .as_deref()
         .and_then(|text| text.split_once('x'))
         .map_or((20_000, 250), |(pages, length)| (pages.parse().unwrap(), length.parse().unwrap()));
-    let trial = Trial::new(&format!("jump-{pages}-{length}"), &format!("jump-events-{pages}-{length}"));
+    let trial =
+        TestPipeline::new(&format!("jump-{pages}-{length}"), &format!("jump-events-{pages}-{length}"));
     fill(&trial, pages, length);
     let begun = std::time::Instant::now();
     let peak = peak(trial.weir(&["process", "--until-end", "--instance", "p0"]).spawn().unwrap());

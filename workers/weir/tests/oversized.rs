@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::Trial;
+use support::TestPipeline;
 use weir_kafka::{Connection, Producer, ProducerOptions, Reader, Start, admin::Admin};
 use weir_manifest::Compression;
 
@@ -14,7 +14,7 @@ const LARGE: usize = 3_000_000;
 
 #[test]
 fn a_record_larger_than_a_dead_letter_may_be_is_cut() {
-    let trial = Trial::new("large", "large-events");
+    let trial = TestPipeline::new("large", "large-events");
     let mut events = trial.pipeline.topics().into_iter().next().unwrap();
     events.settings.insert("max.message.bytes".to_owned(), "8000000".to_owned());
     Admin::new(&Connection::new(trial.brokers, "weir-admin"))

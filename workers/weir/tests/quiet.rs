@@ -8,12 +8,12 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions},
     client::DefaultClientContext,
 };
-use support::Trial;
+use support::TestPipeline;
 use weir_audit::Audit;
 
 #[test]
 fn blocks_deleted_up_to_the_end_are_not_missing() {
-    let trial = Trial::new("quiet", "quiet-events");
+    let trial = TestPipeline::new("quiet", "quiet-events");
     trial.generate(600);
     trial.run(&["process", "--until-end"]);
     let admin: AdminClient<DefaultClientContext> =

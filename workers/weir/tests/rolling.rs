@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::Trial;
+use support::TestPipeline;
 use weir_audit::Audit;
 use weir_kafka::{Options, TopicInspector};
 use weir_testbed::Kafka;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
 const EVENTS_PER_SECOND: &str = "300";
 /// Short windows, so that there is something to seal between two restarts.
 const SPEC: &str = "  window: {size: 20s, slide: 2s, outOfOrderness: 2s, idleTimeout: 10s}\n";
@@ -23,7 +23,7 @@ const REPLICAS: i32 = 3;
 /// The sum of what a group has committed; `None` while that cannot be seen.
 fn committed(
     lookup: &mut Option<TopicInspector>,
-    trial: &Trial,
+    trial: &TestPipeline,
     (stage, topic): (&str, &str),
 ) -> Option<i64> {
     let group = format!("{}.{stage}", trial.pipeline.metadata.name);
@@ -38,7 +38,7 @@ fn committed(
 fn work_goes_on_while_brokers_are_restarted_one_by_one() {
     let kafka = Kafka::start(3).unwrap();
     let brokers: &'static str = Box::leak(kafka.bootstrap().to_owned().into_boxed_str());
-    let trial = Trial::with(brokers, "rolling", "rolling-events", SPEC, REPLICAS);
+    let trial = TestPipeline::with(brokers, "rolling", "rolling-events", SPEC, REPLICAS);
     let (events, blocks) = (trial.pipeline.events_topic().to_owned(), trial.pipeline.blocks_topic());
     let stages = [("windows", events.as_str()), ("results", blocks.as_str())];
     let mut lookups = [None, None];
@@ -51,7 +51,7 @@ fn work_goes_on_while_brokers_are_restarted_one_by_one() {
     let mut progresses = |processes: &mut [Child; 2], what: &str| {
         let mut highest = [None; 2];
         let mut steps = [0; 2];
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + CONDITION_TIMEOUT;
         while steps.iter().any(|steps| *steps < 3) {
             for process in processes.iter_mut() {
                 assert_eq!(process.try_wait().unwrap(), None, "{what}: a process ended");

@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::Trial;
+use support::TestPipeline;
 use weir_audit::{Audit, Results};
 use weir_events::Reason;
 use weir_oracle::{Page, Ranked, Site, Trend, Window};
@@ -27,7 +27,7 @@ struct Serve {
 }
 
 impl Serve {
-    fn start(trial: &Trial) -> Self {
+    fn start(trial: &TestPipeline) -> Self {
         let mut process =
             trial.weir(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -140,7 +140,7 @@ fn text(value: &Value) -> String {
 
 #[test]
 fn answers_are_the_oracles_before_and_after_a_restart() {
-    let trial = Trial::new("serve", "serve-events");
+    let trial = TestPipeline::new("serve", "serve-events");
     trial.generate(EVENTS);
     trial.run(&["process", "--until-end"]);
     let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use support::Trial;
+use support::TestPipeline;
 use weir_audit::{Audit, Report};
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_kafka::{Member, Options};
@@ -18,18 +18,18 @@ use weir_testbed::Kafka;
 
 const KILLS: usize = 6;
 
-fn process(trial: &Trial, instance: &str) -> Child {
+fn process(trial: &TestPipeline, instance: &str) -> Child {
     trial.weir(&["process", "--until-end", "--instance", instance]).spawn().unwrap()
 }
 
-fn audit(trial: &Trial) -> Report {
+fn audit(trial: &TestPipeline) -> Report {
     Audit::connect(&trial.pipeline, trial.brokers).unwrap().compare(true).unwrap()
 }
 
 #[test]
 fn results_equal_the_oracle_whatever_is_killed() {
     const EVENTS: usize = 500_000;
-    let trial = Trial::new("kills", "kills-events");
+    let trial = TestPipeline::new("kills", "kills-events");
     trial.generate(EVENTS);
 
     let mut survivor = process(&trial, "p0");
@@ -52,10 +52,10 @@ fn results_equal_the_oracle_whatever_is_killed() {
 #[test]
 fn any_number_of_processes_gives_the_same_bytes() {
     const EVENTS: usize = 100_000;
-    Trial::new("alone", "shared-events").generate(EVENTS);
+    TestPipeline::new("alone", "shared-events").generate(EVENTS);
     let mut digests = Vec::new();
     for (name, processes) in [("alone", 1), ("pair", 2), ("crowd", 6)] {
-        let trial = Trial::new(name, "shared-events");
+        let trial = TestPipeline::new(name, "shared-events");
         let mut running: Vec<Child> = (0..processes).map(|i| process(&trial, &format!("p{i}"))).collect();
         for process in &mut running {
             assert!(process.wait().unwrap().success());
@@ -77,7 +77,7 @@ fn figure(summary: &str, row: &str) -> u64 {
 
 #[test]
 fn each_run_to_the_end_reads_what_came_since() {
-    let trial = Trial::new("ends", "ends-events");
+    let trial = TestPipeline::new("ends", "ends-events");
     let run = || trial.printed(&["process", "--until-end"]);
     assert_eq!(figure(&run(), "records read"), 0, "an empty log");
     trial.generate(3_000);
@@ -98,7 +98,7 @@ fn each_run_to_the_end_reads_what_came_since() {
 #[test]
 fn an_audit_takes_what_silence_decided() {
     let spec = "  window: {size: 10s, slide: 1s, outOfOrderness: 1s, idleTimeout: 1s}\n";
-    let trial = Trial::with(Kafka::shared(), "silences", "silences-events", spec, 1);
+    let trial = TestPipeline::with(Kafka::shared(), "silences", "silences-events", spec, 1);
     let generate =
         |start: &str| trial.run(&["generate", "--events", "2000", "--rate", "0", "--start", start]);
     let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();
@@ -124,7 +124,7 @@ fn an_audit_takes_what_silence_decided() {
 
 #[test]
 fn a_run_to_the_end_waits_for_open_transactions() {
-    let trial = Trial::new("held", "held-events");
+    let trial = TestPipeline::new("held", "held-events");
     trial.generate(500);
     let mut options =
         Options::new(trial.brokers, "producers", trial.pipeline.events_topic(), "held-producer");

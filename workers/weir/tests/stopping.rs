@@ -11,10 +11,10 @@ use std::{
     time::Duration,
 };
 
-use support::Trial;
+use support::TestPipeline;
 use weir_testbed::Kafka;
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const CONDITION_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A process that has its partitions, and what it says from then on.
 struct Running {
@@ -23,7 +23,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(trial: &Trial, instance: &str) -> Self {
+    fn start(trial: &TestPipeline, instance: &str) -> Self {
         let mut process =
             trial.weir(&["process", "--instance", instance]).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
@@ -50,7 +50,7 @@ impl Running {
         let (ended, end) = mpsc::channel();
         let pid = self.process.id().to_string();
         thread::spawn(move || {
-            if end.recv_timeout(PATIENCE).is_err() {
+            if end.recv_timeout(CONDITION_TIMEOUT).is_err() {
                 Command::new("kill").args(["-KILL", &pid]).status().unwrap();
             }
         });
@@ -63,7 +63,8 @@ impl Running {
 #[test]
 fn a_process_stops_whatever_its_broker_does() {
     let kafka = Kafka::start(1).unwrap();
-    let trial = Trial::on(Box::leak(kafka.bootstrap().to_owned().into_boxed_str()), "stops", "stops-events");
+    let trial =
+        TestPipeline::on(Box::leak(kafka.bootstrap().to_owned().into_boxed_str()), "stops", "stops-events");
     trial.generate(1_000);
 
     let quietly = Running::start(&trial, "p0");

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -98,6 +98,15 @@ impl Cluster {
         let resource = ResourceSpecifier::Topic(topic);
         let found = block_on(self.admin().describe_configs([&resource], &AdminOptions::new())).unwrap();
         found.into_iter().next().unwrap().unwrap().get(key)?.value.clone()
+    }
+
+    /// Waits until a setting is shown: a broker may show the one before for a moment.
+    pub fn await_setting(&self, topic: &str, key: &str, value: &str) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.setting(topic, key).as_deref() != Some(value) {
+            assert!(Instant::now() < deadline, "{key} of {topic} does not become {value}");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub fn headers_at(&self, topic: &str, partition: i32, offset: i64) -> Vec<(String, String)> {

@@ -4,7 +4,7 @@
 //! window together, the [`Screen`] keeps the picture up to date.
 
 mod assembler;
-mod figures;
+mod format;
 mod page;
 mod screen;
 mod table;

@@ -6,7 +6,7 @@ use weir_analytics::{Live, LiveRow};
 use weir_events::{PageAnalytics, SiteTotals, TopPage, TrendingPage};
 
 use super::{
-    Sealed, Style, figures, page,
+    Sealed, Style, format, page,
     table::{self, Column, Paint, Row},
 };
 
@@ -20,7 +20,7 @@ const LEAST_WIDTH: usize = 60;
 pub fn render_sealed(sealed: &Sealed, style: Style) -> String {
     let style = usable(style);
     let top = &sealed.top;
-    let mut text = Paint::Bold.on(&figures::window(top.window_start, top.window_end), style);
+    let mut text = Paint::Bold.on(&format::window(top.window_start, top.window_end), style);
     text.push('\n');
     text.push_str(&site(&top.site, style));
     text.push('\n');
@@ -47,17 +47,17 @@ pub fn render_sealed(sealed: &Sealed, style: Style) -> String {
 /// The open window as text, each line ended: marked provisional, with the site's totals and the pages by views.
 pub fn render_live(live: &Live, style: Style) -> String {
     let style = usable(style);
-    let title = format!("provisional, as of {}", figures::moment(live.as_of));
+    let title = format!("provisional, as of {}", format::moment(live.as_of));
     let mut text = Paint::Provisional.on(&title, style);
     text.push('\n');
     let site = &live.site;
     text.push_str(&items(
         &[
-            figures::counted(site.views as i64, "view"),
-            figures::counted(site.clicks as i64, "click"),
-            figures::counted(site.carts as i64, "cart addition"),
-            figures::counted(site.conversions as i64, "conversion"),
-            figures::counted(site.users, "user"),
+            format::counted(site.views as i64, "view"),
+            format::counted(site.clicks as i64, "click"),
+            format::counted(site.carts as i64, "cart addition"),
+            format::counted(site.conversions as i64, "conversion"),
+            format::counted(site.users, "user"),
         ],
         style,
     ));
@@ -85,18 +85,18 @@ const RANKED: [Column; 9] = [
 ];
 
 fn ranked(page: &TopPage, row: Option<&PageAnalytics>) -> Row {
-    let number = |figure: fn(&PageAnalytics) -> String| row.map_or(figures::NONE.to_owned(), figure);
+    let number = |figure: fn(&PageAnalytics) -> String| row.map_or(format::NONE.to_owned(), figure);
     let (change, paint) = change(page);
     let cells = vec![
         (page.rank.to_string(), Paint::Plain),
         (change, paint),
-        (figures::count(page.view_count), Paint::Bold),
-        (figures::count(page.unique_users), Paint::Plain),
-        (number(|r| figures::count(r.click_count)), Paint::Plain),
-        (number(|r| figures::count(r.conversion_count)), Paint::Plain),
-        (number(|r| figures::percent(r.engagement_rate)), Paint::Plain),
-        (number(|r| figures::percent(r.bounce_rate)), Paint::Plain),
-        (number(|r| figures::span(r.avg_session_duration)), Paint::Plain),
+        (format::count(page.view_count), Paint::Bold),
+        (format::count(page.unique_users), Paint::Plain),
+        (number(|r| format::count(r.click_count)), Paint::Plain),
+        (number(|r| format::count(r.conversion_count)), Paint::Plain),
+        (number(|r| format::percent(r.engagement_rate)), Paint::Plain),
+        (number(|r| format::percent(r.bounce_rate)), Paint::Plain),
+        (number(|r| format::span(r.avg_session_duration)), Paint::Plain),
     ];
     Row { cells, page: page.page_url.clone() }
 }
@@ -121,23 +121,23 @@ const LIVE: [Column; 5] = [
 
 fn provisional(page: &LiveRow) -> Row {
     let cells = [
-        figures::count(page.views as i64),
-        figures::count(page.users),
-        figures::count(page.clicks as i64),
-        figures::count(page.conversions as i64),
-        figures::percent(page.engagement_rate()),
+        format::count(page.views as i64),
+        format::count(page.users),
+        format::count(page.clicks as i64),
+        format::count(page.conversions as i64),
+        format::percent(page.engagement_rate()),
     ];
     Row { cells: cells.into_iter().map(|cell| (cell, Paint::Plain)).collect(), page: page.url.clone() }
 }
 
 fn site(totals: &SiteTotals, style: Style) -> String {
     let totals = [
-        figures::counted(totals.view_count, "view"),
-        figures::counted(totals.click_count, "click"),
-        figures::counted(totals.conversion_count, "conversion"),
-        figures::counted(totals.unique_users, "user"),
-        figures::counted(totals.visits, "visit"),
-        format!("{} bounced", figures::share(totals.bounces, totals.visits)),
+        format::counted(totals.view_count, "view"),
+        format::counted(totals.click_count, "click"),
+        format::counted(totals.conversion_count, "conversion"),
+        format::counted(totals.unique_users, "user"),
+        format::counted(totals.visits, "visit"),
+        format!("{} bounced", format::share(totals.bounces, totals.visits)),
     ];
     items(&totals, style)
 }
@@ -184,21 +184,21 @@ fn trends(warming_up: bool, trending: &[TrendingPage], style: Style) -> String {
 
 /// Why a page trends: `184 views, 41 expected, 4.5 times`.
 fn sentence(trend: &TrendingPage) -> String {
-    let views = figures::counted(trend.view_count, "view");
+    let views = format::counted(trend.view_count, "view");
     if !trend.expected.is_finite() || trend.expected < 0.05 {
         return format!("{views}, none expected");
     }
     let expected = if trend.expected < 10.0 {
         format!("{:.1}", trend.expected)
     } else {
-        figures::count(trend.expected.round() as i64)
+        format::count(trend.expected.round() as i64)
     };
     format!("{views}, {expected} expected, {:.1} times", trend.view_count as f64 / trend.expected)
 }
 
 fn left_out(lines: usize) -> String {
     if lines > MOST_LINES {
-        format!("and {} more\n", figures::count((lines - MOST_LINES) as i64))
+        format!("and {} more\n", format::count((lines - MOST_LINES) as i64))
     } else {
         String::new()
     }

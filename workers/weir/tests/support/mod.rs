@@ -10,13 +10,13 @@ use weir_testbed::Kafka;
 pub const FAULTS: [&str; 6] = ["--late", "0.01", "--duplicates", "0.01", "--malformed", "0.005"];
 
 /// A pipeline with its topics, its manifest in a file.
-pub struct Trial {
+pub struct TestPipeline {
     pub brokers: &'static str,
     pub pipeline: Pipeline,
     file: tempfile::NamedTempFile,
 }
 
-impl Trial {
+impl TestPipeline {
     /// A pipeline on an events topic that it may share. This process's id makes both names its own.
     pub fn new(name: &str, events: &str) -> Self {
         Self::on(Kafka::shared(), name, events)

@@ -30,7 +30,7 @@ pub(crate) struct Load {
 }
 
 /// A broker, and a folder for manifests.
-pub(crate) struct Bed {
+pub(crate) struct TestBed {
     kafka: Kafka,
     broker: u32,
     folder: TempDir,
@@ -52,7 +52,7 @@ pub(crate) struct Measured {
     pub(crate) printed: String,
 }
 
-impl Bed {
+impl TestBed {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let kafka = Kafka::start(1)?;
         let broker =

@@ -10,13 +10,13 @@ const SCRIPT: &str = include_str!("guard.sh");
 /// A running program under a shell that watches over it and ends it when this process ends, however it ends: see `guard.sh`.
 /// Killed when dropped.
 #[derive(Debug)]
-pub struct Guarded {
+pub struct SupervisedProcess {
     shell: Child,
     signals: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Guarded {
+impl SupervisedProcess {
     /// Starts what `command` names, its program and arguments alone; what it says is added to the file `log`. `data` is removed
     /// when this process ends without having killed the program.
     ///
@@ -67,7 +67,7 @@ impl Guarded {
     }
 }
 
-impl Drop for Guarded {
+impl Drop for SupervisedProcess {
     fn drop(&mut self) {
         // Nobody is left to tell; when this fails, the end of the pipe makes the script do the same.
         let _ = self.kill();
@@ -98,7 +98,8 @@ mod tests {
         std::fs::create_dir(&data).unwrap();
         let mut command = Command::new("sleep");
         command.arg("60");
-        let mut guarded = Guarded::start(&command, &folder.path().join("log"), Some(&data)).unwrap();
+        let mut guarded =
+            SupervisedProcess::start(&command, &folder.path().join("log"), Some(&data)).unwrap();
         assert!(guarded.runs().unwrap());
         // As when this process ends: its end of the pipe is closed.
         let mut other = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
