@@ -157,7 +157,11 @@ impl Connection {
     ) -> Result<T, Error> {
         let (connection, cluster) = (self.clone(), cluster(&self.bootstrap));
         self.ask(move || {
-            let result = Admin::new(&connection.client()).and_then(|admin| work(&admin));
+            let result = Admin::new(&weir_kafka::Connection {
+                client_id: "weir-admin".to_owned(),
+                ..connection.client()
+            })
+            .and_then(|admin| work(&admin));
             cluster.note(&result);
             result
         })

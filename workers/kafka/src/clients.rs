@@ -68,7 +68,7 @@ fn plain_reader(connection: &Connection, group: &str) -> ClientConfig {
 /// What a member asks beside its membership.
 pub(super) fn lookup(options: &Options) -> ClientConfig {
     let mut config = plain_reader(&options.connection, &options.group);
-    // Not that it has a session: librdkafka compares it with the max.poll.interval.ms that `extra` may bring.
+    // Not that it has a session: librdkafka compares it with the max.poll.interval.ms that further properties may bring.
     config.set("session.timeout.ms", millis(options.session_timeout));
     extended(config, &options.connection)
 }

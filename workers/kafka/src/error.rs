@@ -122,7 +122,7 @@ pub(super) fn classify(doing: &str, error: &KafkaError) -> Error {
     }
 }
 
-/// As [`sorted`], from a code and its text. Fencing counts as fatal here: only who has a transaction can excuse it.
+/// As [`classify`], from a code and its text. Fencing counts as fatal here: only who has a transaction can excuse it.
 pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error {
     let message = format!("could not {doing}: {text}{}", advice(code));
     match class(code) {
@@ -132,7 +132,7 @@ pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error 
     }
 }
 
-/// As [`sorted`], inside a transaction: what is merely retriable elsewhere leaves its outcome unknown here, so it aborts.
+/// As [`classify`], inside a transaction: what is merely retriable elsewhere leaves its outcome unknown here, so it aborts.
 pub(super) fn in_transaction(doing: &str, error: &KafkaError) -> Error {
     let abortable = matches!(error, KafkaError::Transaction(detail) if detail.txn_requires_abort());
     match classify(doing, error) {

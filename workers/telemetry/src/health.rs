@@ -35,7 +35,7 @@ const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
     /// The address cannot be had.
-    #[error("--health: cannot listen on {address}: {source}")]
+    #[error("--health: cannot listen on {address}")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -43,7 +43,7 @@ pub enum HealthError {
         source: io::Error,
     },
     /// The server failed.
-    #[error("health is not served: {0}")]
+    #[error("health is not served")]
     Serve(#[source] io::Error),
     /// The server panicked.
     #[error("the health server panicked")]

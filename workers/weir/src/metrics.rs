@@ -1,4 +1,4 @@
-//! The metrics of life and the figures of a processing process.
+//! The heartbeats and the metrics of a processing process.
 
 use std::sync::{
     Arc,

@@ -221,6 +221,9 @@ fn read_sections(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Result<Sums
         let broken = BlockError::Broken(reader.rest.len());
         let Some((id, body)) = reader.section() else { return Err(broken) };
         if PAGES.is(id)? {
+            if site.is_some() {
+                return Err(broken);
+            }
             site = Some(read_pages(&mut Reader { rest: body }, rows).ok_or(broken)?);
         } else {
             rows.row(id, body);
