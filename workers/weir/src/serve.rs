@@ -88,11 +88,14 @@ pub(crate) fn serve(
 ) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("cannot start the server's threads")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let server = Server::bind(gateway.clone(), options).with_context(|| taken(options.listen))?;
         said(&format!("http://{}/", server.address()?))?;
         Ok(server.serve(stopped(stop)).await?)
-    })
+    });
+    // Handlers only read: none is waited for.
+    runtime.shutdown_background();
+    served
 }
 
 /// That an address cannot be listened on, and what to do.

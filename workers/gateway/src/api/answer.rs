@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use tokio::task;
+use tokio::{sync::Semaphore, task};
 use utoipa::ToSchema;
 
 use super::error::RequestError;
@@ -68,10 +68,20 @@ pub fn tagged(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Respons
     response
 }
 
+/// Answers that are computed at a time: each may hold a copy of a window's pages.
+const MAX_COMPUTATIONS: usize = 4;
+
 /// Makes an answer that takes more than a moment to compute, on a thread that no other request waits for.
 pub async fn compute(
     work: impl FnOnce() -> Result<Response, RequestError> + Send + 'static,
 ) -> Result<Response, RequestError> {
+    static COMPUTATIONS: Semaphore = Semaphore::const_new(MAX_COMPUTATIONS);
+    // Held until the work is done, also where its client is gone before. It is never closed.
+    let permit = COMPUTATIONS.acquire().await.ok();
+    let work = move || {
+        let _permit = permit;
+        work()
+    };
     match task::spawn_blocking(work).await {
         Ok(answer) => answer,
         // The server reports it, as that of a handler.
