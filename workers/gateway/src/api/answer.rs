@@ -70,12 +70,12 @@ pub fn tagged(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Respons
 
 /// Answers that are computed at a time: each may hold a copy of a window's pages.
 const MAX_COMPUTATIONS: usize = 4;
+static COMPUTATIONS: Semaphore = Semaphore::const_new(MAX_COMPUTATIONS);
 
 /// Makes an answer that takes more than a moment to compute, on a thread that no other request waits for.
 pub async fn compute(
     work: impl FnOnce() -> Result<Response, RequestError> + Send + 'static,
 ) -> Result<Response, RequestError> {
-    static COMPUTATIONS: Semaphore = Semaphore::const_new(MAX_COMPUTATIONS);
     // Held until the work is done, also where its client is gone before. It is never closed.
     let permit = COMPUTATIONS.acquire().await.ok();
     let work = move || {
@@ -136,6 +136,14 @@ fn entry(entry: &str) -> (&str, f32) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::{Duration, Instant};
+
+    use tokio::task::JoinSet;
+    use tokio::time;
+
     use super::*;
 
     #[test]
@@ -159,5 +167,50 @@ mod tests {
             headers.extend(HeaderValue::from_str(accept).map(|accept| (header::ACCEPT, accept)));
             assert_eq!(accepted(&headers) == Format::Csv, csv, "{accept}");
         }
+    }
+
+    /// Ends the computations when it is dropped.
+    struct Opened(Arc<AtomicBool>);
+
+    impl Drop for Opened {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// However many clients ask and go away again, and whatever is computed for them.
+    #[tokio::test]
+    async fn computations_are_bounded_also_where_their_clients_are_gone() {
+        let (open, gate) = (Arc::new(AtomicBool::new(false)), Duration::from_millis(1));
+        // Also where the test fails: the runtime waits for what it computes.
+        let _opened = Opened(Arc::clone(&open));
+        let started = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for _ in 0..MAX_COMPUTATIONS {
+            let (open, started) = (Arc::clone(&open), Arc::clone(&started));
+            clients.spawn(compute(move || {
+                started.fetch_add(1, Ordering::SeqCst);
+                while !open.load(Ordering::SeqCst) {
+                    thread::sleep(gate);
+                }
+                Ok(().into_response())
+            }));
+        }
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let until = async |holds: &dyn Fn() -> bool| {
+            while !holds() {
+                assert!(Instant::now() < deadline, "in vain");
+                time::sleep(gate).await;
+            }
+        };
+        until(&|| started.load(Ordering::SeqCst) == MAX_COMPUTATIONS).await;
+        clients.shutdown().await;
+        assert_eq!(
+            COMPUTATIONS.available_permits(),
+            0,
+            "what nobody waits for any more is computed all the same"
+        );
+        open.store(true, Ordering::SeqCst);
+        until(&|| COMPUTATIONS.available_permits() == MAX_COMPUTATIONS).await;
     }
 }
