@@ -106,11 +106,11 @@ pub(super) async fn attend(
                 "operator {me} stands back: {keeper} keeps this pipeline. Where both are wanted, give them namespaces or selectors of their \
                  own (chart: scope, selector)"
             );
-            tracing::warn!(namespace, name, keeper, "stands back: another operator keeps this pipeline");
-            // Once for each question, however often that is tried.
-            context.ask(&key);
             let contender = Contender { operator: me.clone(), since: now.to_string() };
+            // Not where the status changed meanwhile: that change begins the next pass, which asks.
             if write(context, resource, &keeper, Some(contender)).await? {
+                tracing::warn!(namespace, name, keeper, "stands back: another operator keeps this pipeline");
+                context.ask(&key);
                 let news = News { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
                 events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
             }
@@ -192,6 +192,25 @@ mod tests {
         assert_eq!(error.reason(), "DefinitionOlder");
         let (context, _) = server(200, object(r#"{"operator": "shop/weir-operator"}"#));
         assert!(attend(&context, &resource, &status).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_not_written_is_asked_again() {
+        let mut resource = ClickstreamPipeline::new("shop", weir_manifest::PipelineSpec::default());
+        resource.metadata.namespace = Some("web".to_owned());
+        let resource = DeserializeGuard(Ok(resource));
+        let status =
+            PipelineStatus { operator: Some("other/weir-operator".to_owned()), ..Default::default() };
+        let conflict = r#"{"kind": "Status", "status": "Failure", "reason": "Conflict", "message": "it was modified", "code": 409}"#;
+        let kept = r#"{"apiVersion": "weir.dev/v1alpha1", "kind": "ClickstreamPipeline", "metadata": {"name": "shop"}, "status": {"operator": "other/weir-operator"}}"#;
+        for (code, body, questions) in [(409, conflict, 2), (200, kept, 1)] {
+            let (context, asked) = server(code, body);
+            for _ in 0..2 {
+                assert!(attend(&context, &resource, &status).await.unwrap().is_some());
+            }
+            let written = asked.lock().unwrap().iter().filter(|asked| asked.starts_with("PATCH")).count();
+            assert_eq!(written, questions, "answered with {code}");
+        }
     }
 
     /// An operator of one release takes over from one of another.
