@@ -1,8 +1,14 @@
 //! The manifest that pods read, and the hashes by which they notice that they must read it anew.
 
-use weir_manifest::{Autoscaling, Gateway, Generator, Pipeline, Processor, State};
+use std::mem;
 
-use super::Input;
+use serde_json::{Value, json};
+use weir_manifest::{
+    Autoscaling, EventsTopic, Gateway, Generator, Pipeline, PipelineSpec, Processor, ResultsTopic, State,
+    TopPagesTopic,
+};
+
+use super::{Input, gateway, generator, processor};
 
 /// Pods with another hash than before are rolled: so each holds only what its own pods act upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,25 +24,86 @@ pub struct Hashes {
 impl Hashes {
     /// The hashes of a pipeline.
     pub fn of(input: &Input) -> Self {
-        let whole = resolved(&input.pipeline);
-        let mut others = whole.clone();
-        others.spec.generator = Generator::default();
-        let generator = Pipeline::new(
-            &whole.metadata.name,
-            weir_manifest::PipelineSpec {
-                kafka: whole.spec.kafka.clone(),
-                topics: whole.spec.topics.clone(),
-                generator: whole.spec.generator.clone(),
-                ..weir_manifest::PipelineSpec::default()
-            },
-        );
         let (secrets, kafka_secrets) = secrets(input);
-        let of = |pipeline: &Pipeline, secrets: &str| hash(&[&yaml(pipeline), secrets]);
+        let of =
+            |component: &str, secrets: &str| hash(&[&yaml(&acted_upon(&input.pipeline, component)), secrets]);
         Self {
-            processor: of(&others, &secrets),
-            generator: of(&generator, &kafka_secrets),
-            gateway: of(&others, &secrets),
+            processor: of(processor::COMPONENT, &secrets),
+            generator: of(generator::COMPONENT, &kafka_secrets),
+            gateway: of(gateway::COMPONENT, &secrets),
         }
+    }
+}
+
+/// The part of the document that a component's pods act upon. The rest is left at its defaults, so that hashes of documents that say
+/// nothing of it are those of operators that took it for theirs.
+fn acted_upon(pipeline: &Pipeline, component: &str) -> Pipeline {
+    let mut acted = resolved(pipeline);
+    let defaults = EventsTopic::default();
+    let topics = &mut acted.spec.topics;
+    topics.results = ResultsTopic {
+        name: mem::take(&mut topics.results.name),
+        partitions: topics.results.partitions,
+        ..ResultsTopic::default()
+    };
+    topics.top_pages =
+        TopPagesTopic { name: mem::take(&mut topics.top_pages.name), ..TopPagesTopic::default() };
+    let events = &mut topics.events;
+    events.replicas = defaults.replicas;
+    if component != processor::COMPONENT {
+        events.management = defaults.management;
+    }
+    if component == generator::COMPONENT {
+        events.retention = defaults.retention;
+        acted.spec = PipelineSpec {
+            kafka: acted.spec.kafka,
+            topics: acted.spec.topics,
+            generator: acted.spec.generator,
+            ..PipelineSpec::default()
+        };
+        return acted;
+    }
+    events.compression = defaults.compression;
+    acted.spec.generator = Generator::default();
+    // Of the retention processors take the time between snapshots alone.
+    let interval = acted.snapshot_interval();
+    acted.spec.topics.events.retention = defaults.retention;
+    if component == processor::COMPONENT && acted.snapshot_interval() != interval {
+        acted.spec.topics.events.retention = interval + interval + interval + interval;
+    }
+    acted
+}
+
+/// A hash of what the document itself says of a component's pods. Neither Secrets nor what an operator makes of the document are in it, nor
+/// fields left at their defaults, of which the next release has more: so it is the same for every operator.
+pub(super) fn spec_hash(pipeline: &Pipeline, component: &str) -> String {
+    let spec = &pipeline.spec;
+    let mut said = acted_upon(pipeline, component).spec;
+    // As asked for by nobody.
+    said.processor.replicas = Processor::default().replicas;
+    said.image.clone_from(&spec.image);
+    said.image_pull_secrets.clone_from(&spec.image_pull_secrets);
+    match component {
+        processor::COMPONENT => {
+            said.processor.resources.clone_from(&spec.processor.resources);
+            said.processor.pod_template.clone_from(&spec.processor.pod_template);
+        }
+        generator::COMPONENT => said.generator.pod_template.clone_from(&spec.generator.pod_template),
+        gateway::COMPONENT => said.gateway.pod_template.clone_from(&spec.gateway.pod_template),
+        _ => {}
+    }
+    hash(&[&beyond(&json!(said), &json!(PipelineSpec::default())).to_string()])
+}
+
+/// The fields of a document that are not as by default.
+fn beyond(said: &Value, default: &Value) -> Value {
+    match (said, default) {
+        (Value::Object(said), Value::Object(default)) => {
+            let default = |name: &str| default.get(name).unwrap_or(&Value::Null);
+            let other = said.iter().filter(|(name, value)| *value != default(name));
+            other.map(|(name, value)| (name.clone(), beyond(value, default(name)))).collect()
+        }
+        (said, _) => said.clone(),
     }
 }
 

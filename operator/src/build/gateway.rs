@@ -9,7 +9,7 @@ use super::{
 };
 use crate::object::{Kind, Object};
 
-const COMPONENT: &str = "gateway";
+pub(super) const COMPONENT: &str = "gateway";
 
 /// The port of its pods and of its service.
 const PORT: (&str, u16) = ("http", 8080);

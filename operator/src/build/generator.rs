@@ -10,7 +10,7 @@ use super::{
 };
 use crate::object::{Kind, Object};
 
-const COMPONENT: &str = "generator";
+pub(super) const COMPONENT: &str = "generator";
 
 pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     let spec = &input.pipeline.spec;

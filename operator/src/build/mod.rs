@@ -27,6 +27,9 @@ pub const HASH: &str = "weir.dev/hash";
 /// The annotation of a workload with the hash of what its pods are made from: what is taken from a template shows in nothing else.
 pub(crate) const TEMPLATE_HASH: &str = "weir.dev/template-hash";
 
+/// The annotation of a workload with the hash of what the document said of its pods when they were made.
+pub(crate) const SPEC_HASH: &str = "weir.dev/spec-hash";
+
 /// The labels by which the operator finds what it made.
 pub const MANAGER: &str = "weir-operator";
 
@@ -92,6 +95,8 @@ impl Input {
         if matches!(kind, Kind::StatefulSet | Kind::Deployment) {
             let hash = config::hash(&[&manifest["spec"]["template"].to_string()]);
             manifest["metadata"]["annotations"][TEMPLATE_HASH] = json!(hash);
+            manifest["metadata"]["annotations"][SPEC_HASH] =
+                json!(config::spec_hash(&self.pipeline, component));
         }
         let hash = config::hash(&[&manifest.to_string()]);
         manifest["metadata"]["annotations"][HASH] = json!(hash);

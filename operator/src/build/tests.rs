@@ -153,6 +153,101 @@ fn pods_are_rolled_by_what_they_act_upon_alone() {
     assert!(window.gateway != base.gateway && generator.gateway == base.gateway);
 }
 
+/// Of an operator before this one: with other hashes, every pod would be rolled when the operator is upgraded.
+#[test]
+fn hashes_are_those_of_earlier_operators() {
+    for (spec, [processor, generator, gateway]) in [
+        ("{}", ["429118ec2ab256ff", "268bcf08fb151f89", "429118ec2ab256ff"]),
+        (
+            "{window: {size: 1m}, ranking: {top: 5}}",
+            ["224c5ce605b47bdd", "268bcf08fb151f89", "224c5ce605b47bdd"],
+        ),
+        (
+            "{generator: {eventsPerSecond: 7}, kafka: {bootstrapServers: ['a:1']}}",
+            ["7fd803affa365904", "aabfdf2f12c79a29", "7fd803affa365904"],
+        ),
+        (
+            "{topics: {events: {name: e, partitions: 12}, results: {name: r, partitions: 4}, topPages: {name: t}}}",
+            ["fc3ac4cb1d8429c4", "6caf53ff17dc8fc8", "fc3ac4cb1d8429c4"],
+        ),
+    ] {
+        let hashes = hashes(spec);
+        assert_eq!([&hashes.processor, &hashes.generator, &hashes.gateway], [processor, generator, gateway]);
+    }
+    // Snapshots that follow retention, which processors alone act upon.
+    let short = hashes("{window: {size: 2h}, topics: {events: {retention: 5h}}}");
+    assert_eq!(short.processor, "abcf5648ad4fbd82");
+}
+
+#[test]
+fn what_a_topic_is_kept_for_rolls_no_pods_that_do_not_act_upon_it() {
+    let changed = |before: &str, after: &str| {
+        let (before, after) = (hashes(before), hashes(after));
+        [
+            before.processor != after.processor,
+            before.generator != after.generator,
+            before.gateway != after.gateway,
+        ]
+    };
+    for (before, after, expected) in [
+        ("{}", "{topics: {events: {retention: 9h, replicas: 3}}}", [false; 3]),
+        ("{}", "{topics: {results: {retention: 9h, replicas: 3, compression: lz4}}}", [false; 3]),
+        ("{}", "{topics: {topPages: {retention: 9h, replicas: 3, compression: lz4}}}", [false; 3]),
+        ("{}", "{topics: {events: {management: External}}}", [true, false, false]),
+        ("{}", "{topics: {events: {compression: lz4}}}", [false, true, false]),
+        // Snapshots follow retention where windows are long.
+        (
+            "{window: {size: 2h}, topics: {events: {retention: 4h}}}",
+            "{window: {size: 2h}, topics: {events: {retention: 8h}}}",
+            [true, false, false],
+        ),
+        (
+            "{window: {size: 2h}, topics: {events: {retention: 8h}}}",
+            "{window: {size: 2h}, topics: {events: {retention: 9h}}}",
+            [false; 3],
+        ),
+    ] {
+        assert_eq!(changed(before, after), expected, "{before} {after}");
+    }
+}
+
+#[test]
+fn what_the_document_says_of_pods_is_the_same_for_every_operator() {
+    let of = |spec: &str| {
+        let mut input = input(spec);
+        input.image = "weir:another".to_owned();
+        input.secrets = [("user".to_owned(), "1".to_owned())].into();
+        let objects = objects(&input);
+        [
+            (Kind::StatefulSet, "shop"),
+            (Kind::Deployment, "shop-generator"),
+            (Kind::Deployment, "shop-gateway"),
+        ]
+        .map(|(kind, name)| find(&objects, kind, name)["metadata"]["annotations"][SPEC_HASH].clone())
+    };
+    let base = of("{}");
+    // Of the release that began to write it: another is an upgrade at which every pipeline is rolled at once.
+    assert_eq!(base, ["b8b38d1cb0675f6b"; 3].map(Value::from));
+    for spec in [
+        "{processor: {replicas: 5, autoscaling: {mode: Lag}}}",
+        "{state: Suspended}",
+        "{deletionPolicy: Delete, gateway: {replicas: 3, service: {type: NodePort}}}",
+        "{topics: {results: {retention: 9h}}}",
+    ] {
+        assert_eq!(of(spec), base, "{spec}");
+    }
+    for (spec, changed) in [
+        ("{processor: {resources: {limits: {cpu: 1}}}}", [true, false, false]),
+        ("{gateway: {podTemplate: {spec: {nodeName: a}}}}", [false, false, true]),
+        ("{generator: {eventsPerSecond: 7}}", [false, true, false]),
+        ("{window: {size: 1m}}", [true, false, true]),
+        ("{image: 'weir:2'}", [true; 3]),
+    ] {
+        let found = of(spec);
+        assert_eq!([0, 1, 2].map(|i| found[i] != base[i]), changed, "{spec}");
+    }
+}
+
 #[test]
 fn the_contents_of_secrets_count() {
     let spec = "{kafka: {sasl: {mechanism: PLAIN, secretRef: {name: user}}}, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}}";

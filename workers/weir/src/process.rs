@@ -32,8 +32,6 @@ use crate::{
     topics,
 };
 
-/// Time between snapshots of a partition's state, unless windows are longer or retention is short, milliseconds.
-const SNAPSHOT_EVERY: i64 = 300_000;
 /// Longest wait for records, and so between two looks at the stop flag.
 const WAIT: Duration = Duration::from_millis(50);
 /// The same where a log is to be read to its end: the last steps have nothing to wait for but each other.
@@ -266,7 +264,7 @@ fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> 
         // Nobody saw to it where the topic is another's.
         stamped_by_broker: pipeline.spec.topics.events.management == Management::Managed,
         until_end,
-        snapshot_every: snapshot_every(pipeline),
+        snapshot_every: pipeline.snapshot_interval().as_millis(),
         inputs: pipeline.spec.topics.events.partitions,
         events: pipeline.events_topic().to_owned(),
         blocks: pipeline.blocks_topic(),
@@ -275,13 +273,6 @@ fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> 
         dead_letters: pipeline.dead_letters_topic(),
         keep_payload: pipeline.dead_letter_payload() == DeadLetterPayload::Keep,
     }
-}
-
-/// Once a window, where windows are not short: by then most of the state is new. Four times before retention deletes what a
-/// restart would have to read again.
-fn snapshot_every(pipeline: &Pipeline) -> i64 {
-    let kept = pipeline.spec.topics.events.retention.as_millis();
-    pipeline.spec.window.size.as_millis().max(SNAPSHOT_EVERY).min(kept / 4)
 }
 
 fn results_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
