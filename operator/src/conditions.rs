@@ -110,6 +110,20 @@ impl Verdict {
     pub fn of(aspect: Aspect, error: &Error) -> Self {
         Self::new(aspect, Truth::No, error.reason(), error.to_string())
     }
+
+    /// What a condition says about this generation of the document.
+    pub fn repeated(aspect: Aspect, conditions: &[Condition], generation: i64) -> Option<Self> {
+        let of = |condition: &&Condition| {
+            condition.type_ == aspect.as_str() && condition.observed_generation == Some(generation)
+        };
+        let condition = conditions.iter().find(of)?;
+        let truth = match condition.status.as_str() {
+            "True" => Truth::Yes,
+            "False" => Truth::No,
+            _ => Truth::Unknown,
+        };
+        Some(Self::new(aspect, truth, &condition.reason, &condition.message))
+    }
 }
 
 /// Something that is told once, as an event.

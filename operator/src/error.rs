@@ -144,6 +144,17 @@ pub enum Error {
         /// How long.
         waited: Duration,
     },
+    /// There was no time left to ask Kafka, because other pipelines of the cluster asked.
+    #[error(
+        "waiting to ask kafka at {bootstrap}: {threads} questions run at a time, and those of other pipelines took the time of this pass; \
+         what was found before stands, and it is asked again"
+    )]
+    KafkaBusy {
+        /// The addresses that were to be asked.
+        bootstrap: String,
+        /// How many questions run at a time.
+        threads: usize,
+    },
     /// A pass was given up.
     #[error("not done within {} s: the API server does not answer in time; tried again", .0.as_secs())]
     PassSlow(Duration),
@@ -155,6 +166,9 @@ pub enum Error {
         /// What came of it.
         source: kube::Error,
     },
+    /// Another operator has taken the pipeline, or this one has let go of it, since the pass began.
+    #[error("this operator keeps the pipeline no longer")]
+    KeptNoLonger,
     /// The resource's definition lacks fields of this operator's.
     #[error(
         "the cluster's definition of ClickstreamPipeline is older than this operator, and drops status.operator: upgrade it (helm upgrade \
@@ -215,6 +229,7 @@ impl Error {
                 "TopicSettingsDiffer"
             }
             Self::Kafka(AdminError::Unreachable { .. }) | Self::KafkaSlow { .. } => "KafkaUnreachable",
+            Self::KafkaBusy { .. } => "WaitingForKafka",
             Self::Partitions(_) | Self::Kafka(AdminError::Partitions(_)) => "TopicPartitionsDiffer",
             Self::Kafka(AdminError::Missing { .. }) => "TopicMissing",
             Self::Kafka(AdminError::Refused { .. } | AdminError::GroupRefused { .. }) => "KafkaRefused",
@@ -222,6 +237,7 @@ impl Error {
             Self::Api { source: kube::Error::Api(_), .. } => "ApiRefused",
             Self::Api { .. } => "ApiUnreachable",
             Self::PassSlow(_) => "PassSlow",
+            Self::KeptNoLonger => "KeptNoLonger",
             Self::DefinitionOlder => "DefinitionOlder",
             Self::KindMissing(_) => "KindMissing",
             Self::Foreign(_) => "ForeignObject",
@@ -231,6 +247,11 @@ impl Error {
     /// Whether Kafka did not answer, so that nothing is known of the topics.
     pub fn is_unreachable(&self) -> bool {
         self.reason() == "KafkaUnreachable"
+    }
+
+    /// Whether this pass had no time to ask Kafka, so that what was found before is all that is known.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::KafkaBusy { .. })
     }
 
     /// Whether somebody else was faster.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
 use weir_kafka::admin::{Admin, AdminError};
 use weir_kafka::{Options, TopicInspector};
 use weir_manifest::SaslMechanism;
@@ -13,11 +14,15 @@ use weir_manifest::SaslMechanism;
 use crate::Error;
 use crate::autoscale::Sample;
 
-/// For everything that is asked of Kafka in one pass, other pipelines' turns included. Each single answer is waited for a part of it.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// For everything that is asked of Kafka in one pass, the wait for other pipelines' questions included. Each single answer is waited
+/// for a part of it.
+const PASS_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Threads that wait for one cluster at a time. Where it does not answer, pipelines of others have the rest.
-const TURNS: usize = 2;
+/// A question that ran for less time and was given up says nothing about Kafka: the time went while it was queued.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// Threads that wait for one cluster at a time. Where it does not answer, pipelines of other clusters have the rest.
+const THREADS_PER_CLUSTER: usize = 2;
 
 /// What is shared by all that ask one cluster.
 struct Cluster {
@@ -32,7 +37,8 @@ fn cluster(bootstrap: &str) -> Arc<Cluster> {
     let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
     // Those that nobody asks now are forgotten, unless it matters that they were away.
     clusters.retain(|name, cluster| name == bootstrap || Arc::strong_count(cluster) > 1);
-    let new = || Arc::new(Cluster { turns: Arc::new(Semaphore::new(TURNS)), away: Mutex::new(None) });
+    let new =
+        || Arc::new(Cluster { turns: Arc::new(Semaphore::new(THREADS_PER_CLUSTER)), away: Mutex::new(None) });
     Arc::clone(clusters.entry(bootstrap.to_owned()).or_insert_with(new))
 }
 
@@ -81,7 +87,7 @@ impl Connection {
     pub fn new(bootstrap: &str) -> Self {
         Self {
             bootstrap: bootstrap.to_owned(),
-            until: Instant::now() + PATIENCE,
+            until: Instant::now() + PASS_TIMEOUT,
             tls: false,
             extra: Vec::new(),
         }
@@ -129,7 +135,7 @@ impl Connection {
     /// What a group committed beside its offsets in a topic, by partition; `None` where this user may not know.
     ///
     /// # Errors
-    /// [`Error::KafkaSlow`]; [`Error::Offsets`] when it cannot be told now.
+    /// [`Error::KafkaSlow`]; [`Error::KafkaBusy`]; [`Error::Offsets`] when it cannot be told now.
     pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
         let options = self.options(&group, &topic);
         let looked = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
@@ -150,7 +156,7 @@ impl Connection {
     /// Does `work` with an administrator's client, on a thread that may wait.
     ///
     /// # Errors
-    /// As the work says; [`Error::KafkaSlow`].
+    /// As the work says; [`Error::KafkaSlow`]; [`Error::KafkaBusy`].
     pub async fn administer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Admin) -> Result<T, AdminError> + Send + 'static,
@@ -187,33 +193,32 @@ impl Connection {
         work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
     ) -> Result<T, Error> {
         let (cluster, until) = (cluster(&self.bootstrap), self.until);
-        let slow = || Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited: PATIENCE };
+        let busy = || Error::KafkaBusy { bootstrap: self.bootstrap.clone(), threads: THREADS_PER_CLUSTER };
         if Instant::now() >= until {
-            return Err(slow());
+            return Err(busy());
         }
-        let asked = async {
-            let turn = cluster.turn().await?;
-            // With the cluster, which is known for as long as a thread of it runs.
-            let turn = (turn, Arc::clone(&cluster));
-            let thread = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                // Nobody waits for what would begin now, and the next pass may be at it.
-                if Instant::now() >= until { Ok(None) } else { work().map(Some) }
-            });
-            // The thread that is given up ends by itself: each of its calls has a bound.
-            match thread.await {
-                Ok(done) => done,
-                Err(ended) => {
-                    resume_panic(ended);
-                    Ok(None)
-                }
+        let turn = timeout_at(until, cluster.turn()).await.map_err(|_| busy())??;
+        // With the cluster, which is known for as long as a thread of it runs.
+        let turn = (turn, Arc::clone(&cluster));
+        let begun = Instant::now();
+        let thread = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            // Nobody waits for what would begin now, and the next pass may be at it.
+            if Instant::now() >= until { Ok(None) } else { work().map(Some) }
+        });
+        // The thread that is given up ends by itself: each of its calls has a bound.
+        let done = match timeout_at(until, thread).await {
+            Ok(Ok(done)) => done?,
+            Ok(Err(ended)) => {
+                resume_panic(ended);
+                None
             }
+            Err(_) => None,
         };
-        match tokio::time::timeout_at(self.until.into(), asked).await {
-            Ok(Ok(Some(done))) => Ok(done),
-            Ok(Err(error)) => Err(Error::from(error)),
-            Ok(Ok(None)) | Err(_) => Err(slow()),
-        }
+        done.ok_or_else(|| match begun.elapsed() {
+            waited if waited < SILENCE => busy(),
+            waited => Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited },
+        })
     }
 }
 
@@ -247,34 +252,88 @@ mod tests {
 
     use super::*;
 
+    /// Takes all threads of a cluster, until the answers are dropped.
+    fn occupied(address: &'static str) -> Vec<mpsc::Sender<()>> {
+        let occupied = |_| {
+            let (end, ended) = mpsc::channel::<()>();
+            let (began, begun) = mpsc::channel::<()>();
+            tokio::spawn(async move {
+                let held = move |_: &Admin| {
+                    began.send(()).unwrap();
+                    let _ = ended.recv();
+                    Ok(())
+                };
+                Connection::new(address).administer(held).await
+            });
+            begun.recv().unwrap();
+            end
+        };
+        (0..THREADS_PER_CLUSTER).map(occupied).collect()
+    }
+
+    /// Waits until no question to a cluster runs.
+    async fn idle(address: &str) {
+        let all = u32::try_from(THREADS_PER_CLUSTER).unwrap();
+        drop(cluster(address).turns.acquire_many(all).await.unwrap());
+    }
+
     #[tokio::test(flavor = "multi_thread")]
-    async fn all_that_a_pass_asks_has_one_bound_and_so_has_waiting_for_others() {
+    async fn the_wait_for_others_is_bounded_and_is_not_said_to_be_kafkas_silence() {
         let address = "127.0.0.1:2";
-        let others: Vec<mpsc::Sender<()>> = (0..TURNS)
-            .map(|_| {
-                let (end, ended) = mpsc::channel::<()>();
-                let (began, begun) = mpsc::channel::<()>();
-                tokio::spawn(async move {
-                    let held = move |_: &Admin| {
-                        began.send(()).unwrap();
-                        let _ = ended.recv();
-                        Ok(())
-                    };
-                    Connection::new(address).administer(held).await
-                });
-                begun.recv().unwrap();
-                end
-            })
-            .collect();
+        let others = occupied(address);
         let mut mine = Connection::new(address);
         mine.until = Instant::now() + Duration::from_millis(300);
-        let waited = tokio::time::timeout(PATIENCE / 2, mine.administer(|_| Ok(()))).await;
-        assert_eq!(waited.unwrap().unwrap_err().reason(), "KafkaUnreachable");
+        let waited = tokio::time::timeout(PASS_TIMEOUT / 2, mine.administer(|_| Ok(()))).await;
+        let error = waited.unwrap().unwrap_err();
+        assert!(error.reason() == "WaitingForKafka" && !error.is_unreachable(), "{error}");
         drop(others);
+        idle(address).await;
         // Its time is over, whatever it asks next.
         let (begin, begun) = mpsc::channel();
         let again = mine.administer(move |_| begin.send(()).map_err(|_| unreachable!())).await;
+        idle(address).await;
         assert!(again.is_err() && begun.try_recv().is_err(), "nothing begins that nobody waits for");
         Connection::new(address).administer(|_| Ok(())).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_ran_for_long_without_an_answer_is_kafkas_silence() {
+        for (time, reason) in [(SILENCE / 2, "WaitingForKafka"), (SILENCE * 2, "KafkaUnreachable")] {
+            let (end, ended) = mpsc::channel::<()>();
+            let (begin, begun) = mpsc::channel();
+            let mut mine = Connection::new("127.0.0.1:3");
+            mine.until = Instant::now() + time;
+            let mut asked = std::pin::pin!(mine.administer(move |_| {
+                begin.send(()).unwrap();
+                let _ = ended.recv();
+                Ok(())
+            }));
+            tokio::select! { biased; _ = &mut asked => panic!("it ended"), () = std::future::ready(()) => {} }
+            begun.recv().unwrap();
+            tokio::time::advance(time).await;
+            assert_eq!(asked.await.unwrap_err().reason(), reason);
+            drop(end);
+            idle("127.0.0.1:3").await;
+        }
+    }
+
+    /// As where more passes ask than the process has threads.
+    #[test]
+    fn what_waited_for_a_thread_until_its_time_was_over_does_not_begin() {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().max_blocking_threads(1).enable_all().build().unwrap();
+        let address = "127.0.0.1:4";
+        let (end, ended) = mpsc::channel::<()>();
+        runtime.spawn_blocking(move || ended.recv());
+        let (begin, begun) = mpsc::channel();
+        runtime.block_on(async {
+            let mut mine = Connection::new(address);
+            mine.until = Instant::now() + Duration::from_millis(100);
+            let asked = mine.administer(move |_| begin.send(()).map_err(|_| unreachable!()));
+            assert!(asked.await.is_err());
+            drop(end);
+            idle(address).await;
+        });
+        assert!(begun.try_recv().is_err());
     }
 }

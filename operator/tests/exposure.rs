@@ -138,11 +138,17 @@ fn another_image_comes_to_one_pipeline_after_the_other() {
         get(&ns, &workload, "{.spec.template.metadata.labels.team}")
     };
     assert_eq!(labels(), "");
-    // What its document says waits for nobody, and the image comes with it.
+    // It is scaled at once, which is no way past the other.
     kubectl(&ns, &["scale", "csp", names[second], "--replicas=2"]);
     let replicas = || get(&ns, &format!("statefulset/{}", names[second]), "{.spec.replicas}");
     await_that("it is scaled", || replicas() == "2");
-    assert_eq!((images().matches("weir:next").count(), labels().as_str()), (2, "web"));
+    assert_eq!((images().matches("weir:next").count(), labels().as_str()), (1, ""));
+    assert_eq!(condition(&ns, names[second], "ObjectsSynced"), "True RolloutPending");
+    // What its document says of pods waits for nobody, and the image comes with it.
+    let said = r#"{"spec": {"processor": {"podTemplate": {"metadata": {"labels": {"tier": "one"}}}}}}"#;
+    kubectl(&ns, &["patch", "csp", names[second], "--type=merge", "--patch", said]);
+    await_that("it is rolled", || labels() == "web");
+    assert_eq!(images().matches("weir:next").count(), 2);
     await_that("all have it", || all_ready() && images() == "weir:next weir:next weir:own");
 }
 

@@ -136,6 +136,41 @@ pub(super) fn keep(uid: &str, found: Vec<Found>) -> Applied {
     Applied { objects, ..Applied::default() }
 }
 
+/// The same, with as many pods as the document asks for: what they are made from is left as it is.
+pub(super) async fn scale(
+    context: &Context,
+    namespace: &str,
+    uid: &str,
+    found: Vec<Found>,
+    desired: &[Object],
+) -> Result<Applied, Error> {
+    let mut applied = keep(uid, found);
+    let mut scaled = Vec::new();
+    for object in desired {
+        let key = (object.kind, object.name.clone());
+        let Some(replicas) = object.manifest["spec"]["replicas"].as_i64() else { continue };
+        let Some(before) = applied.objects.get(&key).map(|present| present.number("/spec/replicas")) else {
+            continue;
+        };
+        if i64::from(before) == replicas {
+            continue;
+        }
+        let said = said(object.kind, &object.name);
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let written = client(context, namespace, object.kind)
+            .patch(&object.name, &params, &Patch::Merge(json!({"spec": {"replicas": replicas}})))
+            .await
+            .map_err(api(format!("scale {said}")))?;
+        applied.objects.insert(key, as_found(object.kind, &written)?);
+        scaled.push(format!("{said}: {replicas} pods, were {before}"));
+    }
+    if !scaled.is_empty() {
+        let (reason, note) = ("Changed".to_owned(), scaled.join("; "));
+        applied.news.push(News { warning: false, reason, action: "Apply", note });
+    }
+    Ok(applied)
+}
+
 fn said(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
 }

@@ -8,28 +8,31 @@ use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
 
 use super::steps;
-use crate::build::{self, Input, TEMPLATE_HASH};
+use crate::build::{SPEC_HASH, TEMPLATE_HASH};
 use crate::context::Context;
 use crate::kafka::Connection;
 use crate::object::{Found, Kind, Object};
 use crate::plan;
 
-/// Takes the turn where pods are about to be rolled and the document is what it was. While it is another pipeline's, nothing of this one
-/// is changed, as what a new operator makes need not suit the old pods; what is waited for is returned. What the pipeline itself says
-/// waits for nobody; nor do pods that are not ready or not there, which have nothing to lose.
+/// Takes the turn where pods are about to be rolled and the document says of them what it did when they were made, whoever has scaled them
+/// since. While it is another pipeline's, nothing of this one is changed but the number of its pods, as what a new operator makes need not
+/// suit the old pods; what is waited for is returned. What the pipeline itself says waits for nobody; nor do workloads that are not there,
+/// or processors none of which is ready: they have nothing to lose.
 pub(super) fn take_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
     found: &[Found],
-    input: &Input,
+    built: &[Object],
 ) -> Option<String> {
-    if !steps::is_settled(resource) {
+    let processors = found.iter().find(|object| object.kind == Kind::StatefulSet)?;
+    let serves = processors.number("/spec/replicas") == 0 || processors.number("/status/readyReplicas") > 0;
+    let changed: Vec<(&Object, &Found)> =
+        built.iter().filter_map(|object| Some((object, rolled(object, found)?))).collect();
+    if !serves || is_incomplete(built, found) || changed.is_empty() {
         return None;
     }
-    let processors = found.iter().find(|object| object.kind == Kind::StatefulSet)?;
-    let ready = processors.number("/status/readyReplicas") >= processors.number("/spec/replicas");
-    let built = build::objects(input);
-    if !ready || is_incomplete(&built, found) || !built.iter().any(|object| rolls(object, found)) {
+    let unseen = !steps::is_settled(resource);
+    if changed.iter().any(|(object, present)| is_by_document(object, present).unwrap_or(unseen)) {
         return None;
     }
     let other = context.take_turn(resource).err()?;
@@ -43,33 +46,45 @@ pub(super) fn take_turn(
     ))
 }
 
-/// Whether a workload is missing, or somebody else has scaled it.
-fn is_incomplete(built: &[Object], found: &[Found]) -> bool {
-    let replicas = |manifest: &Value| manifest["spec"]["replicas"].clone();
-    built.iter().filter(|object| matches!(object.kind, Kind::StatefulSet | Kind::Deployment)).any(|object| {
-        let present = found.iter().find(|found| found.kind == object.kind && found.name() == object.name);
-        present.is_none_or(|present| replicas(&present.manifest) != replicas(&object.manifest))
-    })
+fn is_workload(object: &Object) -> bool {
+    matches!(object.kind, Kind::StatefulSet | Kind::Deployment)
 }
 
-/// Whether an object's pods become others by what is made of the pipeline. What somebody changed in it is repaired at once.
-fn rolls(object: &Object, found: &[Found]) -> bool {
-    if !matches!(object.kind, Kind::StatefulSet | Kind::Deployment) {
-        return false;
+fn present<'a>(object: &Object, found: &'a [Found]) -> Option<&'a Found> {
+    found.iter().find(|found| found.kind == object.kind && found.name() == object.name)
+}
+
+/// Whether a workload is missing.
+fn is_incomplete(built: &[Object], found: &[Found]) -> bool {
+    built.iter().any(|object| is_workload(object) && present(object, found).is_none())
+}
+
+/// Whether the document says something else of an object's pods than when they were made; `None` where an operator made them that did not
+/// write what it said.
+fn is_by_document(object: &Object, present: &Found) -> Option<bool> {
+    let hash = |manifest: &Value| manifest["metadata"]["annotations"][SPEC_HASH].clone();
+    match hash(&present.manifest) {
+        Value::Null => None,
+        made => Some(made != hash(&object.manifest)),
     }
-    let present = found.iter().find(|found| found.kind == object.kind && found.name() == object.name);
+}
+
+/// The object as it is, where its pods become others by what is made of the pipeline. What somebody changed in it is repaired at once.
+fn rolled<'a>(object: &Object, found: &'a [Found]) -> Option<&'a Found> {
+    let present = present(object, found).filter(|_| is_workload(object))?;
     let template = Object {
         manifest: json!({"spec": {"template": object.manifest["spec"]["template"]}}),
         ..object.clone()
     };
     let hash = |manifest: &Value| manifest["metadata"]["annotations"][TEMPLATE_HASH].clone();
-    present.is_some_and(|present| match hash(&present.manifest) {
+    let rolls = match hash(&present.manifest) {
         // Made by an operator that did not write it.
         Value::Null => {
             plan::is_outdated(object, present) && !plan::differences(&template, present).is_empty()
         }
         made => made != hash(&object.manifest),
-    })
+    };
+    rolls.then_some(present)
 }
 
 /// The image of the processors.
@@ -120,15 +135,21 @@ fn millis(millis: i64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use weir_manifest::PipelineSpec;
+    use k8s_openapi::jiff::Timestamp;
+    use kube::core::error_boundary::DeserializeGuard;
+    use kube::runtime::{reflector, watcher};
+    use weir_manifest::{PipelineSpec, PipelineStatus};
 
     use super::super::server::server;
     use super::*;
+    use crate::build::HASH;
+    use crate::conditions::{self, Aspect, Truth, Verdict};
 
-    fn workload(hash: &str, template: Option<&str>, labels: Value) -> Object {
+    fn workload(hash: &str, template: Option<&str>, labels: Value, spec: Option<&str>) -> Object {
+        let annotations = json!({HASH: hash, TEMPLATE_HASH: template, SPEC_HASH: spec});
         let manifest = json!({
-            "metadata": {"name": "shop", "annotations": {build::HASH: hash, TEMPLATE_HASH: template}},
-            "spec": {"replicas": 1, "template": {"metadata": {"labels": labels}}},
+            "metadata": {"name": "shop", "annotations": annotations},
+            "spec": {"replicas": 2, "template": {"metadata": {"labels": labels}}},
         });
         Object { kind: Kind::StatefulSet, name: "shop".to_owned(), manifest }
     }
@@ -137,25 +158,78 @@ mod tests {
     fn what_is_taken_from_a_template_rolls_as_what_is_added_does() {
         let found = |object: Object| vec![Found { kind: object.kind, manifest: object.manifest }];
         let (one, two) = (json!({"a": "1"}), json!({"a": "1", "b": "2"}));
-        let new = workload("new", Some("new"), one.clone());
+        let new = workload("new", Some("new"), one.clone(), None);
         for (old, expected) in [
-            (workload("old", Some("old"), two.clone()), true),
-            (workload("old", Some("new"), one.clone()), false),
+            (workload("old", Some("old"), two.clone(), None), true),
+            (workload("old", Some("new"), one.clone(), None), false),
             // Of an operator that did not write what its templates were.
-            (workload("old", None, json!({})), true),
-            (workload("old", None, one), false),
+            (workload("old", None, json!({}), None), true),
+            (workload("old", None, one, None), false),
         ] {
-            assert_eq!(rolls(&new, &found(old.clone())), expected, "{old:?}");
+            assert_eq!(rolled(&new, &found(old.clone())).is_some(), expected, "{old:?}");
         }
     }
 
-    #[test]
-    fn what_is_missing_or_scaled_by_others_waits_for_nobody() {
-        let new = [workload("new", Some("new"), json!({}))];
-        let mut present = Found { kind: new[0].kind, manifest: new[0].manifest.clone() };
-        assert!(is_incomplete(&new, &[]) && !is_incomplete(&new, std::slice::from_ref(&present)));
-        present.manifest["spec"]["replicas"] = json!(0);
-        assert!(is_incomplete(&new, &[present]));
+    /// As after an upgrade of the operator: a pipeline whose pods become others, and another whose turn it is.
+    struct Upgrade {
+        context: Context,
+        resource: ClickstreamPipeline,
+        built: Vec<Object>,
+        found: Vec<Found>,
+    }
+
+    impl Upgrade {
+        fn new() -> Self {
+            let (mut context, _) = server(200, "{}");
+            let (pipelines, mut writer) = reflector::store();
+            let other = ClickstreamPipeline::new("other", PipelineSpec::default());
+            writer.apply_watcher_event(&watcher::Event::Apply(DeserializeGuard(Ok(other.clone()))));
+            context.pipelines = pipelines;
+            assert_eq!(context.take_turn(&other), Ok(()));
+            let built = workload("new", Some("new"), json!({}), Some("said"));
+            let old = workload("old", Some("old"), json!({}), Some("said"));
+            let mut manifest = old.manifest;
+            manifest["status"] = json!({"readyReplicas": 2});
+            let mut resource = ClickstreamPipeline::new("shop", PipelineSpec::default());
+            // Nobody has looked at this generation yet.
+            resource.metadata.generation = Some(2);
+            Self { context, resource, built: vec![built], found: vec![Found { kind: old.kind, manifest }] }
+        }
+
+        fn waits(&self) -> bool {
+            take_turn(&self.context, &self.resource, &self.found, &self.built).is_some()
+        }
+    }
+
+    #[tokio::test]
+    async fn neither_scaling_nor_an_unready_pod_is_a_way_past_the_others() {
+        let mut upgrade = Upgrade::new();
+        assert!(upgrade.waits());
+        upgrade.built[0].manifest["spec"]["replicas"] = json!(5);
+        assert!(upgrade.waits(), "scaled, which is a new generation of the resource");
+        upgrade.found[0].manifest["status"]["readyReplicas"] = json!(1);
+        assert!(upgrade.waits(), "one pod is not ready");
+    }
+
+    #[tokio::test]
+    async fn what_the_document_says_and_what_has_nothing_to_lose_waits_for_nobody() {
+        let mut upgrade = Upgrade::new();
+        upgrade.found[0].manifest["status"] = json!({});
+        assert!(!upgrade.waits(), "no pod is ready");
+        let mut upgrade = Upgrade::new();
+        upgrade.built[0].manifest["metadata"]["annotations"][SPEC_HASH] = json!("else");
+        assert!(!upgrade.waits(), "the document says something else");
+        let mut upgrade = Upgrade::new();
+        upgrade.built.push(Object { name: "shop-gateway".to_owned(), ..upgrade.built[0].clone() });
+        assert!(!upgrade.waits(), "a workload is missing");
+        // Made by an operator that did not write what the document said: as it was seen last.
+        let mut upgrade = Upgrade::new();
+        upgrade.found[0].manifest["metadata"]["annotations"][SPEC_HASH] = Value::Null;
+        assert!(!upgrade.waits(), "a generation that nobody has seen");
+        let synced = Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", "");
+        let conditions = conditions::merged(&[], &[synced], 2, Timestamp::UNIX_EPOCH);
+        upgrade.resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
+        assert!(upgrade.waits());
     }
 
     #[tokio::test]

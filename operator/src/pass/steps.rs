@@ -55,19 +55,29 @@ pub(super) async fn work(
         adopt: says(ADOPT),
         take_over: says(TAKE_OVER),
         topics: outcome.status.topics.clone(),
-        refused: outcome.status.conditions.iter().any(|condition| condition.reason == "KafkaRefused"),
+        conditions: outcome.status.conditions.clone(),
+        generation: resource.metadata.generation.unwrap_or_default(),
     };
     let status = outcome.status.clone();
     let intend =
-        async move |topics| status::write(context, resource, PipelineStatus { topics, ..status }, &[]).await;
+        async move |topics| match status::write(context, resource, PipelineStatus { topics, ..status }, &[])
+            .await
+        {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::KeptNoLonger),
+            Err(error) => Err(error),
+        };
     let topics = topics::sync(&resolved.connection, &pipeline, &claims, before, intend).await;
     // Pods without topics would only wait, and with another's topics do harm. Those that run already go on.
     let go_on = match &topics.error {
         None => true,
         Some(error) => {
+            let known = outcome.status.topics.iter().any(|topic| topic.topic_id.is_some());
+            let wrong =
+                |verdict: &Verdict| verdict.aspect == Aspect::TopicsSynced && verdict.truth == Truth::No;
+            let wrong = topics.verdicts.iter().any(wrong);
             pipeline.spec.state == State::Suspended
-                || (error.is_unreachable()
-                    && outcome.status.topics.iter().any(|topic| topic.topic_id.is_some()))
+                || known && (error.is_unreachable() || error.is_waiting() && !wrong)
         }
     };
     outcome.verdicts.extend(topics.verdicts);
@@ -121,12 +131,12 @@ pub(super) async fn work(
         outcome.error = Some(error);
     }
     let takes_turns = go_on && recreate.is_none();
-    let waits = if takes_turns { rollout::take_turn(context, resource, &found, &input) } else { None };
-    let applied = if go_on && waits.is_none() {
-        let settled = is_settled(resource);
-        apply::apply(context, &namespace, &uid, found, build::objects(&input), settled).await
-    } else {
-        Ok(apply::keep(&uid, found))
+    let built = build::objects(&input);
+    let waits = if takes_turns { rollout::take_turn(context, resource, &found, &built) } else { None };
+    let applied = match waits {
+        None if go_on => apply::apply(context, &namespace, &uid, found, built, is_settled(resource)).await,
+        Some(_) => apply::scale(context, &namespace, &uid, found, &built).await,
+        None => Ok(apply::keep(&uid, found)),
     };
     let applied = match applied {
         Ok(applied) => applied,

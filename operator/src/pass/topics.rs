@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 use weir_kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
 use weir_manifest::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
@@ -22,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How the topics are.
 #[derive(Debug)]
 pub(super) struct Topics {
-    pub(super) verdicts: [Verdict; 2],
+    pub(super) verdicts: Vec<Verdict>,
     pub(super) status: Vec<TopicStatus>,
     pub(super) news: Vec<News>,
     pub(super) error: Option<Error>,
@@ -31,8 +32,9 @@ pub(super) struct Topics {
 /// What is known of them from the last pass.
 pub(super) struct Before {
     pub(super) topics: Vec<TopicStatus>,
-    /// Kafka refused something then: a topic that is there now may be another's.
-    pub(super) refused: bool,
+    pub(super) conditions: Vec<Condition>,
+    /// The document's.
+    pub(super) generation: i64,
     /// On whose behalf.
     pub(super) claimant: Claimant,
     /// Settings of topics that it did not create may be changed, whatever is lost.
@@ -54,33 +56,44 @@ pub(super) async fn sync(
     intend: impl AsyncFnOnce(Vec<TopicStatus>) -> Result<(), Error>,
 ) -> Topics {
     let reachable = Verdict::new(Aspect::KafkaReachable, Truth::Yes, "Answered", "Kafka answers");
-    let mut topics = Topics {
-        verdicts: [reachable.clone(), reachable],
-        status: before.topics.clone(),
-        news: Vec::new(),
-        error: None,
-    };
+    let mut topics =
+        Topics { verdicts: vec![reachable], status: before.topics.clone(), news: Vec::new(), error: None };
     match topics.sync(connection, pipeline, claims, &before, intend).await {
         Ok(remarks) => {
-            topics.verdicts[1] = if remarks.is_empty() {
+            topics.verdicts.push(if remarks.is_empty() {
                 let message = format!("{} topics are as they should be", topics.status.len());
                 Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", message)
             } else {
                 Verdict::new(Aspect::TopicsSynced, Truth::Remark, "FewerReplicas", remarks.join("; "))
-            };
+            });
         }
         Err(error) => {
-            topics.verdicts[1] = Verdict::of(Aspect::TopicsSynced, &error);
             if error.is_unreachable() {
-                topics.verdicts[0] = Verdict::of(Aspect::KafkaReachable, &error);
                 let unknown = "nothing is known of the topics while Kafka does not answer";
-                topics.verdicts[1] =
-                    Verdict::new(Aspect::TopicsSynced, Truth::Unknown, error.reason(), unknown);
+                topics.verdicts = vec![
+                    Verdict::of(Aspect::KafkaReachable, &error),
+                    Verdict::new(Aspect::TopicsSynced, Truth::Unknown, error.reason(), unknown),
+                ];
+            } else if error.is_waiting() {
+                topics.verdicts = waiting(&before.conditions, before.generation, &error);
+            } else {
+                topics.verdicts.push(Verdict::of(Aspect::TopicsSynced, &error));
             }
             topics.error = Some(error);
         }
     }
     topics
+}
+
+/// What is said while Kafka could not be asked: what was found before, as far as it is about this document.
+fn waiting(before: &[Condition], generation: i64, error: &Error) -> Vec<Verdict> {
+    let old = |aspect| Verdict::repeated(aspect, before, generation);
+    let unknown = |aspect| Verdict { truth: Truth::Unknown, ..Verdict::of(aspect, error) };
+    let mut reachable = old(Aspect::KafkaReachable).unwrap_or_else(|| unknown(Aspect::KafkaReachable));
+    if reachable.truth == Truth::Yes {
+        reachable = Verdict { truth: Truth::Yes, ..Verdict::of(Aspect::KafkaReachable, error) };
+    }
+    vec![reachable, old(Aspect::TopicsSynced).unwrap_or_else(|| unknown(Aspect::TopicsSynced))]
 }
 
 impl Topics {
@@ -95,7 +108,9 @@ impl Topics {
         let specs = pipeline.topics();
         let wanted = specs.clone();
         let claimant = before.claimant.clone();
-        let Before { refused, adopt, take_over, .. } = *before;
+        let Before { adopt, take_over, .. } = *before;
+        // A topic that is there now may be another's.
+        let refused = before.conditions.iter().any(|condition| condition.reason == "KafkaRefused");
         let known = before.topics.clone();
         let looked =
             connection.administer(move |admin| look(admin, &wanted, &claimant, &known, take_over)).await?;
@@ -371,7 +386,36 @@ fn told(reason: &str, note: String) -> News {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use k8s_openapi::jiff::Timestamp;
+
     use super::*;
+    use crate::conditions;
+
+    #[test]
+    fn what_was_found_before_stands_while_kafka_cannot_be_asked() {
+        let error = Error::KafkaBusy { bootstrap: "kafka:9092".to_owned(), threads: 2 };
+        let said = |before: &[Verdict], generation| {
+            let before = conditions::merged(&[], before, 1, Timestamp::UNIX_EPOCH);
+            let verdicts = waiting(&before, generation, &error);
+            let now = conditions::merged(&before, &verdicts, generation, Timestamp::UNIX_EPOCH);
+            let said: Vec<_> =
+                now.into_iter().map(|condition| (condition.status, condition.reason)).collect();
+            (said, conditions::transitions(&before, &verdicts).len())
+        };
+        let of = |said: [(&str, &str); 2], news| {
+            (said.map(|(status, reason)| (status.to_owned(), reason.to_owned())).to_vec(), news)
+        };
+        let well = [
+            Verdict::new(Aspect::KafkaReachable, Truth::Yes, "Answered", ""),
+            Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", ""),
+        ];
+        assert_eq!(said(&well, 1), of([("True", "WaitingForKafka"), ("True", "Synced")], 0));
+        let lost = [well[0].clone(), Verdict::new(Aspect::TopicsSynced, Truth::No, "TopicLost", "")];
+        assert_eq!(said(&lost, 1), of([("True", "WaitingForKafka"), ("False", "TopicLost")], 0));
+        // Of another document nothing is known, nor before the first answer.
+        assert_eq!(said(&well, 2).0[1], ("Unknown".to_owned(), "WaitingForKafka".to_owned()));
+        assert_eq!(said(&[], 1), of([("Unknown", "WaitingForKafka"); 2], 0));
+    }
 
     #[test]
     fn nothing_is_reset_where_topics_are_anothers() {

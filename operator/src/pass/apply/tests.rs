@@ -47,6 +47,28 @@ async fn a_refused_write_is_told_with_its_object_and_ends_the_pass() {
 }
 
 #[tokio::test]
+async fn while_others_are_rolled_only_numbers_of_pods_are_written() {
+    let answer = r#"{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "shop"}, "spec": {"replicas": 3}}"#;
+    let (context, asked) = server(200, answer);
+    let workload = |kind: Kind, replicas: i32, image: &str| {
+        let owners = json!([{"uid": "uid", "controller": true}]);
+        let metadata = json!({"name": "shop", "ownerReferences": owners});
+        let spec = json!({"replicas": replicas, "template": image});
+        Object { kind, name: "shop".to_owned(), manifest: json!({"metadata": metadata, "spec": spec}) }
+    };
+    let found = |object: Object| Found { kind: object.kind, manifest: object.manifest };
+    let present =
+        vec![found(workload(Kind::StatefulSet, 2, "old")), found(workload(Kind::Deployment, 1, "old"))];
+    let desired =
+        [config_map("shop"), workload(Kind::StatefulSet, 3, "new"), workload(Kind::Deployment, 1, "new")];
+    let applied = scale(&context, "shop", "uid", present, &desired).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), ["PATCH /apis/apps/v1/namespaces/shop/statefulsets/shop"]);
+    assert_eq!(applied.objects[&(Kind::StatefulSet, "shop".to_owned())].number("/spec/replicas"), 3);
+    assert_eq!(applied.objects.len(), 2);
+    assert_eq!(applied.news[0].note, "StatefulSet shop: 3 pods, were 2");
+}
+
+#[tokio::test]
 async fn what_is_gone_already_is_deleted() {
     let (context, asked) = server(
         404,
