@@ -235,6 +235,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     tokio::select! {
         () = controlled => {}
         () = let_go_of_others(&context, &namespace, selector.as_deref(), &left) => {}
+        () = pass::answer_contenders(&context) => {}
     }
 }
 

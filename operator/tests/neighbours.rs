@@ -6,7 +6,9 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use axum::http::{Method, Request};
 use kube::Client;
+use kube::client::Body;
 use serde_json::Value;
 use support::{Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline};
 use weir_kafka::Connection;
@@ -149,6 +151,96 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
     kept_by("unlabelled/weir-operator");
     assert_eq!(generation(), before);
     drop(first);
+}
+
+/// An operator of a namespace with something that happens to each of its requests, which may take its time.
+fn operator_with<F>(
+    options: weir_operator::Run,
+    before: impl Fn(&Method, &str, &[u8]) -> F + Clone + Send + 'static,
+) -> Operator
+where
+    F: Future<Output = ()> + Send,
+{
+    let home = options.namespace.clone();
+    Operator::start_with(options, &cluster().kubeconfig(), |inner| {
+        let forward = tower::service_fn(move |request: Request<Body>| {
+            let (inner, before) = (inner.clone(), before.clone());
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect_bytes().await.unwrap();
+                before(&parts.method, parts.uri.path(), &body).await;
+                inner.send(Request::from_parts(parts, Body::from(body))).await
+            }
+        });
+        Client::new(forward, home)
+    })
+}
+
+#[test]
+fn a_pass_under_way_does_not_take_back_what_was_let_go_of() {
+    let ns = namespace("late");
+    let name = "late-shop";
+    let (hold, held, release) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(tokio::sync::Notify::new()),
+    );
+    let (holds, holding, released) = (Arc::clone(&hold), Arc::clone(&held), Arc::clone(&release));
+    let options = weir_operator::Run { selector: Some("class=a".to_owned()), ..Operator::options(&ns) };
+    let operator = operator_with(options, move |method, path, body| {
+        // A pass's status: who lets go writes conditions alone.
+        let status = *method == Method::PATCH && path.ends_with("/status");
+        let of_pass = status && String::from_utf8_lossy(body).contains("configHash");
+        let (holding, released) = (Arc::clone(&holding), Arc::clone(&released));
+        let holds = of_pass && holds.swap(false, Ordering::SeqCst);
+        async move {
+            if holds {
+                holding.store(true, Ordering::SeqCst);
+                released.notified().await;
+            }
+        }
+    });
+    let mut document: Value = serde_json::from_str(&pipeline(&ns, name, SPEC)).unwrap();
+    document["metadata"]["labels"] = serde_json::json!({"class": "a"});
+    cluster().apply(&document.to_string()).unwrap();
+    await_that("it is whole", || condition(&ns, name, "ObjectsSynced") == "True Synced");
+    hold.store(true, Ordering::SeqCst);
+    kubectl(&ns, &["scale", "csp", name, "--replicas=3"]);
+    await_that("a pass is about to write", || held.load(Ordering::SeqCst));
+    kubectl(&ns, &["label", "--overwrite", "csp", name, "class=none"]);
+    let said = || (condition(&ns, name, "Ready"), get(&ns, &format!("csp/{name}"), "{.status.operator}"));
+    let let_go = ("Unknown NotSelected".to_owned(), String::new());
+    await_that("it is let go of", || said() == let_go);
+    let passes = operator.passes();
+    release.notify_one();
+    await_that("the pass has ended", || operator.passes() > passes);
+    assert_eq!(said(), let_go);
+}
+
+#[test]
+fn another_operator_is_answered_while_the_pass_hangs() {
+    let ns = namespace("hung");
+    let hung = Arc::new(AtomicBool::new(false));
+    let hangs = Arc::clone(&hung);
+    let operator = operator_with(Operator::options(&ns), move |_, path, _| {
+        let hangs = Arc::clone(&hangs);
+        let secret = path.contains("/secrets/");
+        async move {
+            if secret {
+                hangs.store(true, Ordering::SeqCst);
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    let spec = "pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}";
+    cluster().apply(&pipeline(&ns, "hung-shop", spec)).unwrap();
+    await_that("its pass hangs", || hung.load(Ordering::SeqCst));
+    let asks =
+        r#"{"status":{"contender":{"operator":"elsewhere/weir-operator","since":"2026-01-01T00:00:00Z"}}}"#;
+    kubectl(&ns, &["patch", "csp", "hung-shop", "--subresource=status", "--type=merge", "--patch", asks]);
+    await_that("it is answered", || get(&ns, "csp/hung-shop", "{.status.contender}").is_empty());
+    assert_eq!(get(&ns, "csp/hung-shop", "{.status.operator}"), "hung/weir-operator");
+    operator.end();
 }
 
 /// A processor, for as long as the value lives.

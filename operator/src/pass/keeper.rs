@@ -21,6 +21,8 @@ use crate::{Error, events};
 
 /// An operator that does not answer for so long is gone: none of its passes may take as long.
 pub(super) const ANSWER: Duration = Duration::from_secs(300);
+/// Time between looks for questions of other operators.
+const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between two questions to one that answers.
 const ASK_AGAIN: Duration = Duration::from_secs(600);
 /// How long after a question a pipeline is said to be asked for by another operator.
@@ -120,6 +122,26 @@ pub(super) async fn attend(
     }
     // What was written comes back as a change.
     Ok(Some(Action::requeue(LOOK_AGAIN)))
+}
+
+/// Answers operators that ask for a pipeline which this one keeps, without waiting for a pass: those may all be waiting for something. Where
+/// the resource cannot be read its pass answers.
+pub(crate) async fn answer_contenders(context: &Context) {
+    loop {
+        for resource in context.pipelines.state() {
+            let Ok(readable) = &resource.0 else { continue };
+            let status = readable.status.clone().unwrap_or_default();
+            if step(&status, &context.operator, None, Timestamp::now()) != Step::Answer {
+                continue;
+            }
+            let answered = tokio::time::timeout(ANSWER_INTERVAL, attend(context, &resource, &status)).await;
+            if let Ok(Err(error)) = answered {
+                let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+                tracing::warn!(namespace, name, %error, "could not answer another operator, retrying");
+            }
+        }
+        tokio::time::sleep(ANSWER_INTERVAL).await;
+    }
 }
 
 /// What is said of it: nothing, where it was never so.

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
 pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
+pub(crate) use self::keeper::answer_contenders;
 pub(crate) use self::unselected::let_go_unselected;
 use self::workloads::Objects;
 use crate::Error;
@@ -110,7 +111,7 @@ pub fn after_failure(resource: Arc<Resource>, error: &Error, context: Arc<Contex
 async fn attended(context: &Context, resource: &Resource) -> Result<ControlFlow<Action, Action>, Error> {
     let unread = match &resource.0 {
         Ok(_) => None,
-        Err(_) => match status::unread(context, resource).await? {
+        Err(_) => match status::found(context, resource).await? {
             Some(found) => Some(found),
             None => return Ok(ControlFlow::Continue(Action::await_change())),
         },

@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use kube::core::error_boundary::InvalidObject;
 use kube::runtime::controller::Action;
 use kube::{Resource as _, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
 use super::cleanup;
@@ -16,20 +16,20 @@ use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::{Error, events};
 
-/// Writes what was found, if it differs from what the resource says.
+/// Writes what was found, if it differs from what the resource says. `false` where this operator keeps it no longer.
 pub(super) async fn write(
     context: &Context,
     resource: &ClickstreamPipeline,
     mut status: PipelineStatus,
     verdicts: &[Verdict],
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let generation = resource.metadata.generation.unwrap_or_default();
     status.observed_generation = Some(generation);
     status.conditions = conditions::merged(&status.conditions, verdicts, generation, Timestamp::now());
     if resource.status.as_ref() == Some(&status) {
-        return Ok(());
+        return Ok(true);
     }
-    patch(context, resource, &status, true).await
+    apply(context, resource, &status).await
 }
 
 /// Writes what was found, and tells what of it is new.
@@ -42,13 +42,18 @@ pub(super) async fn tell(
 ) -> Result<(), Error> {
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
     news.extend(conditions::transitions(before, verdicts));
-    write(context, resource, status, verdicts).await?;
+    if !write(context, resource, status, verdicts).await? {
+        return Ok(());
+    }
     events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
     Ok(())
 }
 
-/// A resource that does not fit the operator's types, as it is; `None` when it is gone.
-pub(super) async fn unread(context: &Context, resource: &Resource) -> Result<Option<DynamicObject>, Error> {
+/// A resource as it is, whatever of it fits the operator's types; `None` when it is gone.
+pub(super) async fn found(
+    context: &Context,
+    resource: &impl ResourceExt,
+) -> Result<Option<DynamicObject>, Error> {
     // By the right to list, which is needed anyway.
     let named = ListParams::default().fields(&format!("metadata.name={}", resource.name_any()));
     let found = client(context, resource).list(&named).await.map_err(api("read the resource"))?.items.pop();
@@ -109,7 +114,7 @@ pub(super) async fn refused(
         ..before.clone()
     };
     if status != before {
-        patch(context, resource, &status, false).await?;
+        merge(context, resource, &status).await?;
         let news = conditions::transitions(&before.conditions, verdicts);
         events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
     }
@@ -124,32 +129,62 @@ fn client(context: &Context, resource: &impl ResourceExt) -> Api<DynamicObject> 
     )
 }
 
-async fn patch(
+/// Times that a status which others write meanwhile is read again.
+const ATTEMPTS: usize = 5;
+
+/// Writes the status of a pipeline that this operator still keeps. Who keeps it, and who asks, is written by [`keeper`](super::keeper) alone,
+/// which may have let go of it, or another taken it, since the pass began. Whether it was written.
+async fn apply(
     context: &Context,
-    resource: &impl ResourceExt,
+    resource: &ClickstreamPipeline,
     status: &PipelineStatus,
-    readable: bool,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let name = resource.name_any();
-    let client = client(context, resource);
-    let mut body = json!({
-        "apiVersion": ClickstreamPipeline::api_version(&()),
-        "kind": ClickstreamPipeline::kind(&()),
-        // Not of another that was made meanwhile under the same name.
-        "metadata": {"name": name, "uid": resource.uid()},
-        "status": status,
-    });
-    let written = if readable {
-        client.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&body)).await
-    } else {
-        // The API server applies nothing to what does not fit its definition. A merge leaves what is not named, also what cannot be read.
-        for field in ["autoscaling", "contender"] {
-            let value = body["status"][field].take();
-            body["status"][field] = value;
+    let mut body = body(resource, status);
+    for attempt in 1.. {
+        let Some(found) = found(context, resource).await? else { return Ok(false) };
+        let keeper = &found.data["status"]["operator"];
+        if *keeper != context.operator.as_str() {
+            tracing::info!(name, %keeper, "kept no longer: what the pass found is not written");
+            return Ok(false);
         }
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        client.patch_status(&name, &params, &Patch::Merge(&body)).await
-    };
+        body["metadata"]["resourceVersion"] = json!(found.resource_version());
+        let params = PatchParams::apply(MANAGER).force();
+        match client(context, resource).patch_status(&name, &params, &Patch::Apply(&body)).await {
+            Ok(_) => return Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}
+            Err(error) => return Err(api(format!("write the status of {name}"))(error)),
+        }
+    }
+    Ok(false)
+}
+
+/// The same for a resource that does not fit its definition: the API server applies nothing to it. A merge leaves what is not named, also
+/// what cannot be read.
+async fn merge(context: &Context, resource: &Resource, status: &PipelineStatus) -> Result<(), Error> {
+    let name = resource.name_any();
+    let mut body = body(resource, status);
+    // Another operator that can be read of was answered before.
+    for field in ["autoscaling", "contender"] {
+        let value = body["status"][field].take();
+        body["status"][field] = value;
+    }
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let written = client(context, resource).patch_status(&name, &params, &Patch::Merge(&body)).await;
     written.map_err(api(format!("write the status of {name}")))?;
     Ok(())
 }
+
+fn body(resource: &impl ResourceExt, status: &PipelineStatus) -> Value {
+    let status = PipelineStatus { operator: None, contender: None, ..status.clone() };
+    json!({
+        "apiVersion": ClickstreamPipeline::api_version(&()),
+        "kind": ClickstreamPipeline::kind(&()),
+        // Not of another that was made meanwhile under the same name.
+        "metadata": {"name": resource.name_any(), "uid": resource.uid()},
+        "status": status,
+    })
+}
+
+#[cfg(test)]
+mod tests;

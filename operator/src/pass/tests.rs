@@ -49,10 +49,16 @@ async fn workloads_that_cannot_be_looked_at_are_unknown() {
         let log = Arc::clone(&log);
         async move {
             let (method, writes) = (request.method().clone(), request.uri().path().ends_with("/status"));
+            let lists_pipelines = request.uri().path().ends_with("/clickstreampipelines");
             let body = request.into_body().collect_bytes().await.unwrap();
             if writes && method == Method::PATCH {
                 *log.lock().unwrap() = serde_json::from_slice(&body).unwrap();
                 return Ok(Response::new(Body::from(body)));
+            }
+            if lists_pipelines {
+                let items = r#"{"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [{"apiVersion": "weir.dev/v1alpha1",
+                    "kind": "ClickstreamPipeline", "metadata": {"name": "shop"}, "status": {"operator": "shop/weir-operator"}}]}"#;
+                return Ok(Response::new(Body::from(items.as_bytes().to_vec())));
             }
             let refused = r#"{"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "may not", "code": 403}"#;
             Ok(Response::builder().status(403).body(Body::from(refused.as_bytes().to_vec())).unwrap())
