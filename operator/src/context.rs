@@ -10,10 +10,10 @@ use kube::{Client, Resource as _, ResourceExt};
 use weir_manifest::ClickstreamPipeline;
 
 use crate::autoscale::{Measured, Memory};
-use crate::build::MANAGER;
 use crate::conditions::Aspect;
 use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::Kind;
+use crate::objects::MANAGER;
 use crate::plan::Difference;
 
 /// A resource as it came: one that cannot be read is still known by its name.

@@ -6,8 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
 
-use crate::build::MANAGER;
 use crate::conditions::{News, shortened};
+use crate::objects::MANAGER;
 
 /// Tells each in an event of its own. One that could not be told is logged: what is so also stands in the status.
 ///

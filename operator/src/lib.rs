@@ -1,12 +1,11 @@
 //! The operator: keeps the Kafka topics and the pods of each `ClickstreamPipeline` as the resource says.
 //!
-//! A pass over a pipeline ([`reconcile`]) reads what there is, decides with pure functions ([`build`], [`plan`], [`conditions`])
+//! A pass over a pipeline ([`reconcile`]) reads what there is, decides with pure functions ([`objects`], [`plan`], [`conditions`])
 //! what is to be done, does it, and says in the resource's status and in events how it is. It keeps nothing: whatever
 //! it was interrupted at, the next pass finds and goes on from there.
 
 mod args;
 pub mod autoscale;
-pub mod build;
 mod claims;
 pub mod conditions;
 mod context;
@@ -18,14 +17,15 @@ mod lease;
 mod loss;
 mod metrics;
 pub mod object;
-mod pass;
+pub mod objects;
 pub mod plan;
+mod reconcile;
 mod release;
 mod run;
 
 pub use args::{Args, Command, LogFormat, Release, Run};
 pub use error::Error;
-pub use pass::reconcile;
+pub use reconcile::reconcile;
 pub use release::release;
 pub use run::serve;
 

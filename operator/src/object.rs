@@ -3,7 +3,7 @@
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
-use crate::build::{HASH, MANAGER};
+use crate::objects::{HASH, MANAGER};
 
 /// The kinds of objects that pipelines own, in the order in which they are made: what pods need comes before the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::build::{HASH, entry_key};
 use crate::error::Foreign;
 use crate::object::{Found, Kind, Object};
+use crate::objects::{HASH, entry_key};
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]

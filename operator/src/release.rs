@@ -17,7 +17,7 @@ use crate::context::identity;
 use crate::error::api;
 use crate::events;
 use crate::lease::Election;
-use crate::pass::{FINALIZER, write_finalizers};
+use crate::reconcile::{FINALIZER, write_finalizers};
 
 /// An operator that was told to end has given up its lease by then, and one that was killed has lost it.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -17,14 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use weir_telemetry::log_to_stderr;
 
 use crate::args::{LogFormat, Release, Run};
-use crate::build::MANAGER;
 use crate::context::{Context, Inherited, Resource};
 use crate::error::api;
 use crate::health::{self, Health};
 use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::object::Kind;
-use crate::pass;
+use crate::objects::MANAGER;
+use crate::reconcile;
 use crate::release::{is_ending, let_go};
 
 /// Passes at a time. Most of them wait: where clusters do not answer, for half a minute each.
@@ -217,7 +217,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     let (pipelines, left) = (Arc::clone(&context), tokio::sync::Notify::new());
     let controlled = controller
         .with_config(controller::Config::default().concurrency(PASSES))
-        .run(pass::reconcile, pass::after_failure, Arc::clone(&context))
+        .run(reconcile::reconcile, reconcile::after_failure, Arc::clone(&context))
         .for_each(async |result| {
             if let Err(error) = result {
                 match error {
@@ -235,7 +235,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     tokio::select! {
         () = controlled => {}
         () = let_go_of_others(&context, &namespace, selector.as_deref(), &left) => {}
-        () = pass::answer_contenders(&context) => {}
+        () = reconcile::answer_contenders(&context) => {}
     }
 }
 
@@ -248,7 +248,7 @@ async fn let_go_of_others(
 ) {
     let Some(selector) = selector else { return std::future::pending().await };
     loop {
-        if let Err(error) = pass::let_go_unselected(context, scope, selector).await {
+        if let Err(error) = reconcile::let_go_unselected(context, scope, selector).await {
             tracing::warn!(%error, "pipelines that the selector has no more may not know it");
         }
         tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(LOOK_AGAIN) => {} }

@@ -11,11 +11,11 @@ use weir_manifest::ClickstreamPipeline;
 
 use super::workloads::Objects;
 use crate::Error;
-use crate::build::{self, MANAGER};
 use crate::conditions::News;
 use crate::context::{Context, Repair};
 use crate::error::api;
 use crate::object::{Found, Kind, Object};
+use crate::objects::{self, MANAGER};
 use crate::plan::{self, Difference, Step};
 
 /// The objects afterwards, and what was done that people want to hear of.
@@ -186,7 +186,7 @@ fn client(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> 
 
 /// Everything with the pipeline's labels.
 pub(super) async fn found(context: &Context, namespace: &str, name: &str) -> Result<Vec<Found>, Error> {
-    let selector = build::owned_selector(name);
+    let selector = objects::owned_selector(name);
     let lists = Kind::ALL.map(|kind| labelled(context, namespace, kind, &selector));
     Ok(try_join_all(lists).await?.into_iter().flatten().collect())
 }

@@ -6,7 +6,7 @@ use weir_manifest::{Autoscaling, PipelineSpec, PipelineStatus};
 use super::*;
 use crate::autoscale::Sample;
 use crate::conditions;
-use crate::pass::server::server;
+use crate::reconcile::server::server;
 
 /// Two processors, scaled in this mode.
 fn shop(mode: AutoscalingMode) -> ClickstreamPipeline {

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
 use super::cleanup;
-use crate::build::MANAGER;
 use crate::conditions::{self, Aspect, News, Verdict};
 use crate::context::{Context, Resource};
 use crate::error::api;
+use crate::objects::MANAGER;
 use crate::{Error, events};
 
 /// Writes what was found, if it differs from what the resource says. `false` where this operator keeps it no longer.

@@ -11,13 +11,13 @@ use super::topics::{Before, Reset};
 use super::workloads::Objects;
 use super::{Outcome, apply, resolve, rollout, status, topics, workloads};
 use crate::Error;
-use crate::build::{self, Hashes, Input};
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Inherited};
 use crate::error::{ADOPT, RECREATE, TAKE_OVER, api};
 use crate::kafka::Connection;
 use crate::loss::Loss;
+use crate::objects::{self, Hashes, Input};
 
 /// What is known after all steps.
 pub(super) struct Worked {
@@ -131,7 +131,7 @@ pub(super) async fn work(
         outcome.error = Some(error);
     }
     let takes_turns = go_on && recreate.is_none();
-    let built = build::objects(&input);
+    let built = objects::build(&input);
     let waits = if takes_turns { rollout::take_turn(context, resource, &found, &built) } else { None };
     let applied = match waits {
         None if go_on => apply::apply(context, &namespace, &uid, found, built, is_settled(resource)).await,
@@ -260,7 +260,7 @@ fn valid(pipeline: &Pipeline, allow_privileged_pods: bool) -> Result<(), Error> 
     let pipeline = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
     pipeline.validate()?;
     pipeline.supported()?;
-    let refused = if allow_privileged_pods { Vec::new() } else { build::refused_fields(&pipeline) };
+    let refused = if allow_privileged_pods { Vec::new() } else { objects::refused_fields(&pipeline) };
     if refused.is_empty() { Ok(()) } else { Err(SpecError::Invalid(refused).into()) }
 }
 

@@ -17,7 +17,7 @@ use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::Context;
 use crate::error::api;
 use crate::object::Kind;
-use crate::{Error, build, events};
+use crate::{Error, events, objects};
 
 /// What keeps a deleted resource until its topics are deleted.
 pub(crate) const FINALIZER: &str = "weir.dev/topics";
@@ -95,7 +95,7 @@ async fn end_pods(context: &Context, resource: &ClickstreamPipeline) -> Result<b
     let uid = resource.uid().unwrap_or_default();
     let mut left = false;
     for kind in [Kind::StatefulSet, Kind::Deployment] {
-        for object in apply::labelled(context, &namespace, kind, &build::owned_selector(&name)).await? {
+        for object in apply::labelled(context, &namespace, kind, &objects::owned_selector(&name)).await? {
             if object.is_owned_by(&uid) {
                 left = true;
                 if object.manifest["metadata"]["deletionTimestamp"].is_null() {

@@ -11,11 +11,11 @@ use kube::api::{Api, ListParams};
 use weir_manifest::ClickstreamPipeline;
 
 use crate::Error;
-use crate::build::{self, COMPONENT_LABEL};
 use crate::conditions::{News, Truth, Verdict, shortened};
 use crate::context::{Context, Progress};
 use crate::error::api;
 use crate::object::{Found, Kind};
+use crate::objects::{self, COMPONENT_LABEL};
 
 /// How the message of a verdict begins whose deadline is over.
 const STALLED: &str = "no progress for ";
@@ -211,7 +211,7 @@ async fn not_made(
 
 async fn list(context: &Context, namespace: &str, pipeline: &str) -> Result<Vec<Pod>, Error> {
     let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
-    let labels = ListParams::default().labels(&build::owned_selector(pipeline));
+    let labels = ListParams::default().labels(&objects::owned_selector(pipeline));
     Ok(pods.list(&labels).await.map_err(api("list pods"))?.items)
 }
 

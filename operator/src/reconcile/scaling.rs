@@ -8,11 +8,11 @@ use weir_manifest::{AutoscalingMode, AutoscalingStatus, ClickstreamPipeline, Pip
 
 use crate::Error;
 use crate::autoscale::{Decision, Measured, Memory, Now, Reason};
-use crate::build::MANAGER;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::Context;
 use crate::error::api;
 use crate::kafka::Connection;
+use crate::objects::MANAGER;
 
 /// Changes of other kinds bring passes, too: samples closer together than this would say little, milliseconds.
 const APART: i64 = 10_000;

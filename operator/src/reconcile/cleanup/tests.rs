@@ -7,7 +7,7 @@ use serde_json::json;
 use weir_manifest::{PipelineSpec, PipelineStatus};
 
 use super::*;
-use crate::pass::server::server;
+use crate::reconcile::server::server;
 
 /// A pipeline that was deleted so long ago, and whose Kafka cannot be reached: the Secret that it needs is not there.
 fn deleted(ago: SignedDuration) -> ClickstreamPipeline {

@@ -15,11 +15,11 @@ use weir_manifest::ClickstreamPipeline;
 use super::cleanup::{FINALIZER, write_finalizers};
 use super::status;
 use crate::Error;
-use crate::build::MANAGER;
 use crate::conditions::{self, Aspect, News, Truth, Verdict};
 use crate::context::Context;
 use crate::error::api;
 use crate::events;
+use crate::objects::MANAGER;
 
 /// Lets go of those pipelines of a scope (a namespace, or `all`) that this operator keeps and that its selector has no more.
 pub(crate) async fn let_go_unselected(context: &Context, scope: &str, selector: &str) -> Result<(), Error> {

@@ -8,10 +8,10 @@ use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
 
 use super::steps;
-use crate::build::{SPEC_HASH, TEMPLATE_HASH};
 use crate::context::Context;
 use crate::kafka::Connection;
 use crate::object::{Found, Kind, Object};
+use crate::objects::{SPEC_HASH, TEMPLATE_HASH};
 use crate::plan;
 
 /// Takes the turn where pods are about to be rolled and the document says of them what it did when they were made, whoever has scaled them
@@ -142,8 +142,8 @@ mod tests {
 
     use super::super::server::server;
     use super::*;
-    use crate::build::HASH;
     use crate::conditions::{self, Aspect, Truth, Verdict};
+    use crate::objects::HASH;
 
     fn workload(hash: &str, template: Option<&str>, labels: Value, spec: Option<&str>) -> Object {
         let annotations = json!({HASH: hash, TEMPLATE_HASH: template, SPEC_HASH: spec});

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use weir_manifest::{ClickstreamPipeline, ProcessorStatus, State};
 
 use crate::Error;
-use crate::build;
 use crate::conditions::{Aspect, Truth, Verdict};
 use crate::object::{Found, Kind};
+use crate::objects;
 
 pub(super) type Objects = BTreeMap<(Kind, String), Found>;
 
@@ -18,7 +18,7 @@ pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (P
     let status = ProcessorStatus {
         replicas: set.map_or(0, |set| set.number("/status/replicas")),
         ready_replicas: set.map_or(0, |set| set.number("/status/readyReplicas")),
-        selector: build::processor_selector(name),
+        selector: objects::processor_selector(name),
         config_hash: set.and_then(config_hash).unwrap_or_default(),
     };
     let verdict = |truth, reason: &str, message: String| {
@@ -114,7 +114,7 @@ fn rollout(aspect: Aspect, pods: &str, workload: &Found) -> Verdict {
 /// What the pods of a workload were configured with.
 fn config_hash(workload: &Found) -> Option<String> {
     let annotations = &workload.manifest["spec"]["template"]["metadata"]["annotations"];
-    annotations[build::CONFIG_HASH].as_str().map(str::to_owned)
+    annotations[objects::CONFIG_HASH].as_str().map(str::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! A pipeline's objects as they should be. Pure: the same input gives the same objects, byte for byte.
 
+mod common;
 mod config;
 mod gateway;
 mod generator;
@@ -7,7 +8,6 @@ mod merge;
 mod pods;
 mod privileges;
 mod processor;
-mod surroundings;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -105,9 +105,9 @@ impl Input {
 }
 
 /// Every object of a pipeline, in the order in which they are to be made.
-pub fn objects(input: &Input) -> Vec<Object> {
+pub fn build(input: &Input) -> Vec<Object> {
     let hashes = Hashes::of(input);
-    let mut objects = surroundings::objects(input);
+    let mut objects = common::objects(input);
     objects.extend(processor::objects(input, &hashes));
     objects.extend(generator::objects(input, &hashes));
     objects.extend(gateway::objects(input, &hashes));

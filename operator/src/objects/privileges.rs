@@ -218,7 +218,7 @@ fn fields(object: &Value) -> impl Iterator<Item = (&String, &Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::tests::input;
+    use crate::objects::tests::input;
 
     fn refused(template: &str) -> Vec<String> {
         let pipeline = input(&format!("{{processor: {{podTemplate: {template}}}}}")).pipeline;

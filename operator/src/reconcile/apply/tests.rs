@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::pass::server::server;
+use crate::reconcile::server::server;
 
 fn config_map(name: &str) -> Object {
     let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
