@@ -13,7 +13,7 @@ use crate::autoscale::{Measured, Memory};
 use crate::conditions::Aspect;
 use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::Kind;
-use crate::objects::MANAGER;
+use crate::object::MANAGER;
 use crate::plan::Difference;
 
 /// A resource as it came: one that cannot be read is still known by its name.

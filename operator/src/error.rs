@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_kafka::admin::{AdminError, Mismatches};
 use weir_manifest::{Role, SpecError};
 
-use crate::loss::Loss;
+use crate::loss::{Loss, RECREATE};
 use crate::object::Kind;
 
 /// With the value `true`: settings of topics that the pipeline did not create are changed, also where records are deleted by it.
@@ -13,9 +13,6 @@ pub(crate) const ADOPT: &str = "weir.dev/adopt-topics";
 
 /// With the value `true`: topics of a pipeline that no longer runs become this one's, with what is in them.
 pub(crate) const TAKE_OVER: &str = "weir.dev/take-over-topics";
-
-/// With the value `true`: lost topics are made anew, and what speaks of them is deleted. Taken away once that is done.
-pub(crate) const RECREATE: &str = "weir.dev/recreate-topics";
 
 /// What stands in the way. [`reason`](Error::reason) is what conditions, events and metrics call it.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use kube::Client;
 use kube::api::{Api, PostParams};
 
 use crate::conditions::{News, shortened};
-use crate::objects::MANAGER;
+use crate::object::MANAGER;
 
 /// Tells each in an event of its own. One that could not be told is logged: what is so also stands in the status.
 ///

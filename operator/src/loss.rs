@@ -10,7 +10,8 @@ use weir_log::TopicDescription;
 use weir_manifest::groups;
 use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
 
-use crate::error::RECREATE;
+/// With the value `true`: lost topics are made anew, and what speaks of them is deleted. Taken away once that is done.
+pub(crate) const RECREATE: &str = "weir.dev/recreate-topics";
 
 /// What the cluster knows of topics, by name.
 pub(crate) type Described = BTreeMap<String, TopicDescription>;

@@ -3,7 +3,11 @@
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
-use crate::objects::{HASH, MANAGER};
+/// The annotation with the hash of the whole object as it was last applied, so that a part that is no longer made is noticed.
+pub const HASH: &str = "weir.dev/hash";
+
+/// The operator's field manager, and the value of the label `app.kubernetes.io/managed-by` of what it made.
+pub const MANAGER: &str = "weir-operator";
 
 /// The kinds of objects that pipelines own, in the order in which they are made: what pods need comes before the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

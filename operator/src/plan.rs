@@ -5,8 +5,9 @@ use std::fmt;
 use serde_json::Value;
 
 use crate::error::Foreign;
+use crate::object::HASH;
 use crate::object::{Found, Kind, Object};
-use crate::objects::{HASH, entry_key};
+use crate::objects::entry_key;
 
 /// One thing to do.
 #[derive(Debug, Clone, PartialEq)]

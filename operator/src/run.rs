@@ -23,7 +23,7 @@ use crate::health::{self, Health};
 use crate::lease::{Election, Lost};
 use crate::metrics::Metrics;
 use crate::object::Kind;
-use crate::objects::MANAGER;
+use crate::object::MANAGER;
 use crate::reconcile;
 use crate::release::{is_ending, let_go};
 

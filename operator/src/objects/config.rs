@@ -8,7 +8,7 @@ use weir_manifest::{
     TopPagesTopic,
 };
 
-use super::{Input, gateway, generator, processor};
+use super::{Input, component};
 
 /// Pods with another hash than before are rolled: so each holds only what its own pods act upon.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,9 +28,9 @@ impl Hashes {
         let of =
             |component: &str, secrets: &str| hash(&[&yaml(&acted_upon(&input.pipeline, component)), secrets]);
         Self {
-            processor: of(processor::COMPONENT, &secrets),
-            generator: of(generator::COMPONENT, &kafka_secrets),
-            gateway: of(gateway::COMPONENT, &secrets),
+            processor: of(component::PROCESSOR, &secrets),
+            generator: of(component::GENERATOR, &kafka_secrets),
+            gateway: of(component::GATEWAY, &secrets),
         }
     }
 }
@@ -50,10 +50,10 @@ fn acted_upon(pipeline: &Pipeline, component: &str) -> Pipeline {
         TopPagesTopic { name: mem::take(&mut topics.top_pages.name), ..TopPagesTopic::default() };
     let events = &mut topics.events;
     events.replicas = defaults.replicas;
-    if component != processor::COMPONENT {
+    if component != component::PROCESSOR {
         events.management = defaults.management;
     }
-    if component == generator::COMPONENT {
+    if component == component::GENERATOR {
         events.retention = defaults.retention;
         acted.spec = PipelineSpec {
             kafka: acted.spec.kafka,
@@ -68,7 +68,7 @@ fn acted_upon(pipeline: &Pipeline, component: &str) -> Pipeline {
     // Of the retention processors take the time between snapshots alone.
     let interval = acted.snapshot_interval();
     acted.spec.topics.events.retention = defaults.retention;
-    if component == processor::COMPONENT && acted.snapshot_interval() != interval {
+    if component == component::PROCESSOR && acted.snapshot_interval() != interval {
         acted.spec.topics.events.retention = interval + interval + interval + interval;
     }
     acted
@@ -84,12 +84,12 @@ pub(super) fn spec_hash(pipeline: &Pipeline, component: &str) -> String {
     said.image.clone_from(&spec.image);
     said.image_pull_secrets.clone_from(&spec.image_pull_secrets);
     match component {
-        processor::COMPONENT => {
+        component::PROCESSOR => {
             said.processor.resources.clone_from(&spec.processor.resources);
             said.processor.pod_template.clone_from(&spec.processor.pod_template);
         }
-        generator::COMPONENT => said.generator.pod_template.clone_from(&spec.generator.pod_template),
-        gateway::COMPONENT => said.gateway.pod_template.clone_from(&spec.gateway.pod_template),
+        component::GENERATOR => said.generator.pod_template.clone_from(&spec.generator.pod_template),
+        component::GATEWAY => said.gateway.pod_template.clone_from(&spec.gateway.pod_template),
         _ => {}
     }
     hash(&[&beyond(&json!(said), &json!(PipelineSpec::default())).to_string()])

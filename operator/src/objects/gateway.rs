@@ -2,14 +2,13 @@
 
 use serde_json::json;
 
+use super::component::GATEWAY;
 use super::{
     Hashes, Input,
     pods::{self, Pod},
     selector,
 };
 use crate::object::{Kind, Object};
-
-pub(super) const COMPONENT: &str = "gateway";
 
 /// The port of its pods and of its service.
 const PORT: (&str, u16) = ("http", 8080);
@@ -19,12 +18,12 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     if gateway.replicas == 0 {
         return Vec::new();
     }
-    let name = format!("{}-{COMPONENT}", input.name());
-    let labels = selector(input.name(), COMPONENT);
+    let name = format!("{}-{GATEWAY}", input.name());
+    let labels = selector(input.name(), GATEWAY);
     let template = pods::template(
         input,
         &Pod {
-            component: COMPONENT,
+            component: GATEWAY,
             command: "serve",
             config_hash: &hashes.gateway,
             env: vec![json!({"name": "WEIR_LISTEN", "value": format!("0.0.0.0:{}", PORT.1)})],
@@ -41,7 +40,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         input.object(
             Kind::Deployment,
             &name,
-            COMPONENT,
+            GATEWAY,
             json!({"spec": {
                 "replicas": gateway.replicas,
                 "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
@@ -52,7 +51,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         input.object(
             Kind::Service,
             &name,
-            COMPONENT,
+            GATEWAY,
             json!({"metadata": service, "spec": {
                 "type": gateway.service.kind.as_str(),
                 "selector": labels,
@@ -62,7 +61,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         input.object(
             Kind::NetworkPolicy,
             &name,
-            COMPONENT,
+            GATEWAY,
             json!({"spec": {
                 "podSelector": {"matchLabels": labels},
                 "policyTypes": ["Ingress"],
@@ -81,7 +80,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             spec["tls"] = json!([{"hosts": [ingress.host], "secretName": secret}]);
         }
         let body = json!({"metadata": {"annotations": ingress.annotations}, "spec": spec});
-        input.object(Kind::Ingress, &name, COMPONENT, body)
+        input.object(Kind::Ingress, &name, GATEWAY, body)
     }));
     objects.extend(gateway.http_route.as_ref().map(|route| {
         let mut spec = json!({
@@ -92,11 +91,11 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             spec["hostnames"] = json!(route.hostnames);
         }
         let body = json!({"metadata": {"annotations": route.annotations}, "spec": spec});
-        input.object(Kind::HttpRoute, &name, COMPONENT, body)
+        input.object(Kind::HttpRoute, &name, GATEWAY, body)
     }));
     if gateway.replicas > 1 {
         let body = pods::disruption_budget(&labels);
-        objects.push(input.object(Kind::PodDisruptionBudget, &name, COMPONENT, body));
+        objects.push(input.object(Kind::PodDisruptionBudget, &name, GATEWAY, body));
     }
     objects
 }

@@ -3,14 +3,13 @@
 use serde_json::json;
 use weir_manifest::State;
 
+use super::component::GENERATOR;
 use super::{
     Hashes, Input,
     pods::{self, Pod},
     processor, selector,
 };
 use crate::object::{Kind, Object};
-
-pub(super) const COMPONENT: &str = "generator";
 
 pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     let spec = &input.pipeline.spec;
@@ -20,7 +19,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     let template = pods::template(
         input,
         &Pod {
-            component: COMPONENT,
+            component: GENERATOR,
             command: "generate",
             config_hash: &hashes.generator,
             env: vec![json!({"name": "WEIR_HEALTH", "value": format!("0.0.0.0:{}", processor::PORT.1)})],
@@ -33,13 +32,13 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     );
     vec![input.object(
         Kind::Deployment,
-        &format!("{}-{COMPONENT}", input.name()),
-        COMPONENT,
+        &format!("{}-{GENERATOR}", input.name()),
+        GENERATOR,
         json!({"spec": {
             "replicas": i32::from(spec.state == State::Running),
             // Two at once would send twice as much.
             "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": selector(input.name(), COMPONENT)},
+            "selector": {"matchLabels": selector(input.name(), GENERATOR)},
             "template": template,
         }}),
     )]

@@ -1,6 +1,7 @@
 //! A pipeline's objects as they should be. Pure: the same input gives the same objects, byte for byte.
 
 mod common;
+mod component;
 mod config;
 mod gateway;
 mod generator;
@@ -20,18 +21,13 @@ pub use self::config::Hashes;
 pub(crate) use self::merge::entry_key;
 pub(crate) use self::pods::CONFIG_HASH;
 pub use self::privileges::refused_fields;
-use crate::object::{Kind, Object};
+use crate::object::{HASH, Kind, MANAGER, Object};
 
-/// Carries the hash of the whole object as it was last made, so that a part that is made no longer is noticed.
-pub const HASH: &str = "weir.dev/hash";
 /// The annotation of a workload with the hash of what its pods are made from: what is taken from a template shows in nothing else.
 pub(crate) const TEMPLATE_HASH: &str = "weir.dev/template-hash";
 
 /// The annotation of a workload with the hash of what the document said of its pods when they were made.
 pub(crate) const SPEC_HASH: &str = "weir.dev/spec-hash";
-
-/// The labels by which the operator finds what it made.
-pub const MANAGER: &str = "weir-operator";
 
 /// The label that says which part of a pipeline an object, or a pod, is of.
 pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
@@ -133,7 +129,7 @@ fn selector(instance: &str, component: &str) -> Value {
 
 /// The selector of the processors' pods as autoscalers want it.
 pub fn processor_selector(pipeline: &str) -> String {
-    let selector = selector(pipeline, processor::COMPONENT);
+    let selector = selector(pipeline, component::PROCESSOR);
     let pairs = selector.as_object().into_iter().flatten();
     pairs
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))

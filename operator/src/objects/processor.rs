@@ -2,14 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::component::PROCESSOR;
 use super::{
     Hashes, Input,
     pods::{self, Pod},
     selector,
 };
 use crate::object::{Kind, Object};
-
-pub(super) const COMPONENT: &str = "processor";
 
 /// Its pods' port for probes and metrics.
 pub(super) const PORT: (&str, u16) = ("health", 8081);
@@ -38,7 +37,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
     let template = pods::template(
         input,
         &Pod {
-            component: COMPONENT,
+            component: PROCESSOR,
             command: "process",
             config_hash: &hashes.processor,
             env,
@@ -50,12 +49,12 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             template: &spec.processor.pod_template,
         },
     );
-    let labels = selector(input.name(), COMPONENT);
+    let labels = selector(input.name(), PROCESSOR);
     // The bare name of the pipeline: a longer one would leave no room for the suffix of the pods' revision label.
     let mut objects = vec![input.object(
         Kind::StatefulSet,
         input.name(),
-        COMPONENT,
+        PROCESSOR,
         json!({"spec": {
             "replicas": replicas,
             // Pods do not wait for each other: partitions are shared out among those that are there.
@@ -71,7 +70,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         objects.push(input.object(
             Kind::PodDisruptionBudget,
             input.name(),
-            COMPONENT,
+            PROCESSOR,
             pods::disruption_budget(&labels),
         ));
     }

@@ -14,8 +14,9 @@ use crate::Error;
 use crate::conditions::News;
 use crate::context::{Context, Repair};
 use crate::error::api;
+use crate::object::MANAGER;
 use crate::object::{Found, Kind, Object};
-use crate::objects::{self, MANAGER};
+use crate::objects;
 use crate::plan::{self, Difference, Step};
 
 /// The objects afterwards, and what was done that people want to hear of.

@@ -16,7 +16,7 @@ use weir_manifest::{ClickstreamPipeline, Contender, PipelineStatus};
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Resource};
 use crate::error::api;
-use crate::objects::MANAGER;
+use crate::object::MANAGER;
 use crate::{Error, events};
 
 /// An operator that does not answer for so long is gone: none of its passes may take as long.

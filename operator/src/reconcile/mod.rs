@@ -12,6 +12,7 @@ mod server;
 mod status;
 mod steps;
 mod topics;
+mod undecodable;
 mod unselected;
 mod workloads;
 
@@ -136,7 +137,7 @@ async fn attended(context: &Context, resource: &Resource) -> Result<ControlFlow<
     }
     let action = match &resource.0 {
         Ok(readable) => pass(context, readable).await,
-        Err(invalid) => status::undecodable(context, resource, before, invalid).await,
+        Err(invalid) => undecodable::undecodable(context, resource, before, invalid).await,
     };
     action.map(ControlFlow::Continue)
 }

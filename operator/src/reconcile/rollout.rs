@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
 
-use super::steps;
 use crate::context::Context;
 use crate::kafka::Connection;
 use crate::object::{Found, Kind, Object};
@@ -31,7 +30,7 @@ pub(super) fn take_turn(
     if !serves || is_incomplete(built, found) || changed.is_empty() {
         return None;
     }
-    let unseen = !steps::is_settled(resource);
+    let unseen = !is_settled(resource);
     if changed.iter().any(|(object, present)| is_by_document(object, present).unwrap_or(unseen)) {
         return None;
     }
@@ -44,6 +43,15 @@ pub(super) fn take_turn(
     Some(format!(
         "{what} when {other}, which is rolled now, is ready and has sealed a window; until then {old} stays as it is"
     ))
+}
+
+/// Whether the objects were already what the resource says, so that what is missing now was taken away.
+pub(super) fn is_settled(resource: &ClickstreamPipeline) -> bool {
+    let conditions = resource.status.iter().flat_map(|status| &status.conditions);
+    let mut synced = conditions.filter(|condition| condition.type_ == Aspect::ObjectsSynced.as_str());
+    synced.any(|condition| {
+        condition.status == "True" && condition.observed_generation == resource.metadata.generation
+    })
 }
 
 fn is_workload(object: &Object) -> bool {
@@ -143,7 +151,7 @@ mod tests {
     use super::super::server::server;
     use super::*;
     use crate::conditions::{self, Aspect, Truth, Verdict};
-    use crate::objects::HASH;
+    use crate::object::HASH;
 
     fn workload(hash: &str, template: Option<&str>, labels: Value, spec: Option<&str>) -> Object {
         let annotations = json!({HASH: hash, TEMPLATE_HASH: template, SPEC_HASH: spec});

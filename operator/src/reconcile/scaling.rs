@@ -12,7 +12,7 @@ use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::Context;
 use crate::error::api;
 use crate::kafka::Connection;
-use crate::objects::MANAGER;
+use crate::object::MANAGER;
 
 /// Changes of other kinds bring passes, too: samples closer together than this would say little, milliseconds.
 const APART: i64 = 10_000;

@@ -14,9 +14,9 @@ use crate::Error;
 use crate::claims::Claims;
 use crate::conditions::{Aspect, News, Truth, Verdict};
 use crate::context::{Context, Inherited};
-use crate::error::{ADOPT, RECREATE, TAKE_OVER, api};
+use crate::error::{ADOPT, TAKE_OVER, api};
 use crate::kafka::Connection;
-use crate::loss::Loss;
+use crate::loss::{Loss, RECREATE};
 use crate::objects::{self, Hashes, Input};
 
 /// What is known after all steps.
@@ -134,7 +134,9 @@ pub(super) async fn work(
     let built = objects::build(&input);
     let waits = if takes_turns { rollout::take_turn(context, resource, &found, &built) } else { None };
     let applied = match waits {
-        None if go_on => apply::apply(context, &namespace, &uid, found, built, is_settled(resource)).await,
+        None if go_on => {
+            apply::apply(context, &namespace, &uid, found, built, rollout::is_settled(resource)).await
+        }
         Some(_) => apply::scale(context, &namespace, &uid, found, &built).await,
         None => Ok(apply::keep(&uid, found)),
     };
@@ -272,15 +274,6 @@ fn remarks(pipeline: &Pipeline) -> Verdict {
     }
     let text = remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Verdict::new(Aspect::Valid, Truth::Remark, "Remarks", text)
-}
-
-/// Whether the objects were already what the resource says, so that what is missing now was taken away.
-pub(super) fn is_settled(resource: &ClickstreamPipeline) -> bool {
-    let conditions = resource.status.iter().flat_map(|status| &status.conditions);
-    let mut synced = conditions.filter(|condition| condition.type_ == Aspect::ObjectsSynced.as_str());
-    synced.any(|condition| {
-        condition.status == "True" && condition.observed_generation == resource.metadata.generation
-    })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::conditions::{self, Aspect, News, Truth, Verdict};
 use crate::context::Context;
 use crate::error::api;
 use crate::events;
-use crate::objects::MANAGER;
+use crate::object::MANAGER;
 
 /// Lets go of those pipelines of a scope (a namespace, or `all`) that this operator keeps and that its selector has no more.
 pub(crate) async fn let_go_unselected(context: &Context, scope: &str, selector: &str) -> Result<(), Error> {

@@ -20,9 +20,9 @@ fn shop(seen: i64, verdict: Verdict) -> ClickstreamPipeline {
 fn objects_are_settled_by_the_newest_document_alone() {
     let verdict = |aspect, truth| Verdict::new(aspect, truth, "Said", "so");
     let synced = |truth| verdict(Aspect::ObjectsSynced, truth);
-    assert!(is_settled(&shop(3, synced(Truth::Yes))));
-    assert!(!is_settled(&shop(2, synced(Truth::Yes))), "synced before the document changed");
-    assert!(!is_settled(&shop(3, synced(Truth::No))));
-    assert!(!is_settled(&shop(3, verdict(Aspect::TopicsSynced, Truth::Yes))));
-    assert!(!is_settled(&ClickstreamPipeline::new("shop", PipelineSpec::default())));
+    assert!(rollout::is_settled(&shop(3, synced(Truth::Yes))));
+    assert!(!rollout::is_settled(&shop(2, synced(Truth::Yes))), "synced before the document changed");
+    assert!(!rollout::is_settled(&shop(3, synced(Truth::No))));
+    assert!(!rollout::is_settled(&shop(3, verdict(Aspect::TopicsSynced, Truth::Yes))));
+    assert!(!rollout::is_settled(&ClickstreamPipeline::new("shop", PipelineSpec::default())));
 }

@@ -1,0 +1,41 @@
+//! A resource that does not fit the operator's types.
+
+use kube::core::error_boundary::InvalidObject;
+use kube::runtime::controller::Action;
+use kube::{Resource as _, ResourceExt};
+use weir_manifest::PipelineStatus;
+
+use super::cleanup;
+use super::status::refused;
+use crate::conditions::{self, Aspect, News, Verdict};
+use crate::context::{Context, Resource};
+use crate::{Error, events};
+
+/// Says of a resource that cannot be read that it cannot.
+pub(super) async fn undecodable(
+    context: &Context,
+    resource: &Resource,
+    before: PipelineStatus,
+    invalid: &InvalidObject,
+) -> Result<Action, Error> {
+    let error = Error::Undecodable(invalid.error.clone());
+    let finalizers = resource.finalizers();
+    if resource.meta().deletion_timestamp.is_some() {
+        if finalizers.iter().any(|name| name == cleanup::FINALIZER) {
+            let note = format!("all of its topics: {error}");
+            let news = News { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
+            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
+            let others: Vec<String> =
+                finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
+            let namespace = resource.namespace().unwrap_or_default();
+            let version = resource.resource_version();
+            cleanup::write_finalizers(&context.client, &namespace, &resource.name_any(), version, &others)
+                .await?;
+        }
+        return Ok(Action::await_change());
+    }
+    let verdict = Verdict::of(Aspect::Valid, &error);
+    let verdicts = [conditions::ready(std::slice::from_ref(&verdict)), verdict];
+    refused(context, resource, before, &verdicts).await?;
+    Err(error)
+}
