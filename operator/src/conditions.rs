@@ -1,13 +1,13 @@
 //! What is said of a pipeline: conditions, and the events of their transitions. Pure.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::Error;
 
-/// What a condition is about. In the order in which one depends on the other; [`Aspect::Ready`] follows from all.
+/// What a condition is about. In the order in which one depends on the other; [`ConditionType::Ready`] follows from all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Aspect {
+pub enum ConditionType {
     /// Everything.
     Ready,
     /// The document and the secrets that it names.
@@ -30,7 +30,7 @@ pub enum Aspect {
     SoleOperator,
 }
 
-impl Aspect {
+impl ConditionType {
     /// All of them.
     pub const ALL: [Self; 10] = [
         Self::Ready,
@@ -64,65 +64,70 @@ impl Aspect {
 
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Truth {
+pub enum ConditionStatus {
     /// As it should be.
-    Yes,
+    True,
     /// As it should be, with something that is worth telling.
-    Remark,
+    TrueWithWarning,
     /// Not as it should be, as was to be expected for now.
-    NotYet,
+    FalseForNow,
     /// Not as it should be, and someone may have to act.
-    No,
+    False,
     /// Nobody looked.
     Unknown,
 }
 
-impl Truth {
+impl ConditionStatus {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Yes | Self::Remark => "True",
-            Self::NotYet | Self::No => "False",
+            Self::True | Self::TrueWithWarning => "True",
+            Self::FalseForNow | Self::False => "False",
             Self::Unknown => "Unknown",
         }
     }
 }
 
-/// What was found of one aspect.
+/// What was found of one type_.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Condition {
     /// What it is about.
-    pub aspect: Aspect,
+    pub type_: ConditionType,
     /// How it is.
-    pub truth: Truth,
+    pub status: ConditionStatus,
     /// Why, in one word.
     pub reason: String,
     /// Why, for people.
     pub message: String,
 }
 
-impl Verdict {
-    /// A verdict.
-    pub fn new(aspect: Aspect, truth: Truth, reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { aspect, truth, reason: reason.into(), message: message.into() }
+impl Condition {
+    /// A condition.
+    pub fn new(
+        type_: ConditionType,
+        status: ConditionStatus,
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { type_, status, reason: reason.into(), message: message.into() }
     }
 
-    /// What an error means for an aspect.
-    pub fn of(aspect: Aspect, error: &Error) -> Self {
-        Self::new(aspect, Truth::No, error.reason(), error.to_string())
+    /// What an error means for an type_.
+    pub fn of(type_: ConditionType, error: &Error) -> Self {
+        Self::new(type_, ConditionStatus::False, error.reason(), error.to_string())
     }
 
     /// What a condition says about this generation of the document.
-    pub fn repeated(aspect: Aspect, conditions: &[Condition], generation: i64) -> Option<Self> {
-        let of = |condition: &&Condition| {
-            condition.type_ == aspect.as_str() && condition.observed_generation == Some(generation)
+    pub fn repeated(type_: ConditionType, reported: &[ApiCondition], generation: i64) -> Option<Self> {
+        let of = |reported: &&ApiCondition| {
+            reported.type_ == type_.as_str() && reported.observed_generation == Some(generation)
         };
-        let condition = conditions.iter().find(of)?;
-        let truth = match condition.status.as_str() {
-            "True" => Truth::Yes,
-            "False" => Truth::No,
-            _ => Truth::Unknown,
+        let reported = reported.iter().find(of)?;
+        let status = match reported.status.as_str() {
+            "True" => ConditionStatus::True,
+            "False" => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
         };
-        Some(Self::new(aspect, truth, &condition.reason, &condition.message))
+        Some(Self::new(type_, status, &reported.reason, &reported.message))
     }
 }
 
@@ -139,72 +144,88 @@ pub struct News {
     pub note: String,
 }
 
-/// Whether a pipeline is ready: the first aspect that is not as it should be says why not.
-pub fn ready(verdicts: &[Verdict]) -> Verdict {
-    let rank = |truth| match truth {
-        Truth::No => 0,
-        Truth::NotYet => 1,
-        Truth::Unknown => 2,
-        Truth::Yes | Truth::Remark => 3,
+/// Whether a pipeline is ready: the first type_ that is not as it should be says why not.
+pub fn ready(conditions: &[Condition]) -> Condition {
+    let rank = |status| match status {
+        ConditionStatus::False => 0,
+        ConditionStatus::FalseForNow => 1,
+        ConditionStatus::Unknown => 2,
+        ConditionStatus::True | ConditionStatus::TrueWithWarning => 3,
     };
-    let beside = [Aspect::ScalingActive, Aspect::SoleOperator];
-    let decisive = verdicts.iter().filter(|verdict| !beside.contains(&verdict.aspect));
-    match decisive.min_by_key(|verdict| (rank(verdict.truth), verdict.aspect)) {
-        Some(verdict) if rank(verdict.truth) < 3 => Verdict { aspect: Aspect::Ready, ..verdict.clone() },
-        _ => Verdict::new(Aspect::Ready, Truth::Yes, "Running", "everything is as it should be"),
+    let beside = [ConditionType::ScalingActive, ConditionType::SoleOperator];
+    let decisive = conditions.iter().filter(|condition| !beside.contains(&condition.type_));
+    match decisive.min_by_key(|condition| (rank(condition.status), condition.type_)) {
+        Some(condition) if rank(condition.status) < 3 => {
+            Condition { type_: ConditionType::Ready, ..condition.clone() }
+        }
+        _ => Condition::new(
+            ConditionType::Ready,
+            ConditionStatus::True,
+            "Running",
+            "everything is as it should be",
+        ),
     }
 }
 
-/// The conditions after these verdicts: the time changes only with the status, and what nobody looked at stays as it was.
-pub fn merged(before: &[Condition], verdicts: &[Verdict], generation: i64, now: Timestamp) -> Vec<Condition> {
-    let mut conditions: Vec<Condition> = before.to_vec();
-    for verdict in verdicts {
-        let type_ = verdict.aspect.as_str();
-        let status = verdict.truth.as_str();
-        let old = conditions.iter().position(|condition| condition.type_ == type_);
-        let since = match old.map(|at| &conditions[at]) {
+/// The conditions after these conditions: the time changes only with the status, and what nobody looked at stays as it was.
+pub fn merged(
+    before: &[ApiCondition],
+    conditions: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<ApiCondition> {
+    let mut merged: Vec<ApiCondition> = before.to_vec();
+    for condition in conditions {
+        let type_ = condition.type_.as_str();
+        let status = condition.status.as_str();
+        let old = merged.iter().position(|old| old.type_ == type_);
+        let since = match old.map(|at| &merged[at]) {
             Some(old) if old.status == status => old.last_transition_time.clone(),
             // Kubernetes keeps whole seconds, and a status that differs in the rest would be written again.
             _ => Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
         };
-        let condition = Condition {
+        let new = ApiCondition {
             type_: type_.to_owned(),
             status: status.to_owned(),
-            reason: verdict.reason.clone(),
-            message: shortened(&verdict.message, 32_768),
+            reason: condition.reason.clone(),
+            message: shortened(&condition.message, 32_768),
             observed_generation: Some(generation),
             last_transition_time: since,
         };
         match old {
-            Some(at) => conditions[at] = condition,
-            None => conditions.push(condition),
+            Some(at) => merged[at] = new,
+            None => merged.push(new),
         }
     }
-    conditions
+    merged
 }
 
-/// What is new: verdicts whose status or reason differs from before. What follows from another verdict is not told twice.
-pub fn transitions(before: &[Condition], verdicts: &[Verdict]) -> Vec<News> {
+/// What is new: conditions whose status or reason differs from before. What follows from another condition is not told twice.
+pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<News> {
     let mut news: Vec<News> = Vec::new();
     // Ready last: it repeats another's reason, or sums up.
     let (ready, others): (Vec<_>, Vec<_>) =
-        verdicts.iter().partition(|verdict| verdict.aspect == Aspect::Ready);
-    for verdict in others.into_iter().chain(ready) {
-        let old = before.iter().find(|condition| condition.type_ == verdict.aspect.as_str());
+        conditions.iter().partition(|condition| condition.type_ == ConditionType::Ready);
+    for condition in others.into_iter().chain(ready) {
+        let old = before.iter().find(|old| old.type_ == condition.type_.as_str());
         let changed =
-            old.is_none_or(|old| old.status != verdict.truth.as_str() || old.reason != verdict.reason);
-        let told = news.iter().any(|told| told.reason == verdict.reason);
-        let worth = match verdict.truth {
-            Truth::No | Truth::Remark => true,
-            Truth::Yes => verdict.aspect == Aspect::Ready || old.is_some_and(|old| old.status == "False"),
-            Truth::NotYet | Truth::Unknown => verdict.aspect == Aspect::Ready,
+            old.is_none_or(|old| old.status != condition.status.as_str() || old.reason != condition.reason);
+        let told = news.iter().any(|told| told.reason == condition.reason);
+        let worth = match condition.status {
+            ConditionStatus::False | ConditionStatus::TrueWithWarning => true,
+            ConditionStatus::True => {
+                condition.type_ == ConditionType::Ready || old.is_some_and(|old| old.status == "False")
+            }
+            ConditionStatus::FalseForNow | ConditionStatus::Unknown => {
+                condition.type_ == ConditionType::Ready
+            }
         };
         if changed && worth && !told {
             news.push(News {
-                warning: verdict.truth == Truth::No,
-                reason: verdict.reason.clone(),
+                warning: condition.status == ConditionStatus::False,
+                reason: condition.reason.clone(),
                 action: "Reconcile",
-                note: shortened(&format!("{}: {}", verdict.aspect.as_str(), verdict.message), 1_000),
+                note: shortened(&format!("{}: {}", condition.type_.as_str(), condition.message), 1_000),
             });
         }
     }
@@ -229,45 +250,58 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    fn yes(aspect: Aspect) -> Verdict {
-        Verdict::new(aspect, Truth::Yes, "Fine", "fine")
+    fn yes(type_: ConditionType) -> Condition {
+        Condition::new(type_, ConditionStatus::True, "Fine", "fine")
     }
 
     #[test]
     fn readiness_is_the_first_that_is_not_well() {
-        let waiting = Verdict::new(Aspect::ProcessorAvailable, Truth::NotYet, "Progressing", "1 of 2");
-        let broken = Verdict::new(Aspect::GatewayAvailable, Truth::No, "Broken", "it is");
-        let scaling = Verdict::new(Aspect::ScalingActive, Truth::No, "NoSample", "none");
-        assert_eq!(ready(&[yes(Aspect::Valid), scaling.clone()]).truth, Truth::Yes);
-        let both = ready(&[yes(Aspect::Valid), waiting.clone(), broken]);
-        assert_eq!((both.truth, both.reason.as_str()), (Truth::No, "Broken"));
+        let waiting = Condition::new(
+            ConditionType::ProcessorAvailable,
+            ConditionStatus::FalseForNow,
+            "Progressing",
+            "1 of 2",
+        );
+        let broken =
+            Condition::new(ConditionType::GatewayAvailable, ConditionStatus::False, "Broken", "it is");
+        let scaling =
+            Condition::new(ConditionType::ScalingActive, ConditionStatus::False, "NoSample", "none");
+        assert_eq!(ready(&[yes(ConditionType::Valid), scaling.clone()]).status, ConditionStatus::True);
+        let both = ready(&[yes(ConditionType::Valid), waiting.clone(), broken]);
+        assert_eq!((both.status, both.reason.as_str()), (ConditionStatus::False, "Broken"));
         assert_eq!(ready(&[scaling, waiting]).reason, "Progressing");
     }
 
     #[test]
     fn the_time_changes_with_the_status_alone() {
-        let first = merged(&[], &[yes(Aspect::Valid)], 1, at(10));
-        let other_reason = Verdict::new(Aspect::Valid, Truth::Yes, "Other", "other");
+        let first = merged(&[], &[yes(ConditionType::Valid)], 1, at(10));
+        let other_reason = Condition::new(ConditionType::Valid, ConditionStatus::True, "Other", "other");
         let second = merged(&first, &[other_reason], 2, at(20));
         assert_eq!(second[0].last_transition_time, Time(at(10)));
         assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("Other", Some(2)));
-        let third = merged(&second, &[Verdict::new(Aspect::Valid, Truth::No, "Bad", "bad")], 2, at(30));
+        let third = merged(
+            &second,
+            &[Condition::new(ConditionType::Valid, ConditionStatus::False, "Bad", "bad")],
+            2,
+            at(30),
+        );
         assert_eq!(third[0].last_transition_time, Time(at(30)));
         // What nobody looked at says when it was looked at last.
-        assert_eq!(merged(&third, &[yes(Aspect::Ready)], 3, at(40))[0], third[0]);
+        assert_eq!(merged(&third, &[yes(ConditionType::Ready)], 3, at(40))[0], third[0]);
     }
 
     #[test]
     fn what_is_new_is_told_once() {
-        let error = Verdict::new(Aspect::KafkaReachable, Truth::No, "KafkaUnreachable", "gone");
-        let verdicts = [ready(std::slice::from_ref(&error)), error];
-        let told = transitions(&[], &verdicts);
+        let error =
+            Condition::new(ConditionType::KafkaReachable, ConditionStatus::False, "KafkaUnreachable", "gone");
+        let conditions = [ready(std::slice::from_ref(&error)), error];
+        let told = transitions(&[], &conditions);
         assert_eq!(told.len(), 1);
         assert!(told[0].warning && told[0].note == "KafkaReachable: gone", "{told:?}");
-        let conditions = merged(&[], &verdicts, 1, at(1));
-        assert_eq!(transitions(&conditions, &verdicts), []);
-        let back = [ready(&[yes(Aspect::KafkaReachable)]), yes(Aspect::KafkaReachable)];
-        let told: Vec<_> = transitions(&conditions, &back).into_iter().map(|news| news.reason).collect();
+        let before = merged(&[], &conditions, 1, at(1));
+        assert_eq!(transitions(&before, &conditions), []);
+        let back = [ready(&[yes(ConditionType::KafkaReachable)]), yes(ConditionType::KafkaReachable)];
+        let told: Vec<_> = transitions(&before, &back).into_iter().map(|news| news.reason).collect();
         assert_eq!(told, ["Fine", "Running"]);
     }
 

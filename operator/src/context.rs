@@ -10,7 +10,7 @@ use kube::{Client, Resource as _, ResourceExt};
 use weir_manifest::ClickstreamPipeline;
 
 use crate::autoscale::{Measured, Memory};
-use crate::conditions::Aspect;
+use crate::conditions::ConditionType;
 use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::Kind;
 use crate::object::MANAGER;
@@ -118,7 +118,7 @@ pub(crate) fn identity(client: &Client) -> String {
 }
 
 /// A workload by its pipeline's namespace and name, and the condition that is about it.
-pub(crate) type WorkloadKey = (String, String, Aspect);
+pub(crate) type WorkloadKey = (String, String, ConditionType);
 
 /// What grows while a workload makes progress.
 #[derive(Debug, Clone, Copy)]

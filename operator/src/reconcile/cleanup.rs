@@ -13,7 +13,7 @@ use weir_kafka::admin::{Admin, AdminError, Claimant};
 use weir_manifest::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
 
 use super::{apply, resolve, status, topics};
-use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
 use crate::context::Context;
 use crate::error::api;
 use crate::object::Kind;
@@ -77,9 +77,10 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
                  annotation {SKIP}: \"true\"",
                 TOPICS.as_secs()
             );
-            let verdict = Verdict::new(Aspect::Ready, Truth::No, error.reason(), message);
+            let condition =
+                Condition::new(ConditionType::Ready, ConditionStatus::False, error.reason(), message);
             let status = resource.status.clone().unwrap_or_default();
-            status::tell(context, resource, status, &[verdict], Vec::new()).await?;
+            status::tell(context, resource, status, &[condition], Vec::new()).await?;
             Err(error)
         }
     }

@@ -13,7 +13,7 @@ use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 use weir_manifest::{ClickstreamPipeline, Contender, PipelineStatus};
 
-use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
 use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::object::MANAGER;
@@ -145,7 +145,7 @@ pub(crate) async fn answer_contenders(context: &Context) {
 }
 
 /// What is said of it: nothing, where it was never so.
-pub(super) fn verdict(context: &Context, resource: &ClickstreamPipeline) -> Option<Verdict> {
+pub(super) fn condition(context: &Context, resource: &ClickstreamPipeline) -> Option<Condition> {
     let key = (resource.namespace().unwrap_or_default(), resource.name_any());
     if let Some(other) = context.contender(&key, CONTESTED) {
         let message = format!(
@@ -153,11 +153,24 @@ pub(super) fn verdict(context: &Context, resource: &ClickstreamPipeline) -> Opti
              (chart: scope, selector), or uninstall one",
             context.operator
         );
-        return Some(Verdict::new(Aspect::SoleOperator, Truth::No, "AnotherOperator", message));
+        return Some(Condition::new(
+            ConditionType::SoleOperator,
+            ConditionStatus::False,
+            "AnotherOperator",
+            message,
+        ));
     }
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
-    let said = conditions.into_iter().any(|condition| condition.type_ == Aspect::SoleOperator.as_str());
-    said.then(|| Verdict::new(Aspect::SoleOperator, Truth::Yes, "Alone", "no other operator asks for it"))
+    let said =
+        conditions.into_iter().any(|condition| condition.type_ == ConditionType::SoleOperator.as_str());
+    said.then(|| {
+        Condition::new(
+            ConditionType::SoleOperator,
+            ConditionStatus::True,
+            "Alone",
+            "no other operator asks for it",
+        )
+    })
 }
 
 /// Writes who keeps it, unless somebody was faster. Whether it was written.

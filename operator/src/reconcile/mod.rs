@@ -30,7 +30,7 @@ pub(crate) use self::keeper::answer_contenders;
 pub(crate) use self::unselected::let_go_unselected;
 use self::workloads::Objects;
 use crate::Error;
-use crate::conditions::{self, Aspect, News, Truth, Verdict};
+use crate::conditions::{self, Condition, ConditionStatus, ConditionType, News};
 use crate::context::{Context, Resource};
 use crate::metrics::Ending;
 use crate::object::Kind;
@@ -61,7 +61,7 @@ const PAUSED: &str = "weir.dev/paused";
 /// What a pass found.
 struct Outcome {
     status: PipelineStatus,
-    verdicts: Vec<Verdict>,
+    conditions: Vec<Condition>,
     news: Vec<News>,
     error: Option<Error>,
     /// Whether pods are on their way.
@@ -127,7 +127,8 @@ async fn attended(context: &Context, resource: &Resource) -> Result<ControlFlow<
         Ok(None) => {}
         Ok(Some(action)) => return Ok(ControlFlow::Continue(action)),
         Err(error @ Error::DefinitionOlder) => {
-            status::refused(context, resource, before, &[Verdict::of(Aspect::Ready, &error)]).await?;
+            status::refused(context, resource, before, &[Condition::of(ConditionType::Ready, &error)])
+                .await?;
             return Err(error);
         }
         Err(error) => return Err(error),
@@ -153,7 +154,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     }
     let mut outcome = Outcome {
         status: resource.status.clone().unwrap_or_default(),
-        verdicts: Vec::new(),
+        conditions: Vec::new(),
         news: Vec::new(),
         error: None,
         progressing: false,
@@ -165,9 +166,10 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
             Ok(Ok(worked)) => Some(worked),
             Err(_) => {
                 let error = Error::PassSlow(WORK);
-                outcome
-                    .verdicts
-                    .push(Verdict { truth: Truth::Unknown, ..Verdict::of(Aspect::ObjectsSynced, &error) });
+                outcome.conditions.push(Condition {
+                    status: ConditionStatus::Unknown,
+                    ..Condition::of(ConditionType::ObjectsSynced, &error)
+                });
                 outcome.error.get_or_insert(error);
                 None
             }
@@ -188,31 +190,36 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     match objects {
         Ok(objects) => observe(context, resource, &objects, &mut outcome).await,
         Err(error) => {
-            outcome.verdicts.extend(workloads::unknown(&error));
+            outcome.conditions.extend(workloads::unknown(&error));
             outcome.error.get_or_insert(error);
         }
     }
     if let Some(worked) = worked {
         outcome.waiting = worked.waits;
-        let settled = outcome.verdicts.iter().all(workloads::is_settled);
+        let settled = outcome.conditions.iter().all(workloads::is_settled);
         let turn = rollout::end_turn(context, resource, &worked.connection, settled).await;
         // Ready pods say nothing new: only windows are waited for.
         *(if settled { &mut outcome.waiting } else { &mut outcome.progressing }) |= turn;
         let ready = outcome.status.processor.ready_replicas;
         let autoscaling = &mut outcome.status.autoscaling;
         let scaled = scaling::scale(context, resource, &worked.connection, ready, autoscaling).await;
-        outcome.verdicts.extend(scaled.verdict);
+        outcome.conditions.extend(scaled.condition);
         outcome.news.extend(scaled.news);
         outcome.error = outcome.error.take().or(scaled.error);
     }
     if paused {
         let message = format!("nothing is changed until the annotation {PAUSED} is taken away");
-        outcome.verdicts.push(Verdict::new(Aspect::Ready, Truth::Unknown, "Paused", message));
+        outcome.conditions.push(Condition::new(
+            ConditionType::Ready,
+            ConditionStatus::Unknown,
+            "Paused",
+            message,
+        ));
     } else {
-        outcome.verdicts.push(conditions::ready(&outcome.verdicts));
-        outcome.verdicts.extend(keeper::verdict(context, resource));
+        outcome.conditions.push(conditions::ready(&outcome.conditions));
+        outcome.conditions.extend(keeper::condition(context, resource));
     }
-    status::tell(context, resource, outcome.status, &outcome.verdicts, outcome.news).await?;
+    status::tell(context, resource, outcome.status, &outcome.conditions, outcome.news).await?;
     match outcome.error {
         Some(error) => Err(error),
         None if outcome.progressing => Ok(Action::requeue(PROGRESS_AGAIN)),
@@ -239,7 +246,7 @@ async fn observe(
         (workloads::generator(resource, objects), (Kind::Deployment, format!("{name}-generator"))),
     ];
     let explained = pods::explain(context, resource, objects, workloads).await;
-    outcome.verdicts.extend(explained.verdicts);
+    outcome.conditions.extend(explained.conditions);
     outcome.news.extend(explained.news);
     outcome.progressing = explained.progressing;
 }

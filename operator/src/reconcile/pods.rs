@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams};
 use weir_manifest::ClickstreamPipeline;
 
 use crate::Error;
-use crate::conditions::{News, Truth, Verdict, shortened};
+use crate::conditions::{Condition, ConditionStatus, News, shortened};
 use crate::context::{Context, Progress};
 use crate::error::api;
 use crate::object::{Found, Kind};
 use crate::objects::{self, COMPONENT_LABEL};
 
-/// How the message of a verdict begins whose deadline is over.
+/// How the message of a condition begins whose deadline is over.
 const STALLED: &str = "no progress for ";
 
 /// A container that ended so long ago has recovered: it waits for something else. Longer than the kubelet's longest pause between starts.
@@ -43,9 +43,9 @@ impl Cause {
     }
 }
 
-/// Verdicts about workloads, with the reason where pods are not ready.
+/// Conditions about workloads, with the reason where pods are not ready.
 pub(super) struct Explained {
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) conditions: Vec<Condition>,
     pub(super) news: Vec<News>,
     /// Whether something is on its way, so that looking again soon is worth it.
     pub(super) progressing: bool,
@@ -56,19 +56,19 @@ pub(super) async fn explain(
     context: &Context,
     resource: &ClickstreamPipeline,
     objects: &BTreeMap<(Kind, String), Found>,
-    verdicts: Vec<(Verdict, (Kind, String))>,
+    conditions: Vec<(Condition, (Kind, String))>,
 ) -> Explained {
-    let mut explained = Explained { verdicts: Vec::new(), news: Vec::new(), progressing: false };
+    let mut explained = Explained { conditions: Vec::new(), news: Vec::new(), progressing: false };
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
     let mut pods = None;
-    for (verdict, workload) in verdicts {
-        let key = (resource.namespace().unwrap_or_default(), resource.name_any(), verdict.aspect);
-        let (Some(workload), true) = (objects.get(&workload), verdict.reason == "Progressing") else {
+    for (condition, workload) in conditions {
+        let key = (resource.namespace().unwrap_or_default(), resource.name_any(), condition.type_);
+        let (Some(workload), true) = (objects.get(&workload), condition.reason == "Progressing") else {
             context.progressed(&key);
-            explained.verdicts.push(verdict);
+            explained.conditions.push(condition);
             continue;
         };
-        let old = before.iter().find(|condition| condition.type_ == verdict.aspect.as_str());
+        let old = before.iter().find(|old| old.type_ == condition.type_.as_str());
         let was_stalled = old.is_some_and(|old| old.message.starts_with(STALLED));
         let stalled = context.is_stalled(key.clone(), progress(workload), was_stalled);
         let cause = match cause(context, resource, workload, &mut pods).await {
@@ -78,18 +78,18 @@ pub(super) async fn explain(
                 Some(Cause::new("Progressing", format!("why is not known: {error}")))
             }
         };
-        let verdict = said(verdict, cause, stalled.then_some(context.progress_deadline), old);
+        let condition = said(condition, cause, stalled.then_some(context.progress_deadline), old);
         // A transition is told by the reason; where that was known before, the end of patience is told here.
-        if stalled && !was_stalled && old.is_some_and(|old| old.reason == verdict.reason) {
+        if stalled && !was_stalled && old.is_some_and(|old| old.reason == condition.reason) {
             explained.news.push(News {
                 warning: true,
-                reason: verdict.reason.clone(),
+                reason: condition.reason.clone(),
                 action: "Reconcile",
-                note: format!("{}: {}", verdict.aspect.as_str(), verdict.message),
+                note: format!("{}: {}", condition.type_.as_str(), condition.message),
             });
         }
         explained.progressing |= !stalled;
-        explained.verdicts.push(verdict);
+        explained.conditions.push(condition);
     }
     explained
 }
@@ -103,16 +103,16 @@ fn progress(workload: &Found) -> Progress {
     }
 }
 
-/// The verdict with its cause, after the deadline as one that somebody must act upon.
+/// The condition with its cause, after the deadline as one that somebody must act upon.
 fn said(
-    verdict: Verdict,
+    condition: Condition,
     cause: Option<Cause>,
     over: Option<std::time::Duration>,
-    old: Option<&Condition>,
-) -> Verdict {
-    let mut said = verdict;
+    old: Option<&ApiCondition>,
+) -> Condition {
+    let mut said = condition;
     if let Some(over) = over {
-        said.truth = Truth::No;
+        said.status = ConditionStatus::False;
         said.reason = "ProgressDeadlineExceeded".to_owned();
         said.message = format!("{STALLED}{} s: {}", over.as_secs(), said.message);
     }

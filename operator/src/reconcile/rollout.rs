@@ -48,7 +48,7 @@ pub(super) fn take_turn(
 /// Whether the objects were already what the resource says, so that what is missing now was taken away.
 pub(super) fn is_settled(resource: &ClickstreamPipeline) -> bool {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
-    let mut synced = conditions.filter(|condition| condition.type_ == Aspect::ObjectsSynced.as_str());
+    let mut synced = conditions.filter(|condition| condition.type_ == ConditionType::ObjectsSynced.as_str());
     synced.any(|condition| {
         condition.status == "True" && condition.observed_generation == resource.metadata.generation
     })
@@ -150,7 +150,7 @@ mod tests {
 
     use super::super::server::server;
     use super::*;
-    use crate::conditions::{self, Aspect, Truth, Verdict};
+    use crate::conditions::{self, Condition, ConditionStatus, ConditionType};
     use crate::object::HASH;
 
     fn workload(hash: &str, template: Option<&str>, labels: Value, spec: Option<&str>) -> Object {
@@ -234,7 +234,7 @@ mod tests {
         let mut upgrade = Upgrade::new();
         upgrade.found[0].manifest["metadata"]["annotations"][SPEC_HASH] = Value::Null;
         assert!(!upgrade.waits(), "a generation that nobody has seen");
-        let synced = Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", "");
+        let synced = Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "Synced", "");
         let conditions = conditions::merged(&[], &[synced], 2, Timestamp::UNIX_EPOCH);
         upgrade.resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
         assert!(upgrade.waits());

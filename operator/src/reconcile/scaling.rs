@@ -8,7 +8,7 @@ use weir_manifest::{AutoscalingMode, AutoscalingStatus, ClickstreamPipeline, Pip
 
 use crate::Error;
 use crate::autoscale::{Decision, Measured, Memory, Now, Reason};
-use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
 use crate::context::Context;
 use crate::error::api;
 use crate::kafka::Connection;
@@ -20,7 +20,7 @@ const APART: i64 = 10_000;
 /// What came of it.
 #[derive(Debug, Default)]
 pub(super) struct Scaled {
-    pub(super) verdict: Option<Verdict>,
+    pub(super) condition: Option<Condition>,
     pub(super) news: Vec<News>,
     pub(super) error: Option<Error>,
 }
@@ -39,17 +39,18 @@ pub(super) async fn scale(
     status: &mut Option<AutoscalingStatus>,
 ) -> Scaled {
     let settings = &resource.spec.processor.autoscaling;
-    let off =
-        |reason: &str, message: &str| Verdict::new(Aspect::ScalingActive, Truth::NotYet, reason, message);
+    let off = |reason: &str, message: &str| {
+        Condition::new(ConditionType::ScalingActive, ConditionStatus::FalseForNow, reason, message)
+    };
     if !is_active(resource) {
         *status = None;
         let told = resource.status.iter().flat_map(|status| &status.conditions);
-        let told = told.into_iter().any(|condition| condition.type_ == Aspect::ScalingActive.as_str());
-        let verdict = told.then(|| off("Off", "spec.processor.autoscaling.mode leaves it to others"));
-        return Scaled { verdict, ..Scaled::default() };
+        let told = told.into_iter().any(|condition| condition.type_ == ConditionType::ScalingActive.as_str());
+        let condition = told.then(|| off("Off", "spec.processor.autoscaling.mode leaves it to others"));
+        return Scaled { condition, ..Scaled::default() };
     }
     if resource.spec.state == State::Suspended {
-        return Scaled { verdict: Some(off("Suspended", "spec.state is Suspended")), ..Scaled::default() };
+        return Scaled { condition: Some(off("Suspended", "spec.state is Suspended")), ..Scaled::default() };
     }
     let key = (resource.namespace().unwrap_or_default(), resource.name_any());
     let mut memory = context.memory(&key).unwrap_or_else(|| remembered(status.as_ref()));
@@ -86,18 +87,19 @@ async fn say(
     let current = resource.spec.processor.replicas;
     let dry = is_dry(resource);
     let desired = status.as_ref().map(|status| status.desired_replicas);
-    let verdict =
-        |truth, message: &str| Verdict::new(Aspect::ScalingActive, truth, decision.reason.as_str(), message);
+    let condition = |status, message: &str| {
+        Condition::new(ConditionType::ScalingActive, status, decision.reason.as_str(), message)
+    };
     let mut scaled = Scaled::default();
     if decision.replicas != current {
         let text = sentence(current, decision, dry);
-        scaled.verdict = Some(verdict(Truth::Yes, &text));
+        scaled.condition = Some(condition(ConditionStatus::True, &text));
         if dry && desired == Some(decision.replicas) {
-            scaled.verdict = None;
+            scaled.condition = None;
             return scaled;
         }
         if !dry && let Err(error) = write(context, resource, decision.replicas).await {
-            scaled.verdict = Some(Verdict::of(Aspect::ScalingActive, &error));
+            scaled.condition = Some(Condition::of(ConditionType::ScalingActive, &error));
             scaled.error = Some(error);
             return scaled;
         }
@@ -117,13 +119,14 @@ async fn say(
         return scaled;
     }
     let told = resource.status.iter().flat_map(|status| &status.conditions);
-    let told = told.into_iter().find(|condition| condition.type_ == Aspect::ScalingActive.as_str());
-    scaled.verdict = match decision.reason {
-        Reason::NoSample => {
-            Some(verdict(Truth::No, "Kafka does not tell where reading stands: the number stays as it is"))
-        }
-        Reason::CapacityUnknown => Some(verdict(
-            Truth::Yes,
+    let told = told.into_iter().find(|condition| condition.type_ == ConditionType::ScalingActive.as_str());
+    scaled.condition = match decision.reason {
+        Reason::NoSample => Some(condition(
+            ConditionStatus::False,
+            "Kafka does not tell where reading stands: the number stays as it is",
+        )),
+        Reason::CapacityUnknown => Some(condition(
+            ConditionStatus::True,
             "nobody said or saw yet how much a processor manages (spec.processor.autoscaling.eventsPerProcessor): none is taken away",
         )),
         // What was said of the last change stays said: what is measured meanwhile are metrics.
@@ -131,7 +134,12 @@ async fn say(
         Reason::Measuring | Reason::Settling => None,
         _ => {
             let message = format!("{current} processors are right");
-            Some(Verdict::new(Aspect::ScalingActive, Truth::Yes, Reason::Steady.as_str(), message))
+            Some(Condition::new(
+                ConditionType::ScalingActive,
+                ConditionStatus::True,
+                Reason::Steady.as_str(),
+                message,
+            ))
         }
     };
     // Where nothing could be decided, what was wanted last stays said.

@@ -7,7 +7,7 @@ use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
-use crate::conditions::{self, News, Verdict};
+use crate::conditions::{self, Condition, News};
 use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::object::MANAGER;
@@ -18,11 +18,11 @@ pub(super) async fn write(
     context: &Context,
     resource: &ClickstreamPipeline,
     mut status: PipelineStatus,
-    verdicts: &[Verdict],
+    conditions: &[Condition],
 ) -> Result<bool, Error> {
     let generation = resource.metadata.generation.unwrap_or_default();
     status.observed_generation = Some(generation);
-    status.conditions = conditions::merged(&status.conditions, verdicts, generation, Timestamp::now());
+    status.conditions = conditions::merged(&status.conditions, conditions, generation, Timestamp::now());
     if resource.status.as_ref() == Some(&status) {
         return Ok(true);
     }
@@ -34,12 +34,12 @@ pub(super) async fn tell(
     context: &Context,
     resource: &ClickstreamPipeline,
     status: PipelineStatus,
-    verdicts: &[Verdict],
+    conditions: &[Condition],
     mut news: Vec<News>,
 ) -> Result<(), Error> {
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
-    news.extend(conditions::transitions(before, verdicts));
-    if !write(context, resource, status, verdicts).await? {
+    news.extend(conditions::transitions(before, conditions));
+    if !write(context, resource, status, conditions).await? {
         return Ok(());
     }
     events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
@@ -73,17 +73,17 @@ pub(super) async fn refused(
     context: &Context,
     resource: &Resource,
     before: PipelineStatus,
-    verdicts: &[Verdict],
+    conditions: &[Condition],
 ) -> Result<(), Error> {
     let generation = resource.meta().generation.unwrap_or_default();
     let status = PipelineStatus {
         observed_generation: Some(generation),
-        conditions: conditions::merged(&before.conditions, verdicts, generation, Timestamp::now()),
+        conditions: conditions::merged(&before.conditions, conditions, generation, Timestamp::now()),
         ..before.clone()
     };
     if status != before {
         merge(context, resource, &status).await?;
-        let news = conditions::transitions(&before.conditions, verdicts);
+        let news = conditions::transitions(&before.conditions, conditions);
         events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
     }
     Ok(())

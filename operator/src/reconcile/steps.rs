@@ -12,7 +12,7 @@ use super::workloads::Objects;
 use super::{Outcome, apply, resolve, rollout, status, topics, workloads};
 use crate::Error;
 use crate::claims::Claims;
-use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
 use crate::context::{Context, Inherited};
 use crate::error::{ADOPT, TAKE_OVER, api};
 use crate::kafka::Connection;
@@ -27,7 +27,7 @@ pub(super) struct Worked {
     pub(super) waits: bool,
 }
 
-/// The steps. An error ends them, and is said in the verdict of what it kept from being as it should.
+/// The steps. An error ends them, and is said in the condition of what it kept from being as it should.
 pub(super) async fn work(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -41,11 +41,11 @@ pub(super) async fn work(
     let resolved = match resolved {
         Ok(resolved) => resolved,
         Err(error) => {
-            outcome.verdicts.push(Verdict::of(Aspect::Valid, &error));
+            outcome.conditions.push(Condition::of(ConditionType::Valid, &error));
             return Err(error);
         }
     };
-    outcome.verdicts.push(remarks(&pipeline));
+    outcome.conditions.push(remarks(&pipeline));
 
     let all = context.pipelines.state();
     let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
@@ -73,14 +73,15 @@ pub(super) async fn work(
         None => true,
         Some(error) => {
             let known = outcome.status.topics.iter().any(|topic| topic.topic_id.is_some());
-            let wrong =
-                |verdict: &Verdict| verdict.aspect == Aspect::TopicsSynced && verdict.truth == Truth::No;
-            let wrong = topics.verdicts.iter().any(wrong);
+            let wrong = |condition: &Condition| {
+                condition.type_ == ConditionType::TopicsSynced && condition.status == ConditionStatus::False
+            };
+            let wrong = topics.conditions.iter().any(wrong);
             pipeline.spec.state == State::Suspended
                 || known && (error.is_unreachable() || error.is_waiting() && !wrong)
         }
     };
-    outcome.verdicts.extend(topics.verdicts);
+    outcome.conditions.extend(topics.conditions);
     outcome.status.topics = topics.status;
     outcome.news.extend(topics.news);
     outcome.error = topics.error;
@@ -94,7 +95,7 @@ pub(super) async fn work(
     let found = match apply::found(context, &namespace, &name).await {
         Ok(found) => found,
         Err(error) => {
-            outcome.verdicts.push(Verdict::of(Aspect::ObjectsSynced, &error));
+            outcome.conditions.push(Condition::of(ConditionType::ObjectsSynced, &error));
             return Err(error);
         }
     };
@@ -110,9 +111,14 @@ pub(super) async fn work(
     let recreate = says(RECREATE).then(|| recreating(&mut outcome.error)).flatten();
     let go_on = go_on || recreate.is_some();
     if let Some(loss) = &recreate {
-        outcome.verdicts.retain(|verdict| verdict.aspect != Aspect::TopicsSynced);
+        outcome.conditions.retain(|condition| condition.type_ != ConditionType::TopicsSynced);
         let message = Error::Recreating(loss.clone()).to_string();
-        outcome.verdicts.push(Verdict::new(Aspect::TopicsSynced, Truth::NotYet, "RecreatingTopics", message));
+        outcome.conditions.push(Condition::new(
+            ConditionType::TopicsSynced,
+            ConditionStatus::FalseForNow,
+            "RecreatingTopics",
+            message,
+        ));
         if loss.resets() {
             input.pipeline.spec.state = State::Suspended;
         }
@@ -125,9 +131,13 @@ pub(super) async fn work(
     };
     let go_on = go_on && foreseen.is_ok();
     if let Err(error) = foreseen {
-        let truth = if matches!(error, Error::StateDiffers { .. }) { Truth::No } else { Truth::Unknown };
-        outcome.verdicts.retain(|verdict| verdict.aspect != Aspect::Valid);
-        outcome.verdicts.push(Verdict { truth, ..Verdict::of(Aspect::Valid, &error) });
+        let status = if matches!(error, Error::StateDiffers { .. }) {
+            ConditionStatus::False
+        } else {
+            ConditionStatus::Unknown
+        };
+        outcome.conditions.retain(|condition| condition.type_ != ConditionType::Valid);
+        outcome.conditions.push(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
         outcome.error = Some(error);
     }
     let takes_turns = go_on && recreate.is_none();
@@ -143,34 +153,34 @@ pub(super) async fn work(
     let applied = match applied {
         Ok(applied) => applied,
         Err(error) => {
-            outcome.verdicts.push(Verdict::of(Aspect::ObjectsSynced, &error));
+            outcome.conditions.push(Condition::of(ConditionType::ObjectsSynced, &error));
             return Err(error);
         }
     };
-    outcome.verdicts.extend(match &applied.error {
-        Some(error) => Some(Verdict::of(Aspect::ObjectsSynced, error)),
+    outcome.conditions.extend(match &applied.error {
+        Some(error) => Some(Condition::of(ConditionType::ObjectsSynced, error)),
         None if !applied.contested.is_empty() => {
             let message = format!(
                 "somebody else changes it again and again, so it is left alone for ten minutes: {}; have the other leave it, or say in the \
                  pipeline what it wants",
                 applied.contested.join("; ")
             );
-            Some(Verdict::new(Aspect::ObjectsSynced, Truth::No, "Contested", message))
+            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::False, "Contested", message))
         }
         None if !applied.overruled.is_empty() => {
             let message = format!(
                 "the API server, or what it asks, makes it otherwise: {}; say in the pipeline what it may be",
                 applied.overruled.join("; ")
             );
-            Some(Verdict::new(Aspect::ObjectsSynced, Truth::Remark, "Overruled", message))
+            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::TrueWithWarning, "Overruled", message))
         }
         None if waits.is_some() => {
             let message = waits.clone().unwrap_or_default();
-            Some(Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "RolloutPending", message))
+            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "RolloutPending", message))
         }
         None if go_on => {
             let message = format!("{} objects are as they should be", applied.objects.len());
-            Some(Verdict::new(Aspect::ObjectsSynced, Truth::Yes, "Synced", message))
+            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "Synced", message))
         }
         None => None,
     });
@@ -181,9 +191,9 @@ pub(super) async fn work(
         let take_over = says(TAKE_OVER);
         match topics::reset(connection, &input.pipeline, &claims, claimant, take_over, &loss).await {
             Ok(Reset::Running(group, members)) => {
-                for verdict in &mut outcome.verdicts {
-                    if verdict.aspect == Aspect::TopicsSynced {
-                        verdict.message +=
+                for condition in &mut outcome.conditions {
+                    if condition.type_ == ConditionType::TopicsSynced {
+                        condition.message +=
                             &format!("; Kafka still knows {members} members of the group {group}");
                     }
                 }
@@ -195,8 +205,8 @@ pub(super) async fn work(
                 outcome.news.push(News { warning: true, reason, action: "SyncTopics", note });
             }
             Err(error) => {
-                outcome.verdicts.retain(|verdict| verdict.aspect != Aspect::TopicsSynced);
-                outcome.verdicts.push(Verdict::of(Aspect::TopicsSynced, &error));
+                outcome.conditions.retain(|condition| condition.type_ != ConditionType::TopicsSynced);
+                outcome.conditions.push(Condition::of(ConditionType::TopicsSynced, &error));
                 outcome.error = Some(error);
             }
         }
@@ -267,13 +277,13 @@ fn valid(pipeline: &Pipeline, allow_privileged_pods: bool) -> Result<(), Error> 
 }
 
 /// That the document is valid, with what is worth saying about it, such as replicas that are not started.
-fn remarks(pipeline: &Pipeline) -> Verdict {
+fn remarks(pipeline: &Pipeline) -> Condition {
     let remarks = pipeline.remarks();
     if remarks.is_empty() {
-        return Verdict::new(Aspect::Valid, Truth::Yes, "Valid", "the document is valid");
+        return Condition::new(ConditionType::Valid, ConditionStatus::True, "Valid", "the document is valid");
     }
     let text = remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Verdict::new(Aspect::Valid, Truth::Remark, "Remarks", text)
+    Condition::new(ConditionType::Valid, ConditionStatus::TrueWithWarning, "Remarks", text)
 }
 
 #[cfg(test)]

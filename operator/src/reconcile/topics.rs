@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use kube::ResourceExt;
 use weir_kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
 use weir_manifest::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
 
 use crate::Error;
 use crate::claims::Claims;
-use crate::conditions::{Aspect, News, Truth, Verdict};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
 use crate::kafka::Connection;
 use crate::loss::{Described, Loss};
 
@@ -23,7 +23,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How the topics are.
 #[derive(Debug)]
 pub(super) struct Topics {
-    pub(super) verdicts: Vec<Verdict>,
+    pub(super) conditions: Vec<Condition>,
     pub(super) status: Vec<TopicStatus>,
     pub(super) news: Vec<News>,
     pub(super) error: Option<Error>,
@@ -32,7 +32,7 @@ pub(super) struct Topics {
 /// What is known of them from the last pass.
 pub(super) struct Before {
     pub(super) topics: Vec<TopicStatus>,
-    pub(super) conditions: Vec<Condition>,
+    pub(super) conditions: Vec<ApiCondition>,
     /// The document's.
     pub(super) generation: i64,
     /// On whose behalf.
@@ -55,29 +55,40 @@ pub(super) async fn sync(
     before: Before,
     intend: impl AsyncFnOnce(Vec<TopicStatus>) -> Result<(), Error>,
 ) -> Topics {
-    let reachable = Verdict::new(Aspect::KafkaReachable, Truth::Yes, "Answered", "Kafka answers");
+    let reachable =
+        Condition::new(ConditionType::KafkaReachable, ConditionStatus::True, "Answered", "Kafka answers");
     let mut topics =
-        Topics { verdicts: vec![reachable], status: before.topics.clone(), news: Vec::new(), error: None };
+        Topics { conditions: vec![reachable], status: before.topics.clone(), news: Vec::new(), error: None };
     match topics.sync(connection, pipeline, claims, &before, intend).await {
         Ok(remarks) => {
-            topics.verdicts.push(if remarks.is_empty() {
+            topics.conditions.push(if remarks.is_empty() {
                 let message = format!("{} topics are as they should be", topics.status.len());
-                Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", message)
+                Condition::new(ConditionType::TopicsSynced, ConditionStatus::True, "Synced", message)
             } else {
-                Verdict::new(Aspect::TopicsSynced, Truth::Remark, "FewerReplicas", remarks.join("; "))
+                Condition::new(
+                    ConditionType::TopicsSynced,
+                    ConditionStatus::TrueWithWarning,
+                    "FewerReplicas",
+                    remarks.join("; "),
+                )
             });
         }
         Err(error) => {
             if error.is_unreachable() {
                 let unknown = "nothing is known of the topics while Kafka does not answer";
-                topics.verdicts = vec![
-                    Verdict::of(Aspect::KafkaReachable, &error),
-                    Verdict::new(Aspect::TopicsSynced, Truth::Unknown, error.reason(), unknown),
+                topics.conditions = vec![
+                    Condition::of(ConditionType::KafkaReachable, &error),
+                    Condition::new(
+                        ConditionType::TopicsSynced,
+                        ConditionStatus::Unknown,
+                        error.reason(),
+                        unknown,
+                    ),
                 ];
             } else if error.is_waiting() {
-                topics.verdicts = waiting(&before.conditions, before.generation, &error);
+                topics.conditions = waiting(&before.conditions, before.generation, &error);
             } else {
-                topics.verdicts.push(Verdict::of(Aspect::TopicsSynced, &error));
+                topics.conditions.push(Condition::of(ConditionType::TopicsSynced, &error));
             }
             topics.error = Some(error);
         }
@@ -86,14 +97,18 @@ pub(super) async fn sync(
 }
 
 /// What is said while Kafka could not be asked: what was found before, as far as it is about this document.
-fn waiting(before: &[Condition], generation: i64, error: &Error) -> Vec<Verdict> {
-    let old = |aspect| Verdict::repeated(aspect, before, generation);
-    let unknown = |aspect| Verdict { truth: Truth::Unknown, ..Verdict::of(aspect, error) };
-    let mut reachable = old(Aspect::KafkaReachable).unwrap_or_else(|| unknown(Aspect::KafkaReachable));
-    if reachable.truth == Truth::Yes {
-        reachable = Verdict { truth: Truth::Yes, ..Verdict::of(Aspect::KafkaReachable, error) };
+fn waiting(before: &[ApiCondition], generation: i64, error: &Error) -> Vec<Condition> {
+    let old = |type_| Condition::repeated(type_, before, generation);
+    let unknown = |type_| Condition { status: ConditionStatus::Unknown, ..Condition::of(type_, error) };
+    let mut reachable =
+        old(ConditionType::KafkaReachable).unwrap_or_else(|| unknown(ConditionType::KafkaReachable));
+    if reachable.status == ConditionStatus::True {
+        reachable = Condition {
+            status: ConditionStatus::True,
+            ..Condition::of(ConditionType::KafkaReachable, error)
+        };
     }
-    vec![reachable, old(Aspect::TopicsSynced).unwrap_or_else(|| unknown(Aspect::TopicsSynced))]
+    vec![reachable, old(ConditionType::TopicsSynced).unwrap_or_else(|| unknown(ConditionType::TopicsSynced))]
 }
 
 impl Topics {
@@ -394,23 +409,26 @@ mod tests {
     #[test]
     fn what_was_found_before_stands_while_kafka_cannot_be_asked() {
         let error = Error::KafkaBusy { bootstrap: "kafka:9092".to_owned(), threads: 2 };
-        let said = |before: &[Verdict], generation| {
+        let said = |before: &[Condition], generation| {
             let before = conditions::merged(&[], before, 1, Timestamp::UNIX_EPOCH);
-            let verdicts = waiting(&before, generation, &error);
-            let now = conditions::merged(&before, &verdicts, generation, Timestamp::UNIX_EPOCH);
+            let conditions = waiting(&before, generation, &error);
+            let now = conditions::merged(&before, &conditions, generation, Timestamp::UNIX_EPOCH);
             let said: Vec<_> =
                 now.into_iter().map(|condition| (condition.status, condition.reason)).collect();
-            (said, conditions::transitions(&before, &verdicts).len())
+            (said, conditions::transitions(&before, &conditions).len())
         };
         let of = |said: [(&str, &str); 2], news| {
             (said.map(|(status, reason)| (status.to_owned(), reason.to_owned())).to_vec(), news)
         };
         let well = [
-            Verdict::new(Aspect::KafkaReachable, Truth::Yes, "Answered", ""),
-            Verdict::new(Aspect::TopicsSynced, Truth::Yes, "Synced", ""),
+            Condition::new(ConditionType::KafkaReachable, ConditionStatus::True, "Answered", ""),
+            Condition::new(ConditionType::TopicsSynced, ConditionStatus::True, "Synced", ""),
         ];
         assert_eq!(said(&well, 1), of([("True", "WaitingForKafka"), ("True", "Synced")], 0));
-        let lost = [well[0].clone(), Verdict::new(Aspect::TopicsSynced, Truth::No, "TopicLost", "")];
+        let lost = [
+            well[0].clone(),
+            Condition::new(ConditionType::TopicsSynced, ConditionStatus::False, "TopicLost", ""),
+        ];
         assert_eq!(said(&lost, 1), of([("True", "WaitingForKafka"), ("False", "TopicLost")], 0));
         // Of another document nothing is known, nor before the first answer.
         assert_eq!(said(&well, 2).0[1], ("Unknown".to_owned(), "WaitingForKafka".to_owned()));

@@ -7,7 +7,7 @@ use weir_manifest::PipelineStatus;
 
 use super::cleanup;
 use super::status::refused;
-use crate::conditions::{self, Aspect, News, Verdict};
+use crate::conditions::{self, Condition, ConditionType, News};
 use crate::context::{Context, Resource};
 use crate::{Error, events};
 
@@ -34,8 +34,8 @@ pub(super) async fn undecodable(
         }
         return Ok(Action::await_change());
     }
-    let verdict = Verdict::of(Aspect::Valid, &error);
-    let verdicts = [conditions::ready(std::slice::from_ref(&verdict)), verdict];
-    refused(context, resource, before, &verdicts).await?;
+    let condition = Condition::of(ConditionType::Valid, &error);
+    let conditions = [conditions::ready(std::slice::from_ref(&condition)), condition];
+    refused(context, resource, before, &conditions).await?;
     Err(error)
 }

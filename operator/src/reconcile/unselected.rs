@@ -15,7 +15,7 @@ use weir_manifest::ClickstreamPipeline;
 use super::cleanup::{FINALIZER, write_finalizers};
 use super::status;
 use crate::Error;
-use crate::conditions::{self, Aspect, News, Truth, Verdict};
+use crate::conditions::{self, Condition, ConditionStatus, ConditionType, News};
 use crate::context::Context;
 use crate::error::api;
 use crate::events;
@@ -65,15 +65,16 @@ async fn let_go(context: &Context, selector: &str, found: &DynamicObject) -> Res
          them, and deleted now it leaves its topics; give it a label that an operator's selector has",
         context.operator
     );
-    let told = |aspect: &Aspect| before.conditions.iter().any(|condition| condition.type_ == aspect.as_str());
-    let unknown = |aspect| Verdict::new(aspect, Truth::Unknown, "NotSelected", message.clone());
-    let verdicts: Vec<Verdict> = Aspect::ALL
+    let told =
+        |type_: &ConditionType| before.conditions.iter().any(|condition| condition.type_ == type_.as_str());
+    let unknown = |type_| Condition::new(type_, ConditionStatus::Unknown, "NotSelected", message.clone());
+    let conditions: Vec<Condition> = ConditionType::ALL
         .into_iter()
-        .filter(|aspect| *aspect == Aspect::Ready || told(aspect))
+        .filter(|type_| *type_ == ConditionType::Ready || told(type_))
         .map(unknown)
         .collect();
     let generation = before.observed_generation.unwrap_or_default();
-    let conditions = conditions::merged(&before.conditions, &verdicts, generation, Timestamp::now());
+    let conditions = conditions::merged(&before.conditions, &conditions, generation, Timestamp::now());
     let patch = json!({
         "metadata": ObjectMeta { uid: found.uid(), ..ObjectMeta::default() },
         "status": {"conditions": conditions, "operator": null, "contender": null},

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use weir_manifest::{ClickstreamPipeline, ProcessorStatus, State};
 
 use crate::Error;
-use crate::conditions::{Aspect, Truth, Verdict};
+use crate::conditions::{Condition, ConditionStatus, ConditionType};
 use crate::object::{Found, Kind};
 use crate::objects;
 
 pub(super) type Objects = BTreeMap<(Kind, String), Found>;
 
 /// The processors.
-pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (ProcessorStatus, Verdict) {
+pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (ProcessorStatus, Condition) {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let set = objects.get(&(Kind::StatefulSet, name.to_owned()));
     let status = ProcessorStatus {
@@ -21,24 +21,31 @@ pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (P
         selector: objects::processor_selector(name),
         config_hash: set.and_then(config_hash).unwrap_or_default(),
     };
-    let verdict = |truth, reason: &str, message: String| {
-        Verdict::new(Aspect::ProcessorAvailable, truth, reason, message)
+    let condition = |status, reason: &str, message: String| {
+        Condition::new(ConditionType::ProcessorAvailable, status, reason, message)
     };
     let Some(set) = set else {
-        return (status, verdict(Truth::NotYet, "Progressing", "no processors yet".to_owned()));
+        return (
+            status,
+            condition(ConditionStatus::FalseForNow, "Progressing", "no processors yet".to_owned()),
+        );
     };
     let wanted = set.number("/spec/replicas");
     let suspended = resource.spec.state == State::Suspended;
-    let verdict = if suspended && status.replicas > 0 {
-        verdict(Truth::NotYet, "Suspending", format!("{} processors are still to end", status.replicas))
+    let condition = if suspended && status.replicas > 0 {
+        condition(
+            ConditionStatus::FalseForNow,
+            "Suspending",
+            format!("{} processors are still to end", status.replicas),
+        )
     } else if suspended {
-        verdict(Truth::NotYet, "Suspended", "spec.state is Suspended".to_owned())
+        condition(ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended".to_owned())
     } else if wanted == 0 {
-        verdict(Truth::NotYet, "ScaledToZero", "spec.processor.replicas is 0".to_owned())
+        condition(ConditionStatus::FalseForNow, "ScaledToZero", "spec.processor.replicas is 0".to_owned())
     } else {
-        rollout(Aspect::ProcessorAvailable, "processors", set)
+        rollout(ConditionType::ProcessorAvailable, "processors", set)
     };
-    (status, verdict)
+    (status, condition)
 }
 
 /// Whether no processor runs, and none will be started.
@@ -50,65 +57,76 @@ pub(super) fn ended(name: &str, objects: &Objects) -> bool {
 }
 
 /// The gateway.
-pub(super) fn gateway(resource: &ClickstreamPipeline, objects: &Objects) -> Verdict {
+pub(super) fn gateway(resource: &ClickstreamPipeline, objects: &Objects) -> Condition {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     if resource.spec.gateway.replicas == 0 {
         let message = "spec.gateway.replicas is 0";
-        return Verdict::new(Aspect::GatewayAvailable, Truth::Yes, "Disabled", message);
+        return Condition::new(ConditionType::GatewayAvailable, ConditionStatus::True, "Disabled", message);
     }
     match objects.get(&(Kind::Deployment, format!("{name}-gateway"))) {
-        Some(deployment) => rollout(Aspect::GatewayAvailable, "gateways", deployment),
-        None => Verdict::new(Aspect::GatewayAvailable, Truth::NotYet, "Progressing", "no gateway yet"),
+        Some(deployment) => rollout(ConditionType::GatewayAvailable, "gateways", deployment),
+        None => Condition::new(
+            ConditionType::GatewayAvailable,
+            ConditionStatus::FalseForNow,
+            "Progressing",
+            "no gateway yet",
+        ),
     }
 }
 
 /// The simulated visitors.
-pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Verdict {
+pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Condition {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
-    let verdict =
-        |truth, reason: &str, message: &str| Verdict::new(Aspect::GeneratorAvailable, truth, reason, message);
+    let condition = |status, reason: &str, message: &str| {
+        Condition::new(ConditionType::GeneratorAvailable, status, reason, message)
+    };
     if !resource.spec.generator.enabled {
-        return verdict(Truth::Yes, "Disabled", "spec.generator.enabled is false");
+        return condition(ConditionStatus::True, "Disabled", "spec.generator.enabled is false");
     }
     if resource.spec.state == State::Suspended {
-        return verdict(Truth::NotYet, "Suspended", "spec.state is Suspended");
+        return condition(ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended");
     }
     match objects.get(&(Kind::Deployment, format!("{name}-generator"))) {
-        Some(deployment) => rollout(Aspect::GeneratorAvailable, "generators", deployment),
-        None => verdict(Truth::NotYet, "Progressing", "no generator yet"),
+        Some(deployment) => rollout(ConditionType::GeneratorAvailable, "generators", deployment),
+        None => condition(ConditionStatus::FalseForNow, "Progressing", "no generator yet"),
     }
 }
 
-const ASPECTS: [Aspect; 3] =
-    [Aspect::ProcessorAvailable, Aspect::GatewayAvailable, Aspect::GeneratorAvailable];
+const ASPECTS: [ConditionType; 3] =
+    [ConditionType::ProcessorAvailable, ConditionType::GatewayAvailable, ConditionType::GeneratorAvailable];
 
 /// What is said of workloads that could not be looked at.
-pub(super) fn unknown(error: &Error) -> [Verdict; 3] {
-    ASPECTS.map(|aspect| Verdict { truth: Truth::Unknown, ..Verdict::of(aspect, error) })
+pub(super) fn unknown(error: &Error) -> [Condition; 3] {
+    ASPECTS.map(|type_| Condition { status: ConditionStatus::Unknown, ..Condition::of(type_, error) })
 }
 
-/// Whether pods are where they are asked to be, also where that is nowhere. Of other verdicts: yes.
-pub(super) fn is_settled(verdict: &Verdict) -> bool {
-    !ASPECTS.contains(&verdict.aspect)
-        || verdict.truth == Truth::Yes
-        || ["Suspended", "ScaledToZero"].contains(&verdict.reason.as_str())
+/// Whether pods are where they are asked to be, also where that is nowhere. Of other conditions: yes.
+pub(super) fn is_settled(condition: &Condition) -> bool {
+    !ASPECTS.contains(&condition.type_)
+        || condition.status == ConditionStatus::True
+        || ["Suspended", "ScaledToZero"].contains(&condition.reason.as_str())
 }
 
 /// Whether all pods of a workload are of its newest template and ready.
-fn rollout(aspect: Aspect, pods: &str, workload: &Found) -> Verdict {
+fn rollout(type_: ConditionType, pods: &str, workload: &Found) -> Condition {
     let wanted = workload.number("/spec/replicas");
     let ready = workload.number("/status/readyReplicas");
     let seen = workload.number("/status/observedGeneration") >= workload.number("/metadata/generation");
     let updated = if seen { workload.number("/status/updatedReplicas").min(wanted) } else { 0 };
     if ready >= wanted && updated >= wanted {
-        return Verdict::new(aspect, Truth::Yes, "AllReady", format!("{pods}: {ready} of {wanted} ready"));
+        return Condition::new(
+            type_,
+            ConditionStatus::True,
+            "AllReady",
+            format!("{pods}: {ready} of {wanted} ready"),
+        );
     }
     let message = if ready < wanted {
         format!("{pods}: {ready} of {wanted} ready")
     } else {
         format!("{pods}: {updated} of {wanted} as they should be, all ready")
     };
-    Verdict::new(aspect, Truth::NotYet, "Progressing", message)
+    Condition::new(type_, ConditionStatus::FalseForNow, "Progressing", message)
 }
 
 /// What the pods of a workload were configured with.
@@ -142,25 +160,25 @@ mod tests {
 
     #[test]
     fn pods_are_available_when_all_are_new_and_ready() {
-        for (observed, ready, updated, truth, message) in [
-            (2, 2, 2, Truth::Yes, "processors: 2 of 2 ready"),
-            (2, 1, 2, Truth::NotYet, "processors: 1 of 2 ready"),
-            (2, 2, 1, Truth::NotYet, "processors: 1 of 2 as they should be, all ready"),
+        for (observed, ready, updated, status, message) in [
+            (2, 2, 2, ConditionStatus::True, "processors: 2 of 2 ready"),
+            (2, 1, 2, ConditionStatus::FalseForNow, "processors: 1 of 2 ready"),
+            (2, 2, 1, ConditionStatus::FalseForNow, "processors: 1 of 2 as they should be, all ready"),
             // What the controller says is of another template than the newest.
-            (1, 2, 2, Truth::NotYet, "processors: 0 of 2 as they should be, all ready"),
+            (1, 2, 2, ConditionStatus::FalseForNow, "processors: 0 of 2 as they should be, all ready"),
         ] {
             let set = objects(Kind::StatefulSet, "shop", observed, ready, updated);
-            let (status, verdict) = processor(&shop(|_| {}), &set);
-            assert_eq!((verdict.truth, verdict.message.as_str()), (truth, message));
+            let (status, condition) = processor(&shop(|_| {}), &set);
+            assert_eq!((condition.status, condition.message.as_str()), (status, message));
             assert_eq!((status.replicas, status.ready_replicas), (2, ready));
             let deployment = objects(Kind::Deployment, "shop-gateway", observed, ready, updated);
-            assert_eq!(gateway(&shop(|_| {}), &deployment).truth, truth);
+            assert_eq!(gateway(&shop(|_| {}), &deployment).status, status);
             let deployment = objects(Kind::Deployment, "shop-generator", observed, ready, updated);
-            assert_eq!(generator(&shop(|_| {}), &deployment).truth, truth);
+            assert_eq!(generator(&shop(|_| {}), &deployment).status, status);
         }
-        assert_eq!(processor(&shop(|_| {}), &Objects::new()).1.truth, Truth::NotYet);
-        assert_eq!(gateway(&shop(|_| {}), &Objects::new()).truth, Truth::NotYet);
-        assert_eq!(generator(&shop(|_| {}), &Objects::new()).truth, Truth::NotYet);
+        assert_eq!(processor(&shop(|_| {}), &Objects::new()).1.status, ConditionStatus::FalseForNow);
+        assert_eq!(gateway(&shop(|_| {}), &Objects::new()).status, ConditionStatus::FalseForNow);
+        assert_eq!(generator(&shop(|_| {}), &Objects::new()).status, ConditionStatus::FalseForNow);
     }
 
     #[test]

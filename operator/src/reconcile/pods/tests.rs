@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::conditions::{self, Aspect};
+use crate::conditions::{self, ConditionType};
 
 const NOW: &str = "2026-11-29T12:00:00Z";
 
@@ -68,23 +68,28 @@ fn what_cannot_begin_says_why() {
     }
 }
 
-fn progressing() -> Verdict {
-    Verdict::new(Aspect::ProcessorAvailable, Truth::NotYet, "Progressing", "processors: 0 of 2 ready")
+fn progressing() -> Condition {
+    Condition::new(
+        ConditionType::ProcessorAvailable,
+        ConditionStatus::FalseForNow,
+        "Progressing",
+        "processors: 0 of 2 ready",
+    )
 }
 
 #[test]
 fn numbers_in_a_pods_words_change_nothing() {
-    let say = |message: &str, over: Option<Duration>, old: Option<&Condition>| {
+    let say = |message: &str, over: Option<Duration>, old: Option<&ApiCondition>| {
         said(progressing(), Some(Cause::new("CrashLoopBackOff", message)), over, old)
     };
     let first = say("pod shop-0: at 12:00:01 it lost 10.0.0.7", None, None);
-    assert_eq!((first.truth, first.reason.as_str()), (Truth::NotYet, "CrashLoopBackOff"));
+    assert_eq!((first.status, first.reason.as_str()), (ConditionStatus::FalseForNow, "CrashLoopBackOff"));
     let old = &conditions::merged(&[], std::slice::from_ref(&first), 1, NOW.parse().unwrap())[0];
     assert_eq!(old.last_transition_time, Time(NOW.parse().unwrap()));
     assert_eq!(say("pod shop-0: at 12:00:09 it lost 10.0.0.8", None, Some(old)), first);
     assert_ne!(say("pod shop-0: at 12:00:09 it found 10.0.0.8", None, Some(old)), first);
     let over = say("pod shop-0: it", Some(Duration::from_secs(300)), Some(old));
-    assert_eq!(over.truth, Truth::No);
+    assert_eq!(over.status, ConditionStatus::False);
     assert_eq!(over.message, "no progress for 300 s: processors: 0 of 2 ready; pod shop-0: it");
     // Without a cause the deadline is the reason.
     let alone = said(progressing(), None, Some(Duration::from_secs(300)), None);

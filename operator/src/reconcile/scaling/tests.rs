@@ -19,8 +19,8 @@ fn shop(mode: AutoscalingMode) -> ClickstreamPipeline {
 }
 
 /// Lets its status say this of the autoscaler.
-fn told(resource: &mut ClickstreamPipeline, verdict: Verdict) {
-    let conditions = conditions::merged(&[], &[verdict], 1, Timestamp::now());
+fn told(resource: &mut ClickstreamPipeline, condition: Condition) {
+    let conditions = conditions::merged(&[], &[condition], 1, Timestamp::now());
     resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
 }
 
@@ -51,11 +51,11 @@ fn decided(mut memory: Memory, at: Timestamp) -> (i32, Reason, Option<f64>) {
     (decided.replicas, decided.reason, decided.measured.and_then(|measured| measured.capacity))
 }
 
-/// Truth, reason and message of a verdict.
-fn words(scaled: &Scaled) -> Option<(Truth, &str, &str)> {
-    let verdict = scaled.verdict.as_ref()?;
-    assert_eq!(verdict.aspect, Aspect::ScalingActive);
-    Some((verdict.truth, &verdict.reason, &verdict.message))
+/// ConditionStatus, reason and message of a condition.
+fn words(scaled: &Scaled) -> Option<(ConditionStatus, &str, &str)> {
+    let condition = scaled.condition.as_ref()?;
+    assert_eq!(condition.type_, ConditionType::ScalingActive);
+    Some((condition.status, &condition.reason, &condition.message))
 }
 
 #[tokio::test]
@@ -63,13 +63,16 @@ async fn without_a_sample_the_number_stays_and_someone_may_have_to_act() {
     let (context, asked) = server(500, "");
     let mut resource = shop(AutoscalingMode::Lag);
     // Not even what was said of the last change stays said.
-    told(&mut resource, Verdict::new(Aspect::ScalingActive, Truth::Yes, "ScaleUp", "goes from 1 to 2"));
+    told(
+        &mut resource,
+        Condition::new(ConditionType::ScalingActive, ConditionStatus::True, "ScaleUp", "goes from 1 to 2"),
+    );
     let before =
         AutoscalingStatus { desired_replicas: 2, events_per_processor: Some(12), ..Default::default() };
     let mut status = Some(before.clone());
     let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
     let message = "Kafka does not tell where reading stands: the number stays as it is";
-    assert_eq!(words(&scaled), Some((Truth::No, "NoSample", message)));
+    assert_eq!(words(&scaled), Some((ConditionStatus::False, "NoSample", message)));
     assert!(scaled.news.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
     assert_eq!(status, Some(before));
 }
@@ -95,8 +98,8 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
     for (replicas, text) in [(3, "would go from 2 to 3"), (6, "would go from 2 to 6")] {
         let more = decision(replicas, Reason::ScaleUp);
         let scaled = say(&context, &resource, &more, &memory, &mut status).await;
-        let (truth, reason, message) = words(&scaled).unwrap();
-        assert_eq!((truth, reason), (Truth::Yes, "ScaleUp"));
+        let (status, reason, message) = words(&scaled).unwrap();
+        assert_eq!((status, reason), (ConditionStatus::True, "ScaleUp"));
         assert!(message.starts_with(text), "{message}");
         assert_eq!(scaled.news.iter().map(|news| &*news.note).collect::<Vec<_>>(), [message]);
         let first = status.clone().unwrap();
@@ -104,7 +107,7 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
         // Decided again, with what is measured by then: the condition stays as it is, and so does the status.
         let again = Decision { measured: None, ..more };
         let scaled = say(&context, &resource, &again, &memory, &mut status).await;
-        assert!(scaled.verdict.is_none() && scaled.news.is_empty(), "{scaled:?}");
+        assert!(scaled.condition.is_none() && scaled.news.is_empty(), "{scaled:?}");
         assert_eq!(status.as_ref(), Some(&first));
     }
     assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
@@ -127,8 +130,8 @@ async fn a_number_that_could_not_be_written_is_not_told_as_done() {
     let mut status = None;
     let more = decision(3, Reason::ScaleUp);
     let scaled = say(&context, &shop(AutoscalingMode::Lag), &more, &Memory::default(), &mut status).await;
-    let (truth, reason, message) = words(&scaled).unwrap();
-    assert_eq!((truth, reason), (Truth::No, "Forbidden"));
+    let (status, reason, message) = words(&scaled).unwrap();
+    assert_eq!((status, reason), (ConditionStatus::False, "Forbidden"));
     assert!(message.contains("scale shop") && message.contains("may not patch"), "{message}");
     assert!(scaled.error.is_some() && scaled.news.is_empty() && status.is_none());
     let path = "PATCH /apis/weir.dev/v1alpha1/namespaces/web/clickstreampipelines/shop/scale";
@@ -164,7 +167,7 @@ async fn what_is_suspended_is_neither_sampled_nor_scaled() {
     let before = AutoscalingStatus { desired_replicas: 2, ..AutoscalingStatus::default() };
     let mut status = Some(before.clone());
     let scaled = scale(&context, &resource, &silent(), 0, &mut status).await;
-    assert_eq!(words(&scaled), Some((Truth::NotYet, "Suspended", "spec.state is Suspended")));
+    assert_eq!(words(&scaled), Some((ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended")));
     assert!(scaled.news.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
     assert_eq!(status, Some(before));
     assert!(context.memory(&("web".to_owned(), "shop".to_owned())).is_none());
@@ -176,10 +179,21 @@ async fn that_others_decide_is_said_where_it_was_not_always_so() {
     let mut resource = shop(AutoscalingMode::Disabled);
     let mut status = Some(AutoscalingStatus::default());
     let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
-    assert!(scaled.verdict.is_none() && status.is_none(), "{scaled:?} {status:?}");
-    told(&mut resource, Verdict::new(Aspect::ScalingActive, Truth::Yes, "Steady", "2 processors are right"));
+    assert!(scaled.condition.is_none() && status.is_none(), "{scaled:?} {status:?}");
+    told(
+        &mut resource,
+        Condition::new(
+            ConditionType::ScalingActive,
+            ConditionStatus::True,
+            "Steady",
+            "2 processors are right",
+        ),
+    );
     let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
-    assert_eq!(words(&scaled).map(|(truth, reason, _)| (truth, reason)), Some((Truth::NotYet, "Off")));
+    assert_eq!(
+        words(&scaled).map(|(status, reason, _)| (status, reason)),
+        Some((ConditionStatus::FalseForNow, "Off"))
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use kube::runtime::reflector;
 use weir_manifest::{Contender, PipelineSpec};
 
 use super::*;
-use crate::conditions::Truth;
+use crate::conditions::ConditionStatus;
 use crate::metrics::Metrics;
 
 const ME: &str = "shop/weir-operator";
@@ -65,8 +65,8 @@ fn kept() -> PipelineStatus {
 
 async fn written(keepers: &'static [&'static str]) -> (bool, Vec<(String, Value)>) {
     let (context, writes) = server(keepers);
-    let verdict = Verdict::new(Aspect::Valid, Truth::Yes, "Valid", "");
-    let done = write(&context, &shop(), kept(), &[verdict]).await.unwrap();
+    let condition = Condition::new(ConditionType::Valid, ConditionStatus::True, "Valid", "");
+    let done = write(&context, &shop(), kept(), &[condition]).await.unwrap();
     let writes = writes.lock().unwrap().clone();
     (done, writes)
 }
@@ -101,8 +101,8 @@ async fn what_cannot_be_read_of_a_status_is_taken_away() {
         }));
     let before = readable(&unread);
     let resource = DeserializeGuard(Ok(shop()));
-    let verdict = Verdict::new(Aspect::Valid, Truth::No, "Undecodable", "");
-    refused(&context, &resource, before, &[verdict]).await.unwrap();
+    let condition = Condition::new(ConditionType::Valid, ConditionStatus::False, "Undecodable", "");
+    refused(&context, &resource, before, &[condition]).await.unwrap();
     let writes = writes.lock().unwrap();
     let (type_, body) = &writes[0];
     assert_eq!(type_, "application/merge-patch+json");

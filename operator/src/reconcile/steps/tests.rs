@@ -7,10 +7,10 @@ use super::*;
 use crate::conditions;
 
 /// A resource of the third generation, whose status has this of the generation `seen`.
-fn shop(seen: i64, verdict: Verdict) -> ClickstreamPipeline {
+fn shop(seen: i64, condition: Condition) -> ClickstreamPipeline {
     let mut resource = ClickstreamPipeline::new("shop", PipelineSpec::default());
     resource.metadata.generation = Some(3);
-    let conditions = conditions::merged(&[], &[verdict], seen, Timestamp::UNIX_EPOCH);
+    let conditions = conditions::merged(&[], &[condition], seen, Timestamp::UNIX_EPOCH);
     resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
     resource
 }
@@ -18,11 +18,14 @@ fn shop(seen: i64, verdict: Verdict) -> ClickstreamPipeline {
 /// Else what the newest document asks for the first time would be told as something that was taken away.
 #[test]
 fn objects_are_settled_by_the_newest_document_alone() {
-    let verdict = |aspect, truth| Verdict::new(aspect, truth, "Said", "so");
-    let synced = |truth| verdict(Aspect::ObjectsSynced, truth);
-    assert!(rollout::is_settled(&shop(3, synced(Truth::Yes))));
-    assert!(!rollout::is_settled(&shop(2, synced(Truth::Yes))), "synced before the document changed");
-    assert!(!rollout::is_settled(&shop(3, synced(Truth::No))));
-    assert!(!rollout::is_settled(&shop(3, verdict(Aspect::TopicsSynced, Truth::Yes))));
+    let condition = |type_, status| Condition::new(type_, status, "Said", "so");
+    let synced = |status| condition(ConditionType::ObjectsSynced, status);
+    assert!(rollout::is_settled(&shop(3, synced(ConditionStatus::True))));
+    assert!(
+        !rollout::is_settled(&shop(2, synced(ConditionStatus::True))),
+        "synced before the document changed"
+    );
+    assert!(!rollout::is_settled(&shop(3, synced(ConditionStatus::False))));
+    assert!(!rollout::is_settled(&shop(3, condition(ConditionType::TopicsSynced, ConditionStatus::True))));
     assert!(!rollout::is_settled(&ClickstreamPipeline::new("shop", PipelineSpec::default())));
 }
