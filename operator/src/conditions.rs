@@ -133,7 +133,7 @@ impl Condition {
 
 /// Something that is told once, as an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct News {
+pub struct EventNote {
     /// Whether someone may have to act.
     pub warning: bool,
     /// In one word.
@@ -201,8 +201,8 @@ pub fn merged(
 }
 
 /// What is new: conditions whose status or reason differs from before. What follows from another condition is not told twice.
-pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<News> {
-    let mut news: Vec<News> = Vec::new();
+pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<EventNote> {
+    let mut notes: Vec<EventNote> = Vec::new();
     // Ready last: it repeats another's reason, or sums up.
     let (ready, others): (Vec<_>, Vec<_>) =
         conditions.iter().partition(|condition| condition.type_ == ConditionType::Ready);
@@ -210,7 +210,7 @@ pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<New
         let old = before.iter().find(|old| old.type_ == condition.type_.as_str());
         let changed =
             old.is_none_or(|old| old.status != condition.status.as_str() || old.reason != condition.reason);
-        let told = news.iter().any(|told| told.reason == condition.reason);
+        let told = notes.iter().any(|told| told.reason == condition.reason);
         let worth = match condition.status {
             ConditionStatus::False | ConditionStatus::TrueWithWarning => true,
             ConditionStatus::True => {
@@ -221,7 +221,7 @@ pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<New
             }
         };
         if changed && worth && !told {
-            news.push(News {
+            notes.push(EventNote {
                 warning: condition.status == ConditionStatus::False,
                 reason: condition.reason.clone(),
                 action: "Reconcile",
@@ -229,7 +229,7 @@ pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<New
             });
         }
     }
-    news
+    notes
 }
 
 /// A text of at most so many bytes.
@@ -301,7 +301,7 @@ mod tests {
         let before = merged(&[], &conditions, 1, at(1));
         assert_eq!(transitions(&before, &conditions), []);
         let back = [ready(&[yes(ConditionType::KafkaReachable)]), yes(ConditionType::KafkaReachable)];
-        let told: Vec<_> = transitions(&before, &back).into_iter().map(|news| news.reason).collect();
+        let told: Vec<_> = transitions(&before, &back).into_iter().map(|notes| notes.reason).collect();
         assert_eq!(told, ["Fine", "Running"]);
     }
 

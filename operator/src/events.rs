@@ -1,4 +1,4 @@
-//! Telling news of a pipeline as Kubernetes events.
+//! Telling notes of a pipeline as Kubernetes events.
 
 use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -6,40 +6,40 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
 
-use crate::conditions::{News, shortened};
+use crate::conditions::{EventNote, shortened};
 use crate::object::MANAGER;
 
 /// Tells each in an event of its own. One that could not be told is logged: what is so also stands in the status.
 ///
 /// Not kube's recorder: it takes events that differ in their text alone for one.
-pub(crate) async fn tell(client: &Client, instance: &str, reference: ObjectReference, news: &[News]) {
+pub(crate) async fn tell(client: &Client, instance: &str, reference: ObjectReference, notes: &[EventNote]) {
     let namespace = reference.namespace.as_deref().unwrap_or("default");
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    for news in news {
-        let event = event(instance, &reference, news);
+    for notes in notes {
+        let event = event(instance, &reference, notes);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::warn!(%error, reason = news.reason, note = news.note, "an event could not be told");
+            tracing::warn!(%error, reason = notes.reason, note = notes.note, "an event could not be told");
         }
     }
 }
 
-fn event(instance: &str, about: &ObjectReference, news: &News) -> Event {
+fn event(instance: &str, about: &ObjectReference, notes: &EventNote) -> Event {
     let now = Timestamp::now();
     let name = about.name.as_deref().unwrap_or_default();
     Event {
-        action: Some(news.action.to_owned()),
+        action: Some(notes.action.to_owned()),
         event_time: Some(MicroTime(now)),
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
             namespace: about.namespace.clone(),
             ..ObjectMeta::default()
         },
-        note: Some(shortened(&news.note, 1_000)),
-        reason: Some(news.reason.clone()),
+        note: Some(shortened(&notes.note, 1_000)),
+        reason: Some(notes.reason.clone()),
         regarding: Some(about.clone()),
         reporting_controller: Some(format!("weir.dev/{MANAGER}")),
         reporting_instance: Some(instance.to_owned()),
-        type_: Some(if news.warning { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(if notes.warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     }
 }

@@ -12,7 +12,7 @@ use kube::{Client, Resource as _, ResourceExt};
 use weir_manifest::ClickstreamPipeline;
 
 use crate::Error;
-use crate::conditions::News;
+use crate::conditions::EventNote;
 use crate::context::identity;
 use crate::error::api;
 use crate::events;
@@ -91,10 +91,10 @@ pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> 
                 Err(error) => return Err(error),
             }
             let note = "the operator goes: when the pipeline is deleted its topics stay".to_owned();
-            let news =
-                News { warning: true, reason: "FinalizerReleased".to_owned(), action: "Release", note };
+            let notes =
+                EventNote { warning: true, reason: "FinalizerReleased".to_owned(), action: "Release", note };
             let about = pipeline.object_ref(&kind);
-            events::tell(client, instance, about, &[news]).await;
+            events::tell(client, instance, about, &[notes]).await;
             released.push(format!("{namespace}/{name}"));
         }
         if !changed {

@@ -11,7 +11,7 @@ use weir_manifest::ClickstreamPipeline;
 
 use super::workloads::Objects;
 use crate::Error;
-use crate::conditions::News;
+use crate::conditions::EventNote;
 use crate::context::{Context, Repair};
 use crate::error::api;
 use crate::object::MANAGER;
@@ -23,7 +23,7 @@ use crate::plan::{self, Difference, Step};
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     pub(super) objects: Objects,
-    pub(super) news: Vec<News>,
+    pub(super) notes: Vec<EventNote>,
     /// What the API server, or what it asks, makes otherwise at once.
     pub(super) overruled: Vec<String>,
     /// What somebody else changes again and again, and what is left alone for a while therefore.
@@ -111,7 +111,7 @@ pub(super) async fn apply(
             }
         }
     }
-    applied.news.extend(done.into_iter().map(|(reason, what)| News {
+    applied.notes.extend(done.into_iter().map(|(reason, what)| EventNote {
         warning: false,
         reason: reason.to_owned(),
         action: "Apply",
@@ -167,7 +167,7 @@ pub(super) async fn scale(
     }
     if !scaled.is_empty() {
         let (reason, note) = ("Changed".to_owned(), scaled.join("; "));
-        applied.news.push(News { warning: false, reason, action: "Apply", note });
+        applied.notes.push(EventNote { warning: false, reason, action: "Apply", note });
     }
     Ok(applied)
 }

@@ -13,7 +13,7 @@ use weir_kafka::admin::{Admin, AdminError, Claimant};
 use weir_manifest::{ClickstreamPipeline, DeletionPolicy, Pipeline, TopicStatus};
 
 use super::{apply, resolve, status, topics};
-use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
 use crate::context::Context;
 use crate::error::api;
 use crate::object::Kind;
@@ -54,7 +54,7 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     let names = created.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(", ");
     if skip || resource.spec.deletion_policy == DeletionPolicy::Retain || created.is_empty() {
         let note = if names.is_empty() { "there are none of its own".to_owned() } else { names };
-        return release(context, resource, news(false, "TopicsKept", note)).await;
+        return release(context, resource, notes(false, "TopicsKept", note)).await;
     }
     // Not since the resource was deleted: an operator that was away meanwhile has not tried anything yet. One that is started anew
     // begins anew, too.
@@ -65,11 +65,11 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     match delete(context, resource, created).await {
         Ok(deleted) => {
             let note = if deleted.is_empty() { "none is left".to_owned() } else { deleted.join(", ") };
-            release(context, resource, news(false, "TopicsDeleted", note)).await
+            release(context, resource, notes(false, "TopicsDeleted", note)).await
         }
         Err(error) if waited >= TOPICS => {
             let note = format!("{names}: {error}");
-            release(context, resource, news(true, "TopicsLeft", note)).await
+            release(context, resource, notes(true, "TopicsLeft", note)).await
         }
         Err(error) => {
             let message = format!(
@@ -86,8 +86,8 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     }
 }
 
-fn news(warning: bool, reason: &str, note: String) -> News {
-    News { warning, reason: reason.to_owned(), action: "DeleteTopics", note }
+fn notes(warning: bool, reason: &str, note: String) -> EventNote {
+    EventNote { warning, reason: reason.to_owned(), action: "DeleteTopics", note }
 }
 
 /// Deletes the workloads, which would make the topics anew where brokers allow it. Whether some are still there.
@@ -143,9 +143,13 @@ fn delete_ours(
     Ok(ours.into_iter().map(str::to_owned).collect())
 }
 
-async fn release(context: &Context, resource: &ClickstreamPipeline, news: News) -> Result<Action, Error> {
-    // Before the resource is gone: news of what is not there is refused.
-    events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
+async fn release(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    notes: EventNote,
+) -> Result<Action, Error> {
+    // Before the resource is gone: notes of what is not there is refused.
+    events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
     set(context, resource, false).await?;
     Ok(Action::await_change())
 }

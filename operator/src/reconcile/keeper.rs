@@ -13,7 +13,7 @@ use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 use weir_manifest::{ClickstreamPipeline, Contender, PipelineStatus};
 
-use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
 use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::object::MANAGER;
@@ -113,8 +113,9 @@ pub(super) async fn attend(
             if write(context, resource, &keeper, Some(contender)).await? {
                 tracing::warn!(namespace, name, keeper, "stands back: another operator keeps this pipeline");
                 context.ask(&key);
-                let news = News { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
-                events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
+                let notes =
+                    EventNote { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
+                events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
             }
             return Ok(Some(Action::requeue(LOOK_AGAIN)));
         }

@@ -30,7 +30,7 @@ pub(crate) use self::keeper::answer_contenders;
 pub(crate) use self::unselected::let_go_unselected;
 use self::workloads::Objects;
 use crate::Error;
-use crate::conditions::{self, Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{self, Condition, ConditionStatus, ConditionType, EventNote};
 use crate::context::{Context, Resource};
 use crate::metrics::Ending;
 use crate::object::Kind;
@@ -62,7 +62,7 @@ const PAUSED: &str = "weir.dev/paused";
 struct Outcome {
     status: PipelineStatus,
     conditions: Vec<Condition>,
-    news: Vec<News>,
+    notes: Vec<EventNote>,
     error: Option<Error>,
     /// Whether pods are on their way.
     progressing: bool,
@@ -155,7 +155,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     let mut outcome = Outcome {
         status: resource.status.clone().unwrap_or_default(),
         conditions: Vec::new(),
-        news: Vec::new(),
+        notes: Vec::new(),
         error: None,
         progressing: false,
         waiting: false,
@@ -204,7 +204,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         let autoscaling = &mut outcome.status.autoscaling;
         let scaled = scaling::scale(context, resource, &worked.connection, ready, autoscaling).await;
         outcome.conditions.extend(scaled.condition);
-        outcome.news.extend(scaled.news);
+        outcome.notes.extend(scaled.notes);
         outcome.error = outcome.error.take().or(scaled.error);
     }
     if paused {
@@ -219,7 +219,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         outcome.conditions.push(conditions::ready(&outcome.conditions));
         outcome.conditions.extend(keeper::condition(context, resource));
     }
-    status::tell(context, resource, outcome.status, &outcome.conditions, outcome.news).await?;
+    status::tell(context, resource, outcome.status, &outcome.conditions, outcome.notes).await?;
     match outcome.error {
         Some(error) => Err(error),
         None if outcome.progressing => Ok(Action::requeue(PROGRESS_AGAIN)),
@@ -247,7 +247,7 @@ async fn observe(
     ];
     let explained = pods::explain(context, resource, objects, workloads).await;
     outcome.conditions.extend(explained.conditions);
-    outcome.news.extend(explained.news);
+    outcome.notes.extend(explained.notes);
     outcome.progressing = explained.progressing;
 }
 

@@ -11,7 +11,7 @@ use kube::api::{Api, ListParams};
 use weir_manifest::ClickstreamPipeline;
 
 use crate::Error;
-use crate::conditions::{Condition, ConditionStatus, News, shortened};
+use crate::conditions::{Condition, ConditionStatus, EventNote, shortened};
 use crate::context::{Context, Progress};
 use crate::error::api;
 use crate::object::{Found, Kind};
@@ -46,7 +46,7 @@ impl Cause {
 /// Conditions about workloads, with the reason where pods are not ready.
 pub(super) struct Explained {
     pub(super) conditions: Vec<Condition>,
-    pub(super) news: Vec<News>,
+    pub(super) notes: Vec<EventNote>,
     /// Whether something is on its way, so that looking again soon is worth it.
     pub(super) progressing: bool,
 }
@@ -58,7 +58,7 @@ pub(super) async fn explain(
     objects: &BTreeMap<(Kind, String), Found>,
     conditions: Vec<(Condition, (Kind, String))>,
 ) -> Explained {
-    let mut explained = Explained { conditions: Vec::new(), news: Vec::new(), progressing: false };
+    let mut explained = Explained { conditions: Vec::new(), notes: Vec::new(), progressing: false };
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
     let mut pods = None;
     for (condition, workload) in conditions {
@@ -81,7 +81,7 @@ pub(super) async fn explain(
         let condition = said(condition, cause, stalled.then_some(context.progress_deadline), old);
         // A transition is told by the reason; where that was known before, the end of patience is told here.
         if stalled && !was_stalled && old.is_some_and(|old| old.reason == condition.reason) {
-            explained.news.push(News {
+            explained.notes.push(EventNote {
                 warning: true,
                 reason: condition.reason.clone(),
                 action: "Reconcile",

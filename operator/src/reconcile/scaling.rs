@@ -8,7 +8,7 @@ use weir_manifest::{AutoscalingMode, AutoscalingStatus, ClickstreamPipeline, Pip
 
 use crate::Error;
 use crate::autoscale::{Decision, Measured, Memory, Now, Reason};
-use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
 use crate::context::Context;
 use crate::error::api;
 use crate::kafka::Connection;
@@ -21,7 +21,7 @@ const APART: i64 = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Scaled {
     pub(super) condition: Option<Condition>,
-    pub(super) news: Vec<News>,
+    pub(super) notes: Vec<EventNote>,
     pub(super) error: Option<Error>,
 }
 
@@ -103,7 +103,7 @@ async fn say(
             scaled.error = Some(error);
             return scaled;
         }
-        scaled.news.push(News {
+        scaled.notes.push(EventNote {
             warning: false,
             reason: decision.reason.as_str().to_owned(),
             action: "Scale",

@@ -7,7 +7,7 @@ use kube::{Resource as _, ResourceExt};
 use serde_json::{Value, json};
 use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
-use crate::conditions::{self, Condition, News};
+use crate::conditions::{self, Condition, EventNote};
 use crate::context::{Context, Resource};
 use crate::error::api;
 use crate::object::MANAGER;
@@ -35,14 +35,14 @@ pub(super) async fn tell(
     resource: &ClickstreamPipeline,
     status: PipelineStatus,
     conditions: &[Condition],
-    mut news: Vec<News>,
+    mut notes: Vec<EventNote>,
 ) -> Result<(), Error> {
     let before = resource.status.as_ref().map_or(&[][..], |status| &status.conditions[..]);
-    news.extend(conditions::transitions(before, conditions));
+    notes.extend(conditions::transitions(before, conditions));
     if !write(context, resource, status, conditions).await? {
         return Ok(());
     }
-    events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
+    events::tell(&context.client, &context.instance, resource.object_ref(&()), &notes).await;
     Ok(())
 }
 
@@ -83,8 +83,8 @@ pub(super) async fn refused(
     };
     if status != before {
         merge(context, resource, &status).await?;
-        let news = conditions::transitions(&before.conditions, conditions);
-        events::tell(&context.client, &context.instance, resource.object_ref(&()), &news).await;
+        let notes = conditions::transitions(&before.conditions, conditions);
+        events::tell(&context.client, &context.instance, resource.object_ref(&()), &notes).await;
     }
     Ok(())
 }

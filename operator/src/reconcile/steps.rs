@@ -12,7 +12,7 @@ use super::workloads::Objects;
 use super::{Outcome, apply, resolve, rollout, status, topics, workloads};
 use crate::Error;
 use crate::claims::Claims;
-use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
 use crate::context::{Context, Inherited};
 use crate::error::{ADOPT, TAKE_OVER, api};
 use crate::kafka::Connection;
@@ -83,7 +83,7 @@ pub(super) async fn work(
     };
     outcome.conditions.extend(topics.conditions);
     outcome.status.topics = topics.status;
-    outcome.news.extend(topics.news);
+    outcome.notes.extend(topics.notes);
     outcome.error = topics.error;
     if outcome.error.is_none() && says(RECREATE) {
         // It was said for one loss, not for all times, whatever else fails.
@@ -184,7 +184,7 @@ pub(super) async fn work(
         }
         None => None,
     });
-    outcome.news.extend(applied.news);
+    outcome.notes.extend(applied.notes);
     outcome.error = outcome.error.take().or(applied.error);
     if let Some(loss) = recreate.filter(|loss| !loss.resets() || workloads::ended(&name, &applied.objects)) {
         let (connection, claimant) = (&resolved.connection, topics::claimant(resource));
@@ -202,7 +202,7 @@ pub(super) async fn work(
                 outcome.status.topics = loss.after(&outcome.status.topics, &specs);
                 let note = format!("{}: processors begin anew", loss.names());
                 let reason = "TopicsReset".to_owned();
-                outcome.news.push(News { warning: true, reason, action: "SyncTopics", note });
+                outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
             }
             Err(error) => {
                 outcome.conditions.retain(|condition| condition.type_ != ConditionType::TopicsSynced);

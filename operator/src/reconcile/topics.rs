@@ -13,7 +13,7 @@ use weir_manifest::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, 
 
 use crate::Error;
 use crate::claims::Claims;
-use crate::conditions::{Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
 use crate::kafka::Connection;
 use crate::loss::{Described, Loss};
 
@@ -25,7 +25,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 pub(super) struct Topics {
     pub(super) conditions: Vec<Condition>,
     pub(super) status: Vec<TopicStatus>,
-    pub(super) news: Vec<News>,
+    pub(super) notes: Vec<EventNote>,
     pub(super) error: Option<Error>,
 }
 
@@ -58,7 +58,7 @@ pub(super) async fn sync(
     let reachable =
         Condition::new(ConditionType::KafkaReachable, ConditionStatus::True, "Answered", "Kafka answers");
     let mut topics =
-        Topics { conditions: vec![reachable], status: before.topics.clone(), news: Vec::new(), error: None };
+        Topics { conditions: vec![reachable], status: before.topics.clone(), notes: Vec::new(), error: None };
     match topics.sync(connection, pipeline, claims, &before, intend).await {
         Ok(remarks) => {
             topics.conditions.push(if remarks.is_empty() {
@@ -168,12 +168,12 @@ impl Topics {
             .map(|topic| topic.name.as_str())
             .collect();
         if !created.is_empty() {
-            self.news.push(told("TopicsCreated", created.join(", ")));
+            self.notes.push(told("TopicsCreated", created.join(", ")));
         }
         for outcome in &outcomes {
             if let Change::Updated(names) = &outcome.change {
                 let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                self.news.push(told("TopicRepaired", format!("{}: {names}", outcome.name)));
+                self.notes.push(told("TopicRepaired", format!("{}: {names}", outcome.name)));
             }
         }
         if let Some((spec, owner)) = specs.iter().find_map(|spec| Some((spec, others.get(&spec.name)?))) {
@@ -394,8 +394,8 @@ fn expected(
     specs.iter().map(topic).collect()
 }
 
-fn told(reason: &str, note: String) -> News {
-    News { warning: false, reason: reason.to_owned(), action: "SyncTopics", note }
+fn told(reason: &str, note: String) -> EventNote {
+    EventNote { warning: false, reason: reason.to_owned(), action: "SyncTopics", note }
 }
 
 #[cfg(test)]
@@ -417,8 +417,8 @@ mod tests {
                 now.into_iter().map(|condition| (condition.status, condition.reason)).collect();
             (said, conditions::transitions(&before, &conditions).len())
         };
-        let of = |said: [(&str, &str); 2], news| {
-            (said.map(|(status, reason)| (status.to_owned(), reason.to_owned())).to_vec(), news)
+        let of = |said: [(&str, &str); 2], notes| {
+            (said.map(|(status, reason)| (status.to_owned(), reason.to_owned())).to_vec(), notes)
         };
         let well = [
             Condition::new(ConditionType::KafkaReachable, ConditionStatus::True, "Answered", ""),

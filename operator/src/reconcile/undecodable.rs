@@ -7,7 +7,7 @@ use weir_manifest::PipelineStatus;
 
 use super::cleanup;
 use super::status::refused;
-use crate::conditions::{self, Condition, ConditionType, News};
+use crate::conditions::{self, Condition, ConditionType, EventNote};
 use crate::context::{Context, Resource};
 use crate::{Error, events};
 
@@ -23,8 +23,9 @@ pub(super) async fn undecodable(
     if resource.meta().deletion_timestamp.is_some() {
         if finalizers.iter().any(|name| name == cleanup::FINALIZER) {
             let note = format!("all of its topics: {error}");
-            let news = News { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
-            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[news]).await;
+            let notes =
+                EventNote { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
+            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
             let others: Vec<String> =
                 finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
             let namespace = resource.namespace().unwrap_or_default();

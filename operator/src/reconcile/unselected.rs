@@ -15,7 +15,7 @@ use weir_manifest::ClickstreamPipeline;
 use super::cleanup::{FINALIZER, write_finalizers};
 use super::status;
 use crate::Error;
-use crate::conditions::{self, Condition, ConditionStatus, ConditionType, News};
+use crate::conditions::{self, Condition, ConditionStatus, ConditionType, EventNote};
 use crate::context::Context;
 use crate::error::api;
 use crate::events;
@@ -87,8 +87,12 @@ async fn let_go(context: &Context, selector: &str, found: &DynamicObject) -> Res
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         Err(error) => return Err(api(format!("write the status of {name}"))(error)),
     }
-    let news =
-        News { warning: true, reason: "NotSelected".to_owned(), action: "Release", note: message.clone() };
-    events::tell(&context.client, &context.instance, found.object_ref(&kind), &[news]).await;
+    let notes = EventNote {
+        warning: true,
+        reason: "NotSelected".to_owned(),
+        action: "Release",
+        note: message.clone(),
+    };
+    events::tell(&context.client, &context.instance, found.object_ref(&kind), &[notes]).await;
     Ok(())
 }

@@ -65,7 +65,7 @@ async fn while_others_are_rolled_only_numbers_of_pods_are_written() {
     assert_eq!(*asked.lock().unwrap(), ["PATCH /apis/apps/v1/namespaces/shop/statefulsets/shop"]);
     assert_eq!(applied.objects[&(Kind::StatefulSet, "shop".to_owned())].number("/spec/replicas"), 3);
     assert_eq!(applied.objects.len(), 2);
-    assert_eq!(applied.news[0].note, "StatefulSet shop: 3 pods, were 2");
+    assert_eq!(applied.notes[0].note, "StatefulSet shop: 3 pods, were 2");
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ async fn without_a_sample_the_number_stays_and_someone_may_have_to_act() {
     let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
     let message = "Kafka does not tell where reading stands: the number stays as it is";
     assert_eq!(words(&scaled), Some((ConditionStatus::False, "NoSample", message)));
-    assert!(scaled.news.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
+    assert!(scaled.notes.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
     assert_eq!(status, Some(before));
 }
 
@@ -101,13 +101,13 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
         let (status, reason, message) = words(&scaled).unwrap();
         assert_eq!((status, reason), (ConditionStatus::True, "ScaleUp"));
         assert!(message.starts_with(text), "{message}");
-        assert_eq!(scaled.news.iter().map(|news| &*news.note).collect::<Vec<_>>(), [message]);
+        assert_eq!(scaled.notes.iter().map(|notes| &*notes.note).collect::<Vec<_>>(), [message]);
         let first = status.clone().unwrap();
         assert_eq!((first.desired_replicas, first.events_per_processor), (replicas, Some(12)));
         // Decided again, with what is measured by then: the condition stays as it is, and so does the status.
         let again = Decision { measured: None, ..more };
         let scaled = say(&context, &resource, &again, &memory, &mut status).await;
-        assert!(scaled.condition.is_none() && scaled.news.is_empty(), "{scaled:?}");
+        assert!(scaled.condition.is_none() && scaled.notes.is_empty(), "{scaled:?}");
         assert_eq!(status.as_ref(), Some(&first));
     }
     assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
@@ -118,7 +118,7 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
         [(Reason::Measuring, 6), (Reason::Settling, 6), (Reason::NoSample, 6), (Reason::Steady, 2)]
     {
         let scaled = say(&context, &resource, &hold(reason), &memory, &mut status).await;
-        assert!(scaled.news.is_empty(), "{scaled:?}");
+        assert!(scaled.notes.is_empty(), "{scaled:?}");
         assert_eq!(status.as_ref().map(|status| status.desired_replicas), Some(desired), "{reason:?}");
     }
 }
@@ -133,7 +133,7 @@ async fn a_number_that_could_not_be_written_is_not_told_as_done() {
     let (status, reason, message) = words(&scaled).unwrap();
     assert_eq!((status, reason), (ConditionStatus::False, "Forbidden"));
     assert!(message.contains("scale shop") && message.contains("may not patch"), "{message}");
-    assert!(scaled.error.is_some() && scaled.news.is_empty() && status.is_none());
+    assert!(scaled.error.is_some() && scaled.notes.is_empty() && status.is_none());
     let path = "PATCH /apis/weir.dev/v1alpha1/namespaces/web/clickstreampipelines/shop/scale";
     assert_eq!(*asked.lock().unwrap(), [path]);
 }
@@ -168,7 +168,7 @@ async fn what_is_suspended_is_neither_sampled_nor_scaled() {
     let mut status = Some(before.clone());
     let scaled = scale(&context, &resource, &silent(), 0, &mut status).await;
     assert_eq!(words(&scaled), Some((ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended")));
-    assert!(scaled.news.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
+    assert!(scaled.notes.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
     assert_eq!(status, Some(before));
     assert!(context.memory(&("web".to_owned(), "shop".to_owned())).is_none());
 }
