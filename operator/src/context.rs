@@ -195,7 +195,7 @@ impl Context {
 
     /// How long to wait after one more failure: twice as long each time.
     pub(crate) fn pause(&self, resource: &Resource) -> Duration {
-        let said = Said::of(resource);
+        let said = ObservedSpec::of(resource);
         let mut failures = self.failures();
         let old = failures.remove(&key(resource)).filter(|failure| failure.said == said);
         let count = old.map_or(0, |failure| failure.count + 1);
@@ -208,7 +208,8 @@ impl Context {
     /// the status comes back as a change, too: it would never wait.
     pub(crate) fn rest(&self, resource: &Resource) -> Option<Duration> {
         let failures = self.failures();
-        let failure = failures.get(&key(resource)).filter(|failure| failure.said == Said::of(resource))?;
+        let failure =
+            failures.get(&key(resource)).filter(|failure| failure.said == ObservedSpec::of(resource))?;
         let left = failure.until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }
@@ -436,19 +437,19 @@ impl Landed {
 struct Failure {
     count: u32,
     until: Instant,
-    said: Said,
+    said: ObservedSpec,
 }
 
 /// What people say in a resource.
 #[derive(PartialEq)]
-struct Said {
+struct ObservedSpec {
     uid: Option<String>,
     generation: Option<i64>,
     annotations: Option<BTreeMap<String, String>>,
     deleted: bool,
 }
 
-impl Said {
+impl ObservedSpec {
     fn of(resource: &Resource) -> Self {
         let metadata = resource.meta();
         Self {
