@@ -179,13 +179,13 @@ pub enum Error {
     )]
     KindMissing(Kind),
     /// Objects of the pipeline's names belong to others.
-    #[error("{}", foreign(.0))]
-    Foreign(Vec<Foreign>),
+    #[error("{}", not_owned(.0))]
+    NotOwned(Vec<NotOwned>),
 }
 
 /// An object that has the name of one of a pipeline's, and is not its.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Foreign {
+pub struct NotOwned {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
@@ -237,7 +237,7 @@ impl Error {
             Self::KeptNoLonger => "KeptNoLonger",
             Self::DefinitionOlder => "DefinitionOlder",
             Self::KindMissing(_) => "KindMissing",
-            Self::Foreign(_) => "ForeignObject",
+            Self::NotOwned(_) => "ObjectNotOwned",
         }
     }
 
@@ -297,8 +297,8 @@ fn fixed(mismatches: &Mismatches) -> &'static str {
     if mismatches.asks_for_another_document { FIXED } else { "" }
 }
 
-fn foreign(objects: &[Foreign]) -> String {
-    let said = objects.iter().map(|Foreign { kind, name, owner }| {
+fn not_owned(objects: &[NotOwned]) -> String {
+    let said = objects.iter().map(|NotOwned { kind, name, owner }| {
         let owner = match owner {
             Some((kind, name)) => format!("belongs to {kind} {name}"),
             None => "belongs to nobody".to_owned(),

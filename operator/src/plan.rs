@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::error::Foreign;
+use crate::error::NotOwned;
 use crate::object::HASH;
 use crate::object::{Found, Kind, Object};
 use crate::objects::entry_key;
@@ -23,7 +23,7 @@ pub enum Step {
     /// The object was a pipeline's of the same name that is gone, and is nobody's since: it becomes this one's.
     Adopt(Object),
     /// An object of that name belongs to someone else: it is left alone.
-    Foreign(Foreign),
+    NotOwned(NotOwned),
 }
 
 /// A field that is not as it should be.
@@ -115,7 +115,7 @@ fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
         if present.is_orphaned() && same {
             return Some(Step::Adopt(object));
         }
-        return Some(Step::Foreign(Foreign {
+        return Some(Step::NotOwned(NotOwned {
             kind: object.kind,
             name: object.name,
             owner: present.controller(),
@@ -411,7 +411,7 @@ mod tests {
             let owner = other.controller();
             assert_eq!(
                 steps,
-                [Step::Foreign(Foreign { kind: Kind::StatefulSet, name: "shop".to_owned(), owner })]
+                [Step::NotOwned(NotOwned { kind: Kind::StatefulSet, name: "shop".to_owned(), owner })]
             );
         }
     }
@@ -427,20 +427,20 @@ mod tests {
     #[test]
     fn only_its_own_are_deleted_or_changed() {
         let own = found(UID, "h", json!({}));
-        let foreign = found("u2", "h", json!({}));
+        let not_owned = found("u2", "h", json!({}));
         assert_eq!(plan(vec![], &[own], UID), [Step::Delete(Kind::StatefulSet, "shop".to_owned())]);
-        assert_eq!(plan(vec![], std::slice::from_ref(&foreign), UID), []);
+        assert_eq!(plan(vec![], std::slice::from_ref(&not_owned), UID), []);
         // Another of the same name is not wanted instead of it.
         let budget = Found { kind: Kind::PodDisruptionBudget, manifest: found(UID, "h", json!({})).manifest };
         let steps = plan(vec![desired(json!({}))], &[found(UID, "h", json!({})), budget], UID);
         assert_eq!(steps, [Step::Delete(Kind::PodDisruptionBudget, "shop".to_owned())]);
-        let steps = plan(vec![desired(json!({"replicas": 2}))], &[foreign], UID);
-        let foreign = Foreign {
+        let steps = plan(vec![desired(json!({"replicas": 2}))], &[not_owned], UID);
+        let not_owned = NotOwned {
             kind: Kind::StatefulSet,
             name: "shop".to_owned(),
             owner: Some((weir_manifest::KIND.to_owned(), "shop".to_owned())),
         };
-        assert_eq!(steps, [Step::Foreign(foreign)]);
+        assert_eq!(steps, [Step::NotOwned(not_owned)]);
     }
 
     #[test]

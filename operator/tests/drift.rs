@@ -125,7 +125,7 @@ fn objects_of_a_pipeline_that_is_gone_become_its_successors() {
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "orphans-shop", "generator: {enabled: false}")).unwrap();
     await_that("another's stands in the way", || {
-        condition(&ns, "orphans-shop", "ObjectsSynced") == "False ForeignObject"
+        condition(&ns, "orphans-shop", "ObjectsSynced") == "False ObjectNotOwned"
     });
     await_that("it says so", || told(&ns, "orphans-shop", "Adopted: "));
     assert!(told(&ns, "orphans-shop", "StatefulSet orphans-shop"));

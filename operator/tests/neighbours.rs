@@ -310,7 +310,7 @@ fn an_object_of_a_neighbour_is_named_with_its_owner() {
     await_that("it is whole", || condition(&ns, "beside-shop", "ObjectsSynced") == "True Synced");
     cluster().apply(&pipeline(&ns, "beside-shop-gateway", SPEC)).unwrap();
     await_that("it says so", || {
-        condition(&ns, "beside-shop-gateway", "ObjectsSynced") == "False ForeignObject"
+        condition(&ns, "beside-shop-gateway", "ObjectsSynced") == "False ObjectNotOwned"
     });
     let said = message(&ns, "beside-shop-gateway", "ObjectsSynced");
     assert!(

@@ -48,10 +48,10 @@ pub(super) async fn apply(
         applied.objects.insert((object.kind, object.name().to_owned()), object);
     }
     let mut done: BTreeMap<&'static str, Vec<String>> = BTreeMap::new();
-    let mut foreign = Vec::new();
+    let mut not_owned = Vec::new();
     for step in steps {
         match step {
-            Step::Foreign(object) => foreign.push(object),
+            Step::NotOwned(object) => not_owned.push(object),
             Step::Delete(kind, name) => {
                 delete(context, namespace, kind, &name).await?;
                 done.entry("Deleted").or_default().push(said(kind, &name));
@@ -117,8 +117,8 @@ pub(super) async fn apply(
         action: "Apply",
         note: what.join("; "),
     }));
-    if !foreign.is_empty() {
-        applied.error.get_or_insert(Error::Foreign(foreign));
+    if !not_owned.is_empty() {
+        applied.error.get_or_insert(Error::NotOwned(not_owned));
     }
     Ok(applied)
 }
