@@ -168,9 +168,9 @@ mod tests {
             (1, 2, 2, ConditionStatus::FalseForNow, "processors: 0 of 2 as they should be, all ready"),
         ] {
             let set = objects(Kind::StatefulSet, "shop", observed, ready, updated);
-            let (status, condition) = processor(&shop(|_| {}), &set);
+            let (pods, condition) = processor(&shop(|_| {}), &set);
             assert_eq!((condition.status, condition.message.as_str()), (status, message));
-            assert_eq!((status.replicas, status.ready_replicas), (2, ready));
+            assert_eq!((pods.replicas, pods.ready_replicas), (2, ready));
             let deployment = objects(Kind::Deployment, "shop-gateway", observed, ready, updated);
             assert_eq!(gateway(&shop(|_| {}), &deployment).status, status);
             let deployment = objects(Kind::Deployment, "shop-generator", observed, ready, updated);
