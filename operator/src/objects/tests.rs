@@ -45,7 +45,7 @@ fn known_to<T: DeserializeOwned + Serialize>(manifest: &Value) {
 fn the_development_example_as_it_was_reviewed() {
     let input = of(include_str!("../../../examples/development.yaml"));
     let manifests: Vec<_> =
-        objects(&input).iter().map(|object| serde_saphyr::to_string(&object.manifest).unwrap()).collect();
+        build(&input).iter().map(|object| serde_saphyr::to_string(&object.manifest).unwrap()).collect();
     let built = manifests.join("---\n");
     let reviewed = include_str!("development.yaml");
     // WEIR_REVIEW=1 writes what is built, to be looked at as a difference of the file.
@@ -66,7 +66,7 @@ fn kubernetes_knows_every_field() {
              ingress: {host: shop.example, className: nginx, tlsSecretName: tls}}}",
         ),
     ] {
-        for object in objects(&input) {
+        for object in build(&input) {
             match object.kind {
                 Kind::ServiceAccount => known_to::<ServiceAccount>(&object.manifest),
                 Kind::ConfigMap => known_to::<ConfigMap>(&object.manifest),
@@ -86,7 +86,7 @@ fn kubernetes_knows_every_field() {
 #[test]
 fn what_is_not_wanted_is_not_there() {
     let names = |spec: &str| {
-        let objects = objects(&input(spec));
+        let objects = build(&input(spec));
         objects.iter().map(|object| format!("{:?} {}", object.kind, object.name)).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -117,7 +117,7 @@ fn replicas_follow_the_document_within_the_partitions() {
         ("{processor: {replicas: 9}}", 6, 1),
         ("{state: Suspended, processor: {replicas: 4}}", 0, 0),
     ] {
-        let objects = objects(&input(spec));
+        let objects = build(&input(spec));
         assert_eq!(find(&objects, Kind::StatefulSet, "shop")["spec"]["replicas"], processors, "{spec}");
         assert_eq!(
             find(&objects, Kind::Deployment, "shop-generator")["spec"]["replicas"],
@@ -217,7 +217,7 @@ fn what_the_document_says_of_pods_is_the_same_for_every_operator() {
         let mut input = input(spec);
         input.image = "weir:another".to_owned();
         input.secrets = [("user".to_owned(), "1".to_owned())].into();
-        let objects = objects(&input);
+        let objects = build(&input);
         [
             (Kind::StatefulSet, "shop"),
             (Kind::Deployment, "shop-generator"),
@@ -270,7 +270,7 @@ fn the_pod_template_is_laid_over_by_name_but_not_over_selectors() {
     let spec = "{processor: {podTemplate: {
         metadata: {labels: {team: web, app.kubernetes.io/component: other}},
         spec: {priorityClassName: high, containers: [{name: processor, image: 'own:2', env: [{name: WEIR_LOG, value: debug}]}]}}}}";
-    let set = find(&objects(&input(spec)), Kind::StatefulSet, "shop");
+    let set = find(&build(&input(spec)), Kind::StatefulSet, "shop");
     let template = &set["spec"]["template"];
     assert_eq!(template["metadata"]["labels"]["team"], "web");
     assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/component"], "processor");
@@ -283,8 +283,7 @@ fn the_pod_template_is_laid_over_by_name_but_not_over_selectors() {
 
 #[test]
 fn pods_read_a_valid_document() {
-    let map =
-        find(&objects(&input("{processor: {replicas: 9}, window: {size: 1m}}")), Kind::ConfigMap, "shop");
+    let map = find(&build(&input("{processor: {replicas: 9}, window: {size: 1m}}")), Kind::ConfigMap, "shop");
     let pipeline = Pipeline::from_yaml(map["data"]["pipeline.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(pipeline.spec.window.size.to_string(), "1m");
     assert!(pipeline.remarks().is_empty());
@@ -297,7 +296,7 @@ fn labels_and_annotations_go_on_to_objects_and_labels_to_pods() {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     input.annotations = [("owner".to_owned(), "ops".to_owned())].into();
-    for object in objects(&input) {
+    for object in build(&input) {
         let metadata = &object.manifest["metadata"];
         assert_eq!(
             (&metadata["labels"]["team"], &metadata["annotations"]["owner"]),

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
 
+use crate::conditions::ConditionType;
 use crate::context::Context;
 use crate::kafka::Connection;
 use crate::object::{Found, Kind, Object};

@@ -98,8 +98,8 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
     for (replicas, text) in [(3, "would go from 2 to 3"), (6, "would go from 2 to 6")] {
         let more = decision(replicas, Reason::ScaleUp);
         let scaled = say(&context, &resource, &more, &memory, &mut status).await;
-        let (status, reason, message) = words(&scaled).unwrap();
-        assert_eq!((status, reason), (ConditionStatus::True, "ScaleUp"));
+        let (condition_status, reason, message) = words(&scaled).unwrap();
+        assert_eq!((condition_status, reason), (ConditionStatus::True, "ScaleUp"));
         assert!(message.starts_with(text), "{message}");
         assert_eq!(scaled.notes.iter().map(|notes| &*notes.note).collect::<Vec<_>>(), [message]);
         let first = status.clone().unwrap();
@@ -130,8 +130,8 @@ async fn a_number_that_could_not_be_written_is_not_told_as_done() {
     let mut status = None;
     let more = decision(3, Reason::ScaleUp);
     let scaled = say(&context, &shop(AutoscalingMode::Lag), &more, &Memory::default(), &mut status).await;
-    let (status, reason, message) = words(&scaled).unwrap();
-    assert_eq!((status, reason), (ConditionStatus::False, "Forbidden"));
+    let (condition_status, reason, message) = words(&scaled).unwrap();
+    assert_eq!((condition_status, reason), (ConditionStatus::False, "Forbidden"));
     assert!(message.contains("scale shop") && message.contains("may not patch"), "{message}");
     assert!(scaled.error.is_some() && scaled.notes.is_empty() && status.is_none());
     let path = "PATCH /apis/weir.dev/v1alpha1/namespaces/web/clickstreampipelines/shop/scale";

@@ -11,7 +11,7 @@ use kube::runtime::reflector;
 use weir_manifest::{Contender, PipelineSpec};
 
 use super::*;
-use crate::conditions::ConditionStatus;
+use crate::conditions::{ConditionStatus, ConditionType};
 use crate::metrics::Metrics;
 
 const ME: &str = "shop/weir-operator";
