@@ -4,15 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Reports steps as they end, and remembers acts for the table.
+/// Reports steps as they end, and remembers scenarios for the table.
 pub(super) struct Journal {
     begun: Instant,
     part: Cell<&'static str>,
-    acts: RefCell<Vec<Act>>,
+    scenarios: RefCell<Vec<Scenario>>,
 }
 
 /// One line of the table.
-struct Act {
+struct Scenario {
     part: &'static str,
     what: String,
     took: Duration,
@@ -24,7 +24,7 @@ struct Act {
 
 impl Journal {
     pub(super) fn new() -> Self {
-        Self { begun: Instant::now(), part: Cell::new(""), acts: RefCell::default() }
+        Self { begun: Instant::now(), part: Cell::new(""), scenarios: RefCell::default() }
     }
 
     pub(super) fn step<T>(&self, what: &str, doing: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
@@ -58,14 +58,14 @@ impl Journal {
     }
 
     /// A line of the table.
-    pub(super) fn act(
+    pub(super) fn scenario(
         &self,
         what: impl Into<String>,
         took: Duration,
         longest_gap: Option<Duration>,
         exact: Option<bool>,
     ) {
-        self.acts.borrow_mut().push(Act {
+        self.scenarios.borrow_mut().push(Scenario {
             part: self.part.get(),
             what: what.into(),
             took,
@@ -82,16 +82,23 @@ impl Journal {
 impl fmt::Display for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = |time: Duration| format!("{:.1} s", time.as_secs_f64());
-        let exact = |act: &Act| match act.exact {
+        let exact = |scenario: &Scenario| match scenario.exact {
             Some(true) => "0".to_owned(),
             Some(false) => "FAILED".to_owned(),
             None => String::new(),
         };
-        writeln!(f, "| part | act | time | longest gap between windows | differences |")?;
+        writeln!(f, "| part | scenario | time | longest gap between windows | differences |")?;
         write!(f, "|---|---|--:|--:|--:|")?;
-        for act in &*self.acts.borrow() {
-            let gap = act.longest_gap.map(seconds).unwrap_or_default();
-            write!(f, "\n| {} | {} | {} | {gap} | {} |", act.part, act.what, seconds(act.took), exact(act))?;
+        for scenario in &*self.scenarios.borrow() {
+            let gap = scenario.longest_gap.map(seconds).unwrap_or_default();
+            write!(
+                f,
+                "\n| {} | {} | {} | {gap} | {} |",
+                scenario.part,
+                scenario.what,
+                seconds(scenario.took),
+                exact(scenario)
+            )?;
         }
         Ok(())
     }
@@ -105,8 +112,8 @@ mod tests {
     fn the_table_has_a_line_for_each_act() {
         let journal = Journal::new();
         journal.begin("basics");
-        journal.act("scale", Duration::from_millis(1_240), Some(Duration::from_secs(11)), Some(true));
-        journal.act("delete", Duration::from_secs(3), None, None);
+        journal.scenario("scale", Duration::from_millis(1_240), Some(Duration::from_secs(11)), Some(true));
+        journal.scenario("delete", Duration::from_secs(3), None, None);
         let table = journal.to_string();
         let lines: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(lines, ["| basics | scale | 1.2 s | 11.0 s | 0 |", "| basics | delete | 3.0 s |  |  |"]);

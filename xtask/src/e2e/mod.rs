@@ -15,7 +15,7 @@ use anyhow::{Context, bail, ensure};
 use self::fixture::Fixture;
 use self::journal::Journal;
 use self::parts::Part;
-use self::place::{Images, Place, Source};
+use self::place::{ClusterKind, Images, Source};
 use self::tools::Tools;
 use crate::{cargo, succeeds};
 
@@ -32,7 +32,7 @@ pub(crate) struct Options {
     minutes: u64,
     /// Where
     #[arg(long, value_enum, default_value = "kind")]
-    cluster: Place,
+    cluster: ClusterKind,
     /// Image of kind's nodes; kind's own choice when absent
     #[arg(long, env = "WEIR_NODE_IMAGE", value_name = "IMAGE")]
     node_image: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let sizes = journal.step("images", || images.make(options.images))?;
     journal.note(&sizes);
     let done = on_cluster(&journal, options, &images, deadline);
-    if options.cluster == Place::Kind && !options.keep && place::kept().is_some() {
+    if options.cluster == ClusterKind::Kind && !options.keep && place::kept().is_some() {
         journal.step("delete the cluster", place::down)?;
     }
     done?;
@@ -82,17 +82,17 @@ fn on_cluster(
     images: &Images,
     deadline: Instant,
 ) -> anyhow::Result<()> {
-    let kept = place::kept().filter(|_| options.keep && options.cluster == Place::Kind);
+    let kept = place::kept().filter(|_| options.keep && options.cluster == ClusterKind::Kind);
     let is_kept = kept.is_some();
     let kubeconfig = match (options.cluster, kept) {
-        (Place::Existing, _) => None,
-        (Place::Kind, Some(kept)) => Some(kept),
-        (Place::Kind, None) => {
+        (ClusterKind::Existing, _) => None,
+        (ClusterKind::Kind, Some(kept)) => Some(kept),
+        (ClusterKind::Kind, None) => {
             Some(journal.step("kind create cluster", || place::up(options.node_image.as_deref()))?)
         }
     };
     let tools = Tools::find(kubeconfig.as_deref(), deadline)?;
-    if options.cluster == Place::Existing {
+    if options.cluster == ClusterKind::Existing {
         let definition =
             tools.kubectl("get crd clickstreampipelines.weir.dev --ignore-not-found --output name")?;
         ensure!(
@@ -102,24 +102,24 @@ fn on_cluster(
     }
     let kafka = chart_kafka().context("charts/weir/values.yaml names no Kafka image")?;
     match options.cluster {
-        Place::Kind => journal.step("images into the cluster", || images.load(&kafka))?,
-        Place::Existing if options.registry.is_some() => {
+        ClusterKind::Kind => journal.step("images into the cluster", || images.load(&kafka))?,
+        ClusterKind::Existing if options.registry.is_some() => {
             journal.step("images into the registry", || images.push())?;
         }
-        Place::Existing => {}
+        ClusterKind::Existing => {}
     }
-    let nodes_are_containers = options.cluster == Place::Kind;
+    let nodes_are_containers = options.cluster == ClusterKind::Kind;
     let before = options.before.as_deref();
     let fixture = Fixture { journal, tools, images, before, nodes_are_containers };
     if is_kept {
         journal.step("remove what the earlier run left", || fixture.clear())?;
     }
     let parts = if options.parts.is_empty() { Part::ANYWHERE.to_vec() } else { options.parts.clone() };
-    play(&fixture, &parts, options)
+    run_parts(&fixture, &parts, options)
 }
 
 /// One part after the other; one that fails does not keep the next from being run, unless the time is over.
-fn play(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow::Result<()> {
+fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         if fixture.tools.out_of_time() {
@@ -132,7 +132,7 @@ fn play(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow::Res
         }
         fixture.journal.begin(part.name());
         let afterwards = || Fixture { tools: fixture.tools.with_more_time(AFTERWARDS), ..*fixture };
-        if let Err(error) = part.play(fixture) {
+        if let Err(error) = part.run(fixture) {
             let why = if fixture.tools.out_of_time() {
                 format!("{} minutes are over (--minutes)\n", options.minutes)
             } else {

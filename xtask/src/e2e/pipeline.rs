@@ -18,11 +18,11 @@ pub(super) struct TestPipeline<'a> {
     pub(super) manifest: String,
     /// Time between the ends of two windows, milliseconds.
     slide: u64,
-    /// Acts whose gaps are not known yet.
-    acts: RefCell<Vec<Act>>,
+    /// Scenarios whose gaps are not known yet.
+    scenarios: RefCell<Vec<Scenario>>,
 }
 
-struct Act {
+struct Scenario {
     what: String,
     took: Duration,
     /// From its beginning until windows were sealed after it.
@@ -48,7 +48,7 @@ impl<'a> TestPipeline<'a> {
             name: name.to_owned(),
             manifest: manifest.to_owned(),
             slide,
-            acts: RefCell::default(),
+            scenarios: RefCell::default(),
         }
     }
 
@@ -157,12 +157,12 @@ impl<'a> TestPipeline<'a> {
         let begun = now()?;
         let (done, took) = self.fixture.journal.timed(what, doing)?;
         self.fixture.journal.step(&format!("{windows} more windows"), || self.more_windows(windows))?;
-        self.acts.borrow_mut().push(Act { what: what.to_owned(), took, span: (begun, now()?) });
+        self.scenarios.borrow_mut().push(Scenario { what: what.to_owned(), took, span: (begun, now()?) });
         Ok(done)
     }
 
     /// As [`Self::undergo`], and compares all with the oracle afterwards.
-    pub(super) fn act<T>(
+    pub(super) fn scenario<T>(
         &self,
         what: &str,
         windows: u64,
@@ -193,12 +193,12 @@ impl<'a> TestPipeline<'a> {
 
     /// Compares its topics with the oracle; the digest of its results. `ended`: its log was processed to the end.
     pub(super) fn audit(&self, ended: bool) -> anyhow::Result<String> {
-        let acts = self.acts.take();
-        let spans: Vec<Span> = acts.iter().map(|act| act.span).collect();
+        let scenarios = self.scenarios.take();
+        let spans: Vec<Span> = scenarios.iter().map(|scenario| scenario.span).collect();
         let compared = self.fixture.journal.step("compare with the oracle", || self.compare(ended, &spans));
-        for (at, act) in acts.iter().enumerate() {
+        for (at, scenario) in scenarios.iter().enumerate() {
             let gap = compared.as_ref().ok().and_then(|compared| compared.longest_gaps[at]);
-            self.fixture.journal.act(&act.what, act.took, gap, Some(compared.is_ok()));
+            self.fixture.journal.scenario(&scenario.what, scenario.took, gap, Some(compared.is_ok()));
         }
         let report = compared?.report;
         self.fixture.journal.note(&report);

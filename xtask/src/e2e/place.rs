@@ -15,7 +15,7 @@ const NAME: &str = "weir-e2e";
 
 /// Where it is to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Place {
+pub(crate) enum ClusterKind {
     /// A kind cluster, made for it from kind-config.yaml and deleted afterwards
     Kind,
     /// The cluster that kubectl talks to (KUBECONFIG); needs --registry

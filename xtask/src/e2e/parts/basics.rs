@@ -32,7 +32,7 @@ spec:
 /// The default's.
 const SLIDE: Duration = Duration::from_secs(10);
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     example(fixture)?;
     let busy = Busy { fixture, pipeline: TestPipeline::new(fixture, "busy", BUSY, SLIDE) };
     busy.load()?;
@@ -44,7 +44,7 @@ fn example(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let file = crate::root().join("examples/development.yaml");
     let manifest = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
     let example = TestPipeline::new(fixture, "shop-development", &manifest, SLIDE);
-    example.act("kubectl apply of examples/development.yaml, until Ready", 3, || example.create())?;
+    example.scenario("kubectl apply of examples/development.yaml, until Ready", 3, || example.create())?;
     fixture.journal.note(&fixture.get("csp")?);
     fixture.journal.step("delete it: its pods go, its topics stay", || example.delete())?;
     example.audit(false).context("its topics are not what they were")?;
@@ -67,12 +67,13 @@ impl Busy<'_> {
     /// Scaling, another image, the loss of a node's pods, under load.
     fn load(&self) -> anyhow::Result<()> {
         let Self { fixture, pipeline } = self;
-        pipeline.act("a pipeline with 1,000 events/s, until Ready", 3, || pipeline.create())?;
+        pipeline.scenario("a pipeline with 1,000 events/s, until Ready", 3, || pipeline.create())?;
         for replicas in [6, 2] {
-            pipeline
-                .act(&format!("kubectl scale to {replicas}, until ready"), 3, || pipeline.scale(replicas))?;
+            pipeline.scenario(&format!("kubectl scale to {replicas}, until ready"), 3, || {
+                pipeline.scale(replicas)
+            })?;
         }
-        pipeline.act("another image for all pods", 3, || {
+        pipeline.scenario("another image for all pods", 3, || {
             pipeline.replaced(|| {
                 fixture.helm(NAMESPACE, "upgrade", Images::TAGS[0], Images::TAGS[1], "--reuse-values")
             })?;
@@ -83,7 +84,7 @@ impl Busy<'_> {
             ensure!(apart, "all processors are on one node");
             Ok(())
         })?;
-        let lost = pipeline.act("delete every pod on a node but Kafka's", 3, || {
+        let lost = pipeline.scenario("delete every pod on a node but Kafka's", 3, || {
             let (node, before) = (self.loneliest_node()?, pipeline.pods("")?);
             let there =
                 format!("--field-selector spec.nodeName={node} --selector app.kubernetes.io/name!=kafka");
@@ -111,7 +112,7 @@ impl Busy<'_> {
         };
         let started = restarts()?;
         let docker = |verb: &str| said(Command::new("docker").args([verb, &node]));
-        pipeline.act("kill a node; start it after three more windows, until all is ready", 3, || {
+        pipeline.scenario("kill a node; start it after three more windows, until all is ready", 3, || {
             let before = pipeline.windows()?;
             docker("kill")?;
             // The gateway may be gone with the node: the topics tell.
@@ -127,7 +128,7 @@ impl Busy<'_> {
     /// Upgrade of the operator, suspension, deletion, removal.
     fn part(&self) -> anyhow::Result<()> {
         let Self { fixture, pipeline } = self;
-        pipeline.act("another operator: no processor is rolled", 1, || {
+        pipeline.scenario("another operator: no processor is rolled", 1, || {
             let revision = || fixture.get("statefulset busy --output jsonpath={.status.updateRevision}");
             let before = (pipeline.pods("processor")?, revision()?);
             fixture.helm(NAMESPACE, "upgrade", Images::TAGS[1], Images::TAGS[1], "--reuse-values")?;

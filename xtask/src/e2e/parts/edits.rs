@@ -193,13 +193,13 @@ fn fixed() -> Vec<(&'static str, Value)> {
     ]
 }
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let has_routes = fixture.tools.kubectl("get crd httproutes.gateway.networking.k8s.io").is_ok();
     let image = fixture.images.name("weir", Images::TAGS[1]);
     let edits = edits(&image, has_routes);
     fixture.journal.step("every field of the definition is here", || complete(fixture, &edits))?;
     let pipeline = TestPipeline::new(fixture, "edited", EDITED, SLIDE);
-    pipeline.act("a pipeline with 1,000 events/s, until Ready", 3, || {
+    pipeline.scenario("a pipeline with 1,000 events/s, until Ready", 3, || {
         for secret in ["pii", "pii-copy"] {
             let create = ["--namespace", NAMESPACE, "create", "secret", "generic", secret];
             let value = "0123456789abcdef0123456789abcdef";
@@ -231,7 +231,10 @@ pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         let what = format!("{path}: {}", shortened(value));
         let edit = || edit(fixture, &pipeline, path, value, seen);
         let done = if stopped {
-            fixture.journal.timed(&what, edit).map(|((), took)| fixture.journal.act(&what, took, None, None))
+            fixture
+                .journal
+                .timed(&what, edit)
+                .map(|((), took)| fixture.journal.scenario(&what, took, None, None))
         } else {
             pipeline.undergo(&what, 2, edit)
         };

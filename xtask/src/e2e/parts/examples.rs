@@ -15,7 +15,7 @@ const SLIDE: Duration = Duration::from_secs(10);
 /// The scheduler needs a moment for pods that have room.
 const SCHEDULING: Duration = Duration::from_secs(60);
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let folder = crate::root().join("examples");
     let entries = fs::read_dir(&folder).with_context(|| format!("no {}", folder.display()))?;
     let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
@@ -57,7 +57,7 @@ fn example(fixture: &Fixture<'_>, file: &Path, manifest: &str) -> anyhow::Result
             }
         })?;
     } else {
-        pipeline.act(&format!("{shown}, until Ready"), 1, || {
+        pipeline.scenario(&format!("{shown}, until Ready"), 1, || {
             // What a header has a user do beforehand is indented.
             for command in manifest.lines().filter_map(|line| line.strip_prefix("#   ")) {
                 if command.contains("kubectl create") {

@@ -40,17 +40,17 @@ spec:
 
 const DELETE: &str = "  deletionPolicy: Delete\n";
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let classes = fixture.tools.kubectl("get storageclass --output yaml")?;
     let persistent = classes.contains("storageclass.kubernetes.io/is-default-class: \"true\"");
     fixture.install(if persistent { "--set kafka.mode=single" } else { ONE_BROKER })?;
     let pipeline = TestPipeline::new(fixture, "faulty", &manifest("faulty", DELETE), SLIDE);
-    pipeline.act("a pipeline with 300 events/s, until Ready", 3, || pipeline.create())?;
+    pipeline.scenario("a pipeline with 300 events/s, until Ready", 3, || pipeline.create())?;
     overlapping(fixture, &pipeline)?;
     lost_topics(fixture, &pipeline)?;
     secret_gone(fixture)?;
     let drained = if persistent {
-        pipeline.act("every node drained while Kafka is away", 3, || drain(fixture, &pipeline))
+        pipeline.scenario("every node drained while Kafka is away", 3, || drain(fixture, &pipeline))
     } else {
         fixture.journal.note("no default StorageClass: Kafka would lose its topics, so no drain without it");
         Ok(())
@@ -89,7 +89,7 @@ fn drain(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<(
 /// A second operator, whose scope has the pipeline too, stands back and says so; both do what is theirs.
 fn overlapping(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
     let generations = || fixture.each("statefulset,deployment,service,configmap", "metadata.resourceVersion");
-    pipeline.act("another operator for all namespaces: it stands back", 3, || {
+    pipeline.scenario("another operator for all namespaces: it stands back", 3, || {
         fixture.namespace(OTHER_NAMESPACE)?;
         let values = "--set scope=cluster --set crds.install=false --set aggregateRoles=false";
         fixture.helm(OTHER_NAMESPACE, "install", Images::TAGS[0], Images::TAGS[0], values)?;
@@ -119,8 +119,8 @@ fn overlapping(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Re
         ensure!(kept, "deletionPolicy Retain deleted topics");
         Ok(())
     })?;
-    fixture.journal.act(what, took, None, None);
-    pipeline.act("helm uninstall of the second operator", 3, || {
+    fixture.journal.scenario(what, took, None, None);
+    pipeline.scenario("helm uninstall of the second operator", 3, || {
         fixture.tools.helm(&format!("uninstall weir --namespace {OTHER_NAMESPACE} --wait"))?;
         fixture.tools.kubectl(&format!("delete namespace {OTHER_NAMESPACE} --timeout=120s"))?;
         ensure!(
@@ -149,9 +149,9 @@ fn lost_topics(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Re
         ensure!(pipeline.pods("processor")? == pods, "processors were made anew");
         pipeline.condition("TopicsSynced", "False", "TopicLost")
     })?;
-    fixture.journal.act("topics deleted: said, and not made anew", took, None, None);
+    fixture.journal.scenario("topics deleted: said, and not made anew", took, None, None);
     // Counting begins anew: without the rankings the results go too, so that all of what is there can be compared.
-    pipeline.act("weir.dev/recreate-topics, until Ready", 3, || {
+    pipeline.scenario("weir.dev/recreate-topics, until Ready", 3, || {
         let annotate =
             format!("--namespace {NAMESPACE} annotate csp {} weir.dev/recreate-topics=true", pipeline.name);
         fixture.tools.kubectl(&annotate)?;
@@ -166,7 +166,7 @@ fn lost_topics(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Re
 fn secret_gone(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let more = "  deletionPolicy: Delete\n  pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}\n";
     let hidden = TestPipeline::new(fixture, "hidden", &manifest("hidden", more), SLIDE);
-    hidden.act("a pipeline with pseudonyms, until Ready", 3, || {
+    hidden.scenario("a pipeline with pseudonyms, until Ready", 3, || {
         let secret = "create secret generic pii --from-literal=key=0123456789abcdef0123456789abcdef";
         fixture.tools.kubectl(&format!("--namespace {NAMESPACE} {secret}"))?;
         hidden.create()
@@ -180,7 +180,7 @@ fn secret_gone(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         ensure!(!topics(fixture)?.contains("hidden"), "topics of hidden are left");
         Ok(())
     })?;
-    fixture.journal.act(what, took, None, None);
+    fixture.journal.scenario(what, took, None, None);
     Ok(())
 }
 
@@ -196,7 +196,7 @@ fn namespace_deleted(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyh
     let (_, took) = fixture.journal.timed(what, || {
         fixture.tools.kubectl(&format!("delete namespace {NAMESPACE} --timeout={}s", END.as_secs()))
     })?;
-    fixture.journal.act(what, took, None, None);
+    fixture.journal.scenario(what, took, None, None);
     Ok(())
 }
 

@@ -34,7 +34,7 @@ spec:
     )
 }
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let names: Vec<String> = (1..=PIPELINES).map(|number| format!("fleet-{number:02}")).collect();
     let operator = fixture.operator()?;
     let look = || Usage::look(&fixture.tools, NAMESPACE, &operator, "operator");
@@ -71,7 +71,7 @@ pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         "the operator meanwhile: at most {:.1} MB, {millicores:.1} thousandths of a core",
         memory / 1e6
     ));
-    fixture.journal.act(what, took, None, None);
+    fixture.journal.scenario(what, took, None, None);
 
     let (quiet, took) = fixture.journal.timed("a quiet minute: nothing is written", || {
         let versions = versions(fixture)?;
@@ -86,7 +86,7 @@ pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         Ok(format!("{used}; {} objects, 0 writes", after.len()))
     })?;
     fixture.journal.note(&quiet);
-    fixture.journal.act("a quiet minute of the operator", took, None, None);
+    fixture.journal.scenario("a quiet minute of the operator", took, None, None);
 
     let what = "delete all, until their pods are gone";
     let (_, took) = fixture.journal.timed(what, || {
@@ -95,7 +95,7 @@ pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
             Ok(fixture.each("pods --selector app.kubernetes.io/name=weir", "metadata.name")?.is_empty())
         })
     })?;
-    fixture.journal.act(what, took, None, None);
+    fixture.journal.scenario(what, took, None, None);
     Ok(())
 }
 

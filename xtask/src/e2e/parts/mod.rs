@@ -47,17 +47,17 @@ impl Part {
         }
     }
 
-    pub(super) fn play(self, fixture: &Fixture<'_>) -> anyhow::Result<()> {
+    pub(super) fn run(self, fixture: &Fixture<'_>) -> anyhow::Result<()> {
         let installed = || fixture.install(ONE_BROKER);
         match self {
-            Self::Basics => installed().and_then(|()| basics::play(fixture)),
-            Self::Scaling => installed().and_then(|()| scaling::play(fixture)),
-            Self::Edits => installed().and_then(|()| edits::play(fixture)),
-            Self::Fleet => installed().and_then(|()| fleet::play(fixture)),
+            Self::Basics => installed().and_then(|()| basics::run(fixture)),
+            Self::Scaling => installed().and_then(|()| scaling::run(fixture)),
+            Self::Edits => installed().and_then(|()| edits::run(fixture)),
+            Self::Fleet => installed().and_then(|()| fleet::run(fixture)),
             // With Kafkas of their own.
-            Self::Examples => examples::play(fixture),
-            Self::Faults => faults::play(fixture),
-            Self::Upgrade => upgrade::play(fixture),
+            Self::Examples => examples::run(fixture),
+            Self::Faults => faults::run(fixture),
+            Self::Upgrade => upgrade::run(fixture),
         }
     }
 }

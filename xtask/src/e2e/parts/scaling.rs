@@ -50,7 +50,7 @@ spec:
     scaleDown: {stabilizationWindowSeconds: 30, policies: [{type: Pods, value: 2, periodSeconds: 15}]}
 ";
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     by_lag(fixture)?;
     by_cpu(fixture)
 }
@@ -60,10 +60,10 @@ fn by_lag(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let autoscaling = "{mode: Lag, minReplicas: 1, maxReplicas: 6, eventsPerProcessor: 500, catchUp: 30s, scaleUpCooldown: 10s, \
                        scaleDownCooldown: 1m}";
     let pipeline = TestPipeline::new(fixture, "by-lag", &manifest("by-lag", autoscaling), SLIDE);
-    pipeline.act("mode Lag: 100 events/s, until Ready", 3, || pipeline.create())?;
+    pipeline.scenario("mode Lag: 100 events/s, until Ready", 3, || pipeline.create())?;
     for (rate, processors) in [(1_300, 3), (100, 1)] {
         let what = format!("mode Lag: {rate} events/s, until {processors} processors are ready");
-        pipeline.act(&what, 3, || {
+        pipeline.scenario(&what, 3, || {
             load(&pipeline, rate)?;
             pipeline.processors_within(processors, DECISION)
         })?;
@@ -79,13 +79,13 @@ fn by_cpu(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         .kubectl("get --raw /apis/metrics.k8s.io/v1beta1/nodes")
         .context("this cluster has no metrics.k8s.io (metrics-server), which an HPA by CPU needs")?;
     let pipeline = TestPipeline::new(fixture, "by-cpu", &manifest("by-cpu", "{mode: External}"), SLIDE);
-    pipeline.act("HPA by CPU: 100 events/s, until Ready", 3, || {
+    pipeline.scenario("HPA by CPU: 100 events/s, until Ready", 3, || {
         fixture.tools.apply(NAMESPACE, AUTOSCALER)?;
         pipeline.create()
     })?;
     for (rate, processors) in [(15_000, 3), (10, 1)] {
         let what = format!("HPA by CPU: {rate} events/s, until {processors} processors are ready");
-        let done = pipeline.act(&what, 3, || {
+        let done = pipeline.scenario(&what, 3, || {
             load(&pipeline, rate)?;
             pipeline.processors_within(processors, DECISION)
         });

@@ -28,15 +28,15 @@ spec:
   generator: {eventsPerSecond: 1000, profile: Constant}
 ";
 
-pub(super) fn play(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let before =
         fixture.before.context("the part upgrade needs images of an earlier release: --before TAG")?;
     fixture.install_tag(before, ONE_BROKER)?;
     let pipeline = TestPipeline::new(fixture, "rolled", MANIFEST, SLIDE);
     let now = Images::TAGS[0];
-    pipeline.act(&format!("1,000 events/s under {before}, until Ready"), 3, || pipeline.create())?;
+    pipeline.scenario(&format!("1,000 events/s under {before}, until Ready"), 3, || pipeline.create())?;
     for (from, to) in [(before, now), (now, before), (before, now)] {
-        pipeline.act(&format!("{from} to {to}: operator, processors, gateway, generator"), 3, || {
+        pipeline.scenario(&format!("{from} to {to}: operator, processors, gateway, generator"), 3, || {
             pipeline.replaced(|| fixture.helm(NAMESPACE, "upgrade", to, to, "--reuse-values"))?;
             pipeline.ready()
         })?;
