@@ -20,7 +20,7 @@ pub struct FaultPlan {
     /// Cannot reach the broker for a while from the call after so many on.
     pub cut_off_in: Cell<Option<u32>>,
     /// Dies or stalls when its next commit has returned, whatever that said, before it can do anything about it.
-    pub after_commit: Cell<Option<Blow>>,
+    pub after_commit: Cell<Option<MemberFault>>,
     /// Nothing it does reaches the log any more.
     pub dead: Cell<bool>,
 }
@@ -36,8 +36,8 @@ impl FaultPlan {
 
 /// What ends a step.
 #[derive(Clone, Copy)]
-pub enum Blow {
-    Death,
+pub enum MemberFault {
+    Crash,
     Stall,
 }
 
@@ -89,7 +89,7 @@ impl FaultyMember {
             simulation.note("outages within a step");
             simulation
                 .broker
-                .inject(&self.id, weir_memory::Fault::Away(simulation.dice.between(1, 6) as u32));
+                .inject(&self.id, weir_memory::MemberFault::Away(simulation.dice.between(1, 6) as u32));
         }
         if is_due(&self.fault_plan.dies_in) {
             self.simulation().note("crashes within a step");
@@ -199,11 +199,11 @@ impl Member for FaultyMember {
             Err(_) => self.simulation().note("commits refused"),
         }
         match self.fault_plan.after_commit.take() {
-            Some(Blow::Death) => {
+            Some(MemberFault::Crash) => {
                 self.simulation().note("crashes after a commit");
                 self.fault_plan.dead.set(true);
             }
-            Some(Blow::Stall) => {
+            Some(MemberFault::Stall) => {
                 self.simulation().note("stalls after a commit");
                 self.simulation().meanwhile();
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use weir_memory::Fault;
 
 use crate::{
-    faulty_member::{Blow, FaultPlan},
+    faulty_member::{FaultPlan, MemberFault},
     process::Process,
     setup::{EVENTS, STAGES, STATE},
     simulation::{Simulation, standing_of},
@@ -60,7 +60,7 @@ impl Simulation {
                 self.order(&id, what, fault);
             }
             10 | 11 => self.leave_in_doubt(&id, fault_plan),
-            12 => fault_plan.after_commit.set(Some(dice.pick(&[Blow::Death, Blow::Stall]))),
+            12 => fault_plan.after_commit.set(Some(dice.pick(&[MemberFault::Crash, MemberFault::Stall]))),
             13 => self.order(&id, "outages", Fault::Away(dice.between(1, 8) as u32)),
             14 => fault_plan.cut_off_in.set(soon),
             15 => {
@@ -78,7 +78,7 @@ impl Simulation {
         let (what, fault) =
             self.dice.pick(&[("commits late", Fault::CommitLate), ("markers late", Fault::MarkersLate)]);
         self.order(id, what, fault);
-        fault_plan.after_commit.set(Some(self.dice.pick(&[Blow::Death, Blow::Stall])));
+        fault_plan.after_commit.set(Some(self.dice.pick(&[MemberFault::Crash, MemberFault::Stall])));
     }
 
     /// What was held back of commits arrives.
