@@ -64,7 +64,7 @@ pub(crate) struct Share {
 pub(crate) fn measure(seconds: u64) -> anyhow::Result<Latency> {
     let machine = Machine::look();
     let paces = [1_000, 5_000].into_iter().map(|pace| at(pace, seconds)).collect::<anyhow::Result<_>>()?;
-    Ok(Latency { machine, kafka: weir_testbed::version().to_owned(), paces })
+    Ok(Latency { machine, kafka: weir_broker::version().to_owned(), paces })
 }
 
 fn at(pace: u32, seconds: u64) -> anyhow::Result<Pace> {

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
-use weir_testbed::Kafka;
+use weir_broker::Kafka;
 
 use crate::process::{self, Process, Usage, busy};
 

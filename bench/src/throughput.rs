@@ -117,7 +117,7 @@ pub(crate) fn measure(events: u64, rounds: u32, flink_rounds: u32) -> anyhow::Re
     }
     Ok(Throughput {
         machine,
-        kafka: weir_testbed::version().to_owned(),
+        kafka: weir_broker::version().to_owned(),
         flink: flink::version().to_owned(),
         tables,
     })

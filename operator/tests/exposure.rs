@@ -6,8 +6,8 @@ mod support;
 use std::sync::atomic::AtomicBool;
 
 use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, nudge, pipeline};
+use weir_broker::Kafka;
 use weir_manifest::Pipeline;
-use weir_testbed::Kafka;
 
 fn message(ns: &str, name: &str, type_: &str) -> String {
     get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))

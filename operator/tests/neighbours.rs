@@ -11,10 +11,10 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::Value;
 use support::{Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline};
+use weir_broker::Kafka;
 use weir_kafka::Connection;
 use weir_kafka::admin::Admin;
 use weir_manifest::Pipeline;
-use weir_testbed::Kafka;
 
 const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";
 

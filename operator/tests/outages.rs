@@ -7,7 +7,7 @@ use support::{
     Operator, await_that, await_within, cluster, condition, events, get, kubectl, namespace, nudge,
     pipeline_on,
 };
-use weir_testbed::Kafka;
+use weir_broker::Kafka;
 
 /// What would change if somebody touched the pods.
 fn workloads(ns: &str) -> String {

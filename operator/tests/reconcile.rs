@@ -9,9 +9,9 @@ use support::{
     Operator, await_that, await_within, cluster, condition, events, get, kubectl, namespace, nudge, pipeline,
     topics,
 };
+use weir_broker::Kafka;
 use weir_kafka::admin::Admin;
 use weir_kafka::{Connection, Producer, ProducerOptions};
-use weir_testbed::Kafka;
 
 /// A pipeline whose objects and topics have come into being.
 fn settled(ns: &str, name: &str, spec: &str) {

@@ -10,10 +10,10 @@ use serde_json::json;
 use support::{
     Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, topics,
 };
+use weir_broker::Kafka;
 use weir_kafka::admin::Admin;
 use weir_kafka::{Connection, Options, TopicInspector};
 use weir_manifest::Pipeline;
-use weir_testbed::Kafka;
 
 const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";
 

@@ -22,7 +22,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         .context("python3 is not installed; on Debian: apt-get install python3-venv")?;
     ensure!(succeeds(&mut cargo(&["build", "--locked", "-p", "weir"]))?, "weir does not build");
     let (name, version) = ASKER;
-    let tools = weir_testbed::cache()?.join(format!("{name}-{version}"));
+    let tools = weir_broker::cache()?.join(format!("{name}-{version}"));
     let asker = tools.join("bin").join(name);
     if !asker.is_file() {
         println!("installing {name} {version} into {}", tools.display());

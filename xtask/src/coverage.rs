@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use weir_testbed::Distribution;
+use weir_broker::Distribution;
 
 use crate::{cargo, succeeds};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
-use weir_testbed::{Distribution, EXISTING, Kafka};
+use weir_broker::{Distribution, EXISTING, Kafka};
 
 #[derive(Subcommand)]
 pub(crate) enum Action {
@@ -157,7 +157,7 @@ fn is_ours(pid: u32) -> bool {
 
 /// The file that says what runs in the background: the process, then its bootstrap servers.
 fn note() -> anyhow::Result<PathBuf> {
-    Ok(weir_testbed::cache()?.join("kafka-up.pid"))
+    Ok(weir_broker::cache()?.join("kafka-up.pid"))
 }
 
 fn parse(note: &str) -> anyhow::Result<(u32, &str)> {

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader};
 
 use anyhow::Context;
-use weir_testbed::{EXISTING, Kafka};
+use weir_broker::{EXISTING, Kafka};
 
 use crate::cargo;
 use crate::totals::Totals;

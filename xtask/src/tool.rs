@@ -18,7 +18,7 @@ impl Tool {
     /// Installs it in the cache unless it is there; where it is.
     pub(crate) fn installed(&self) -> anyhow::Result<PathBuf> {
         let Self { name, version, arguments } = self;
-        let folder = weir_testbed::cache()?.join(format!("{name}-{version}"));
+        let folder = weir_broker::cache()?.join(format!("{name}-{version}"));
         let program = folder.join("bin").join(name);
         if !program.is_file() {
             println!("installing {name} {version} into {}", folder.display());

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use kube::config::Kubeconfig;
 use serde_json::{Value, json};
+use weir_broker::Kafka;
 use weir_cluster::{Cluster, Settings};
-use weir_testbed::Kafka;
 
 /// An API server with the custom resource's definition, and the controllers.
 pub fn cluster() -> &'static Cluster {

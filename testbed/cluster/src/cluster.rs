@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use weir_testbed::free_ports;
+use weir_broker::free_ports;
 
 use crate::process::Process;
 use crate::{Error, Programs};

@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// There is nowhere to keep what is compiled.
     #[error(transparent)]
-    Cache(#[from] weir_testbed::Error),
+    Cache(#[from] weir_broker::Error),
     /// The system refused something.
     #[error("could not {doing}: {cause}")]
     Io {

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use weir_testbed::{SupervisedProcess, tail};
+use weir_broker::{SupervisedProcess, tail};
 
 use crate::Error;
 

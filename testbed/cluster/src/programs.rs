@@ -91,7 +91,7 @@ impl Programs {
     }
 
     fn folder() -> Result<PathBuf, Error> {
-        Ok(weir_testbed::cache()?.join(format!("kubernetes-{}", &KUBERNETES[1..])))
+        Ok(weir_broker::cache()?.join(format!("kubernetes-{}", &KUBERNETES[1..])))
     }
 
     /// Compiles what was not compiled from these sources yet.
@@ -171,9 +171,8 @@ fn go(program: &'static str, folder: &Path, command: &mut Command) -> Result<(),
         }
         Err(error) => Err(Error::io("run go")(error)),
         Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(Error::Build {
-            program,
-            output: weir_testbed::tail(&String::from_utf8_lossy(&output.stderr)),
-        }),
+        Ok(output) => {
+            Err(Error::Build { program, output: weir_broker::tail(&String::from_utf8_lossy(&output.stderr)) })
+        }
     }
 }

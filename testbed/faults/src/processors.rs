@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::ensure;
-use weir_testbed::{SupervisedProcess, tail};
+use weir_broker::{SupervisedProcess, tail};
 
 /// How long a processor may take to end when it is asked to.
 const STOP: Duration = Duration::from_secs(20);

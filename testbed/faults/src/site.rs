@@ -11,8 +11,8 @@ use anyhow::{Context, anyhow, ensure};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use weir_audit::{Audit, Report};
+use weir_broker::Kafka;
 use weir_manifest::Pipeline;
-use weir_testbed::Kafka;
 
 use crate::{
     fault::Fault,

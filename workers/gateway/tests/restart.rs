@@ -6,6 +6,7 @@ mod running;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
+use weir_broker::Kafka;
 use weir_events::{encode_page_analytics, encode_top_pages};
 use weir_gateway::{
     ingest,
@@ -13,7 +14,6 @@ use weir_gateway::{
 };
 use weir_kafka::{Connection, Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
-use weir_testbed::Kafka;
 
 use running::{rows, top, until};
 

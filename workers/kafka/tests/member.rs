@@ -267,7 +267,7 @@ fn a_static_member_that_its_own_past_fences_joins_anew() {
 /// The broker is killed in the middle of a transaction and comes back.
 #[test]
 fn an_outage_costs_the_open_transaction_and_nothing_else() {
-    let kafka = weir_testbed::Kafka::start(1).unwrap();
+    let kafka = weir_broker::Kafka::start(1).unwrap();
     let (input, out) = (name(), name());
     ensure_topics(kafka.bootstrap(), &[spec(&input, 1, &[]), spec(&out, 1, &[])]).unwrap();
     let mut options = options(kafka.bootstrap(), &name(), &input);
@@ -351,7 +351,7 @@ fn an_outage_costs_the_open_transaction_and_nothing_else() {
 /// The broker does not answer for longer than any call may take: the commit is given up, and so is the producer if it must be.
 #[test]
 fn a_broker_that_stands_still_during_commits_costs_transactions_and_no_more() {
-    let kafka = weir_testbed::Kafka::start(1).unwrap();
+    let kafka = weir_broker::Kafka::start(1).unwrap();
     let cluster = Cluster::at(kafka.bootstrap());
     let (input, out, group) = (cluster.create(1, &[]), cluster.create(1, &[]), name());
     let mut options = options(kafka.bootstrap(), &group, &input);

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cluster::{Cluster, name};
+use weir_broker::Kafka;
 use weir_kafka::{Member, Options};
 use weir_log::{Error, Item, Member as _, Rebalance};
-use weir_testbed::Kafka;
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
 const PARTITIONS: i32 = 2;

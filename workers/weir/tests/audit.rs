@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use support::TestPipeline;
 use weir_audit::Audit;
+use weir_broker::Kafka;
 use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::{Compression, Pipeline};
-use weir_testbed::Kafka;
 
 fn told(pipeline: &Pipeline) -> String {
     format!("{:#}", Audit::connect(pipeline, Kafka::shared()).unwrap().compare(true).unwrap_err())

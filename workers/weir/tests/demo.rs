@@ -8,7 +8,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
-use weir_testbed::Kafka;
+use weir_broker::Kafka;
 
 /// A demo that ends with the test.
 struct Demo {

@@ -11,8 +11,8 @@ use std::{
 
 use support::TestPipeline;
 use weir_audit::Audit;
+use weir_broker::Kafka;
 use weir_kafka::{Options, TopicInspector};
-use weir_testbed::Kafka;
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
 const EVENTS_PER_SECOND: &str = "300";

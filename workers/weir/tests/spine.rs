@@ -11,10 +11,10 @@ use std::{
 
 use support::TestPipeline;
 use weir_audit::{Audit, Report};
+use weir_broker::Kafka;
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_kafka::{Member, Options};
 use weir_log::{Member as _, Output};
-use weir_testbed::Kafka;
 
 const KILLS: usize = 6;
 

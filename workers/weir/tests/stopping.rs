@@ -12,7 +12,7 @@ use std::{
 };
 
 use support::TestPipeline;
-use weir_testbed::Kafka;
+use weir_broker::Kafka;
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(90);
 

@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_broker::Kafka;
 use weir_kafka::{Connection, Options, TopicInspector, admin::Admin};
 use weir_manifest::{Compression, Management, Role, TopicSpec};
-use weir_testbed::Kafka;
 
 /// A pipeline whose names all begin with `name`, which this process's id makes its own.
 struct Fixture {

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use weir_testbed::tail;
+use weir_broker::tail;
 
 /// How long a step may take that takes seconds on a quiet machine.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(240);

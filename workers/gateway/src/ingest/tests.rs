@@ -7,13 +7,13 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
+use weir_broker::Kafka;
 use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
 };
 use weir_kafka::{Connection, Producer, ProducerOptions, admin};
 use weir_manifest::{Compression, Pipeline};
-use weir_testbed::Kafka;
 
 use super::*;
 use crate::store::{PipelineState, StateLimits, sample::MAX_EVENTS_PER_SECOND};

@@ -48,7 +48,7 @@ pub fn spec(name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicSpec {
 
 impl Cluster {
     pub fn shared() -> Self {
-        Self::at(weir_testbed::Kafka::shared())
+        Self::at(weir_broker::Kafka::shared())
     }
 
     pub fn at(bootstrap: &str) -> Self {

@@ -3,8 +3,8 @@
 
 use std::process::{Child, Command, Stdio};
 
+use weir_broker::Kafka;
 use weir_manifest::Pipeline;
-use weir_testbed::Kafka;
 
 /// Events with everything that goes wrong on a good day.
 pub const FAULTS: [&str; 6] = ["--late", "0.01", "--duplicates", "0.01", "--malformed", "0.005"];

@@ -8,11 +8,11 @@
 //! `unsafe` nor a feature of one system.
 //!
 //! ```no_run
-//! let kafka = weir_testbed::Kafka::start(3)?;
+//! let kafka = weir_broker::Kafka::start(3)?;
 //! println!("bootstrap.servers={}", kafka.bootstrap());
 //! kafka.broker(1).kill()?;
 //! kafka.broker(1).start()?;
-//! # Ok::<(), weir_testbed::Error>(())
+//! # Ok::<(), weir_broker::Error>(())
 //! ```
 
 mod broker;
