@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 
 /// How often a process is looked at: its peak is read while it lives, so memory that it takes and frees, or dies with, within
 /// this time may be missed.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// /proc counts CPU time in hundredths of a second on every Linux.
 const TICKS: f64 = 100.0;
 
@@ -61,7 +61,7 @@ impl Process {
         // Before it is waited for, an ended process still tells its CPU time, but no longer its memory.
         while state(self.child.id()).is_some_and(|state| state != 'Z') {
             self.peak = self.peak.max(peak(self.child.id()).unwrap_or(0.0));
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         let usage = self.usage();
         let status = self.child.wait()?;
@@ -189,7 +189,7 @@ mod tests {
         let child = Process::start(Command::new("sh").args(["-c", "sleep 60; :"])).unwrap();
         let id = child.child.id();
         while descendants(id, "sleep").is_empty() {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_INTERVAL);
         }
         assert_eq!(descendants(std::process::id(), "sleep"), descendants(id, "sleep"));
         let sleep = descendants(id, "sleep")[0];

@@ -14,7 +14,7 @@ const STALE: i64 = 180_000;
 /// A backlog of so many seconds of what comes in is what lies between two commits, not one to catch up with.
 const USUAL_LAG: f64 = 30.0;
 /// Below so many events nothing is worth a pod.
-const FEW: f64 = 1_000.0;
+const MIN_BACKLOG_EVENTS: f64 = 1_000.0;
 /// How much more than it manages must be asked of a number before it is raised, and to how much of what fewer manage load must have
 /// fallen before it is lowered.
 const DEAD_BAND: (f64, f64) = (1.1, 0.7);
@@ -162,7 +162,7 @@ impl Memory {
         let Some(measured) = self.measure(settings, partitions, now.replicas) else {
             return hold(Reason::Measuring, None);
         };
-        let usual = (measured.arriving * USUAL_LAG).max(FEW);
+        let usual = (measured.arriving * USUAL_LAG).max(MIN_BACKLOG_EVENTS);
         let lag = measured.lag as f64;
         let behind = lag > usual;
         let catch_up = settings.catch_up.as_millis() as f64 / 1_000.0;
@@ -252,10 +252,9 @@ impl Memory {
         }
         let rate = |from: i64, to: i64| (to - from) as f64 * 1_000.0 / (last.at - first.at) as f64;
         let (arriving, processed) = (rate(first.end, last.end), rate(first.committed, last.committed));
-        let waited = self
-            .samples
-            .iter()
-            .all(|sample| (sample.end - sample.committed) as f64 > (arriving * USUAL_LAG).max(FEW));
+        let waited = self.samples.iter().all(|sample| {
+            (sample.end - sample.committed) as f64 > (arriving * USUAL_LAG).max(MIN_BACKLOG_EVENTS)
+        });
         if waited && processed > 0.0 && replicas > 0 {
             // There was always something to do, so the busiest processors did what they can.
             let seen = processed / share_factor(partitions, replicas);

@@ -20,10 +20,10 @@ use crate::lease::Election;
 use crate::reconcile::{FINALIZER, write_finalizers};
 
 /// An operator that was told to end has given up its lease by then, and one that was killed has lost it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Times that a pipeline which others change meanwhile is read again.
-const ATTEMPTS: usize = 5;
+const MAX_WRITE_ATTEMPTS: usize = 5;
 
 /// Lets go of all pipelines of a namespace, or of `all`, once no operator acts any more.
 ///
@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 5;
 /// An operator still acts; what the API server refused.
 pub async fn release(client: Client, namespace: &str, instance: String) -> anyhow::Result<()> {
     let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
-    tokio::time::timeout(PATIENCE, election.acquire()).await.with_context(|| {
+    tokio::time::timeout(RELEASE_TIMEOUT, election.acquire()).await.with_context(|| {
         format!(
             "an operator in namespace {} still acts, and would put the finalizers on again: end it first (kubectl scale --replicas=0)",
             client.default_namespace()
@@ -84,7 +84,7 @@ pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> 
             let version = pipeline.resource_version();
             match write_finalizers(client, &namespace, &name, version, &others).await {
                 Ok(()) => {}
-                Err(error) if error.is_conflict() && attempt < ATTEMPTS => {
+                Err(error) if error.is_conflict() && attempt < MAX_WRITE_ATTEMPTS => {
                     changed = true;
                     continue;
                 }

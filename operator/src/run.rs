@@ -31,10 +31,10 @@ use crate::release::{is_ending, let_go};
 const PASSES: u16 = 64;
 
 /// Time between looks for pipelines that the selector has no more.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The shortest time between two of them.
-const PAUSE: Duration = Duration::from_secs(2);
+const MIN_RESYNC_PAUSE: Duration = Duration::from_secs(2);
 
 /// For letting go of pipelines; shorter than the lease is good, and than a pod is given to end.
 const PARTING: Duration = Duration::from_secs(8);
@@ -251,8 +251,8 @@ async fn let_go_of_others(
         if let Err(error) = reconcile::let_go_unselected(context, scope, selector).await {
             tracing::warn!(%error, "pipelines that the selector has no more may not know it");
         }
-        tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(LOOK_AGAIN) => {} }
+        tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(RESYNC_INTERVAL) => {} }
         // Others' pipelines are not found either, whatever happens to their objects. And a pass that has begun may still write.
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(MIN_RESYNC_PAUSE).await;
     }
 }

@@ -26,11 +26,11 @@ pub(crate) const FINALIZER: &str = "weir.dev/topics";
 const SKIP: &str = "weir.dev/skip-topic-deletion";
 
 /// For the pods to end, from when this process first tried; longer than any of them is given.
-const PODS: Duration = Duration::from_secs(120);
+const PODS_TIMEOUT: Duration = Duration::from_secs(120);
 /// For the topics to be deleted, the pods' end included.
-const TOPICS: Duration = Duration::from_secs(300);
+const TOPICS_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time between looks at pods that still end.
-const LOOK: Duration = Duration::from_secs(2);
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Sees to it that the finalizer is there where topics are to be deleted, and nowhere else. Whether something was written.
 pub(super) async fn keep_finalizer(context: &Context, resource: &ClickstreamPipeline) -> Result<bool, Error> {
@@ -59,15 +59,15 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     // Not since the resource was deleted: an operator that was away meanwhile has not tried anything yet. One that is started anew
     // begins anew, too.
     let waited = context.cleaning(resource);
-    if end_pods(context, resource).await? && waited < PODS {
-        return Ok(Action::requeue(LOOK));
+    if end_pods(context, resource).await? && waited < PODS_TIMEOUT {
+        return Ok(Action::requeue(POLL_INTERVAL));
     }
     match delete(context, resource, created).await {
         Ok(deleted) => {
             let note = if deleted.is_empty() { "none is left".to_owned() } else { deleted.join(", ") };
             release(context, resource, notes(false, "TopicsDeleted", note)).await
         }
-        Err(error) if waited >= TOPICS => {
+        Err(error) if waited >= TOPICS_TIMEOUT => {
             let note = format!("{names}: {error}");
             release(context, resource, notes(true, "TopicsLeft", note)).await
         }
@@ -75,7 +75,7 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
             let message = format!(
                 "its topics could not be deleted yet: {error}; they are left {} s after the operator first tried, or at once with the \
                  annotation {SKIP}: \"true\"",
-                TOPICS.as_secs()
+                TOPICS_TIMEOUT.as_secs()
             );
             let condition =
                 Condition::new(ConditionType::Ready, ConditionStatus::False, error.reason(), message);

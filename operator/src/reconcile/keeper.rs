@@ -20,15 +20,15 @@ use crate::object::MANAGER;
 use crate::{Error, events};
 
 /// An operator that does not answer for so long is gone: none of its passes may take as long.
-pub(super) const ANSWER: Duration = Duration::from_secs(300);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time between looks for questions of other operators.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between two questions to one that answers.
-const ASK_AGAIN: Duration = Duration::from_secs(600);
+const ASK_INTERVAL: Duration = Duration::from_secs(600);
 /// How long after a question a pipeline is said to be asked for by another operator.
-pub(crate) const CONTESTED: Duration = Duration::from_secs(900);
+pub(crate) const CONTESTED_FOR: Duration = Duration::from_secs(900);
 /// The same pause for one that stands back.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+const STAND_BACK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What an operator does about a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,16 +52,18 @@ fn step(status: &PipelineStatus, me: &str, asked: Option<Duration>, now: Timesta
         return if contender.is_some() { Step::Answer } else { Step::Keep };
     }
     match contender {
-        None if asked.is_some_and(|ago| ago < ASK_AGAIN) => Step::StandBack,
+        None if asked.is_some_and(|ago| ago < ASK_INTERVAL) => Step::StandBack,
         None => Step::Ask,
         Some(Contender { operator, since }) => {
             let waited =
                 since.parse::<Timestamp>().map_or(SignedDuration::MAX, |since| now.duration_since(since));
-            let unanswered = waited >= SignedDuration::from_secs(ANSWER.as_secs().cast_signed());
+            let unanswered = waited >= SignedDuration::from_secs(ANSWER_TIMEOUT.as_secs().cast_signed());
             match (unanswered, operator == me) {
                 (true, true) => Step::Take,
                 // Whoever asked is gone, too.
-                (true, false) if waited >= SignedDuration::from_secs(CONTESTED.as_secs().cast_signed()) => {
+                (true, false)
+                    if waited >= SignedDuration::from_secs(CONTESTED_FOR.as_secs().cast_signed()) =>
+                {
                     Step::Ask
                 }
                 _ => Step::StandBack,
@@ -117,12 +119,12 @@ pub(super) async fn attend(
                     EventNote { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
                 events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
             }
-            return Ok(Some(Action::requeue(LOOK_AGAIN)));
+            return Ok(Some(Action::requeue(STAND_BACK_INTERVAL)));
         }
-        Step::StandBack => return Ok(Some(Action::requeue(LOOK_AGAIN))),
+        Step::StandBack => return Ok(Some(Action::requeue(STAND_BACK_INTERVAL))),
     }
     // What was written comes back as a change.
-    Ok(Some(Action::requeue(LOOK_AGAIN)))
+    Ok(Some(Action::requeue(STAND_BACK_INTERVAL)))
 }
 
 /// Answers operators that ask for a pipeline which this one keeps, without waiting for a pass: those may all be waiting for something. Where
@@ -148,7 +150,7 @@ pub(crate) async fn answer_contenders(context: &Context) {
 /// What is said of it: nothing, where it was never so.
 pub(super) fn condition(context: &Context, resource: &ClickstreamPipeline) -> Option<Condition> {
     let key = (resource.namespace().unwrap_or_default(), resource.name_any());
-    if let Some(other) = context.contender(&key, CONTESTED) {
+    if let Some(other) = context.contender(&key, CONTESTED_FOR) {
         let message = format!(
             "operator {other} has this pipeline in its scope, too, and stands back for {}: give them namespaces or selectors of their own \
              (chart: scope, selector), or uninstall one",

@@ -36,24 +36,24 @@ use crate::metrics::Ending;
 use crate::object::Kind;
 
 /// For one pass. Whoever asks for a pipeline is answered at the beginning of the next one, before any pause.
-const PASS: Duration = Duration::from_secs(240);
-const _: () = assert!(PASS.as_secs() < keeper::ANSWER.as_secs());
+const PASS_TIMEOUT: Duration = Duration::from_secs(240);
+const _: () = assert!(PASS_TIMEOUT.as_secs() < keeper::ANSWER_TIMEOUT.as_secs());
 
 /// For the steps that change something, and for looking at what there is after they were given up: so there is time to tell of it.
-const WORK: Duration = Duration::from_secs(180);
-const PRESENT: Duration = Duration::from_secs(20);
+const WORK_TIMEOUT: Duration = Duration::from_secs(180);
+const PRESENT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Nobody tells when a topic or a secret changes: so all is looked at again, without writing anything where all is well.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// Resync interval: topics and Secrets are not watched. Nothing is written where nothing differs.
+const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Where the autoscaler looks.
-const SAMPLE_AGAIN: Duration = Duration::from_secs(15);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// While pods are on their way: what they say changes without a word from their controllers.
-const PROGRESS_AGAIN: Duration = Duration::from_secs(5);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// While others roll first: each look asks Kafka and the API server for everything.
-const TURN_AGAIN: Duration = Duration::from_secs(30);
+const TURN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// With the value `true`: the operator leaves the pipeline alone.
 const PAUSED: &str = "weir.dev/paused";
@@ -76,11 +76,11 @@ struct Outcome {
 /// What stands in the way; the resource's status says so too, where it can be written.
 pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let result = match timeout(PASS, attended(&context, &resource)).await {
+    let result = match timeout(PASS_TIMEOUT, attended(&context, &resource)).await {
         Ok(Ok(ControlFlow::Break(action))) => return Ok(action),
         Ok(Ok(ControlFlow::Continue(action))) => Ok(action),
         Ok(Err(error)) => Err(error),
-        Err(_) => Err(Error::PassSlow(PASS)),
+        Err(_) => Err(Error::PassSlow(PASS_TIMEOUT)),
     };
     let (result_label, reason) = match &result {
         Ok(_) => ("success", ""),
@@ -101,10 +101,10 @@ pub fn after_failure(resource: Arc<Resource>, error: &Error, context: Arc<Contex
     if error.awaits_change() {
         tracing::warn!(namespace, name, reason = error.reason(), %error, "waiting for a change");
         // Pods of an earlier document run on, and what is said of them goes on, too.
-        return Action::requeue(LOOK_AGAIN);
+        return Action::requeue(RESYNC_INTERVAL);
     }
     let pause = context.pause(&resource);
-    tracing::warn!(namespace, name, reason = error.reason(), %error, again_in = ?pause, "not now");
+    tracing::warn!(namespace, name, reason = error.reason(), %error, retry_in = ?pause, "transient error, retrying");
     Action::requeue(pause)
 }
 
@@ -162,10 +162,10 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     };
     let worked = match paused {
         true => None,
-        false => match timeout(WORK, steps::work(context, resource, &mut outcome)).await {
+        false => match timeout(WORK_TIMEOUT, steps::work(context, resource, &mut outcome)).await {
             Ok(Ok(worked)) => Some(worked),
             Err(_) => {
-                let error = Error::PassSlow(WORK);
+                let error = Error::PassSlow(WORK_TIMEOUT);
                 outcome.conditions.push(Condition {
                     status: ConditionStatus::Unknown,
                     ..Condition::of(ConditionType::ObjectsSynced, &error)
@@ -183,9 +183,9 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     // However far that came: pods run on, or fail, whatever is wrong with the document.
     let objects = match &worked {
         Some(worked) => Ok(worked.objects.clone()),
-        None => {
-            timeout(PRESENT, apply::present(context, resource)).await.unwrap_or(Err(Error::PassSlow(PRESENT)))
-        }
+        None => timeout(PRESENT_TIMEOUT, apply::present(context, resource))
+            .await
+            .unwrap_or(Err(Error::PassSlow(PRESENT_TIMEOUT))),
     };
     match objects {
         Ok(objects) => observe(context, resource, &objects, &mut outcome).await,
@@ -222,10 +222,10 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     status::tell(context, resource, outcome.status, &outcome.conditions, outcome.notes).await?;
     match outcome.error {
         Some(error) => Err(error),
-        None if outcome.progressing => Ok(Action::requeue(PROGRESS_AGAIN)),
-        None if scaling::is_active(resource) => Ok(Action::requeue(SAMPLE_AGAIN)),
-        None if outcome.waiting => Ok(Action::requeue(TURN_AGAIN)),
-        None => Ok(Action::requeue(LOOK_AGAIN)),
+        None if outcome.progressing => Ok(Action::requeue(PROGRESS_INTERVAL)),
+        None if scaling::is_active(resource) => Ok(Action::requeue(SAMPLE_INTERVAL)),
+        None if outcome.waiting => Ok(Action::requeue(TURN_INTERVAL)),
+        None => Ok(Action::requeue(RESYNC_INTERVAL)),
     }
 }
 

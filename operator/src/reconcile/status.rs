@@ -98,7 +98,7 @@ fn client(context: &Context, resource: &impl ResourceExt) -> Api<DynamicObject> 
 }
 
 /// Times that a status which others write meanwhile is read again.
-const ATTEMPTS: usize = 5;
+const MAX_WRITE_ATTEMPTS: usize = 5;
 
 /// Writes the status of a pipeline that this operator still keeps. Who keeps it, and who asks, is written by [`keeper`](super::keeper) alone,
 /// which may have let go of it, or another taken it, since the pass began. Whether it was written.
@@ -120,7 +120,7 @@ async fn apply(
         let params = PatchParams::apply(MANAGER).force();
         match client(context, resource).patch_status(&name, &params, &Patch::Apply(&body)).await {
             Ok(_) => return Ok(true),
-            Err(kube::Error::Api(status)) if status.code == 409 && attempt < ATTEMPTS => {}
+            Err(kube::Error::Api(status)) if status.code == 409 && attempt < MAX_WRITE_ATTEMPTS => {}
             Err(error) => return Err(api(format!("write the status of {name}"))(error)),
         }
     }

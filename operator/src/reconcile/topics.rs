@@ -18,7 +18,7 @@ use crate::kafka::Connection;
 use crate::loss::{Described, Loss};
 
 /// Time until a topic that is gone is looked for once more.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+const RECHECK_DELAY: Duration = Duration::from_secs(2);
 
 /// How the topics are.
 #[derive(Debug)]
@@ -282,7 +282,7 @@ fn look(
     let mut found = admin.describe_topics(&names)?;
     if lost(&found).is_some() {
         // A broker that has just come back may not know all of its topics.
-        thread::sleep(LOOK_AGAIN);
+        thread::sleep(RECHECK_DELAY);
         found = admin.describe_topics(&names)?;
         if let Some(loss) = lost(&found) {
             return Ok(Err(loss));

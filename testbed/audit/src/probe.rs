@@ -18,9 +18,9 @@ use crate::{Audit, Delays};
 /// Time between two marked events; no multiple of the time between two live values, so that all phases are met.
 const EVERY: Duration = Duration::from_millis(170);
 /// Pages that are marked in turn: as many as a subscriber may watch.
-const PAGES: u64 = 20;
+const PROBE_PAGES: u64 = 20;
 /// Longest time to probe: marks are told apart by a page's views, and after five minutes the first leave the window.
-const LONGEST: Duration = Duration::from_secs(240);
+const MAX_PROBE_TIME: Duration = Duration::from_secs(240);
 
 impl Audit<'_> {
     /// Sends views of pages that nobody else views, and waits for each at `gateway` (HOST:PORT): milliseconds from before the
@@ -29,7 +29,7 @@ impl Audit<'_> {
     /// # Errors
     /// Kafka or the gateway cannot be reached, or marked events do not arrive.
     pub fn probe(&self, brokers: &str, gateway: &str, time: Duration) -> anyhow::Result<Delays> {
-        ensure!(time <= LONGEST, "expected at most {LONGEST:?} to probe");
+        ensure!(time <= MAX_PROBE_TIME, "expected at most {MAX_PROBE_TIME:?} to probe");
         let run = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
         let spec = &self.pipeline.spec.topics.events;
         let producer = Producer::connect(&ProducerOptions {
@@ -37,7 +37,7 @@ impl Audit<'_> {
             compression: spec.compression,
             linger: Duration::ZERO,
         })?;
-        let pages: Vec<String> = (0..PAGES).map(|page| format!("/probe/{run}/{page}")).collect();
+        let pages: Vec<String> = (0..PROBE_PAGES).map(|page| format!("/probe/{run}/{page}")).collect();
         let mut socket = subscribe(gateway, &pages)?;
         // Per page the marks that were not counted yet: how many views it has with each, and when it was sent.
         let mut sent: BTreeMap<&str, Vec<(u64, Instant)>> = BTreeMap::new();
@@ -45,8 +45,8 @@ impl Audit<'_> {
         let left = |sent: &BTreeMap<_, Vec<_>>| sent.values().map(Vec::len).sum::<usize>();
         while begun.elapsed() < time || left(&sent) > 0 && begun.elapsed() < time + Duration::from_secs(10) {
             if begun.elapsed() < time && begun.elapsed() >= EVERY * number as u32 {
-                let page = &pages[(number % PAGES) as usize];
-                sent.entry(page).or_default().push((number / PAGES + 1, Instant::now()));
+                let page = &pages[(number % PROBE_PAGES) as usize];
+                sent.entry(page).or_default().push((number / PROBE_PAGES + 1, Instant::now()));
                 send(&producer, &spec.name, spec.partitions, &format!("probe-{run}-{number}"), page)?;
                 number += 1;
             }

@@ -13,7 +13,7 @@ use crate::supervised::{SupervisedProcess, tail};
 const READY: Duration = Duration::from_secs(120);
 /// For an orderly stop, which takes its time when the other brokers are down.
 const STOP: Duration = Duration::from_secs(30);
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// One broker of a [`Kafka`](crate::Kafka).
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Broker {
                 process.signal("TERM")?;
                 let deadline = Instant::now() + STOP;
                 while process.runs()? && Instant::now() < deadline {
-                    std::thread::sleep(LOOK_EVERY);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
                 process.kill()
             };
@@ -151,7 +151,7 @@ impl Broker {
             if Instant::now() > deadline {
                 return Err(Error::NotReady { broker, seconds: READY.as_secs(), log: tail(&log) });
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 

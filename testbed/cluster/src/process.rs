@@ -12,7 +12,7 @@ use crate::Error;
 
 /// For a part to get ready on a busy machine.
 const READY: Duration = Duration::from_secs(120);
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A part, with what it is called as.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Process {
             if Instant::now() > deadline {
                 return Err(self.failed("was not ready in time"));
             }
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(())
     }

@@ -24,8 +24,8 @@ use crate::{
 const PROCESSORS: usize = 2;
 const EVENTS_PER_SECOND: f64 = 400.0;
 /// Within so long results must go on after a fault, and all must come to rest in the end.
-const RECOVERS: Duration = Duration::from_secs(180);
-const LOOK: Duration = Duration::from_millis(250);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(180);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 const MANIFEST: &str = "\
 apiVersion: weir.dev/v1alpha1
@@ -146,8 +146,11 @@ impl Site<'_> {
             if sealed > before {
                 break;
             }
-            ensure!(healed.elapsed() < RECOVERS, "no window was sealed for {RECOVERS:?} after: {after}");
-            thread::sleep(LOOK);
+            ensure!(
+                healed.elapsed() < RECOVERY_TIMEOUT,
+                "no window was sealed for {RECOVERY_TIMEOUT:?} after: {after}"
+            );
+            thread::sleep(POLL_INTERVAL);
         }
         let at = self.begun.elapsed().as_secs();
         let ended = self.processors.ended.len();
@@ -170,8 +173,11 @@ impl Site<'_> {
             if let Some(committed) = committed.filter(|committed| committed.at_rest()) {
                 break committed;
             }
-            ensure!(begun.elapsed() < RECOVERS, "not at rest {RECOVERS:?} after the last event");
-            thread::sleep(LOOK);
+            ensure!(
+                begun.elapsed() < RECOVERY_TIMEOUT,
+                "not at rest {RECOVERY_TIMEOUT:?} after the last event"
+            );
+            thread::sleep(POLL_INTERVAL);
         };
         println!("at rest after {:.1} s", begun.elapsed().as_secs_f64());
         for (number, partition) in committed.partitions.iter().enumerate() {
@@ -204,7 +210,7 @@ fn audit(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Report> {
             println!("{report:#?}");
             return Ok(report);
         }
-        ensure!(begun.elapsed() < RECOVERS, "{} windows were not written", report.outstanding);
-        thread::sleep(LOOK);
+        ensure!(begun.elapsed() < RECOVERY_TIMEOUT, "{} windows were not written", report.outstanding);
+        thread::sleep(POLL_INTERVAL);
     }
 }

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// A client that says more than a day is not believed.
-const LONGEST_SAID: i32 = 86_400;
+const MAX_VISIT_SECONDS: i32 = 86_400;
 
 /// One visit as of some window's end.
 pub(crate) struct Visit<'a> {
@@ -19,7 +19,7 @@ impl Visit<'_> {
     pub(crate) fn duration(&self) -> i64 {
         let t1 = self.events[0].timestamp;
         let age = |event: &&Event| match event.session_duration {
-            Some(said) if (0..=LONGEST_SAID).contains(&said) => i64::from(said) * 1000,
+            Some(said) if (0..=MAX_VISIT_SECONDS).contains(&said) => i64::from(said) * 1000,
             _ => event.timestamp - t1,
         };
         self.events.iter().map(age).max().unwrap_or(0)

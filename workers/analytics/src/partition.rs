@@ -20,7 +20,7 @@ use crate::{
 use sealing::Sealing;
 
 /// The longest visit age that a client is believed, seconds.
-const LONGEST_VISIT: u32 = 86_400;
+const MAX_VISIT_SECONDS: u32 = 86_400;
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,7 @@ impl<F: Feature> Partition<F> {
             measured: event
                 .session_duration
                 .and_then(|seconds| u32::try_from(seconds).ok())
-                .filter(|&seconds| seconds <= LONGEST_VISIT)
+                .filter(|&seconds| seconds <= MAX_VISIT_SECONDS)
                 .map(|seconds| seconds * 1000),
         };
         let slice = self.settings.slice_of(timestamp);

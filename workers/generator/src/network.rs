@@ -15,9 +15,9 @@ const USUAL: f64 = 50.0;
 /// Share of the events that take longer.
 const SLOW: f64 = 0.05;
 /// Share of the allowed out-of-orderness that slow events use at most.
-const USED: f64 = 0.8;
+const MAX_SHARE_OF_OUT_OF_ORDERNESS: f64 = 0.8;
 /// A duplicate comes at most this long after the first, milliseconds.
-const AGAIN: u32 = 500;
+const MAX_DUPLICATE_DELAY_MS: u32 = 500;
 /// Late events are spread over this long, milliseconds.
 const SPREAD: u32 = 10_000;
 
@@ -44,7 +44,7 @@ impl Network {
     pub(crate) fn new(options: &Options) -> Self {
         Self {
             faults: options.faults.clone(),
-            bound: (options.out_of_orderness as f64 * USED) as i64,
+            bound: (options.out_of_orderness as f64 * MAX_SHARE_OF_OUT_OF_ORDERNESS) as i64,
             sequence: 0,
             under_way: BinaryHeap::new(),
         }
@@ -59,7 +59,7 @@ impl Network {
             }
             Some(Fault::Duplicate) => {
                 self.push(on_time, action, None);
-                let again = on_time + 1 + i64::from(random.below(AGAIN));
+                let again = on_time + 1 + i64::from(random.below(MAX_DUPLICATE_DELAY_MS));
                 let again = again.min(action.timestamp + self.bound).max(on_time);
                 self.push(again, action, Some(Fault::Duplicate));
             }

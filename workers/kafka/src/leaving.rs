@@ -11,18 +11,18 @@ use rdkafka::consumer::Consumer;
 use super::group::Group;
 
 /// How long leaving may take; afterwards the session times out by itself.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Leaves and closes.
 pub(super) fn leave(mut group: Group) {
     let Some(instance) = group.instance.clone() else { return };
     let name = group.group.clone();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LEAVE_TIMEOUT;
     let consumer = group.unsubscribe();
     while Instant::now() < deadline {
         // Serves the rebalance that unsubscribing causes.
         drop(consumer.poll(Duration::from_millis(20)));
-        let Ok(groups) = consumer.fetch_group_list(Some(&name), PATIENCE) else { continue };
+        let Ok(groups) = consumer.fetch_group_list(Some(&name), LEAVE_TIMEOUT) else { continue };
         // The broker makes a static member's id from its instance id.
         let prefix = format!("{instance}-");
         let present = groups

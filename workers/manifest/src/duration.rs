@@ -11,7 +11,7 @@ const UNITS: [(&str, i64, usize); 5] =
     [("d", 86_400_000, 5), ("h", 3_600_000, 6), ("m", 60_000, 8), ("s", 1_000, 9), ("ms", 1, 12)];
 
 /// Longer spans are mistakes, and within a century no sum of a few of them can overflow.
-const LONGEST: i64 = 36_500 * 86_400_000;
+const MAX_MILLIS: i64 = 36_500 * 86_400_000;
 
 /// A span of time, written as whole numbers with units from the largest to the smallest: `5m`, `1h30m`, `500ms`, `1d`.
 ///
@@ -93,7 +93,7 @@ fn parse(text: &str) -> Option<i64> {
         rest = &rest[letters..];
         total = total.checked_add(number.checked_mul(*millis)?)?;
     }
-    (!text.is_empty() && total <= LONGEST).then_some(total)
+    (!text.is_empty() && total <= MAX_MILLIS).then_some(total)
 }
 
 impl fmt::Display for Duration {
@@ -157,7 +157,7 @@ mod tests {
             ("1s500ms", 1_500, "1s500ms"),
             ("0s", 0, "0s"),
             ("0ms", 0, "0s"),
-            ("36500d", LONGEST, "36500d"),
+            ("36500d", MAX_MILLIS, "36500d"),
         ] {
             let span: Duration = text.parse().unwrap();
             assert_eq!(span.as_millis(), millis, "{text}");

@@ -154,15 +154,15 @@ fn moment(text: &str) -> Result<jiff::Timestamp, String> {
 
 /// What Kafka takes for a static member of a group. The transactional id is made of it too, so it must tell processes apart.
 fn instance(text: &str) -> Result<String, String> {
-    const MOST: usize = 249;
+    const MAX_BYTES: usize = 249;
     if text.is_empty() {
         return Err("found an empty name, with which two processes would end each other: give each its own, such as weir-0, or leave \
                     --instance out"
             .to_owned());
     }
-    if text.len() > MOST {
+    if text.len() > MAX_BYTES {
         return Err(format!(
-            "found {} bytes, expected at most {MOST}, which is what Kafka takes",
+            "found {} bytes, expected at most {MAX_BYTES}, which is what Kafka takes",
             text.len()
         ));
     }

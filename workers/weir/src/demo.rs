@@ -36,7 +36,7 @@ const LASTS: i64 = 24 * 3_600_000;
 /// What is computed before a demo opens, milliseconds of event time: the dashboard's chart, and enough for trends to know
 /// what is usual. Fewer where that were more events than some seconds are enough for.
 const HISTORY: i64 = 2 * 3_600_000;
-const MOST_HISTORY_EVENTS: f64 = 1_500_000.0;
+const MAX_HISTORY_EVENTS: f64 = 1_500_000.0;
 /// What the shop advertises now and then, so that there is something to see among the trends: no page of the first.
 const ADVERTISED: Burst = Burst { page: 25, every: 600_000, length: 120_000, share: 0.1 };
 /// Where the dashboard listens if nothing is said, or on the next free port.
@@ -118,7 +118,7 @@ impl Demo<'_> {
 
     /// How much event time is computed first, milliseconds.
     fn history(&self) -> i64 {
-        let most = MOST_HISTORY_EVENTS / self.pipeline.spec.generator.events_per_second * 1_000.0;
+        let most = MAX_HISTORY_EVENTS / self.pipeline.spec.generator.events_per_second * 1_000.0;
         HISTORY.min(most as i64)
     }
 

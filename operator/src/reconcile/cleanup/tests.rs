@@ -38,12 +38,12 @@ async fn an_operator_that_was_away_tries_before_it_leaves_topics() {
         let error = cleanup(&context, &resource).await.unwrap_err();
         assert_eq!(error.reason(), "SecretMissing");
         assert!(!released(), "{asked:?}");
-        tokio::time::advance(TOPICS / 3).await;
+        tokio::time::advance(TOPICS_TIMEOUT / 3).await;
     }
     // What keeps it is said meanwhile.
     let status = "PATCH /apis/weir.dev/v1alpha1/namespaces/web/clickstreampipelines/shop/status";
     assert!(asked.lock().unwrap().iter().any(|asked| asked == status), "{asked:?}");
-    tokio::time::advance(TOPICS / 3).await;
+    tokio::time::advance(TOPICS_TIMEOUT / 3).await;
     cleanup(&context, &resource).await.unwrap();
     assert!(released(), "{asked:?}");
 }

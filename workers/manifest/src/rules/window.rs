@@ -3,7 +3,7 @@
 use crate::{Duration, PipelineSpec, Problem};
 
 /// Slices per window that the engine keeps: a day of windows every ten seconds.
-const MOST_SLICES: i64 = 8_640;
+const MAX_SLICES: i64 = 8_640;
 
 pub(super) fn slide_is_a_tick(spec: &PipelineSpec) -> Vec<Problem> {
     let slide = spec.window.slide;
@@ -31,11 +31,11 @@ pub(super) fn size_is_a_multiple_of_slide(spec: &PipelineSpec) -> Vec<Problem> {
         return vec![Problem::new(path, message)];
     }
     let slices = size.as_millis() / slide.as_millis();
-    if slices > MOST_SLICES {
+    if slices > MAX_SLICES {
         let message = format!(
-            "found {size}, which is {slices} slides of {slide}, expected at most {MOST_SLICES} (here {}): each slide \
+            "found {size}, which is {slices} slides of {slide}, expected at most {MAX_SLICES} (here {}): each slide \
              of a window is kept apart",
-            Duration::from_millis(slide.as_millis() * MOST_SLICES),
+            Duration::from_millis(slide.as_millis() * MAX_SLICES),
         );
         return vec![Problem::new(path, message)];
     }

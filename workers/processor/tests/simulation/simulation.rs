@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Most turns of all processes until everything must be quiet after the last disturbance.
-const PATIENCE: u32 = 1_200;
+const MAX_TURNS: u32 = 1_200;
 /// How long each takes, milliseconds. All together take less than the 300 s after which a group expels a member that does not
 /// answer a rebalance.
 const TURN: i64 = 200;
@@ -275,7 +275,7 @@ impl Simulation {
         let quiet = 2 * longest + 3_000;
         self.visitors.borrow_mut().end(&self.broker);
         let (mut seen, mut since) = (None, self.broker.now());
-        for _ in 0..PATIENCE {
+        for _ in 0..MAX_TURNS {
             self.pass(TURN);
             if self.processes.borrow().is_empty() {
                 self.start();
@@ -300,7 +300,7 @@ impl Simulation {
                 return Ok(());
             }
         }
-        Err(format!("not quiet after {PATIENCE} turns without a disturbance; {:?}", self.standing()))
+        Err(format!("not quiet after {MAX_TURNS} turns without a disturbance; {:?}", self.standing()))
     }
 
     /// Whether the last window with an event is sealed, which waits for its time to come.

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Most processes at a time.
-const MOST: usize = 4;
+const MAX_PROCESSES: usize = 4;
 
 impl Simulation {
     /// One disturbance.
@@ -97,7 +97,7 @@ impl Simulation {
 
     /// Starts a process, if there are not too many: a static one under a name of few, or one under a name of its own.
     pub fn start(self: &Rc<Self>) {
-        if self.processes.borrow().len() >= MOST {
+        if self.processes.borrow().len() >= MAX_PROCESSES {
             return;
         }
         self.note("starts");

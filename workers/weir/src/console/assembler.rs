@@ -8,7 +8,7 @@ use super::Sealed;
 
 /// Pages of windows whose ranking has not come, and windows: so many are held, of which the oldest are forgotten. Two topics of a
 /// whole day are hours of event time apart at times when they are read from the beginning, so that time is no bound.
-const MOST: Bounds = Bounds { pages: 1_000_000, windows: 50_000 };
+const MAX_HELD: Bounds = Bounds { pages: 1_000_000, windows: 50_000 };
 
 /// How many complete windows wait for an earlier one whose pages are not all there. More would leave the screen empty
 /// whenever reading began in the middle of a window.
@@ -39,7 +39,7 @@ struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        MOST
+        MAX_HELD
     }
 }
 

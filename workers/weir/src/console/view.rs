@@ -11,7 +11,7 @@ use super::{
 };
 
 /// More lines than this push the picture off the screen.
-const MOST_LINES: usize = 10;
+const MAX_LINES: usize = 10;
 
 /// A window's bounds fit, even over midnight and with milliseconds.
 const LEAST_WIDTH: usize = 60;
@@ -33,7 +33,7 @@ pub fn render_sealed(sealed: &Sealed, style: Style) -> String {
         let rows: Vec<_> = top
             .pages
             .iter()
-            .take(MOST_LINES)
+            .take(MAX_LINES)
             .map(|page| ranked(page, numbers.get(page.page_url.as_str()).copied()))
             .collect();
         text.push_str(&table::render(&RANKED, &rows, style));
@@ -66,7 +66,7 @@ pub fn render_live(live: &Live, style: Style) -> String {
         text.push_str("no page has an event yet\n");
         return text;
     }
-    let rows: Vec<_> = live.pages.iter().take(MOST_LINES).map(provisional).collect();
+    let rows: Vec<_> = live.pages.iter().take(MAX_LINES).map(provisional).collect();
     text.push_str(&table::render(&LIVE, &rows, style));
     text.push_str(&left_out(live.pages.len()));
     text
@@ -165,7 +165,7 @@ fn trends(warming_up: bool, trending: &[TrendingPage], style: Style) -> String {
     if trending.is_empty() {
         return "nothing is trending\n".to_owned();
     }
-    let sentences: Vec<_> = trending.iter().take(MOST_LINES).map(|t| (sentence(t), &t.page_url)).collect();
+    let sentences: Vec<_> = trending.iter().take(MAX_LINES).map(|t| (sentence(t), &t.page_url)).collect();
     let width = sentences.iter().map(|(sentence, _)| sentence.len()).max().unwrap_or_default();
     let mut text = Paint::Bold.on("trending", style) + "\n";
     for (sentence, url) in sentences {
@@ -197,8 +197,8 @@ fn sentence(trend: &TrendingPage) -> String {
 }
 
 fn left_out(lines: usize) -> String {
-    if lines > MOST_LINES {
-        format!("and {} more\n", format::count((lines - MOST_LINES) as i64))
+    if lines > MAX_LINES {
+        format!("and {} more\n", format::count((lines - MAX_LINES) as i64))
     } else {
         String::new()
     }

@@ -35,9 +35,9 @@ const MAX_BACKLOG: i64 = 2_000;
 /// Pause while the processing does not keep up, or has a history to compute.
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
 /// Pause between two looks at what the stages wrote.
-const PAUSE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Looks between two at where the pipeline stands.
-const LOOKS: u32 = 10;
+const POLLS_PER_CHECK: u32 = 10;
 /// How long results of the history are waited for once it is processed: a log with hardly an event may have no more of them.
 const MAX_WAIT_FOR_RESULTS: Duration = Duration::from_secs(5);
 
@@ -154,7 +154,7 @@ fn show(
     // The history's last window, and when it was processed.
     let mut last: Option<(i64, Instant)> = None;
     let mut percent = None;
-    for look in (0..LOOKS).cycle() {
+    for look in (0..POLLS_PER_CHECK).cycle() {
         if stop.load(Ordering::SeqCst) {
             break;
         }
@@ -206,7 +206,7 @@ fn show(
         if shown {
             screen.draw()?;
         }
-        thread::sleep(if opening.is_open() { PAUSE } else { SHORT_PAUSE });
+        thread::sleep(if opening.is_open() { POLL_INTERVAL } else { SHORT_PAUSE });
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::backoff::Backoff;
 /// Time between two looks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 /// Time until something that is wrong is looked at once more, so that no broker is believed that has just come back.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const RECHECK_DELAY: Duration = Duration::from_secs(1);
 /// Looks between two at the owners.
 const OWNERS: u32 = 12;
 /// How long a topic may be missing from the answers of brokers: before the start, and later.
@@ -108,7 +108,7 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
     let mut before: Option<String> = None;
     let mut had_live = checked.has_live;
     for look in (0..OWNERS).cycle() {
-        let pause = if before.is_some() { LOOK_AGAIN } else { CHECK_INTERVAL };
+        let pause = if before.is_some() { RECHECK_DELAY } else { CHECK_INTERVAL };
         let begun = Instant::now();
         while begun.elapsed() < pause {
             if done.load(Ordering::SeqCst) {
