@@ -87,17 +87,14 @@ fn gateway(answer: &'static str) -> Option<(String, u16)> {
 fn a_pipeline_is_shown_paused_rolled_and_bundled() {
     let fixture = Fixture::new();
     let status = r#"{"status": {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True", "reason": "Running",
-        "message": "everything is as it should be", "lastTransitionTime": "2026-01-01T00:00:00Z"}], "processor": {"replicas": 2,
+        "message": "all conditions are met", "lastTransitionTime": "2026-01-01T00:00:00Z"}], "processor": {"replicas": 2,
         "readyReplicas": 2}, "topics": [{"name": "shop.results", "partitions": 3, "created": true, "topicID": "abc"}]}}"#;
     fixture.kubectl(&["patch", "csp", "shop", "--subresource=status", "--type=merge", "--patch", status]);
 
     // Nothing answers for the gateway yet, which is said, and is wrong.
     let page = fixture.says(&["status", "shop"]);
     assert!(page.contains("shop  namespace default  generation 1, the operator has seen 1"), "{page}");
-    assert!(
-        page.contains("everything is as it should be") && page.contains("processors: 2 of 2 ready"),
-        "{page}"
-    );
+    assert!(page.contains("all conditions are met") && page.contains("processors: 2 of 2 ready"), "{page}");
     assert!(
         page.contains("shop.results") && page.contains("gateway: the gateway does not answer (404)"),
         "{page}"
@@ -245,7 +242,7 @@ spec: {{defaultBackend: {{service: {{name: shop-gateway, port: {{number: 80}}}}}
         assert!(list.lines().any(|line| line == format!("shop-support/{name}")), "{name}: {list}");
     }
     let all = tar(&["-x", "-O"]);
-    assert!(all.contains("everything is as it should be") && all.contains("MY_DSN"), "{all}");
+    assert!(all.contains("all conditions are met") && all.contains("MY_DSN"), "{all}");
     assert!(!all.contains("hunter2") && !all.contains("Secret-"), "{all}");
     assert!(all.contains("of StatefulSet shop.") && all.contains("of Pod shop-7."), "{all}");
     assert!(!all.contains("shop-eu"), "{all}");

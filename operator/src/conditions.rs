@@ -14,9 +14,9 @@ pub enum ConditionType {
     Valid,
     /// Kafka answers.
     KafkaReachable,
-    /// The topics are as they should be.
+    /// The topics in sync.
     TopicsSynced,
-    /// The objects are as they should be.
+    /// The objects in sync.
     ObjectsSynced,
     /// The processors run.
     ProcessorAvailable,
@@ -158,12 +158,7 @@ pub fn ready(conditions: &[Condition]) -> Condition {
         Some(condition) if rank(condition.status) < 3 => {
             Condition { type_: ConditionType::Ready, ..condition.clone() }
         }
-        _ => Condition::new(
-            ConditionType::Ready,
-            ConditionStatus::True,
-            "Running",
-            "everything is as it should be",
-        ),
+        _ => Condition::new(ConditionType::Ready, ConditionStatus::True, "Running", "all conditions are met"),
     }
 }
 

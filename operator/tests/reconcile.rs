@@ -83,7 +83,7 @@ fn pods_that_become_ready_make_the_pipeline_ready() {
     settled(&ns, "ready-shop", "generator: {enabled: false}");
     run_pods(&ns, 3);
     await_that("it is ready", || condition(&ns, "ready-shop", "Ready") == "True Running");
-    await_that("it says so", || told(&ns, "ready-shop", "Running: Ready: everything is as it should be"));
+    await_that("it says so", || told(&ns, "ready-shop", "Running: Ready: all conditions are met"));
     let shown = kubectl(&ns, &["get", "csp", "ready-shop", "--no-headers"]);
     let shown: Vec<_> = shown.split_whitespace().take(5).collect();
     assert_eq!(shown, ["ready-shop", "True", "Running", "2", "6"]);

@@ -179,7 +179,7 @@ pub(super) async fn work(
             Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "RolloutPending", message))
         }
         None if go_on => {
-            let message = format!("{} objects are as they should be", applied.objects.len());
+            let message = format!("{} objects in sync", applied.objects.len());
             Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "Synced", message))
         }
         None => None,

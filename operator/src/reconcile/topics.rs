@@ -62,7 +62,7 @@ pub(super) async fn sync(
     match topics.sync(connection, pipeline, claims, &before, intend).await {
         Ok(remarks) => {
             topics.conditions.push(if remarks.is_empty() {
-                let message = format!("{} topics are as they should be", topics.status.len());
+                let message = format!("{} topics in sync", topics.status.len());
                 Condition::new(ConditionType::TopicsSynced, ConditionStatus::True, "Synced", message)
             } else {
                 Condition::new(

@@ -124,7 +124,7 @@ fn rollout(type_: ConditionType, pods: &str, workload: &Found) -> Condition {
     let message = if ready < wanted {
         format!("{pods}: {ready} of {wanted} ready")
     } else {
-        format!("{pods}: {updated} of {wanted} as they should be, all ready")
+        format!("{pods}: {updated} of {wanted} updated, all ready")
     };
     Condition::new(type_, ConditionStatus::FalseForNow, "Progressing", message)
 }
@@ -163,9 +163,9 @@ mod tests {
         for (observed, ready, updated, status, message) in [
             (2, 2, 2, ConditionStatus::True, "processors: 2 of 2 ready"),
             (2, 1, 2, ConditionStatus::FalseForNow, "processors: 1 of 2 ready"),
-            (2, 2, 1, ConditionStatus::FalseForNow, "processors: 1 of 2 as they should be, all ready"),
+            (2, 2, 1, ConditionStatus::FalseForNow, "processors: 1 of 2 updated, all ready"),
             // What the controller says is of another template than the newest.
-            (1, 2, 2, ConditionStatus::FalseForNow, "processors: 0 of 2 as they should be, all ready"),
+            (1, 2, 2, ConditionStatus::FalseForNow, "processors: 0 of 2 updated, all ready"),
         ] {
             let set = objects(Kind::StatefulSet, "shop", observed, ready, updated);
             let (pods, condition) = processor(&shop(|_| {}), &set);
