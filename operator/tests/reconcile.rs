@@ -283,7 +283,7 @@ fn suspending_pausing_and_scaling() {
     kubectl(&ns, &["scale", "csp", "states-shop", "--replicas=9"]);
     await_that("as many as partitions run", || replicas("statefulset/states-shop") == "6");
     await_that("it says why", || {
-        told(&ns, "states-shop", "Remarks: Valid: spec.processor.replicas: 9 are asked for, 6 are started")
+        told(&ns, "states-shop", "Warnings: Valid: spec.processor.replicas: 9 are asked for, 6 are started")
     });
 
     kubectl(

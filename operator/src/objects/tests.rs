@@ -286,7 +286,7 @@ fn pods_read_a_valid_document() {
     let map = find(&build(&input("{processor: {replicas: 9}, window: {size: 1m}}")), Kind::ConfigMap, "shop");
     let pipeline = Pipeline::from_yaml(map["data"]["pipeline.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(pipeline.spec.window.size.to_string(), "1m");
-    assert!(pipeline.remarks().is_empty());
+    assert!(pipeline.warnings().is_empty());
 }
 
 #[test]

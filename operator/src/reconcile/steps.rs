@@ -45,7 +45,7 @@ pub(super) async fn work(
             return Err(error);
         }
     };
-    outcome.conditions.push(remarks(&pipeline));
+    outcome.conditions.push(warnings(&pipeline));
 
     let all = context.pipelines.state();
     let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
@@ -277,13 +277,13 @@ fn valid(pipeline: &Pipeline, allow_privileged_pods: bool) -> Result<(), Error> 
 }
 
 /// That the document is valid, with what is worth saying about it, such as replicas that are not started.
-fn remarks(pipeline: &Pipeline) -> Condition {
-    let remarks = pipeline.remarks();
-    if remarks.is_empty() {
+fn warnings(pipeline: &Pipeline) -> Condition {
+    let warnings = pipeline.warnings();
+    if warnings.is_empty() {
         return Condition::new(ConditionType::Valid, ConditionStatus::True, "Valid", "the document is valid");
     }
-    let text = remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    Condition::new(ConditionType::Valid, ConditionStatus::TrueWithWarning, "Remarks", text)
+    let text = warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Condition::new(ConditionType::Valid, ConditionStatus::TrueWithWarning, "Warnings", text)
 }
 
 #[cfg(test)]

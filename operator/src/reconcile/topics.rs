@@ -60,8 +60,8 @@ pub(super) async fn sync(
     let mut topics =
         Topics { conditions: vec![reachable], status: before.topics.clone(), notes: Vec::new(), error: None };
     match topics.sync(connection, pipeline, claims, &before, intend).await {
-        Ok(remarks) => {
-            topics.conditions.push(if remarks.is_empty() {
+        Ok(warnings) => {
+            topics.conditions.push(if warnings.is_empty() {
                 let message = format!("{} topics in sync", topics.status.len());
                 Condition::new(ConditionType::TopicsSynced, ConditionStatus::True, "Synced", message)
             } else {
@@ -69,7 +69,7 @@ pub(super) async fn sync(
                     ConditionType::TopicsSynced,
                     ConditionStatus::TrueWithWarning,
                     "FewerReplicas",
-                    remarks.join("; "),
+                    warnings.join("; "),
                 )
             });
         }
@@ -179,8 +179,8 @@ impl Topics {
         if let Some((spec, owner)) = specs.iter().find_map(|spec| Some((spec, others.get(&spec.name)?))) {
             return Err(owned(spec, owner, claimant, true));
         }
-        let remarks = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.remark(spec));
-        Ok(remarks.collect())
+        let warnings = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.remark(spec));
+        Ok(warnings.collect())
     }
 }
 

@@ -28,8 +28,8 @@ impl Pipeline {
     }
 
     /// What is allowed but worth saying, such as replicas that are not started.
-    pub fn remarks(&self) -> Vec<Problem> {
-        rules::remarks(self)
+    pub fn warnings(&self) -> Vec<Problem> {
+        rules::warnings(self)
     }
 
     /// Whether this version can do what the document asks for.

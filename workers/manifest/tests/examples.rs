@@ -15,7 +15,7 @@ fn development() {
     let (pipeline, figures) = figures(include_str!("../../../examples/development.yaml"));
     assert_eq!(figures, [3.0, 1.0, 2.0, 100.0]);
     assert!(pipeline.topics().iter().all(|topic| topic.replicas == 1));
-    assert!(pipeline.remarks().is_empty());
+    assert!(pipeline.warnings().is_empty());
     assert_eq!(pipeline.supported(), Ok(()));
 }
 
@@ -25,7 +25,7 @@ fn production() {
     assert_eq!(figures, [12.0, 3.0, 8.0, 1_000.0]);
     assert!(pipeline.topics().iter().all(|topic| topic.replicas == 3));
     assert_eq!(pipeline.dead_letter_payload(), DeadLetterPayload::Omit);
-    assert!(pipeline.remarks().is_empty());
+    assert!(pipeline.warnings().is_empty());
     assert_eq!(pipeline.supported(), Ok(()));
 }
 

@@ -43,7 +43,7 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         }
     };
     pipeline.supported()?;
-    for remark in pipeline.remarks() {
+    for remark in pipeline.warnings() {
         tracing::warn!("{remark}");
     }
     let stop = stopping::on_signals(if quiet { console::RESTORE } else { "" })?;

@@ -28,7 +28,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
 }
 
 /// What is allowed but worth saying.
-pub(crate) fn remarks(pipeline: &Pipeline) -> Vec<Problem> {
+pub(crate) fn warnings(pipeline: &Pipeline) -> Vec<Problem> {
     const REMARKS: [fn(&PipelineSpec) -> Option<Problem>; 4] = [
         workloads::replicas_beyond_partitions,
         workloads::maximum_beyond_partitions,

@@ -162,7 +162,7 @@ fn names_leave_room_for_suffixes() {
 }
 
 #[test]
-fn remarks_refuse_nothing() {
+fn warnings_refuse_nothing() {
     let partitions = "each belongs to one processor";
     for (spec, expected) in [
         ("{}", vec![]),
@@ -184,7 +184,7 @@ fn remarks_refuse_nothing() {
             vec![("spec.deadLetters.payload", "original bytes")],
         ),
     ] {
-        let found = parse("shop", spec).unwrap().remarks();
+        let found = parse("shop", spec).unwrap().warnings();
         assert_eq!(found.len(), expected.len(), "{spec}: {found:?}");
         for (problem, (path, reason)) in found.iter().zip(expected) {
             assert!(problem.path == path && problem.message.contains(reason), "{spec}: {problem}");
