@@ -37,7 +37,7 @@ pub async fn release(client: Client, namespace: &str, instance: String) -> anyho
             client.default_namespace()
         )
     })?;
-    let released = let_go(&client, namespace, &instance).await;
+    let released = release_pipelines(&client, namespace, &instance).await;
     election.release().await;
     let released = released?;
     match released.is_empty() {
@@ -55,7 +55,11 @@ pub(crate) async fn is_ending(client: &Client) -> kube::Result<bool> {
 }
 
 /// Takes the finalizer away from every pipeline that has it and that no other operator keeps; their names.
-pub(crate) async fn let_go(client: &Client, namespace: &str, instance: &str) -> Result<Vec<String>, Error> {
+pub(crate) async fn release_pipelines(
+    client: &Client,
+    namespace: &str,
+    instance: &str,
+) -> Result<Vec<String>, Error> {
     let kind = ApiResource::erase::<ClickstreamPipeline>(&());
     // Also of those that cannot be read.
     let all: Api<DynamicObject> = match namespace {

@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::object::Kind;
 use crate::object::MANAGER;
 use crate::reconcile;
-use crate::release::{is_ending, let_go};
+use crate::release::{is_ending, release_pipelines};
 
 /// Passes at a time. Most of them wait: where clusters do not answer, for half a minute each.
 const PASSES: u16 = 64;
@@ -123,7 +123,7 @@ async fn part(client: &Client, scope: &str, instance: &str) {
     let parted = async {
         match is_ending(client).await {
             Ok(false) => Ok(Vec::new()),
-            Ok(true) => let_go(client, scope, instance).await,
+            Ok(true) => release_pipelines(client, scope, instance).await,
             Err(error) => Err(api("read the operator's own namespace")(error)),
         }
     };
@@ -234,13 +234,13 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
         });
     tokio::select! {
         () = controlled => {}
-        () = let_go_of_others(&context, &namespace, selector.as_deref(), &left) => {}
+        () = release_unselected_pipelines(&context, &namespace, selector.as_deref(), &left) => {}
         () = reconcile::answer_contenders(&context) => {}
     }
 }
 
 /// Lets go of pipelines that the selector has no more, whenever some `left`, and where that was missed.
-async fn let_go_of_others(
+async fn release_unselected_pipelines(
     context: &Context,
     scope: &str,
     selector: Option<&str>,
@@ -248,7 +248,7 @@ async fn let_go_of_others(
 ) {
     let Some(selector) = selector else { return std::future::pending().await };
     loop {
-        if let Err(error) = reconcile::let_go_unselected(context, scope, selector).await {
+        if let Err(error) = reconcile::release_unselected(context, scope, selector).await {
             tracing::warn!(%error, "pipelines that the selector has no more may not know it");
         }
         tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(RESYNC_INTERVAL) => {} }

@@ -198,27 +198,28 @@ fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
 
 #[test]
 fn what_does_not_stay_as_it_should_is_repaired_once() {
-    let ns = namespace("stubborn");
+    let ns = namespace("contested");
     let operator = Operator::start(&ns);
     // The API server leaves out what is false here: it never is as the document says.
-    settled(&ns, "stubborn-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
+    settled(&ns, "contested-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
     let repaired = || {
-        let all = events(&ns, "stubborn-shop");
+        let all = events(&ns, "contested-shop");
         all.iter().filter(|event| event.contains("hostNetwork was missing, is false")).count()
     };
     await_that("it is tried", || {
-        nudge(&ns, "stubborn-shop");
+        nudge(&ns, "contested-shop");
         repaired() > 0
     });
     for _ in 0..3 {
         let before = operator.passes();
-        nudge(&ns, "stubborn-shop");
+        nudge(&ns, "contested-shop");
         await_that("it looked again", || operator.passes() > before);
     }
-    assert_eq!(repaired(), 1, "{:#?}", events(&ns, "stubborn-shop"));
-    assert_eq!(condition(&ns, "stubborn-shop", "ObjectsSynced"), "True Overruled");
-    let message = get(&ns, "csp/stubborn-shop", "{.status.conditions[?(@.type==\"ObjectsSynced\")].message}");
-    let field = "StatefulSet stubborn-shop: spec.template.spec.hostNetwork is missing, not false";
+    assert_eq!(repaired(), 1, "{:#?}", events(&ns, "contested-shop"));
+    assert_eq!(condition(&ns, "contested-shop", "ObjectsSynced"), "True Overruled");
+    let message =
+        get(&ns, "csp/contested-shop", "{.status.conditions[?(@.type==\"ObjectsSynced\")].message}");
+    let field = "StatefulSet contested-shop: spec.template.spec.hostNetwork is missing, not false";
     assert!(message.contains(field), "{message}");
 }
 

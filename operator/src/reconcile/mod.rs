@@ -27,7 +27,7 @@ use weir_manifest::{ClickstreamPipeline, PipelineStatus};
 
 pub(crate) use self::cleanup::{FINALIZER, write_finalizers};
 pub(crate) use self::keeper::answer_contenders;
-pub(crate) use self::unselected::let_go_unselected;
+pub(crate) use self::unselected::release_unselected;
 use self::workloads::Objects;
 use crate::Error;
 use crate::conditions::{self, Condition, ConditionStatus, ConditionType, EventNote};

@@ -22,7 +22,7 @@ use crate::events;
 use crate::object::MANAGER;
 
 /// Lets go of those pipelines of a scope (a namespace, or `all`) that this operator keeps and that its selector has no more.
-pub(crate) async fn let_go_unselected(context: &Context, scope: &str, selector: &str) -> Result<(), Error> {
+pub(crate) async fn release_unselected(context: &Context, scope: &str, selector: &str) -> Result<(), Error> {
     let kind = ApiResource::erase::<ClickstreamPipeline>(&());
     let pipelines: Api<DynamicObject> = match scope {
         "all" => Api::all_with(context.client.clone(), &kind),
@@ -39,7 +39,7 @@ pub(crate) async fn let_go_unselected(context: &Context, scope: &str, selector: 
     let chosen = pipelines.list(&chosen).await.map_err(api("list the pipelines"))?;
     let chosen: HashSet<String> = chosen.items.iter().filter_map(ResourceExt::uid).collect();
     for found in mine.iter().filter(|found| found.uid().is_none_or(|uid| !chosen.contains(&uid))) {
-        match let_go(context, selector, found).await {
+        match release_pipelines(context, selector, found).await {
             Err(error) if !error.is_conflict() => {
                 let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
                 tracing::warn!(namespace, name, %error, "could not let go of a pipeline, retrying");
@@ -50,7 +50,7 @@ pub(crate) async fn let_go_unselected(context: &Context, scope: &str, selector: 
     Ok(())
 }
 
-async fn let_go(context: &Context, selector: &str, found: &DynamicObject) -> Result<(), Error> {
+async fn release_pipelines(context: &Context, selector: &str, found: &DynamicObject) -> Result<(), Error> {
     let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
     tracing::warn!(namespace, name, selector, "the selector has this pipeline no more: let go");
     // The finalizer first: who keeps it is known until all is done.

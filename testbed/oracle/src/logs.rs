@@ -50,7 +50,7 @@ enum Step {
     /// Nothing for so many parts of a window and of the session gap.
     Silence { windows: i64, gaps: i64 },
     /// A raised watermark, in parts of a window ahead of the clock.
-    Raise { partition: u8, ahead: i64 },
+    WatermarkAdvance { partition: u8, ahead: i64 },
 }
 
 #[derive(Debug, Clone)]
@@ -98,7 +98,7 @@ fn step() -> impl Strategy<Value = Step> {
         40 => (action(), on).prop_map(|(action, on)| Step::Event { action, on }),
         2 => (0..6_u8, 4..=9_u8, 8..=30_u8).prop_map(|(page, users, views)| Step::Burst { page, users, views }),
         1 => (0..=6_000_i64, 0..=2_000_i64).prop_map(|(windows, gaps)| Step::Silence { windows, gaps }),
-        1 => (0..4_u8, ahead).prop_map(|(partition, ahead)| Step::Raise { partition, ahead }),
+        1 => (0..4_u8, ahead).prop_map(|(partition, ahead)| Step::WatermarkAdvance { partition, ahead }),
     ]
 }
 
@@ -167,7 +167,7 @@ impl Writer<'_> {
                 }
             }
             Step::Silence { windows, gaps } => self.clock += (size * windows + session_gap * gaps) / 1000,
-            Step::Raise { partition, ahead } => {
+            Step::WatermarkAdvance { partition, ahead } => {
                 let partition = usize::from(partition) % self.partitions.len();
                 self.partitions[partition].push(Entry::RaiseWatermark(self.clock + size * ahead / 1000));
             }
