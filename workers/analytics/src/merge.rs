@@ -167,7 +167,7 @@ impl<F: Feature> Merge<F> {
                 return Some(Piece::Page(page));
             }
             let top = self.pass.take()?.top(&self.names, &self.settings);
-            self.let_go(end);
+            self.evict(end);
             return Some(Piece::Top(top));
         }
     }
@@ -190,14 +190,14 @@ impl<F: Feature> Merge<F> {
             if self.pass.is_some() {
                 return true;
             }
-            self.let_go(end);
+            self.evict(end);
         }
         self.emitted = self.emitted.max(Some(reached));
         false
     }
 
     /// The window that ends at `end` is emitted, and nothing needs its blocks any more.
-    fn let_go(&mut self, end: i64) {
+    fn evict(&mut self, end: i64) {
         for block in self.blocks.remove(&end).into_iter().flatten().flatten() {
             block.release(&mut self.names);
         }

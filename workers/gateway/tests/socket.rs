@@ -132,7 +132,7 @@ fn a_page_can_be_watched_and_left() {
 }
 
 #[test]
-fn who_breaks_the_rules_is_let_go_with_the_reason() {
+fn who_breaks_the_rules_is_disconnected_with_the_reason() {
     let running = Running::start();
     let many: Vec<String> = (0..21).map(|page| format!("/{page}")).collect();
     for (message, reason) in [
@@ -205,7 +205,7 @@ fn who_wants_windows_alone_hears_that_the_connection_lives() {
 }
 
 #[test]
-fn who_never_reads_is_let_go_with_the_reason() {
+fn who_never_reads_is_disconnected_with_the_reason() {
     let running = Running::start_with(ClientLimits {
         write_timeout: Duration::from_millis(200),
         ..ClientLimits::default()
@@ -223,7 +223,7 @@ fn who_never_reads_is_let_go_with_the_reason() {
         running.seal(end, &pages);
         let told = reader.find(|m| m["value"]["window"]["window_end"] == end || m["type"] == "heartbeat");
         assert_ne!(told["type"], "heartbeat", "who reads is told meanwhile");
-        running.get("/api/v1/health").json()["held"]["let_go"] == 1
+        running.get("/api/v1/health").json()["held"]["evicted"] == 1
     });
     let farewell = client.farewell();
     assert_eq!(u16::from(farewell.code), 1013);

@@ -80,7 +80,7 @@ pub struct Held {
     /// Clients that are pushed to.
     clients: usize,
     /// Clients that were let go, since the start.
-    let_go: u64,
+    evicted: u64,
 }
 
 /// Where the stream stands.
@@ -193,7 +193,7 @@ pub async fn health(
             bytes,
             unreadable,
             clients: gateway.shared.clients.load(Ordering::Relaxed),
-            let_go: gateway.shared.evicted.load(Ordering::Relaxed),
+            evicted: gateway.shared.evicted.load(Ordering::Relaxed),
         },
     };
     json(&headers, &health)

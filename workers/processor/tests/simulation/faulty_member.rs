@@ -89,7 +89,7 @@ impl FaultyMember {
             simulation.note("outages within a step");
             simulation
                 .broker
-                .inject(&self.id, weir_memory::MemberFault::Away(simulation.dice.between(1, 6) as u32));
+                .inject(&self.id, weir_memory::Fault::Away(simulation.dice.between(1, 6) as u32));
         }
         if is_due(&self.fault_plan.dies_in) {
             self.simulation().note("crashes within a step");

@@ -181,7 +181,7 @@ impl Simulation {
                 self.visitors.borrow_mut().write(&self.broker);
             }
             if self.dice.chance(200) {
-                self.let_go();
+                self.release_commits();
             }
             let processes = self.processes.borrow().clone();
             for process in processes {

@@ -68,7 +68,7 @@ impl Simulation {
                 let longest = self.setup.session_timeout.max(self.setup.transaction_timeout);
                 self.pass(dice.between(0, longest + 500));
             }
-            16 => self.let_go(),
+            16 => self.release_commits(),
             _ => self.shorten(),
         }
     }
@@ -82,7 +82,7 @@ impl Simulation {
     }
 
     /// What was held back of commits arrives.
-    pub fn let_go(&self) {
+    pub fn release_commits(&self) {
         for id in self.ids.borrow().iter() {
             if self.dice.chance(500) && self.broker.release(id) {
                 self.note("held commits let go");
