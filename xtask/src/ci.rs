@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::{bench, browser, cargo, crds, deny, succeeds, totals};
+use crate::{bench, browser, cargo, crds, deny, structure, succeeds, totals};
 
 type Step = (&'static str, fn() -> anyhow::Result<bool>);
 
@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     }),
     ("dependencies", deny::run),
     ("generated files", || Ok(crds::run(true)? & bench::is_reported()?)),
+    ("structure", structure::run),
     ("dashboard", browser::dashboard),
     ("instructions", bench::is_as_fast),
 ];
