@@ -70,6 +70,20 @@ struct Outcome {
     waiting: bool,
 }
 
+impl Outcome {
+    /// The error, which a condition reports.
+    fn failed(&mut self, type_: ConditionType, error: Error) -> Error {
+        self.conditions.push(Condition::of(type_, &error));
+        error
+    }
+
+    /// Reports this in place of what an earlier step found of the same type.
+    fn replace(&mut self, condition: Condition) {
+        self.conditions.retain(|earlier| earlier.type_ != condition.type_);
+        self.conditions.push(condition);
+    }
+}
+
 /// Makes one pipeline what its resource says.
 ///
 /// # Errors

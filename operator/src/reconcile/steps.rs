@@ -7,6 +7,8 @@ use weir_analytics::DecisiveSettings;
 use weir_log::PartitionProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
 
+use super::apply::Applied;
+use super::resolve::Resolved;
 use super::topics::{Before, Reset};
 use super::workloads::Objects;
 use super::{Outcome, apply, resolve, rollout, status, topics, workloads};
@@ -17,6 +19,7 @@ use crate::context::{Context, Inherited};
 use crate::error::{ADOPT, TAKE_OVER, api};
 use crate::kafka::Connection;
 use crate::loss::{Loss, RECREATE};
+use crate::object::Found;
 use crate::objects::{self, Hashes, Input};
 
 /// What is known after all steps.
@@ -27,48 +30,89 @@ pub(super) struct Worked {
     pub(super) waits: bool,
 }
 
-/// The steps. An error ends them, and is said in the condition of what it kept from being as it should.
+/// The steps. An error ends them; the condition that it keeps from being true reports it.
 pub(super) async fn work(
     context: &Context,
     resource: &ClickstreamPipeline,
     outcome: &mut Outcome,
 ) -> Result<Worked, Error> {
     let pipeline = Pipeline::from(resource);
-    let resolved = match valid(&pipeline, context.allow_privileged_pods) {
-        Ok(()) => resolve::resolve(&context.client, &pipeline).await,
-        Err(error) => Err(error),
-    };
-    let resolved = match resolved {
-        Ok(resolved) => resolved,
-        Err(error) => {
-            outcome.conditions.push(Condition::of(ConditionType::Valid, &error));
-            return Err(error);
-        }
-    };
-    outcome.conditions.push(warnings(&pipeline));
-
+    let resolved = resolve_document(context, &pipeline, outcome).await?;
+    let connection = resolved.connection;
     let all = context.pipelines.state();
     let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
-    let says = |annotation| resource.annotations().get(annotation).is_some_and(|value| value == "true");
+    let mut go_on = sync_topics(context, resource, &pipeline, &connection, &claims, outcome).await?;
+
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    let found = apply::found(context, &namespace, &name).await;
+    let found = found.map_err(|error| outcome.failed(ConditionType::ObjectsSynced, error))?;
+    let mut input = Input {
+        image: pipeline.spec.image.clone().unwrap_or_else(|| context.image.clone()),
+        pipeline,
+        uid: resource.uid().unwrap_or_default(),
+        labels: Inherited::of(&context.inherited.labels, resource.labels()),
+        annotations: Inherited::of(&context.inherited.annotations, resource.annotations()),
+        secrets: resolved.hashes,
+    };
+    let recreated =
+        if is_set(resource, RECREATE) { begin_recreation(&mut input.pipeline, outcome) } else { None };
+    go_on |= recreated.is_some();
+    if go_on && outcome.error.is_none() {
+        go_on = is_state_accepted(&input, resolved.pii_key.as_deref(), &connection, outcome).await;
+    }
+    let takes_turns = go_on && recreated.is_none();
+    let (objects, waits) =
+        apply_objects(context, resource, &input, found, Change { go_on, takes_turns }, outcome).await?;
+    if let Some(loss) = recreated.filter(|loss| !loss.resets() || workloads::ended(&name, &objects)) {
+        reset_topics(resource, &input.pipeline, &connection, &claims, &loss, outcome).await;
+    }
+    Ok(Worked { objects, connection, waits })
+}
+
+/// Whether an annotation of the operator's is set.
+fn is_set(resource: &ClickstreamPipeline, annotation: &str) -> bool {
+    resource.annotations().get(annotation).is_some_and(|value| value == "true")
+}
+
+/// Validates the document, and reads the Secrets that it names.
+async fn resolve_document(
+    context: &Context,
+    pipeline: &Pipeline,
+    outcome: &mut Outcome,
+) -> Result<Resolved, Error> {
+    let resolved = match valid(pipeline, context.allow_privileged_pods) {
+        Ok(()) => resolve::resolve(&context.client, pipeline).await,
+        Err(error) => Err(error),
+    };
+    let resolved = resolved.map_err(|error| outcome.failed(ConditionType::Valid, error))?;
+    outcome.conditions.push(warnings(pipeline));
+    Ok(resolved)
+}
+
+/// Syncs the topics. Whether objects may follow: pods without topics would only wait, and with another's topics do harm. Those that run
+/// already go on.
+async fn sync_topics(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    pipeline: &Pipeline,
+    connection: &Connection,
+    claims: &Claims,
+    outcome: &mut Outcome,
+) -> Result<bool, Error> {
     let before = Before {
         claimant: topics::claimant(resource),
-        adopt: says(ADOPT),
-        take_over: says(TAKE_OVER),
+        adopt: is_set(resource, ADOPT),
+        take_over: is_set(resource, TAKE_OVER),
         topics: outcome.status.topics.clone(),
         conditions: outcome.status.conditions.clone(),
         generation: resource.metadata.generation.unwrap_or_default(),
     };
     let status = outcome.status.clone();
-    let intend =
-        async move |topics| match status::write(context, resource, PipelineStatus { topics, ..status }, &[])
-            .await
-        {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::KeptNoLonger),
-            Err(error) => Err(error),
-        };
-    let topics = topics::sync(&resolved.connection, &pipeline, &claims, before, intend).await;
-    // Pods without topics would only wait, and with another's topics do harm. Those that run already go on.
+    let intend = async move |topics| {
+        let written = status::write(context, resource, PipelineStatus { topics, ..status }, &[]).await?;
+        if written { Ok(()) } else { Err(Error::KeptNoLonger) }
+    };
+    let topics = topics::sync(connection, pipeline, claims, before, intend).await;
     let go_on = match &topics.error {
         None => true,
         Some(error) => {
@@ -85,133 +129,143 @@ pub(super) async fn work(
     outcome.status.topics = topics.status;
     outcome.notes.extend(topics.notes);
     outcome.error = topics.error;
-    if outcome.error.is_none() && says(RECREATE) {
-        // It was said for one loss, not for all times, whatever else fails.
-        take_annotation(context, resource, RECREATE).await?;
+    if outcome.error.is_none() && is_set(resource, RECREATE) {
+        // It was set for one loss, not for all times, whatever else fails.
+        remove_annotation(context, resource, RECREATE).await?;
     }
+    Ok(go_on)
+}
 
-    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    let uid = resource.uid().unwrap_or_default();
-    let found = match apply::found(context, &namespace, &name).await {
-        Ok(found) => found,
-        Err(error) => {
-            outcome.conditions.push(Condition::of(ConditionType::ObjectsSynced, &error));
-            return Err(error);
-        }
-    };
-    let specs = pipeline.topics();
-    let mut input = Input {
-        image: pipeline.spec.image.clone().unwrap_or_else(|| context.image.clone()),
-        pipeline,
-        uid: uid.clone(),
-        labels: Inherited::of(&context.inherited.labels, resource.labels()),
-        annotations: Inherited::of(&context.inherited.annotations, resource.annotations()),
-        secrets: resolved.hashes,
-    };
-    let recreate = says(RECREATE).then(|| recreating(&mut outcome.error)).flatten();
-    let go_on = go_on || recreate.is_some();
-    if let Some(loss) = &recreate {
-        outcome.conditions.retain(|condition| condition.type_ != ConditionType::TopicsSynced);
-        let message = Error::Recreating(loss.clone()).to_string();
-        outcome.conditions.push(Condition::new(
-            ConditionType::TopicsSynced,
-            ConditionStatus::FalseForNow,
-            "RecreatingTopics",
-            message,
-        ));
-        if loss.resets() {
-            input.pipeline.spec.state = State::Suspended;
-        }
-    }
-    let foreseen = match (&outcome.error, go_on) {
-        (None, true) => {
-            foresee(&input, resolved.pii_key.as_deref(), &resolved.connection, &outcome.status).await
-        }
-        _ => Ok(()),
-    };
-    let go_on = go_on && foreseen.is_ok();
-    if let Err(error) = foreseen {
-        let status = if matches!(error, Error::StateDiffers { .. }) {
-            ConditionStatus::False
-        } else {
-            ConditionStatus::Unknown
-        };
-        outcome.conditions.retain(|condition| condition.type_ != ConditionType::Valid);
-        outcome.conditions.push(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
-        outcome.error = Some(error);
-    }
-    let takes_turns = go_on && recreate.is_none();
-    let built = objects::build(&input);
-    let waits = if takes_turns { rollout::take_turn(context, resource, &found, &built) } else { None };
-    let applied = match waits {
-        None if go_on => {
-            apply::apply(context, &namespace, &uid, found, built, rollout::is_settled(resource)).await
-        }
-        Some(_) => apply::scale(context, &namespace, &uid, found, &built).await,
-        None => Ok(apply::keep(&uid, found)),
-    };
-    let applied = match applied {
-        Ok(applied) => applied,
-        Err(error) => {
-            outcome.conditions.push(Condition::of(ConditionType::ObjectsSynced, &error));
-            return Err(error);
-        }
-    };
-    outcome.conditions.extend(match &applied.error {
-        Some(error) => Some(Condition::of(ConditionType::ObjectsSynced, error)),
-        None if !applied.contested.is_empty() => {
-            let message = format!(
-                "somebody else changes it again and again, so it is left alone for ten minutes: {}; have the other leave it, or say in the \
-                 pipeline what it wants",
-                applied.contested.join("; ")
-            );
-            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::False, "Contested", message))
-        }
-        None if !applied.overruled.is_empty() => {
-            let message = format!(
-                "the API server, or what it asks, makes it otherwise: {}; say in the pipeline what it may be",
-                applied.overruled.join("; ")
-            );
-            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::TrueWithWarning, "Overruled", message))
-        }
-        None if waits.is_some() => {
-            let message = waits.clone().unwrap_or_default();
-            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "RolloutPending", message))
-        }
-        None if go_on => {
-            let message = format!("{} objects in sync", applied.objects.len());
-            Some(Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, "Synced", message))
-        }
-        None => None,
+/// What was lost and is to be made anew, where that is what stands in the way. Until its offsets are gone the pipeline is suspended.
+fn begin_recreation(pipeline: &mut Pipeline, outcome: &mut Outcome) -> Option<Loss> {
+    let Some(Error::TopicLost(loss)) = &outcome.error else { return None };
+    let (loss, error) = (loss.clone(), Error::Recreating(loss.clone()));
+    outcome.replace(Condition {
+        status: ConditionStatus::FalseForNow,
+        ..Condition::of(ConditionType::TopicsSynced, &error)
     });
+    outcome.error = Some(error);
+    if loss.resets() {
+        pipeline.spec.state = State::Suspended;
+    }
+    Some(loss)
+}
+
+/// Whether new processors would accept the state that there is.
+async fn is_state_accepted(
+    input: &Input,
+    key: Option<&[u8]>,
+    connection: &Connection,
+    outcome: &mut Outcome,
+) -> bool {
+    let Err(error) = foresee(input, key, connection, &outcome.status).await else { return true };
+    let differs = matches!(error, Error::StateDiffers { .. });
+    let status = if differs { ConditionStatus::False } else { ConditionStatus::Unknown };
+    outcome.replace(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
+    outcome.error = Some(error);
+    false
+}
+
+/// What may be changed of the objects.
+struct Change {
+    /// Whether anything may be.
+    go_on: bool,
+    /// Whether pods are rolled in turn with those of other pipelines.
+    takes_turns: bool,
+}
+
+/// Applies the objects. What there is then, and whether it waits for its turn to roll.
+async fn apply_objects(
+    context: &Context,
+    resource: &ClickstreamPipeline,
+    input: &Input,
+    found: Vec<Found>,
+    change: Change,
+    outcome: &mut Outcome,
+) -> Result<(Objects, bool), Error> {
+    let namespace = resource.namespace().unwrap_or_default();
+    let desired = objects::build(input);
+    let waits = match change.takes_turns {
+        true => rollout::take_turn(context, resource, &found, &desired),
+        false => None,
+    };
+    let applied = match waits {
+        None if change.go_on => {
+            let settled = rollout::is_settled(resource);
+            apply::apply(context, &namespace, &input.uid, found, desired, settled).await
+        }
+        Some(_) => apply::scale(context, &namespace, &input.uid, found, &desired).await,
+        None => Ok(apply::keep(&input.uid, found)),
+    };
+    let applied = applied.map_err(|error| outcome.failed(ConditionType::ObjectsSynced, error))?;
+    outcome.conditions.extend(synced(&applied, waits.as_deref(), change.go_on));
     outcome.notes.extend(applied.notes);
     outcome.error = outcome.error.take().or(applied.error);
-    if let Some(loss) = recreate.filter(|loss| !loss.resets() || workloads::ended(&name, &applied.objects)) {
-        let (connection, claimant) = (&resolved.connection, topics::claimant(resource));
-        let take_over = says(TAKE_OVER);
-        match topics::reset(connection, &input.pipeline, &claims, claimant, take_over, &loss).await {
-            Ok(Reset::Running(group, members)) => {
-                for condition in &mut outcome.conditions {
-                    if condition.type_ == ConditionType::TopicsSynced {
-                        condition.message +=
-                            &format!("; Kafka still knows {members} members of the group {group}");
-                    }
+    Ok((applied.objects, waits.is_some()))
+}
+
+/// The condition of the objects; none where nothing was to be changed.
+fn synced(applied: &Applied, waits: Option<&str>, go_on: bool) -> Option<Condition> {
+    let condition =
+        |status, reason, message| Some(Condition::new(ConditionType::ObjectsSynced, status, reason, message));
+    if let Some(error) = &applied.error {
+        return Some(Condition::of(ConditionType::ObjectsSynced, error));
+    }
+    if !applied.contested.is_empty() {
+        let message = format!(
+            "somebody else changes it again and again, so it is left alone for ten minutes: {}; have the other leave it, or say in the \
+             pipeline what it wants",
+            applied.contested.join("; ")
+        );
+        return condition(ConditionStatus::False, "Contested", message);
+    }
+    if !applied.overruled.is_empty() {
+        let message = format!(
+            "the API server, or what it asks, makes it otherwise: {}; say in the pipeline what it may be",
+            applied.overruled.join("; ")
+        );
+        return condition(ConditionStatus::TrueWithWarning, "Overruled", message);
+    }
+    if let Some(waits) = waits {
+        return condition(ConditionStatus::True, "RolloutPending", waits.to_owned());
+    }
+    if go_on {
+        let message = format!("{} objects in sync", applied.objects.len());
+        return condition(ConditionStatus::True, "Synced", message);
+    }
+    None
+}
+
+/// Deletes what speaks of lost topics, once the processors have ended.
+async fn reset_topics(
+    resource: &ClickstreamPipeline,
+    pipeline: &Pipeline,
+    connection: &Connection,
+    claims: &Claims,
+    loss: &Loss,
+    outcome: &mut Outcome,
+) {
+    let (claimant, take_over) = (topics::claimant(resource), is_set(resource, TAKE_OVER));
+    match topics::reset(connection, pipeline, claims, claimant, take_over, loss).await {
+        Ok(Reset::Running(group, members)) => {
+            for condition in &mut outcome.conditions {
+                if condition.type_ == ConditionType::TopicsSynced {
+                    condition.message +=
+                        &format!("; Kafka still knows {members} members of the group {group}");
                 }
             }
-            Ok(Reset::Done) => {
-                outcome.status.topics = loss.after(&outcome.status.topics, &specs);
-                let note = format!("{}: processors begin anew", loss.names());
-                let reason = "TopicsReset".to_owned();
-                outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
-            }
-            Err(error) => {
-                outcome.conditions.retain(|condition| condition.type_ != ConditionType::TopicsSynced);
-                outcome.conditions.push(Condition::of(ConditionType::TopicsSynced, &error));
-                outcome.error = Some(error);
-            }
+        }
+        Ok(Reset::Done) => {
+            outcome.status.topics = loss.after(&outcome.status.topics, &pipeline.topics());
+            let note = format!("{}: processors begin anew", loss.names());
+            let reason = "TopicsReset".to_owned();
+            outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
+        }
+        Err(error) => {
+            outcome.replace(Condition::of(ConditionType::TopicsSynced, &error));
+            outcome.error = Some(error);
         }
     }
-    Ok(Worked { objects: applied.objects, connection: resolved.connection, waits: waits.is_some() })
 }
 
 /// Whether processors that are about to be made or rolled would refuse the state that there is.
@@ -236,22 +290,8 @@ async fn foresee(
     refusal.map_or(Ok(()), |(place, why)| Err(Error::StateDiffers { place, why }))
 }
 
-/// What was lost and is to be made anew, where that is what stands in the way.
-fn recreating(error: &mut Option<Error>) -> Option<Loss> {
-    match error.take() {
-        Some(Error::TopicLost(loss)) => {
-            *error = Some(Error::Recreating(loss.clone()));
-            Some(loss)
-        }
-        other => {
-            *error = other;
-            None
-        }
-    }
-}
-
-/// Takes an annotation from the resource.
-async fn take_annotation(
+/// Removes an annotation of the resource.
+async fn remove_annotation(
     context: &Context,
     resource: &ClickstreamPipeline,
     annotation: &str,
@@ -263,7 +303,7 @@ async fn take_annotation(
     client
         .patch_metadata(&name, &PatchParams::default(), &Patch::Merge(&patch))
         .await
-        .map_err(api(format!("take the annotation {annotation} from {name}")))?;
+        .map_err(api(format!("remove the annotation {annotation} of {name}")))?;
     Ok(())
 }
 
