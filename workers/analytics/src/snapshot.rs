@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use postcard::ser_flavors::Flavor;
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeTuple as _};
 
 use crate::section::{SectionError, SectionId};
@@ -46,6 +47,29 @@ struct Entry {
     tag: u8,
     version: u8,
     length: u64,
+}
+
+/// Bytes behind those that there are: `postcard::to_extend` takes more instructions for each.
+struct Buffer<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Buffer<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 /// Elements one after the other, without their number.
@@ -87,8 +111,7 @@ impl<'a> SnapshotWriter<'a> {
 
     /// A value, as serde would write it.
     pub(crate) fn value(&mut self, value: &impl Serialize) -> postcard::Result<()> {
-        self.buffer = postcard::to_extend(value, std::mem::take(&mut self.buffer))?;
-        Ok(())
+        postcard::serialize_with_flavor(value, Buffer(&mut self.buffer))
     }
 
     /// A list, as serde would write it.
