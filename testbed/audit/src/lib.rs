@@ -11,6 +11,7 @@ mod probe;
 mod results;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
@@ -24,6 +25,10 @@ use decisions::Decisions;
 pub use events::Events;
 pub use latency::{Delays, Latency};
 pub use results::{Pause, Results};
+
+/// How long a group's offsets are asked for: a broker that is busy answers late, and a transaction may be pending.
+const COMMITTED_TIMEOUT: Duration = Duration::from_secs(60);
+const COMMITTED_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What an audit found to be in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +210,15 @@ impl<'a> Audit<'a> {
 
     /// Where stage 1 stands, in the partitions in which it has committed.
     fn standings(&self) -> anyhow::Result<Vec<PartitionProgress>> {
-        let committed = self.progress.committed()?;
+        let begun = Instant::now();
+        let committed = loop {
+            match self.progress.committed() {
+                Err(weir_log::Error::Retry(_)) if begun.elapsed() < COMMITTED_TIMEOUT => {
+                    std::thread::sleep(COMMITTED_RETRY_INTERVAL);
+                }
+                committed => break committed?,
+            }
+        };
         committed
             .into_iter()
             .flatten()
