@@ -9,7 +9,7 @@ use weir_log::{
 
 use crate::{
     identity::{self, Expected},
-    worker::Stage,
+    stage::{RecordError, Stage},
 };
 
 /// What the topics that are written are called in a commit.
@@ -193,10 +193,12 @@ impl Stage for Results {
         record: &Record<'_>,
         _now: i64,
         _out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
-        lane.merge.read(record.value.unwrap_or_default(), record.offset).map_err(|error| {
-            let (blocks, partition) = (&self.options.blocks, record.partition);
-            Error::Fatal(format!("{blocks}/{partition} at offset {}: {error}", record.offset))
+    ) -> Result<(), RecordError> {
+        lane.merge.read(record.value.unwrap_or_default(), record.offset).map_err(|error| RecordError {
+            topic: self.options.blocks.clone(),
+            partition: record.partition,
+            offset: record.offset,
+            source: error.into(),
         })?;
         lane.next = record.offset + 1;
         Ok(())
@@ -206,13 +208,12 @@ impl Stage for Results {
         lane.merge.is_behind()
     }
 
-    fn resume(&mut self, lane: &mut Lane, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn resume(&mut self, lane: &mut Lane, out: &mut Vec<Output>) {
         if let Some(piece) = lane.merge.next_piece() {
             // The ranking is a window's last.
             self.windows += u64::from(matches!(piece, Piece::Top(_)));
             out.push(self.output(&piece));
         }
-        Ok(())
     }
 
     fn end(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {

@@ -19,7 +19,11 @@ use weir_analytics::{DecisiveSettings, MAX_RECORD_BYTES, Settings};
 use weir_events::{Decoder, Privacy, Scratch};
 use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record};
 
-use crate::{clock::BrokerClock, pace::Pace, worker::Stage};
+use crate::{
+    clock::BrokerClock,
+    pace::Pace,
+    stage::{RecordError, Stage},
+};
 
 pub use input::Input;
 pub use outcomes::Outcomes;
@@ -169,7 +173,7 @@ impl Stage for Windows {
         record: &Record<'_>,
         now: i64,
         out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RecordError> {
         if input.at_end && self.options.stamped_by_broker {
             self.clock.read_live(record.timestamp, now);
         }
@@ -203,7 +207,7 @@ impl Stage for Windows {
         input.engine.is_behind()
     }
 
-    fn resume(&mut self, input: &mut Input, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn resume(&mut self, input: &mut Input, out: &mut Vec<Output>) {
         input.pass_over_written();
         if let Some(part) = input.engine.seal(self.block_bytes) {
             self.outcomes.sealed += u64::from(!part.more);
@@ -218,7 +222,6 @@ impl Stage for Windows {
         if !input.engine.is_behind() {
             input.before = None;
         }
-        Ok(())
     }
 
     fn wants_commit(&self, inputs: &BTreeMap<i32, Input>, now: i64) -> bool {

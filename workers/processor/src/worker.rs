@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::stage::{RecordError, Stage};
 use outputs::{Deferred, Outputs};
-use weir_log::{Committed, Error, Item, Member, Output, Rebalance, Record};
+use weir_log::{Committed, Error, Item, Member, Rebalance, Record};
 
 /// Maximum records per poll.
 const MAX_RECORDS_PER_POLL: usize = 20_000;
@@ -23,110 +24,6 @@ const PROGRESS_COMMIT_INTERVAL_MS: i64 = 1_000;
 /// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
 /// lag stays below a thousand, and a quiet topic is not asked for a commit ten times a second.
 const EARLY_PROGRESS_COMMIT: (usize, i64) = (200, 20);
-
-/// What happens to records between the reading and the writing.
-pub trait Stage {
-    /// Everything known of one input partition.
-    type State;
-
-    /// Rebuilds the state of a partition as of where the group stands, and says at which offset reading starts. Calls `heartbeat` as
-    /// it goes on: that may take minutes.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    fn restore<M: Member>(
-        &mut self,
-        member: &mut M,
-        partition: i32,
-        committed: Option<&Committed>,
-        now: i64,
-        heartbeat: &dyn Fn(),
-    ) -> Result<(Self::State, i64), Error>;
-
-    /// Takes a record.
-    ///
-    /// # Errors
-    /// [`Error::Fatal`] for a record that only a person can deal with. After any other the worker goes back to what was committed and
-    /// reads the record again.
-    fn record(
-        &mut self,
-        state: &mut Self::State,
-        record: &Record<'_>,
-        now: i64,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Error>;
-
-    /// Whether the partition has more to write of what it took. Then it takes nothing else before [`Stage::resume`] has written all of
-    /// it, and [`Stage::position`] is such that what was written is not written again, and the rest is.
-    fn is_unfinished(&self, _state: &Self::State) -> bool {
-        false
-    }
-
-    /// Writes the next piece of what the partition has to write, about one record.
-    ///
-    /// # Errors
-    /// As for [`Stage::record`].
-    fn resume(&mut self, _state: &mut Self::State, _out: &mut Vec<Output>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Whether something is to be committed although nothing was written.
-    fn wants_commit(&self, _states: &BTreeMap<i32, Self::State>, _now: i64) -> bool {
-        false
-    }
-
-    /// Just before a commit: what [`Stage::stream`] will write may be chosen here, and is part of [`Stage::position`] from now on.
-    fn prepare(&mut self, _states: &mut BTreeMap<i32, Self::State>, _now: i64) {}
-
-    /// Writes into the transaction, piece by piece, what is too much to be kept until then.
-    ///
-    /// # Errors
-    /// Those of `send`; [`Error::Fatal`] for what cannot be written.
-    fn stream(
-        &mut self,
-        _states: &mut BTreeMap<i32, Self::State>,
-        _send: &mut dyn FnMut(Output) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Everything in the partition was read, and `offset` is the next to come. From now on [`Stage::position`] stands there, at least:
-    /// after the last record there may be offsets that are no records, and whoever stood before them would seem to lag for ever, and to
-    /// have lost records once retention deletes what is none.
-    fn end(&mut self, state: &mut Self::State, offset: i64, now: i64, out: &mut Vec<Output>);
-
-    /// Everything committed before `offset` was read, and an open transaction holds back what follows. As for [`Stage::end`] the
-    /// position is there, but the partition is neither at its end nor idle.
-    fn held_back(&mut self, state: &mut Self::State, offset: i64, now: i64, out: &mut Vec<Output>);
-
-    /// Looks at the clock, after each batch.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    fn tick<M: Member>(
-        &mut self,
-        _states: &mut BTreeMap<i32, Self::State>,
-        _member: &mut M,
-        _now: i64,
-        _out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
-        Ok(())
-    }
-
-    /// Whether the log is one that ends: where nothing more comes, progress is committed at once instead of with what comes next.
-    fn is_ending(&self) -> bool {
-        false
-    }
-
-    /// All that was read so far is committed.
-    fn committed(&mut self) {}
-
-    /// What was read since the last commit is forgotten, and will be read again, here or elsewhere.
-    fn forgotten(&mut self) {}
-
-    /// Where the partition stands, to be committed with the outputs so far.
-    fn position(&self, state: &Self::State) -> Committed;
-}
 
 /// One member of a group at work on a stage.
 pub struct Worker<S: Stage, M: Member> {
@@ -271,6 +168,24 @@ impl<S: Stage, M: Member> Worker<S, M> {
 
     fn turn(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
         self.run_pending(now)?;
+        let (rebalance, read) = self.poll(now, wait)?;
+        match rebalance {
+            Some(rebalance) => self.on_rebalance(rebalance, now)?,
+            None if self.has_backlog() => {}
+            None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out.records)?,
+        }
+        self.run_pending(now)?;
+        self.drain_backlog(now)?;
+        if !self.out.records.is_empty() {
+            self.waiting_since.get_or_insert(now);
+        }
+        self.read += read;
+        self.counts.records += read as u64;
+        if self.is_commit_due(read, now) { self.commit(now, true) } else { Ok(()) }
+    }
+
+    /// Reads and processes what is there. The rebalance that came, if one did, and how many records were read.
+    fn poll(&mut self, now: i64, wait: Duration) -> Result<(Option<Rebalance>, usize), Error> {
         // Behind what could not be taken yet nothing more is read; the group is still heard.
         let mut blocked = self.has_backlog();
         let (max, wait) = if blocked { (0, Duration::ZERO) } else { (MAX_RECORDS_PER_POLL, wait) };
@@ -291,19 +206,24 @@ impl<S: Stage, M: Member> Worker<S, M> {
                 Err(error) => failed = Some(error),
             }
         });
-        // First: whatever became of the rest, the record and those polled after it were passed over, and reading goes on behind them.
+        // First: whatever became of the rest, the record and those polled behind it were passed over.
         if let Some(error) = failed {
-            return Err(passed_over(error));
+            return Err(error.into());
         }
-        match polled? {
-            Some(Rebalance::Assigned(partitions)) => self.pending.restore_and_assign = Some(partitions),
-            Some(Rebalance::Revoked) => {
+        Ok((polled?, read))
+    }
+
+    /// Does at once what a rebalance asks for at once; the rest is pending.
+    fn on_rebalance(&mut self, rebalance: Rebalance, now: i64) -> Result<(), Error> {
+        match rebalance {
+            Rebalance::Assigned(partitions) => self.pending.restore_and_assign = Some(partitions),
+            Rebalance::Revoked => {
                 let kept = self.commit(now, false);
                 self.forget();
                 self.pending.revoke = true;
                 match kept {
                     Ok(()) => {}
-                    // Another has the transactional id: a restart would take it from him.
+                    // Another process has the transactional id: a restart would take it back.
                     Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
                     Err(error) => {
                         tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
@@ -311,23 +231,19 @@ impl<S: Stage, M: Member> Worker<S, M> {
                     }
                 }
             }
-            Some(Rebalance::Lost) => {
+            Rebalance::Lost => {
                 (self.pending.restart, self.pending.revoke) = (true, true);
                 self.forget();
             }
-            None if self.has_backlog() => {}
-            None => self.stage.tick(&mut self.states, &mut self.member, now, &mut self.out.records)?,
         }
-        self.run_pending(now)?;
-        self.drain_backlog(now).map_err(passed_over)?;
-        if !self.out.records.is_empty() {
-            self.waiting_since.get_or_insert(now);
-        }
-        self.read += read;
-        self.counts.records += read as u64;
+        Ok(())
+    }
+
+    /// Whether it is time to commit, where the last poll read so many records.
+    fn is_commit_due(&mut self, read: usize, now: i64) -> bool {
         let caught_up = read < MAX_RECORDS_PER_POLL;
         let since = now - self.last_commit;
-        let due = match self.waiting_since {
+        match self.waiting_since {
             Some(waiting) => caught_up || now - waiting >= MAX_TRANSACTION_AGE_MS || self.out.is_full(),
             None => {
                 let ending = read == 0 && self.stage.is_ending();
@@ -336,8 +252,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
                     || caught_up && self.read >= EARLY_PROGRESS_COMMIT.0 && since >= EARLY_PROGRESS_COMMIT.1
                     || self.stage.wants_commit(&self.states, now)
             }
-        };
-        if due { self.commit(now, true) } else { Ok(()) }
+        }
     }
 
     /// Whether something that was polled, or what follows from it, waits.
@@ -346,7 +261,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 
     /// Goes on with what waits, until there is enough for a transaction.
-    fn drain_backlog(&mut self, now: i64) -> Result<(), Error> {
+    fn drain_backlog(&mut self, now: i64) -> Result<(), RecordError> {
         loop {
             let mut is_done = true;
             // Each in turn: what partitions write of one window comes close together, and stage 2 has little to hold.
@@ -355,7 +270,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
                     return Ok(());
                 }
                 if self.stage.is_unfinished(state) {
-                    self.stage.resume(state, &mut self.out.records)?;
+                    self.stage.resume(state, &mut self.out.records);
                     is_done = false;
                 }
             }
@@ -476,7 +391,7 @@ fn take<S: Stage>(
     out: &mut Outputs,
     item: &Item<'_>,
     now: i64,
-) -> Result<bool, Error> {
+) -> Result<bool, RecordError> {
     let (Item::Record(Record { partition, .. })
     | Item::End { partition, .. }
     | Item::HeldBack { partition, .. }) = item;
@@ -490,17 +405,9 @@ fn take<S: Stage>(
         if out.is_full() {
             return Ok(true);
         }
-        stage.resume(state, &mut out.records)?;
+        stage.resume(state, &mut out.records);
     }
     Ok(out.is_full())
-}
-
-/// What was polled and could not be taken is lost to this worker: only going back to what was committed brings it again.
-fn passed_over(error: Error) -> Error {
-    match error {
-        Error::Fatal(why) => Error::Fatal(why),
-        Error::Retry(why) | Error::Abort(why) => Error::Abort(why),
-    }
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@ use weir_events::{Decoder, Privacy};
 use weir_log::{Committed, Error, Member, ResultsProgress};
 use weir_manifest::{DeadLetterPayload, Management, Pii, Pipeline};
 use weir_processor::results::{self, Results};
+use weir_processor::stage::Stage;
 use weir_processor::windows::{self, Windows};
-use weir_processor::worker::{Stage, TRANSACTION_BYTES, Worker};
+use weir_processor::worker::{TRANSACTION_BYTES, Worker};
 use weir_telemetry::millis;
 
 use crate::{

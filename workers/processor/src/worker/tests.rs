@@ -7,19 +7,20 @@ use std::sync::{
 };
 
 use super::*;
+use weir_log::Output;
 use weir_memory::{Broker, Clock, Fault, MemberOptions};
 
 /// Writes so many bytes for each record.
 struct Echo {
     bytes: usize,
     ending: bool,
-    /// What each record fails with, once.
-    faults: BTreeMap<i64, Error>,
+    /// The record that cannot be processed.
+    unusable: Option<i64>,
 }
 
 impl Echo {
     fn new(bytes: usize, ending: bool) -> Self {
-        Self { bytes, ending, faults: BTreeMap::new() }
+        Self { bytes, ending, unusable: None }
     }
 }
 
@@ -44,9 +45,10 @@ impl Stage for Echo {
         record: &Record<'_>,
         _now: i64,
         out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
-        if let Some(fault) = self.faults.remove(&record.offset) {
-            return Err(fault);
+    ) -> Result<(), RecordError> {
+        if self.unusable == Some(record.offset) {
+            let (topic, partition, offset) = ("in".to_owned(), record.partition, record.offset);
+            return Err(RecordError { topic, partition, offset, source: "it is damaged".into() });
         }
         *next = record.offset + 1;
         if self.bytes > 0 {
@@ -177,24 +179,14 @@ fn progress_without_outputs_waits_unless_it_is_the_last() {
     assert_eq!(step(&mut ending, 0), (1, 1));
 }
 
-/// The records polled after one that failed were passed over, and reading went on behind them.
+/// The records polled behind it were passed over: nothing of them, nor of those before it, may be committed.
 #[test]
-fn no_record_is_lost_behind_one_that_failed() {
-    let mut stage = Echo::new(1, false);
-    stage.faults.insert(3, Error::Retry("not now".to_owned()));
-    stage.faults.insert(7, Error::Abort("gone".to_owned()));
-    let mut worker = worker(stage, 10);
-    for _ in 0..10 {
-        step(&mut worker, 0);
-    }
-    assert_eq!((worker.counts().outputs, worker.counts().aborts), (10, 2));
-    let committed = worker.member().committed().unwrap();
-    assert_eq!(committed[0].as_ref().map(|committed| committed.offset), Some(10));
-
-    let mut stage = Echo::new(1, false);
-    stage.faults.insert(3, Error::Fatal("a person must act".to_owned()));
-    let mut worker = self::worker(stage, 10);
-    assert_eq!(worker.step(NOW, Duration::ZERO), Err(Error::Fatal("a person must act".to_owned())));
+fn a_record_that_cannot_be_processed_ends_the_worker() {
+    let mut worker = worker(Echo { unusable: Some(3), ..Echo::new(1, false) }, 10);
+    let error = worker.step(NOW, Duration::ZERO).unwrap_err();
+    assert_eq!(error, Error::Fatal("in/0 at offset 3: it is damaged".to_owned()));
+    assert_eq!(worker.counts().commits, 0);
+    assert_eq!(worker.member().committed().unwrap(), [None]);
 }
 
 /// Writes several pieces for each record, one when asked.
@@ -230,7 +222,7 @@ impl Stage for Pieces {
         record: &Record<'_>,
         _now: i64,
         _out: &mut Vec<Output>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RecordError> {
         assert!(!self.is_unfinished(state), "a record came before the one before it was done");
         state.next = record.offset + 1;
         state.written -= self.0;
@@ -241,7 +233,7 @@ impl Stage for Pieces {
         state.written < self.0
     }
 
-    fn resume(&mut self, state: &mut Piecemeal, out: &mut Vec<Output>) -> Result<(), Error> {
+    fn resume(&mut self, state: &mut Piecemeal, out: &mut Vec<Output>) {
         let value = format!("{:>3} {:>96}", state.next - 1, state.written);
         state.written += 1;
         out.push(Output {
@@ -251,7 +243,6 @@ impl Stage for Pieces {
             value: Some(value.into_bytes()),
             headers: Vec::new(),
         });
-        Ok(())
     }
 
     fn end(&mut self, state: &mut Piecemeal, _offset: i64, _now: i64, _out: &mut Vec<Output>) {
