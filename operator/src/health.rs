@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::State;
-use axum::http::{HeaderName, StatusCode, header::CONTENT_TYPE};
+use axum::http::StatusCode;
 use axum::{Router, routing::get};
-use prometheus_client::{encoding::text::encode, registry::Registry};
+use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
+use weir_telemetry::{OpenMetrics, openmetrics};
 
 /// What is told about the process. It lives as long as it answers: whatever it cannot go on without ends it.
 #[derive(Debug)]
@@ -48,10 +49,6 @@ async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str)
     }
 }
 
-async fn metrics(
-    State(health): State<Arc<Health>>,
-) -> Result<([(HeaderName, &'static str); 1], String), StatusCode> {
-    let mut text = String::new();
-    encode(&mut text, &health.registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+async fn metrics(State(health): State<Arc<Health>>) -> Result<OpenMetrics, StatusCode> {
+    openmetrics(&health.registry)
 }

@@ -16,6 +16,8 @@ use super::{
     problem::CommonErrors,
     query::{NoParameters, Query},
 };
+use weir_telemetry::millis;
+
 use crate::{
     Gateway,
     store::{
@@ -23,7 +25,6 @@ use crate::{
         progress::{ProgressView, ended, watermark},
         windows::StoreStats,
     },
-    sync::millis,
 };
 
 /// One input partition.

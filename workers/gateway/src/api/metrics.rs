@@ -2,23 +2,20 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::{
-    extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::IntoResponse,
-};
+use axum::{extract::State, http::StatusCode};
 use prometheus_client::{
-    encoding::text::encode,
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
 
-use crate::{Gateway, store::windows::StoreStats, sync::millis};
+use weir_telemetry::{OpenMetrics, millis, openmetrics};
+
+use crate::{Gateway, store::windows::StoreStats};
 
 type Seconds = Gauge<f64, AtomicU64>;
 
 /// The values at the time of the request. An unknown value has no line.
-pub async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
+pub async fn metrics(State(gateway): State<Gateway>) -> Result<OpenMetrics, StatusCode> {
     let state = &gateway.shared.default.state;
     let mut registry = Registry::with_prefix("weir_gateway");
     let gauge = |registry: &mut Registry, name: &str, help: &str, value: i64| {
@@ -44,12 +41,5 @@ pub async fn metrics(State(gateway): State<Gateway>) -> impl IntoResponse {
     let StoreStats { windows, bytes, .. } = state.windows().stats();
     gauge(&mut registry, "windows", "Sealed windows held", windows as i64);
     gauge(&mut registry, "window_bytes", "Bytes of the windows held, without the pages' URLs", bytes as i64);
-    let mut text = String::new();
-    match encode(&mut text, &registry) {
-        Ok(()) => {
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            ([(CONTENT_TYPE, kind)], text).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    openmetrics(&registry)
 }

@@ -123,7 +123,7 @@ fn dead_letters_of_an_old_topic_are_dropped() {
         let first = state.dead_letters(9).0[0].timestamp;
         admin.delete_topics(&[&topic]).unwrap();
         until("the topic is gone", || admin.describe_topics(&[&topic]).is_ok_and(|found| found.is_empty()));
-        until("the clock goes on", || crate::sync::millis() > first);
+        until("the clock goes on", || weir_telemetry::millis() > first);
         admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
         // More than there were: an offset alone would not tell them apart.
         send();

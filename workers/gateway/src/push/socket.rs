@@ -15,10 +15,11 @@ use tokio::time::{self, Instant};
 use weir_events::looks_like;
 
 use super::session::Session;
+use weir_telemetry::millis;
+
 use crate::{
     Gateway,
     api::{error::RequestError, problem::Problem, query},
-    sync::millis,
     wire::topic::Topic,
 };
 

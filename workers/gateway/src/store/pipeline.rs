@@ -21,7 +21,9 @@ use super::{
     sources::{Source, Sources},
     windows::{Bounds, WindowStore},
 };
-use crate::sync::{lock, millis};
+use weir_telemetry::millis;
+
+use crate::sync::lock;
 
 /// One pipeline's results, kept and handed out.
 pub struct PipelineState {
