@@ -143,8 +143,8 @@ pub enum Error {
     },
     /// There was no time left to ask Kafka, because other pipelines of the cluster asked.
     #[error(
-        "waiting to ask kafka at {bootstrap}: {threads} questions run at a time, and those of other pipelines took the time of this pass; \
-         what was found before stands, and it is asked again"
+        "waiting to ask kafka at {bootstrap}: {threads} questions run at a time, those of other pipelines too, and the time of this pass \
+         was up; what was found before stands, and it is asked again"
     )]
     KafkaBusy {
         /// The addresses that were to be asked.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -19,7 +20,7 @@ use crate::error::api;
 use crate::object::MANAGER;
 use crate::{Error, events};
 
-/// An operator that does not answer for so long is gone: none of its passes may take as long.
+/// An operator that does not answer for so long is gone.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Time between looks for questions of other operators.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
@@ -27,7 +28,7 @@ const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
 const ASK_INTERVAL: Duration = Duration::from_secs(600);
 /// How long after a question a pipeline is said to be asked for by another operator.
 pub(crate) const CONTESTED_FOR: Duration = Duration::from_secs(900);
-/// The same pause for one that stands back.
+/// Time between two looks of one that stands back.
 const STAND_BACK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What an operator does about a pipeline.
@@ -115,9 +116,10 @@ pub(super) async fn attend(
             if write(context, resource, &keeper, Some(contender)).await? {
                 tracing::warn!(namespace, name, keeper, "stands back: another operator keeps this pipeline");
                 context.ask(&key);
-                let notes =
+                let event_note =
                     EventNote { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
-                events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
+                events::tell(&context.client, &context.instance, resource.object_ref(&()), &[event_note])
+                    .await;
             }
             return Ok(Some(Action::requeue(STAND_BACK_INTERVAL)));
         }
@@ -131,18 +133,23 @@ pub(super) async fn attend(
 /// the resource cannot be read its pass answers.
 pub(crate) async fn answer_contenders(context: &Context) {
     loop {
-        for resource in context.pipelines.state() {
-            let Ok(readable) = &resource.0 else { continue };
+        // At a time: an API server that hangs holds up the answers for all pipelines no longer than for one.
+        let answers = context.pipelines.state().into_iter().map(|resource| async move {
+            let Ok(readable) = &resource.0 else { return };
             let status = readable.status.clone().unwrap_or_default();
             if step(&status, &context.operator, None, Timestamp::now()) != Step::Answer {
-                continue;
+                return;
             }
-            let answered = tokio::time::timeout(ANSWER_INTERVAL, attend(context, &resource, &status)).await;
-            if let Ok(Err(error)) = answered {
-                let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-                tracing::warn!(namespace, name, %error, "could not answer another operator, retrying");
-            }
-        }
+            let answer = tokio::time::timeout(ANSWER_INTERVAL, attend(context, &resource, &status));
+            let error = match answer.await {
+                Ok(Ok(_)) => return,
+                Ok(Err(error)) => error,
+                Err(_) => Error::PassSlow(ANSWER_INTERVAL),
+            };
+            let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+            tracing::warn!(namespace, name, %error, "could not answer another operator, retrying");
+        });
+        join_all(answers).await;
         tokio::time::sleep(ANSWER_INTERVAL).await;
     }
 }

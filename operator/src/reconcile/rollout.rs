@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use serde_json::{Value, json};
 use weir_log::ResultsProgress;
 use weir_manifest::{ClickstreamPipeline, Pipeline, State};
@@ -13,6 +14,9 @@ use crate::kafka::Connection;
 use crate::object::{Found, Kind, Object};
 use crate::objects::{SPEC_HASH, TEMPLATE_HASH};
 use crate::plan;
+
+/// The reason of a condition of objects that wait for their turn.
+pub(super) const PENDING: &str = "RolloutPending";
 
 /// Takes the turn where pods are about to be rolled and the document says of them what it did when they were made, whoever has scaled them
 /// since. While it is another pipeline's, nothing of this one is changed but the number of its pods, as what a new operator makes need not
@@ -46,11 +50,21 @@ pub(super) fn take_turn(
     ))
 }
 
-/// Whether the objects were already what the resource says, so that what is missing now was taken away.
+/// Whether the objects were already what the resource says, or wait for their turn to be.
 pub(super) fn is_settled(resource: &ClickstreamPipeline) -> bool {
+    synced(resource).is_some()
+}
+
+/// Whether the objects were already what the resource says, so that what is missing now was taken away.
+pub(super) fn is_applied(resource: &ClickstreamPipeline) -> bool {
+    synced(resource).is_some_and(|condition| condition.reason != PENDING)
+}
+
+/// The condition of the objects where it is true of the resource's newest document.
+fn synced(resource: &ClickstreamPipeline) -> Option<&ApiCondition> {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
     let mut synced = conditions.filter(|condition| condition.type_ == ConditionType::ObjectsSynced.as_str());
-    synced.any(|condition| {
+    synced.find(|condition| {
         condition.status == "True" && condition.observed_generation == resource.metadata.generation
     })
 }

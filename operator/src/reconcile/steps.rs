@@ -115,14 +115,16 @@ async fn sync_topics(
     let topics = topics::sync(connection, pipeline, claims, before, intend).await;
     let go_on = match &topics.error {
         None => true,
+        // Its objects are another operator's, too.
+        Some(Error::KeptNoLonger) => return Err(Error::KeptNoLonger),
         Some(error) => {
             let known = outcome.status.topics.iter().any(|topic| topic.topic_id.is_some());
-            let wrong = |condition: &Condition| {
-                condition.type_ == ConditionType::TopicsSynced && condition.status == ConditionStatus::False
-            };
-            let wrong = topics.conditions.iter().any(wrong);
+            // Of this generation, as they were found last.
+            let synced = topics.conditions.iter().any(|condition| {
+                condition.type_ == ConditionType::TopicsSynced && condition.status == ConditionStatus::True
+            });
             pipeline.spec.state == State::Suspended
-                || known && (error.is_unreachable() || error.is_waiting() && !wrong)
+                || known && (error.is_unreachable() || error.is_waiting() && synced)
         }
     };
     outcome.conditions.extend(topics.conditions);
@@ -159,9 +161,12 @@ async fn is_state_accepted(
     outcome: &mut Outcome,
 ) -> bool {
     let Err(error) = foresee(input, key, connection, &outcome.status).await else { return true };
-    let differs = matches!(error, Error::StateDiffers { .. });
-    let status = if differs { ConditionStatus::False } else { ConditionStatus::Unknown };
-    outcome.replace(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
+    // Who has not asked yet has nothing else to report.
+    if !error.is_waiting() {
+        let differs = matches!(error, Error::StateDiffers { .. });
+        let status = if differs { ConditionStatus::False } else { ConditionStatus::Unknown };
+        outcome.replace(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
+    }
     outcome.error = Some(error);
     false
 }
@@ -191,7 +196,7 @@ async fn apply_objects(
     };
     let applied = match waits {
         None if change.go_on => {
-            let settled = rollout::is_settled(resource);
+            let settled = rollout::is_applied(resource);
             apply::apply(context, &namespace, &input.uid, found, desired, settled).await
         }
         Some(_) => apply::scale(context, &namespace, &input.uid, found, &desired).await,
@@ -227,7 +232,7 @@ fn synced(applied: &Applied, waits: Option<&str>, go_on: bool) -> Option<Conditi
         return condition(ConditionStatus::TrueWithWarning, "Overruled", message);
     }
     if let Some(waits) = waits {
-        return condition(ConditionStatus::True, "RolloutPending", waits.to_owned());
+        return condition(ConditionStatus::True, rollout::PENDING, waits.to_owned());
     }
     if go_on {
         let message = format!("{} objects in sync", applied.objects.len());
@@ -262,7 +267,9 @@ async fn reset_topics(
             outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
         }
         Err(error) => {
-            outcome.replace(Condition::of(ConditionType::TopicsSynced, &error));
+            if !error.is_waiting() {
+                outcome.replace(Condition::of(ConditionType::TopicsSynced, &error));
+            }
             outcome.error = Some(error);
         }
     }
