@@ -145,7 +145,9 @@ impl Connection {
                     (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
                 Ok(Some(known.collect()))
             }
-            Err(weir_log::Error::Retry(why) | weir_log::Error::Abort(why)) => Err(Error::Offsets(why)),
+            Err(weir_log::Error::Retry(why) | weir_log::Error::Abort(why)) => {
+                Err(Error::Offsets(why.to_string()))
+            }
             Err(error) => {
                 tracing::warn!(%error, group, "what was committed may not be known");
                 Ok(None)

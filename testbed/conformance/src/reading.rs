@@ -181,7 +181,11 @@ pub fn truncated_offset_is_fatal<W: World>(world: &W) {
     retry(|| member.member.assign(&[(0, 1)])).unwrap();
     eventually("an error", || match member.member.poll(10, Duration::from_millis(50), &mut |_| ()) {
         Ok(None) | Err(Error::Retry(_)) => false,
-        Err(Error::Fatal(_)) => true,
+        Err(Error::Fatal(failure)) => {
+            let place = (failure.topic.as_deref(), failure.partition, failure.offset);
+            assert_eq!(place, (Some(topic.as_str()), Some(0), Some(1)), "the error says where");
+            true
+        }
         other => panic!("expected a fatal error, got {other:?}"),
     });
     let (values, end) = member.read(&topic);

@@ -118,7 +118,7 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 pub(super) fn classify(doing: &str, error: &KafkaError) -> Error {
     match error.rdkafka_error_code() {
         Some(code) => of_code(doing, code, &error.to_string()),
-        None => Error::Fatal(format!("could not {doing}: {error}")),
+        None => Error::fatal(format!("could not {doing}: {error}")),
     }
 }
 
@@ -126,9 +126,9 @@ pub(super) fn classify(doing: &str, error: &KafkaError) -> Error {
 pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error {
     let message = format!("could not {doing}: {text}{}", advice(code));
     match class(code) {
-        Class::Retry => Error::Retry(message),
-        Class::Abort => Error::Abort(message),
-        Class::Fenced | Class::Fatal => Error::Fatal(message),
+        Class::Retry => Error::retry(message),
+        Class::Abort => Error::abort(message),
+        Class::Fenced | Class::Fatal => Error::fatal(message),
     }
 }
 

@@ -145,7 +145,7 @@ impl Group {
                 return Ok(None);
             }
             if let Some(outage) = outage {
-                return Err(Error::Retry(outage));
+                return Err(Error::retry(outage));
             }
             if left.is_zero() {
                 return Ok(None);
@@ -160,11 +160,12 @@ impl Group {
             match self.consumer.poll(wait) {
                 Some(Ok(message)) => {
                     let (partition, offset) = (message.partition(), message.offset());
-                    return Err(Error::Fatal(format!(
+                    let stray = Error::fatal(format!(
                         "the record at {offset} of partition {partition} of topic {:?} came past the queue that its partition \
                          was told to deliver to; start the process again, it goes on from what was committed",
                         self.topic
-                    )));
+                    ));
+                    return Err(stray.at(&self.topic, partition, Some(offset)));
                 }
                 Some(Err(error)) => {
                     let text = self.consumer.context().take_detail();

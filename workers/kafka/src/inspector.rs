@@ -67,7 +67,7 @@ impl TopicInspector {
     /// [`Error::Retry`] where too many clients did not close; the old one stays then.
     pub fn renew(&mut self) -> Result<(), Error> {
         if self.unclosed.too_many() {
-            return Err(Error::Retry(format!(
+            return Err(Error::retry(format!(
                 "could not connect anew to {}: {MAX_UNCLOSED} clients did not close",
                 self.brokers
             )));
@@ -194,7 +194,7 @@ impl TopicInspector {
                 // A broker that was just started again does not know its topics at once. Whether a topic is there at all is asked
                 // before anything else, and again while a process runs.
                 Some(C::UnknownPartition | C::UnknownTopic | C::UnknownTopicOrPartition) => {
-                    Error::Retry(format!("could not {}: {error}", doing()))
+                    Error::retry(format!("could not {}: {error}", doing()))
                 }
                 _ => classify(&doing(), &error),
             }
@@ -281,7 +281,7 @@ impl TopicInspector {
                 Some(Ok(_)) | None => {}
             }
             if progress.elapsed() > SILENCE {
-                return Err(Error::Retry(format!("could not {}: nothing came for {SILENCE:?}", doing())));
+                return Err(Error::retry(format!("could not {}: nothing came for {SILENCE:?}", doing())));
             }
         }
         Ok(position)

@@ -57,7 +57,7 @@ impl Member {
     }
 
     fn parts(&mut self) -> Result<&mut Parts, Error> {
-        self.parts.as_mut().ok_or_else(|| Error::Fatal("this member has left its group".into()))
+        self.parts.as_mut().ok_or_else(|| Error::fatal("this member has left its group"))
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn check_transient(
     match class(code) {
         // Retention took the offset between asking for it and fetching it.
         _ if code == RDKafkaErrorCode::AutoOffsetReset => {
-            Err(Error::Retry(format!("could not {}: {text}", doing())))
+            Err(Error::retry(format!("could not {}: {text}", doing())))
         }
         Class::Retry | Class::Abort => Ok(()),
         Class::Fenced | Class::Fatal => Err(of_code(&doing(), code, &text)),
@@ -112,7 +112,7 @@ impl Reader {
         let found = match found.remove(topic) {
             Some(Ok(found)) => found,
             None | Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic)) => {
-                return Err(Error::Retry(format!(
+                return Err(Error::retry(format!(
                     "there is no topic {topic}, or the broker does not know it yet"
                 )));
             }
@@ -134,7 +134,7 @@ impl Reader {
             let (_, end) = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
             if end < position {
                 // A broker that was just started may show less for a moment. What is really lost, librdkafka reads over from the beginning.
-                return Err(Error::Retry(format!(
+                return Err(Error::retry(format!(
                     "{topic}/{partition} ends at offset {end}, and was read up to {position}"
                 )));
             }
@@ -152,7 +152,7 @@ impl Reader {
     pub fn renew(&mut self) -> Result<(), Error> {
         let doing = || format!("follow {:?} at {}", self.topics, self.connection.brokers);
         if self.unclosed.too_many() {
-            return Err(Error::Retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
+            return Err(Error::retry(format!("could not {}: {MAX_UNCLOSED} clients did not close", doing())));
         }
         let renewed = consumer(&self.connection).map_err(|error| classify(&doing(), &error))?;
         let started = start(&renewed, &self.connection, &self.topics, |partition, first, _| {

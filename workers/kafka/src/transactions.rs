@@ -95,7 +95,7 @@ impl Transactions {
     /// Starts a new producer under the same id.
     pub(super) fn restart(&mut self) -> Result<(), Error> {
         if self.hung >= MAX_HUNG {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "{} calls of the Kafka client did not return, and what they hold cannot be freed: start the process again, it goes on \
                  from what was committed",
                 self.hung
@@ -132,7 +132,7 @@ impl Transactions {
             Err(Hung { limit }) => {
                 self.unanswered.set(self.unanswered.get() + 1);
                 self.hung += 1;
-                Err(Error::Retry(format!(
+                Err(Error::retry(format!(
                     "could not {doing}: no answer for {limit:?}, the producer is given up"
                 )))
             }
@@ -193,7 +193,7 @@ impl Transactions {
             Ok(Err(Failure::Call(error))) => return Err(self.failed(doing, &error)),
             Ok(Err(Failure::Delivery(failure))) => {
                 self.unfenced(doing)?;
-                return Err(Error::Abort(format!("could not {doing}: {failure}")));
+                return Err(Error::abort(format!("could not {doing}: {failure}")));
             }
             Err(hung) => return Err(self.give_up(doing, &hung)),
         }
@@ -207,7 +207,7 @@ impl Transactions {
         self.hung += 1;
         let limit = hung.limit;
         tracing::warn!(id = self.id, "could not {doing}: no answer for {limit:?}, the producer is given up");
-        Error::Abort(format!("could not {doing}: the call did not return for {limit:?}"))
+        Error::abort(format!("could not {doing}: the call did not return for {limit:?}"))
     }
 
     /// Aborts what is open. Best effort: what this cannot abort, the broker does when its timeout is over.
@@ -236,7 +236,7 @@ impl Transactions {
     }
 
     fn ready(&self) -> Result<&Arc<Owned>, Error> {
-        self.producer.as_ref().ok_or_else(|| Error::Abort("the producer has not been restarted".into()))
+        self.producer.as_ref().ok_or_else(|| Error::abort("the producer has not been restarted"))
     }
 
     fn failed(&self, doing: &str, error: &KafkaError) -> Error {
@@ -255,7 +255,7 @@ impl Transactions {
         let Some((code, text)) = given_up else { return Ok(()) };
         Err(match class(code) {
             Class::Fenced => self.fenced(doing),
-            Class::Retry => Error::Abort(format!("could not {doing}: {text}")),
+            Class::Retry => Error::abort(format!("could not {doing}: {text}")),
             Class::Abort | Class::Fatal => of_code(doing, code, &text),
         })
     }
@@ -264,20 +264,20 @@ impl Transactions {
     fn fenced(&self, doing: &str) -> Error {
         let open = self.opened.map(|opened| opened.elapsed());
         match open {
-            Some(open) if open >= self.timeout => Error::Abort(format!(
+            Some(open) if open >= self.timeout => Error::abort(format!(
                 "could not {doing}: it was open for {} ms, and the broker aborts after {} ms",
                 open.as_millis(),
                 self.timeout.as_millis()
             )),
             _ if self.unanswered.get() > 0 => {
                 self.unanswered.set(self.unanswered.get() - 1);
-                Error::Abort(format!(
+                Error::abort(format!(
                     "could not {doing}: the transactional id {:?} was taken over, perhaps by an earlier attempt of this process \
                      that was not answered",
                     self.id
                 ))
             }
-            _ => Error::Fatal(format!(
+            _ => Error::fatal(format!(
                 "could not {doing}: another process uses the transactional id {:?}; stop one of them, or give each its \
                  own",
                 self.id
@@ -367,7 +367,11 @@ fn to_list(topic: &str, offsets: &[(i32, Committed)]) -> Result<TopicPartitionLi
     for (partition, committed) in offsets {
         let mut element = list.add_partition(topic, *partition);
         element.set_offset(Offset::Offset(committed.offset)).map_err(|error| {
-            Error::Fatal(format!("offset {} of partition {partition}: {error}", committed.offset))
+            Error::fatal(format!("offset {} of partition {partition}: {error}", committed.offset)).at(
+                topic,
+                *partition,
+                Some(committed.offset),
+            )
         })?;
         element.set_metadata(&committed.metadata);
     }

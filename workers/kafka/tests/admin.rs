@@ -54,10 +54,10 @@ fn writing_never_asks_for_more_copies_than_there_are() {
     let outcome = ensure_topics(cluster.bootstrap(), std::slice::from_ref(&after)).unwrap().remove(0);
     assert_eq!(outcome.change, Change::Updated(BTreeSet::from(["retention.ms".to_owned()])));
     assert_eq!(cluster.setting(&before.name, "min.insync.replicas").as_deref(), Some("1"));
-    let remark = outcome.remark(&after).unwrap();
+    let warning = outcome.warning(&after).unwrap();
     assert!(
-        remark.contains("keeps 1 of the 3 copies") && remark.contains("kafka-reassign-partitions"),
-        "{remark}"
+        warning.contains("keeps 1 of the 3 copies") && warning.contains("kafka-reassign-partitions"),
+        "{warning}"
     );
 }
 

@@ -65,7 +65,7 @@ fn drive(options: Options, progress: &Progress) -> Result<(), Error> {
             Item::HeldBack { .. } => {}
         });
         if let Some(wrong) = wrong {
-            return Err(Error::Fatal(wrong));
+            return Err(Error::fatal(wrong));
         }
         match polled {
             Ok(None) => {}

@@ -8,12 +8,14 @@
 //! and takes place only when the caller answers it, so that it can commit first.
 
 mod end_ranges;
+mod error;
 pub mod identity;
 mod progress;
 
 use std::time::Duration;
 
 pub use end_ranges::EndRanges;
+pub use error::{Error, Failure};
 pub use progress::{PartitionProgress, ResultsProgress};
 
 /// A record as it was read.
@@ -101,21 +103,6 @@ pub struct TopicDescription {
     pub id: String,
     /// Its number of partitions.
     pub partitions: i32,
-}
-
-/// What went wrong, sorted by what is to be done about it. What nobody classified is [`Error::Fatal`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Nothing happened: the same call may be made again later (broker away, coordinator moving, offsets not yet stable).
-    #[error("{0}")]
-    Retry(String),
-    /// The open transaction failed or its outcome is unknown: call [`Member::restart`], read what was committed, go on
-    /// from there.
-    #[error("{0}")]
-    Abort(String),
-    /// A person must act: wrong credentials, a topic that is not there, another process with the same transactional id.
-    #[error("{0}")]
-    Fatal(String),
 }
 
 /// One member of a consumer group on one topic, and its transactional producer.

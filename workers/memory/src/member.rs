@@ -121,7 +121,7 @@ impl Member {
     /// Reports in, and finds out whether the group wants something.
     fn rebalance(&mut self, state: &mut State) -> Result<Option<Rebalance>, Error> {
         if self.phase == Phase::Left {
-            return Err(Error::Fatal("the member has left its group; start another".to_owned()));
+            return Err(Error::fatal("the member has left its group; start another"));
         }
         let now = state.clock.now();
         let options = &self.options;
@@ -201,7 +201,7 @@ impl Member {
             return Ok(());
         }
         let instance = instance.unwrap_or_default();
-        Err(Error::Fatal(format!(
+        Err(Error::fatal(format!(
             "instance id {instance} was taken by another; give every process an id of its own"
         )))
     }
@@ -218,11 +218,12 @@ impl Member {
             let position = &mut self.positions[(self.turn + step) % count];
             let log = state.partition(&self.options.topic, position.partition)?;
             if position.next < log.start || position.next > log.end {
-                return Err(Error::Fatal(format!(
+                let gone = Error::fatal(format!(
                     "offset {} of partition {} of {} is gone, the log has {} to {}; records were lost to retention, or \
                      the topic was made anew",
                     position.next, position.partition, self.options.topic, log.start, log.end
-                )));
+                ));
+                return Err(gone.at(&self.options.topic, position.partition, Some(position.next)));
             }
             let records = log.visible(position.next).take(left);
             let before = fetched.len();
@@ -249,8 +250,8 @@ impl Member {
     fn expect_open(&self) -> Result<(), Error> {
         match self.transaction {
             Transaction::Open => Ok(()),
-            Transaction::None => Err(Error::Fatal("no transaction is open; begin one first".to_owned())),
-            Transaction::Failed => Err(Error::Abort("the transaction failed; restart first".to_owned())),
+            Transaction::None => Err(Error::fatal("no transaction is open; begin one first")),
+            Transaction::Failed => Err(Error::abort("the transaction failed; restart first")),
         }
     }
 
@@ -259,7 +260,7 @@ impl Member {
         let id = &self.options.transactional_id;
         let fault = state.commit_fault(id);
         if fault == Some(Fault::CommitLost) {
-            return Err(Error::Abort("the commit had no answer".to_owned()));
+            return Err(Error::abort("the commit had no answer"));
         }
         if !offsets.is_empty() {
             let member = (&*self.options.group, self.id, self.generation);
@@ -272,14 +273,14 @@ impl Member {
         match fault {
             Some(Fault::CommitLate) => {
                 producer.late = Some(self.epoch);
-                return Err(Error::Abort("the commit had no answer".to_owned()));
+                return Err(Error::abort("the commit had no answer"));
             }
             Some(Fault::MarkersLate) => state.decide(id, true),
             _ => state.end(id, true),
         }
         self.broker.wake();
         match fault {
-            Some(Fault::CommitUnknown) => Err(Error::Abort("the commit had no answer".to_owned())),
+            Some(Fault::CommitUnknown) => Err(Error::abort("the commit had no answer")),
             _ => Ok(()),
         }
     }
@@ -343,7 +344,7 @@ impl weir_log::Member for Member {
     fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
         let mut state = self.broker.lock();
         state.reachable(&self.options.transactional_id)?;
-        let moved = Error::Abort("the partitions are no longer this member's; poll for what is".to_owned());
+        let moved = Error::abort("the partitions are no longer this member's; poll for what is");
         if !matches!(self.phase, Phase::Offered | Phase::Owning) {
             return Err(moved);
         }
@@ -387,7 +388,7 @@ impl weir_log::Member for Member {
         state.reachable(&self.options.transactional_id)?;
         let count = state.topic(topic)?.partitions.len() as i32;
         if state.is_pending(group) {
-            return Err(Error::Retry(format!("a transaction with offsets of group {group} is pending")));
+            return Err(Error::retry(format!("a transaction with offsets of group {group} is pending")));
         }
         let offset = |partition| {
             state
@@ -431,10 +432,8 @@ impl weir_log::Member for Member {
                 self.transaction = Transaction::Open;
                 Ok(())
             }
-            Transaction::Open => {
-                Err(Error::Fatal("a transaction is open already; commit it or restart".to_owned()))
-            }
-            Transaction::Failed => Err(Error::Abort("the transaction failed; restart first".to_owned())),
+            Transaction::Open => Err(Error::fatal("a transaction is open already; commit it or restart")),
+            Transaction::Failed => Err(Error::abort("the transaction failed; restart first")),
         }
     }
 

@@ -49,12 +49,12 @@ impl Producer {
         if epoch == self.epoch {
             Ok(())
         } else if self.timed_out && epoch + 1 == self.epoch {
-            Err(Error::Abort(format!(
+            Err(Error::abort(format!(
                 "the transaction of {id} was open for more than {} ms and the broker aborted it",
                 self.timeout
             )))
         } else {
-            Err(Error::Fatal(format!(
+            Err(Error::fatal(format!(
                 "transactional id {id} was taken by another; give every process an id of its own"
             )))
         }

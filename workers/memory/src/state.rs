@@ -88,14 +88,14 @@ impl State {
     pub(super) fn topic(&self, name: &str) -> Result<&Topic, Error> {
         self.topics
             .get(name)
-            .ok_or_else(|| Error::Fatal(format!("topic {name} does not exist; create it first")))
+            .ok_or_else(|| Error::fatal(format!("topic {name} does not exist; create it first")))
     }
 
     pub(super) fn partition(&self, topic: &str, partition: i32) -> Result<&Partition, Error> {
         let partitions = &self.topic(topic)?.partitions;
         usize::try_from(partition).ok().and_then(|i| partitions.get(i)).ok_or_else(|| {
             let count = partitions.len();
-            Error::Fatal(format!(
+            Error::fatal(format!(
                 "topic {topic} has {count} partitions, partition {partition} is not one of them"
             ))
         })
@@ -106,7 +106,7 @@ impl State {
         self.topics
             .get_mut(topic)
             .and_then(|topic| topic.partitions.get_mut(partition as usize))
-            .ok_or_else(|| Error::Fatal(format!("topic {topic} does not exist; create it first")))
+            .ok_or_else(|| Error::fatal(format!("topic {topic} does not exist; create it first")))
     }
 
     /// Writes one record, stamped with the broker's clock. Transaction 0 is none.
@@ -120,12 +120,12 @@ impl State {
         self.partition(topic, partition)?;
         let size = record.size();
         if size > MAX_RECORD {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "a record for {topic} has {size} bytes, at most {MAX_RECORD} fit; split it"
             )));
         }
         if self.topic(topic)?.compacted && record.key.is_none() {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "a record without key for {topic}, which is compacted; give it one"
             )));
         }
@@ -156,7 +156,7 @@ impl State {
         self.mark(id);
         let (number, since) = (self.number(), self.clock.now());
         let Some(producer) = self.producers.get_mut(id) else {
-            return Err(Error::Fatal(format!("transactional id {id} is unknown to this broker")));
+            return Err(Error::fatal(format!("transactional id {id} is unknown to this broker")));
         };
         producer.check(id, epoch)?;
         let open = producer.open.get_or_insert_with(|| Open {
@@ -183,14 +183,14 @@ impl State {
             self.partition(topic, *partition)?;
             let length = committed.metadata.len();
             if length > MAX_METADATA {
-                return Err(Error::Fatal(format!(
+                return Err(Error::fatal(format!(
                     "commit metadata of partition {partition} has {length} bytes, at most {MAX_METADATA} fit"
                 )));
             }
         }
         self.producers.get(id).map_or(Ok(()), |producer| producer.check(id, epoch))?;
         if !self.groups.get(group).is_some_and(|group| group.is_current(member, generation)) {
-            return Err(Error::Abort(format!(
+            return Err(Error::abort(format!(
                 "the partitions of generation {generation} of group {group} have moved; go on from what was committed"
             )));
         }
@@ -272,7 +272,7 @@ impl State {
         match self.faults.get_mut(id) {
             Some(faults) if faults.away > 0 => {
                 faults.away -= 1;
-                Err(Error::Retry("the broker is away".to_owned()))
+                Err(Error::retry("the broker is away"))
             }
             _ => Ok(()),
         }

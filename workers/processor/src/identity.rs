@@ -18,7 +18,7 @@ pub struct Expected<'a> {
 
 /// A commit without what a stage writes beside its offsets.
 pub(crate) fn reset_by_hand(topic: &str, partition: i32) -> Error {
-    Error::Fatal(format!(
+    Error::fatal(format!(
         "the group's offset for {topic}/{partition} was set by another program, such as kafka-consumer-groups --reset-offsets: nothing \
          stands beside it, so where the pipeline was is not known any more. To read again what the topic has, {AFRESH}"
     ))
@@ -39,7 +39,7 @@ pub fn verify<M: Member>(
     let (mut ids, mut wrong) = (TopicIds::new(), Vec::new());
     for (Expected { role, topic, partitions }, found) in expected.iter().zip(found) {
         let Some(found) = found else {
-            return Err(Error::Retry(format!(
+            return Err(Error::retry(format!(
                 "there is no topic {topic}, or the broker does not know it yet"
             )));
         };
@@ -57,7 +57,7 @@ pub fn verify<M: Member>(
             ids.insert((*role).to_owned(), found.id);
         }
     }
-    if wrong.is_empty() { Ok(ids) } else { Err(Error::Fatal(wrong.join("\n"))) }
+    if wrong.is_empty() { Ok(ids) } else { Err(Error::fatal(wrong.join("\n"))) }
 }
 
 /// The ids of topics that are only written, by role and name; and those of them, by role, that are others than `committed` names. What

@@ -119,13 +119,15 @@ impl Journal {
             }
         })?;
         if let Some((offset, why)) = unreadable {
-            return Err(Error::Fatal(format!(
+            let unreadable = Error::fatal(format!(
                 "{topic}/{partition} holds a record of another version at {offset}: {why}"
-            )));
+            ));
+            return Err(unreadable.at(topic, partition, Some(offset)));
         }
         journal.chunks = chunks.len();
         let snapshot = manifest.map(|manifest| manifest.assemble(chunks)).transpose().map_err(|why| {
-            Error::Fatal(format!("the snapshot in {topic}/{partition} cannot be used: {why}"))
+            Error::fatal(format!("the snapshot in {topic}/{partition} cannot be used: {why}"))
+                .at(topic, partition, None)
         })?;
         let advances = journal.advances.iter().copied().collect();
         Ok((journal, snapshot, advances))
@@ -140,7 +142,7 @@ impl Journal {
     ) -> Result<(), Error> {
         self.number += 1;
         let advance = WatermarkAdvance { offset, watermark, number: self.number };
-        let value = serde_json::to_vec(&advance).map_err(|error| Error::Fatal(error.to_string()))?;
+        let value = serde_json::to_vec(&advance).map_err(|error| Error::fatal(error.to_string()))?;
         self.advances.push(advance);
         out.push(self.output(advance.key(), Some(value)));
         Ok(())
@@ -167,14 +169,14 @@ impl Journal {
                 sent = send(self.output(format!("{MANIFEST}/{number}"), Some(chunk)));
             }
         };
-        state(&mut |part| chunks.add(part, &mut write)).map_err(|error| Error::Fatal(error.to_string()))?;
+        state(&mut |part| chunks.add(part, &mut write)).map_err(|error| Error::fatal(error.to_string()))?;
         let (count, bytes, checksum) = chunks.finish(&mut write);
         sent?;
         let number = self.number;
         let decisions = self.covered + self.advances.len() as u64;
         let manifest =
             Manifest { version: VERSION, number, offset, taken, chunks: count, checksum, decisions };
-        let value = serde_json::to_vec(&manifest).map_err(|error| Error::Fatal(error.to_string()))?;
+        let value = serde_json::to_vec(&manifest).map_err(|error| Error::fatal(error.to_string()))?;
         send(self.output(MANIFEST.to_owned(), Some(value)))?;
         let longer_before = (count..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
         let covered = self.advances.iter().map(WatermarkAdvance::key);

@@ -159,7 +159,7 @@ impl Stage for Results {
             Some(committed) => {
                 let emitted: ResultsProgress = serde_json::from_str(&committed.metadata).map_err(|error| {
                     let found = &committed.metadata;
-                    Error::Fatal(format!(
+                    Error::fatal(format!(
                         "the group's commit for {blocks}/{partition} is not of this version: {found:?}: {error}"
                     ))
                 })?;
@@ -167,7 +167,7 @@ impl Stage for Results {
             }
         };
         if start < beginning && self.can_be_missing(member, partition, emitted)? {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "{}/{partition} begins at offset {beginning}, and blocks are needed from offset {start} on: retention deleted them before \
                  they were read. To go on, give the pipeline a new name and new names for its results (topics.results, \
                  topics.topPages), so that nothing is counted twice, and a longer topics.events.retention, for which blocks are kept \

@@ -20,7 +20,8 @@ pub struct RecordError {
 
 impl From<RecordError> for Error {
     fn from(error: RecordError) -> Self {
-        Self::Fatal(error.to_string())
+        let failed = Self::fatal(error.to_string());
+        failed.at(&error.topic, error.partition, Some(error.offset))
     }
 }
 

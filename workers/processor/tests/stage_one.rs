@@ -433,7 +433,7 @@ fn refusal(fixture: &mut Fixture) -> Option<String> {
     let refused = (0..10).find_map(|_| fixture.turn(&mut worker).err());
     let _ = worker.leave();
     match refused {
-        Some(Error::Fatal(why)) => Some(why),
+        Some(Error::Fatal(why)) => Some(why.to_string()),
         Some(other) => panic!("{other}"),
         None => None,
     }

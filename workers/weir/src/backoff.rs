@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use weir_log::Error;
+use weir_log::{Error, Failure};
 
 /// First and maximum pause after a transient error.
 const BACKOFF_RANGE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -24,7 +24,8 @@ impl Backoff {
 
     /// Says what went wrong and waits, unless told to stop.
     pub(crate) fn wait(&mut self, error: &Error, stop: &AtomicBool) {
-        tracing::warn!(%error, again_in = ?self.0, "transient error, retrying");
+        let Failure { topic, partition, offset, .. } = error.failure();
+        tracing::warn!(%error, topic, partition, offset, retry_in = ?self.0, "transient error, retrying");
         let mut left = self.0;
         while !left.is_zero() && !stop.load(Ordering::SeqCst) {
             thread::sleep(left.min(STOP_POLL_INTERVAL));
@@ -61,16 +62,16 @@ mod tests {
         let mut attempts = 0;
         let done = retry_with_backoff(&stop, || {
             attempts += 1;
-            if attempts < 3 { Err(Error::Retry("away".to_owned())) } else { Ok(attempts) }
+            if attempts < 3 { Err(Error::retry("away")) } else { Ok(attempts) }
         });
         assert_eq!(done.unwrap(), Some(3));
-        let fatal = || Err::<(), _>(Error::Fatal("wrong password".to_owned()));
-        assert_eq!(retry_with_backoff(&stop, fatal), Err(Error::Fatal("wrong password".to_owned())));
+        let fatal = || Err::<(), _>(Error::fatal("wrong password"));
+        assert_eq!(retry_with_backoff(&stop, fatal), Err(Error::fatal("wrong password")));
         let mut attempts = 0;
         let stopped = retry_with_backoff(&stop, || {
             attempts += 1;
             stop.store(attempts == 2, Ordering::SeqCst);
-            Err::<(), _>(Error::Retry("away".to_owned()))
+            Err::<(), _>(Error::retry("away"))
         });
         assert_eq!((stopped, attempts), (Ok(None), 2));
     }

@@ -43,8 +43,8 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         }
     };
     pipeline.supported()?;
-    for remark in pipeline.warnings() {
-        tracing::warn!("{remark}");
+    for warning in pipeline.warnings() {
+        tracing::warn!("{warning}");
     }
     let stop = stopping::on_signals(if quiet { console::RESTORE } else { "" })?;
     let given = brokers.clone();

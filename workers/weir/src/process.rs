@@ -198,7 +198,7 @@ fn drive<S: Stage, M: Member>(
         let mut backoff = Backoff::new();
         while !stop.load(Ordering::SeqCst) {
             if let Some(why) = fault.get() {
-                return Err(Error::Fatal(why.clone()));
+                return Err(Error::fatal(why.clone()));
             }
             match worker.step(millis(), wait) {
                 Ok(()) => {
@@ -218,7 +218,7 @@ fn drive<S: Stage, M: Member>(
         }
         // The other stage may have seen it first, and told this one to stop.
         if let Some(why) = fault.get() {
-            return Err(Error::Fatal(why.clone()));
+            return Err(Error::fatal(why.clone()));
         }
         worker.leave()
     });

@@ -101,7 +101,7 @@ fn newest_dead_letters(
     state: &PipelineState,
 ) -> Result<(), Error> {
     let Some(found) = lookup.topics(&[topic])?.pop().flatten() else {
-        return Err(Error::Retry(format!("there is no topic {topic}, or the broker does not know it yet")));
+        return Err(Error::retry(format!("there is no topic {topic}, or the broker does not know it yet")));
     };
     // Brokers before 2.8 know no ids.
     if !found.id.is_empty() && found.id != position.id {

@@ -32,7 +32,7 @@ pub struct TopicOutcome {
 
 impl TopicOutcome {
     /// What a person should know: copies that are missing.
-    pub fn remark(&self, spec: &TopicSpec) -> Option<String> {
+    pub fn warning(&self, spec: &TopicSpec) -> Option<String> {
         let copies = self.copies?;
         Some(format!(
             "topic {} keeps {copies} of the {} copies of each record that the pipeline asks for: move its partitions with \

@@ -54,7 +54,7 @@ fn what_nobody_classified_is_fatal() {
         assert_eq!(class(code), Class::Fatal, "{code:?}");
     }
     let without_code = classify("seek", &KafkaError::Seek("what is this".into()));
-    assert_eq!(without_code, Error::Fatal("could not seek: Seek error: what is this".into()));
+    assert_eq!(without_code, Error::fatal("could not seek: Seek error: what is this"));
 }
 
 #[test]

@@ -16,15 +16,19 @@ impl Group {
         // Also while it holds them, to start again somewhere else.
         let allowed = matches!(self.state, MemberState::Offered | MemberState::Holding);
         if !allowed || self.consumer.assignment_lost() {
-            return Err(Error::Abort("the partitions are no longer this member's".into()));
+            return Err(Error::abort("the partitions are no longer this member's"));
         }
         let mut list = TopicPartitionList::with_capacity(starts.len());
         let mut positions = Vec::new();
         for &(partition, offset) in starts {
             let index = usize::try_from(partition)
-                .map_err(|_| Error::Fatal(format!("there is no partition {partition}")))?;
+                .map_err(|_| Error::fatal(format!("there is no partition {partition}")))?;
             list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).map_err(|error| {
-                Error::Fatal(format!("partition {partition} cannot start at {offset}: {error}"))
+                Error::fatal(format!("partition {partition} cannot start at {offset}: {error}")).at(
+                    &self.topic,
+                    partition,
+                    Some(offset),
+                )
             })?;
             if positions.len() <= index {
                 positions.resize(index + 1, None);
@@ -32,7 +36,7 @@ impl Group {
             positions[index] = Some(Position { next: offset, reported: None });
         }
         if !self.batch_queue.receive(&self.topic, starts.iter().map(|&(partition, _)| partition)) {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "topic {:?} cannot have the partitions of {starts:?}",
                 self.topic
             )));
@@ -71,7 +75,7 @@ impl Group {
     /// librdkafka forgets its member id when it is expelled, and Kafka fences nothing that carries neither member id nor
     /// generation: hence the checks, which must come after the metadata was read.
     pub(crate) fn metadata(&self) -> Result<ConsumerGroupMetadata, Error> {
-        let gone = || Error::Abort(format!("this member is no longer in group {:?}", self.group));
+        let gone = || Error::abort(format!("this member is no longer in group {:?}", self.group));
         let metadata = self.consumer.group_metadata().ok_or_else(gone)?;
         if self.rejoin_at.is_some() || self.is_fenced() {
             return Err(gone());

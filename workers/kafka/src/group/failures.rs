@@ -92,16 +92,18 @@ impl Group {
                            results (topics.results, topics.topPages), so that nothing is counted twice: what is still there is counted \
                            there from the start";
             if next < first {
-                return Error::Fatal(format!(
+                let deleted = Error::fatal(format!(
                     "{what}: retention deleted records before they were read; {way_out}, with a longer retention"
                 ));
+                return deleted.at(&topic, partition, Some(next));
             }
             if next > end {
                 beyond = true;
                 if self.beyond.is_believed(Instant::now()) {
-                    return Error::Fatal(format!(
+                    let lost = Error::fatal(format!(
                         "{what}: the topic was deleted and made anew, or its brokers lost what they had acknowledged; {way_out}"
                     ));
+                    return lost.at(&topic, partition, Some(next));
                 }
             }
         }
@@ -112,7 +114,7 @@ impl Group {
             "read topic {topic:?}: {text}; nothing is missing as far as the log itself says, reading on"
         );
         match self.start_at_positions() {
-            Ok(()) => Error::Retry(format!("could not {doing}")),
+            Ok(()) => Error::retry(format!("could not {doing}")),
             Err(error) => error,
         }
     }
@@ -122,7 +124,7 @@ impl Group {
         match self.consumer.client().fatal_error() {
             Some((code, text)) => {
                 let fatal = of_code(&format!("stay in group {:?}", self.group), code, &text);
-                Err(Error::Fatal(fatal.to_string()))
+                Err(Error::fatal(fatal.to_string()))
             }
             None => Ok(()),
         }

@@ -44,7 +44,7 @@ impl Group {
     pub(super) fn fenced(&mut self) -> Result<Option<Rebalance>, Error> {
         let now = Instant::now();
         if !self.fencings.is_excused(now) {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "group.instance.id {:?} of group {:?} was taken again and again: this process joined anew {FENCINGS_EXCUSED} times \
                  within {} s, and each time another member joined under the same name. Another process runs with it: stop one of \
                  them, or give each an instance id of its own",

@@ -132,7 +132,7 @@ fn a_snapshot_ends_where_sending_fails() {
     let mut sent = 0;
     let failed = journal.write_snapshot(1, 0, parts, &mut |_| {
         sent += 1;
-        if sent < 3 { Ok(()) } else { Err(Error::Abort("full".to_owned())) }
+        if sent < 3 { Ok(()) } else { Err(Error::abort("full")) }
     });
-    assert_eq!((failed, sent), (Err(Error::Abort("full".to_owned())), 3));
+    assert_eq!((failed, sent), (Err(Error::abort("full")), 3));
 }

@@ -35,11 +35,11 @@ impl Windows {
             None if journal.number() > 0 => {
                 // The state was read after the commits: whoever has taken the partition over meanwhile may have made the first of both.
                 if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
-                    return Err(Error::Retry(format!(
+                    return Err(Error::retry(format!(
                         "{events}/{partition} was committed for the first time just now"
                     )));
                 }
-                return Err(Error::Fatal(format!(
+                return Err(Error::fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
                      deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
                 )));
@@ -54,14 +54,14 @@ impl Windows {
             }
             Some(committed) => {
                 serde_json::from_str::<PartitionProgress>(&committed.metadata).map_err(|error| {
-                    Error::Fatal(format!(
+                    Error::fatal(format!(
                         "the group's commit for {events}/{partition} is not of this version: {error}"
                     ))
                 })?
             }
         };
         if let Some(refusal) = decisive_settings.refusal(&progress.settings) {
-            return Err(Error::Fatal(format!("the state of {events}/{partition} {refusal}")));
+            return Err(Error::fatal(format!("the state of {events}/{partition} {refusal}")));
         }
         decisive_settings.as_str().clone_into(&mut progress.settings);
         if progress.ended {
@@ -73,7 +73,7 @@ impl Windows {
         }
         if journal.number() != progress.journal {
             // A transaction's offsets and records become visible one after the other.
-            return Err(Error::Retry(format!(
+            return Err(Error::retry(format!(
                 "{state}/{partition} shows {} entries, the commit speaks of {}",
                 journal.number(),
                 progress.journal
@@ -82,7 +82,7 @@ impl Windows {
         let start = progress.from;
         let replay_to = committed.map_or(start, |committed| committed.offset);
         if beginning > start && replay_to > start {
-            return Err(Error::Fatal(format!(
+            return Err(Error::fatal(format!(
                 "{events}/{partition} begins at offset {beginning}, but what was counted since the last snapshot begins at {start}: \
                  retention deleted it. Give the topic a longer retention, and {AFRESH}"
             )));
@@ -91,7 +91,7 @@ impl Windows {
             None => (Partition::new(partition, *settings), 0),
             Some(snapshot) => {
                 let engine = Partition::restore(partition, *settings, &snapshot.bytes)
-                    .map_err(|error| Error::Fatal(format!("{state}/{partition}: {error}")))?;
+                    .map_err(|error| Error::fatal(format!("{state}/{partition}: {error}")))?;
                 (engine, snapshot.taken)
             }
         };

@@ -95,7 +95,7 @@ impl FaultyMember {
             self.simulation().note("crashes within a step");
             self.fault_plan.dead.set(true);
         }
-        if self.fault_plan.dead.get() { Err(Error::Fatal("the process is dead".to_owned())) } else { Ok(()) }
+        if self.fault_plan.dead.get() { Err(Error::fatal("the process is dead")) } else { Ok(()) }
     }
 }
 

@@ -22,7 +22,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
         heartbeat.reset();
         // Four attempts fail, then each of the two stages has a connection that breaks at once.
         if attempts.fetch_add(1, Ordering::SeqCst) < 4 {
-            return Err(Error::Retry("away".to_owned()));
+            return Err(Error::retry("away"));
         }
         broker.inject(group, Fault::Away(u32::MAX));
         Ok(broker.member(MemberOptions::new(group, topic, group)))
@@ -59,7 +59,7 @@ fn a_process_that_refuses_its_state_is_never_ready() {
     pipeline.topics().iter().for_each(|topic| broker.create_topic(&topic.name, topic.partitions));
     let (health, metrics) = Metrics::registered();
     let connect = |group: &str, topic: &str| match group.ends_with("windows") {
-        true => Err(Error::Fatal("made with another window".to_owned())),
+        true => Err(Error::fatal("made with another window")),
         false => Ok(broker.member(MemberOptions::new(group, topic, group))),
     };
     let (stop, fault) = (AtomicBool::new(false), OnceLock::new());

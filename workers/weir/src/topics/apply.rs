@@ -83,8 +83,8 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
     for outcome in outcomes {
         writeln!(out, "{:<40} {:?}", outcome.name, outcome.change)?;
         let spec = specs.iter().find(|spec| spec.name == outcome.name);
-        if let Some(remark) = spec.and_then(|spec| outcome.remark(spec)) {
-            tracing::warn!("{remark}");
+        if let Some(warning) = spec.and_then(|spec| outcome.warning(spec)) {
+            tracing::warn!("{warning}");
         }
     }
     let others = specs.iter().filter_map(|spec| Some(belongs(spec, others.get(&spec.name)?)));

@@ -90,7 +90,7 @@ fn first(
             }
             Trouble::Away(_) => missing_since = None,
         }
-        backoff.wait(&Error::Retry(trouble.why().to_owned()), stop);
+        backoff.wait(&Error::retry(trouble.why().to_owned()), stop);
     }
     Ok(None)
 }

@@ -1,0 +1,94 @@
+//! Errors of the log: what is to be done about them, and what they are about.
+
+use std::{fmt, ops::Deref};
+
+/// What went wrong, by what is to be done about it. What nobody classified is [`Error::Fatal`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Nothing happened: the same call may be made again later (broker away, coordinator moving, offsets not yet stable).
+    #[error("{0}")]
+    Retry(Failure),
+    /// The open transaction failed or its outcome is unknown: call [`Member::restart`](crate::Member::restart), read what was committed,
+    /// go on from there.
+    #[error("{0}")]
+    Abort(Failure),
+    /// A person must act: wrong credentials, a topic that is not there, another process with the same transactional id.
+    #[error("{0}")]
+    Fatal(Failure),
+}
+
+/// What failed, for people; and for logs the place, as far as the error is about one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    message: String,
+    /// The topic.
+    pub topic: Option<String>,
+    /// Its partition.
+    pub partition: Option<i32>,
+    /// The offset in it.
+    pub offset: Option<i64>,
+}
+
+impl Error {
+    /// An [`Error::Retry`].
+    pub fn retry(message: impl Into<Failure>) -> Self {
+        Self::Retry(message.into())
+    }
+
+    /// An [`Error::Abort`].
+    pub fn abort(message: impl Into<Failure>) -> Self {
+        Self::Abort(message.into())
+    }
+
+    /// An [`Error::Fatal`].
+    pub fn fatal(message: impl Into<Failure>) -> Self {
+        Self::Fatal(message.into())
+    }
+
+    /// What failed.
+    pub fn failure(&self) -> &Failure {
+        let (Self::Retry(failure) | Self::Abort(failure) | Self::Fatal(failure)) = self;
+        failure
+    }
+
+    /// The same, about a partition, and about an offset in it where that is known.
+    #[must_use]
+    pub fn at(mut self, topic: &str, partition: i32, offset: Option<i64>) -> Self {
+        let (Self::Retry(failure) | Self::Abort(failure) | Self::Fatal(failure)) = &mut self;
+        (failure.topic, failure.partition, failure.offset) =
+            (Some(topic.to_owned()), Some(partition), offset);
+        self
+    }
+
+    /// The same, about this partition where it is about none yet.
+    #[must_use]
+    pub fn or_at(self, topic: &str, partition: i32) -> Self {
+        if self.failure().partition.is_some() { self } else { self.at(topic, partition, None) }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self { message, topic: None, partition: None, offset: None }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(message: &str) -> Self {
+        message.to_owned().into()
+    }
+}
+
+impl Deref for Failure {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
