@@ -14,9 +14,9 @@ pub enum ConditionType {
     Valid,
     /// Kafka answers.
     KafkaReachable,
-    /// The topics in sync.
+    /// The topics are in sync.
     TopicsSynced,
-    /// The objects in sync.
+    /// The objects are in sync.
     ObjectsSynced,
     /// The processors run.
     ProcessorAvailable,
@@ -87,7 +87,7 @@ impl ConditionStatus {
     }
 }
 
-/// What was found of one type_.
+/// What was found of one condition type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     /// What it is about.
@@ -111,7 +111,7 @@ impl Condition {
         Self { type_, status, reason: reason.into(), message: message.into() }
     }
 
-    /// What an error means for an type_.
+    /// What an error means for a condition.
     pub fn of(type_: ConditionType, error: &Error) -> Self {
         Self::new(type_, ConditionStatus::False, error.reason(), error.to_string())
     }
@@ -144,7 +144,7 @@ pub struct EventNote {
     pub note: String,
 }
 
-/// Whether a pipeline is ready: the first type_ that is not as it should be says why not.
+/// Whether a pipeline is ready: the first condition that is not met says why.
 pub fn ready(conditions: &[Condition]) -> Condition {
     let rank = |status| match status {
         ConditionStatus::False => 0,
@@ -162,7 +162,7 @@ pub fn ready(conditions: &[Condition]) -> Condition {
     }
 }
 
-/// The conditions after these conditions: the time changes only with the status, and what nobody looked at stays as it was.
+/// What the resource reports after these findings: the time changes only with the status, and what nobody looked at stays as it was.
 pub fn merged(
     before: &[ApiCondition],
     conditions: &[Condition],
@@ -296,7 +296,7 @@ mod tests {
         let before = merged(&[], &conditions, 1, at(1));
         assert_eq!(transitions(&before, &conditions), []);
         let back = [ready(&[yes(ConditionType::KafkaReachable)]), yes(ConditionType::KafkaReachable)];
-        let told: Vec<_> = transitions(&before, &back).into_iter().map(|notes| notes.reason).collect();
+        let told: Vec<_> = transitions(&before, &back).into_iter().map(|event| event.reason).collect();
         assert_eq!(told, ["Fine", "Running"]);
     }
 

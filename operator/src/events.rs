@@ -1,4 +1,4 @@
-//! Telling notes of a pipeline as Kubernetes events.
+//! Events of a pipeline as Kubernetes events.
 
 use k8s_openapi::api::{core::v1::ObjectReference, events::v1::Event};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -15,31 +15,31 @@ use crate::object::MANAGER;
 pub(crate) async fn tell(client: &Client, instance: &str, reference: ObjectReference, notes: &[EventNote]) {
     let namespace = reference.namespace.as_deref().unwrap_or("default");
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    for notes in notes {
-        let event = event(instance, &reference, notes);
+    for note in notes {
+        let event = event(instance, &reference, note);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::warn!(%error, reason = notes.reason, note = notes.note, "an event could not be told");
+            tracing::warn!(%error, reason = note.reason, note = note.note, "an event could not be told");
         }
     }
 }
 
-fn event(instance: &str, about: &ObjectReference, notes: &EventNote) -> Event {
+fn event(instance: &str, about: &ObjectReference, note: &EventNote) -> Event {
     let now = Timestamp::now();
     let name = about.name.as_deref().unwrap_or_default();
     Event {
-        action: Some(notes.action.to_owned()),
+        action: Some(note.action.to_owned()),
         event_time: Some(MicroTime(now)),
         metadata: ObjectMeta {
             name: Some(format!("{name}.{:x}", now.as_nanosecond())),
             namespace: about.namespace.clone(),
             ..ObjectMeta::default()
         },
-        note: Some(shortened(&notes.note, 1_000)),
-        reason: Some(notes.reason.clone()),
+        note: Some(shortened(&note.note, 1_000)),
+        reason: Some(note.reason.clone()),
         regarding: Some(about.clone()),
         reporting_controller: Some(format!("weir.dev/{MANAGER}")),
         reporting_instance: Some(instance.to_owned()),
-        type_: Some(if notes.warning { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
         ..Event::default()
     }
 }

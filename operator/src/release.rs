@@ -42,7 +42,7 @@ pub async fn release(client: Client, namespace: &str, instance: String) -> anyho
     let released = released?;
     match released.is_empty() {
         true => println!("no pipeline had a finalizer"),
-        false => println!("let go of {}: their topics stay when they are deleted", released.join(", ")),
+        false => println!("released {}: their topics stay when they are deleted", released.join(", ")),
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ pub(crate) async fn release_pipelines(
         {
             let (namespace, name) = (pipeline.namespace().unwrap_or_default(), pipeline.name_any());
             if let Some(operator) = other_keeper(pipeline, &me) {
-                tracing::info!(namespace, name, operator, "kept by another operator: not let go of");
+                tracing::info!(namespace, name, operator, "kept by another operator: not released");
                 continue;
             }
             let others: Vec<String> =
@@ -95,10 +95,10 @@ pub(crate) async fn release_pipelines(
                 Err(error) => return Err(error),
             }
             let note = "the operator goes: when the pipeline is deleted its topics stay".to_owned();
-            let notes =
+            let event_note =
                 EventNote { warning: true, reason: "FinalizerReleased".to_owned(), action: "Release", note };
             let about = pipeline.object_ref(&kind);
-            events::tell(client, instance, about, &[notes]).await;
+            events::tell(client, instance, about, &[event_note]).await;
             released.push(format!("{namespace}/{name}"));
         }
         if !changed {

@@ -132,7 +132,7 @@ async fn part(client: &Client, scope: &str, instance: &str) {
         Ok(Ok(released)) => {
             tracing::warn!(
                 pipelines = released.join(", "),
-                "the operator's namespace ends: let go, topics stay"
+                "the operator's namespace ends: pipeline released, topics stay"
             );
         }
         Ok(Err(error)) => tracing::warn!(%error, "pipelines may hang when they are deleted"),

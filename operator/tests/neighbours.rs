@@ -120,7 +120,7 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
                 && !field("{.metadata.finalizers}").is_empty()
         });
     };
-    let release_pipelines = || {
+    let await_release = || {
         await_that("it is let go of", || {
             condition(&ns, name, "Ready") == "Unknown NotSelected" && field("{.status.operator}").is_empty()
         });
@@ -131,7 +131,7 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
     let generation = || get(&ns, "statefulset", "{.items[*].metadata.generation}");
     let before = generation();
     label("class=none");
-    release_pipelines();
+    await_release();
     assert!(
         message(&ns, name, "Ready")
             .contains("unlabelled/weir-operator keeps pipelines with the label class=a alone")
@@ -146,7 +146,7 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
     drop(second);
     label("class=none");
     let _second = operator_of(&home, of("b"));
-    release_pipelines();
+    await_release();
     label("class=a");
     kept_by("unlabelled/weir-operator");
     assert_eq!(generation(), before);
@@ -209,12 +209,12 @@ fn a_pass_under_way_does_not_take_back_what_was_let_go_of() {
     await_that("a pass is about to write", || held.load(Ordering::SeqCst));
     kubectl(&ns, &["label", "--overwrite", "csp", name, "class=none"]);
     let said = || (condition(&ns, name, "Ready"), get(&ns, &format!("csp/{name}"), "{.status.operator}"));
-    let release_pipelines = ("Unknown NotSelected".to_owned(), String::new());
-    await_that("it is let go of", || said() == release_pipelines);
+    let released = ("Unknown NotSelected".to_owned(), String::new());
+    await_that("it is let go of", || said() == released);
     let passes = operator.passes();
     release.notify_one();
     await_that("the pass has ended", || operator.passes() > passes);
-    assert_eq!(said(), release_pipelines);
+    assert_eq!(said(), released);
 }
 
 #[test]

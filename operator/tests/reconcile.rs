@@ -198,28 +198,28 @@ fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
 
 #[test]
 fn what_does_not_stay_as_it_should_is_repaired_once() {
-    let ns = namespace("contested");
+    let ns = namespace("overruled");
     let operator = Operator::start(&ns);
     // The API server leaves out what is false here: it never is as the document says.
-    settled(&ns, "contested-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
+    settled(&ns, "overruled-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
     let repaired = || {
-        let all = events(&ns, "contested-shop");
+        let all = events(&ns, "overruled-shop");
         all.iter().filter(|event| event.contains("hostNetwork was missing, is false")).count()
     };
     await_that("it is tried", || {
-        nudge(&ns, "contested-shop");
+        nudge(&ns, "overruled-shop");
         repaired() > 0
     });
     for _ in 0..3 {
         let before = operator.passes();
-        nudge(&ns, "contested-shop");
+        nudge(&ns, "overruled-shop");
         await_that("it looked again", || operator.passes() > before);
     }
-    assert_eq!(repaired(), 1, "{:#?}", events(&ns, "contested-shop"));
-    assert_eq!(condition(&ns, "contested-shop", "ObjectsSynced"), "True Overruled");
+    assert_eq!(repaired(), 1, "{:#?}", events(&ns, "overruled-shop"));
+    assert_eq!(condition(&ns, "overruled-shop", "ObjectsSynced"), "True Overruled");
     let message =
-        get(&ns, "csp/contested-shop", "{.status.conditions[?(@.type==\"ObjectsSynced\")].message}");
-    let field = "StatefulSet contested-shop: spec.template.spec.hostNetwork is missing, not false";
+        get(&ns, "csp/overruled-shop", "{.status.conditions[?(@.type==\"ObjectsSynced\")].message}");
+    let field = "StatefulSet overruled-shop: spec.template.spec.hostNetwork is missing, not false";
     assert!(message.contains(field), "{message}");
 }
 

@@ -81,8 +81,8 @@ fn the_operators_own_namespace_can_be_deleted() {
     await_that("the pipeline is gone", || {
         cluster().kubectl(&["get", "csp", "ends-shop", "--namespace", &ns]).is_err()
     });
-    let release_pipelines = r#"{"metadata": {"finalizers": null}}"#;
-    kubectl(&ns, &["patch", "configmap", "kept", "--type=merge", "--patch", release_pipelines]);
+    let without_finalizers = r#"{"metadata": {"finalizers": null}}"#;
+    kubectl(&ns, &["patch", "configmap", "kept", "--type=merge", "--patch", without_finalizers]);
     cluster().kubectl(&["wait", "--for=delete", "namespace/ends", "--timeout=60s"]).unwrap();
     assert!(!topics("ends-shop").is_empty());
 }

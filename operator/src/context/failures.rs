@@ -15,10 +15,10 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 pub(super) struct Failure {
     count: u32,
     until: Instant,
-    said: ObservedSpec,
+    observed: ObservedSpec,
 }
 
-/// What people say in a resource.
+/// What people wrote into a resource: its spec by generation, its annotations, and whether it is deleted.
 #[derive(PartialEq)]
 struct ObservedSpec {
     uid: Option<String>,
@@ -42,12 +42,12 @@ impl ObservedSpec {
 impl Context {
     /// How long to wait after one more failure: twice as long each time.
     pub(crate) fn pause(&self, resource: &Resource) -> Duration {
-        let said = ObservedSpec::of(resource);
+        let observed = ObservedSpec::of(resource);
         let mut failures = self.failures();
-        let old = failures.remove(&key(resource)).filter(|failure| failure.said == said);
+        let old = failures.remove(&key(resource)).filter(|failure| failure.observed == observed);
         let count = old.map_or(0, |failure| failure.count + 1);
         let pause = PAUSES.0.saturating_mul(1 << count.min(10)).min(PAUSES.1);
-        failures.insert(key(resource), Failure { count, until: Instant::now() + pause, said });
+        failures.insert(key(resource), Failure { count, until: Instant::now() + pause, observed });
         pause
     }
 
@@ -56,7 +56,7 @@ impl Context {
     pub(crate) fn rest(&self, resource: &Resource) -> Option<Duration> {
         let failures = self.failures();
         let failure =
-            failures.get(&key(resource)).filter(|failure| failure.said == ObservedSpec::of(resource))?;
+            failures.get(&key(resource)).filter(|failure| failure.observed == ObservedSpec::of(resource))?;
         let left = failure.until.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
     }

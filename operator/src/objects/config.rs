@@ -114,7 +114,7 @@ pub(super) fn resolved(pipeline: &Pipeline) -> Pipeline {
     spec.state = State::Running;
     spec.deletion_policy = weir_manifest::DeletionPolicy::default();
     spec.processor = Processor { autoscaling: Autoscaling::default(), ..Processor::default() };
-    // More would be remarked upon, and it is not the pods' to say.
+    // More would be a warning, which is not the pods' to give.
     spec.processor.replicas = 1;
     spec.gateway = Gateway::default();
     spec.image = None;

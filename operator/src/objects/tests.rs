@@ -50,7 +50,7 @@ fn the_development_example_as_it_was_reviewed() {
     let reviewed = include_str!("development.yaml");
     // WEIR_REVIEW=1 writes what is built, to be looked at as a difference of the file.
     if std::env::var_os("WEIR_REVIEW").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/build/development.yaml"), &built).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/development.yaml"), &built).unwrap();
     }
     assert_eq!(built, reviewed, "run the test again with WEIR_REVIEW=1 and look at the difference");
 }

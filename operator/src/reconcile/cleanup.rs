@@ -54,7 +54,7 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     let names = created.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>().join(", ");
     if skip || resource.spec.deletion_policy == DeletionPolicy::Retain || created.is_empty() {
         let note = if names.is_empty() { "there are none of its own".to_owned() } else { names };
-        return release(context, resource, notes(false, "TopicsKept", note)).await;
+        return release(context, resource, event_note(false, "TopicsKept", note)).await;
     }
     // Not since the resource was deleted: an operator that was away meanwhile has not tried anything yet. One that is started anew
     // begins anew, too.
@@ -65,11 +65,11 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     match delete(context, resource, created).await {
         Ok(deleted) => {
             let note = if deleted.is_empty() { "none is left".to_owned() } else { deleted.join(", ") };
-            release(context, resource, notes(false, "TopicsDeleted", note)).await
+            release(context, resource, event_note(false, "TopicsDeleted", note)).await
         }
         Err(error) if waited >= TOPICS_TIMEOUT => {
             let note = format!("{names}: {error}");
-            release(context, resource, notes(true, "TopicsLeft", note)).await
+            release(context, resource, event_note(true, "TopicsLeft", note)).await
         }
         Err(error) => {
             let message = format!(
@@ -86,7 +86,7 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
     }
 }
 
-fn notes(warning: bool, reason: &str, note: String) -> EventNote {
+fn event_note(warning: bool, reason: &str, note: String) -> EventNote {
     EventNote { warning, reason: reason.to_owned(), action: "DeleteTopics", note }
 }
 
@@ -146,10 +146,10 @@ fn delete_ours(
 async fn release(
     context: &Context,
     resource: &ClickstreamPipeline,
-    notes: EventNote,
+    note: EventNote,
 ) -> Result<Action, Error> {
-    // Before the resource is gone: notes of what is not there is refused.
-    events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
+    // Before the resource is gone: an event about what is not there is refused.
+    events::tell(&context.client, &context.instance, resource.object_ref(&()), &[note]).await;
     set(context, resource, false).await?;
     Ok(Action::await_change())
 }

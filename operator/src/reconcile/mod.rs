@@ -35,7 +35,7 @@ use crate::context::{Context, Resource};
 use crate::metrics::Ending;
 use crate::object::Kind;
 
-/// For one pass. Whoever asks for a pipeline is answered at the beginning of the next one, before any pause.
+/// For one pass. Other operators are answered beside passes, and at the beginning of each.
 const PASS_TIMEOUT: Duration = Duration::from_secs(240);
 const _: () = assert!(PASS_TIMEOUT.as_secs() < keeper::ANSWER_TIMEOUT.as_secs());
 

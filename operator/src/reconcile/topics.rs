@@ -179,7 +179,7 @@ impl Topics {
         if let Some((spec, owner)) = specs.iter().find_map(|spec| Some((spec, others.get(&spec.name)?))) {
             return Err(owned(spec, owner, claimant, true));
         }
-        let warnings = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.remark(spec));
+        let warnings = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.warning(spec));
         Ok(warnings.collect())
     }
 }

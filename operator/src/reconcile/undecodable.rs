@@ -23,9 +23,9 @@ pub(super) async fn undecodable(
     if resource.meta().deletion_timestamp.is_some() {
         if finalizers.iter().any(|name| name == cleanup::FINALIZER) {
             let note = format!("all of its topics: {error}");
-            let notes =
+            let event_note =
                 EventNote { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
-            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[notes]).await;
+            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[event_note]).await;
             let others: Vec<String> =
                 finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
             let namespace = resource.namespace().unwrap_or_default();

@@ -39,10 +39,10 @@ pub(crate) async fn release_unselected(context: &Context, scope: &str, selector:
     let chosen = pipelines.list(&chosen).await.map_err(api("list the pipelines"))?;
     let chosen: HashSet<String> = chosen.items.iter().filter_map(ResourceExt::uid).collect();
     for found in mine.iter().filter(|found| found.uid().is_none_or(|uid| !chosen.contains(&uid))) {
-        match release_pipelines(context, selector, found).await {
+        match release_pipeline(context, selector, found).await {
             Err(error) if !error.is_conflict() => {
                 let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
-                tracing::warn!(namespace, name, %error, "could not let go of a pipeline, retrying");
+                tracing::warn!(namespace, name, %error, "could not release a pipeline, retrying");
             }
             Ok(()) | Err(_) => {}
         }
@@ -50,9 +50,9 @@ pub(crate) async fn release_unselected(context: &Context, scope: &str, selector:
     Ok(())
 }
 
-async fn release_pipelines(context: &Context, selector: &str, found: &DynamicObject) -> Result<(), Error> {
+async fn release_pipeline(context: &Context, selector: &str, found: &DynamicObject) -> Result<(), Error> {
     let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
-    tracing::warn!(namespace, name, selector, "the selector has this pipeline no more: let go");
+    tracing::warn!(namespace, name, selector, "the selector no longer matches this pipeline: released");
     // The finalizer first: who keeps it is known until all is done.
     let mut others = found.finalizers().to_vec();
     others.retain(|name| name != FINALIZER);
@@ -87,12 +87,12 @@ async fn release_pipelines(context: &Context, selector: &str, found: &DynamicObj
         Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
         Err(error) => return Err(api(format!("write the status of {name}"))(error)),
     }
-    let notes = EventNote {
+    let event_note = EventNote {
         warning: true,
         reason: "NotSelected".to_owned(),
         action: "Release",
         note: message.clone(),
     };
-    events::tell(&context.client, &context.instance, found.object_ref(&kind), &[notes]).await;
+    events::tell(&context.client, &context.instance, found.object_ref(&kind), &[event_note]).await;
     Ok(())
 }

@@ -92,17 +92,17 @@ pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Co
     }
 }
 
-const ASPECTS: [ConditionType; 3] =
+const AVAILABILITY: [ConditionType; 3] =
     [ConditionType::ProcessorAvailable, ConditionType::GatewayAvailable, ConditionType::GeneratorAvailable];
 
 /// What is said of workloads that could not be looked at.
 pub(super) fn unknown(error: &Error) -> [Condition; 3] {
-    ASPECTS.map(|type_| Condition { status: ConditionStatus::Unknown, ..Condition::of(type_, error) })
+    AVAILABILITY.map(|type_| Condition { status: ConditionStatus::Unknown, ..Condition::of(type_, error) })
 }
 
 /// Whether pods are where they are asked to be, also where that is nowhere. Of other conditions: yes.
 pub(super) fn is_settled(condition: &Condition) -> bool {
-    !ASPECTS.contains(&condition.type_)
+    !AVAILABILITY.contains(&condition.type_)
         || condition.status == ConditionStatus::True
         || ["Suspended", "ScaledToZero"].contains(&condition.reason.as_str())
 }

@@ -59,7 +59,7 @@ impl ServedPipeline {
 pub struct ClientLimits {
     /// Clients at a time.
     pub max_clients: usize,
-    /// How long a client of the WebSocket may take nothing before it is let go.
+    /// How long a client of the WebSocket may take nothing before it is disconnected.
     pub write_timeout: Duration,
 }
 

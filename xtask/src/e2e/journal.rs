@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_a_line_for_each_act() {
+    fn the_table_has_a_line_for_each_scenario() {
         let journal = Journal::new();
         journal.begin("basics");
         journal.scenario("scale", Duration::from_millis(1_240), Some(Duration::from_secs(11)), Some(true));

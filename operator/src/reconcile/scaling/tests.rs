@@ -101,7 +101,7 @@ async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
         let (condition_status, reason, message) = words(&scaled).unwrap();
         assert_eq!((condition_status, reason), (ConditionStatus::True, "ScaleUp"));
         assert!(message.starts_with(text), "{message}");
-        assert_eq!(scaled.notes.iter().map(|notes| &*notes.note).collect::<Vec<_>>(), [message]);
+        assert_eq!(scaled.notes.iter().map(|event| &*event.note).collect::<Vec<_>>(), [message]);
         let first = status.clone().unwrap();
         assert_eq!((first.desired_replicas, first.events_per_processor), (replicas, Some(12)));
         // Decided again, with what is measured by then: the condition stays as it is, and so does the status.

@@ -80,7 +80,7 @@ pub struct Held {
     unreadable: u64,
     /// Clients that are pushed to.
     clients: usize,
-    /// Clients that were let go, since the start.
+    /// Clients that were disconnected because they did not read or broke the rules, since the start.
     evicted: u64,
 }
 

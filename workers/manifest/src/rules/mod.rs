@@ -29,13 +29,13 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
 
 /// What is allowed but worth saying.
 pub(crate) fn warnings(pipeline: &Pipeline) -> Vec<Problem> {
-    const REMARKS: [fn(&PipelineSpec) -> Option<Problem>; 4] = [
+    const WARNINGS: [fn(&PipelineSpec) -> Option<Problem>; 4] = [
         workloads::replicas_beyond_partitions,
         workloads::maximum_beyond_partitions,
         kafka::password_in_the_clear,
         privacy::dead_letters_keep_what_is_hidden,
     ];
-    REMARKS.iter().filter_map(|remark| remark(&pipeline.spec)).collect()
+    WARNINGS.iter().filter_map(|warning| warning(&pipeline.spec)).collect()
 }
 
 /// What the document may ask for and this version cannot do: to go on without would be to do something else.
