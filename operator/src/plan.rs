@@ -137,13 +137,13 @@ pub(crate) fn is_outdated(object: &Object, present: &Found) -> bool {
 /// What of an object is not as it should be.
 pub(crate) fn differences(object: &Object, present: &Found) -> Vec<Difference> {
     let mut differences = Vec::new();
-    compare(&object.manifest, &present.manifest, &Place::default(), &mut differences);
+    compare(&object.manifest, &present.manifest, &FieldPath::default(), &mut differences);
     differences
 }
 
 /// Where a value stands.
 #[derive(Default)]
-struct Place {
+struct FieldPath {
     /// For people.
     path: String,
     /// In what was found.
@@ -152,7 +152,7 @@ struct Place {
     field: String,
 }
 
-impl Place {
+impl FieldPath {
     fn field(&self, name: &str) -> Self {
         let dot = if self.path.is_empty() { "" } else { "." };
         let escaped = name.replace('~', "~0").replace('/', "~1");
@@ -180,26 +180,25 @@ impl Place {
 
 /// Where `found` lacks or contradicts what `expected` says, and entries that others added to its lists and selectors: an open door in a
 /// policy, a port, a variable. Other fields that only `found` has are defaults, or another's business.
-fn compare(expected: &Value, found: &Value, place: &Place, differences: &mut Vec<Difference>) {
-    let surplus = |place: Place, found: &Value| Difference {
-        path: place.path,
+fn compare(expected: &Value, found: &Value, path: &FieldPath, differences: &mut Vec<Difference>) {
+    let surplus = |path: FieldPath, found: &Value| Difference {
+        path: path.path,
         found: found.clone(),
         expected: Value::Null,
-        surplus: Some(place.pointer),
+        surplus: Some(path.pointer),
     };
     match (expected, found) {
         (Value::Object(expected), Value::Object(found)) => {
             for (name, value) in expected {
-                compare(value, found.get(name).unwrap_or(&Value::Null), &place.field(name), differences);
+                compare(value, found.get(name).unwrap_or(&Value::Null), &path.field(name), differences);
             }
-            if ["matchLabels", "selector", "nodeSelector"].contains(&place.field.as_str()) && place.is_whole()
-            {
+            if ["matchLabels", "selector", "nodeSelector"].contains(&path.field.as_str()) && path.is_whole() {
                 let added = found.iter().filter(|(name, _)| !expected.contains_key(*name));
-                differences.extend(added.map(|(name, value)| surplus(place.field(name), value)));
+                differences.extend(added.map(|(name, value)| surplus(path.field(name), value)));
             }
         }
         (Value::Array(expected), Value::Array(found)) => {
-            let key = entry_key(&place.field);
+            let key = entry_key(&path.field);
             let mut matched = vec![false; found.len()];
             for (i, value) in expected.iter().enumerate() {
                 let name = key.and_then(|key| Some((key, value.get(key)?)));
@@ -212,11 +211,11 @@ fn compare(expected: &Value, found: &Value, place: &Place, differences: &mut Vec
                     matched[at] = true;
                 }
                 let entry = at.and_then(|at| found.get(at)).unwrap_or(&Value::Null);
-                compare(value, entry, &place.entry(i, at.unwrap_or(found.len())), differences);
+                compare(value, entry, &path.entry(i, at.unwrap_or(found.len())), differences);
             }
-            if place.is_whole() {
+            if path.is_whole() {
                 let added = found.iter().enumerate().filter(|(at, _)| !matched[*at]);
-                differences.extend(added.map(|(at, value)| surplus(place.entry(at, at), value)));
+                differences.extend(added.map(|(at, value)| surplus(path.entry(at, at), value)));
             }
         }
         // The API server leaves out what is empty.
@@ -224,7 +223,7 @@ fn compare(expected: &Value, found: &Value, place: &Place, differences: &mut Vec
         (Value::Object(fields), Value::Null) if fields.is_empty() => {}
         (expected, found) if same(expected, found) => {}
         _ => differences.push(Difference {
-            path: place.path.clone(),
+            path: path.path.clone(),
             found: found.clone(),
             expected: expected.clone(),
             surplus: None,

@@ -56,7 +56,7 @@ impl Events {
     /// Puts into the log what was decided before the record at `offset` was read, as a replay does.
     fn decide(&mut self, partition: i32, offset: i64) {
         while let Some(decision) = self.decisions.pop_front_if(|decision| decision.offset <= offset) {
-            self.log[partition as usize].push(Entry::RaiseWatermark(decision.watermark));
+            self.log[partition as usize].push(Entry::AdvanceWatermark(decision.watermark));
         }
     }
 
@@ -79,6 +79,6 @@ impl Events {
     pub(crate) fn end(&mut self, settings: &Settings) {
         let Some(last) = self.last else { return };
         let end = last.div_euclid(settings.slide) * settings.slide + settings.size;
-        self.log.iter_mut().for_each(|partition| partition.push(Entry::RaiseWatermark(end)));
+        self.log.iter_mut().for_each(|partition| partition.push(Entry::AdvanceWatermark(end)));
     }
 }

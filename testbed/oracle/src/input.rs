@@ -38,7 +38,7 @@ pub enum Entry {
     /// A valid event.
     Event(Event),
     /// A logged decision that the partition is idle: its watermark is at least this from here on (milliseconds).
-    RaiseWatermark(i64),
+    AdvanceWatermark(i64),
 }
 
 /// What the numbers depend on besides the logs. All times in milliseconds.

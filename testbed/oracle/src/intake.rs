@@ -50,7 +50,7 @@ impl<'a> Intake<'a> {
             let (mut late, mut partly_late) = (Vec::new(), Vec::new());
             for (place, entry) in log.iter().enumerate() {
                 match entry {
-                    Entry::RaiseWatermark(to) => watermark = watermark.max(Some(*to)),
+                    Entry::AdvanceWatermark(to) => watermark = watermark.max(Some(*to)),
                     Entry::Event(event) => {
                         let accepted = Accepted { event, partition, before: watermark };
                         let (missed, open): (Vec<i64>, Vec<i64>) =

@@ -21,7 +21,7 @@
 //!     timestamp: 12_000,
 //!     session_duration: None,
 //! };
-//! let outcome = compute(&[vec![Entry::Event(view), Entry::RaiseWatermark(30_000)]], &settings);
+//! let outcome = compute(&[vec![Entry::Event(view), Entry::AdvanceWatermark(30_000)]], &settings);
 //! let ends: Vec<i64> = outcome.windows.iter().map(|window| window.end).collect();
 //! assert_eq!(ends, [20_000, 30_000]);
 //! assert_eq!(outcome.windows[0].pages[0].view_count, 1);

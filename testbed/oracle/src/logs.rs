@@ -169,7 +169,7 @@ impl Writer<'_> {
             Step::Silence { windows, gaps } => self.clock += (size * windows + session_gap * gaps) / 1000,
             Step::WatermarkAdvance { partition, ahead } => {
                 let partition = usize::from(partition) % self.partitions.len();
-                self.partitions[partition].push(Entry::RaiseWatermark(self.clock + size * ahead / 1000));
+                self.partitions[partition].push(Entry::AdvanceWatermark(self.clock + size * ahead / 1000));
             }
         }
     }
@@ -192,7 +192,7 @@ impl Writer<'_> {
     fn close(&mut self, ahead: i64) {
         let to = self.clock + self.settings.size * ahead / 1000;
         for log in &mut self.partitions {
-            log.push(Entry::RaiseWatermark(to));
+            log.push(Entry::AdvanceWatermark(to));
         }
     }
 }

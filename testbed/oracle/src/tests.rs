@@ -43,7 +43,7 @@ fn event(user: &str, kind: Kind, page: &str, seconds: i64) -> Event {
 /// One partition's log, after which it is idle up to `idle` seconds.
 fn log(events: impl IntoIterator<Item = Event>, idle: i64) -> Vec<Entry> {
     let entries = events.into_iter().map(Entry::Event);
-    entries.chain([Entry::RaiseWatermark(idle * 1000)]).collect()
+    entries.chain([Entry::AdvanceWatermark(idle * 1000)]).collect()
 }
 
 /// The outcome for one partition that is idle for ever afterwards.

@@ -114,12 +114,12 @@ fn seal_1k_users_100_pages(bencher: Bencher<'_, '_>) {
         let mut partition = Partition::restore(0, Settings::default(), &snapshot).unwrap();
         insert(&mut load, &mut partition);
         // All slices but the one of `insert`.
-        partition.raise(NEXT);
+        partition.advance_watermark(NEXT);
         partition.take_blocks();
         partition
     };
     bencher.counter(ItemsCount::new(SLICE)).with_inputs(full).bench_local_values(|mut partition| {
-        partition.raise(NEXT + Settings::default().slide);
+        partition.advance_watermark(NEXT + Settings::default().slide);
         let sealed = partition.take_blocks().len();
         assert_eq!(sealed, 1);
         partition
@@ -139,7 +139,7 @@ fn insert(load: &mut Load, partition: &mut Partition) {
 /// A block of 100 pages.
 fn block() -> Block {
     let (_, mut partition) = warm(1_000, 100, 1_000, Settings::default());
-    partition.raise(NEXT);
+    partition.advance_watermark(NEXT);
     partition.take_blocks().pop().unwrap()
 }
 

@@ -15,7 +15,7 @@
 //!     user_agent: "", ip_address: "", referrer: None, session_duration: None,
 //! };
 //! assert_eq!(partition.read(&view), Verdict::Counted);
-//! partition.raise(1_000_010_000);
+//! partition.advance_watermark(1_000_010_000);
 //! let block = partition.take_blocks().pop().expect("the window that ends at 1_000_010_000");
 //! assert_eq!((block.end, block.pages[0].views, block.pages[0].bounces), (1_000_010_000, 1, 1));
 //! ```

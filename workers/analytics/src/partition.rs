@@ -141,7 +141,7 @@ impl<F: Feature> Partition<F> {
     }
 
     /// Raises the watermark; windows that it passes are due from then on. It never moves back.
-    pub fn raise(&mut self, watermark: i64) {
+    pub fn advance_watermark(&mut self, watermark: i64) {
         if self.is_behind() {
             self.seal_due();
         }

@@ -100,7 +100,7 @@ fn a_partition_writes_the_same_bytes() {
     assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT.trim());
     let mut blocks = read(&mut partition, after());
     assert_eq!(hex(&partition.live_snapshot(i64::MIN).unwrap().encode().unwrap()), LIVE.trim());
-    partition.raise(END);
+    partition.advance_watermark(END);
     blocks.extend(seal(&mut partition));
     assert_eq!(lines(&blocks), BLOCKS_AFTER);
 }
@@ -111,7 +111,7 @@ fn a_stored_snapshot_goes_on_as_if_nothing_had_been() {
     assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT.trim());
     let mut blocks = read(&mut partition, after());
     assert_eq!(hex(&partition.live_snapshot(i64::MIN).unwrap().encode().unwrap()), LIVE.trim());
-    partition.raise(END);
+    partition.advance_watermark(END);
     blocks.extend(seal(&mut partition));
     assert_eq!(lines(&blocks), BLOCKS_AFTER);
 }
@@ -134,7 +134,7 @@ fn stored_blocks_say_what_the_oracle_says() {
         }
     }
     assert!(records.len() > blocks.len() && blocks.iter().any(|block| block.site.users == 0));
-    let log = before().chain(after()).map(Entry::Event).chain([Entry::RaiseWatermark(END)]).collect();
+    let log = before().chain(after()).map(Entry::Event).chain([Entry::AdvanceWatermark(END)]).collect();
     let expected = weir_oracle::compute(&[log], &ORACLE_SETTINGS).windows;
     let windows: Vec<Window> = merge
         .complete()

@@ -45,7 +45,7 @@ proptest! {
             let mut counted = Vec::new();
             for (i, entry) in log.iter().enumerate() {
                 match entry {
-                    Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
+                    Entry::AdvanceWatermark(watermark) => partition.advance_watermark(*watermark),
                     Entry::Event(e) if partition.read(&e.into()) != Verdict::Late => counted.push(e),
                     Entry::Event(_) => {}
                 }

@@ -38,7 +38,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
                     Partition::restore(number as i32, settings, &partition.snapshot().unwrap()).unwrap();
             }
             match entry {
-                Entry::RaiseWatermark(watermark) => partition.raise(*watermark),
+                Entry::AdvanceWatermark(watermark) => partition.advance_watermark(*watermark),
                 Entry::Event(e) => {
                     let event = e.into();
                     match partition.read(&event) {
@@ -91,7 +91,7 @@ fn forgets(mut partition: Partition, settings: &weir_oracle::Settings) {
     };
     assert_eq!(partition.read(&(&other).into()), Verdict::Counted);
     // Pages are forgotten by what is usual for the others, of which the next aligned windows tell.
-    partition.raise(long_after + settings.session_gap + 4 * settings.size);
+    partition.advance_watermark(long_after + settings.session_gap + 4 * settings.size);
     partition.take_blocks();
     assert_eq!(partition.live(), 0);
     let snapshot = partition.snapshot().unwrap();

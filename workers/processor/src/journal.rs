@@ -54,7 +54,7 @@ pub(crate) struct Snapshot {
 pub(crate) struct Journal {
     topic: String,
     partition: i32,
-    /// The number of the last raise or snapshot.
+    /// The number of the last watermark advance or snapshot.
     number: u64,
     /// Chunks that the topic may hold.
     chunks: usize,
@@ -192,7 +192,7 @@ impl Journal {
         !self.advances.is_empty()
     }
 
-    /// The number of the last raise or snapshot: the journal is as it was committed when it has the same.
+    /// The number of the last watermark advance or snapshot: the journal is as it was committed when it has the same.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }

@@ -87,11 +87,11 @@ fn each_event_is_judged_by_its_own_partition() {
 fn a_logged_raise_makes_events_late() {
     let entries = vec![
         Entry::Event(view("ann", "/", 1)),
-        Entry::RaiseWatermark(10_000),
+        Entry::AdvanceWatermark(10_000),
         Entry::Event(view("ann", "/", 5)),
-        Entry::RaiseWatermark(20_000),
+        Entry::AdvanceWatermark(20_000),
         Entry::Event(view("ann", "/", 6)),
-        Entry::RaiseWatermark(20_000),
+        Entry::AdvanceWatermark(20_000),
     ];
     let outcome = compute(&[entries], &settings());
     assert_eq!(outcome.late, [vec![4]]); // places in the log, raises counted

@@ -60,7 +60,7 @@ fn sessions(case: &logs::Case, window: &Window) -> i64 {
 fn as_event(entry: &Entry) -> Option<&Event> {
     match entry {
         Entry::Event(event) => Some(event),
-        Entry::RaiseWatermark(_) => None,
+        Entry::AdvanceWatermark(_) => None,
     }
 }
 
@@ -70,7 +70,7 @@ fn has_partly_late(case: &logs::Case) -> bool {
     case.partitions.iter().any(|log| {
         let mut watermark = i64::MIN;
         log.iter().any(|entry| match entry {
-            Entry::RaiseWatermark(to) => {
+            Entry::AdvanceWatermark(to) => {
                 watermark = watermark.max(*to);
                 false
             }

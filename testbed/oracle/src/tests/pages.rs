@@ -43,7 +43,7 @@ fn the_watermark_is_the_greatest_timestamp_less_the_out_of_orderness() {
 
 #[test]
 fn a_raise_below_the_watermark_does_not_move_it_back() {
-    let entries = [Entry::Event(view("ann", "/", 25)), Entry::RaiseWatermark(3_000)];
+    let entries = [Entry::Event(view("ann", "/", 25)), Entry::AdvanceWatermark(3_000)];
     assert_eq!(compute(&[entries.to_vec()], &settings()).sealed, Some(20_000));
 }
 

@@ -154,7 +154,7 @@ fn an_event_read_after_the_sealing_does_not_begin_the_count() {
     let events = [view("ann", "/", 45), view("ann", "/", 35)];
     assert!(!window(&compute(&[log(events, 100)], &settings), 80).warming_up);
     // After a raise to 80 it would be late; nothing then lies behind W.
-    let mut entries: Vec<Entry> = vec![Entry::Event(view("ann", "/", 45)), Entry::RaiseWatermark(80_000)];
+    let mut entries: Vec<Entry> = vec![Entry::Event(view("ann", "/", 45)), Entry::AdvanceWatermark(80_000)];
     entries.push(Entry::Event(view("ann", "/", 35)));
     let outcome = compute(&[entries], &settings);
     assert_eq!(outcome.late, [vec![2]]);

@@ -97,7 +97,7 @@ where
             read(&mut partition, i..i + 1);
             seal(&mut partition, max_bytes, &mut merge);
         }
-        partition.raise(END);
+        partition.advance_watermark(END);
         seal(&mut partition, max_bytes, &mut merge);
     }
     complete(&mut merge)
@@ -132,7 +132,7 @@ fn a_state_with_sections_goes_on_where_it_was() {
     assert_eq!(restored.snapshot().unwrap(), snapshot);
     for partition in [&mut whole, &mut restored] {
         read(partition, 30..60);
-        partition.raise(END);
+        partition.advance_watermark(END);
     }
     let blocks = whole.take_blocks();
     assert!(blocks.iter().any(|block| !block.sections.is_empty()));

@@ -5,12 +5,12 @@ use weir_memory::{Broker, Clock, MemberOptions};
 
 const STATE: &str = "shop.state";
 
-struct Ground {
+struct Fixture {
     broker: Broker,
     member: weir_memory::Member,
 }
 
-impl Ground {
+impl Fixture {
     fn new() -> Self {
         let broker = Broker::new(Clock::Manual(0));
         broker.create_topic(STATE, 2);
@@ -52,77 +52,77 @@ fn state(length: usize, seed: usize) -> Vec<u8> {
 
 #[test]
 fn an_empty_topic_holds_nothing() {
-    let (journal, snapshot, advances) = Ground::new().read().unwrap();
+    let (journal, snapshot, advances) = Fixture::new().read().unwrap();
     assert!(snapshot.is_none() && advances.is_empty() && journal.number() == 0);
 }
 
 #[test]
 fn a_snapshot_covers_the_raises_before_it_and_no_others() {
-    let mut ground = Ground::new();
-    let (mut journal, _, _) = ground.read().unwrap();
+    let mut fixture = Fixture::new();
+    let (mut journal, _, _) = fixture.read().unwrap();
     let mut out = Vec::new();
     journal.advance_watermark(7, 100, &mut out).unwrap();
     assert!(journal.has_advances());
     save(&mut journal, 7, 1_000, b"state", &mut out);
     assert!(!journal.has_advances());
     journal.advance_watermark(7, 200, &mut out).unwrap();
-    ground.write(out);
-    let check = |ground: &mut Ground| {
-        let (journal, snapshot, advances) = ground.read().unwrap();
+    fixture.write(out);
+    let check = |fixture: &mut Fixture| {
+        let (journal, snapshot, advances) = fixture.read().unwrap();
         let snapshot = snapshot.unwrap();
         assert_eq!((snapshot.taken, &snapshot.bytes[..]), (1_000, &b"state"[..]));
         assert_eq!(advances, [WatermarkAdvance { offset: 7, watermark: 200, number: 3 }]);
         assert!(journal.has_advances());
         assert_eq!(journal.number(), 3);
     };
-    check(&mut ground);
-    ground.broker.compact(STATE, 1).unwrap();
-    check(&mut ground);
+    check(&mut fixture);
+    fixture.broker.compact(STATE, 1).unwrap();
+    check(&mut fixture);
 }
 
 #[test]
 fn a_shorter_snapshot_replaces_a_longer_one_whole_and_compaction_leaves_only_it() {
-    let mut ground = Ground::new();
+    let mut fixture = Fixture::new();
     let (long, short) = (state(2 * CHUNK + 5, 1), state(CHUNK + 1, 2));
     for (offset, bytes) in [(1, &long), (2, &short)] {
         // As after a restart: what is there is known from reading only.
-        let (mut journal, _, _) = ground.read().unwrap();
+        let (mut journal, _, _) = fixture.read().unwrap();
         let mut out = Vec::new();
         save(&mut journal, offset, 0, bytes, &mut out);
         assert!(out.iter().all(|o| o.value.as_ref().is_none_or(|value| value.len() <= CHUNK)));
-        ground.write(out);
-        let (_, snapshot, _) = ground.read().unwrap();
+        fixture.write(out);
+        let (_, snapshot, _) = fixture.read().unwrap();
         assert!(snapshot.unwrap().bytes == *bytes);
     }
-    ground.broker.compact(STATE, 1).unwrap();
-    let left: Vec<_> = ground.broker.records(STATE, 1).into_iter().filter(|r| r.value.is_some()).collect();
+    fixture.broker.compact(STATE, 1).unwrap();
+    let left: Vec<_> = fixture.broker.records(STATE, 1).into_iter().filter(|r| r.value.is_some()).collect();
     assert_eq!(left.len(), 3, "two chunks and the manifest");
-    let (_, snapshot, _) = ground.read().unwrap();
+    let (_, snapshot, _) = fixture.read().unwrap();
     assert!(snapshot.unwrap().bytes == short);
 }
 
 #[test]
 fn what_is_not_whole_or_of_another_version_is_refused() {
-    let mut ground = Ground::new();
-    let (mut journal, _, _) = ground.read().unwrap();
+    let mut fixture = Fixture::new();
+    let (mut journal, _, _) = fixture.read().unwrap();
     let mut out = Vec::new();
     save(&mut journal, 1, 0, b"state", &mut out);
     out[0].value = Some(b"stale".to_vec());
-    ground.write(out);
-    let Err(Error::Fatal(why)) = ground.read() else { panic!("a wrong chunk was taken") };
+    fixture.write(out);
+    let Err(Error::Fatal(why)) = fixture.read() else { panic!("a wrong chunk was taken") };
     assert!(why.contains("checksum"), "{why}");
 
-    let mut ground = Ground::new();
+    let mut fixture = Fixture::new();
     let foreign = Output { key: Some(b"delta/1".to_vec()), ..journal.output(String::new(), Some(vec![1])) };
-    ground.write(vec![foreign]);
-    let Err(Error::Fatal(why)) = ground.read() else { panic!("a foreign record was taken") };
+    fixture.write(vec![foreign]);
+    let Err(Error::Fatal(why)) = fixture.read() else { panic!("a foreign record was taken") };
     assert!(why.contains("shop.state/1") && why.contains("delta/1"), "{why}");
 }
 
 /// A broker that takes no more must not be sent the rest.
 #[test]
 fn a_snapshot_ends_where_sending_fails() {
-    let (mut journal, _, _) = Ground::new().read().unwrap();
+    let (mut journal, _, _) = Fixture::new().read().unwrap();
     journal.begin_snapshot();
     let whole = state(5 * CHUNK, 1);
     let parts = |sink: &mut dyn FnMut(&[u8])| {

@@ -83,7 +83,7 @@ impl Windows {
         out: &mut Vec<Output>,
     ) -> Result<(), Error> {
         input.journal.advance_watermark(input.next, watermark, out)?;
-        input.engine.raise(watermark);
+        input.engine.advance_watermark(watermark);
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Input {
     /// Repeats the logged decisions that were taken before the record at `offset` was read.
     pub(super) fn repeat_advances(&mut self, offset: i64) {
         while let Some(advance) = self.advances.front().filter(|advance| advance.offset <= offset) {
-            self.engine.raise(advance.watermark);
+            self.engine.advance_watermark(advance.watermark);
             self.advances.pop_front();
             self.pass_over_written();
         }

@@ -59,7 +59,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
         for step in steps(log, advances, number) {
             let refused = match step {
                 Step::WatermarkAdvance(watermark) => {
-                    partition.raise(watermark);
+                    partition.advance_watermark(watermark);
                     continue;
                 }
                 Step::Record(record) => match &record.content {
@@ -124,7 +124,7 @@ pub fn check_by_oracle(
     let logs: Vec<Vec<Entry>> = (0..setup.inputs)
         .map(|partition| {
             let valid = steps(log, advances, partition).into_iter().filter_map(|step| match step {
-                Step::WatermarkAdvance(watermark) => Some((-1, Entry::RaiseWatermark(watermark))),
+                Step::WatermarkAdvance(watermark) => Some((-1, Entry::AdvanceWatermark(watermark))),
                 Step::Record(record) => Some((record.offset, Entry::Event(record.content.clone().ok()?))),
             });
             let (places, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();

@@ -122,7 +122,7 @@ impl Simulation {
             }
             self.check()?;
         }
-        self.settle()
+        self.run_until_quiet()
     }
 
     /// Nobody writes for longer than the idle timeout, or than a window, while all processes work on.
@@ -263,7 +263,7 @@ impl Simulation {
     }
 
     /// No more disturbances: everything must be done within a bounded number of turns.
-    fn settle(self: &Rc<Self>) -> Result<(), String> {
+    fn run_until_quiet(self: &Rc<Self>) -> Result<(), String> {
         self.settling.set(true);
         for process in self.processes.borrow().iter() {
             process.asleep_until.set(0);
