@@ -1,14 +1,14 @@
 //! The member: what the client library would be.
 
-use std::sync::Arc;
+mod membership;
+mod reading;
+mod transactions;
+
 use std::time::{Duration, Instant};
 
+use self::reading::{Fetched, record};
 use super::broker::Broker;
 use super::clock::millis;
-use super::fault::Fault;
-use super::group::{Group, Seat};
-use super::partition::StoredRecord;
-use super::state::State;
 use weir_log::{Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
 
 /// No group is ever in this generation.
@@ -76,12 +76,6 @@ struct Position {
     reported: Option<(i64, bool)>,
 }
 
-enum Fetched {
-    Record(i32, Arc<StoredRecord>),
-    End(i32, i64),
-    HeldBack(i32, i64),
-}
-
 /// A member of a group on the in-memory log.
 #[derive(Debug)]
 pub struct Member {
@@ -116,188 +110,6 @@ impl Member {
             positions: Vec::new(),
             turn: 0,
         }
-    }
-
-    /// Reports in, and finds out whether the group wants something.
-    fn rebalance(&mut self, state: &mut State) -> Result<Option<Rebalance>, Error> {
-        if self.phase == Phase::Left {
-            return Err(Error::fatal("the member has left its group; start another"));
-        }
-        let now = state.clock.now();
-        let options = &self.options;
-        state.topic(&options.topic)?;
-        state.groups.entry(options.group.clone()).or_default().heartbeat(self.id, now);
-        // As librdkafka does it, a member that has nothing to give back is not asked to: it just joins anew.
-        let idle = self.phase == Phase::Owning && self.owned.is_empty();
-        let joins = idle || self.phase == Phase::Joining;
-        if joins && self.seat(state).is_none() {
-            self.fail_if_replaced(state)?;
-            self.phase = Phase::Outside;
-        } else if joins && state.groups.get(&self.options.group).is_some_and(Group::is_rebalancing) {
-            // Also one that had taken its old seat in a stable group, before it heard of its partitions.
-            self.rejoin(state);
-        }
-        if self.phase == Phase::Outside {
-            self.join(state);
-        }
-        let Some(group) = state.groups.get(&self.options.group) else { return Ok(None) };
-        match (self.phase, group.seat(self.id)) {
-            (Phase::Joining, Some(seat)) if !group.is_rebalancing() => {
-                self.generation = group.generation;
-                self.owned = seat.partitions.clone();
-                self.phase = Phase::Offered;
-                Ok(Some(Rebalance::Assigned(self.owned.clone())))
-            }
-            (Phase::Owning, None) => {
-                self.fail_if_replaced(state)?;
-                self.positions.clear();
-                self.phase = Phase::Losing;
-                Ok(Some(Rebalance::Lost))
-            }
-            (Phase::Owning, Some(_)) if group.is_rebalancing() => {
-                self.phase = Phase::Revoking;
-                Ok(Some(Rebalance::Revoked))
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn join(&mut self, state: &mut State) {
-        self.id = state.number();
-        self.phase = Phase::Joining;
-        let now = state.clock.now();
-        let seat = Seat {
-            instance: self.options.instance.clone(),
-            topic: self.options.topic.clone(),
-            session_timeout: millis(self.options.session_timeout),
-            last_poll: now,
-            ready: false,
-            partitions: Vec::new(),
-        };
-        state.groups.entry(self.options.group.clone()).or_default().join(self.id, seat, now);
-        state.tick();
-        self.broker.wake();
-    }
-
-    fn rejoin(&mut self, state: &mut State) {
-        let now = state.clock.now();
-        if let Some(group) = state.groups.get_mut(&self.options.group) {
-            group.rejoin(self.id, now);
-        }
-        self.phase = Phase::Joining;
-        state.tick();
-        self.broker.wake();
-    }
-
-    fn seat<'a>(&self, state: &'a State) -> Option<&'a Seat> {
-        state.groups.get(&self.options.group).and_then(|group| group.seat(self.id))
-    }
-
-    fn fail_if_replaced(&self, state: &State) -> Result<(), Error> {
-        let instance = self.options.instance.as_deref();
-        let replaced =
-            state.groups.get(&self.options.group).is_some_and(|group| group.is_replaced(self.id, instance));
-        if !replaced {
-            return Ok(());
-        }
-        let instance = instance.unwrap_or_default();
-        Err(Error::fatal(format!(
-            "instance id {instance} was taken by another; give every process an id of its own"
-        )))
-    }
-
-    /// What can be read now, each partition having the first turn in turn.
-    fn fetch(&mut self, state: &State, max: usize) -> Result<Vec<Fetched>, Error> {
-        let mut fetched = Vec::new();
-        let mut left = max;
-        let count = self.positions.len();
-        if self.phase != Phase::Owning || count == 0 {
-            return Ok(fetched);
-        }
-        for step in 0..count {
-            let position = &mut self.positions[(self.turn + step) % count];
-            let log = state.partition(&self.options.topic, position.partition)?;
-            if position.next < log.start || position.next > log.end {
-                let gone = Error::fatal(format!(
-                    "offset {} of partition {} of {} is gone, the log has {} to {}; records were lost to retention, or \
-                     the topic was made anew",
-                    position.next, position.partition, self.options.topic, log.start, log.end
-                ));
-                return Err(gone.at(&self.options.topic, position.partition, Some(position.next)));
-            }
-            let records = log.visible(position.next).take(left);
-            let before = fetched.len();
-            fetched.extend(records.map(|record| Fetched::Record(position.partition, record.clone())));
-            left -= fetched.len() - before;
-            if let Some(Fetched::Record(_, last)) = fetched[before..].last() {
-                position.next = last.offset + 1;
-            }
-            let end = log.stable();
-            if position.next <= end && log.visible(position.next).next().is_none() {
-                position.next = end;
-                let held_back = end < log.end;
-                if position.reported.replace((end, held_back)) != Some((end, held_back)) {
-                    let reported = if held_back { Fetched::HeldBack } else { Fetched::End };
-                    fetched.push(reported(position.partition, end));
-                }
-            }
-        }
-        self.turn = (self.turn + 1) % count;
-        Ok(fetched)
-    }
-
-    /// Fails unless a transaction is open; one that failed stays so until `restart`.
-    fn expect_open(&self) -> Result<(), Error> {
-        match self.transaction {
-            Transaction::Open => Ok(()),
-            Transaction::None => Err(Error::fatal("no transaction is open; begin one first")),
-            Transaction::Failed => Err(Error::abort("the transaction failed; restart first")),
-        }
-    }
-
-    fn try_commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
-        let mut state = self.broker.lock();
-        let id = &self.options.transactional_id;
-        let fault = state.commit_fault(id);
-        if fault == Some(Fault::CommitLost) {
-            return Err(Error::abort("the commit had no answer"));
-        }
-        if !offsets.is_empty() {
-            let member = (&*self.options.group, self.id, self.generation);
-            state.enlist_offsets((id, self.epoch), member, &self.options.topic, offsets)?;
-        }
-        let Some(producer) = state.producers.get_mut(id) else { return Ok(()) };
-        if producer.open.is_some() || producer.epoch != self.epoch {
-            producer.check(id, self.epoch)?;
-        }
-        match fault {
-            Some(Fault::CommitLate) => {
-                producer.late = Some(self.epoch);
-                return Err(Error::abort("the commit had no answer"));
-            }
-            Some(Fault::MarkersLate) => state.decide(id, true),
-            _ => state.end(id, true),
-        }
-        self.broker.wake();
-        match fault {
-            Some(Fault::CommitUnknown) => Err(Error::abort("the commit had no answer")),
-            _ => Ok(()),
-        }
-    }
-
-    fn stored(output: Output) -> StoredRecord {
-        let headers = output.headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        StoredRecord { offset: 0, timestamp: 0, key: output.key, value: output.value, headers }
-    }
-}
-
-fn record(partition: i32, stored: &StoredRecord) -> Record<'_> {
-    Record {
-        partition,
-        offset: stored.offset,
-        timestamp: stored.timestamp,
-        key: stored.key.as_deref(),
-        value: stored.value.as_deref(),
     }
 }
 
