@@ -29,3 +29,13 @@ fn objects_are_settled_by_the_newest_document_alone() {
     assert!(!rollout::is_settled(&shop(3, condition(ConditionType::TopicsSynced, ConditionStatus::True))));
     assert!(!rollout::is_settled(&ClickstreamPipeline::new("shop", PipelineSpec::default())));
 }
+
+/// Else what is made when the turn comes would be told as something that was taken away.
+#[test]
+fn objects_that_wait_for_their_turn_are_not_applied_yet() {
+    let synced = |reason| Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, reason, "so");
+    for (reason, applied) in [(rollout::PENDING, false), ("Synced", true)] {
+        let shop = shop(3, synced(reason));
+        assert_eq!((rollout::is_settled(&shop), rollout::is_applied(&shop)), (true, applied), "{reason}");
+    }
+}
