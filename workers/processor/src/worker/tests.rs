@@ -184,7 +184,7 @@ fn progress_without_outputs_waits_unless_it_is_the_last() {
 fn a_record_that_cannot_be_processed_ends_the_worker() {
     let mut worker = worker(Echo { unusable: Some(3), ..Echo::new(1, false) }, 10);
     let error = worker.step(NOW, Duration::ZERO).unwrap_err();
-    assert_eq!(error, Error::fatal("in/0 at offset 3: it is damaged"));
+    assert_eq!(error, Error::fatal("in/0 at offset 3: it is damaged").at("in", 0, Some(3)));
     assert_eq!(worker.counts().commits, 0);
     assert_eq!(worker.member().committed().unwrap(), [None]);
 }
