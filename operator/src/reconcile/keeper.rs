@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{self, StreamExt as _};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::DynamicObject;
@@ -22,6 +22,8 @@ use crate::{Error, events};
 
 /// An operator that does not answer for so long is gone.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// Answers under way at a time. A thousand pipelines are answered within [`ANSWER_TIMEOUT`], also where each takes [`ANSWER_INTERVAL`].
+const ANSWERS_AT_A_TIME: usize = 64;
 /// Time between looks for questions of other operators.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between two questions to one that answers.
@@ -134,7 +136,8 @@ pub(super) async fn attend(
 pub(crate) async fn answer_contenders(context: &Context) {
     loop {
         // At a time: an API server that hangs holds up the answers for all pipelines no longer than for one.
-        let answers = context.pipelines.state().into_iter().map(|resource| async move {
+        let pipelines = stream::iter(context.pipelines.state());
+        let answers = pipelines.for_each_concurrent(ANSWERS_AT_A_TIME, |resource| async move {
             let Ok(readable) = &resource.0 else { return };
             let status = readable.status.clone().unwrap_or_default();
             if step(&status, &context.operator, None, Timestamp::now()) != Step::Answer {
@@ -149,7 +152,7 @@ pub(crate) async fn answer_contenders(context: &Context) {
             let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
             tracing::warn!(namespace, name, %error, "could not answer another operator, retrying");
         });
-        join_all(answers).await;
+        answers.await;
         tokio::time::sleep(ANSWER_INTERVAL).await;
     }
 }

@@ -178,6 +178,8 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         true => None,
         false => match timeout(WORK_TIMEOUT, steps::work(context, resource, &mut outcome)).await {
             Ok(Ok(worked)) => Some(worked),
+            // Another operator's: there is nothing to report.
+            Ok(Err(error @ Error::KeptNoLonger)) => return Err(error),
             Err(_) => {
                 let error = Error::PassSlow(WORK_TIMEOUT);
                 outcome.conditions.push(Condition {

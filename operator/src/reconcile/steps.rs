@@ -57,8 +57,10 @@ pub(super) async fn work(
     let recreated =
         if is_set(resource, RECREATE) { begin_recreation(&mut input.pipeline, outcome) } else { None };
     go_on |= recreated.is_some();
-    if go_on && outcome.error.is_none() {
-        go_on = is_state_accepted(&input, resolved.pii_key.as_deref(), &connection, outcome).await;
+    if go_on && outcome.error.as_ref().is_none_or(Error::is_waiting) {
+        let generation = resource.metadata.generation.unwrap_or_default();
+        go_on =
+            is_state_accepted(&input, resolved.pii_key.as_deref(), &connection, generation, outcome).await;
     }
     let takes_turns = go_on && recreated.is_none();
     let (objects, waits) =
@@ -158,17 +160,33 @@ async fn is_state_accepted(
     input: &Input,
     key: Option<&[u8]>,
     connection: &Connection,
+    generation: i64,
     outcome: &mut Outcome,
 ) -> bool {
     let Err(error) = foresee(input, key, connection, &outcome.status).await else { return true };
-    // Who has not asked yet has nothing else to report.
-    if !error.is_waiting() {
+    if error.is_waiting() {
+        keep_state_conditions(outcome, generation, &error);
+    } else {
         let differs = matches!(error, Error::StateDiffers { .. });
         let status = if differs { ConditionStatus::False } else { ConditionStatus::Unknown };
         outcome.replace(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
     }
     outcome.error = Some(error);
     false
+}
+
+/// Where there was no time to ask for the state, what was found of this generation before stands. Of a new one nothing is known: its objects
+/// are not applied yet.
+fn keep_state_conditions(outcome: &mut Outcome, generation: i64, error: &Error) {
+    let before = |type_| Condition::repeated(type_, &outcome.status.conditions, generation);
+    let of_state = |condition: &Condition| ["StateDiffers", "OffsetsUnknown"].contains(&&*condition.reason);
+    let valid = before(ConditionType::Valid).filter(of_state);
+    let unknown = || Condition {
+        status: ConditionStatus::Unknown,
+        ..Condition::of(ConditionType::ObjectsSynced, error)
+    };
+    let objects = before(ConditionType::ObjectsSynced).unwrap_or_else(unknown);
+    valid.into_iter().chain([objects]).for_each(|condition| outcome.replace(condition));
 }
 
 /// What may be changed of the objects.

@@ -39,3 +39,36 @@ fn objects_that_wait_for_their_turn_are_not_applied_yet() {
         assert_eq!((rollout::is_settled(&shop), rollout::is_applied(&shop)), (true, applied), "{reason}");
     }
 }
+
+/// Else a pipeline would be told to be ready whose objects are those of an older document, or whose pods would be refused.
+#[test]
+fn without_time_to_ask_for_the_state_what_was_found_before_stands() {
+    let error = Error::KafkaBusy { bootstrap: "kafka:9092".to_owned(), threads: 2 };
+    let found = |type_, status, reason: &str| Condition::new(type_, status, reason, "so");
+    let valid = || found(ConditionType::Valid, ConditionStatus::True, "Valid");
+    let synced = || found(ConditionType::ObjectsSynced, ConditionStatus::True, "Synced");
+    let differs = || found(ConditionType::Valid, ConditionStatus::False, "StateDiffers");
+    for (before, ready) in [
+        (vec![(3, valid()), (3, synced())], (ConditionStatus::True, "Running")),
+        (vec![(2, valid()), (2, synced())], (ConditionStatus::Unknown, "WaitingForKafka")),
+        (vec![(3, differs()), (3, synced())], (ConditionStatus::False, "StateDiffers")),
+        (vec![(2, differs()), (3, synced())], (ConditionStatus::True, "Running")),
+    ] {
+        let reported = before.iter().fold(Vec::new(), |reported, (generation, condition)| {
+            conditions::merged(&reported, std::slice::from_ref(condition), *generation, Timestamp::UNIX_EPOCH)
+        });
+        let status = PipelineStatus { conditions: reported, ..PipelineStatus::default() };
+        // As the document was found in this pass.
+        let mut outcome = Outcome {
+            status,
+            conditions: vec![valid()],
+            notes: Vec::new(),
+            error: None,
+            progressing: false,
+            waiting: false,
+        };
+        keep_state_conditions(&mut outcome, 3, &error);
+        let found = conditions::ready(&outcome.conditions);
+        assert_eq!((found.status, found.reason.as_str()), ready, "{before:?}");
+    }
+}
