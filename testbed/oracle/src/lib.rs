@@ -31,7 +31,7 @@
 //! All times are milliseconds of event time. S is [`Settings::size`], L is [`Settings::slide`].
 //!
 //! **Windows.** Ends are the multiples of L; the window that ends at `b` covers `[a, b)` with `a = b - S`. A partition's
-//! *watermark* is the greatest timestamp read so far less the out-of-orderness, or a greater logged raise. The partition
+//! *watermark* is the greatest timestamp read so far less the out-of-orderness, or a greater logged advance. The partition
 //! has *sealed* `b` once its watermark is at least `b`; the pipeline has once every partition has. A partition without any
 //! entry has no watermark and seals nothing, and a watermark below zero seals ends below zero.
 //!

@@ -26,7 +26,7 @@ impl Latency {
         let _ = self.histogram().record(micros);
     }
 
-    /// The longest so far; zero before the first.
+    /// The longest so far, up to a hundredth too high; zero before the first.
     #[must_use]
     pub fn max(&self) -> Duration {
         Duration::from_micros(self.histogram().max())
@@ -35,8 +35,7 @@ impl Latency {
     /// The duration that a share `q` (0 to 1) did not exceed, up to a hundredth too high; zero before the first.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Duration {
-        let histogram = self.histogram();
-        Duration::from_micros(histogram.value_at_quantile(q).min(histogram.max()))
+        Duration::from_micros(self.histogram().value_at_quantile(q))
     }
 
     fn histogram(&self) -> MutexGuard<'_, Histogram<u64>> {

@@ -59,12 +59,6 @@ impl Error {
             (Some(topic.to_owned()), Some(partition), offset);
         self
     }
-
-    /// The same, about this partition where it is about none yet.
-    #[must_use]
-    pub fn or_at(self, topic: &str, partition: i32) -> Self {
-        if self.failure().partition.is_some() { self } else { self.at(topic, partition, None) }
-    }
 }
 
 impl From<String> for Failure {

@@ -162,18 +162,20 @@ impl Stage for Results {
                     Error::fatal(format!(
                         "the group's commit for {blocks}/{partition} is not of this version: {found:?}: {error}"
                     ))
+                    .at(blocks, partition, Some(committed.offset))
                 })?;
                 (committed.offset, emitted)
             }
         };
         if start < beginning && self.can_be_missing(member, partition, emitted)? {
-            return Err(Error::fatal(format!(
+            let deleted = Error::fatal(format!(
                 "{}/{partition} begins at offset {beginning}, and blocks are needed from offset {start} on: retention deleted them before \
                  they were read. To go on, give the pipeline a new name and new names for its results (topics.results, \
                  topics.topPages), so that nothing is counted twice, and a longer topics.events.retention, for which blocks are kept \
                  too: what the events topic still has is counted there from the start",
                 self.options.blocks
-            )));
+            ));
+            return Err(deleted.at(blocks, partition, Some(start)));
         }
         if !anew.is_empty() {
             lost_up_to = lost_up_to.max(emitted);

@@ -165,7 +165,6 @@ impl Stage for Windows {
         heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
         self.restore_partition(member, partition, committed, now, heartbeat)
-            .map_err(|error| error.or_at(&self.options.events, partition))
     }
 
     fn record(

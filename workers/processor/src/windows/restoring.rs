@@ -35,14 +35,16 @@ impl Windows {
             None if journal.number() > 0 => {
                 // The state was read after the commits: whoever has taken the partition over meanwhile may have made the first of both.
                 if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
-                    return Err(Error::retry(format!(
+                    let first = Error::retry(format!(
                         "{events}/{partition} was committed for the first time just now"
-                    )));
+                    ));
+                    return Err(first.at(events, partition, None));
                 }
-                return Err(Error::fatal(format!(
+                let orphaned = Error::fatal(format!(
                     "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
                      deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
-                )));
+                ));
+                return Err(orphaned.at(state, partition, None));
             }
             None => PartitionProgress {
                 settings: decisive_settings.as_str().to_owned(),
@@ -57,11 +59,13 @@ impl Windows {
                     Error::fatal(format!(
                         "the group's commit for {events}/{partition} is not of this version: {error}"
                     ))
+                    .at(events, partition, Some(committed.offset))
                 })?
             }
         };
         if let Some(refusal) = decisive_settings.refusal(&progress.settings) {
-            return Err(Error::fatal(format!("the state of {events}/{partition} {refusal}")));
+            let refused = Error::fatal(format!("the state of {events}/{partition} {refusal}"));
+            return Err(refused.at(events, partition, None));
         }
         decisive_settings.as_str().clone_into(&mut progress.settings);
         if progress.ended {
@@ -73,25 +77,28 @@ impl Windows {
         }
         if journal.number() != progress.journal {
             // A transaction's offsets and records become visible one after the other.
-            return Err(Error::retry(format!(
+            let behind = Error::retry(format!(
                 "{state}/{partition} shows {} entries, the commit speaks of {}",
                 journal.number(),
                 progress.journal
-            )));
+            ));
+            return Err(behind.at(state, partition, None));
         }
         let start = progress.from;
         let replay_to = committed.map_or(start, |committed| committed.offset);
         if beginning > start && replay_to > start {
-            return Err(Error::fatal(format!(
+            let deleted = Error::fatal(format!(
                 "{events}/{partition} begins at offset {beginning}, but what was counted since the last snapshot begins at {start}: \
                  retention deleted it. Give the topic a longer retention, and {AFRESH}"
-            )));
+            ));
+            return Err(deleted.at(events, partition, Some(start)));
         }
         let (engine, saved_at) = match snapshot {
             None => (Partition::new(partition, *settings), 0),
             Some(snapshot) => {
                 let engine = Partition::restore(partition, *settings, &snapshot.bytes)
-                    .map_err(|error| Error::fatal(format!("{state}/{partition}: {error}")))?;
+                    .map_err(|error| Error::fatal(format!("{state}/{partition}: {error}")))
+                    .map_err(|error| error.at(state, partition, None))?;
                 (engine, snapshot.taken)
             }
         };
