@@ -218,7 +218,7 @@ impl Error {
             Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
             Self::TopicClaimed { .. } | Self::TopicOwned { .. } | Self::TwinOwned { .. } => "TopicClaimed",
-            Self::TopicLost(_) => "TopicLost",
+            Self::TopicLost(_) | Self::Kafka(AdminError::Gone { .. }) => "TopicLost",
             Self::StateDiffers { .. } => "StateDiffers",
             Self::Offsets(_) => "OffsetsUnknown",
             Self::Recreating(_) => "RecreatingTopics",

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use kube::ResourceExt;
-use weir_kafka::admin::{self, Admin, AdminError, Change, Claimant, Owner, TopicOutcome};
+use weir_kafka::admin::{self, Admin, AdminError, Change, Claimant, Difference, Owner, TopicOutcome};
 use weir_manifest::{ClickstreamPipeline, Management, Pipeline, Role, TopicSpec, TopicStatus};
 
 use crate::Error;
@@ -121,15 +121,12 @@ impl Topics {
         intend: impl AsyncFnOnce(Vec<TopicStatus>) -> Result<(), Error>,
     ) -> Result<Vec<String>, Error> {
         let specs = pipeline.topics();
-        let wanted = specs.clone();
-        let claimant = before.claimant.clone();
         let Before { adopt, take_over, .. } = *before;
-        // A topic that is there now may be another's.
-        let refused = before.conditions.iter().any(|condition| condition.reason == "KafkaRefused");
-        let known = before.topics.clone();
-        let looked =
-            connection.administer(move |admin| look(admin, &wanted, &claimant, &known, take_over)).await?;
-        let (ids, owners) = looked.map_err(Error::TopicLost)?;
+        let look_since = |known: Vec<TopicStatus>| {
+            let (wanted, claimant) = (specs.clone(), before.claimant.clone());
+            connection.administer(move |admin| look(admin, &wanted, &claimant, &known, take_over))
+        };
+        let (ids, owners) = look_since(before.topics.clone()).await?.map_err(Error::TopicLost)?;
         claims.check(pipeline, &ids)?;
         let claimant = &before.claimant;
         let mut outputs = specs.iter().filter(|spec| is_output(spec));
@@ -138,7 +135,7 @@ impl Topics {
             return Err(owned(spec, owner, claimant, true));
         }
         let events_owner = of_another(pipeline.events_topic()).map(ToString::to_string);
-        self.status = expected(&specs, &ids, &self.status, refused);
+        self.status = expected(&specs, &ids, &self.status);
         if self.status.iter().any(|topic| topic.topic_id.is_none() && topic.created) {
             intend(self.status.clone()).await?;
         }
@@ -147,18 +144,32 @@ impl Topics {
         let mine = owners.into_iter().filter(|(_, owner)| owner.ours && owner.is(claimant));
         let ours: BTreeSet<String> = created.chain(mine.map(|(topic, _)| topic)).collect();
         let kept_by_another = events_owner.is_some().then(|| pipeline.events_topic().to_owned());
+        let there: BTreeSet<String> = ids.keys().cloned().collect();
         let ensure_as = Ensure { claimant: claimant.clone(), ours, kept_by_another, adopt, take_over };
         let ensured = connection.administer(move |admin| ensure(admin, &wanted, ids, &ensure_as)).await;
-        let (outcomes, others, mut ids) = match (ensured, events_owner) {
-            (Err(Error::NotOurs(AdminError::NotOurs(differences))), Some(owner))
-                if differences.iter().any(|difference| difference.topic == pipeline.events_topic()) =>
-            {
-                let topic = pipeline.events_topic().to_owned();
-                let differences = AdminError::NotOurs(differences);
-                return Err(Error::KeptByAnother { differences, topic, owner });
+        let (outcomes, others, mut ids) = match ensured {
+            Ok(ensured) => ensured,
+            Err(Error::NotOurs(AdminError::NotOurs(differences))) => {
+                return Err(not_ours(differences, pipeline.events_topic(), events_owner));
             }
-            (ensured, _) => ensured?,
+            Err(error @ Error::Kafka(AdminError::Gone { .. })) => {
+                look_since(self.status.clone()).await?.map_err(Error::TopicLost)?;
+                return Err(error);
+            }
+            Err(error @ Error::Kafka(AdminError::Refused { .. })) => {
+                // What is there later is somebody else's. Without an answer nothing is this pipeline's, and so nothing is deleted.
+                let wanted = specs.clone();
+                let made = connection.administer(move |admin| existing(admin, &wanted)).await;
+                let made = made.unwrap_or_default();
+                self.disown(|topic| topic.topic_id.is_none() && !made.contains_key(&topic.name));
+                return Err(error);
+            }
+            Err(error) => return Err(error),
         };
+        // Somebody was faster.
+        let found = outcomes.iter().filter(|topic| topic.change != Change::Created).map(|topic| &topic.name);
+        let found: BTreeSet<&String> = found.filter(|name| !there.contains(*name)).collect();
+        self.disown(|topic| found.contains(&topic.name));
         for topic in &mut self.status {
             topic.topic_id = ids.remove(&topic.name);
         }
@@ -181,6 +192,13 @@ impl Topics {
         }
         let warnings = outcomes.iter().zip(&specs).filter_map(|(outcome, spec)| outcome.warning(spec));
         Ok(warnings.collect())
+    }
+
+    /// These topics are none of the pipeline's making.
+    fn disown(&mut self, which: impl Fn(&TopicStatus) -> bool) {
+        for topic in self.status.iter_mut().filter(|topic| which(topic)) {
+            topic.created = false;
+        }
     }
 }
 
@@ -341,7 +359,7 @@ type Ensured = (Vec<TopicOutcome>, BTreeMap<String, Owner>, Ids);
 fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Result<Ensured, AdminError> {
     let adopted = |topic: &str| by.adopt && by.kept_by_another.as_deref() != Some(topic);
     let ours = |topic: &str| adopted(topic) || by.ours.contains(topic);
-    let outcomes = admin.ensure_topics(specs, ours)?;
+    let outcomes = admin.ensure_topics_since(specs, |topic| ids.contains_key(topic), ours)?;
     let new = specs.iter().map(|spec| spec.name.as_str());
     let new: Vec<&str> = new.filter(|name| !ids.contains_key(*name)).collect();
     if !new.is_empty() {
@@ -360,6 +378,16 @@ fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Resu
     Ok((outcomes, others, ids))
 }
 
+/// Why topics are not given the settings that they should have; `events_owner` is another pipeline, where one keeps the events.
+fn not_ours(differences: Vec<Difference>, events: &str, events_owner: Option<String>) -> Error {
+    let of_events = differences.iter().any(|difference| difference.topic == events);
+    let differences = AdminError::NotOurs(differences);
+    match events_owner {
+        Some(owner) if of_events => Error::KeptByAnother { differences, topic: events.to_owned(), owner },
+        _ => Error::NotOurs(differences),
+    }
+}
+
 fn owned(spec: &TopicSpec, owner: &Owner, claimant: &Claimant, runs: bool) -> Error {
     let (topic, role, twin) = (spec.name.clone(), spec.role, owner.is_twin_of(claimant));
     let owner = owner.to_string();
@@ -372,12 +400,7 @@ fn is_output(spec: &TopicSpec) -> bool {
 }
 
 /// The topics as they will be. What is known by an id is the one that it was: see [`Loss`].
-fn expected(
-    specs: &[TopicSpec],
-    ids: &BTreeMap<String, String>,
-    before: &[TopicStatus],
-    refused: bool,
-) -> Vec<TopicStatus> {
+fn expected(specs: &[TopicSpec], ids: &BTreeMap<String, String>, before: &[TopicStatus]) -> Vec<TopicStatus> {
     let topic = |spec: &TopicSpec| {
         let old = before.iter().find(|topic| topic.name == spec.name);
         let id = ids.get(&spec.name);
@@ -385,8 +408,7 @@ fn expected(
             // Missing: it is about to be created.
             (None, _) => spec.management == Management::Managed,
             (Some(_), None) => false,
-            // It was about to be created when this was written, and then either Kafka refused or the operator died.
-            (Some(_), Some(TopicStatus { topic_id: None, created, .. })) => *created && !refused,
+            // Without an id: it was about to be created when the operator died, or Kafka refused it, and then it is somebody else's.
             (Some(_), Some(TopicStatus { created, .. })) => *created,
         };
         TopicStatus { name: spec.name.clone(), topic_id: id.cloned(), partitions: spec.partitions, created }

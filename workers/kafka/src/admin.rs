@@ -80,6 +80,20 @@ impl Admin {
         topics: &[TopicSpec],
         is_ours: impl Fn(&str) -> bool,
     ) -> Result<Vec<TopicOutcome>, AdminError> {
+        self.ensure_topics_since(topics, |_| false, is_ours)
+    }
+
+    /// The same, some time after it was seen which topics there are: one that `was_there` and is gone is not created, because an
+    /// offset means nothing in another log.
+    ///
+    /// # Errors
+    /// As there; [`AdminError::Gone`], before anything is changed.
+    pub fn ensure_topics_since(
+        &self,
+        topics: &[TopicSpec],
+        was_there: impl Fn(&str) -> bool,
+        is_ours: impl Fn(&str) -> bool,
+    ) -> Result<Vec<TopicOutcome>, AdminError> {
         let present = self.check_topics(topics)?;
         let copies = self.copies()?;
         let fitted: Vec<TopicSpec> = topics
@@ -92,6 +106,9 @@ impl Admin {
             fitted.iter().partition(|topic| topic.management == Management::Managed);
         let (old, new): (Vec<&TopicSpec>, Vec<&TopicSpec>) =
             managed.into_iter().partition(|topic| present.contains_key(&topic.name));
+        if let Some(topic) = new.iter().find(|topic| was_there(&topic.name)) {
+            return Err(AdminError::Gone { topic: topic.name.clone() });
+        }
         let differing = self.differing(&old)?;
         let not_ours = differing.iter().filter(|existing| !is_ours(&existing.spec.name));
         let refused: Vec<Difference> = not_ours

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use k8s_openapi::jiff::Timestamp;
+use weir_broker::Kafka;
 
 use super::*;
 use crate::conditions;
@@ -72,17 +73,106 @@ fn who_made_a_topic_is_known_by_its_id() {
         partitions: 3,
         created,
     };
-    for (what, found, before, refused, created) in [
-        ("missing", None, None, false, true),
-        ("was there", Some("a"), None, false, false),
-        ("made by an operator that died", Some("a"), Some(old(None, true)), false, true),
-        ("made by someone after a refusal", Some("a"), Some(old(None, true)), true, false),
-        ("ours", Some("a"), Some(old(Some("a"), true)), false, true),
-        ("not ours", Some("a"), Some(old(Some("a"), false)), false, false),
+    for (what, found, before, created) in [
+        ("missing", None, None, true),
+        ("refused before, and still missing", None, Some(old(None, false)), true),
+        ("was there", Some("a"), None, false),
+        ("made by an operator that died", Some("a"), Some(old(None, true)), true),
+        ("made by someone after a refusal", Some("a"), Some(old(None, false)), false),
+        ("ours", Some("a"), Some(old(Some("a"), true)), true),
+        ("not ours", Some("a"), Some(old(Some("a"), false)), false),
     ] {
         let ids = found.map(|id: &str| (name.clone(), id.to_owned())).into_iter().collect();
-        let status = expected(specs, &ids, before.as_slice(), refused);
+        let status = expected(specs, &ids, before.as_slice());
         assert_eq!(status[0].created, created, "{what}");
         assert_eq!(status[0].topic_id.as_deref(), found, "{what}");
     }
+}
+
+/// A pipeline with small topics of its own on the shared cluster, and a client.
+fn pipeline(name: &str) -> (Pipeline, Admin) {
+    let mut pipeline = Pipeline::demo();
+    let topics = &mut pipeline.spec.topics;
+    pipeline.metadata.name = name.to_owned();
+    topics.events.name = format!("{name}.events");
+    topics.results.name = format!("{name}.results");
+    topics.top_pages.name = format!("{name}.top");
+    (pipeline, Admin::new(&weir_kafka::Connection::new(Kafka::shared(), "weir-admin")).unwrap())
+}
+
+/// One pass over the topics; `meanwhile` is done between the look at them and their creation.
+async fn pass(pipeline: &Pipeline, known: Vec<TopicStatus>, meanwhile: impl FnOnce()) -> Topics {
+    let before = Before {
+        topics: known,
+        conditions: Vec::new(),
+        generation: 1,
+        claimant: Claimant { pipeline: pipeline.metadata.name.clone(), resource: None },
+        adopt: false,
+        take_over: false,
+    };
+    let meanwhile = async |_| {
+        meanwhile();
+        Ok(())
+    };
+    sync(&Connection::new(Kafka::shared()), pipeline, &Claims::default(), before, meanwhile).await
+}
+
+fn outcome(topics: &Topics) -> String {
+    topics.error.as_ref().map_or_else(String::new, ToString::to_string)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_while_a_pass_is_under_way_is_not_made_anew() {
+    let (pipeline, admin) = pipeline("deleted-meanwhile");
+    let first = pass(&pipeline, Vec::new(), || ()).await;
+    assert_eq!(outcome(&first), "");
+    let (state, live) = (pipeline.state_topic(), pipeline.live_topic());
+    let mut known = first.status;
+    // Something to create, so that the pass says when it has looked.
+    admin.delete_topics_and_wait(&[&*live]).unwrap();
+    known.iter_mut().filter(|topic| topic.name == live).for_each(|topic| topic.topic_id = None);
+    let was =
+        known.iter().find(|topic| topic.name == state).and_then(|topic| topic.topic_id.clone()).unwrap();
+
+    let second = pass(&pipeline, known, || admin.delete_topics_and_wait(&[&*state]).unwrap()).await;
+    let said = outcome(&second);
+    assert!(said.starts_with(&format!("topic {state} was deleted: its id was {was}. ")), "{said}");
+    let there = admin.topics().unwrap();
+    assert!(!there.contains_key(&*state) && !there.contains_key(&*live), "{there:?}");
+    let kept =
+        second.status.iter().find(|topic| topic.name == state).and_then(|topic| topic.topic_id.clone());
+    assert_eq!(kept, Some(was));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_makes_is_not_the_pipelines_to_delete() {
+    let (mut pipeline, admin) = pipeline("refused-topic");
+    let events = pipeline.events_topic().to_owned();
+    let spec = |pipeline: &Pipeline| pipeline.topics().into_iter().filter(|spec| spec.name == events);
+    let created = |topics: &Topics| {
+        let of = |topic: &TopicStatus| (topic.created, topic.topic_id.is_some());
+        topics.status.iter().map(|topic| (topic.name == events, of(topic))).collect::<BTreeSet<_>>()
+    };
+    // More copies than there are brokers: what comes after it is not made either.
+    pipeline.spec.topics.events.replicas = 9;
+    let refused = pass(&pipeline, Vec::new(), || ()).await;
+    assert!(outcome(&refused).starts_with("kafka refused to create topic "), "{}", outcome(&refused));
+    assert_eq!(created(&refused), BTreeSet::from([(true, (false, false)), (false, (false, false))]));
+    // Somebody makes it by hand, and Kafka is away for a while: whose it is does not hang on the last condition.
+    pipeline.spec.topics.events.replicas = 1;
+    admin.ensure_topics(&spec(&pipeline).collect::<Vec<_>>(), |_| true).unwrap();
+    let after = pass(&pipeline, refused.status, || ()).await;
+    assert_eq!(outcome(&after), "");
+    assert_eq!(created(&after), BTreeSet::from([(true, (false, true)), (false, (true, true))]));
+
+    // The same where somebody is faster than the pass itself.
+    admin.delete_topics_and_wait(&[&*events]).unwrap();
+    let mut known = after.status;
+    known.iter_mut().filter(|topic| topic.name == events).for_each(|topic| topic.topic_id = None);
+    let make = || {
+        admin.ensure_topics(&spec(&pipeline).collect::<Vec<_>>(), |_| true).unwrap();
+    };
+    let faster = pass(&pipeline, known, make).await;
+    assert_eq!(outcome(&faster), "");
+    assert_eq!(created(&faster), BTreeSet::from([(true, (false, true)), (false, (true, true))]));
 }

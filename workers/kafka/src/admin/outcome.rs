@@ -73,6 +73,14 @@ pub enum AdminError {
         /// The topic.
         topic: String,
     },
+    /// The topic was there a moment ago. Nothing was changed.
+    #[error(
+        "topic {topic:?} was deleted while it was compared with the pipeline: it is not made anew, and it is looked for again"
+    )]
+    Gone {
+        /// The topic.
+        topic: String,
+    },
     /// The broker refused.
     #[error("kafka refused to {doing} topic {topic:?}: {reason}")]
     Refused {
