@@ -1,4 +1,4 @@
-//! What the engine costs: events, snapshots, restores, pictures of the open window. `cargo bench -p weir-analytics`.
+//! Benchmarks of the engine: events, snapshots, restores, live values. `cargo bench -p weir-analytics`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ fn main() {
     divan::main();
 }
 
-/// Events of `users` visitors on `pages` pages, `rate` a second.
+/// Events of `users` visitors on `pages` pages, `rate` per second.
 struct Load {
     users: Vec<(String, String)>,
     pages: Vec<String>,
@@ -38,7 +38,7 @@ impl Load {
     fn read_at(&mut self, partition: &mut Partition, timestamp: i64) {
         let i = self.next;
         self.next += 1;
-        // Odd multipliers scatter visitors and pages; squaring prefers some pages, as shops do.
+        // Odd multipliers scatter visitors and pages; squaring skews the page distribution.
         let user = &self.users[(i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 33) as usize % self.users.len()];
         let share = (i.wrapping_mul(0xD134_2543_DE82_EF95) >> 40) as f64 / (1_u64 << 24) as f64;
         let page = &self.pages[(share * share * self.pages.len() as f64) as usize];
@@ -91,7 +91,7 @@ fn event(bencher: Bencher<'_, '_>, (mut load, mut partition): (Load, Partition))
     });
 }
 
-/// Per event: put where it waits for its slice's end.
+/// Per event: buffering it in its slice.
 #[divan::bench(sample_count = 20)]
 fn insert_1k_users_100_pages(bencher: Bencher<'_, '_>) {
     let (mut load, partition) = warm(1_000, 100, 1_000, Settings::default());
@@ -105,7 +105,7 @@ fn insert_1k_users_100_pages(bencher: Bencher<'_, '_>) {
         });
 }
 
-/// Per event: counted with its slice, and its share of the window's end.
+/// Per event: counting it with its slice, and its share of sealing the window.
 #[divan::bench(sample_count = 20)]
 fn seal_1k_users_100_pages(bencher: Bencher<'_, '_>) {
     let (mut load, partition) = warm(1_000, 100, 1_000, Settings::default());
@@ -175,7 +175,7 @@ fn restore_of_a_million(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(sample_count = 5)]
-fn look_at_a_million(bencher: Bencher<'_, '_>) {
+fn live_snapshot_of_a_million(bencher: Bencher<'_, '_>) {
     let partition = million();
     bencher.bench_local(|| partition.live_snapshot(0).unwrap().site.views);
 }

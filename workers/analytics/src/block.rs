@@ -1,4 +1,4 @@
-//! What stage 1 tells stage 2 of one input partition and one window: sums, which add up over partitions.
+//! What stage 1 sends to stage 2 per input partition and window: sums, which are additive over partitions.
 
 mod wire;
 
@@ -10,18 +10,18 @@ pub(crate) use wire::{Format, Header, Reader, Writer, read, write_sums};
 
 use crate::section::{self, Section, SectionError, SectionId};
 
-/// Maximum bytes of a record of a block, unless a single row is longer: it stays below the million that brokers and clients take by
+/// Maximum bytes of a block's record, unless a single row is longer: below the 1 MB that brokers and clients accept by
 /// default.
 pub const MAX_RECORD_BYTES: usize = 900_000;
 
-/// Bytes of a section that go into a record together.
+/// Bytes of a section that are written to a record at once.
 const CHUNK_BYTES: usize = 4 << 10;
 
-/// One input partition's share of one window.
+/// The sums of one window in one input partition.
 ///
-/// A partition writes a block for every window that it seals, in order, except for a run of windows in which nothing can
-/// differ: then only the last of the run in each lane is written. So the first block of a lane at or after a window speaks
-/// for it; a block of a later window stands for it with its baselines only (its sums are zero then).
+/// A partition writes a block for every window that it seals, in order, except for a run of windows without changes: of those
+/// only the last one in each lane is written. So a window is covered by the lane's first block at or after it; a block of a
+/// later window covers it by its baselines only (its sums of the earlier window are zero).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Block {
     version: u8,
@@ -35,19 +35,19 @@ pub struct Block {
     pub site: Row,
     /// Pages with an event in this window or in the one before, or with a baseline. By `url`, ascending.
     pub pages: Vec<Row>,
-    /// Whether the partition's next block is of the same window and has further pages.
+    /// Whether the partition's next block continues this window with further pages.
     pub more: bool,
-    /// What features beside pages have to add.
+    /// The sections of features other than pages.
     #[serde(skip)]
     pub sections: Vec<Section>,
 }
 
-/// What takes the rows of a block: a record of bounded size, or the whole block.
+/// Receives the rows of a block: a record of bounded size, or the whole block.
 pub trait RowSink {
-    /// Takes a page. False where it is full; then the page is the first of the next record.
+    /// Adds a page. Returns false if the record is full: the page then begins the next record.
     fn page(&mut self, url: &str, sums: &Sums) -> bool;
 
-    /// Takes a row of another feature's section, after the pages. False where it is full.
+    /// Adds a row of another feature's section, after the pages. Returns false if the record is full.
     fn row(&mut self, section: SectionId, row: &[u8]) -> bool;
 }
 
@@ -73,9 +73,9 @@ pub struct Sums {
     pub users: u32,
     /// Visits with any event.
     pub visits: u32,
-    /// Visits of those with exactly one event, on any page, before the window's end.
+    /// Visits with exactly one event, on any page, before the window's end.
     pub bounces: u32,
-    /// Sum of those visits' durations, milliseconds.
+    /// Sum of the visits' durations, milliseconds.
     pub duration: i64,
     /// Views in the window one slide before; `None` if the page had no row there.
     pub previous_views: Option<u64>,
@@ -90,11 +90,11 @@ pub struct Sums {
 pub struct Part {
     /// The window's end, milliseconds.
     pub end: i64,
-    /// Rows of the block that are written, this part's included.
+    /// Rows of the block written so far, including this part.
     pub rows: u64,
     /// Whether the block has further rows.
     pub more: bool,
-    /// Its bytes.
+    /// The encoded record.
     pub record: Vec<u8>,
 }
 
@@ -130,7 +130,7 @@ impl DerefMut for Row {
 }
 
 impl Sums {
-    /// Adds another partition's, all but the baseline.
+    /// Adds another partition's sums, except the baseline.
     pub(crate) fn add(&mut self, other: &Self) {
         self.views += other.views;
         self.clicks += other.clicks;
@@ -171,13 +171,13 @@ impl Block {
         }
     }
 
-    /// As bytes: one record's worth, or several in order where that would be too long for one.
+    /// Encodes the block as one record, or as several in order if it is too long for one.
     ///
     /// # Errors
     /// None: every block can be written.
     pub fn encode(self) -> Result<Vec<Vec<u8>>, BlockError> {
         let format = if self.sections.is_empty() { Format::Rows } else { Format::Sections };
-        // Readers put the parts of a section together, so it may be cut anywhere.
+        // Readers concatenate the parts of a section, so it may be cut anywhere.
         let mut chunks: Vec<(SectionId, &[u8])> = Vec::new();
         for section in &self.sections {
             chunks.extend(section.body.chunks(CHUNK_BYTES).map(|chunk| (section.id, chunk)));
@@ -198,10 +198,10 @@ impl Block {
         }
     }
 
-    /// From bytes.
+    /// Decodes a block.
     ///
     /// # Errors
-    /// Bytes of another version, or no block.
+    /// Bytes of an unsupported version, or not a block.
     pub fn decode(bytes: &[u8]) -> Result<Self, BlockError> {
         let mut rows = Rows::default();
         let header = read(bytes, &mut rows)?;

@@ -1,5 +1,5 @@
-//! What decides beside the log: windows, ranking, privacy and its key, numbers of partitions. It is committed beside the offsets, because
-//! another value of any of them over the same state would be neither the one nor the other.
+//! The settings that determine results besides the log: windows, ranking, privacy and its key, partition counts. They are committed
+//! with the offsets, because changing one of them over existing state would mix results of both values.
 
 use weir_events::{
     IdPolicy, IpPolicy, MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
@@ -11,16 +11,16 @@ use weir_log::identity::AFRESH;
 
 use crate::Settings;
 
-/// What state is made with, in words that are compared.
+/// The settings that state was computed with, as text for comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecisiveSettings {
-    /// All that an earlier release wrote down.
+    /// The part that an earlier release committed.
     window: String,
     all: String,
 }
 
 impl DecisiveSettings {
-    /// These windows, events no further ahead than `max_future` milliseconds, and `inputs` partitions of events.
+    /// From window settings, a limit of `max_future` milliseconds on future events, and the number of event partitions.
     pub fn new(settings: &Settings, max_future: i64, privacy: &Privacy, inputs: i32) -> Self {
         let Settings { size, slide, out_of_orderness, session_gap, lanes, top, trending_half_life, warm_up } =
             settings;
@@ -36,10 +36,10 @@ impl DecisiveSettings {
         Self { window, all }
     }
 
-    /// What the document says, with the key that it names.
+    /// From the document, with the key that it names.
     ///
     /// # Errors
-    /// It asks for hashes, and there is no key.
+    /// The document requires hashing, and there is no key.
     pub fn of(pipeline: &Pipeline, key: Option<&[u8]>) -> Result<Self, PrivacyError> {
         let spec = &pipeline.spec;
         let privacy = Privacy::new(privacy_settings(&spec.pii), key)?;
@@ -47,23 +47,24 @@ impl DecisiveSettings {
         Ok(Self::new(&settings(pipeline), max_future, &privacy, spec.topics.events.partitions))
     }
 
-    /// As it is committed.
+    /// The text that is committed.
     pub fn as_str(&self) -> &str {
         &self.all
     }
 
-    /// Why what was made with something else cannot go on, and the way out; `committed` is what a commit says of it.
+    /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
     pub fn refusal(&self, committed: &str) -> Option<String> {
-        // An earlier release wrote down the window alone: the rest is no difference.
-        let says = if committed.contains(", ranking of ") { &self.all } else { &self.window };
-        if committed == says {
+        // An earlier release committed the window part only: compare only that.
+        let current = if committed.contains(", ranking of ") { &self.all } else { &self.window };
+        if committed == current {
             return None;
         }
-        let before = parts_missing(committed, says);
-        let now = parts_missing(says, committed);
-        // The topics have been compared with the document: they were changed since, and cannot be changed back.
-        let moved = now.iter().any(|part| part.ends_with(" lanes") || part.starts_with("event partitions "));
-        let way_out = if moved { String::new() } else { "change it back, or ".to_owned() };
+        let before = parts_missing(committed, current);
+        let now = parts_missing(current, committed);
+        // The topics already match the document: a changed partition count cannot be reverted.
+        let repartitioned =
+            now.iter().any(|part| part.ends_with(" lanes") || part.starts_with("event partitions "));
+        let way_out = if repartitioned { String::new() } else { "change it back, or ".to_owned() };
         Some(format!(
             "was made with {}, and the document now says {}: what was counted under the one cannot go on under the other: {way_out}{AFRESH}",
             in_words(&before),
@@ -72,13 +73,13 @@ impl DecisiveSettings {
     }
 }
 
-/// The parts of `this` that `that` does not have.
+/// The parts of `this` that are not in `that`.
 fn parts_missing<'a>(this: &'a str, that: &str) -> Vec<&'a str> {
     let others: Vec<&str> = that.split(", ").collect();
     this.split(", ").filter(|part| !others.contains(part)).collect()
 }
 
-/// Parts as people call them.
+/// Parts in the document's terms.
 fn in_words(parts: &[&str]) -> String {
     if parts.is_empty() {
         return "nothing of it".to_owned();
@@ -90,7 +91,7 @@ fn in_words(parts: &[&str]) -> String {
     parts.iter().map(in_words).collect::<Vec<_>>().join(", ")
 }
 
-/// The document's windows.
+/// The document's window and ranking settings.
 pub fn settings(pipeline: &Pipeline) -> Settings {
     let (window, ranking) = (&pipeline.spec.window, &pipeline.spec.ranking);
     Settings {
@@ -105,7 +106,7 @@ pub fn settings(pipeline: &Pipeline) -> Settings {
     }
 }
 
-/// What the document hides.
+/// The document's privacy settings.
 pub fn privacy_settings(pii: &Pii) -> PrivacySettings {
     PrivacySettings {
         user_id: match pii.user_id {
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_named_and_what_can_be_changed_back_is_said() {
+    fn a_refusal_names_the_difference_and_whether_it_can_be_reverted() {
         let of = |change: &dyn Fn(&mut weir_manifest::PipelineSpec)| {
             let mut pipeline = Pipeline::demo();
             change(&mut pipeline.spec);
@@ -162,14 +163,17 @@ mod tests {
             "{of_release_before}"
         );
         assert!(of_release_before.contains("change it back, or begin afresh"), "{of_release_before}");
-        // The topics have as many by now.
-        let moved = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.as_str()).unwrap();
+        // The topics already have the new count.
+        let repartitioned = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.as_str()).unwrap();
         assert!(
-            moved.starts_with(
+            repartitioned.starts_with(
                 "was made with results partitions 3, and the document now says results partitions 4: "
             ),
-            "{moved}"
+            "{repartitioned}"
         );
-        assert!(!moved.contains("change it back") && !moved.contains("lanes"), "{moved}");
+        assert!(
+            !repartitioned.contains("change it back") && !repartitioned.contains("lanes"),
+            "{repartitioned}"
+        );
     }
 }

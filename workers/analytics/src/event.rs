@@ -5,7 +5,7 @@ use weir_events::EventType;
 
 use crate::intern::Interner;
 
-/// The number that stands for all pages together.
+/// The page number that stands for the whole site.
 pub(crate) const SITE: u32 = 0;
 
 /// An event with its strings as numbers.
@@ -16,11 +16,11 @@ pub struct InternedEvent {
     pub(crate) session: u32,
     pub(crate) kind: EventType,
     pub(crate) timestamp: i64,
-    /// The visit's age as the client reported it, milliseconds, where that is believable.
+    /// The visit's age as the client reported it, milliseconds, if plausible.
     pub(crate) measured: Option<u32>,
 }
 
-/// Strings of everything that is live.
+/// The interned strings of all live state.
 pub struct Names {
     pub(crate) pages: Interner,
     pub(crate) users: Interner,

@@ -1,9 +1,9 @@
-//! The seam of the engine: what it computes per window is a list of features, composed at compile time.
+//! The engine's extension point: what it computes per window is a list of features, composed at compile time.
 //!
-//! Pages are the first feature; the others are [`Extras`]. A feature is a file that implements [`Feature`], and its name in that
-//! list. It sees each accepted event once, when its slice closes, and sees the slice again when it leaves the window. Per window it
-//! writes a section of the block, which stage 2 merges over partitions; its state is a section of the snapshot. As long as it is off,
-//! neither blocks nor snapshots differ by a byte from those of an engine without it.
+//! Pages are the first feature; the others are [`Extras`]. To add a feature, implement [`Feature`] in a file of its own and add it
+//! to that list. It receives each accepted event once, when its slice closes, and the slice again when it leaves the window. Per
+//! window it writes a section of the block, which stage 2 merges over partitions; its state is a section of the snapshot. While a
+//! feature is off, blocks and snapshots are byte-identical to those of an engine without it.
 
 use std::ops::Range;
 
@@ -15,42 +15,42 @@ use crate::{
     snapshot::{Sections, SnapshotError, SnapshotWriter},
 };
 
-/// The features beside pages: one, or pairs of them, such as `(One, (Two, Three))`.
+/// The features other than pages: one, or nested pairs such as `(One, (Two, Three))`.
 pub type Extras = ();
 
-/// Something that is computed per window. A pair of features is one too: the first one's rows come first.
+/// Something that is computed per window. A pair of features is a feature: the first one's rows come first.
 pub trait Feature: Sized {
-    /// What its sections of one window add up to. It must not depend on the order in which partitions are merged.
+    /// The merged sections of one window. Must not depend on the order in which partitions are merged.
     type Merged: Default;
 
-    /// Before the first event.
+    /// The state before the first event.
     fn new(settings: &Settings) -> Self;
 
-    /// Whether it has a part in blocks and snapshots. Constant for a pipeline.
+    /// Whether it writes sections to blocks and snapshots. Constant for a pipeline.
     fn is_on(&self) -> bool;
 
-    /// Counts the events of a slice that has closed. Strings that it refers to later it must hold in `names`.
+    /// Counts the events of a closed slice. Strings that it refers to later must be held in `names`.
     fn take_in(&mut self, slice: i64, events: &[InternedEvent], names: &mut Names, settings: &Settings);
 
-    /// Forgets everything up to and including a slice that has left the window, and releases the strings.
+    /// Drops everything up to and including a slice that has left the window, and releases the strings.
     fn leave(&mut self, slice: i64, names: &mut Names, settings: &Settings);
 
-    /// Whether the section of another window without an event would not differ from the last one.
+    /// Whether the section of a next window without events would equal the last one.
     fn is_at_rest(&self) -> bool;
 
-    /// Chooses the rows of its section of the window that ends at `end`. They do not change until [`sealed`](Self::sealed).
+    /// Selects the rows of its section of the window that ends at `end`. They are fixed until [`sealed`](Self::sealed).
     fn begin(&mut self, end: i64, names: &mut Names, settings: &Settings);
 
-    /// How many rows its section has.
+    /// Number of rows in its section.
     fn rows(&self) -> usize;
 
-    /// Writes its rows from a row on, as many as the sink takes, and returns the first that is not written.
+    /// Writes its rows starting at `from` until the sink is full, and returns the first row that is not written.
     fn section(&mut self, from: usize, names: &Names, sink: &mut impl RowSink) -> usize;
 
-    /// Rows that were written before a restart.
+    /// Skips rows that were written before a restart.
     fn pass_over(&mut self, rows: Range<usize>);
 
-    /// All rows of the window are written. `skipped`: it was one of a run in which nothing differs.
+    /// Called when all rows of the window are written. `skipped`: it ends a run of windows without changes.
     fn sealed(&mut self, end: i64, skipped: bool, names: &mut Names, settings: &Settings);
 
     /// Writes its section of a snapshot: [`SnapshotWriter::section`], then its state.
@@ -59,16 +59,16 @@ pub trait Feature: Sized {
     /// None in practice: every state can be written.
     fn save(&self, out: &mut SnapshotWriter<'_>) -> Result<(), SnapshotError>;
 
-    /// Its state from its section of a snapshot. Without one, it begins there.
+    /// Restores its state from its section of a snapshot; a snapshot without one gives an empty state.
     ///
     /// # Errors
-    /// A section of a later version, or a damaged one.
+    /// The section has a later version, or is damaged.
     fn restore(sections: &Sections<'_>, settings: &Settings) -> Result<Self, SnapshotError>;
 
-    /// Adds the section of one partition to those of the others; leaves sections of other features alone.
+    /// Adds the section of one partition to those of the others; ignores sections of other features.
     ///
     /// # Errors
-    /// A section of a later version, or a damaged one.
+    /// The section has a later version, or is damaged.
     fn merge(merged: &mut Self::Merged, section: &Section) -> Result<(), SectionError>;
 }
 

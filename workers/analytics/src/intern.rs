@@ -1,11 +1,11 @@
-//! Strings as small numbers, for as long as something holds them.
+//! String interning with reference counts.
 
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-/// Gives each distinct string a number and forgets it when its last holder lets go. Strings are compared in full: a
-/// hash alone would not be exact.
+/// Gives each distinct string a number, freed when its last holder releases it. Strings are compared in full: a hash alone
+/// would not be exact.
 #[derive(Default)]
 pub struct Interner {
     numbers: HashTable<u32>,
@@ -20,7 +20,7 @@ struct Slot {
 }
 
 impl Interner {
-    /// The number of `text`, held once more.
+    /// The number of `text`; adds a holder.
     pub fn acquire(&mut self, text: &str) -> u32 {
         let hash = self.hasher.hash_one(text);
         let slots = &self.slots;
@@ -44,18 +44,18 @@ impl Interner {
         number
     }
 
-    /// The number of `text`, if something holds it.
+    /// The number of `text`, if it is held.
     pub fn find(&self, text: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(text);
         self.numbers.find(hash, |&n| &*self.slots[n as usize].text == text).copied()
     }
 
-    /// One more holder of a number that is held already.
+    /// Adds a holder to a held number.
     pub(crate) fn hold(&mut self, number: u32) {
         self.slots[number as usize].holders += 1;
     }
 
-    /// One holder less. True if it was the last: the number may then come back for another string.
+    /// Removes a holder. True if it was the last: the number may then be reused for another string.
     pub fn release(&mut self, number: u32) -> bool {
         let slot = &mut self.slots[number as usize];
         slot.holders -= 1;
@@ -70,12 +70,12 @@ impl Interner {
         true
     }
 
-    /// All strings at their numbers, each with its number of holders; 0 holders: the number is free.
+    /// All strings in the order of their numbers, with their holder counts; 0 holders: the number is free.
     pub(crate) fn all(&self) -> Vec<(&str, u32)> {
         self.slots.iter().map(|slot| (&*slot.text, slot.holders)).collect()
     }
 
-    /// Strings at their numbers, as [`all`](Self::all) gave them.
+    /// Rebuilds an interner from what [`all`](Self::all) returned.
     pub(crate) fn restore(texts: Vec<(&str, u32)>) -> Self {
         let mut restored = Self::default();
         for (number, (text, holders)) in (0..).zip(texts) {
@@ -91,12 +91,12 @@ impl Interner {
         restored
     }
 
-    /// How many numbers were ever held at once: all numbers are below it.
+    /// An upper bound for all numbers.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// The string behind a held number.
+    /// The string of a held number.
     pub fn text(&self, number: u32) -> &str {
         &self.slots[number as usize].text
     }

@@ -1,8 +1,8 @@
 //! The pure engine: sliding windows, visits, ranking and trends.
 //!
-//! No Kafka, no clock, no threads, no randomness: the same log gives the same bytes. Stage 1 ([`Partition`]) does what needs
-//! a whole visitor, one input partition at a time, and says per window a [`Block`] of sums. Stage 2 ([`Merge`]) only adds
-//! blocks up, ranks and compares with what is usual.
+//! No Kafka, no clock, no threads, no randomness: the same log gives the same bytes. Stage 1 ([`Partition`]) does all work that
+//! needs a visitor's whole history, per input partition, and emits a [`Block`] of sums per window. Stage 2 ([`Merge`]) only adds
+//! blocks up, ranks pages and compares them with their baselines.
 //!
 //! ```
 //! use weir_analytics::{Partition, Settings, Verdict};

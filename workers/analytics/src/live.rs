@@ -1,7 +1,7 @@
-//! What the open window shows right now: provisional values, for people who watch. Final values never depend on them.
+//! Live values: provisional values of the open window, for display. Final values never depend on them.
 //!
-//! They are counted when somebody asks, by a walk over what is live, so that they cost nothing per event. Bounces and durations
-//! are not among them: a visit that is still under way has neither.
+//! They are computed on demand by a walk over the live state, so that they cost nothing per event. They have no bounces and
+//! durations: a visit in progress has neither.
 
 use std::collections::BTreeMap;
 
@@ -10,38 +10,38 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{InternedEvent, Names, SITE},
-    pages::{Counts, SeenPages, Window},
+    pages::{Counts, PageWindow, SeenPages},
     settings::Settings,
 };
 
 /// The version of the wire format, its first byte.
 const VERSION: u8 = 1;
-/// Maximum number of pages in a value, and of bytes of them: those with the most views. A record of them must stay below the million
-/// bytes that brokers and clients take by default.
+/// Maximum number of pages in a value and their maximum bytes; pages with the most views are kept. A record must stay below the 1 MB
+/// that brokers and clients accept by default.
 const MAX_PAGES: usize = 1_000;
 const MAX_PAGES_BYTES: usize = 800_000;
-/// Maximum bytes of a row beside its page: six numbers and a length.
+/// Maximum bytes of a row without its URL: six numbers and a length.
 const ROW_BYTES: usize = 60;
 
 /// The open window of one input partition, or of all together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     version: u8,
-    /// The input partition; `None`: all together.
+    /// The input partition; `None`: all of them merged.
     pub partition: Option<i32>,
     /// First millisecond that is counted.
     pub start: i64,
-    /// First millisecond after: the end of the slice of the newest event, or of the present one where none came since, or of the last
-    /// sealed window if that is later.
+    /// First millisecond after the window: the end of the newest event's slice, or of the current slice without newer events, or of the
+    /// last sealed window if later.
     pub end: i64,
-    /// The newest event time read, milliseconds.
+    /// The greatest event time read, milliseconds.
     pub as_of: i64,
     /// All pages together. `url` is empty.
     pub site: LiveRow,
-    /// Pages with an event, by views, then URL; at most 1,000 of a partition, and fewer where their URLs are so long that they
-    /// would not fit into one record.
+    /// Pages with an event, by views, then URL; at most 1,000 per partition, and fewer if long URLs would not fit into one
+    /// record.
     pub pages: Vec<LiveRow>,
-    /// Start of the first slice with an event; `None` without one, or where another version did not say it. Written after the rest.
+    /// Start of the first slice with an event; `None` without one, or from a version without this field. Encoded last.
     #[serde(skip)]
     pub earliest: Option<i64>,
 }
@@ -63,7 +63,7 @@ pub struct LiveRow {
     pub users: u32,
 }
 
-/// Why bytes are no live values.
+/// Why bytes are not live values.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     /// Written by another version.
@@ -75,7 +75,7 @@ pub enum LiveError {
 }
 
 impl Live {
-    /// As bytes.
+    /// Encodes the values.
     ///
     /// # Errors
     /// None in practice: all values can be written.
@@ -83,10 +83,10 @@ impl Live {
         Ok(postcard::to_extend(&self.earliest, postcard::to_stdvec(self)?)?)
     }
 
-    /// From bytes.
+    /// Decodes values.
     ///
     /// # Errors
-    /// Bytes of another version, or no live values.
+    /// Bytes of an unsupported version, or not live values.
     pub fn decode(bytes: &[u8]) -> Result<Self, LiveError> {
         match bytes.first() {
             Some(&VERSION) => {
@@ -99,8 +99,8 @@ impl Live {
         }
     }
 
-    /// All partitions together, from the last that each of them said. A partition whose newest event is older than the
-    /// window counts as empty. `None` without any partition.
+    /// Merges the latest values of all partitions. A partition whose newest event is older than the window counts as empty.
+    /// `None` without any partition.
     pub fn merge<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Option<Self> {
         let mut parts: Vec<&Self> = parts.into_iter().collect();
         let newest = parts.iter().copied().max_by_key(|part| part.end)?;
@@ -148,23 +148,23 @@ impl LiveRow {
     }
 }
 
-/// The end of the open window when event time is `at`. Past the newest event where the watermark was raised for idleness, or where
-/// only time has passed: what left the window is no longer shown.
+/// The end of the open window at event time `at`. It is past the newest event's slice if the watermark was advanced for idleness, or
+/// if only time has passed: events that left the window are no longer shown.
 pub(crate) fn end(newest: i64, sealed: Option<i64>, at: i64, settings: &Settings) -> i64 {
     ((settings.slice_of(newest.max(at)) + 1) * settings.slide).max(sealed.unwrap_or(i64::MIN))
 }
 
-/// Counts what a partition's open window shows: what was taken in, and what waits for its slice to close.
+/// Counts a partition's open window: events of closed slices, and pending ones.
 pub(crate) fn snapshot(
     partition: i32,
     (newest, end): (i64, i64),
-    window: &Window,
+    window: &PageWindow,
     pending: &BTreeMap<i64, Vec<InternedEvent>>,
     names: &Names,
     settings: &Settings,
 ) -> Live {
     let first = settings.first_slice(end);
-    // By page: all that is live is walked over, so finding a row must cost next to nothing.
+    // Indexed by page: all live state is walked over, so finding a row must be cheap.
     let mut rows = vec![LiveRow::default(); names.pages.len()];
     for (page, counts) in window.counts_since(first) {
         for page in [page, SITE] {
@@ -172,12 +172,12 @@ pub(crate) fn snapshot(
         }
     }
     for seen_pages in window.users() {
-        let mut anywhere = false;
+        let mut on_any_page = false;
         for page in seen_pages.pages_since(first) {
             rows[page as usize].users += 1;
-            anywhere = true;
+            on_any_page = true;
         }
-        rows[SITE as usize].users += u32::from(anywhere);
+        rows[SITE as usize].users += u32::from(on_any_page);
     }
     let mut seen = HashSet::new();
     for event in pending.range(first..).flat_map(|(_, events)| events) {
@@ -215,9 +215,9 @@ pub(crate) fn snapshot(
     }
 }
 
-/// The pages with an event, by views, then URL: as many as a value may have. Of the others no URL is copied, nor are they ordered.
+/// The pages with an event, by views, then URL, up to the maximum. The others are neither copied nor sorted.
 fn most_viewed(rows: &[LiveRow], names: &Names) -> Vec<u32> {
-    // A page with an event has a visitor.
+    // Every page with an event has a visitor.
     let mut pages: Vec<u32> =
         (0..).zip(rows).filter(|(_, row)| row.users > 0).map(|(page, _)| page).collect();
     let order = |a: &u32, b: &u32| {
@@ -232,7 +232,7 @@ fn most_viewed(rows: &[LiveRow], names: &Names) -> Vec<u32> {
     pages
 }
 
-/// How many of the pages go into one value.
+/// How many of the pages fit into one value.
 fn fitting(pages: &[LiveRow]) -> usize {
     let mut left = MAX_PAGES_BYTES;
     let fits = |row: &&LiveRow| {
@@ -262,18 +262,18 @@ mod tests {
 
     use super::*;
 
-    /// What version 0.1 wrote: without the earliest slice.
+    /// Written by version 0.1, without `earliest`.
     const BEFORE: &[u8] = &[1, 1, 4, 0, 20, 18, 0, 3, 0, 0, 0, 2, 1, 2, b'/', b'a', 3, 0, 0, 0, 2];
 
     #[test]
-    fn both_versions_read_both() {
+    fn values_with_and_without_the_earliest_slice_are_compatible() {
         let before = Live::decode(BEFORE).unwrap();
         assert_eq!((before.partition, before.end, before.earliest), (Some(2), 10, None));
         assert_eq!(before.pages[0].url, "/a");
         let now = Live { earliest: Some(5), ..before.clone() };
         let bytes = now.encode().unwrap();
         assert_eq!(Live::decode(&bytes).unwrap(), now);
-        // Version 0.1 read what it knew and left the rest.
+        // Version 0.1 reads its fields and ignores the rest.
         assert_eq!(postcard::from_bytes::<Live>(&bytes).unwrap(), before);
         assert_eq!(bytes[..BEFORE.len()], *BEFORE);
     }

@@ -1,7 +1,7 @@
-//! Stage 2: adds the partitions' blocks of a window up, once every partition has spoken. Keeps nothing else.
+//! Stage 2: adds up the blocks of a window once every partition has covered it. Keeps no other state.
 //!
-//! Blocks wait packed, a dozen bytes a row, and each page's URL is kept once for all of them. A window is then made row by row, in
-//! the order of pages, which all blocks have: so what is in memory at a time is what waits, and one row.
+//! Waiting blocks are packed, a dozen bytes per row, and each page's URL is stored once for all of them. A window is then emitted
+//! row by row, in page order, which all blocks have: so memory holds only the waiting blocks and one row.
 
 mod held;
 mod pass;
@@ -19,7 +19,7 @@ use crate::{
 use held::{Held, Packing};
 use pass::Pass;
 
-/// Everything that is said about one sealed window.
+/// The complete result of one sealed window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowResult {
     /// The window's end, milliseconds.
@@ -30,38 +30,38 @@ pub struct WindowResult {
     pub top: TopPages,
 }
 
-/// A piece of what is said about a sealed window.
+/// A piece of a sealed window's result.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// A page with an event. Pages come in their order.
+    /// A page with an event. Pages come in order.
     Page(PageAnalytics),
     /// Ranking, trends, totals, after the last page.
     Top(TopPages),
 }
 
-/// Stage 2 of one lane. Windows are independent of each other, so all there is to remember over a restart is up to where
-/// windows were emitted, and the offset of the first block that a later one needs.
+/// Stage 2 of one lane. Windows are independent of each other, so a restart needs only the end of the last emitted window and
+/// the offset of the first block that a later one needs.
 pub struct Merge<F: Feature = Extras> {
     settings: Settings,
-    /// The pages of all blocks that wait.
+    /// The pages of all waiting blocks.
     names: Interner,
     /// Blocks by window end and input partition.
     blocks: BTreeMap<i64, Vec<Option<Held>>>,
-    /// The greatest end that each input partition has spoken for.
+    /// The greatest window end that each input partition has covered.
     covered: Vec<Option<i64>>,
     emitted: Option<i64>,
-    /// The window that is being made.
+    /// The window being emitted.
     pass: Option<Pass>,
-    /// A window of which so many pages were emitted before.
+    /// The end of a partly emitted window, and the number of its pages that were emitted before.
     begun: Option<(i64, u64)>,
-    /// What features beside pages add up to, by window end, of the blocks that are whole.
+    /// Merged sections of features besides pages, by window end, from complete blocks.
     merged: BTreeMap<i64, F::Merged>,
-    /// The same of the last window that was completed.
+    /// The same for the last completed window.
     last_merged: Option<F::Merged>,
 }
 
 impl Merge {
-    /// A lane fed by `inputs` partitions; `emitted` is what [`Merge::emitted`] returned when its state was last kept.
+    /// A lane fed by `inputs` partitions; `emitted` is what [`Merge::emitted`] returned at the last commit.
     pub fn new(settings: Settings, inputs: i32, emitted: Option<i64>) -> Self {
         Self::with_features(settings, inputs, emitted)
     }
@@ -83,16 +83,16 @@ impl<F: Feature> Merge<F> {
         }
     }
 
-    /// Goes on within a window: `begun` is what [`Merge::begun`] said when the state was last kept.
+    /// Resumes within a window: `begun` is what [`Merge::begun`] returned at the last commit.
     #[must_use]
     pub fn within(self, begun: Option<(i64, u64)>) -> Self {
         Self { begun, ..self }
     }
 
-    /// Takes a record of a block that was read at `offset`. What was emitted already is not taken again.
+    /// Adds a record of a block, read at `offset`. Blocks of emitted windows are ignored.
     ///
     /// # Errors
-    /// Bytes of another version, or no block.
+    /// Bytes of an unsupported version, or not a block.
     pub fn read(&mut self, record: &[u8], offset: i64) -> Result<(), BlockError> {
         let mut packing = Packing::new(&mut self.names);
         let header = block::read(record, &mut packing)?;
@@ -134,7 +134,7 @@ impl<F: Feature> Merge<F> {
         Ok(())
     }
 
-    /// Completes, in order, all windows for which every input partition has spoken.
+    /// Completes, in order, all windows that every input partition has covered.
     pub fn complete(&mut self) -> Vec<WindowResult> {
         let (mut results, mut pages) = (Vec::new(), Vec::new());
         while let Some(piece) = self.next_piece() {
@@ -152,7 +152,7 @@ impl<F: Feature> Merge<F> {
         results
     }
 
-    /// The next piece of the next window for which every input partition has spoken; `None` where there is none.
+    /// The next piece of the next window that every input partition has covered, if any.
     pub fn next_piece(&mut self) -> Option<Piece> {
         loop {
             if self.pass.is_none() && !self.begin() {
@@ -172,17 +172,17 @@ impl<F: Feature> Merge<F> {
         }
     }
 
-    /// Whether [`next_piece`](Self::next_piece) has something to say or to do.
+    /// Whether [`next_piece`](Self::next_piece) has work to do.
     pub fn is_behind(&self) -> bool {
         self.pass.is_some() || self.reached() > self.emitted
     }
 
-    /// The end up to which every input partition has spoken.
+    /// The end up to which every input partition has covered all windows.
     fn reached(&self) -> Option<i64> {
         self.covered.iter().copied().min().flatten()
     }
 
-    /// Begins with the next window that has an event; false where there is none yet.
+    /// Begins the next window with an event; false if there is none yet.
     fn begin(&mut self) -> bool {
         let Some(reached) = self.reached() else { return false };
         while let Some((&end, _)) = self.blocks.range(..=reached).next() {
@@ -196,7 +196,7 @@ impl<F: Feature> Merge<F> {
         false
     }
 
-    /// The window that ends at `end` is emitted, and nothing needs its blocks any more.
+    /// Drops the blocks of the window that ends at `end`: it is emitted.
     fn evict(&mut self, end: i64) {
         for block in self.blocks.remove(&end).into_iter().flatten().flatten() {
             block.release(&mut self.names);
@@ -206,29 +206,29 @@ impl<F: Feature> Merge<F> {
         self.begun = self.begun.filter(|&(begun, _)| begun > end);
     }
 
-    /// The offset of the first block that a window to come needs. Without one, reading may go on at the next offset.
+    /// The offset of the first block that a later window needs. `None`: a restart may continue at the next offset.
     pub fn needed(&self) -> Option<i64> {
         self.blocks.values().flatten().flatten().map(|block| block.offset).min()
     }
 
-    /// The end up to which every input partition has spoken, and every window was emitted.
+    /// The end up to which every window is emitted.
     pub fn emitted(&self) -> Option<i64> {
         self.emitted
     }
 
-    /// The end of the window of which some pages were emitted, and how many.
+    /// The end of the partly emitted window, and how many of its pages were emitted.
     pub fn begun(&self) -> Option<(i64, u64)> {
         let begun = self.pass.as_ref().map(|pass| (pass.end, pass.pages()));
-        // What was emitted before a restart is not forgotten while it is gone over again.
+        // While the pages emitted before a restart are passed over, they still count.
         begun.max(self.begun).filter(|&(_, pages)| pages > 0)
     }
 
-    /// What features beside pages add up to in the window whose ranking was the last piece; `None` where no block had a section of them.
+    /// Merged sections of features besides pages for the window whose ranking was the last piece; `None` if no block had one.
     pub fn merged(&self) -> Option<&F::Merged> {
         self.last_merged.as_ref()
     }
 
-    /// Bytes of the blocks that wait.
+    /// Bytes of the waiting blocks.
     pub fn held_bytes(&self) -> usize {
         self.blocks.values().flatten().flatten().map(Held::bytes).sum()
     }

@@ -1,4 +1,4 @@
-//! Sums by page over the window: events, visitors, visits, and what is usual for a page. The first feature of the engine.
+//! Sums by page over the window: events, visitors, visits and baselines. The engine's first feature.
 
 mod baseline;
 mod seen_pages;
@@ -24,18 +24,18 @@ use visits::Visit;
 
 pub(crate) use seen_pages::SeenPages;
 pub(crate) use totals::Counts;
-pub(crate) use window::Window;
+pub(crate) use window::PageWindow;
 
-/// The sums of the window that is being closed, and what they are compared with.
+/// The sums of the window being sealed, and the baselines.
 #[derive(Default)]
 pub struct Pages {
-    window: Window,
+    window: PageWindow,
     baselines: Baselines,
-    /// The pages of the last block, in its order, each held; and its views there, of those with a row.
+    /// The pages of the last block, in order, each held, with its views if it had a row.
     last_emitted_pages: Vec<(u32, Option<u64>)>,
 }
 
-/// Its section of a snapshot, in the order in which it is written.
+/// The section of a snapshot; the field order is the format.
 #[derive(Deserialize)]
 struct Saved {
     totals: Vec<Totals>,
@@ -48,28 +48,28 @@ struct Saved {
 
 impl Pages {
     /// The running window.
-    pub(crate) fn window(&self) -> &Window {
+    pub(crate) fn window(&self) -> &PageWindow {
         &self.window
     }
 
-    /// All pages together.
+    /// The sums of the whole site.
     pub(crate) fn site(&self) -> Sums {
         self.sums(SITE, None)
     }
 
-    /// How many (page, visitor) pairs, (page, visit) pairs and visits are live.
+    /// Number of live (page, visitor) pairs, (page, visit) pairs and visits.
     pub(crate) fn live(&self) -> usize {
         self.window.pairs() + self.window.visits.len()
     }
 
-    /// Its state from the beginning of some bytes, and the rest of them.
+    /// Decodes the state from the start of `bytes`, and returns the rest.
     pub(crate) fn decode<'a>(
         bytes: &'a [u8],
         settings: &Settings,
     ) -> Result<(Self, &'a [u8]), SnapshotError> {
         let (saved, rest) = postcard::take_from_bytes(bytes)?;
         let Saved { totals, slices, users, visits, baselines, last_emitted_pages } = saved;
-        let window = Window::restore(totals, slices, users, visits, settings);
+        let window = PageWindow::restore(totals, slices, users, visits, settings);
         Ok((Self { window, baselines, last_emitted_pages }, rest))
     }
 
@@ -85,8 +85,8 @@ impl Pages {
         }
     }
 
-    /// An event to come that counts lies in a window that ends after `end`, so after its first slice; a visit that ended more
-    /// than a gap before that can get no more events.
+    /// Drops visits that can get no more events: a future counted event lies in a window that ends after `end`, and these visits
+    /// ended more than a gap before the start of that window.
     fn expire_visits(&mut self, end: i64, names: &mut Names, settings: &Settings) {
         let earliest = end + settings.slide - settings.size;
         let over = settings.slice_of(earliest - settings.session_gap) - 1;
@@ -94,8 +94,8 @@ impl Pages {
         self.window.forget_visits(over.min(left), settings.slide, names);
     }
 
-    /// Brings the list of pages up to date: those with a row in this window or in the one before, or with a baseline. Few come
-    /// or go from one window to the next, so it is kept in order instead of being put into it each time.
+    /// Updates the list of pages: those with a row in this window or in the previous one, or with a baseline. Few change from one
+    /// window to the next, so the list is kept sorted instead of rebuilt.
     fn choose_pages(&mut self, names: &mut Names) {
         let names = &mut names.pages;
         let mut wanted = vec![false; names.len()];
@@ -115,7 +115,7 @@ impl Pages {
             self.last_emitted_pages.push((page, None));
         }
         if self.last_emitted_pages.len() > known {
-            // Stable, because that is quick where most are in order.
+            // Stable sort: fast on a mostly sorted list.
             self.last_emitted_pages.sort_by(|(a, _), (b, _)| names.text(*a).cmp(names.text(*b)));
         }
     }
@@ -139,7 +139,7 @@ impl Pages {
 }
 
 impl Feature for Pages {
-    /// Stage 2 merges pages row by row, because all rows of a window need not fit into memory: `merge::Pass`.
+    /// Stage 2 merges pages row by row (`merge::Pass`), because the rows of a window may not fit into memory.
     type Merged = ();
 
     fn new(_: &Settings) -> Self {

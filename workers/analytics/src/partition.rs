@@ -1,4 +1,4 @@
-//! Stage 1: one input partition as a deterministic state machine. What it has read decides all it says.
+//! Stage 1: one input partition as a deterministic state machine. Its output depends only on what it has read.
 
 mod sealing;
 mod state;
@@ -19,56 +19,56 @@ use crate::{
 };
 use sealing::Sealing;
 
-/// The longest visit age that a client is believed, seconds.
+/// Maximum plausible visit age reported by a client, seconds.
 const MAX_VISIT_SECONDS: u32 = 86_400;
 
-/// What became of an event.
+/// The outcome of reading an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It counts, in all of its windows.
+    /// Counted in all of its windows.
     Counted,
-    /// It counts in those of its windows that were still open; some were sealed, and those are not whole: the ones that end
-    /// at [`Settings::first_window_end`] to [`Partition::sealed`].
+    /// Counted in those of its windows that were still open. The sealed ones, which end at [`Settings::first_window_end`] to
+    /// [`Partition::sealed`], miss it.
     PartlyLate,
-    /// All its windows are sealed: it changed nothing.
+    /// All its windows are sealed: the event is not counted.
     Late,
 }
 
 /// One input partition.
 ///
-/// Events wait in their slice until the slice is closed, and then go into the running sums in one go: so the sums are
-/// always those of a window's end, however much later events were read.
+/// Events are buffered in their slice until the slice closes, and are then added to the running sums together: so the sums are
+/// always those of a window's end, even if later events have been read.
 pub struct Partition<F = Extras> {
     settings: Settings,
     number: i32,
     names: Names,
-    /// Pages come first: whatever is sealed has their rows.
+    /// Pages come first: every block begins with their rows.
     features: (Pages, F),
-    /// Events of slices that are not closed yet.
+    /// Events of open slices.
     pending: BTreeMap<i64, Vec<InternedEvent>>,
     progress: Progress,
-    /// The end up to which the watermark has come: windows up to it are to be sealed, one after the other, when somebody takes them.
+    /// The last window end that the watermark has passed: windows up to it are due, and are sealed one by one by the caller.
     due: i64,
-    /// The window that is being sealed.
+    /// The window being sealed.
     sealing: Option<Sealing>,
-    /// The aligned window of the event that made windows due: it counts from when they are sealed.
+    /// The aligned window of the event that made windows due: counted once they are sealed.
     next_aligned: Option<i64>,
-    /// What an event or a watermark found still to be sealed.
+    /// Blocks of windows that were still due when an event or a watermark arrived.
     blocks: Vec<Block>,
 }
 
-/// How far a partition has come, in the order in which snapshots have it.
+/// A partition's progress; the field order is the snapshot format.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Progress {
     watermark: Option<i64>,
-    /// The newest event time.
+    /// The greatest event time.
     greatest: Option<i64>,
     sealed: Option<i64>,
     first_aligned: Option<i64>,
 }
 
 impl Partition {
-    /// An input partition of which nothing was read yet.
+    /// An input partition before its first event.
     pub fn new(number: i32, settings: Settings) -> Self {
         Self::with_features(number, settings)
     }
@@ -79,7 +79,7 @@ impl<F: Feature> Partition<F> {
     pub(crate) fn with_features(number: i32, settings: Settings) -> Self {
         let mut names =
             Names { pages: Interner::default(), users: Interner::default(), sessions: Interner::default() };
-        // Held for good, so that it stays SITE. No event has an empty page_url.
+        // Held permanently, so that its number stays SITE. No event has an empty page_url.
         names.pages.acquire("");
         Self {
             settings,
@@ -95,7 +95,7 @@ impl<F: Feature> Partition<F> {
         }
     }
 
-    /// Takes the next valid event of the partition's log. Windows that it closes are due from then on.
+    /// Reads the next valid event of the partition's log. Windows that it closes become due.
     pub fn read(&mut self, event: &ClickstreamEvent<'_>) -> Verdict {
         let timestamp = event.timestamp;
         if self.is_behind() {
@@ -131,16 +131,16 @@ impl<F: Feature> Partition<F> {
         };
         let slice = self.settings.slice_of(timestamp);
         if self.progress.sealed.is_some_and(|sealed| timestamp < sealed) {
-            // Its slice is closed, and with it the first of its windows.
+            // Its slice is closed, and so is the first of its windows.
             self.take_in(slice, &[interned]);
             return Verdict::PartlyLate;
         }
-        // Also where it closes windows: it is in none of them, so they are sealed without it.
+        // Also if it closes windows: it belongs to none of them.
         self.pending.entry(slice).or_default().push(interned);
         Verdict::Counted
     }
 
-    /// Raises the watermark; windows that it passes are due from then on. It never moves back.
+    /// Advances the watermark; windows that it passes become due. It never moves back.
     pub fn advance_watermark(&mut self, watermark: i64) {
         if self.is_behind() {
             self.seal_due();
@@ -151,36 +151,36 @@ impl<F: Feature> Partition<F> {
     fn advance(&mut self, watermark: i64) {
         if self.progress.watermark.is_none_or(|now| now < watermark) {
             self.progress.watermark = Some(watermark);
-            // Most events move the watermark, few of them past a window's end: those are told apart without a division.
+            // Most events advance the watermark, few past a window's end: this check avoids the division for the others.
             if self.progress.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide) {
                 self.due = self.settings.sealed_by(watermark);
             }
         }
     }
 
-    /// Whether the event, if it counts, makes windows due.
+    /// Whether an event with this timestamp, if counted, makes windows due.
     pub fn closes_windows(&self, timestamp: i64) -> bool {
         let watermark = timestamp - self.settings.out_of_orderness;
         self.progress.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide)
     }
 
-    /// Whether windows are due that are not sealed yet.
+    /// Whether due windows are not sealed yet.
     #[inline]
     pub fn is_behind(&self) -> bool {
         self.progress.sealed.unwrap_or(i64::MIN) < self.due
     }
 
-    /// The watermark, once something was read.
+    /// The watermark; `None` before the first event.
     pub fn watermark(&self) -> Option<i64> {
         self.progress.watermark
     }
 
-    /// The end up to which everything is sealed.
+    /// The end of the last sealed window.
     pub fn sealed(&self) -> Option<i64> {
         self.progress.sealed
     }
 
-    /// The end of the last window that holds an event of this partition.
+    /// The end of the last window with an event of this partition.
     pub fn last_window_end(&self) -> Option<i64> {
         self.progress.greatest.map(|timestamp| self.settings.last_window_end(timestamp))
     }
@@ -195,8 +195,8 @@ impl<F: Feature> Partition<F> {
         self.progress.greatest.map(|newest| live::end(newest, self.progress.sealed, at, &self.settings))
     }
 
-    /// What the open window shows when event time is `at`, or that of the newest event if that is later; once something was read. Walks
-    /// over all that is live.
+    /// The live values of the open window at event time `at`, or at the newest event's time if later; `None` before the first event.
+    /// Walks over all live state.
     pub fn live_snapshot(&self, at: i64) -> Option<Live> {
         let (newest, end) = (self.progress.greatest?, self.open_window_end(at)?);
         Some(live::snapshot(
@@ -209,7 +209,7 @@ impl<F: Feature> Partition<F> {
         ))
     }
 
-    /// How many (page, visitor) pairs, (page, visit) pairs and visits are live: what memory follows.
+    /// Number of live (page, visitor) pairs, (page, visit) pairs and visits: memory is proportional to it.
     pub fn live(&self) -> usize {
         self.features.0.live()
     }

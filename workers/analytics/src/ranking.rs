@@ -4,12 +4,12 @@ use weir_events::TopPage;
 
 use crate::intern::Interner;
 
-/// Maximum bytes of the pages of one list, the ranking or the trends, counting [`ENTRY_BYTES`] for each beside its URL. Both lists
-/// are in one record, which must stay below the million bytes that brokers and clients take by default.
+/// Maximum bytes of the pages of one list, the ranking or the trends, with [`ENTRY_BYTES`] per page added to its URL. Both lists
+/// are in one record, which must stay below the 1 MB that brokers and clients accept by default.
 const MAX_LIST_BYTES: usize = 400_000;
 const ENTRY_BYTES: usize = 40;
 
-/// How many of these pages go into one list.
+/// How many of these pages fit into one list.
 pub(crate) fn fitting<'a>(urls: impl Iterator<Item = &'a str>) -> usize {
     let mut left = MAX_LIST_BYTES;
     urls.take_while(|url| {
@@ -21,7 +21,7 @@ pub(crate) fn fitting<'a>(urls: impl Iterator<Item = &'a str>) -> usize {
     .count()
 }
 
-/// The pages with the most views of those that were offered, ties by page.
+/// The pages with the most views among those offered, ties by page.
 pub(crate) struct Best {
     top: usize,
     /// Page, views, users; most views first.
@@ -41,20 +41,21 @@ impl Best {
             }
             self.entries.pop();
         }
-        let place = self.entries.partition_point(|&(_, other, _)| other >= views);
-        self.entries.insert(place, (page, views, users));
+        let index = self.entries.partition_point(|&(_, other, _)| other >= views);
+        self.entries.insert(index, (page, views, users));
     }
 
-    /// As many as fit into a list.
+    /// The entries that fit into a list.
     fn fitting(&self, names: &Interner) -> &[(u32, u64, u32)] {
         &self.entries[..fitting(self.entries.iter().map(|&(page, ..)| names.text(page)))]
     }
 }
 
-/// The ranking, with each page's place in the one before.
+/// The ranking, with each page's rank in the previous one.
 pub(crate) fn top_pages(ranked: &Best, previous: &Best, names: &Interner) -> Vec<TopPage> {
     let previous = previous.fitting(names);
-    let place = |page: u32| previous.iter().position(|&(other, ..)| other == page).map(|i| i as i32 + 1);
+    let previous_rank =
+        |page: u32| previous.iter().position(|&(other, ..)| other == page).map(|i| i as i32 + 1);
     ranked
         .fitting(names)
         .iter()
@@ -64,7 +65,7 @@ pub(crate) fn top_pages(ranked: &Best, previous: &Best, names: &Interner) -> Vec
             page_url: names.text(page).to_owned(),
             view_count: views as i64,
             unique_users: users as i32,
-            previous_rank: place(page),
+            previous_rank: previous_rank(page),
         })
         .collect()
 }

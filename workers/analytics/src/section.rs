@@ -1,6 +1,6 @@
-//! What blocks and snapshots are lists of: sections, each with a tag and a version of its own.
+//! Sections: blocks and snapshots are lists of them, each with its own tag and version.
 
-/// Whose section it is, and how it is written. Tags are never used again for something else.
+/// The feature that owns a section, and the version of its layout. Tags are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SectionId {
     /// Of the feature.
@@ -9,7 +9,7 @@ pub struct SectionId {
     pub version: u8,
 }
 
-/// Strings, waiting events and how far the engine has come; in snapshots.
+/// Strings, pending events and the engine's progress; in snapshots.
 pub(crate) const ENGINE: SectionId = SectionId { tag: 0, version: 1 };
 /// Sums by page; in blocks and snapshots.
 pub(crate) const PAGES: SectionId = SectionId { tag: 1, version: 1 };
@@ -17,9 +17,9 @@ pub(crate) const PAGES: SectionId = SectionId { tag: 1, version: 1 };
 /// A section of a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// Whose it is.
+    /// Its feature and version.
     pub id: SectionId,
-    /// Its rows, one after the other.
+    /// Its rows, concatenated.
     pub body: Vec<u8>,
 }
 
@@ -29,24 +29,24 @@ pub enum SectionError {
     /// Written by another version.
     #[error("section {tag} of version {version}, this version reads up to {known}", tag = found.tag, version = found.version)]
     Version {
-        /// As it was found.
+        /// The tag and version that were read.
         found: SectionId,
-        /// The newest version that is read.
+        /// The newest supported version.
         known: u8,
     },
-    /// It is not there.
+    /// The section is missing.
     #[error("no section {0}")]
     Missing(u8),
-    /// Not what its tag says.
+    /// The body does not decode.
     #[error("section {0} is damaged")]
     Malformed(u8),
 }
 
 impl SectionId {
-    /// Whether a section that was found is this feature's.
+    /// Whether a section that was read belongs to this feature.
     ///
     /// # Errors
-    /// It is, but of a later version.
+    /// It belongs to this feature, but has a later version.
     pub(crate) fn is(self, found: Self) -> Result<bool, SectionError> {
         if found.tag == self.tag && found.version > self.version {
             return Err(SectionError::Version { found, known: self.version });
@@ -55,7 +55,7 @@ impl SectionId {
     }
 }
 
-/// Adds rows to a section, which is the last one or a new one.
+/// Appends rows to a section; creates it if it does not exist.
 pub(crate) fn append(sections: &mut Vec<Section>, id: SectionId, rows: &[u8]) {
     match sections.iter_mut().find(|section| section.id == id) {
         Some(section) => section.body.extend_from_slice(rows),

@@ -1,6 +1,6 @@
-//! What the engine is told about windows. All durations and times are in milliseconds.
+//! The engine's settings. All durations and times are in milliseconds.
 
-/// Window sizes and limits; `docs/semantics.md` says what each of them does to a number.
+/// Window sizes and limits; `docs/semantics.md` explains their effect on the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Length of a window. A multiple of `slide`.
@@ -9,19 +9,19 @@ pub struct Settings {
     pub slide: i64,
     /// How far the watermark stays behind the greatest timestamp.
     pub out_of_orderness: i64,
-    /// The longest silence inside a visit.
+    /// Maximum gap between events of one visit.
     pub session_gap: i64,
-    /// Number of partitions of the blocks topic, over which windows are dealt in turn.
+    /// Number of partitions of the blocks topic, over which windows are distributed round-robin.
     pub lanes: i32,
     /// Length of the ranking.
     pub top: usize,
-    /// Age at which an aligned window counts half in a page's usual level.
+    /// Age at which an aligned window's weight in a page's baseline is halved.
     pub trending_half_life: i64,
-    /// Aligned windows needed before anything is called trending.
+    /// Number of aligned windows needed before a page can be trending.
     pub warm_up: u32,
 }
 
-/// Windows as a pipeline has them whose document says nothing of them, on one lane.
+/// The defaults of the pipeline document, with one lane.
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -38,7 +38,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The slice that holds a timestamp: `[k * slide, (k + 1) * slide)`.
+    /// The slice that contains a timestamp: `[k * slide, (k + 1) * slide)`.
     pub(crate) fn slice_of(&self, timestamp: i64) -> i64 {
         timestamp.div_euclid(self.slide)
     }
@@ -48,12 +48,12 @@ impl Settings {
         self.slice_of(watermark) * self.slide
     }
 
-    /// The end of the first window that holds a timestamp.
+    /// The end of the first window that contains a timestamp.
     pub fn first_window_end(&self, timestamp: i64) -> i64 {
         (self.slice_of(timestamp) + 1) * self.slide
     }
 
-    /// The end of the last window that holds a timestamp.
+    /// The end of the last window that contains a timestamp.
     pub fn last_window_end(&self, timestamp: i64) -> i64 {
         self.slice_of(timestamp) * self.slide + self.size
     }
@@ -74,14 +74,14 @@ impl Settings {
         (end - self.size).div_euclid(self.size) - 1
     }
 
-    /// By how much an aligned window's weight falls from one aligned window to the next.
+    /// The factor by which an aligned window's weight decays with each aligned window after it.
     pub(crate) fn decay(&self) -> f64 {
         libm::exp2(-(self.size as f64) / self.trending_half_life as f64)
     }
 }
 
-/// `base` to the power of `exponent` by squaring: only multiplications, so that every machine gets the same bits (a
-/// platform's own `pow` need not).
+/// `base` to the power of `exponent` by squaring: only multiplications, so that every machine gets the same bits (the
+/// platform's `pow` does not guarantee that).
 pub(crate) fn power(base: f64, exponent: i64) -> f64 {
     let (mut result, mut square, mut left) = (1.0, base, exponent.max(0));
     while left > 0 {

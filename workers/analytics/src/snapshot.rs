@@ -1,15 +1,15 @@
-//! A partition's whole state as bytes: to go on from there instead of reading its log from the beginning.
+//! A partition's whole state as bytes: a restart continues from it instead of reading the log from the beginning.
 //!
-//! Numbers that stand for strings and visits are kept as they are, so that everything that refers to them is written as it
-//! lies in memory; only the indexes are built anew. Format 1 is the state of the engine and of its pages; format 2 has a section per
-//! feature, and is written where one beside pages is on:
+//! Interned numbers of strings and visits are preserved, so everything that refers to them is written as it is in memory; only
+//! the indexes are rebuilt. Format 1 is the state of the engine and of its pages; format 2 has a section per feature, and is
+//! written if a feature besides pages is on:
 //!
 //! ```text
 //! 1 names pages progress
 //! 2 section* table length
 //! table: (tag version length)*; length of the table, four bytes, little-endian
 //! ```
-//! All else is postcard's. The table comes last because a state is written piece by piece.
+//! Everything else is postcard. The table comes last because a state is written piece by piece.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ use crate::section::{SectionError, SectionId};
 /// The versions of the format, its first byte.
 pub(crate) const PLAIN: u8 = 1;
 pub(crate) const SECTIONS: u8 = 2;
-/// Bytes that are handed on together, and up to so many elements of a list more.
+/// The buffer is flushed at this size; it may exceed it by `TOGETHER` elements of a list.
 const BUFFER_BYTES: usize = 64 << 10;
 const TOGETHER: usize = 16;
-/// Bytes of the table's length, which are the last.
+/// Size of the table's length field, at the very end.
 const TABLE_LENGTH_BYTES: usize = 4;
 
 /// Why bytes are not a snapshot.
@@ -49,7 +49,7 @@ struct Entry {
     length: u64,
 }
 
-/// Bytes behind those that there are: `postcard::to_extend` takes more instructions for each.
+/// Appends to an existing buffer: `postcard::to_extend` takes more instructions per byte.
 struct Buffer<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Buffer<'_> {
@@ -72,7 +72,7 @@ impl Flavor for Buffer<'_> {
     }
 }
 
-/// Elements one after the other, without their number.
+/// Elements without a length prefix.
 struct Elements<'a, T>(&'a [T]);
 
 impl<T: Serialize> Serialize for Elements<'_, T> {
@@ -85,14 +85,14 @@ impl<T: Serialize> Serialize for Elements<'_, T> {
     }
 }
 
-/// Hands on what is written, some elements at a time: a question a byte whether the buffer is full would be felt.
+/// Writes a snapshot through a buffer. The buffer is checked every few elements: a check per byte would be measurably slower.
 pub struct SnapshotWriter<'a> {
     version: u8,
     buffer: Vec<u8>,
     sink: &'a mut dyn FnMut(&[u8]),
-    /// Bytes that were handed on.
+    /// Bytes flushed to the sink.
     flushed: u64,
-    /// Sections, and where each begins.
+    /// Sections and their start positions.
     sections: Vec<(SectionId, u64)>,
 }
 
@@ -103,18 +103,18 @@ impl<'a> SnapshotWriter<'a> {
         Self { version, buffer, sink, flushed: 0, sections: Vec::new() }
     }
 
-    /// Begins a section, which ends where the next one begins.
+    /// Begins a section; it ends where the next one begins.
     pub(crate) fn section(&mut self, id: SectionId) {
         let begin = self.written();
         self.sections.push((id, begin));
     }
 
-    /// A value, as serde would write it.
+    /// A value, in serde's format.
     pub(crate) fn value(&mut self, value: &impl Serialize) -> postcard::Result<()> {
         postcard::serialize_with_flavor(value, Buffer(&mut self.buffer))
     }
 
-    /// A list, as serde would write it.
+    /// A list, in serde's format.
     pub(crate) fn each<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
         self.value(&elements.len())?;
         for some in elements.chunks(TOGETHER) {
@@ -126,7 +126,7 @@ impl<'a> SnapshotWriter<'a> {
         Ok(())
     }
 
-    /// A map of lists, as serde would write it.
+    /// A map of lists, in serde's format.
     pub(crate) fn lists<T: Serialize>(&mut self, lists: &BTreeMap<i64, Vec<T>>) -> postcard::Result<()> {
         self.value(&lists.len())?;
         lists.iter().try_for_each(|(slice, list)| {
@@ -135,7 +135,7 @@ impl<'a> SnapshotWriter<'a> {
         })
     }
 
-    /// Writes the table, where the format has one, and hands on what is left.
+    /// Writes the table, if the format has one, and flushes the rest.
     pub(crate) fn finish(mut self) -> Result<(), SnapshotError> {
         if self.version == SECTIONS {
             let end = self.written();
@@ -169,7 +169,7 @@ impl<'a> SnapshotWriter<'a> {
 pub struct Sections<'a>(Vec<(SectionId, &'a [u8])>);
 
 impl<'a> Sections<'a> {
-    /// From what follows the first byte.
+    /// Parses the bytes after the version byte.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, SnapshotError> {
         let cut = SnapshotError::Malformed(postcard::Error::DeserializeUnexpectedEnd);
         let parts = bytes.split_last_chunk::<TABLE_LENGTH_BYTES>().and_then(|(rest, length)| {
@@ -191,7 +191,7 @@ impl<'a> Sections<'a> {
     /// A feature's section, if there is one.
     ///
     /// # Errors
-    /// It is of a later version.
+    /// The section has a later version.
     pub(crate) fn find(&self, id: SectionId) -> Result<Option<&'a [u8]>, SectionError> {
         for &(found, body) in &self.0 {
             if id.is(found)? {

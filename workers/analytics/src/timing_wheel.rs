@@ -1,7 +1,7 @@
 //! A timing wheel: entries by the slice in which they must be examined again, one list per slice.
 //!
-//! A thing that is seen again is left in its list, and filed anew only when that list's slice leaves the window. So seeing
-//! something costs nothing here, however often, and each thing is filed at most once a window, whatever the window's slices.
+//! An entry that is seen again stays in its list, and is filed again only when that list's slice leaves the window. So seeing
+//! an entry costs nothing here, and each entry is filed at most once per window, however many slices the window has.
 
 use std::collections::VecDeque;
 
@@ -19,8 +19,8 @@ impl<T> Default for TimingWheel<T> {
 }
 
 impl<T> TimingWheel<T> {
-    /// Puts a thing into a slice's list.
-    pub(crate) fn file(&mut self, slice: i64, thing: T) {
+    /// Adds an entry to a slice's list.
+    pub(crate) fn file(&mut self, slice: i64, entry: T) {
         if self.lists.is_empty() {
             self.base = slice;
         }
@@ -32,14 +32,14 @@ impl<T> TimingWheel<T> {
         if index >= self.lists.len() {
             self.lists.resize_with(index + 1, Vec::new);
         }
-        self.lists[index].push(thing);
+        self.lists[index].push(entry);
     }
 
-    /// Takes one thing out of the lists up to and including a slice, oldest list first, and says whose list that was.
+    /// Removes one entry from the lists up to and including a slice, oldest list first, and returns its list's slice with it.
     pub(crate) fn pop(&mut self, slice: i64) -> Option<(i64, T)> {
         while self.base <= slice {
             match self.lists.front_mut()?.pop() {
-                Some(thing) => return Some((self.base, thing)),
+                Some(entry) => return Some((self.base, entry)),
                 None => {
                     self.lists.pop_front();
                     self.base += 1;
@@ -49,7 +49,7 @@ impl<T> TimingWheel<T> {
         None
     }
 
-    /// How many things are filed.
+    /// Number of entries filed.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.lists.iter().map(Vec::len).sum()
@@ -61,21 +61,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_come_up_in_the_order_of_their_slices() {
+    fn entries_are_popped_in_slice_order() {
         let mut wheel = TimingWheel::default();
-        for (slice, thing) in [(10, 'a'), (10, 'b'), (12, 'c'), (8, 'd')] {
-            wheel.file(slice, thing);
+        for (slice, entry) in [(10, 'a'), (10, 'b'), (12, 'c'), (8, 'd')] {
+            wheel.file(slice, entry);
         }
-        let mut gone = Vec::new();
-        while let Some(thing) = wheel.pop(11) {
-            gone.push(thing);
+        let mut popped = Vec::new();
+        while let Some(entry) = wheel.pop(11) {
+            popped.push(entry);
         }
-        assert_eq!(gone, [(8, 'd'), (10, 'b'), (10, 'a')]);
+        assert_eq!(popped, [(8, 'd'), (10, 'b'), (10, 'a')]);
         wheel.file(11, 'e');
         assert_eq!(wheel.pop(1_000_000), Some((11, 'e')));
         assert_eq!(wheel.pop(1_000_000), Some((12, 'c')));
         assert_eq!(wheel.pop(1_000_000), None);
         wheel.file(9_000_000, 'f');
-        assert_eq!(wheel.pop(9_000_000), Some((9_000_000, 'f')), "a long silence costs nothing");
+        assert_eq!(wheel.pop(9_000_000), Some((9_000_000, 'f')), "a long gap between slices needs no lists");
     }
 }

@@ -1,4 +1,4 @@
-//! Pages with unusually many views: over-dispersed Poisson z against a decayed baseline.
+//! Trending pages: over-dispersed Poisson z of their views against a decayed baseline.
 
 use weir_events::TrendingPage;
 
@@ -9,10 +9,10 @@ use crate::{
     settings::{Settings, power},
 };
 
-/// A weight so small that no sum of weights changes by it.
+/// A weight too small to change any sum of weights.
 const NEGLIGIBLE: f64 = 1e-18;
 
-/// The decayed views of a page's aligned windows, added up over partitions in their order.
+/// The decayed views of a page's aligned windows, summed over partitions in order.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Level(f64);
 
@@ -25,9 +25,9 @@ impl Level {
     }
 }
 
-/// The trending pages of a window, of those that are offered.
+/// The trending pages of a window among those offered.
 pub(crate) struct Trends {
-    /// What is usual; `None` while warming up.
+    /// The usual level; `None` while warming up.
     usual: Option<Usual>,
     found: Vec<Trend>,
 }
@@ -47,7 +47,7 @@ struct Trend {
 }
 
 impl Trends {
-    /// Before any page: what the whole site did and usually does.
+    /// From the whole site's present and usual views, before any page.
     pub(crate) fn new(
         site: &Sums,
         level: Level,
@@ -64,7 +64,7 @@ impl Trends {
         Self { usual, found: Vec::new() }
     }
 
-    /// Takes a page, if it trends.
+    /// Adds a page, if it is trending.
     pub(crate) fn offer(&mut self, page: u32, row: &Sums, level: Level) {
         let Some(usual) = self.usual.as_ref().filter(|_| row.views >= 10 && row.users >= 5) else { return };
         let mean = level.0 / usual.weights;

@@ -1,4 +1,4 @@
-//! The bytes that are stored and passed on: those of the release before are read by this one, those of this one by the next.
+//! Golden bytes of stored formats: every release reads those of the previous one.
 #![allow(clippy::unwrap_used)]
 
 use weir_analytics::{Block, Live, LiveRow, Merge, Partition, Settings};
@@ -24,13 +24,13 @@ const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
     warm_up: SETTINGS.warm_up,
 };
 const SNAPSHOT: &str = include_str!("golden/snapshot-1.hex");
-/// A record per line: those of the windows up to the snapshot, and of the ones after it.
+/// One record per line: of the windows before the snapshot, and of those after it.
 const BLOCKS_BEFORE: &str = include_str!("golden/blocks-2-before.hex");
 const BLOCKS_AFTER: &str = include_str!("golden/blocks-2-after.hex");
 const LIVE: &str = include_str!("golden/live-1.hex");
-/// Small enough that windows need several records.
+/// Small, so that windows need several records.
 const MAX_BYTES: usize = 250;
-/// After all windows of the log, long enough for a run of windows without an event.
+/// After all windows of the log, late enough for a run of windows without events.
 const END: i64 = 1_001_200_000;
 
 fn event(i: i64) -> Event {
@@ -49,7 +49,7 @@ fn before() -> impl Iterator<Item = Event> {
     (0..60).map(event)
 }
 
-/// Goes on, with a page that begins to trend.
+/// The events after the snapshot, with a page that starts trending.
 fn after() -> impl Iterator<Item = Event> {
     let crowd = (0..40).map(|i| Event {
         user: format!("crowd-{}", i % 20),
@@ -62,7 +62,7 @@ fn after() -> impl Iterator<Item = Event> {
     (60..90).map(event).chain(crowd)
 }
 
-/// Reads events; the records of what they seal.
+/// Reads events; returns the records of the windows they seal.
 fn read(partition: &mut Partition, events: impl Iterator<Item = Event>) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     for event in events {
@@ -106,7 +106,7 @@ fn a_partition_writes_the_same_bytes() {
 }
 
 #[test]
-fn a_stored_snapshot_goes_on_as_if_nothing_had_been() {
+fn a_restored_stored_snapshot_continues_identically() {
     let mut partition = restored();
     assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT.trim());
     let mut blocks = read(&mut partition, after());

@@ -1,4 +1,4 @@
-//! Live values against a plain count over everything that was read.
+//! Live values against a plain count over all events.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn live_values_are_what_was_read_of_the_last_window_length(case in logs::logs()) {
+    fn live_values_equal_a_plain_count_over_the_open_window(case in logs::logs()) {
         let s = &case.settings;
         let settings = Settings {
             size: s.size, slide: s.slide, out_of_orderness: s.out_of_orderness, session_gap: s.session_gap,
@@ -49,7 +49,7 @@ proptest! {
                     Entry::Event(e) if partition.read(&e.into()) != Verdict::Late => counted.push(e),
                     Entry::Event(_) => {}
                 }
-                // Now and then some time after the newest event.
+                // Sometimes later than the newest event.
                 let at = partition.newest().unwrap_or_default() + (i as i64 % 5) * settings.slide;
                 if i % 7 == 0 && let Some(live) = partition.live_snapshot(at) {
                     prop_assert_eq!(live.end - live.start, settings.size);
@@ -64,7 +64,7 @@ proptest! {
             }
             everything.push(counted);
         }
-        // Together: each partition's own window, as far as it reaches into the newest.
+        // Merged: each partition's window, if it overlaps the newest.
         if let Some(live) = Live::merge(parts.values()) {
             let fresh = parts.iter().filter(|(_, part)| part.end > live.start);
             let sums = fresh.map(|(&number, part)| count(&everything[number], part.start, part.end).0.views);
@@ -74,9 +74,9 @@ proptest! {
     }
 }
 
-/// A value that does not fit into a record would never be published, and what people see would stand still.
+/// A value that does not fit into a record would never be published, and live values would stop changing.
 #[test]
-fn a_value_fits_into_a_record_however_many_and_long_the_pages_are() {
+fn a_value_fits_into_a_record_for_any_number_and_length_of_pages() {
     for (length, pages) in [(2_048, 1_500), (100, 1_500), (20, 3)] {
         let mut partition = Partition::new(0, Settings::default());
         for page in 0..pages {

@@ -1,22 +1,22 @@
-//! Memory follows what is live, not what was read.
+//! Memory is proportional to live state, not to the events read.
 #![allow(clippy::unwrap_used)]
 
 use weir_analytics::{Partition, Settings, Verdict};
 use weir_events::Decoder;
 use weir_generator::{Generator, Options, Profile};
 
-/// All that a partition holds on to, numbers that are free for use again included, in bytes and in pairs and visits.
+/// A partition's state, including free numbers, in bytes and in pairs and visits.
 fn size(partition: &Partition) -> (usize, usize) {
     (partition.snapshot().unwrap().len(), partition.live())
 }
 
 #[test]
-fn an_hour_of_load_leaves_no_more_behind_than_the_half_hour_before() {
+fn state_does_not_grow_under_constant_load() {
     let options = Options { partitions: 1, profile: Profile::Constant, ..Options::default() };
     let (start, minute) = (options.start, 60_000);
     let mut simulation = Generator::new(options).unwrap();
     let (decoder, mut partition) = (Decoder::new(), Partition::new(0, Settings::default()));
-    // Visits are kept for 35 minutes: from then on as many go as come.
+    // Visits are kept for 35 minutes: from then on their number is constant.
     let (mut before, mut after) = ((0, 0), (0, 0));
     let mut events = 0;
     loop {
@@ -43,7 +43,7 @@ fn an_hour_of_load_leaves_no_more_behind_than_the_half_hour_before() {
 }
 
 #[test]
-fn events_out_of_order_add_to_what_their_slice_holds_already() {
+fn events_out_of_order_are_added_to_their_slices_counts() {
     let mut partition = Partition::new(0, Settings::default());
     let mut view = |timestamp| {
         let event = weir_oracle::Event {
@@ -61,6 +61,6 @@ fn events_out_of_order_add_to_what_their_slice_holds_already() {
     view(100_000);
     let (once, _) = view(5_000);
     let sizes = (0..1_000).map(|_| view(5_000).0);
-    // A number that counts them grows by a byte or two in each of a few places.
+    // Only a few counters grow, by a byte or two each.
     assert!(sizes.max().unwrap() < once + 20);
 }

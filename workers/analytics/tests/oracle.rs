@@ -7,30 +7,30 @@ use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCas
 use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
 use weir_oracle::{Entry, Page, Window, logs};
 
-/// What the engine says of a log.
+/// The engine's output for a log.
 #[derive(Debug, Default, PartialEq)]
-struct Said {
+struct EngineOutput {
     windows: Vec<Window>,
     /// The late, and the partly late, entries of each partition.
     late: Vec<Vec<usize>>,
     partly_late: Vec<Vec<usize>>,
-    /// How many events each window lacks.
+    /// Number of events that each window misses.
     not_whole: BTreeMap<i64, usize>,
     /// The end of each partition's last window.
     last_ends: Vec<Option<i64>>,
 }
 
-/// Runs a log through the engine. Where `saves` says so (in turn), a partition is put away and goes on from its snapshot.
-fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
+/// Runs a log through the engine. Where `saves` is true (cycling), a partition is restored from its snapshot.
+fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> EngineOutput {
     let settings = settings(&case.settings, lanes);
     let inputs = case.partitions.len() as i32;
     let mut merges: Vec<Merge> = (0..lanes).map(|_| Merge::new(settings, inputs, None)).collect();
-    let mut said = Said::default();
+    let mut output = EngineOutput::default();
     let mut blocks = Vec::new();
     for (number, log) in case.partitions.iter().enumerate() {
         let mut partition = Partition::new(number as i32, settings);
-        said.late.push(Vec::new());
-        said.partly_late.push(Vec::new());
+        output.late.push(Vec::new());
+        output.partly_late.push(Vec::new());
         for (i, entry) in log.iter().enumerate() {
             if saves[i % saves.len()] {
                 blocks.extend(partition.take_blocks());
@@ -43,12 +43,12 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
                     let event = e.into();
                     match partition.read(&event) {
                         Verdict::Counted => {}
-                        Verdict::Late => said.late[number].push(i),
+                        Verdict::Late => output.late[number].push(i),
                         Verdict::PartlyLate => {
-                            said.partly_late[number].push(i);
+                            output.partly_late[number].push(i);
                             let missed = settings.first_window_end(e.timestamp)..=partition.sealed().unwrap();
                             for end in missed.step_by(settings.slide as usize) {
-                                *said.not_whole.entry(end).or_default() += 1;
+                                *output.not_whole.entry(end).or_default() += 1;
                             }
                         }
                     }
@@ -56,8 +56,8 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
             }
         }
         blocks.extend(partition.take_blocks());
-        said.last_ends.push(partition.last_window_end());
-        forgets(partition, &case.settings);
+        output.last_ends.push(partition.last_window_end());
+        check_all_dropped(partition, &case.settings);
     }
     assert!(blocks.iter().all(|block| block.pages.is_sorted_by(|a, b| a.url < b.url)), "{blocks:#?}");
     let mut results: Vec<(WindowResult, Vec<Block>)> = Vec::new();
@@ -73,12 +73,12 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> Said {
         }
     }
     results.sort_by_key(|(result, _)| result.end);
-    said.windows = results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect();
-    said
+    output.windows = results.into_iter().map(|(result, blocks)| window(result, &blocks)).collect();
+    output
 }
 
-/// Once all is over and others have come, nothing of it is left: no visit, no pair, no name.
-fn forgets(mut partition: Partition, settings: &weir_oracle::Settings) {
+/// Checks that all state of old visitors is dropped: no visit, no pair, no name is left.
+fn check_all_dropped(mut partition: Partition, settings: &weir_oracle::Settings) {
     let Some(end) = partition.last_window_end() else { return };
     let long_after = end + settings.session_gap + 2_000 * settings.trending_half_life.max(settings.size);
     let other = weir_oracle::Event {
@@ -90,7 +90,7 @@ fn forgets(mut partition: Partition, settings: &weir_oracle::Settings) {
         session_duration: None,
     };
     assert_eq!(partition.read(&(&other).into()), Verdict::Counted);
-    // Pages are forgotten by what is usual for the others, of which the next aligned windows tell.
+    // Baselines are dropped relative to those of other pages, which takes some aligned windows.
     partition.advance_watermark(long_after + settings.session_gap + 4 * settings.size);
     partition.take_blocks();
     assert_eq!(partition.live(), 0);
@@ -133,15 +133,15 @@ proptest! {
     #[test]
     fn the_engine_agrees_with_the_oracle(case in logs::logs(), lanes in 1..4_i32) {
         let expected = weir_oracle::compute(&case.partitions, &case.settings);
-        let said = run(&case, lanes, &[false]);
-        prop_assert_eq!(&said.late, &expected.late);
-        prop_assert_eq!(&said.partly_late, &expected.partly_late);
-        prop_assert_eq!(&said.not_whole, &expected.not_whole);
-        weir_oracle::compare(&expected.windows, &said.windows).map_err(TestCaseError::fail)?;
+        let output = run(&case, lanes, &[false]);
+        prop_assert_eq!(&output.late, &expected.late);
+        prop_assert_eq!(&output.partly_late, &expected.partly_late);
+        prop_assert_eq!(&output.not_whole, &expected.not_whole);
+        weir_oracle::compare(&expected.windows, &output.windows).map_err(TestCaseError::fail)?;
     }
 
     #[test]
-    fn a_partition_goes_on_from_its_snapshot(case in logs::logs(), saves in vec(weighted(0.1), 1..50)) {
+    fn a_restored_partition_continues_identically(case in logs::logs(), saves in vec(weighted(0.1), 1..50)) {
         prop_assert_eq!(run(&case, 2, &saves), run(&case, 2, &[false]));
     }
 }

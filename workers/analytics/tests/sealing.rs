@@ -1,4 +1,4 @@
-//! A jump of the watermark seals many windows: piece by piece, and with a restart after any of them, they are what they are at once.
+//! Windows sealed in pieces, and over restarts between the pieces, equal windows sealed at once.
 #![allow(clippy::unwrap_used)]
 
 use weir_analytics::{Block, Partition, Settings, Verdict};
@@ -15,7 +15,7 @@ const SETTINGS: Settings = Settings {
     warm_up: 1,
 };
 
-/// Visitors on ever other pages for two minutes, silence, and one event long after.
+/// Visitors on changing pages for two minutes, silence, and two events much later.
 fn log() -> Vec<Event> {
     let event = |i: i64, timestamp| Event {
         user: format!("user-{}", i % 40),
@@ -38,7 +38,7 @@ fn whole() -> Vec<Block> {
     blocks
 }
 
-/// Where a process stands that has written so much of what follows from the events that it has read.
+/// What a process has committed: events read, and the windows and rows written for them.
 #[derive(Debug, Clone, Copy)]
 struct Written {
     events: usize,
@@ -46,8 +46,8 @@ struct Written {
     rows: u64,
 }
 
-/// Reads on from there, and gives the records that it writes until there are so many, and where it stands then.
-fn write(from: Written, max_bytes: usize, most: usize) -> (Vec<Vec<u8>>, Written) {
+/// Continues from `from` until `max_records` records are written; returns them and the new position.
+fn write(from: Written, max_bytes: usize, max_records: usize) -> (Vec<Vec<u8>>, Written) {
     let log = log();
     let mut partition = Partition::new(0, SETTINGS);
     for event in &log[..from.events] {
@@ -61,7 +61,7 @@ fn write(from: Written, max_bytes: usize, most: usize) -> (Vec<Vec<u8>>, Written
             is_behind = false;
         }
         loop {
-            if records.len() == most {
+            if records.len() == max_records {
                 let (sealed, rows) = (partition.sealed(), partition.rows_written());
                 let events = if partition.is_behind() { read } else { read + 1 };
                 return (records, Written { events, sealed, rows });
@@ -74,7 +74,7 @@ fn write(from: Written, max_bytes: usize, most: usize) -> (Vec<Vec<u8>>, Written
     (records, Written { events: log.len(), sealed: partition.sealed(), rows: partition.rows_written() })
 }
 
-/// Records put together to blocks.
+/// Reassembles blocks from records.
 fn blocks(records: &[Vec<u8>]) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for record in records {
@@ -96,30 +96,30 @@ fn windows_are_the_same_in_pieces_and_over_restarts() {
     let expected = whole();
     assert!(expected.len() > 20 && expected.iter().any(|block| block.pages.len() > 100));
     let beginning = Written { events: 0, sealed: None, rows: 0 };
-    let mut longest = 0;
+    let mut max_record_count = 0;
     for max_bytes in [1, 500, 900_000] {
         let (records, _) = write(beginning, max_bytes, usize::MAX);
         assert!(blocks(&records) == expected, "in pieces of {max_bytes}");
-        longest = longest.max(records.len());
-        for most in [1, 3, 50] {
-            if max_bytes == 1 && most < 50 {
+        max_record_count = max_record_count.max(records.len());
+        for max_records in [1, 3, 50] {
+            if max_bytes == 1 && max_records < 50 {
                 continue;
             }
             let (mut all, mut at) = (Vec::new(), beginning);
             while at.events < log().len() {
-                let (records, reached) = write(at, max_bytes, most);
+                let (records, reached) = write(at, max_bytes, max_records);
                 all.extend(records);
                 at = reached;
             }
-            assert!(blocks(&all) == expected, "in pieces of {max_bytes}, restarted after {most}");
+            assert!(blocks(&all) == expected, "in pieces of {max_bytes}, restarted after {max_records}");
         }
     }
-    assert!(longest > 1_000);
+    assert!(max_record_count > 1_000);
 }
 
-/// What one piece needs does not grow with the jump.
+/// The size of a piece does not depend on how far the watermark jumps.
 #[test]
-fn a_piece_is_no_longer_than_asked() {
+fn a_piece_is_at_most_max_bytes_long() {
     let mut partition = Partition::new(0, SETTINGS);
     for event in log() {
         partition.read(&(&event).into());

@@ -5,7 +5,7 @@ use weir_analytics::{Partition, Settings};
 use weir_oracle::{Event, Kind};
 
 #[test]
-fn a_large_state_is_handed_on_in_parts() {
+fn a_large_state_is_written_in_parts() {
     let mut partition = Partition::new(0, Settings::default());
     for i in 0..20_000 {
         let event = Event {

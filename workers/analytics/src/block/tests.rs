@@ -19,7 +19,7 @@ const SETTINGS: Settings = Settings {
 fn block(partition: i32, pages: usize) -> Block {
     let site = Sums { views: 2 * pages as u64, users: 1, visits: 1, ..Sums::default() };
     let mut block = Block::new(&Header { partition, end: 20_000, first_aligned: Some(0), site, more: false });
-    // No two share more than their beginning, so that a record cannot hold them all.
+    // Long URLs without shared prefixes, so that a record cannot hold them all.
     let url = |i: usize| format!("/{i:0>6}{}", "x".repeat(94));
     let sums = Sums { views: 2, users: 1, visits: 1, ..Sums::default() };
     block.pages = (0..pages).map(|i| Row { url: url(i), sums }).collect();
@@ -27,7 +27,7 @@ fn block(partition: i32, pages: usize) -> Block {
 }
 
 #[test]
-fn a_block_too_long_for_a_record_goes_in_several_and_comes_back_whole() {
+fn a_block_too_long_for_one_record_is_split_and_reassembled() {
     let many = 25_000;
     let mut merge = Merge::new(SETTINGS, 2, None);
     let records = block(0, many).encode().unwrap();
@@ -52,7 +52,7 @@ fn a_block_too_long_for_a_record_goes_in_several_and_comes_back_whole() {
 }
 
 #[test]
-fn what_is_no_block_says_so() {
+fn bytes_that_are_not_a_block_are_errors() {
     assert!(matches!(Block::decode(&[9, 1]), Err(BlockError::Version(9))));
     assert!(matches!(Block::decode(&[]), Err(BlockError::Malformed(_))));
     assert!(matches!(Block::decode(&[1, 1]), Err(BlockError::Malformed(_))));
@@ -61,7 +61,7 @@ fn what_is_no_block_says_so() {
     assert!(matches!(Block::decode(&whole[..whole.len() - 1]), Err(BlockError::Broken(_))));
 }
 
-/// What is in both golden records.
+/// The block in both golden records.
 fn golden() -> Block {
     let site = Sums {
         views: 300,
@@ -113,7 +113,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Blocks of the version before wait in the topic while a new one starts, and those of this one while the next does.
+/// During an upgrade the topic holds blocks of the previous version.
 #[test]
 fn blocks_of_both_formats_are_read() {
     let first = postcard::to_stdvec(&Block { version: 1, ..golden() }).unwrap();
@@ -163,7 +163,7 @@ fn sums() -> impl Strategy<Value = Sums> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn blocks_round_trip(
         partition in 0..i32::MAX,
         end: i64,
         first_aligned: Option<i64>,
@@ -178,7 +178,7 @@ proptest! {
         let record = block.clone().encode().unwrap().remove(0);
         prop_assert_eq!(Block::decode(&record).unwrap(), block.clone());
         for end in 0..record.len() {
-            // Cut between two rows it is a shorter block, cut anywhere else none.
+            // Cut between two rows it is a shorter block; cut anywhere else it is an error.
             if let Ok(shorter) = Block::decode(&record[..end]) {
                 prop_assert!(block.pages.starts_with(&shorter.pages));
             }
@@ -197,8 +197,8 @@ proptest! {
     #[test]
     fn damaged_blocks_never_panic(at: prop::sample::Index, byte: u8) {
         let mut record = golden().encode().unwrap().remove(0);
-        let place = at.index(record.len());
-        record[place] = byte;
+        let index = at.index(record.len());
+        record[index] = byte;
         let _ = Block::decode(&record);
     }
 }

@@ -1,8 +1,8 @@
-//! A block as bytes. Formats 1 to 3 are read; format 2 is written, and format 3 where a feature beside pages is on.
+//! The wire format of blocks. Formats 1 to 3 are read; format 2 is written, or format 3 if a feature besides pages is on.
 //!
-//! Format 1 was the whole [`Block`] by postcard: every URL in full, nineteen bytes at least of numbers a row, and all of it in memory
-//! to be written. Format 2 goes row by row. A URL is written as what it shares with the one before, which is much where URLs are in
-//! order, and numbers that are zero are not written:
+//! Format 1 was the whole [`Block`] by postcard: every URL in full, at least nineteen bytes of numbers per row, and the whole block in
+//! memory while writing. Format 2 is written row by row. A URL is stored as the length it shares with the previous one (they are sorted,
+//! so it is long) and the rest; numbers that are zero are omitted:
 //!
 //! ```text
 //! 2 flags partition end [first_aligned] pages
@@ -10,7 +10,7 @@
 //! pages: sums of the site, row*;  row: shared length, rest's length, rest, sums
 //! sums:  flags views users visits [clicks] [conversions] [bounces] [duration] [previous_views] [baseline baseline_at]
 //! ```
-//! Format 3 has pages as one of its sections. Sections with an unknown tag are left out:
+//! Format 3 has pages as one of its sections. Sections with an unknown tag are ignored:
 //!
 //! ```text
 //! 3 flags partition end [first_aligned] section*
@@ -36,10 +36,10 @@ const DURATION: u8 = 8;
 const PREVIOUS_VIEWS: u8 = 16;
 const BASELINE: u8 = 32;
 
-/// Bytes of a section beside its body: tag, version, length.
+/// Bytes of a section's header: tag, version, length.
 const SECTION_BYTES: usize = 2 + LENGTH_BYTES;
 const LENGTH_BYTES: usize = 4;
-/// Maximum bytes of a row beside its URL: eleven numbers, flags and two lengths.
+/// Maximum bytes of a row without its URL: eleven numbers, flags and two lengths.
 const ROW_BYTES: usize = 112;
 
 /// A block without its rows.
@@ -52,7 +52,7 @@ pub(crate) struct Header {
     pub(crate) more: bool,
 }
 
-/// How a record is written.
+/// The format of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Pages only: format 2.
@@ -64,11 +64,11 @@ pub(crate) enum Format {
 /// Writes one record of a block.
 pub(crate) struct Writer {
     record: Vec<u8>,
-    /// The page before.
+    /// The previous page.
     last: Vec<u8>,
     is_empty: bool,
     max: usize,
-    /// The section that is being written, and where its body begins.
+    /// The open section, and where its body begins.
     open: Option<(SectionId, usize)>,
 }
 
@@ -95,7 +95,7 @@ impl Writer {
         self.open = Some((id, self.record.len()));
     }
 
-    /// Ends the section that is being written.
+    /// Closes the open section.
     fn close(&mut self) {
         if let Some((_, begin)) = self.open.take() {
             let length = (self.record.len() - begin) as u32;
@@ -143,10 +143,10 @@ impl RowSink for Writer {
     }
 }
 
-/// How many bytes a URL shares with the one before, whole characters only.
+/// Bytes that a URL shares with the previous one, whole characters only.
 fn shared(last: &[u8], url: &str) -> usize {
     let url_bytes = url.as_bytes();
-    // Eight at a time: most of a URL is what all of a site's have in front.
+    // Eight at a time: URLs of one site share long prefixes.
     let (eights, _) = last.as_chunks::<8>();
     let whole = 8 * eights.iter().zip(url_bytes.as_chunks::<8>().0).take_while(|(a, b)| a == b).count();
     let mut shared =
@@ -186,7 +186,7 @@ pub(crate) fn read(bytes: &[u8], rows: &mut dyn RowSink) -> Result<Header, Block
     }
 }
 
-/// All but the sums of the site.
+/// Reads the header, without the site's sums.
 fn read_header(reader: &mut Reader<'_>) -> Option<Header> {
     let flags = reader.byte()?;
     Some(Header {
@@ -198,7 +198,7 @@ fn read_header(reader: &mut Reader<'_>) -> Option<Header> {
     })
 }
 
-/// Gives the sums of the site.
+/// Returns the site's sums.
 fn read_pages(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Option<Sums> {
     let site = reader.sums()?;
     let mut url = String::new();
@@ -214,7 +214,7 @@ fn read_pages(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Option<Sums> {
     Some(site)
 }
 
-/// Gives the sums of the site, which are in the section of pages.
+/// Returns the site's sums, which are in the section of pages.
 fn read_sections(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Result<Sums, BlockError> {
     let mut site = None;
     while !reader.rest.is_empty() {
@@ -232,7 +232,7 @@ fn read_sections(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Result<Sums
     site.ok_or(BlockError::Broken(0))
 }
 
-/// Sums as a row has them: a dozen bytes mostly.
+/// Writes the sums of a row: usually a dozen bytes.
 pub(crate) fn write_sums(sums: &Sums, out: &mut Vec<u8>) {
     let has_baseline = sums.baseline.to_bits() != 0 || sums.baseline_at != 0;
     out.push(
@@ -275,7 +275,7 @@ fn signed(value: i64, out: &mut Vec<u8>) {
     unsigned(((value << 1) ^ (value >> 63)) as u64, out);
 }
 
-/// Reads what the functions above wrote; `None` where they cannot have.
+/// Reads what the functions above wrote; `None` for anything else.
 pub(crate) struct Reader<'a> {
     pub(crate) rest: &'a [u8],
 }

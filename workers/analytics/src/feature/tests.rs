@@ -1,4 +1,4 @@
-//! A second feature beside pages: a file of its own, and one line here.
+//! A second feature beside pages: needs only a file of its own and its name in the list of features.
 #![allow(clippy::unwrap_used)]
 
 mod searches;
@@ -16,7 +16,7 @@ use crate::{
 };
 use searches::{SEARCHES, Searches};
 
-/// The line.
+/// The list of features with the second one.
 type With = Searches;
 
 const SETTINGS: Settings = Settings {
@@ -51,7 +51,7 @@ fn read<F: Feature>(partition: &mut Partition<F>, events: std::ops::Range<i64>) 
     }
 }
 
-/// Seals what is due in pieces, and reads them as stage 2 does.
+/// Seals due windows in pieces, and reads them as stage 2 does.
 fn seal<F: Feature>(partition: &mut Partition<F>, max_bytes: usize, merge: &mut Merge<F>) -> Vec<Vec<u8>> {
     let mut records = Vec::new();
     while let Some(part) = partition.seal(max_bytes) {
@@ -61,7 +61,7 @@ fn seal<F: Feature>(partition: &mut Partition<F>, max_bytes: usize, merge: &mut 
     records
 }
 
-/// By window end, what the feature adds up to; and everything that is said of pages.
+/// The feature's merged value by window end, and all pieces of pages.
 fn complete<F: Feature>(merge: &mut Merge<F>) -> (BTreeMap<i64, Option<F::Merged>>, Vec<Piece>)
 where
     F::Merged: Clone,
@@ -104,7 +104,7 @@ where
 }
 
 #[test]
-fn a_second_feature_is_merged_per_window_and_changes_nothing_of_pages() {
+fn a_second_feature_is_merged_per_window_and_leaves_pages_unchanged() {
     let (_, pages) = run::<()>(900_000);
     for max_bytes in [1, 200, 900_000] {
         let (merged, pieces) = run::<With>(max_bytes);
@@ -122,7 +122,7 @@ fn a_second_feature_is_merged_per_window_and_changes_nothing_of_pages() {
 }
 
 #[test]
-fn a_state_with_sections_goes_on_where_it_was() {
+fn a_restored_snapshot_with_sections_continues_identically() {
     let mut whole = Partition::<With>::with_features(0, SETTINGS);
     read(&mut whole, 0..30);
     whole.take_blocks();
@@ -139,7 +139,7 @@ fn a_state_with_sections_goes_on_where_it_was() {
     assert_eq!(restored.take_blocks(), blocks);
 }
 
-/// Switched on, the feature begins where it is; switched off again, its section is left out.
+/// Switched on, the feature starts with an empty state; switched off again, its section is ignored.
 #[test]
 fn a_feature_may_be_switched_on_and_off() {
     let mut plain = Partition::new(0, SETTINGS);
@@ -167,14 +167,14 @@ fn stored_blocks_with_sections_are_read() {
     let record = block.clone().encode().unwrap().remove(0);
     assert_eq!(hex(&record), BLOCK.trim());
     assert_eq!(Block::decode(&from_hex(BLOCK)).unwrap(), block);
-    // This release's stage 2 knows no feature beside pages, and leaves it out.
+    // This release's stage 2 has no feature beside pages, and ignores the section.
     let mut merge = Merge::new(SETTINGS, 1, None);
     merge.read(&record, 0).unwrap();
     assert_eq!(merge.complete()[0].pages.len(), block.pages.len());
 }
 
 #[test]
-fn sections_that_cannot_be_read_say_so() {
+fn unreadable_sections_are_errors() {
     let record = from_hex(BLOCK);
     let mut merge = Merge::<With>::with_features(SETTINGS, 1, None);
     let at = record.windows(2).position(|bytes| bytes == [SEARCHES.tag, SEARCHES.version]).unwrap();
@@ -188,7 +188,7 @@ fn sections_that_cannot_be_read_say_so() {
         "{error}"
     );
     for end in 0..record.len() {
-        // Cut between two sections it is a shorter block, cut anywhere else none.
+        // Cut between two sections it is a shorter block; cut anywhere else it is an error.
         if let Ok(shorter) = Block::decode(&record[..end]) {
             assert!(shorter.sections.is_empty(), "cut at {end}");
         }

@@ -9,18 +9,18 @@ use crate::{
 /// A partition's block of one window.
 #[derive(Debug)]
 pub(super) struct Held {
-    /// Where its first record was read.
+    /// Offset of its first record.
     pub(super) offset: i64,
     pub(super) first_aligned: Option<i64>,
     pub(super) site: Sums,
     pub(super) rows: Rows,
-    /// Further records of it are to come.
+    /// Whether further records of it follow.
     pub(super) more: bool,
-    /// Sections beside pages, until it is whole.
+    /// Sections of other features, until the block is complete.
     pub(super) sections: Vec<Section>,
 }
 
-/// Packs the rows of a record while it is read.
+/// Packs the rows of a record while reading it.
 pub(super) struct Packing<'a> {
     names: &'a mut Interner,
     rows: Rows,
@@ -56,7 +56,7 @@ impl RowSink for Packing<'_> {
     }
 }
 
-/// Rows by page: its number, four bytes, and its sums as on the wire.
+/// Packed rows: the page's number, four bytes, and its sums in the wire format.
 #[derive(Debug, Default)]
 pub(super) struct Rows(Vec<u8>);
 
@@ -66,9 +66,9 @@ impl Rows {
         write_sums(sums, &mut self.0);
     }
 
-    /// The row at a place, and the place of the one after it.
-    pub(super) fn at(&self, place: usize) -> Option<(u32, Sums, usize)> {
-        let mut reader = Reader { rest: self.0.get(place..)? };
+    /// The row at a position, and the position of the next one.
+    pub(super) fn at(&self, position: usize) -> Option<(u32, Sums, usize)> {
+        let mut reader = Reader { rest: self.0.get(position..)? };
         let page = u32::from_le_bytes(*reader.take(4)?.first_chunk()?);
         let sums = reader.sums()?;
         Some((page, sums, self.0.len() - reader.rest.len()))
@@ -76,7 +76,7 @@ impl Rows {
 }
 
 impl Held {
-    /// Takes the next record's rows.
+    /// Appends the next record's rows.
     pub(super) fn append(&mut self, next: Self) {
         self.rows.0.extend_from_slice(&next.rows.0);
         for Section { id, body } in next.sections {
@@ -86,19 +86,19 @@ impl Held {
         self.shrink();
     }
 
-    /// Once it is whole it stays as it is.
+    /// Shrinks a complete block, which does not grow any more.
     pub(super) fn shrink(&mut self) {
         if !self.more {
             self.rows.0.shrink_to_fit();
         }
     }
 
-    /// Its pages are no longer needed for it.
+    /// Releases its pages.
     pub(super) fn release(self, names: &mut Interner) {
-        let mut place = 0;
-        while let Some((page, _, next)) = self.rows.at(place) {
+        let mut position = 0;
+        while let Some((page, _, next)) = self.rows.at(position) {
             names.release(page);
-            place = next;
+            position = next;
         }
     }
 

@@ -1,4 +1,4 @@
-//! One window, made row by row.
+//! One pass over a window's blocks, row by row.
 
 use std::collections::BTreeMap;
 
@@ -13,15 +13,15 @@ use crate::{
     trends::{Level, Trends},
 };
 
-/// Goes over the blocks of one window and those that stand for it, in the order of pages.
+/// Iterates over the blocks of one window, and the later ones that cover it, in page order.
 pub(super) struct Pass {
     pub(super) end: i64,
-    /// By input partition, of those that have something to say.
+    /// The input partitions that have a block.
     sources: Vec<Source>,
     site: Sums,
     trends: Trends,
     ranked: Best,
-    /// The window one slide before.
+    /// The ranking one slide before.
     previous: Best,
     pages: u64,
 }
@@ -29,9 +29,9 @@ pub(super) struct Pass {
 /// A partition's first block at or after the window's end.
 struct Source {
     partition: usize,
-    /// Its own end. The block of a later window speaks for this one by its baselines only.
+    /// The block's end. The block of a later window covers this one by its baselines only.
     end: i64,
-    /// The row that comes next, and where the one after it begins.
+    /// The next row, and the position of the one after it.
     head: Option<(u32, Sums)>,
     next: usize,
 }
@@ -45,7 +45,7 @@ impl Pass {
         let mut first_aligned: Option<i64> = None;
         for partition in 0..inputs {
             let mut later =
-                blocks.range(end..).filter_map(|(&end, places)| Some((end, places[partition].as_ref()?)));
+                blocks.range(end..).filter_map(|(&end, slots)| Some((end, slots[partition].as_ref()?)));
             let Some((own, block)) = later.next() else { continue };
             first_aligned = match (first_aligned, block.first_aligned) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -72,7 +72,7 @@ impl Pass {
         })
     }
 
-    /// How many pages were given out.
+    /// Number of pages returned so far.
     pub(super) fn pages(&self) -> u64 {
         self.pages
     }
@@ -114,7 +114,7 @@ impl Pass {
         }
     }
 
-    /// What is said of the window as a whole, once all pages were given out.
+    /// The window's ranking, trends and totals, once all pages were returned.
     pub(super) fn top(self, names: &Interner, settings: &Settings) -> TopPages {
         let (warming_up, trending) = match self.trends.list(names) {
             None => (true, Vec::new()),
@@ -142,7 +142,7 @@ impl Pass {
 
 impl Source {
     fn advance(&mut self, blocks: &Blocks) {
-        let block = blocks.get(&self.end).and_then(|places| places[self.partition].as_ref());
+        let block = blocks.get(&self.end).and_then(|slots| slots[self.partition].as_ref());
         let row = block.and_then(|block| block.rows.at(self.next));
         self.head = row.map(|(page, sums, _)| (page, sums));
         self.next = row.map_or(self.next, |(_, _, next)| next);

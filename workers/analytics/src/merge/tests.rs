@@ -37,7 +37,7 @@ fn add(merge: &mut Merge, block: Block, offset: i64) {
     }
 }
 
-/// All pieces, with restarts after so many of them, each from what would have been committed.
+/// All pieces, with a restart after every `restart_after` of them, each from what would have been committed.
 fn pieces(blocks: &[Block], restart_after: usize) -> Vec<Piece> {
     let start = |emitted, begun, from: usize| {
         let mut merge = Merge::new(SETTINGS, 2, emitted).within(begun);
@@ -62,7 +62,7 @@ fn pieces(blocks: &[Block], restart_after: usize) -> Vec<Piece> {
 }
 
 #[test]
-fn a_window_may_be_made_in_any_number_of_goes() {
+fn a_window_is_emitted_identically_over_restarts() {
     let blocks = [
         block(0, 100_000, viewed(0..40)),
         block(0, 110_000, viewed(10..50)),
@@ -77,9 +77,9 @@ fn a_window_may_be_made_in_any_number_of_goes() {
     }
 }
 
-/// Windows wait for the slowest partition: what they take meanwhile is a few bytes a row, and each URL once.
+/// Windows wait for the slowest partition: meanwhile they use a few bytes per row, and store each URL once.
 #[test]
-fn blocks_that_wait_are_packed() {
+fn waiting_blocks_are_packed() {
     let mut merge = Merge::new(SETTINGS, 2, None);
     for window in 0..30 {
         add(&mut merge, block(0, 100_000 + window * 10_000, viewed(0..1_000)), window);
@@ -92,7 +92,7 @@ fn blocks_that_wait_are_packed() {
     assert!((0..1_000).all(|page| merge.names.find(&format!("/{page:0>100}")).is_none()), "nothing is left");
 }
 
-/// A ranking that does not fit into a record would stop the pipeline for good.
+/// A ranking that does not fit into a record would stop the pipeline permanently.
 #[test]
 fn a_ranking_fits_into_a_record_however_many_and_long_its_pages_are() {
     for (length, pages, listed) in [(2_048, 1_200, 191), (300, 1_200, 1_000), (20, 30, 30)] {

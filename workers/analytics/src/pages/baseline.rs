@@ -1,4 +1,4 @@
-//! What is usual for a page: the views of its aligned windows, decayed.
+//! A page's baseline: the decayed views of its aligned windows.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use crate::{
     settings::{Settings, power},
 };
 
-/// A page whose share of the site's level fell below this is forgotten. Half-lives of silence while others are busy: 166, two
-/// weeks by default. Shares, not levels: a long silence of the whole site says nothing about its pages.
+/// A page's baseline is dropped when its share of the site's level falls below this: after 166 half-lives without views while
+/// others have some, two weeks by default. Shares, not levels: a silent site must not drop all of its pages.
 const FORGOTTEN: f64 = 1e-50;
 
 /// A page's decayed sum of views, and the aligned window that is not yet part of it.
@@ -17,7 +17,7 @@ pub(crate) struct Baseline {
     /// The sum as of aligned window `at`.
     pub(crate) sum: f64,
     pub(crate) at: i64,
-    /// The newest aligned window with views: it counts once it ended before a window's start.
+    /// The newest aligned window with views: added to the sum for windows that start after its end.
     next: Option<(i64, u64)>,
 }
 
@@ -29,12 +29,12 @@ pub(crate) struct Baselines {
 }
 
 impl Baselines {
-    /// All that there is to them, by page.
+    /// All baselines, by page.
     pub(crate) fn all(&self) -> &[Option<Baseline>] {
         &self.pages
     }
 
-    /// Makes the baselines those that hold for the window that ends at `end`. Returns pages that were forgotten.
+    /// Advances the baselines to the window that ends at `end`. Returns the pages whose baselines were dropped.
     pub(crate) fn advance(&mut self, end: i64, settings: &Settings) -> Vec<u32> {
         let usable = settings.last_aligned(end);
         let decay = settings.decay();
@@ -50,28 +50,28 @@ impl Baselines {
         }
         let level = |baseline: Baseline| baseline.sum * power(decay, usable - baseline.at);
         let least = self.get(SITE).map_or(0.0, level) * FORGOTTEN;
-        for (page, place) in (0..).zip(&mut self.pages) {
+        for (page, slot) in (0..).zip(&mut self.pages) {
             let is_over = |baseline: Baseline| baseline.next.is_none() && level(baseline) < least;
-            if page != SITE && place.is_some_and(is_over) {
-                *place = None;
+            if page != SITE && slot.is_some_and(is_over) {
+                *slot = None;
                 forgotten.push(page);
             }
         }
         forgotten
     }
 
-    /// Notes the views of an aligned window that was sealed. True if the page had no baseline.
+    /// Records the views of a sealed aligned window. True if the page had no baseline.
     pub(crate) fn note(&mut self, page: u32, window: i64, views: u64) -> bool {
         if page as usize >= self.pages.len() {
             self.pages.resize(page as usize + 1, None);
         }
-        let place = &mut self.pages[page as usize];
-        let new = place.is_none();
-        place.get_or_insert(Baseline { sum: 0.0, at: window, next: None }).next = Some((window, views));
+        let slot = &mut self.pages[page as usize];
+        let new = slot.is_none();
+        slot.get_or_insert(Baseline { sum: 0.0, at: window, next: None }).next = Some((window, views));
         new
     }
 
-    /// Whether an aligned window waits to become part of a baseline.
+    /// Whether an aligned window is still to be added to a baseline.
     pub(crate) fn pending(&self) -> bool {
         self.pages.iter().flatten().any(|baseline| baseline.next.is_some())
     }
@@ -81,7 +81,7 @@ impl Baselines {
         self.pages.get(page as usize).copied().flatten()
     }
 
-    /// The pages that have one.
+    /// The pages that have a baseline.
     pub(crate) fn pages(&self) -> impl Iterator<Item = u32> + '_ {
         (0..).zip(&self.pages).filter(|(_, baseline)| baseline.is_some()).map(|(page, _)| page)
     }

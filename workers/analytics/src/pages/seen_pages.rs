@@ -1,24 +1,23 @@
-//! The pages that a visitor, or a visit, has seen in the window, each with the slice in which it was last seen.
+//! The pages that a visitor or a visit has seen in the window, each with the slice in which it was last seen.
 
 use serde::{Deserialize, Serialize};
 
 use crate::timing_wheel::TimingWheel;
 
-/// The pages of one visitor or visit, as long as the slice they were last seen in is in the window.
+/// The pages of one visitor or visit, each kept while the slice it was last seen in is in the window.
 ///
-/// They lie together, so one look into memory finds all that an event is about, and memory follows the number of live pairs,
-/// not of events.
+/// They are contiguous, so an event needs one memory access, and memory is proportional to live pairs, not to events.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SeenPages {
     /// By page.
     seen: Vec<Seen>,
-    /// The slice in whose list its owner is: none of the pages was last seen before it.
+    /// The slice in whose list the owner is filed: no page was last seen before it.
     #[serde(skip)]
     filed: u32,
 }
 
-/// Slices are kept as the lower half of their numbers: those of one window lie so close together that the difference of two
-/// halves says which is the earlier one.
+/// Slices are stored as the lower 32 bits of their numbers: those of one window are so close together that the wrapping
+/// difference gives their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen {
     page: u32,
@@ -26,7 +25,7 @@ struct Seen {
 }
 
 impl SeenPages {
-    /// Notes that its owner, `number` in the lists, was on a page in a slice. True if the page is new.
+    /// Records that its owner, `number` in the lists, was on a page in a slice. True if the page is new.
     pub(crate) fn see(&mut self, page: u32, slice: i64, number: u32, lists: &mut TimingWheel<u32>) -> bool {
         if self.seen.is_empty() || is_before(slice as u32, self.filed) {
             self.file(slice, number, lists);
@@ -46,14 +45,14 @@ impl SeenPages {
         }
     }
 
-    /// Lets go of the pages last seen in or before a slice. `list` is the slice in whose list its owner came up: what is in
-    /// another one than it was last filed in is left over from before.
+    /// Evicts the pages last seen in or before a slice. `list` is the slice in whose list its owner was found: if it is not the
+    /// one that the owner was last filed in, the entry is stale.
     pub(crate) fn leave(
         &mut self,
         (list, number): (i64, u32),
         slice: i64,
         lists: &mut TimingWheel<u32>,
-        mut gone: impl FnMut(u32),
+        mut evicted: impl FnMut(u32),
     ) {
         if self.filed != list as u32 || self.seen.is_empty() {
             return;
@@ -61,18 +60,18 @@ impl SeenPages {
         self.seen.retain(|seen| {
             let stays = is_before(slice as u32, seen.last);
             if !stays {
-                gone(seen.page);
+                evicted(seen.page);
             }
             stays
         });
         if self.seen.is_empty() {
-            // Visits live on without pages, for longer than they had any.
+            // Frees the memory: visits outlive their pages.
             self.seen = Vec::new();
         }
         self.file_first(slice, number, lists);
     }
 
-    /// Puts its owner into the list of the earliest slice; `near` is some slice of the window.
+    /// Files its owner under the earliest slice of its pages; `near` is any slice of the window.
     pub(crate) fn file_first(&mut self, near: i64, number: u32, lists: &mut TimingWheel<u32>) {
         let distance = |seen: &Seen| seen.last.wrapping_sub(near as u32) as i32;
         if let Some(first) = self.seen.iter().map(distance).min() {
@@ -85,7 +84,7 @@ impl SeenPages {
         lists.file(slice, number);
     }
 
-    /// Its pages, each with the slice it was last seen in; `near` is some slice of the window.
+    /// Its pages, each with the slice it was last seen in; `near` is any slice of the window.
     pub(crate) fn into_pages(self, near: i64) -> impl Iterator<Item = (u32, i64)> {
         let slice = move |last: u32| near + i64::from(last.wrapping_sub(near as u32) as i32);
         self.seen.into_iter().map(move |seen| (seen.page, slice(seen.last)))
@@ -120,7 +119,7 @@ fn is_before(one: u32, other: u32) -> bool {
 mod tests {
     use super::*;
 
-    /// Owners at their numbers, with their lists.
+    /// Owners by number, and their lists.
     #[derive(Default)]
     struct Fixture {
         seen: [SeenPages; 3],
@@ -132,19 +131,19 @@ mod tests {
             self.seen[number as usize].see(page, slice, number, &mut self.lists)
         }
 
-        /// (owner, page) pairs that leave with a slice.
+        /// The (owner, page) pairs evicted with a slice.
         fn leave(&mut self, slice: i64) -> Vec<(u32, u32)> {
-            let mut gone = Vec::new();
+            let mut evicted = Vec::new();
             while let Some((list, number)) = self.lists.pop(slice) {
                 let seen_pages = &mut self.seen[number as usize];
-                seen_pages.leave((list, number), slice, &mut self.lists, |page| gone.push((number, page)));
+                seen_pages.leave((list, number), slice, &mut self.lists, |page| evicted.push((number, page)));
             }
-            gone.sort_unstable();
-            gone
+            evicted.sort_unstable();
+            evicted
         }
     }
 
-    /// Slices on both sides of where their lower halves begin anew.
+    /// A slice number at which the lower 32 bits wrap around.
     const EDGE: i64 = 1 << 32;
 
     #[test]
@@ -152,7 +151,10 @@ mod tests {
         for start in [10, EDGE - 2] {
             let mut fixture = Fixture::default();
             assert!(fixture.see(1, 1, start) && fixture.see(2, 1, start) && fixture.see(1, 2, start + 2));
-            assert!(!fixture.see(1, 1, start + 3) && !fixture.see(1, 1, start + 1), "never back");
+            assert!(
+                !fixture.see(1, 1, start + 3) && !fixture.see(1, 1, start + 1),
+                "last seen never moves back"
+            );
             assert_eq!(fixture.leave(start), [(2, 1)]);
             assert!(fixture.seen[2].is_empty());
             assert_eq!(fixture.leave(start + 2), [(1, 2)]);
@@ -162,19 +164,19 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_leaves_in_time() {
+    fn pages_seen_out_of_order_are_evicted_with_their_slice() {
         let mut fixture = Fixture::default();
         assert!(fixture.see(0, 5, 12) && fixture.see(0, 6, 10));
         assert_eq!(fixture.leave(10), [(0, 6)]);
-        assert_eq!(fixture.lists.len(), 2, "filed anew, and left over from before");
+        assert_eq!(fixture.lists.len(), 2, "filed again, and one stale entry");
         assert!(!fixture.see(0, 5, 13));
         assert_eq!(fixture.leave(12), []);
-        assert_eq!(fixture.lists.len(), 1, "what was left over is not filed again");
+        assert_eq!(fixture.lists.len(), 1, "the stale entry is not filed again");
         assert_eq!(fixture.leave(13), [(0, 5)]);
     }
 
     #[test]
-    fn pages_are_told_from_a_slice_on() {
+    fn pages_since_a_slice() {
         for start in [10, EDGE - 2] {
             let mut fixture = Fixture::default();
             for (page, slice) in [(7, start), (3, start + 4), (9, start + 2)] {

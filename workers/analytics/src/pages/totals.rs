@@ -1,4 +1,4 @@
-//! Sums of one page, or of the site, over the window.
+//! Per-page sums over the window.
 
 use serde::{Deserialize, Serialize};
 use weir_events::EventType;
@@ -15,7 +15,7 @@ pub(crate) struct Totals {
     pub(crate) duration: i64,
 }
 
-/// Events by what the results count.
+/// Event counts by type.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) views: u64,
@@ -32,7 +32,7 @@ impl Totals {
         self.duration += sign * metrics.duration;
     }
 
-    /// A visit that is among them already has other metrics now.
+    /// Updates the sums for a visit whose metrics changed.
     pub(super) fn change(&mut self, before: VisitMetrics, after: VisitMetrics) {
         self.bounces = self.bounces - u32::from(before.bounced) + u32::from(after.bounced);
         self.duration += after.duration - before.duration;

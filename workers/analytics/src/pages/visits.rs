@@ -11,18 +11,18 @@ pub(crate) struct Visit {
     pub(crate) session: u32,
     first: i64,
     last: i64,
-    /// Greatest timestamp among the events whose age counts from `first`; without any, none is less.
+    /// Greatest timestamp among events without a reported age; `i64::MIN` without any.
     last_unmeasured: i64,
-    /// Greatest age that a client told, milliseconds; 0 without any.
+    /// Greatest age reported by the client, milliseconds; 0 without any.
     max_measured: u32,
     /// Whether it has exactly one event.
     bounced: bool,
-    /// Pages that the visit has an event on in the window.
+    /// Pages with an event of the visit in the window.
     pub(crate) seen_pages: SeenPages,
-    /// What its pages' sums hold of it.
+    /// The metrics that its pages' sums contain.
     #[serde(skip)]
     flushed: VisitMetrics,
-    /// Whether that may not be what it counts for.
+    /// Whether its metrics may have changed since they were flushed.
     #[serde(skip)]
     dirty: bool,
     /// The next visit of the same session.
@@ -30,7 +30,7 @@ pub(crate) struct Visit {
     sibling: Option<u32>,
 }
 
-/// What a visit counts for.
+/// A visit's contribution to the sums of its pages.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct VisitMetrics {
     /// Exactly one event.
@@ -45,7 +45,7 @@ impl Visit {
         VisitMetrics { bounced: self.bounced, duration: unmeasured.max(self.max_measured.into()) }
     }
 
-    /// What its pages' sums hold of it.
+    /// The metrics that its pages' sums contain.
     pub(crate) fn flushed(&self) -> VisitMetrics {
         self.flushed
     }
@@ -59,31 +59,31 @@ impl Visit {
     }
 }
 
-/// All visits that an event to come could still belong to.
+/// All visits that a future event can still belong to.
 #[derive(Default)]
 pub(crate) struct Visits {
     visits: Vec<Option<Visit>>,
     free: Vec<u32>,
-    /// By session: the first of its visits. Nearly always the only one.
+    /// By session: the first of its visits, which is nearly always the only one.
     of_session: Vec<Option<u32>>,
-    /// Those with an event in the window, by the slice in which the first of their pages may leave it.
+    /// Visits with an event in the window, by the slice with which their first page may leave it.
     in_window: TimingWheel<u32>,
-    /// The others, by the slice of their last event.
+    /// The other visits, by the slice of their last event.
     past: TimingWheel<u32>,
     dirty: Vec<u32>,
 }
 
-/// An event, as far as visits care.
+/// The parts of an event that matter for visits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VisitEvent {
     pub(crate) session: u32,
     pub(crate) timestamp: i64,
-    /// The visit's age as the client told it, milliseconds, where that is believable.
+    /// The visit's age as the client reported it, milliseconds, if plausible.
     pub(crate) measured: Option<u32>,
 }
 
 impl Visits {
-    /// The visits that an event touches, extends or joins: those of its session that are within `gap` of it.
+    /// The visits that an event extends or joins: those of its session within `gap` of it.
     pub(crate) fn near(&self, event: VisitEvent, gap: i64, found: &mut Vec<u32>) {
         found.clear();
         let mut next = self.first_of(event.session);
@@ -96,8 +96,8 @@ impl Visits {
         }
     }
 
-    /// Makes one visit of an event and the visits near it, and says which: the first of them, or a new one. The pages of the
-    /// others have been given to it before.
+    /// Joins an event and the visits near it into one visit, and returns its number: the first of them, or a new one. The caller
+    /// has taken the pages of the others.
     pub(crate) fn join(&mut self, event: VisitEvent, near: &[u32]) -> u32 {
         let mut joined = Visit {
             session: event.session,
@@ -127,16 +127,16 @@ impl Visits {
         number
     }
 
-    /// Notes that a visit has an event on a page in a slice. True if the page is new to it.
+    /// Records an event of a visit on a page in a slice. True if the page is new to the visit.
     pub(crate) fn see(&mut self, number: u32, page: u32, slice: i64) -> bool {
         let visit = self.visits[number as usize].as_mut();
         visit.is_some_and(|visit| visit.seen_pages.see(page, slice, number, &mut self.in_window))
     }
 
-    /// Gives each visit whose metrics have changed what it counts for now, and hands out what it counted for before.
+    /// Updates the flushed metrics of dirty visits; calls `change` with the old and the new ones.
     pub(crate) fn flush(&mut self, mut change: impl FnMut(&SeenPages, VisitMetrics, VisitMetrics)) {
         for number in self.dirty.drain(..) {
-            // One that was joined to another is no more, and its number may already be that of a new one.
+            // A visit that was joined to another is gone, and its number may have been reused.
             if let Some(visit) = self.visits[number as usize].as_mut().filter(|visit| visit.dirty) {
                 let metrics = visit.metrics();
                 change(&visit.seen_pages, visit.flushed, metrics);
@@ -145,8 +145,8 @@ impl Visits {
         }
     }
 
-    /// Lets go of what visits did in and before a slice that left the window: of each page, and of [`SITE`] after the last.
-    pub(crate) fn leave(&mut self, slice: i64, slide: i64, mut gone: impl FnMut(u32, VisitMetrics)) {
+    /// Evicts visits' pages up to a slice that left the window: calls `evicted` for each page, and for [`SITE`] after a visit's last.
+    pub(crate) fn leave(&mut self, slice: i64, slide: i64, mut evicted: impl FnMut(u32, VisitMetrics)) {
         while let Some((list, number)) = self.in_window.pop(slice) {
             let Some(visit) =
                 self.visits[number as usize].as_mut().filter(|visit| !visit.seen_pages.is_empty())
@@ -154,10 +154,10 @@ impl Visits {
                 continue;
             };
             let flushed = visit.flushed;
-            let place = (list, number);
-            visit.seen_pages.leave(place, slice, &mut self.in_window, |page| gone(page, flushed));
+            let entry = (list, number);
+            visit.seen_pages.leave(entry, slice, &mut self.in_window, |page| evicted(page, flushed));
             if visit.seen_pages.is_empty() {
-                gone(SITE, flushed);
+                evicted(SITE, flushed);
                 self.past.file(visit.last.div_euclid(slide), number);
             }
         }
@@ -178,7 +178,7 @@ impl Visits {
         number
     }
 
-    /// Makes a visit be found by its session.
+    /// Adds a visit to the index by session.
     fn index(&mut self, number: u32) {
         let session = self.get(number).session as usize;
         if session >= self.of_session.len() {
@@ -200,16 +200,16 @@ impl Visits {
         self.visits[number as usize].as_ref().expect("a live visit")
     }
 
-    /// A live visit, to change.
+    /// A live visit, mutable.
     #[expect(clippy::expect_used, reason = "as for get")]
     pub(crate) fn get_mut(&mut self, number: u32) -> &mut Visit {
         self.visits[number as usize].as_mut().expect("a live visit")
     }
 
-    /// Takes out one visit whose last event was at or before a slice, and gives its session.
+    /// Removes one visit whose last event was at or before a slice, and returns its session.
     pub(crate) fn expire(&mut self, slice: i64, slide: i64) -> Option<u32> {
         while let Some((list, number)) = self.past.pop(slice) {
-            // What has gone on since is in the window, or in a later list. What was joined to another is no more.
+            // A continued visit is in the window or in a later list; a joined one is gone.
             let is_over = |visit: &Visit| visit.seen_pages.is_empty() && visit.last.div_euclid(slide) == list;
             if self.visits[number as usize].as_ref().is_some_and(is_over) {
                 return Some(self.forget(number).session);
@@ -218,12 +218,12 @@ impl Visits {
         None
     }
 
-    /// All visits at their numbers.
+    /// All visits in the order of their numbers.
     pub(crate) fn all(&self) -> &[Option<Visit>] {
         &self.visits
     }
 
-    /// Visits at their numbers, as [`all`](Self::all) gave them; `near` is some slice of the window.
+    /// Rebuilds visits from what [`all`](Self::all) returned; `near` is any slice of the window.
     pub(crate) fn restore(visits: Vec<Option<Visit>>, slide: i64, near: i64) -> Self {
         let mut restored = Self { visits, ..Self::default() };
         for number in 0..restored.visits.len() as u32 {
@@ -242,7 +242,7 @@ impl Visits {
         restored
     }
 
-    /// How many visits are live.
+    /// Number of live visits.
     pub(crate) fn len(&self) -> usize {
         self.visits.len() - self.free.len()
     }
@@ -281,15 +281,15 @@ mod tests {
         visits.see(number, 1, timestamp.div_euclid(SLIDE));
     }
 
-    /// How many pages leave with a slice, the site among them.
+    /// Number of pages evicted with a slice, including the site.
     fn leave(visits: &mut Visits, slice: i64) -> usize {
-        let mut gone = 0;
-        visits.leave(slice, SLIDE, |_, _| gone += 1);
-        gone
+        let mut evicted = 0;
+        visits.leave(slice, SLIDE, |_, _| evicted += 1);
+        evicted
     }
 
     #[test]
-    fn a_number_that_is_used_again_is_over_once() {
+    fn a_reused_number_expires_once() {
         let mut visits = Visits::default();
         read(&mut visits, 0, 0);
         read(&mut visits, 0, 60);
@@ -297,12 +297,8 @@ mod tests {
         read(&mut visits, 0, 30);
         assert_eq!(visits.len(), 1, "the event between them joins them");
         read(&mut visits, 1, 100);
-        assert_eq!(
-            visits.all().len(),
-            2,
-            "the number of the visit that was joined to the other is used again"
-        );
-        assert_eq!(leave(&mut visits, 6), 2, "the lists still name the number of the visit that is no more");
+        assert_eq!(visits.all().len(), 2, "the number of the joined visit is reused");
+        assert_eq!(leave(&mut visits, 6), 2, "the lists still contain the joined visit's number");
         assert_eq!((visits.expire(6, SLIDE), visits.expire(6, SLIDE)), (Some(0), None));
         assert_eq!(visits.len(), 1);
         assert_eq!((leave(&mut visits, 10), visits.expire(10, SLIDE)), (2, Some(1)));
@@ -310,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_that_goes_on_is_not_over() {
+    fn a_visit_that_continues_does_not_expire() {
         let mut visits = Visits::default();
         read(&mut visits, 0, 0);
         assert_eq!(leave(&mut visits, 1), 2);
@@ -321,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_is_settled_once() {
+    fn a_changed_visit_is_flushed_once() {
         let mut visits = Visits::default();
         for timestamp in [0, 3, 7] {
             read(&mut visits, 0, timestamp);

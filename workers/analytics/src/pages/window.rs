@@ -1,4 +1,4 @@
-//! The running sums of the window that is being closed, kept up event by event so that neither size nor slide costs.
+//! The running sums of the window being sealed, updated per event, so that the cost does not depend on size or slide.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,16 @@ use crate::{
 
 /// The running window.
 #[derive(Default)]
-pub(crate) struct Window {
+pub(crate) struct PageWindow {
     totals: Vec<Totals>,
-    /// By slice, then by page; the site's are their sums.
+    /// By slice, then by page; the site's counts are their sums.
     slices: BTreeMap<i64, Vec<(u32, Counts)>>,
     /// By user.
     users: Vec<SeenPages>,
-    /// Users with an event in the window, by the slice in which the first of their pages may leave it.
+    /// Users with an event in the window, by the slice with which their first page may leave it.
     user_lists: TimingWheel<u32>,
     pub(super) visits: Visits,
-    /// Nothing between slices: kept for their memory.
+    /// Empty between slices: reused buffers.
     near: Vec<u32>,
     tally: Tally,
 }
@@ -37,8 +37,8 @@ struct Tally {
     pages: Vec<u32>,
 }
 
-impl Window {
-    /// Everything the window holds.
+impl PageWindow {
+    /// Writes the whole window.
     pub(crate) fn save(&self, out: &mut SnapshotWriter<'_>) -> postcard::Result<()> {
         out.each(&self.totals)?;
         out.lists(&self.slices)?;
@@ -46,7 +46,7 @@ impl Window {
         out.each(self.visits.all())
     }
 
-    /// The window that was saved.
+    /// Restores a saved window.
     pub(super) fn restore(
         totals: Vec<Totals>,
         slices: BTreeMap<i64, Vec<(u32, Counts)>>,
@@ -54,7 +54,7 @@ impl Window {
         visits: Vec<Option<Visit>>,
         settings: &Settings,
     ) -> Self {
-        // Without an event in the window nobody was on a page in it.
+        // Without slices no user has pages, so `near` does not matter.
         let near = slices.keys().next().copied().unwrap_or_default();
         let mut user_lists = TimingWheel::default();
         for (number, seen_pages) in (0..).zip(&mut users) {
@@ -86,7 +86,7 @@ impl Window {
         });
     }
 
-    /// Puts what was tallied into the sums and into its slice.
+    /// Adds the tally to the sums and to its slice.
     fn add_up(&mut self, slice: i64, names: &mut Names) {
         let Tally { counts, pages } = &mut self.tally;
         pages.sort_unstable();
@@ -97,17 +97,17 @@ impl Window {
             for sum in [page, SITE] {
                 totals(&mut self.totals, sum).counts.add(counts);
             }
-            // The pages come in order: only those of events out of order find others there already.
+            // Pages come sorted: only a slice that was counted before, by events out of order, needs a search.
             let after_all = known.last().is_none_or(|&(last, _)| last < page);
-            let place = if after_all {
+            let found = if after_all {
                 Err(known.len())
             } else {
                 known.binary_search_by_key(&page, |&(page, _)| page)
             };
-            match place {
-                Ok(place) => known[place].1.add(counts),
-                Err(place) => {
-                    known.insert(place, (page, counts));
+            match found {
+                Ok(index) => known[index].1.add(counts),
+                Err(index) => {
+                    known.insert(index, (page, counts));
                     names.pages.hold(page);
                 }
             }
@@ -134,7 +134,7 @@ impl Window {
         let event = VisitEvent { session, timestamp, measured };
         let mut near = std::mem::take(&mut self.near);
         self.visits.near(event, settings.session_gap, &mut near);
-        // A visit that ends in another one leaves its pages to it.
+        // A visit that is joined to another passes its pages on to it.
         let mut inherited = Vec::new();
         for &number in near.iter().skip(1) {
             let visit = self.visits.get_mut(number);
@@ -161,16 +161,16 @@ impl Window {
         self.near = near;
     }
 
-    /// Lets go of everything up to and including a slice that left the window.
+    /// Evicts everything up to and including a slice that left the window.
     pub(crate) fn leave(&mut self, slice: i64, names: &mut Names, settings: &Settings) {
         let totals = &mut self.totals;
         while let Some((list, user)) = self.user_lists.pop(slice) {
             let seen_pages = &mut self.users[user as usize];
-            let was_there = !seen_pages.is_empty();
+            let had_pages = !seen_pages.is_empty();
             seen_pages.leave((list, user), slice, &mut self.user_lists, |page| {
                 self::totals(totals, page).users -= 1
             });
-            if was_there && seen_pages.is_empty() {
+            if had_pages && seen_pages.is_empty() {
                 self::totals(totals, SITE).users -= 1;
                 names.users.release(user);
             }
@@ -190,7 +190,7 @@ impl Window {
         }
     }
 
-    /// Forgets visits that no event to come can belong to: those whose last event was at or before a slice.
+    /// Drops visits that no future event can belong to: those whose last event was at or before a slice.
     pub(crate) fn forget_visits(&mut self, slice: i64, slide: i64, names: &mut Names) {
         while let Some(session) = self.visits.expire(slice, slide) {
             names.sessions.release(session);
@@ -208,17 +208,17 @@ impl Window {
         all.filter(|(page, totals)| *page as u32 != SITE && totals.users > 0).map(|(page, _)| page as u32)
     }
 
-    /// Events by page, slice by slice, from a slice on; the site is not among the pages.
+    /// Events by page, slice by slice, starting at a slice; without the site.
     pub(crate) fn counts_since(&self, first: i64) -> impl Iterator<Item = (u32, Counts)> {
         self.slices.range(first..).flat_map(|(_, pages)| pages.iter().copied())
     }
 
-    /// The first slice with an event, from a slice on.
+    /// The first slice with an event, starting at a slice.
     pub(crate) fn first_slice_since(&self, first: i64) -> Option<i64> {
         self.slices.range(first..).next().map(|(&slice, _)| slice)
     }
 
-    /// Who was on which page, by user.
+    /// The pages seen by each user.
     pub(crate) fn users(&self) -> &[SeenPages] {
         &self.users
     }
@@ -228,7 +228,7 @@ impl Window {
         self.slices.is_empty()
     }
 
-    /// Live (page, visitor) and (page, visit) pairs; the site is among the pages.
+    /// Number of live (page, visitor) and (page, visit) pairs, including the site.
     pub(crate) fn pairs(&self) -> usize {
         self.totals.iter().map(|totals| (totals.users + totals.visits) as usize).sum()
     }
@@ -241,7 +241,7 @@ impl Tally {
             self.counts.resize(page + 1, Counts::default());
         }
         let counts = &mut self.counts[page];
-        // One that is only searched on comes several times.
+        // A page with searches only is pushed several times.
         if *counts == Counts::default() {
             self.pages.push(event.page);
         }

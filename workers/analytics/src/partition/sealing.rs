@@ -1,4 +1,4 @@
-//! Windows that are due are sealed one after the other, and their blocks written in pieces.
+//! Seals due windows one by one, and writes their blocks in pieces.
 
 use super::Partition;
 use crate::{
@@ -11,15 +11,15 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(super) struct Sealing {
     pub(super) end: i64,
-    /// Rows of its block that are done.
+    /// Rows of its block that are written.
     pub(super) rows: usize,
-    /// One of a run in which nothing differs.
+    /// Ends a run of windows without changes.
     pub(super) skipped: bool,
 }
 
 impl<F: Feature> Partition<F> {
-    /// Seals what is due, as far as one record of at most `max_bytes` takes, which it returns; `None` where nothing is due. So what is
-    /// in memory at a time does not grow with how far the watermark has jumped, nor with the number of pages.
+    /// Writes the next record, of at most `max_bytes`, of the windows that are due; `None` if none is due. So memory is bounded, however
+    /// far the watermark has jumped and however many pages there are.
     pub fn seal(&mut self, max_bytes: usize) -> Option<Part> {
         let sealing = self.begin()?;
         let format = if self.features.1.is_on() { Format::Sections } else { Format::Rows };
@@ -29,15 +29,15 @@ impl<F: Feature> Partition<F> {
         Some(Part { end: sealing.end, rows: rows as u64, more, record: writer.finish(more) })
     }
 
-    /// Seals what is due up to the window that ends at `end`, and of the one after it the first `rows` rows, all without writing anything:
-    /// that was done before. True where that is all that was done before, and something is left.
+    /// Seals due windows up to the one that ends at `end`, and the first `rows` rows of the one after it, without writing them: they were
+    /// written before a restart. True once all of that is passed over and rows are left to write.
     pub fn pass_over(&mut self, end: Option<i64>, rows: u64) -> bool {
         while let Some(sealing) = self.begin() {
             let known = end.is_some_and(|end| sealing.end <= end);
             let to = if known { self.features.rows() } else { self.features.rows().min(rows as usize) };
             self.features.pass_over(sealing.rows..to.max(sealing.rows));
             if !known {
-                // Were all of them written, the window would be sealed.
+                // Not all rows were written, or the window would be sealed.
                 self.sealing = Some(Sealing { rows: to.max(sealing.rows), ..sealing });
                 return true;
             }
@@ -46,12 +46,12 @@ impl<F: Feature> Partition<F> {
         false
     }
 
-    /// How many rows of the block of the window after [`sealed`](Self::sealed) are written.
+    /// Number of rows written of the window after [`sealed`](Self::sealed).
     pub fn rows_written(&self) -> u64 {
         self.sealing.map_or(0, |sealing| sealing.rows as u64)
     }
 
-    /// The blocks of the windows that have become due since the last call, in order, each as a whole.
+    /// The complete blocks of the windows that have become due since the last call, in order.
     pub fn take_blocks(&mut self) -> Vec<Block> {
         self.seal_due();
         std::mem::take(&mut self.blocks)
@@ -66,7 +66,7 @@ impl<F: Feature> Partition<F> {
         }
     }
 
-    /// The window to be sealed now, if one is due: begins with it, unless some of its rows are done.
+    /// The window to seal now, if one is due; begins it unless some of its rows are written.
     fn begin(&mut self) -> Option<Sealing> {
         if self.sealing.is_none() && self.is_behind() {
             let sealing = if self.features.is_at_rest() { self.begin_skipped() } else { self.begin_next() };
@@ -76,8 +76,8 @@ impl<F: Feature> Partition<F> {
         self.sealing
     }
 
-    /// Passes over windows in which nothing can differ, as far as what is due or the next slice with an event. The last of them
-    /// in each lane gets a block, so that stage 2 hears of the rest too.
+    /// Skips windows without changes, up to the last due one or the next slice with an event. The last of them in each lane gets a
+    /// block, which covers the others for stage 2.
     fn begin_skipped(&mut self) -> Sealing {
         let slide = self.settings.slide;
         let next_event = self.pending.keys().next().map(|slice| slice * slide);
@@ -91,9 +91,9 @@ impl<F: Feature> Partition<F> {
         Sealing { end, rows: 0, skipped: true }
     }
 
-    /// Lets the slice before the next window go, and takes its newest slice in.
+    /// Evicts the slice before the next window, and takes in the window's newest slice.
     fn begin_next(&mut self) -> Sealing {
-        // Nothing was sealed at all only where nothing can change.
+        // If nothing was sealed yet, there are no events before the first due window.
         let end = self.progress.sealed.unwrap_or(self.due - self.settings.slide) + self.settings.slide;
         self.features.leave(self.settings.first_slice(end) - 1, &mut self.names, &self.settings);
         let slice = self.settings.slice_of(end) - 1;
@@ -103,7 +103,7 @@ impl<F: Feature> Partition<F> {
         Sealing { end, rows: 0, skipped: false }
     }
 
-    /// So many rows of the window are done; with the last it is sealed. Whether there are more.
+    /// Records that `rows` rows of the window are written, and seals it after the last. Returns whether rows are left.
     fn reach(&mut self, sealing: Sealing, rows: usize) -> bool {
         if rows < self.features.rows() {
             self.sealing = Some(Sealing { rows, ..sealing });

@@ -1,4 +1,4 @@
-//! The state of a partition as a snapshot, and back.
+//! Saves a partition's state as a snapshot, and restores it.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +15,10 @@ use crate::{
     snapshot::{PLAIN, SECTIONS, Sections, SnapshotError, SnapshotWriter},
 };
 
-/// Pages, users, sessions: strings with their holders, at their numbers.
+/// Pages, users, sessions: strings with holder counts, in the order of their numbers.
 type SavedNames<'a> = [Vec<(&'a str, u32)>; 3];
 
-/// What waits, and how far it has come, in the order in which it is written.
+/// Pending events and progress, in the order in which they are written.
 #[derive(Deserialize)]
 struct SavedProgress {
     pending: BTreeMap<i64, Vec<InternedEvent>>,
@@ -26,7 +26,7 @@ struct SavedProgress {
 }
 
 impl<F: Feature> Partition<F> {
-    /// Everything it knows, as bytes: about 8 bytes per live pair, and each live string once. Blocks must have been taken.
+    /// The whole state as bytes: about 8 bytes per live pair, and each live string once. All blocks must have been taken.
     ///
     /// # Errors
     /// None in practice: every state can be written.
@@ -36,13 +36,13 @@ impl<F: Feature> Partition<F> {
         Ok(bytes)
     }
 
-    /// As [`snapshot`](Self::snapshot), part by part, so that the whole need not be in memory twice. Parts are of 64 KiB, and at
-    /// most what is known of sixteen visitors more.
+    /// As [`snapshot`](Self::snapshot), part by part, so that the whole is not in memory twice. A part is 64 KiB, plus at most the
+    /// state of sixteen visitors.
     ///
     /// # Errors
     /// None in practice: every state can be written.
     pub fn write_snapshot(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
-        debug_assert!(self.blocks.is_empty() && !self.is_behind(), "blocks are no part of a snapshot");
+        debug_assert!(self.blocks.is_empty() && !self.is_behind(), "a snapshot does not contain blocks");
         let (pages, extras) = &self.features;
         if extras.is_on() {
             let mut out = SnapshotWriter::new(SECTIONS, sink);
@@ -110,10 +110,10 @@ impl<F: Feature> Partition<F> {
 }
 
 impl Partition {
-    /// An input partition that goes on exactly where the one that gave the snapshot was. The settings must be the same.
+    /// Restores an input partition that continues exactly where the snapshot was taken. The settings must be the same.
     ///
     /// # Errors
-    /// Bytes of another version, or no snapshot.
+    /// Bytes of an unsupported version, or not a snapshot.
     pub fn restore(number: i32, settings: Settings, snapshot: &[u8]) -> Result<Self, SnapshotError> {
         Self::restore_with(number, settings, snapshot)
     }

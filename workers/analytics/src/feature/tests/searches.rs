@@ -1,4 +1,4 @@
-//! A feature that counts searches by slice: all there is to one.
+//! A minimal feature: counts searches per slice.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -15,7 +15,7 @@ use crate::{
 
 pub(super) const SEARCHES: SectionId = SectionId { tag: 200, version: 1 };
 
-/// Searches of the slices of the window, by slice.
+/// Searches in the window, by slice.
 #[derive(Default)]
 pub(super) struct Searches {
     slices: BTreeMap<i64, u64>,
