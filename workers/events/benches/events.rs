@@ -1,6 +1,6 @@
-//! Time per event of each way to read and write Avro, and of the stages after it: `cargo bench -p weir-events`.
+//! Time per event of each way to read and write Avro, and of the steps after it: `cargo bench -p weir-events`.
 //!
-//! The figures that decided are in `docs/decisions/0001-avro-on-the-hot-path.md`.
+//! The results are in `docs/decisions/0001-avro-on-the-hot-path.md`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -33,7 +33,7 @@ static SCHEMA: LazyLock<apache_avro::Schema> =
     LazyLock::new(|| apache_avro::Schema::parse_str(schema::CLICKSTREAM_EVENT).unwrap());
 static FAST: LazyLock<serde_avro_fast::Schema> = LazyLock::new(|| schema::CLICKSTREAM_EVENT.parse().unwrap());
 
-/// apache-avro's serde path cannot borrow, and compares names.
+/// apache-avro's serde path cannot borrow, and matches fields by name.
 #[derive(Deserialize)]
 #[serde(rename = "ClickstreamEvent")]
 #[allow(dead_code)]

@@ -1,6 +1,6 @@
 //! Avro on the wire: single-object encoding out, single-object encoding or Confluent's frame in.
 //!
-//! `docs/decisions/0001-avro-on-the-hot-path.md` says why events are not read through a library.
+//! `docs/decisions/0001-avro-on-the-hot-path.md` explains why events are not read through a library.
 
 mod cursor;
 mod decoder;

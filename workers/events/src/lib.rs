@@ -1,6 +1,6 @@
 //! Records of the stream: schemas, codecs, validation, privacy, partitioning.
 //!
-//! Everything here is a pure function of bytes and settings: no Kafka, no clock. A value's way through the crate:
+//! Everything here is a pure function of bytes and settings: no Kafka, no clock. A record passes through it like this:
 //!
 //! ```
 //! use weir_events::{Decoder, Privacy, PrivacySettings, Scratch, validate};

@@ -1,4 +1,4 @@
-//! Which partition a key belongs to: murmur2, as the Java client's default partitioner has it.
+//! The partition of a key: murmur2, as in the Java client's default partitioner.
 //!
 //! Visitors must not span partitions, so every producer of events must agree on this function.
 

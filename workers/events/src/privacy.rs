@@ -1,11 +1,11 @@
-//! What of a visitor stays in the stream: the first stage after validation, before any counting.
+//! Removes or hashes personal data: the first step after validation, before any counting.
 //!
 //! What is removed here appears in no result, log, metric label, dead letter or state topic. Events stay in the
-//! partition that their raw `user_id` gave them: hashing changes who is counted under which name, never where.
+//! partition of their raw `user_id`: hashing changes the names under which visitors are counted, never the partition.
 //!
-//! Hashes are BLAKE3 keyed, 128 bits, in lower-case hexadecimal. One secret gives one name per visitor, so visitors can
-//! still be told apart; without the secret a name cannot be found by trying likely ids. A new secret makes every visitor
-//! new.
+//! Hashes are keyed BLAKE3, 128 bits, in lower-case hexadecimal. One secret gives one name per visitor, so visitors stay
+//! distinct; without the secret a name cannot be found by trying likely ids. With a new secret every visitor gets a new
+//! name.
 
 mod family;
 
@@ -20,45 +20,45 @@ use crate::ClickstreamEvent;
 /// Separates the key from every other use of the same secret. Part of the hashes' definition: never changes.
 const KEY_CONTEXT: &str = "weir 2026-11-21 pseudonyms of visitors";
 
-/// Makes of the key what may be shown of it.
+/// Derives the key's public fingerprint.
 const FINGERPRINT_CONTEXT: &str = "weir 2026-11-29 fingerprint of the key of pseudonyms";
 
 /// Hexadecimal digits of 128 bits.
 const DIGITS: usize = 32;
 
-/// What becomes of `user_id` and `session_id`.
+/// Treatment of `user_id` and `session_id`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum IdPolicy {
-    /// Stays.
+    /// Kept.
     #[default]
     Keep,
-    /// Becomes a keyed hash.
+    /// Replaced by a keyed hash.
     Hash,
 }
 
-/// What becomes of `ip_address`.
+/// Treatment of `ip_address`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum IpPolicy {
-    /// Stays.
+    /// Kept.
     #[default]
     Keep,
-    /// Keeps its network, /24 of IPv4 and /48 of IPv6; what is no address becomes empty.
+    /// Reduced to its network, /24 for IPv4 and /48 for IPv6; anything that is not an address is emptied.
     Truncate,
-    /// Becomes a keyed hash; an empty one stays empty.
+    /// Replaced by a keyed hash; an empty one stays empty.
     Hash,
-    /// Becomes empty.
+    /// Emptied.
     Drop,
 }
 
-/// What becomes of `user_agent`.
+/// Treatment of `user_agent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UserAgentPolicy {
-    /// Stays.
+    /// Kept.
     #[default]
     Keep,
-    /// Becomes the name of the browser's family, such as `Firefox`; an empty one stays empty.
+    /// Replaced by the browser's family, such as `Firefox`; an empty one stays empty.
     Family,
-    /// Becomes empty.
+    /// Emptied.
     Drop,
 }
 
@@ -110,7 +110,7 @@ pub struct Privacy {
     key: [u8; blake3::KEY_LEN],
 }
 
-/// Buffers for what replaces an event's fields, used again from event to event.
+/// Buffers for replaced fields, reused from event to event.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     user_id: String,
@@ -119,10 +119,10 @@ pub struct Scratch {
 }
 
 impl Privacy {
-    /// Follows `settings`, with a secret of any length where they ask for hashes.
+    /// Applies `settings`, with a secret of any length if they require hashes.
     ///
     /// # Errors
-    /// [`PrivacyError::NoKey`] when they ask for hashes and there is no secret.
+    /// [`PrivacyError::NoKey`] if they require hashes and there is no secret.
     pub fn new(settings: PrivacySettings, secret: Option<&[u8]>) -> Result<Self, PrivacyError> {
         let secret = secret.unwrap_or_default();
         if settings.hashes() && secret.is_empty() {
@@ -131,13 +131,13 @@ impl Privacy {
         Ok(Self { settings, key: blake3::derive_key(KEY_CONTEXT, secret) })
     }
 
-    /// Whether every event stays as it is.
+    /// Whether events pass unchanged.
     pub fn keeps_everything(&self) -> bool {
         self.settings == PrivacySettings::default()
     }
 
-    /// The policies and, where they need a key, a short fingerprint of it: what two runs must have in common so that the one counts
-    /// visitors under the same names as the other. The key cannot be found from it but by trying all likely ones.
+    /// The policies and, if they need a key, a short fingerprint of it: two runs with equal parts count visitors under the same
+    /// names. The fingerprint allows finding the key only by trying all likely ones.
     pub fn parts(&self) -> Vec<String> {
         let PrivacySettings { user_id, ip_address, user_agent } = self.settings;
         let mut parts = vec![
@@ -152,7 +152,7 @@ impl Privacy {
         parts
     }
 
-    /// The event as it may go on. Allocates nothing once `scratch` has held an event.
+    /// Applies the policies to an event. Allocates nothing once `scratch` has held an event.
     #[inline]
     pub fn apply<'a>(&self, event: ClickstreamEvent<'a>, scratch: &'a mut Scratch) -> ClickstreamEvent<'a> {
         if self.keeps_everything() { event } else { self.reduce(event, scratch) }
@@ -186,13 +186,13 @@ impl Privacy {
 }
 
 impl fmt::Debug for Privacy {
-    /// Leaves the key out.
+    /// Omits the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Privacy").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
-/// The network of an address. An IPv4 address in IPv6's clothes (`::ffff:192.0.2.1`) is treated as IPv4.
+/// The network of an address. An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`) is treated as IPv4.
 fn network<'a>(address: &str, out: &'a mut String) -> &'a str {
     out.clear();
     // Writing into a string cannot fail.

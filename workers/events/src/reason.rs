@@ -7,13 +7,13 @@ use std::fmt;
 pub enum Reason {
     /// Not the Avro of its schema.
     Malformed,
-    /// Avro, but of a schema nobody knows.
+    /// Avro with an unknown schema.
     UnknownSchema,
-    /// No visitor.
+    /// Empty `user_id`.
     EmptyUserId,
-    /// No visit.
+    /// Empty `session_id`.
     EmptySessionId,
-    /// No page.
+    /// Empty `page_url`.
     EmptyPageUrl,
     /// A page that is neither an absolute http(s) URL nor an absolute path.
     BadPageUrl,
@@ -27,12 +27,12 @@ pub enum Reason {
     UserAgentTooLong,
     /// A user, session or product of more than [`MAX_ID`](crate::MAX_ID) bytes.
     IdTooLong,
-    /// Every window of the event was sealed before it came.
+    /// All windows of the event were sealed before it arrived.
     Late,
 }
 
 impl Reason {
-    /// Every reason, so that metrics exist from the start.
+    /// All reasons, so that metrics exist from the start.
     pub const ALL: [Self; 12] = [
         Self::Malformed,
         Self::UnknownSchema,
@@ -73,14 +73,14 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A record that is not counted: the reason, and for a person what was found and what is allowed. The detail names
-/// fields, lengths and times, never what a field says, because the privacy stage may have to remove that.
+/// A record that is not counted: the reason, and a readable detail. The detail names fields, lengths and times, never a
+/// field's value, because the privacy stage may have to remove that.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}: {detail}")]
 pub struct Invalid {
-    /// Why.
+    /// The reason code.
     pub reason: Reason,
-    /// What was found, what is allowed.
+    /// What was found and what is allowed.
     pub detail: String,
 }
 

@@ -12,7 +12,7 @@ pub enum EventType {
     Click,
     /// Put a product into the cart.
     AddToCart,
-    /// Bought: a conversion.
+    /// Made a purchase: a conversion.
     Purchase,
     /// Searched.
     Search,
@@ -25,11 +25,11 @@ pub struct ClickstreamEvent<'a> {
     pub user_id: &'a str,
     /// The visit, as the client names it.
     pub session_id: &'a str,
-    /// What was done.
+    /// The kind of action.
     pub event_type: EventType,
-    /// Where: an absolute http(s) URL or an absolute path.
+    /// The page: an absolute http(s) URL or an absolute path.
     pub page_url: &'a str,
-    /// With what, if with a product.
+    /// The product, if the action is about one.
     pub product_id: Option<&'a str>,
     /// Event time, milliseconds since the epoch, UTC.
     pub timestamp: i64,
@@ -37,9 +37,9 @@ pub struct ClickstreamEvent<'a> {
     pub user_agent: &'a str,
     /// The client's address.
     pub ip_address: &'a str,
-    /// The page before.
+    /// The referring page.
     pub referrer: Option<&'a str>,
-    /// Seconds since the visit began, as the client says.
+    /// Seconds since the visit began, as reported by the client.
     pub session_duration: Option<i32>,
 }
 
@@ -75,21 +75,21 @@ pub struct TopPages {
     pub window_start: i64,
     /// First millisecond after the window.
     pub window_end: i64,
-    /// The most viewed pages, first rank first.
+    /// The most viewed pages, in rank order.
     pub pages: Vec<TopPage>,
-    /// Too few aligned windows lie behind to say what is usual.
+    /// Whether there are still too few aligned windows for a baseline.
     pub warming_up: bool,
     /// Pages with unusually many views, highest score first.
     pub trending: Vec<TrendingPage>,
     /// All pages together.
     pub site: SiteTotals,
-    /// Number of [`PageAnalytics`] records of the window: with fewer it is not complete. `None` in records of versions that
-    /// did not write it.
+    /// Number of [`PageAnalytics`] records of the window: with fewer it is incomplete. `None` in records of versions without
+    /// this field.
     #[serde(default)]
     pub page_count: Option<i32>,
 }
 
-/// One place in the ranking.
+/// One entry of the ranking.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopPage {
     /// From 1.
@@ -132,6 +132,6 @@ pub struct SiteTotals {
     pub unique_users: i32,
     /// Visits with an event in the window.
     pub visits: i64,
-    /// Those of them that had exactly one event before the window's end.
+    /// Visits among them with exactly one event before the window's end.
     pub bounces: i64,
 }

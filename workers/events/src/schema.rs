@@ -1,6 +1,6 @@
-//! The schemas of everything that crosses a topic, and how their encodings begin.
+//! The schemas of all records in topics, and the headers of their encodings.
 //!
-//! The fingerprints are constants so that encoding needs no set-up; tests derive them again from the schemas.
+//! The fingerprints are constants so that encoding needs no setup; tests derive them from the schemas.
 
 /// Schema of the input events, as JSON.
 pub const CLICKSTREAM_EVENT: &str = include_str!("../../../schemas/clickstream-event.avsc");
@@ -14,7 +14,7 @@ pub(crate) const SINGLE_OBJECT: [u8; 2] = [0xC3, 0x01];
 /// First byte of Confluent's frame.
 pub(crate) const CONFLUENT: u8 = 0;
 
-/// The fingerprints of one schema, as their eight bytes stand in a value.
+/// The fingerprints of one schema, as the eight bytes in a value's header.
 ///
 /// There are two because implementations disagree on the canonical form of a logical type: by the letter of the
 /// specification, and for apache-avro and Python's avro, a `timestamp-millis` is `{"type":"long"}`; for Java's avro and
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::avro::fingerprints;
 
-    /// If this fails, the wire format has changed: what is in the topics must stay readable.
+    /// If this fails, the wire format has changed: existing topics must stay readable.
     #[test]
     fn fingerprints_are_those_of_the_canonical_forms() {
         for (json, constant) in [
@@ -69,10 +69,10 @@ mod tests {
         }
     }
 
-    /// Values of Java's `SchemaNormalization` (avro 1.12.0), of fastavro and of Python's avro; those of rankings of fastavro
+    /// Values from Java's `SchemaNormalization` (avro 1.12.0), fastavro and Python's avro; those of rankings from fastavro
     /// 1.13.1 and a computation by the letter of the specification.
     #[test]
-    fn other_implementations_find_them_too() {
+    fn other_implementations_compute_the_same_fingerprints() {
         let hex = |bytes: [u8; 8]| bytes.map(|b| format!("{b:02x}")).concat();
         let of = |both: Fingerprints| (hex(both.written), hex(both.java));
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());

@@ -1,16 +1,15 @@
-//! Which events may be counted. The same for every producer, and decided from the record alone, so that a replay decides
-//! the same.
+//! Event validation. It depends on the record alone, so that a replay gives the same result.
 
 use crate::{ClickstreamEvent, Invalid, Reason};
 
-/// Longest `page_url`, bytes.
+/// Maximum length of `page_url`, bytes.
 pub const MAX_PAGE_URL: usize = 2048;
-/// Longest `user_agent`, bytes.
+/// Maximum length of `user_agent`, bytes.
 pub const MAX_USER_AGENT: usize = 1024;
-/// Longest `user_id`, `session_id` and `product_id`, bytes.
+/// Maximum length of `user_id`, `session_id` and `product_id`, bytes.
 pub const MAX_ID: usize = 256;
 
-/// The unit that a time seems to be in, where it cannot be milliseconds since the epoch: those of 1973 to 5138 have 12 to 14 digits.
+/// The likely unit of a time that cannot be milliseconds since the epoch: those of 1973 to 5138 have 12 to 14 digits.
 ///
 /// ```
 /// use weir_events::looks_like;
@@ -27,8 +26,8 @@ pub fn looks_like(timestamp: i64) -> Option<&'static str> {
     }
 }
 
-/// Whether the event may be counted. `record_timestamp` is the record's own Kafka timestamp, `max_future_ms` how far the
-/// event's may lie ahead of it; both in milliseconds. Allocates only to say what is wrong.
+/// Checks whether the event may be counted. `record_timestamp` is the record's Kafka timestamp, `max_future_ms` how far the
+/// event's may be ahead of it; both in milliseconds. Allocates only for errors.
 ///
 /// ```
 /// use weir_events::{ClickstreamEvent, EventType, Reason, validate};
@@ -90,7 +89,7 @@ pub fn validate(
     Ok(())
 }
 
-/// What to add to a message about a time: nothing, or the unit that it looks like.
+/// A hint to append to messages about a time: the unit that it looks like, or nothing.
 pub fn unit_hint(timestamp: i64) -> String {
     looks_like(timestamp)
         .map_or_else(String::new, |unit| format!("; it looks like {unit}, expected are milliseconds"))
@@ -115,10 +114,10 @@ fn within(value: &str, field: &str, limit: usize, reason: Reason) -> Result<(), 
     }
 }
 
-/// What is wrong with a page, in words that do not quote it.
+/// Checks a page URL. Errors do not quote it.
 fn page(url: &str) -> Result<(), &'static str> {
     let bytes = url.as_bytes();
-    // Without an early end the compiler makes vector code of it.
+    // Without an early exit the compiler vectorizes this.
     if bytes.iter().fold(false, |found, b| found | b.is_ascii_control() | (*b == b' ')) {
         return Err("has a space or a control character");
     }

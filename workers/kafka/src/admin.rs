@@ -99,7 +99,7 @@ impl Admin {
         let fitted: Vec<TopicSpec> = topics
             .iter()
             .map(|topic| {
-                copies.get(&topic.name).map_or_else(|| topic.clone(), |&count| topic.with_copies(count))
+                copies.get(&topic.name).map_or_else(|| topic.clone(), |&count| topic.with_replicas(count))
             })
             .collect();
         let (managed, external): (Vec<&TopicSpec>, Vec<&TopicSpec>) =

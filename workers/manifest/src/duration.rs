@@ -1,16 +1,15 @@
-//! Spans of time as people write them.
+//! Durations in human-readable notation.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Largest first, which is also the order in which they must be written.
-/// With each, in milliseconds, the most digits that its number has.
+/// Units, largest first, which is also the order in which they must be written: name, milliseconds, maximum digits of the number.
 const UNITS: [(&str, i64, usize); 5] =
     [("d", 86_400_000, 5), ("h", 3_600_000, 6), ("m", 60_000, 8), ("s", 1_000, 9), ("ms", 1, 12)];
 
-/// Longer spans are mistakes, and within a century no sum of a few of them can overflow.
+/// Longer durations are mistakes; with this limit a sum of a few of them cannot overflow.
 const MAX_MILLIS: i64 = 36_500 * 86_400_000;
 
 /// A span of time, written as whole numbers with units from the largest to the smallest: `5m`, `1h30m`, `500ms`, `1d`.
@@ -25,7 +24,7 @@ const MAX_MILLIS: i64 = 36_500 * 86_400_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(i64);
 
-/// A text that is no [`Duration`].
+/// A string that is not a [`Duration`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is not a duration, expected {}", Duration::EXPECTED)]
 pub struct DurationError {
@@ -33,14 +32,14 @@ pub struct DurationError {
 }
 
 impl Duration {
-    /// What the schema says about the text, beside that it is not empty. Parsing also limits the span to 36,500 days. So many
-    /// digits are enough for that, and few enough that no rule of Kubernetes overflows on them.
+    /// The schema's pattern; the string must also not be empty. Parsing also limits the duration to 36,500 days. The numbers of
+    /// digits suffice for that, and are small enough that no CEL rule overflows.
     pub const PATTERN: &str = "^([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,8}m)?([0-9]{1,9}s)?([0-9]{1,12}ms)?$";
 
     pub(crate) const EXPECTED: &str =
         "whole numbers with units d, h, m, s, ms in that order, such as 5m, 1h30m or 500ms, at most 36500d";
 
-    /// So many seconds.
+    /// A duration of `seconds`.
     pub const fn from_secs(seconds: u32) -> Self {
         Self(seconds as i64 * 1_000)
     }
@@ -86,8 +85,8 @@ fn parse(text: &str) -> Option<i64> {
         let number: i64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
         let letters = rest.bytes().take_while(u8::is_ascii_lowercase).count();
-        let (_, millis, most) = units.find(|(unit, ..)| *unit == &rest[..letters])?;
-        if digits > *most {
+        let (_, millis, max_digits) = units.find(|(unit, ..)| *unit == &rest[..letters])?;
+        if digits > *max_digits {
             return None;
         }
         rest = &rest[letters..];
@@ -144,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_what_people_write_and_writes_the_canonical_form() {
+    fn reads_durations_and_writes_the_canonical_form() {
         for (text, millis, canonical) in [
             ("5m", 300_000, "5m"),
             ("10s", 10_000, "10s"),

@@ -1,8 +1,8 @@
-//! What can be wrong with a document.
+//! Errors of a document.
 
 use std::fmt;
 
-/// Why a text is no pipeline.
+/// Why a document is not a valid pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Not YAML, or more than one document.
@@ -11,7 +11,7 @@ pub enum SpecError {
     /// YAML, but another kind of document.
     #[error("{0}")]
     Kind(Problem),
-    /// A pipeline with mistakes: all that were found, one per line.
+    /// A pipeline with mistakes: all of them, one per line.
     #[error("{}", lines(.0))]
     Invalid(Vec<Problem>),
 }
@@ -27,7 +27,7 @@ impl SpecError {
     }
 }
 
-/// One mistake: where, what was found, what is allowed.
+/// One mistake: the field, what was found and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The field, such as `spec.window.slide`.

@@ -1,9 +1,9 @@
 //! The ClickstreamPipeline document: types, defaults, validation.
 //!
-//! One document describes a pipeline: the operator, the workers and the tests read the same kind of file, so that what is
-//! allowed and what is left unsaid are decided here, once. Ranges and patterns stand in the schema, by which Kubernetes
-//! admits a document and [`Pipeline::from_yaml`] checks a file; rules between fields are functions with their reasons.
-//! All mistakes are told at once, each with its path.
+//! One document describes a pipeline: the operator, the workers and the tests read the same kind of file, so rules and
+//! defaults are defined here, once. Ranges and patterns are in the schema, by which Kubernetes admits a document and
+//! [`Pipeline::from_yaml`] checks a file; rules between fields are functions with their reasons. All mistakes are reported
+//! at once, each with its path.
 //!
 //! ```
 //! use weir_manifest::Pipeline;

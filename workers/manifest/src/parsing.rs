@@ -1,4 +1,4 @@
-//! From text to a valid document, and back.
+//! Parses, validates and writes documents.
 
 use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
@@ -11,14 +11,14 @@ impl Pipeline {
     /// # Errors
     /// [`SpecError`], with every mistake that was found.
     pub fn from_yaml(text: &str) -> Result<Self, SpecError> {
-        // As YAML 1.2 and Kubernetes have it: `on` and `yes` are texts.
+        // As in YAML 1.2 and Kubernetes: `on` and `yes` are strings.
         let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
         let value = serde_saphyr::from_str_with_options(text, options)
             .map_err(|error| SpecError::Yaml(error.render_with_formatter(&UserMessageFormatter)))?;
         Self::from_value(value)
     }
 
-    /// As [`from_yaml`](Self::from_yaml), of a document that was parsed already.
+    /// As [`from_yaml`](Self::from_yaml), for a parsed document.
     ///
     /// # Errors
     /// [`SpecError`], with every mistake that was found.
@@ -37,7 +37,7 @@ impl Pipeline {
         if problems.is_empty() { Ok(pipeline) } else { Err(SpecError::Invalid(problems)) }
     }
 
-    /// Validates a document that was made or changed by a program.
+    /// Validates a document that was created or changed by a program.
     ///
     /// # Errors
     /// [`SpecError`], with every mistake that was found.
@@ -46,7 +46,7 @@ impl Pipeline {
         Self::from_value(value).map(drop)
     }
 
-    /// A pipeline called `name` that is `spec`. Not validated.
+    /// A pipeline from a name and a spec. Not validated.
     pub fn new(name: &str, spec: PipelineSpec) -> Self {
         Self {
             api_version: API_VERSION.to_owned(),
@@ -56,21 +56,21 @@ impl Pipeline {
         }
     }
 
-    /// The pipeline that is meant where no document is given: `shop`, with every default.
+    /// The pipeline that is used without a document: `shop`, with all defaults.
     pub fn demo() -> Self {
         Self::new("shop", PipelineSpec::default())
     }
 
-    /// The whole document with its defaults written out: what [`from_yaml`](Self::from_yaml) reads back as the same.
+    /// The whole document with all defaults; [`from_yaml`](Self::from_yaml) reads it back unchanged.
     ///
     /// # Errors
-    /// [`SpecError::Yaml`] when a free-form field holds what YAML cannot.
+    /// [`SpecError::Yaml`] if a free-form field cannot be written as YAML.
     pub fn to_yaml(&self) -> Result<String, SpecError> {
         serde_saphyr::to_string(self).map_err(|error| SpecError::Yaml(error.to_string()))
     }
 }
 
-/// Another kind of document would have nothing but mistakes, so this one is told alone.
+/// Checks the kind first: a document of another kind gets only this error.
 fn kind_of(value: &Value) -> Result<(), SpecError> {
     let fields = value.as_object().ok_or_else(|| {
         let message = format!("found no fields, expected those of a {KIND} ({API_VERSION})");

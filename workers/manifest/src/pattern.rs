@@ -1,6 +1,6 @@
-//! Texts with a form: the schema's pattern, and beside it the same rule as a function that can say what it expects.
+//! Formats of strings: the schema's patterns, and for each the same rule as a function with a readable expectation.
 //!
-//! No regular-expression engine is linked for eight rules; a test holds every pattern of the schema to have its function.
+//! This avoids a regular-expression engine for eight rules; a test checks that every pattern of the schema has its function.
 
 use crate::Duration;
 
@@ -11,7 +11,7 @@ pub(crate) const OBJECT_NAME: &str =
     r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$";
 /// A key of a Secret.
 pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]{1,253}$";
-/// A name that Kafka takes for a topic, if it has at most 249 characters.
+/// A valid Kafka topic name, if it has at most 249 characters.
 pub(crate) const TOPIC: &str = r"^(\.{0,2}[a-zA-Z0-9_-][a-zA-Z0-9._-]*|\.{3}[a-zA-Z0-9._-]*)$";
 /// A broker's address.
 pub(crate) const HOST_PORT: &str = r"^(\[[0-9a-fA-F:.]+\]|[a-zA-Z0-9._-]+):[0-9]{1,5}$";
@@ -21,7 +21,7 @@ pub(crate) const HTTP_URL: &str = r##"^https?://[!"$-.0->@-~][!-~]*$"##;
 /// An image, with its registry, tag and digest.
 pub(crate) const IMAGE: &str = "^[a-zA-Z0-9][-a-zA-Z0-9._/:@]{0,511}$";
 
-/// What a pattern demands, in words, if it is one of ours.
+/// What a pattern requires, in words; `None` for unknown patterns.
 pub(crate) fn expectation(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
         Duration::PATTERN => Duration::EXPECTED,
@@ -40,7 +40,7 @@ pub(crate) fn expectation(pattern: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether `text` is what `pattern` (one of ours) demands.
+/// Whether `text` matches `pattern`, which must be one of the above.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     match pattern {
         Duration::PATTERN => text.parse::<Duration>().is_ok(),

@@ -9,7 +9,7 @@ use crate::Pipeline;
 
 /// The schema of the whole document (JSON Schema 2020-12, nothing referenced): for editors, and for the CRD.
 ///
-/// It holds types, ranges, patterns and defaults. What depends on more than one field is checked by
+/// It has types, ranges, patterns and defaults. Rules over more than one field are checked by
 /// [`Pipeline::validate`] only.
 pub fn json_schema() -> Value {
     document().clone()

@@ -1,17 +1,17 @@
-//! Holds a value against the document's own schema: unknown fields, wrong types, values out of range.
+//! Checks a value against the document's schema: unknown fields, wrong types, values out of range.
 //!
-//! The schema is also what Kubernetes admits by, so a rule that stands in it is stated once. Unlike deserialization, which
-//! stops at its first error, this reports everything.
+//! Kubernetes admits documents by the same schema, so its rules are stated once. Unlike deserialization, which stops at the
+//! first error, this reports all of them.
 
 use serde_json::{Map, Value};
 
 use crate::{error::Problem, pattern};
 
-/// Appends what is wrong with `value`, which stands at `path`, to `problems`.
+/// Appends the problems of `value`, at `path`, to `problems`.
 pub(crate) fn check(schema: &Value, value: &Value, path: &str, problems: &mut Vec<Problem>) {
     let Some(schema) = schema.as_object() else { return };
     if let Some(alternatives) = schema.get("anyOf").and_then(Value::as_array) {
-        // Only optional fields have alternatives: what they hold, or null.
+        // Only optional fields have alternatives: their value, or null.
         if let Some(held) = alternatives.iter().find(|s| s["type"] != "null")
             && !value.is_null()
         {
@@ -118,7 +118,7 @@ fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }
 
-/// A value as a message shows it: texts in full up to a limit, collections by name.
+/// A value as shown in messages: strings up to a limit, collections by name.
 pub(crate) fn shown(value: &Value) -> String {
     const LIMIT: usize = 80;
     match value {

@@ -1,21 +1,21 @@
-//! Every topic of a pipeline, as Kafka is to have it.
+//! The topics of a pipeline and their desired settings in Kafka.
 
 use std::collections::BTreeMap;
 
 use crate::{Compression, Duration, Management, Pipeline};
 
-/// What a topic is for.
+/// The purpose of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The input.
     Events,
-    /// Numbers of pages and windows.
+    /// Results per page and window.
     Results,
     /// Rankings, trends and totals of windows.
     TopPages,
-    /// From stage 1 to stage 2: what one input partition adds to a window.
+    /// From stage 1 to stage 2: the sums of a window in one input partition.
     Blocks,
-    /// What stage 1 needs to go on after a restart.
+    /// Snapshots and decisions, from which stage 1 restores its state.
     State,
     /// Provisional values of the open window.
     Live,
@@ -24,7 +24,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// The document's path of the topic's name; `None` for an internal topic, whose name follows from the pipeline's.
+    /// The document's path of the topic's name; `None` for an internal topic, whose name is derived from the pipeline's.
     pub const fn path(self) -> Option<&'static str> {
         match self {
             Self::Events => Some("spec.topics.events.name"),
@@ -38,40 +38,40 @@ impl Role {
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicSpec {
-    /// What it is for.
+    /// Its purpose.
     pub role: Role,
     /// Its name.
     pub name: String,
-    /// Partitions.
+    /// Number of partitions.
     pub partitions: i32,
-    /// Copies of each record.
+    /// Replication factor.
     pub replicas: i32,
-    /// What its producers compress with.
+    /// Compression of its producers.
     pub compression: Compression,
-    /// External topics are only looked at.
+    /// Whether the operator manages it; external topics are only checked.
     pub management: Management,
     /// Kafka's topic settings by name.
     pub settings: BTreeMap<String, String>,
 }
 
-/// How many copies must have a record before it counts as written.
+/// The number of in-sync replicas required for a write.
 const MIN_IN_SYNC: &str = "min.insync.replicas";
 
-/// With three copies one broker may be away; with fewer any stricter rule would stop all writing then.
-const fn min_in_sync(copies: i32) -> &'static str {
-    if copies >= 3 { "2" } else { "1" }
+/// With three replicas one broker may be down; with fewer, a higher minimum would block all writes then.
+const fn min_in_sync(replicas: i32) -> &'static str {
+    if replicas >= 3 { "2" } else { "1" }
 }
 
 impl TopicSpec {
-    /// The topic where it has so many copies of each record. With fewer than it should have, all that are there may not be asked for
-    /// more: nothing could be written.
+    /// The topic with `replicas` actual replicas. With fewer than specified, `min.insync.replicas` is lowered to match: otherwise
+    /// nothing could be written.
     #[must_use]
-    pub fn with_copies(&self, copies: i32) -> Self {
+    pub fn with_replicas(&self, replicas: i32) -> Self {
         let mut spec = self.clone();
-        if copies < spec.replicas
-            && let Some(least) = spec.settings.get_mut(MIN_IN_SYNC)
+        if replicas < spec.replicas
+            && let Some(minimum) = spec.settings.get_mut(MIN_IN_SYNC)
         {
-            min_in_sync(copies).clone_into(least);
+            min_in_sync(replicas).clone_into(minimum);
         }
         spec
     }
@@ -81,7 +81,7 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// The consumer groups of the two stages of the pipeline of this name.
+/// The consumer groups of the two stages of the named pipeline.
 pub fn groups(pipeline: &str) -> [String; 2] {
     ["windows", "results"].map(|stage| format!("{pipeline}.{stage}"))
 }
@@ -92,12 +92,12 @@ impl Pipeline {
         &self.spec.topics.events.name
     }
 
-    /// The topic that the numbers of pages and windows go to.
+    /// The topic of results per page and window.
     pub fn results_topic(&self) -> &str {
         &self.spec.topics.results.name
     }
 
-    /// The topic that rankings, trends and totals go to.
+    /// The topic of rankings, trends and totals.
     pub fn top_pages_topic(&self) -> &str {
         &self.spec.topics.top_pages.name
     }
@@ -119,12 +119,12 @@ impl Pipeline {
         self.internal("blocks")
     }
 
-    /// The topic that stage 1 restarts from.
+    /// The topic of stage 1's snapshots and decisions.
     pub fn state_topic(&self) -> String {
         self.internal("state")
     }
 
-    /// The topic of provisional values.
+    /// The topic of live values.
     pub fn live_topic(&self) -> String {
         self.internal("live")
     }
@@ -138,7 +138,7 @@ impl Pipeline {
         format!("{}.{suffix}", self.metadata.name)
     }
 
-    /// Every topic of the pipeline, the input first. Internal topics are as safe as the safer of events and results.
+    /// All topics of the pipeline, the input first. Internal topics have the higher replication factor of events and results.
     pub fn topics(&self) -> Vec<TopicSpec> {
         let topics = &self.spec.topics;
         let (events, results, top_pages) = (&topics.events, &topics.results, &topics.top_pages);
@@ -169,7 +169,7 @@ impl Pipeline {
     }
 }
 
-/// A topic whose cleanup is still to be said. Internal topics keep the batches as their producer compressed them.
+/// A topic without a cleanup policy yet. Internal topics keep the producer's compression.
 struct Draft(TopicSpec);
 
 impl Draft {
@@ -184,7 +184,7 @@ impl Draft {
         let mut settings: BTreeMap<String, String> =
             settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         if role != Role::Events {
-            // Kafka's default. Records are made to fit below it, whatever a cluster lets others write.
+            // Kafka's default. All records fit below it, whatever the cluster's own default is.
             settings.insert("max.message.bytes".to_owned(), "1048588".to_owned());
         }
         Self(TopicSpec {
@@ -203,7 +203,7 @@ impl Draft {
         self
     }
 
-    /// The broker sees to it that everything in the topic is compressed this way, whoever wrote it.
+    /// The broker recompresses the topic this way, whatever its producers use.
     fn recompressed(mut self, compression: Compression) -> Self {
         self.0.compression = compression;
         self.set("compression.type", compression.topic_setting())
@@ -214,14 +214,14 @@ impl Draft {
     }
 
     fn kept_millis(self, retention: i64) -> TopicSpec {
-        // Only whole segments are deleted, and the one being written never: at Kafka's default of a week per segment a
-        // retention of two hours would keep a week.
+        // Only whole closed segments are deleted: with Kafka's default of a week per segment, a retention of two hours would
+        // keep a week.
         let segment = (retention / 4).clamp(MINUTE, DAY);
         self.set("cleanup.policy", "delete").set("retention.ms", retention).set("segment.ms", segment).0
     }
 
     fn compacted(self) -> TopicSpec {
-        // A restart reads the topic from its start, so what was overwritten must go soon.
+        // A restart reads the topic from its start, so overwritten records must be compacted soon.
         self.set("cleanup.policy", "compact")
             .set("min.cleanable.dirty.ratio", "0.1")
             .set("segment.ms", 10 * MINUTE)

@@ -1,4 +1,4 @@
-//! Reads Avro's binary encoding from a borrowed slice: no allocation, no panic, every fault with its place.
+//! Reads Avro's binary encoding from a borrowed slice: no allocation, no panic, every fault with its position.
 
 use super::error::{DecodeError, Fault};
 
@@ -19,7 +19,7 @@ impl<'a> Cursor<'a> {
         DecodeError::Body { field: self.field, at: self.length - self.rest.len(), fault }
     }
 
-    /// Zig-zag varint of up to ten bytes. What does not fit 64 bits is a fault, not a wrapped number.
+    /// Zig-zag varint of up to ten bytes. A number that does not fit 64 bits is a fault.
     #[inline]
     pub(super) fn long(&mut self) -> Result<i64, DecodeError> {
         let mut value = 0_u64;
@@ -66,7 +66,7 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.long()?;
-        // A length that does not fit the address space is beyond the input's end as well.
+        // A length beyond the address space is also beyond the input's end.
         let length = usize::try_from(length)
             .map_err(|_| self.fault(if length < 0 { Fault::Length } else { Fault::Truncated }))?;
         self.take(length)

@@ -1,4 +1,4 @@
-//! Events from bytes, of our schema and of later ones.
+//! Decodes events of our schema and of later ones.
 
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
@@ -12,27 +12,27 @@ use crate::schema::{
 };
 use crate::{ClickstreamEvent, EventType};
 
-/// Decodes events of every writer's schema it knows: its own, and those it was told of.
+/// Decodes events of its own schema and of registered writer schemas.
 ///
-/// A schema is read if apache-avro says that it resolves to ours and it begins with our fields; what later versions add
-/// at the end is passed over. Decoding allocates nothing.
+/// A schema is supported if apache-avro can resolve it to ours and it begins with our fields; fields added at the end are
+/// skipped. Decoding allocates nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
-    // Looked through from first to last: a topic has a handful of schemas, for which a hash map is slower.
+    // Searched linearly: a topic has a handful of schemas, for which a hash map is slower.
     fingerprints: Vec<(Fingerprints, Vec<Skip>)>,
     ids: Vec<(u32, Vec<Skip>)>,
 }
 
 impl Decoder {
-    /// Knows the fingerprint of `schemas/clickstream-event.avsc` and no id.
+    /// A decoder that knows the fingerprint of `schemas/clickstream-event.avsc` and no ids.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes values in Confluent's frame with this id readable, in place of what the id meant before.
+    /// Registers the schema of an id in Confluent's frame; replaces an earlier registration.
     ///
     /// # Errors
-    /// [`SchemaError`] when the schema is none, or cannot be read as ours.
+    /// [`SchemaError`] if the JSON is not a schema, or the schema cannot be read as ours.
     pub fn register(&mut self, id: u32, writer_schema_json: &str) -> Result<(), SchemaError> {
         let (_, added) = added_fields(writer_schema_json)?;
         self.ids.retain(|(known, _)| *known != id);
@@ -40,10 +40,10 @@ impl Decoder {
         Ok(())
     }
 
-    /// Makes values in single-object encoding of this schema readable, under either of its fingerprints.
+    /// Registers a schema for single-object encoding, under both of its fingerprints.
     ///
     /// # Errors
-    /// [`SchemaError`] when the schema is none, or cannot be read as ours.
+    /// [`SchemaError`] if the JSON is not a schema, or the schema cannot be read as ours.
     pub fn register_fingerprint(&mut self, writer_schema_json: &str) -> Result<(), SchemaError> {
         let (schema, added) = added_fields(writer_schema_json)?;
         let both = fingerprints(&schema)?;
@@ -52,10 +52,10 @@ impl Decoder {
         Ok(())
     }
 
-    /// The event that `bytes` are, all of them. It borrows its text from them.
+    /// Decodes an event from all of `bytes`. Its strings borrow from them.
     ///
     /// # Errors
-    /// [`DecodeError`]; an unknown schema is told from bytes that contradict a known one.
+    /// [`DecodeError`], which distinguishes unknown schemas from bytes that contradict a known one.
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<ClickstreamEvent<'a>, DecodeError> {
         let (body, added): (_, &[Skip]) = match frame(bytes)? {
             Frame::SingleObject(found, body) if CLICKSTREAM_EVENT_FINGERPRINTS.contain(found) => (body, &[]),
@@ -142,7 +142,7 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     Err(DecodeError::framing(bytes))
 }
 
-/// The parsed schema, and the shapes of the fields it has after ours.
+/// The parsed schema, and the shapes of the fields after ours.
 fn added_fields(json: &str) -> Result<(Schema, Vec<Skip>), SchemaError> {
     let ours = parse(CLICKSTREAM_EVENT)?;
     let writer = parse(json)?;
@@ -165,7 +165,7 @@ fn added_fields(json: &str) -> Result<(Schema, Vec<Skip>), SchemaError> {
     Ok((writer, added))
 }
 
-/// Both fingerprints of any schema. A canonical form is a schema, so apache-avro can be asked about the other one too.
+/// Both fingerprints of a schema. A canonical form is a schema, so apache-avro can compute the fingerprint of the other one too.
 pub(crate) fn fingerprints(schema: &Schema) -> Result<Fingerprints, SchemaError> {
     let rabin = |schema: &Schema| {
         let mut bytes = [0; 8];
@@ -175,7 +175,7 @@ pub(crate) fn fingerprints(schema: &Schema) -> Result<Fingerprints, SchemaError>
     Ok(Fingerprints { written: rabin(schema), java: rabin(&parse(&java_form(schema))?) })
 }
 
-/// The canonical form as Java has it: a logical type leaves nothing behind but its primitive type's name.
+/// Java's canonical form: a logical type is reduced to the name of its primitive type.
 fn java_form(schema: &Schema) -> String {
     ["int", "long", "bytes", "string"].iter().fold(schema.canonical_form(), |form, primitive| {
         form.replace(&format!("{{\"type\":\"{primitive}\"}}"), &format!("\"{primitive}\""))

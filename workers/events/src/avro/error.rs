@@ -1,14 +1,14 @@
-//! What can be wrong with bytes and with schemas.
+//! Errors of decoding and of schemas.
 
 use crate::{Invalid, Reason};
 
-/// Why bytes are not a record. Never carries what the bytes say, only where they go wrong.
+/// Why bytes are not a record. Never contains field values, only positions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// No bytes at all.
     #[error("the value is empty, expected an avro record")]
     Empty,
-    /// Neither of the two framings; only the first byte is told.
+    /// Neither of the two framings; carries only the first byte.
     #[error(
         "the value begins with {0:02x}, expected c3 01 (single-object encoding) or 00 (confluent's frame)"
     )]
@@ -16,12 +16,12 @@ pub enum DecodeError {
     /// The value ends within its header.
     #[error("the value has {0} bytes, too few for its header")]
     Header(usize),
-    /// Single-object encoding of a schema nobody registered; the fingerprint as its bytes stand in the value.
+    /// Single-object encoding of an unregistered schema; the fingerprint in the byte order of the value.
     #[error(
         "schema fingerprint {0:016x} is not known, expected that of schemas/clickstream-event.avsc: write events with that schema"
     )]
     UnknownFingerprint(u64),
-    /// Confluent's frame with an id nobody registered.
+    /// Confluent's frame with an unregistered id.
     #[error(
         "schema id {0} is not known, because this version asks no schema registry: write events as c3 01 (single-object encoding) with schemas/clickstream-event.avsc"
     )]
@@ -31,9 +31,9 @@ pub enum DecodeError {
     Body {
         /// The field that could not be read.
         field: &'static str,
-        /// How many bytes of the body come before the fault.
+        /// Position of the fault in the body, bytes.
         at: usize,
-        /// What is wrong with it.
+        /// The fault.
         fault: Fault,
     },
     /// Bytes are left over after the record.
@@ -41,13 +41,13 @@ pub enum DecodeError {
     Trailing(usize),
 }
 
-/// What is wrong with a field's bytes.
+/// A fault in a field's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The input ends within the field.
     #[error("the value ends here")]
     Truncated,
-    /// A number of more bytes than its type can have, or out of its range.
+    /// A number with too many bytes for its type, or out of its range.
     #[error("a number out of its type's range")]
     Number,
     /// A length below zero.
@@ -81,7 +81,7 @@ pub enum SchemaError {
         /// What apache-avro found.
         source: Box<apache_avro::error::CompatibilityError>,
     },
-    /// Avro would allow it, but our fields do not come first and unchanged.
+    /// Valid for Avro, but our fields are not first and unchanged.
     #[error("schema {name} has {found} where {expected} is expected: fields may only be added at the end")]
     Layout {
         /// The writer schema's full name.
@@ -91,13 +91,13 @@ pub enum SchemaError {
         /// The field of ours that belongs there.
         expected: String,
     },
-    /// A field contains itself, which no event needs and a decoder without bounds would follow.
+    /// A recursive type, which no event needs and which would make decoding unbounded.
     #[error("type {name} contains itself: spell it out without recursion")]
     Recursive {
         /// The type that contains itself.
         name: String,
     },
-    /// A schema of something else than records.
+    /// The schema is not of a record.
     #[error("the schema is not a record, expected analytics.events.ClickstreamEvent")]
     NotARecord,
 }

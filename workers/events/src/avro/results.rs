@@ -1,4 +1,4 @@
-//! Results in Avro's single-object encoding. A few thousand a window at most: clarity counts here, not nanoseconds.
+//! Results in Avro's single-object encoding. At most a few thousand per window: clarity matters here, not nanoseconds.
 
 use super::cursor::Cursor;
 use super::decoder::{Frame, frame};
@@ -26,7 +26,7 @@ pub fn encode_page_analytics(page: &PageAnalytics) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_page_analytics`] wrote. In Confluent's frame any id is taken: a result topic has one schema.
+/// Reads what [`encode_page_analytics`] wrote. In Confluent's frame any id is accepted: a result topic has one schema.
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are anything else.
@@ -98,8 +98,8 @@ pub fn encode_top_pages(top: &TopPages) -> Vec<u8> {
     out
 }
 
-/// Reads what [`encode_top_pages`] wrote, and what it wrote before `page_count` was added. In Confluent's frame any id is
-/// taken: a result topic has one schema, of which this may be the older or the newer.
+/// Reads what [`encode_top_pages`] wrote, with or without `page_count`. In Confluent's frame any id is accepted: it may be the
+/// older or the newer version of the topic's schema.
 ///
 /// # Errors
 /// [`DecodeError`] when the bytes are anything else.
@@ -161,13 +161,13 @@ pub fn decode_top_pages(bytes: &[u8]) -> Result<TopPages, DecodeError> {
     Ok(TopPages { window_start, window_end, pages, warming_up, trending, site, page_count })
 }
 
-/// With which field a ranking ends.
+/// The last field of a ranking.
 enum LastField {
     /// The first version of the schema.
     Site,
-    /// The present one.
+    /// The current version.
     PageCount,
-    /// The frame does not tell.
+    /// Unknown from the frame.
     Either,
 }
 
@@ -179,7 +179,7 @@ fn body(bytes: &[u8], fingerprints: Fingerprints) -> Result<&[u8], DecodeError> 
     }
 }
 
-/// One block of all items, then the end; nothing but the end for none.
+/// One block of all items, then the end marker; only the end marker for an empty list.
 fn array<T>(items: &[T], out: &mut Vec<u8>, write: impl Fn(&T, &mut Vec<u8>)) {
     if !items.is_empty() {
         long(items.len() as i64, out);

@@ -1,4 +1,4 @@
-//! How to pass over fields of a later schema that this version does not know.
+//! Skips fields of a later schema that this version does not know.
 
 use std::collections::HashMap;
 
@@ -86,7 +86,7 @@ impl Skip {
     }
 }
 
-/// Named types met so far; Avro defines a name before it uses it, save in a type that contains itself.
+/// Named types seen so far; Avro defines a name before its use, except in recursive types.
 #[derive(Default)]
 pub(super) struct Names(HashMap<Name, Skip>);
 

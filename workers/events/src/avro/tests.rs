@@ -18,7 +18,7 @@ use crate::{ClickstreamEvent, EventType};
 
 const HEADER: usize = 10;
 
-/// An event that owns its text.
+/// An event that owns its strings.
 #[derive(Debug, Clone, PartialEq)]
 struct Owned {
     text: [String; 5],
@@ -99,14 +99,14 @@ fn value(event: &ClickstreamEvent<'_>) -> Vec<(String, Value)> {
     ]
 }
 
-/// What apache-avro reads, if it reads all of it and wants no more.
+/// The value that apache-avro reads, if it consumes exactly all bytes.
 fn apache_reads(schema: &Schema, bytes: &[u8]) -> Option<Value> {
     let mut input = Input { rest: bytes, overrun: false };
     let value = GenericDatumReader::builder(schema).build().unwrap().read_value(&mut input).ok()?;
     (input.rest.is_empty() && !input.overrun).then_some(value)
 }
 
-/// Remembers that more was asked for than there is: apache-avro takes the end of the input for a null.
+/// Records reads past the end: apache-avro takes the end of the input for a null.
 struct Input<'a> {
     rest: &'a [u8],
     overrun: bool,
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_is_no_event_and_neither_is_more(owned in events(), extra in 1_usize..4) {
+    fn truncated_and_longer_bytes_are_errors(owned in events(), extra in 1_usize..4) {
         let mut bytes = encoded(&owned.event());
         for end in 0..bytes.len() {
             prop_assert!(Decoder::new().decode(&bytes[..end]).is_err(), "{} of {} bytes", end, bytes.len());
@@ -152,8 +152,8 @@ proptest! {
         prop_assert_eq!(Decoder::new().decode(&bytes), Err(DecodeError::Trailing(extra)));
     }
 
-    /// Whatever the bytes: no panic, and nothing is read that apache-avro would not read alike. (The other direction
-    /// fails for numbers alone: apache-avro takes more than we do where a number has bits to spare.)
+    /// For any bytes: no panic, and every decoded value equals apache-avro's. (The other direction fails for numbers only:
+    /// apache-avro accepts numbers with surplus bits.)
     #[test]
     fn damaged_events_are_read_as_apache_avro_reads_them(
         owned in events(),

@@ -1,7 +1,7 @@
 //! The family of a browser, from its `User-Agent`.
 //!
-//! Nearly every browser names others for compatibility: Edge and Opera say `Chrome` and `Safari`, Chrome says `Safari`.
-//! So the order of the table is what makes it right.
+//! Nearly every browser names others for compatibility: Edge and Opera name `Chrome` and `Safari`, Chrome names `Safari`.
+//! So the order of the table matters.
 
 const FAMILIES: [(&str, &[&str]); 7] = [
     ("Edge", &["Edg/", "EdgA/", "EdgiOS/", "Edge/"]),
@@ -13,7 +13,7 @@ const FAMILIES: [(&str, &[&str]); 7] = [
     ("Internet Explorer", &["MSIE ", "Trident/"]),
 ];
 
-/// The family's name, `Bot` for what calls itself one, `Other` for the rest; an empty one stays empty.
+/// The family's name, `Bot` for self-declared bots, `Other` for the rest; empty stays empty.
 pub(super) fn of(user_agent: &str) -> &'static str {
     if user_agent.is_empty() {
         return "";
@@ -27,13 +27,13 @@ pub(super) fn of(user_agent: &str) -> &'static str {
         .map_or("Other", |(family, _)| family)
 }
 
-/// Bots are told first: many carry a browser's whole line.
+/// Checked first: many bots include a browser's whole user agent.
 fn is_bot(user_agent: &[u8]) -> bool {
     let begins = |at: usize, word: &[u8]| {
         user_agent[at..].get(..word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word))
     };
     (0..user_agent.len()).any(|at| match user_agent[at] | 0x20 {
-        // Cubot makes telephones.
+        // Cubot is a phone brand.
         b'b' => begins(at, b"bot") && !(at >= 2 && begins(at - 2, b"cu")),
         b'c' => begins(at, b"crawl"),
         b's' => begins(at, b"spider") || begins(at, b"slurp"),

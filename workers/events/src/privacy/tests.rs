@@ -35,7 +35,7 @@ fn ip(policy: IpPolicy, ip_address: &str) -> String {
 }
 
 #[test]
-fn keeps_everything_by_default() {
+fn events_are_unchanged_by_default() {
     let privacy = Privacy::new(PrivacySettings::default(), None).unwrap();
     assert!(privacy.keeps_everything());
     assert_eq!(privacy.apply(EVENT, &mut Scratch::default()), EVENT);
@@ -55,9 +55,9 @@ fn hashes_need_a_secret() {
     assert!(Privacy::new(truncated, None).is_ok());
 }
 
-/// The names that visitors have in stored results: they must not change between versions.
+/// Hashed ids are in stored results: they must not change between versions.
 #[test]
-fn names_are_stable() {
+fn hashed_ids_are_stable() {
     let privacy = privacy(HASH);
     let mut scratch = Scratch::default();
     let event = privacy.apply(EVENT, &mut scratch);
@@ -80,7 +80,7 @@ fn names_are_stable() {
 }
 
 #[test]
-fn another_secret_gives_other_names() {
+fn another_secret_gives_other_hashes() {
     let (mut a, mut b) = (Scratch::default(), Scratch::default());
     let other = Privacy::new(HASH, Some(b"secret2")).unwrap();
     let (event, again) = (privacy(HASH).apply(EVENT, &mut a), other.apply(EVENT, &mut b));
@@ -90,7 +90,7 @@ fn another_secret_gives_other_names() {
 }
 
 #[test]
-fn addresses_keep_their_network() {
+fn addresses_are_truncated_to_their_network() {
     for (address, network) in [
         ("192.0.2.99", "192.0.2.0"),
         ("255.255.255.255", "255.255.255.0"),
@@ -117,7 +117,7 @@ fn addresses_are_dropped_or_hashed() {
 }
 
 #[test]
-fn user_agents_have_a_family() {
+fn user_agents_are_reduced_to_a_family() {
     let privacy = privacy(PrivacySettings { user_agent: UserAgentPolicy::Family, ..Default::default() });
     for (line, family) in [
         (CHROME, "Chrome"),
@@ -191,7 +191,7 @@ fn debug_output_leaves_the_key_out() {
 }
 
 proptest! {
-    /// Buffers used before must not show in what comes after.
+    /// Reused buffers must not leak into later events.
     #[test]
     fn buffers_carry_nothing_over(ids in prop::collection::vec((".{1,20}", ".{1,20}", "[0-9a-f.:]{0,20}"), 1..5)) {
         let privacy = privacy(PrivacySettings { ip_address: IpPolicy::Truncate, ..HASH });

@@ -33,7 +33,7 @@ fn page_reason(page_url: &str) -> Option<Reason> {
 }
 
 #[test]
-fn fields_that_name_things_are_filled() {
+fn required_fields_must_not_be_empty() {
     assert_eq!(check(&GOOD), Ok(()));
     assert_eq!(reason(&ClickstreamEvent { user_id: "", ..GOOD }), Some(Reason::EmptyUserId));
     assert_eq!(reason(&ClickstreamEvent { session_id: "", ..GOOD }), Some(Reason::EmptySessionId));
@@ -41,9 +41,9 @@ fn fields_that_name_things_are_filled() {
     assert_eq!(reason(&ClickstreamEvent { product_id: Some(""), ..GOOD }), None);
 }
 
-/// Limits are bytes, and are themselves allowed.
+/// Limits are in bytes and inclusive.
 #[test]
-fn lengths_have_limits() {
+fn lengths_are_limited() {
     let id = "é".repeat(MAX_ID / 2);
     let long_id = format!("{id}x");
     let page = format!("/{}", "x".repeat(MAX_PAGE_URL - 1));
@@ -91,7 +91,7 @@ fn lengths_have_limits() {
 }
 
 #[test]
-fn times_are_after_the_epoch_and_not_far_ahead_of_the_record() {
+fn times_must_be_after_the_epoch_and_not_far_ahead_of_the_record() {
     let at = |timestamp| check(&ClickstreamEvent { timestamp, ..GOOD });
     assert_eq!(at(1), Ok(()));
     assert_eq!(
@@ -113,7 +113,7 @@ fn times_are_after_the_epoch_and_not_far_ahead_of_the_record() {
 }
 
 #[test]
-fn pages_are_absolute() {
+fn page_urls_must_be_absolute() {
     for good in [
         "/",
         "/a/b?c=d#e",
@@ -181,9 +181,9 @@ fn pages_are_absolute() {
 }
 
 proptest! {
-    /// What goes to the dead letters must not carry what the privacy stage may have to remove.
+    /// Dead letters must not contain what the privacy stage may have to remove.
     #[test]
-    fn errors_never_quote(secret in "[A-Z]{12}", kind in 0..7) {
+    fn errors_never_quote_values(secret in "[A-Z]{12}", kind in 0..7) {
         let long = secret.repeat(200);
         let relative = format!("{secret} {secret}");
         let user = format!("http://{secret}@a/");

@@ -1,9 +1,9 @@
-//! A custom resource as a document.
+//! Conversion of a custom resource to a document.
 
 use super::{ClickstreamPipeline, Pipeline, PipelineSpec};
 
 impl From<&ClickstreamPipeline> for Pipeline {
-    /// The document of a custom resource, without what only Kubernetes needs. Not validated.
+    /// The document of a custom resource, without Kubernetes-only metadata. Not validated.
     fn from(resource: &ClickstreamPipeline) -> Self {
         let spec: PipelineSpec = resource.spec.clone();
         let mut pipeline = Self::new(resource.metadata.name.as_deref().unwrap_or_default(), spec);

@@ -15,7 +15,7 @@ fn refused(rest: &str, expected: &[&str]) {
 }
 
 #[test]
-fn what_is_not_said_has_a_default() {
+fn omitted_fields_have_defaults() {
     for rest in ["", "spec: {}", "spec: {window: {}, processor: {autoscaling: {}}, topics: {events: {}}}"] {
         assert_eq!(parse(rest).unwrap(), Pipeline::demo(), "{rest}");
     }
@@ -36,7 +36,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!((spec.ranking.top, spec.ranking.warm_up), (10, 2));
 }
 
-/// Every field of the manifest in the design, with the values that it shows.
+/// Every field of the document, with values other than the defaults.
 const EVERYTHING: &str = "
 spec:
   state: Suspended
@@ -92,7 +92,7 @@ fn every_field_is_read_and_written() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_each_with_its_path() {
+fn all_mistakes_are_reported_at_once_with_their_paths() {
     refused(
         "spec:
   colour: red
@@ -121,7 +121,7 @@ fn all_mistakes_are_told_at_once_each_with_its_path() {
 }
 
 #[test]
-fn another_kind_of_document_is_told_alone() {
+fn another_kind_of_document_gets_only_that_error() {
     for (text, expected) in [
         (
             "",
@@ -148,7 +148,7 @@ fn another_kind_of_document_is_told_alone() {
 }
 
 #[test]
-fn broken_yaml_is_told_with_its_line() {
+fn broken_yaml_is_reported_with_its_line() {
     for text in ["a: [1,", "a: 1\na: 2", "a: 1\n---\nb: 2", "a: *nowhere", "a: @x", "a: 1\n  b: 2"] {
         let error = Pipeline::from_yaml(text).unwrap_err();
         assert!(matches!(error, SpecError::Yaml(_)), "{error}");
@@ -157,7 +157,7 @@ fn broken_yaml_is_told_with_its_line() {
 }
 
 #[test]
-fn words_of_old_yaml_are_texts() {
+fn yaml_1_1_booleans_are_strings() {
     let on = parse("spec: {topics: {events: {name: on}, results: {name: yes}}}").unwrap();
     assert_eq!((on.events_topic(), on.results_topic()), ("on", "yes"));
     refused(

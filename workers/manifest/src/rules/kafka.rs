@@ -1,4 +1,4 @@
-//! Rules about the way to the cluster.
+//! Rules about the connection to the cluster.
 
 use crate::{PipelineSpec, Problem, SaslMechanism};
 

@@ -1,4 +1,4 @@
-//! What depends on more than one field, or needs a reason. Ranges and patterns stand in the schema instead.
+//! Rules that involve more than one field, or that need a reason. Ranges and patterns are in the schema.
 
 mod kafka;
 mod privacy;
@@ -8,7 +8,7 @@ mod workloads;
 
 use crate::{Pipeline, PipelineSpec, error::Problem};
 
-/// Everything that is wrong with a document of the right shape.
+/// All problems of a document with the right shape.
 pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
     const RULES: [fn(&PipelineSpec) -> Vec<Problem>; 10] = [
         kafka::brokers_are_distinct,
@@ -27,7 +27,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
     problems
 }
 
-/// What is allowed but worth saying.
+/// Problems that do not make the document invalid.
 pub(crate) fn warnings(pipeline: &Pipeline) -> Vec<Problem> {
     const WARNINGS: [fn(&PipelineSpec) -> Option<Problem>; 4] = [
         workloads::replicas_beyond_partitions,
@@ -38,7 +38,7 @@ pub(crate) fn warnings(pipeline: &Pipeline) -> Vec<Problem> {
     WARNINGS.iter().filter_map(|warning| warning(&pipeline.spec)).collect()
 }
 
-/// What the document may ask for and this version cannot do: to go on without would be to do something else.
+/// Fields that are valid but not supported by this version: to ignore them would be wrong.
 pub(crate) fn unsupported(pipeline: &Pipeline) -> Vec<Problem> {
     let kafka = &pipeline.spec.kafka;
     [
@@ -47,7 +47,7 @@ pub(crate) fn unsupported(pipeline: &Pipeline) -> Vec<Problem> {
         ("schemaRegistry", kafka.schema_registry.is_some(), "schemas are known by their fingerprints"),
     ]
     .into_iter()
-    .filter(|(_, asked, _)| *asked)
+    .filter(|(_, is_set, _)| *is_set)
     .map(|(field, _, instead)| {
         Problem::new(
             format!("spec.kafka.{field}"),

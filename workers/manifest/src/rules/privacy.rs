@@ -1,4 +1,4 @@
-//! Rules about what is hidden.
+//! Rules about privacy.
 
 use crate::{DeadLetterPayload, IdPolicy, IpPolicy, PipelineSpec, Problem};
 

@@ -7,7 +7,7 @@ fn parse(name: &str, spec: &str) -> Result<Pipeline, SpecError> {
     ))
 }
 
-/// The paths that are complained about, and that each complaint gives its reason.
+/// Checks the paths of all problems, and that each message contains its reason.
 #[track_caller]
 fn holds(spec: &str, expected: &[(&str, &str)]) {
     let found = match parse("shop", spec) {
@@ -17,7 +17,7 @@ fn holds(spec: &str, expected: &[(&str, &str)]) {
     assert_eq!(found.len(), expected.len(), "{spec}: {found:#?}");
     for (problem, (path, reason)) in found.iter().zip(expected) {
         assert_eq!(problem.path, *path, "{spec}");
-        assert!(problem.message.contains(reason), "{spec}: {problem} does not say {reason}");
+        assert!(problem.message.contains(reason), "{spec}: {problem} does not contain {reason}");
     }
 }
 
@@ -101,7 +101,7 @@ fn topics() {
 }
 
 #[test]
-fn the_rest() {
+fn workloads_privacy_and_kafka() {
     for (spec, expected) in [
         ("{processor: {replicas: 0}}", vec![]),
         ("{processor: {replicas: 1000}}", vec![]),
@@ -153,7 +153,7 @@ fn the_rest() {
 }
 
 #[test]
-fn names_leave_room_for_suffixes() {
+fn pipeline_names_leave_room_for_suffixes() {
     assert!(parse(&"a".repeat(52), "{}").is_ok());
     for name in ["a".repeat(53), "Shop".to_owned(), "a.b".to_owned(), "''".to_owned()] {
         let error = parse(&name, "{}").unwrap_err().to_string();
@@ -193,7 +193,7 @@ fn warnings_refuse_nothing() {
 }
 
 #[test]
-fn what_follows_from_a_document() {
+fn derived_values() {
     use crate::DeadLetterPayload::{Keep, Omit};
     for (spec, payload, replicas) in [
         ("{}", Keep, 2),

@@ -1,4 +1,4 @@
-//! Rules about time.
+//! Rules about windows and durations.
 
 use crate::{Duration, PipelineSpec, Problem};
 

@@ -1,4 +1,4 @@
-//! Rules about what runs.
+//! Rules about workloads.
 
 use crate::{AutoscalingMode, PipelineSpec, Problem};
 

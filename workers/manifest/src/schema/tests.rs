@@ -12,12 +12,12 @@ fn every(value: &Value, visit: &mut impl FnMut(&Value)) {
 }
 
 #[test]
-fn every_pattern_has_its_function_and_needs_no_look_around() {
+fn every_pattern_has_its_function_and_no_look_around() {
     let mut patterns = std::collections::BTreeSet::new();
     every(&json_schema(), &mut |v| {
         if let Some(p) = v.get("pattern").and_then(Value::as_str) {
             assert!(pattern::expectation(p).is_some(), "{p}");
-            // Kubernetes matches with RE2, which is what this engine takes as well.
+            // Kubernetes matches with RE2, whose syntax this engine accepts too.
             regex::Regex::new(p).unwrap();
             patterns.insert(p.to_owned());
         }
@@ -26,7 +26,7 @@ fn every_pattern_has_its_function_and_needs_no_look_around() {
 }
 
 #[test]
-fn refers_to_nothing_and_closes_every_group_but_the_free_ones() {
+fn has_no_references_and_closes_every_object_except_free_form_ones() {
     let mut closed = 0;
     every(&json_schema(), &mut |v| {
         assert!(v.get("$ref").is_none(), "{v}");
@@ -42,7 +42,7 @@ fn refers_to_nothing_and_closes_every_group_but_the_free_ones() {
 }
 
 #[test]
-fn carries_the_defaults() {
+fn contains_the_defaults() {
     let window = &json_schema()["properties"]["spec"]["properties"]["window"]["properties"];
     assert_eq!(window["size"]["default"], "5m");
     assert_eq!(window["maxFuture"]["default"], "5m");

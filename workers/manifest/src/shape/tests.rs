@@ -56,7 +56,7 @@ fn maps_check_their_values() {
 }
 
 #[test]
-fn long_texts_are_cut_and_control_characters_escaped() {
+fn long_strings_are_cut_and_control_characters_escaped() {
     let found = problems(json!({"enum": ["a"]}), json!(format!("\u{1b}[2J{}", "y".repeat(1000))));
     assert!(found[0].len() < 150 && found[0].starts_with("x: found `\\u{1b}[2Jyyy"), "{found:?}");
 }

@@ -36,7 +36,7 @@ fn topic(spec: &str, role: Role) -> TopicSpec {
 }
 
 #[test]
-fn blocks_are_kept_as_long_as_events_but_two_hours_at_least() {
+fn blocks_are_kept_as_long_as_events_and_at_least_two_hours() {
     for (retention, expected) in [("35m", "7200000"), ("2h", "7200000"), ("1d", "86400000")] {
         let blocks = topic(&format!("{{topics: {{events: {{retention: {retention}}}}}}}"), Role::Blocks);
         assert_eq!(blocks.settings["retention.ms"], expected, "{retention}");
@@ -44,7 +44,7 @@ fn blocks_are_kept_as_long_as_events_but_two_hours_at_least() {
 }
 
 #[test]
-fn one_broker_of_three_may_be_away() {
+fn one_broker_of_three_may_be_down() {
     for (replicas, expected) in [(1, "1"), (2, "1"), (3, "2"), (5, "2")] {
         let events = topic(&format!("{{topics: {{events: {{replicas: {replicas}}}}}}}"), Role::Events);
         assert_eq!(events.settings["min.insync.replicas"], expected, "{replicas}");
@@ -52,7 +52,7 @@ fn one_broker_of_three_may_be_away() {
 }
 
 #[test]
-fn internal_topics_are_as_safe_as_the_safer_neighbour() {
+fn internal_topics_have_the_higher_replication_factor() {
     for role in [Role::Blocks, Role::State, Role::Live, Role::DeadLetters] {
         assert_eq!(topic("{topics: {events: {replicas: 3}}}", role).replicas, 3, "{role:?}");
         assert_eq!(topic("{topics: {results: {replicas: 2}}}", role).replicas, 2, "{role:?}");
@@ -60,7 +60,7 @@ fn internal_topics_are_as_safe_as_the_safer_neighbour() {
 }
 
 #[test]
-fn top_pages_follow_the_results_where_nothing_is_said() {
+fn top_pages_default_to_the_settings_of_results() {
     let results = "results: {replicas: 2, retention: 1h, compression: none, partitions: 9}";
     let followed = topic(&format!("{{topics: {{{results}}}}}"), Role::TopPages);
     assert_eq!((followed.partitions, followed.replicas, followed.compression), (1, 2, Compression::None));
@@ -73,7 +73,7 @@ fn top_pages_follow_the_results_where_nothing_is_said() {
 }
 
 #[test]
-fn external_events_are_only_looked_at() {
+fn external_events_are_only_checked() {
     let spec = "{topics: {events: {management: External}}}";
     assert_eq!(topic(spec, Role::Events).management, Management::External);
     assert_eq!(topic(spec, Role::Results).management, Management::Managed);

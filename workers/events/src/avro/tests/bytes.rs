@@ -1,4 +1,4 @@
-//! Bytes that are wrong in one way each.
+//! Bytes with one fault each.
 
 use super::*;
 
@@ -39,14 +39,14 @@ fn the_bytes_are_those_of_the_specification() {
 }
 
 #[test]
-fn javas_fingerprint_is_read_too() {
+fn javas_fingerprint_is_accepted() {
     let mut bytes = encoded(&EVENT);
     bytes[2..HEADER].copy_from_slice(&[0x63, 0xb2, 0x34, 0x75, 0x47, 0x07, 0xe1, 0xdf]);
     assert_eq!(Decoder::new().decode(&bytes), Ok(EVENT));
 }
 
 #[test]
-fn headers_are_told_apart() {
+fn header_faults_are_distinguished() {
     let decode = |bytes: &[u8]| Decoder::new().decode(bytes).unwrap_err();
     assert_eq!(decode(b""), DecodeError::Empty);
     assert_eq!(decode(b"\xC3"), DecodeError::Framing(0xC3));
@@ -95,14 +95,14 @@ fn faults_are_named() {
 }
 
 #[test]
-fn a_fault_has_a_place_and_quotes_nothing() {
+fn a_fault_names_its_position_and_quotes_nothing() {
     assert_eq!(
         Decoder::new().decode(&with(2, b"\x0a")).unwrap_err().to_string(),
         "field event_type at byte 5: a symbol that the enum does not have"
     );
 }
 
-/// Overlong but not out of range: odd, and what every Avro reader takes.
+/// Overlong but not out of range: unusual, but accepted by every Avro reader.
 #[test]
 fn numbers_may_have_leading_zeros() {
     let bytes = with(5, b"\x82\x80\x00");

@@ -1,8 +1,8 @@
-//! Writers of later schemas.
+//! Events written with later schemas.
 
 use super::*;
 
-/// Every shape that a field can have, written twice where the second is a reference.
+/// Every shape that a field can have; named types occur twice, the second time as a reference.
 const ADDED: &str = r#"
     {"name": "campaign", "type": ["null", "string"], "default": null},
     {"name": "screen", "type": ["null", {"type": "record", "name": "Screen", "fields": [
@@ -57,7 +57,7 @@ fn later(event: &ClickstreamEvent<'_>, filled: bool, tags: &[String]) -> Value {
 
 proptest! {
     #[test]
-    fn fields_added_at_the_end_are_passed_over(owned in events(), filled: bool, tags in prop::collection::vec(".{0,5}", 0..4)) {
+    fn fields_added_at_the_end_are_skipped(owned in events(), filled: bool, tags in prop::collection::vec(".{0,5}", 0..4)) {
         let json = with_fields(ADDED);
         let schema = Schema::parse_str(&json).unwrap();
         let body = apache_writes(&schema, later(&owned.event(), filled, &tags));
@@ -100,7 +100,7 @@ proptest! {
 }
 
 #[test]
-fn an_array_of_nothing_cannot_keep_the_reader_busy() {
+fn an_array_of_nulls_cannot_keep_the_reader_busy() {
     let json = with_fields(r#"{"name": "void", "type": {"type": "array", "items": "null"}, "default": []}"#);
     let mut decoder = Decoder::new();
     decoder.register(0, &json).unwrap();
@@ -112,7 +112,7 @@ fn an_array_of_nothing_cannot_keep_the_reader_busy() {
 }
 
 #[test]
-fn blocks_may_tell_their_size() {
+fn blocks_may_have_a_size() {
     let json =
         with_fields(r#"{"name": "tags", "type": {"type": "array", "items": "string"}, "default": []}"#);
     let mut decoder = Decoder::new();
@@ -123,7 +123,7 @@ fn blocks_may_tell_their_size() {
 }
 
 #[test]
-fn an_id_can_get_another_schema() {
+fn an_id_can_be_registered_again() {
     let mut decoder = Decoder::new();
     decoder.register(7, &with_fields(ADDED)).unwrap();
     decoder.register(7, CLICKSTREAM_EVENT).unwrap();
@@ -187,7 +187,7 @@ fn other_schemas_are_refused_with_the_reason() {
 }
 
 #[test]
-fn logical_types_are_as_long_as_what_they_stand_on() {
+fn logical_types_are_encoded_as_their_underlying_type() {
     let json = with_fields(
         r#"{"name": "price", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
         {"name": "rate", "type": {"type": "fixed", "name": "Rate", "size": 2, "logicalType": "decimal", "precision": 3}},

@@ -131,7 +131,7 @@ fn from_hex(hex: &str) -> Vec<u8> {
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
-/// The topic holds both for as long as its retention: readers take both, and the present one is written to the byte.
+/// The topic holds both versions until retention deletes the old one: both are read, and the current one is written byte for byte.
 #[test]
 fn rankings_of_both_versions_are_read() {
     let (old, new) = (from_hex(TOP_PAGES_1), from_hex(TOP_PAGES_2));
@@ -175,7 +175,7 @@ fn rankings_of_both_versions_are_read() {
 }
 
 #[test]
-fn a_boolean_is_one_bit() {
+fn a_boolean_is_0_or_1() {
     let mut bytes = [&encode_top_pages(&TopPages {
         window_start: 0,
         window_end: 0,
@@ -193,7 +193,7 @@ fn a_boolean_is_one_bit() {
 }
 
 #[test]
-fn results_are_not_taken_for_each_other() {
+fn results_and_rankings_are_not_confused() {
     let bytes = encoded(&bytes::EVENT);
     assert_eq!(decode_page_analytics(&bytes), Err(DecodeError::UnknownFingerprint(0x148a_e33f_4122_a241)));
     assert_eq!(decode_top_pages(&bytes), Err(DecodeError::UnknownFingerprint(0x148a_e33f_4122_a241)));
