@@ -102,6 +102,7 @@ fn send(producer: &Producer, topic: &str, partitions: i32, user: &str, page: &st
             ip_address: "127.0.0.1",
             referrer: None,
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         },
         &mut value,
     );

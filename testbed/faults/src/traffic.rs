@@ -151,6 +151,7 @@ fn event(user: &str, page: &str) -> Vec<u8> {
         ip_address: "192.0.2.1",
         referrer: None,
         session_duration: None,
+        ..ClickstreamEvent::EMPTY
     };
     encode_event(&event, &mut bytes);
     bytes

@@ -27,6 +27,7 @@ impl<'a> From<&'a Event> for ClickstreamEvent<'a> {
             ip_address: "",
             referrer: None,
             session_duration: event.session_duration,
+            ..ClickstreamEvent::EMPTY
         }
     }
 }

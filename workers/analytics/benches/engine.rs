@@ -53,6 +53,7 @@ impl Load {
             ip_address: "",
             referrer: None,
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         });
     }
 }

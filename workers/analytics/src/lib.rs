@@ -13,6 +13,7 @@
 //! let view = ClickstreamEvent {
 //!     user_id: "u1", session_id: "s1", event_type: EventType::View, page_url: "/", product_id: None, timestamp: 1_000_005_000,
 //!     user_agent: "", ip_address: "", referrer: None, session_duration: None,
+//!     ..ClickstreamEvent::EMPTY
 //! };
 //! assert_eq!(partition.read(&view), Verdict::Counted);
 //! partition.advance_watermark(1_000_010_000);

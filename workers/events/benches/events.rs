@@ -27,6 +27,7 @@ const EVENT: ClickstreamEvent<'static> = ClickstreamEvent {
     ip_address: "203.0.113.77",
     referrer: Some("https://www.example.com/search?q=watering+can"),
     session_duration: Some(312),
+    ..ClickstreamEvent::EMPTY
 };
 
 static SCHEMA: LazyLock<apache_avro::Schema> =

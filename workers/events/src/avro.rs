@@ -9,10 +9,12 @@ mod error;
 mod results;
 mod skip;
 
+pub(crate) use cursor::Cursor;
 pub use decoder::Decoder;
 #[cfg(test)]
 pub(crate) use decoder::fingerprints;
 pub use encode::encode_event;
+pub(crate) use encode::{long, string};
 pub use error::{DecodeError, Fault, SchemaError};
 pub use results::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
 

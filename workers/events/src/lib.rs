@@ -7,8 +7,8 @@
 //! # use weir_events::{ClickstreamEvent, EventType, encode_event};
 //! # let mut bytes = Vec::new();
 //! # encode_event(&ClickstreamEvent {
-//! #     user_id: "u", session_id: "s", event_type: EventType::View, page_url: "/", product_id: None, timestamp: 1,
-//! #     user_agent: "", ip_address: "", referrer: None, session_duration: None,
+//! #     user_id: "u", session_id: "s", event_type: EventType::View, page_url: "/", timestamp: 1,
+//! #     ..ClickstreamEvent::EMPTY
 //! # }, &mut bytes);
 //! # let record_timestamp = 1;
 //! let decoder = Decoder::new();
@@ -25,6 +25,7 @@
 mod avro;
 mod partition;
 mod privacy;
+mod properties;
 mod reason;
 mod record;
 pub mod schema;
@@ -36,6 +37,10 @@ pub use avro::{
 };
 pub use partition::partition_of;
 pub use privacy::{IdPolicy, IpPolicy, Privacy, PrivacyError, PrivacySettings, Scratch, UserAgentPolicy};
+pub use properties::Properties;
 pub use reason::{Invalid, Reason};
 pub use record::{ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
-pub use validation::{MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, looks_like, unit_hint, validate};
+pub use validation::{
+    MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES, MAX_PROPERTIES_BYTES, MAX_SITE_ID,
+    MAX_USER_AGENT, looks_like, unit_hint, validate,
+};

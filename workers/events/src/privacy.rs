@@ -97,6 +97,7 @@ pub enum PrivacyError {
 /// # let event = ClickstreamEvent {
 /// #     user_id: "u", session_id: "s", event_type: EventType::View, page_url: "/", product_id: None, timestamp: 1,
 /// #     user_agent: "", ip_address: "192.0.2.99", referrer: None, session_duration: None,
+/// #     ..ClickstreamEvent::EMPTY
 /// # };
 /// let settings = PrivacySettings { ip_address: IpPolicy::Truncate, ..Default::default() };
 /// let privacy = Privacy::new(settings, None)?;
@@ -170,6 +171,8 @@ impl Privacy {
             IpPolicy::Hash => self.hash(event.ip_address, &mut scratch.ip_address),
             IpPolicy::Drop => "",
         };
+        // Clients put anything there, ids and addresses too.
+        event.properties = None;
         event.user_agent = match self.settings.user_agent {
             UserAgentPolicy::Keep => event.user_agent,
             UserAgentPolicy::Family => family::of(event.user_agent),

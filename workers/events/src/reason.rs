@@ -27,13 +27,24 @@ pub enum Reason {
     UserAgentTooLong,
     /// A user, session or product of more than [`MAX_ID`](crate::MAX_ID) bytes.
     IdTooLong,
+    /// An event id of more than [`MAX_EVENT_ID`](crate::MAX_EVENT_ID) bytes.
+    EventIdTooLong,
+    /// A site of more than [`MAX_SITE_ID`](crate::MAX_SITE_ID) bytes.
+    SiteIdTooLong,
+    /// An event's name of more than [`MAX_EVENT_NAME`](crate::MAX_EVENT_NAME) bytes.
+    EventNameTooLong,
+    /// A currency that is not three upper-case letters.
+    BadCurrency,
+    /// More than [`MAX_PROPERTIES`](crate::MAX_PROPERTIES) properties, or more than
+    /// [`MAX_PROPERTIES_BYTES`](crate::MAX_PROPERTIES_BYTES) bytes of them.
+    PropertiesTooLarge,
     /// All windows of the event were sealed before it arrived.
     Late,
 }
 
 impl Reason {
     /// All reasons, so that metrics exist from the start.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Malformed,
         Self::UnknownSchema,
         Self::EmptyUserId,
@@ -45,6 +56,11 @@ impl Reason {
         Self::PageUrlTooLong,
         Self::UserAgentTooLong,
         Self::IdTooLong,
+        Self::EventIdTooLong,
+        Self::SiteIdTooLong,
+        Self::EventNameTooLong,
+        Self::BadCurrency,
+        Self::PropertiesTooLarge,
         Self::Late,
     ];
 
@@ -62,6 +78,11 @@ impl Reason {
             Self::PageUrlTooLong => "page_url_too_long",
             Self::UserAgentTooLong => "user_agent_too_long",
             Self::IdTooLong => "id_too_long",
+            Self::EventIdTooLong => "event_id_too_long",
+            Self::SiteIdTooLong => "site_id_too_long",
+            Self::EventNameTooLong => "event_name_too_long",
+            Self::BadCurrency => "bad_currency",
+            Self::PropertiesTooLarge => "properties_too_large",
             Self::Late => "late",
         }
     }
@@ -96,7 +117,8 @@ mod tests {
         assert_eq!(
             codes.join(" "),
             "malformed unknown_schema empty_user_id empty_session_id empty_page_url bad_page_url \
-             non_positive_timestamp future_timestamp page_url_too_long user_agent_too_long id_too_long late"
+             non_positive_timestamp future_timestamp page_url_too_long user_agent_too_long id_too_long event_id_too_long \
+             site_id_too_long event_name_too_long bad_currency properties_too_large late"
         );
         assert_eq!(Reason::ALL.iter().collect::<BTreeSet<_>>().len(), codes.len());
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Properties;
+
 /// What a visitor did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -41,6 +43,47 @@ pub struct ClickstreamEvent<'a> {
     pub referrer: Option<&'a str>,
     /// Seconds since the visit began, as reported by the client.
     pub session_duration: Option<i32>,
+    /// With `user_id`, the event's identity: sent again, it counts once. Like the fields after it, since version 2.
+    pub event_id: Option<&'a str>,
+    /// The site, where one topic has several.
+    pub site_id: Option<&'a str>,
+    /// What the site calls it.
+    pub event_name: Option<&'a str>,
+    /// Value, in millionths of the currency's unit.
+    pub revenue_micros: Option<i64>,
+    /// Of the value: ISO 4217.
+    pub currency: Option<&'a str>,
+    /// Whatever else is known of it.
+    #[serde(skip_deserializing)]
+    pub properties: Option<Properties<'a>>,
+}
+
+impl ClickstreamEvent<'_> {
+    /// Nothing but empty fields, to be filled.
+    pub const EMPTY: Self = Self {
+        user_id: "",
+        session_id: "",
+        event_type: EventType::View,
+        page_url: "",
+        product_id: None,
+        timestamp: 0,
+        user_agent: "",
+        ip_address: "",
+        referrer: None,
+        session_duration: None,
+        event_id: None,
+        site_id: None,
+        event_name: None,
+        revenue_micros: None,
+        currency: None,
+        properties: None,
+    };
+
+    pub(crate) fn has_fields_of_version_2(&self) -> bool {
+        let Self { event_id, site_id, event_name, revenue_micros, currency, properties, .. } = self;
+        let texts = event_id.is_some() || site_id.is_some() || event_name.is_some() || currency.is_some();
+        texts || revenue_micros.is_some() || properties.is_some()
+    }
 }
 
 /// The final numbers of one page in one sealed window (`schemas/page-analytics.avsc`).

@@ -4,6 +4,8 @@
 
 /// Schema of the input events, as JSON.
 pub const CLICKSTREAM_EVENT: &str = include_str!("../../../schemas/clickstream-event.avsc");
+/// Its first version, without what the other has after `session_duration`. Read for ever.
+pub const CLICKSTREAM_EVENT_1: &str = include_str!("../../../schemas/clickstream-event-v1.avsc");
 /// Schema of one page's numbers, as JSON.
 pub const PAGE_ANALYTICS: &str = include_str!("../../../schemas/page-analytics.avsc");
 /// Schema of one window's ranking, as JSON.
@@ -33,6 +35,11 @@ impl Fingerprints {
 }
 
 pub(crate) const CLICKSTREAM_EVENT_FINGERPRINTS: Fingerprints = Fingerprints {
+    written: 0x3a45_ffd9_dbf2_a13b_u64.to_be_bytes(),
+    java: 0x0d63_9db2_fd6c_8a44_u64.to_be_bytes(),
+};
+/// The first version.
+pub(crate) const CLICKSTREAM_EVENT_FINGERPRINTS_1: Fingerprints = Fingerprints {
     written: 0x148a_e33f_4122_a241_u64.to_be_bytes(),
     java: 0x63b2_3475_4707_e1df_u64.to_be_bytes(),
 };
@@ -61,6 +68,7 @@ mod tests {
     fn fingerprints_are_those_of_the_canonical_forms() {
         for (json, constant) in [
             (CLICKSTREAM_EVENT, CLICKSTREAM_EVENT_FINGERPRINTS),
+            (CLICKSTREAM_EVENT_1, CLICKSTREAM_EVENT_FINGERPRINTS_1),
             (PAGE_ANALYTICS, PAGE_ANALYTICS_FINGERPRINTS),
             (TOP_PAGES, TOP_PAGES_FINGERPRINTS),
         ] {
@@ -76,7 +84,8 @@ mod tests {
         let hex = |bytes: [u8; 8]| bytes.map(|b| format!("{b:02x}")).concat();
         let of = |both: Fingerprints| (hex(both.written), hex(both.java));
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
-        assert_eq!(of(CLICKSTREAM_EVENT_FINGERPRINTS), pair("148ae33f4122a241", "63b234754707e1df"));
+        assert_eq!(of(CLICKSTREAM_EVENT_FINGERPRINTS_1), pair("148ae33f4122a241", "63b234754707e1df"));
+        assert_eq!(of(CLICKSTREAM_EVENT_FINGERPRINTS), pair("3a45ffd9dbf2a13b", "0d639db2fd6c8a44"));
         assert_eq!(of(PAGE_ANALYTICS_FINGERPRINTS), pair("fc2f28a332e25dc4", "50432382481b1c39"));
         assert_eq!(of(TOP_PAGES_FINGERPRINTS), pair("b573124c5c52bcdd", "228fdf6805263d5a"));
     }

@@ -1,6 +1,6 @@
 //! Event validation. It depends on the record alone, so that a replay gives the same result.
 
-use crate::{ClickstreamEvent, Invalid, Reason};
+use crate::{ClickstreamEvent, Invalid, Properties, Reason};
 
 /// Maximum length of `page_url`, bytes.
 pub const MAX_PAGE_URL: usize = 2048;
@@ -8,6 +8,16 @@ pub const MAX_PAGE_URL: usize = 2048;
 pub const MAX_USER_AGENT: usize = 1024;
 /// Maximum length of `user_id`, `session_id` and `product_id`, bytes.
 pub const MAX_ID: usize = 256;
+/// Longest `event_id`, bytes.
+pub const MAX_EVENT_ID: usize = 64;
+/// Longest `site_id`, bytes.
+pub const MAX_SITE_ID: usize = 32;
+/// Longest `event_name`, bytes.
+pub const MAX_EVENT_NAME: usize = 128;
+/// Most entries of `properties`.
+pub const MAX_PROPERTIES: usize = 32;
+/// Longest `properties`, bytes of all keys and values.
+pub const MAX_PROPERTIES_BYTES: usize = 2048;
 
 /// The likely unit of a time that cannot be milliseconds since the epoch: those of 1973 to 5138 have 12 to 14 digits.
 ///
@@ -43,6 +53,7 @@ pub fn looks_like(timestamp: i64) -> Option<&'static str> {
 ///     ip_address: "",
 ///     referrer: None,
 ///     session_duration: None,
+///     ..ClickstreamEvent::EMPTY
 /// };
 /// let invalid = validate(&event, event.timestamp, 300_000).unwrap_err();
 /// assert_eq!(invalid.reason, Reason::BadPageUrl);
@@ -63,6 +74,9 @@ pub fn validate(
     within(event.product_id.unwrap_or(""), "product_id", MAX_ID, Reason::IdTooLong)?;
     within(event.page_url, "page_url", MAX_PAGE_URL, Reason::PageUrlTooLong)?;
     within(event.user_agent, "user_agent", MAX_USER_AGENT, Reason::UserAgentTooLong)?;
+    if event.has_fields_of_version_2() {
+        fields_of_version_2(event)?;
+    }
     page(event.page_url).map_err(|found| {
         invalid(
             Reason::BadPageUrl,
@@ -89,7 +103,31 @@ pub fn validate(
     Ok(())
 }
 
-/// A hint to append to messages about a time: the unit that it looks like, or nothing.
+#[inline(never)]
+fn fields_of_version_2(event: &ClickstreamEvent<'_>) -> Result<(), Invalid> {
+    within(event.event_id.unwrap_or(""), "event_id", MAX_EVENT_ID, Reason::EventIdTooLong)?;
+    within(event.site_id.unwrap_or(""), "site_id", MAX_SITE_ID, Reason::SiteIdTooLong)?;
+    within(event.event_name.unwrap_or(""), "event_name", MAX_EVENT_NAME, Reason::EventNameTooLong)?;
+    let is_currency = |text: &str| text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase());
+    if !event.currency.is_none_or(is_currency) {
+        return Err(invalid(
+            Reason::BadCurrency,
+            "currency is not three upper-case letters, such as EUR (ISO 4217)".to_owned(),
+        ));
+    }
+    let (entries, bytes) = event.properties.map_or((0, 0), Properties::size);
+    if entries > MAX_PROPERTIES || bytes > MAX_PROPERTIES_BYTES {
+        return Err(invalid(
+            Reason::PropertiesTooLarge,
+            format!(
+                "properties has {entries} entries of {bytes} bytes, allowed are {MAX_PROPERTIES} entries of {MAX_PROPERTIES_BYTES} bytes"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// What to add to a message about a time: nothing, or the unit that it looks like.
 pub fn unit_hint(timestamp: i64) -> String {
     looks_like(timestamp)
         .map_or_else(String::new, |unit| format!("; it looks like {unit}, expected are milliseconds"))

@@ -153,6 +153,7 @@ fn event<'a>(
         ip_address: &person.address,
         referrer: action.before.map(page),
         session_duration: action.duration,
+        ..ClickstreamEvent::EMPTY
     }
 }
 

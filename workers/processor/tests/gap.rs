@@ -47,6 +47,7 @@ fn append(broker: &Broker, from: i64, to: i64) {
             ip_address: "",
             referrer: None,
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         };
         let mut value = Vec::new();
         encode_event(&event, &mut value);

@@ -55,6 +55,7 @@ fn append(broker: &Broker, user: &str, timestamp: i64) {
         ip_address: "",
         referrer: None,
         session_duration: None,
+        ..ClickstreamEvent::EMPTY
     };
     let mut value = Vec::new();
     encode_event(&event, &mut value);

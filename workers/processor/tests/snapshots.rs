@@ -83,6 +83,7 @@ impl Fixture {
                 ip_address: "",
                 referrer: None,
                 session_duration: (i % 3 == 0).then_some((i % 200) as i32),
+                ..ClickstreamEvent::EMPTY
             };
             let mut value = Vec::new();
             encode_event(&event, &mut value);

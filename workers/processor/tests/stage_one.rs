@@ -158,6 +158,7 @@ fn encoded(user: &str, timestamp: i64) -> Vec<u8> {
             ip_address: "",
             referrer: None,
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         },
         &mut value,
     );

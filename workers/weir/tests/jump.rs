@@ -49,6 +49,7 @@ fn fill(trial: &TestPipeline, pages: usize, length: usize) {
                 ip_address: "",
                 referrer: None,
                 session_duration: None,
+                ..ClickstreamEvent::EMPTY
             },
             &mut value,
         );

@@ -143,6 +143,7 @@ fn a_run_to_the_end_waits_for_open_transactions() {
         ip_address: "",
         referrer: None,
         session_duration: None,
+        ..ClickstreamEvent::EMPTY
     };
     encode_event(&event, &mut value);
     let partition = partition_of(b"held", trial.pipeline.spec.topics.events.partitions);

@@ -47,6 +47,7 @@ fn read<F: Feature>(partition: &mut Partition<F>, events: std::ops::Range<i64>) 
             ip_address: "",
             referrer: None,
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::{DecodeError, Fault};
 
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
     length: usize,
     /// The field being read, for errors.
@@ -10,7 +10,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Self {
+    pub(crate) fn new(body: &'a [u8]) -> Self {
         Self { rest: body, length: body.len(), field: "" }
     }
 
@@ -64,7 +64,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
+    pub(crate) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.long()?;
         // A length beyond the address space is also beyond the input's end.
         let length = usize::try_from(length)
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    pub(super) fn string(&mut self) -> Result<&'a str, DecodeError> {
+    pub(crate) fn string(&mut self) -> Result<&'a str, DecodeError> {
         let bytes = self.bytes()?;
         std::str::from_utf8(bytes).map_err(|_| self.fault(Fault::Utf8))
     }
@@ -90,7 +90,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads an array's or a map's blocks, item by item. A block that claims more items than there are bytes left is a
     /// fault, so that a few bytes cannot cost a long loop or a large allocation.
-    pub(super) fn blocks(
+    pub(crate) fn blocks(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
@@ -114,6 +114,10 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.rest.is_empty()
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     pub(super) fn finish(self) -> Result<(), DecodeError> {

@@ -8,23 +8,46 @@ use super::cursor::Cursor;
 use super::error::{DecodeError, Fault, SchemaError};
 use super::skip::{Names, Skip};
 use crate::schema::{
-    CLICKSTREAM_EVENT, CLICKSTREAM_EVENT_FINGERPRINTS, CONFLUENT, Fingerprints, SINGLE_OBJECT,
+    CLICKSTREAM_EVENT, CLICKSTREAM_EVENT_1, CLICKSTREAM_EVENT_FINGERPRINTS, CLICKSTREAM_EVENT_FINGERPRINTS_1,
+    CONFLUENT, Fingerprints, SINGLE_OBJECT,
 };
-use crate::{ClickstreamEvent, EventType};
+use crate::{ClickstreamEvent, EventType, Properties};
 
 /// Decodes events of its own schema and of registered writer schemas.
 ///
-/// A schema is supported if apache-avro can resolve it to ours and it begins with our fields; fields added at the end are
-/// skipped. Decoding allocates nothing.
+/// A schema is read if apache-avro says that it resolves to ours and it begins with the fields of version 1; after these, fields of
+/// version 2 are found by name, and what nobody here knows is passed over. Decoding allocates nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Decoder {
     // Searched linearly: a topic has a handful of schemas, for which a hash map is slower.
-    fingerprints: Vec<(Fingerprints, Vec<Skip>)>,
-    ids: Vec<(u32, Vec<Skip>)>,
+    fingerprints: Vec<(Fingerprints, Vec<Added>)>,
+    ids: Vec<(u32, Vec<Added>)>,
+}
+
+/// A field after those of version 1.
+#[derive(Debug, Clone)]
+enum Added {
+    /// One of version 2, and whether it is written as a union with null.
+    Known {
+        field: Field,
+        optional: bool,
+    },
+    Unknown(Skip),
+}
+
+/// The fields that version 2 added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    EventId,
+    SiteId,
+    EventName,
+    RevenueMicros,
+    Currency,
+    Properties,
 }
 
 impl Decoder {
-    /// A decoder that knows the fingerprint of `schemas/clickstream-event.avsc` and no ids.
+    /// Knows the fingerprints of both versions of `schemas/clickstream-event.avsc` and no id.
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,8 +80,13 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`], which distinguishes unknown schemas from bytes that contradict a known one.
     pub fn decode<'a>(&self, bytes: &'a [u8]) -> Result<ClickstreamEvent<'a>, DecodeError> {
-        let (body, added): (_, &[Skip]) = match frame(bytes)? {
-            Frame::SingleObject(found, body) if CLICKSTREAM_EVENT_FINGERPRINTS.contain(found) => (body, &[]),
+        let (body, added): (_, &[Added]) = match frame(bytes)? {
+            Frame::SingleObject(found, body) if CLICKSTREAM_EVENT_FINGERPRINTS_1.contain(found) => {
+                (body, &[])
+            }
+            Frame::SingleObject(found, body) if CLICKSTREAM_EVENT_FINGERPRINTS.contain(found) => {
+                (body, &VERSION_2)
+            }
             Frame::SingleObject(found, body) => (
                 body,
                 find(&self.fingerprints, |known| known.contain(found))
@@ -69,15 +97,78 @@ impl Decoder {
             }
         };
         let mut c = Cursor::new(body);
-        let event = event(&mut c)?;
-        c.field = "(added later)";
-        added.iter().try_for_each(|field| field.pass(&mut c))?;
+        let mut event = event(&mut c)?;
+        added.iter().try_for_each(|added| added.read(&mut c, &mut event))?;
         c.finish()?;
         Ok(event)
     }
 }
 
-fn find<K>(known: &[(K, Vec<Skip>)], is: impl Fn(&K) -> bool) -> Option<&[Skip]> {
+/// Version 2 as it is written here.
+static VERSION_2: [Added; 6] = [
+    known(Field::EventId),
+    known(Field::SiteId),
+    known(Field::EventName),
+    known(Field::RevenueMicros),
+    known(Field::Currency),
+    known(Field::Properties),
+];
+
+const fn known(field: Field) -> Added {
+    Added::Known { field, optional: true }
+}
+
+impl Field {
+    fn name(self) -> &'static str {
+        match self {
+            Self::EventId => "event_id",
+            Self::SiteId => "site_id",
+            Self::EventName => "event_name",
+            Self::RevenueMicros => "revenue_micros",
+            Self::Currency => "currency",
+            Self::Properties => "properties",
+        }
+    }
+
+    /// The type of a value, without null.
+    fn is(self, schema: &Schema) -> bool {
+        match self {
+            Self::RevenueMicros => matches!(schema, Schema::Long),
+            Self::Properties => matches!(schema, Schema::Map(map) if matches!(*map.types, Schema::String)),
+            _ => matches!(schema, Schema::String),
+        }
+    }
+}
+
+impl Added {
+    #[inline]
+    fn read<'a>(&self, c: &mut Cursor<'a>, event: &mut ClickstreamEvent<'a>) -> Result<(), DecodeError> {
+        let field = match self {
+            Self::Unknown(skip) => {
+                c.field = "(added later)";
+                return skip.pass(c);
+            }
+            Self::Known { field, optional } => {
+                c.field = field.name();
+                if *optional && !c.present()? {
+                    return Ok(());
+                }
+                field
+            }
+        };
+        match field {
+            Field::EventId => event.event_id = Some(c.string()?),
+            Field::SiteId => event.site_id = Some(c.string()?),
+            Field::EventName => event.event_name = Some(c.string()?),
+            Field::RevenueMicros => event.revenue_micros = Some(c.long()?),
+            Field::Currency => event.currency = Some(c.string()?),
+            Field::Properties => event.properties = Some(Properties::decode(c)?),
+        }
+        Ok(())
+    }
+}
+
+fn find<K>(known: &[(K, Vec<Added>)], is: impl Fn(&K) -> bool) -> Option<&[Added]> {
     known.iter().find(|(key, _)| is(key)).map(|(_, added)| added.as_slice())
 }
 
@@ -120,6 +211,7 @@ fn event<'a>(c: &mut Cursor<'a>) -> Result<ClickstreamEvent<'a>, DecodeError> {
         ip_address,
         referrer,
         session_duration,
+        ..ClickstreamEvent::EMPTY
     })
 }
 
@@ -142,11 +234,13 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Frame<'_>, DecodeError> {
     Err(DecodeError::framing(bytes))
 }
 
-/// The parsed schema, and the shapes of the fields after ours.
-fn added_fields(json: &str) -> Result<(Schema, Vec<Skip>), SchemaError> {
-    let ours = parse(CLICKSTREAM_EVENT)?;
+/// The parsed schema, and what it has after the fields of version 1.
+fn added_fields(json: &str) -> Result<(Schema, Vec<Added>), SchemaError> {
+    let (ours, first) = (parse(CLICKSTREAM_EVENT)?, parse(CLICKSTREAM_EVENT_1)?);
     let writer = parse(json)?;
-    let (Schema::Record(expected), Schema::Record(record)) = (&ours, &writer) else {
+    let (Schema::Record(expected), Schema::Record(ours_now), Schema::Record(record)) =
+        (&first, &ours, &writer)
+    else {
         return Err(SchemaError::NotARecord);
     };
     let name = || record.name.to_string();
@@ -160,8 +254,31 @@ fn added_fields(json: &str) -> Result<(Schema, Vec<Skip>), SchemaError> {
             return Err(SchemaError::Layout { name: name(), found, expected });
         }
     }
-    let mut shapes = Skip::fields(record, &mut Names::default())?;
-    let added = shapes.split_off(expected.fields.len());
+    let shapes = Skip::fields(record, &mut Names::default())?;
+    let later = record.fields.iter().zip(shapes).skip(expected.fields.len());
+    let added = later.map(|(written, shape)| {
+        let is_it = |field: &Field| field.name() == written.name;
+        let known = VERSION_2.iter().find_map(|added| match added {
+            Added::Known { field, .. } => Some(*field).filter(is_it),
+            Added::Unknown(_) => None,
+        });
+        let Some(field) = known else { return Ok(Added::Unknown(shape)) };
+        let optional = match &written.schema {
+            Schema::Union(union) => match union.variants() {
+                [Schema::Null, value] if field.is(value) => Some(true),
+                _ => None,
+            },
+            schema => field.is(schema).then_some(false),
+        };
+        let optional = optional.ok_or_else(|| {
+            let describe = |schema: &Schema| format!("{} {}", written.name, java_form(schema));
+            let expected = ours_now.fields.iter().find(|field| field.name == written.name);
+            let expected = expected.map_or_else(String::new, |field| describe(&field.schema));
+            SchemaError::Layout { name: name(), found: describe(&written.schema), expected }
+        })?;
+        Ok(Added::Known { field, optional })
+    });
+    let added = added.collect::<Result<_, SchemaError>>()?;
     Ok((writer, added))
 }
 

@@ -1,9 +1,12 @@
 //! Writes Avro's binary encoding into a buffer that the caller keeps.
 
-use crate::schema::{CLICKSTREAM_EVENT_FINGERPRINTS, Fingerprints, SINGLE_OBJECT};
+use crate::schema::{
+    CLICKSTREAM_EVENT_FINGERPRINTS, CLICKSTREAM_EVENT_FINGERPRINTS_1, Fingerprints, SINGLE_OBJECT,
+};
 use crate::{ClickstreamEvent, EventType};
 
-/// Appends the event in Avro's single-object encoding. Allocates only where `out` must grow.
+/// Appends the event in Avro's single-object encoding: of version 1 where it has no field that version 2 added, so that readers of
+/// version 1 can read it. Allocates only where `out` must grow.
 ///
 /// ```
 /// use weir_events::{ClickstreamEvent, Decoder, EventType, encode_event};
@@ -19,13 +22,15 @@ use crate::{ClickstreamEvent, EventType};
 ///     ip_address: "192.0.2.1",
 ///     referrer: None,
 ///     session_duration: Some(0),
+///     ..ClickstreamEvent::EMPTY
 /// };
 /// let mut bytes = Vec::new();
 /// encode_event(&event, &mut bytes);
 /// assert_eq!(Decoder::new().decode(&bytes), Ok(event));
 /// ```
 pub fn encode_event(event: &ClickstreamEvent<'_>, out: &mut Vec<u8>) {
-    header(CLICKSTREAM_EVENT_FINGERPRINTS, out);
+    let version_2 = event.has_fields_of_version_2();
+    header(if version_2 { CLICKSTREAM_EVENT_FINGERPRINTS } else { CLICKSTREAM_EVENT_FINGERPRINTS_1 }, out);
     string(event.user_id, out);
     string(event.session_id, out);
     out.push(symbol(event.event_type) << 1);
@@ -36,6 +41,14 @@ pub fn encode_event(event: &ClickstreamEvent<'_>, out: &mut Vec<u8>) {
     string(event.ip_address, out);
     optional(event.referrer, out, string);
     optional(event.session_duration, out, |seconds, out| long(i64::from(seconds), out));
+    if version_2 {
+        optional(event.event_id, out, string);
+        optional(event.site_id, out, string);
+        optional(event.event_name, out, string);
+        optional(event.revenue_micros, out, long);
+        optional(event.currency, out, string);
+        optional(event.properties, out, |properties, out| out.extend_from_slice(properties.as_bytes()));
+    }
 }
 
 fn symbol(event_type: EventType) -> u8 {
@@ -53,7 +66,7 @@ pub(super) fn header(fingerprints: Fingerprints, out: &mut Vec<u8>) {
     out.extend_from_slice(&fingerprints.written);
 }
 
-pub(super) fn long(value: i64, out: &mut Vec<u8>) {
+pub(crate) fn long(value: i64, out: &mut Vec<u8>) {
     let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
     while zigzag >= 0x80 {
         out.push(zigzag as u8 | 0x80);
@@ -62,7 +75,7 @@ pub(super) fn long(value: i64, out: &mut Vec<u8>) {
     out.push(zigzag as u8);
 }
 
-pub(super) fn string(value: &str, out: &mut Vec<u8>) {
+pub(crate) fn string(value: &str, out: &mut Vec<u8>) {
     long(value.len() as i64, out);
     out.extend_from_slice(value.as_bytes());
 }

@@ -18,6 +18,7 @@ const EVENT: ClickstreamEvent<'static> = ClickstreamEvent {
     ip_address: "192.0.2.99",
     referrer: Some("/before"),
     session_duration: Some(2),
+    ..ClickstreamEvent::EMPTY
 };
 const HASH: PrivacySettings = PrivacySettings {
     user_id: IdPolicy::Hash,
@@ -211,4 +212,22 @@ proptest! {
             prop_assert!(network.parse::<IpAddr>().is_ok());
         }
     }
+}
+
+/// Clients put ids and addresses into properties, too.
+#[test]
+fn where_anything_is_hidden_properties_are() {
+    let mut buffer = Vec::new();
+    let properties = Some(crate::Properties::encode([("login", "user-1")], &mut buffer));
+    let event = ClickstreamEvent { event_id: Some("e-1"), properties, ..EVENT };
+    for settings in [
+        PrivacySettings { user_id: IdPolicy::Hash, ..Default::default() },
+        PrivacySettings { ip_address: IpPolicy::Truncate, ..Default::default() },
+        PrivacySettings { user_agent: UserAgentPolicy::Family, ..Default::default() },
+    ] {
+        let mut scratch = Scratch::default();
+        let hidden = privacy(settings).apply(event.clone(), &mut scratch);
+        assert_eq!((hidden.properties, hidden.event_id), (None, Some("e-1")), "{settings:?}");
+    }
+    assert_eq!(privacy(PrivacySettings::default()).apply(event.clone(), &mut Scratch::default()), event);
 }

@@ -18,6 +18,7 @@ const GOOD: ClickstreamEvent<'static> = ClickstreamEvent {
     ip_address: "",
     referrer: None,
     session_duration: None,
+    ..ClickstreamEvent::EMPTY
 };
 
 fn check(event: &ClickstreamEvent<'_>) -> Result<(), Invalid> {
@@ -206,4 +207,56 @@ proptest! {
         let event = ClickstreamEvent { page_url: &page_url, timestamp, ..GOOD };
         let _ = validate(&event, record_timestamp, ahead);
     }
+}
+
+#[test]
+fn fields_of_version_2_have_limits_too() {
+    let [id, site, name] = [MAX_EVENT_ID, MAX_SITE_ID, MAX_EVENT_NAME].map(|limit| "x".repeat(limit));
+    let [long_id, long_site, long_name] = [&id, &site, &name].map(|text| format!("{text}x"));
+    // 32 entries of 64 bytes: both limits at once.
+    let entries =
+        |count: usize, length: usize| (0..count).map(move |i| (format!("{i:02}"), "v".repeat(length - 2)));
+    let mut buffers = [Vec::new(), Vec::new(), Vec::new()];
+    let [full, many, big] = &mut buffers;
+    let most = MAX_PROPERTIES_BYTES / MAX_PROPERTIES;
+    let full = Some(Properties::encode(entries(MAX_PROPERTIES, most), full));
+    let many = Some(Properties::encode(entries(MAX_PROPERTIES + 1, 2), many));
+    let big = Some(Properties::encode(entries(MAX_PROPERTIES, most + 1), big));
+    let good = ClickstreamEvent {
+        event_id: Some(&id),
+        site_id: Some(&site),
+        event_name: Some(&name),
+        revenue_micros: Some(i64::MIN),
+        currency: Some("EUR"),
+        properties: full,
+        ..GOOD
+    };
+    assert_eq!(check(&good), Ok(()));
+    let of = |event: ClickstreamEvent<'_>| check(&event).unwrap_err().to_string();
+    assert_eq!(
+        of(ClickstreamEvent { event_id: Some(&long_id), ..good.clone() }),
+        "event_id_too_long: event_id has 65 bytes, allowed are 64"
+    );
+    assert_eq!(
+        of(ClickstreamEvent { site_id: Some(&long_site), ..good.clone() }),
+        "site_id_too_long: site_id has 33 bytes, allowed are 32"
+    );
+    assert_eq!(
+        of(ClickstreamEvent { event_name: Some(&long_name), ..good.clone() }),
+        "event_name_too_long: event_name has 129 bytes, allowed are 128"
+    );
+    for currency in ["", "eur", "EURO", "€"] {
+        assert_eq!(
+            of(ClickstreamEvent { currency: Some(currency), ..good.clone() }),
+            "bad_currency: currency is not three upper-case letters, such as EUR (ISO 4217)"
+        );
+    }
+    assert_eq!(
+        of(ClickstreamEvent { properties: many, ..good.clone() }),
+        "properties_too_large: properties has 33 entries of 66 bytes, allowed are 32 entries of 2048 bytes"
+    );
+    assert_eq!(
+        of(ClickstreamEvent { properties: big, ..good }),
+        "properties_too_large: properties has 32 entries of 2080 bytes, allowed are 32 entries of 2048 bytes"
+    );
 }

@@ -77,6 +77,7 @@ fn the_newest_events_are_sampled() {
                 ip_address: "",
                 referrer: None,
                 session_duration: None,
+                ..ClickstreamEvent::EMPTY
             };
             let mut value = Vec::new();
             encode_event(&event, &mut value);

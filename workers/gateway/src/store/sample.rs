@@ -125,6 +125,7 @@ mod tests {
             ip_address: "192.0.2.77",
             referrer: Some("https://private.example/"),
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         };
         encode_event(&event, &mut bytes);
         bytes

@@ -13,6 +13,7 @@ pub(super) const EVENT: ClickstreamEvent<'static> = ClickstreamEvent {
     ip_address: "i",
     referrer: Some("r"),
     session_duration: Some(3),
+    ..ClickstreamEvent::EMPTY
 };
 
 /// `EVENT`'s body, field by field.

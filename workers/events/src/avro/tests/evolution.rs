@@ -17,8 +17,8 @@ const ADDED: &str = r#"
 "#;
 
 fn with_fields(added: &str) -> String {
-    let end = CLICKSTREAM_EVENT.rfind(']').unwrap();
-    format!("{}, {added} {}", &CLICKSTREAM_EVENT[..end], &CLICKSTREAM_EVENT[end..])
+    let end = CLICKSTREAM_EVENT_1.rfind(']').unwrap();
+    format!("{}, {added} {}", &CLICKSTREAM_EVENT_1[..end], &CLICKSTREAM_EVENT_1[end..])
 }
 
 fn some(value: Value) -> Value {
@@ -126,20 +126,20 @@ fn blocks_may_have_a_size() {
 fn an_id_can_be_registered_again() {
     let mut decoder = Decoder::new();
     decoder.register(7, &with_fields(ADDED)).unwrap();
-    decoder.register(7, CLICKSTREAM_EVENT).unwrap();
+    decoder.register(7, CLICKSTREAM_EVENT_1).unwrap();
     let framed = [&[0, 0, 0, 0, 7][..], &encoded(&bytes::EVENT)[HEADER..]].concat();
     assert_eq!(decoder.decode(&framed), Ok(bytes::EVENT));
 }
 
 #[test]
 fn properties_that_do_not_change_the_bytes_are_allowed() {
-    let java = CLICKSTREAM_EVENT
+    let java = CLICKSTREAM_EVENT_1
         .replace(
             r#""user_id", "type": "string""#,
             r#""user_id", "type": {"type": "string", "avro.java.string": "String"}"#,
         )
         .replace(r#"{"type": "long", "logicalType": "timestamp-millis"}"#, r#""long""#);
-    assert_ne!(java, CLICKSTREAM_EVENT);
+    assert_ne!(java, CLICKSTREAM_EVENT_1);
     Decoder::new().register(1, &java).unwrap();
 }
 
@@ -152,14 +152,14 @@ fn other_schemas_are_refused_with_the_reason() {
         "the schema is not a record, expected analytics.events.ClickstreamEvent"
     );
 
-    let without = CLICKSTREAM_EVENT.replace(r#"{"name": "user_id", "type": "string"},"#, "");
+    let without = CLICKSTREAM_EVENT_1.replace(r#"{"name": "user_id", "type": "string"},"#, "");
     assert!(
         refused(&without).contains("cannot be read as analytics.events.ClickstreamEvent: "),
         "{}",
         refused(&without)
     );
 
-    let swapped = CLICKSTREAM_EVENT
+    let swapped = CLICKSTREAM_EVENT_1
         .replace(r#""user_id""#, r#""x""#)
         .replace(r#""session_id""#, r#""user_id""#)
         .replace(r#""x""#, r#""session_id""#);
@@ -169,10 +169,11 @@ fn other_schemas_are_refused_with_the_reason() {
          fields may only be added at the end"
     );
 
-    let symbols = CLICKSTREAM_EVENT.replace(r#""VIEW", "CLICK""#, r#""CLICK", "VIEW""#);
+    let symbols = CLICKSTREAM_EVENT_1.replace(r#""VIEW", "CLICK""#, r#""CLICK", "VIEW""#);
     assert!(refused(&symbols).contains("has event_type"), "{}", refused(&symbols));
 
-    let shorter = CLICKSTREAM_EVENT.replace(r#"{"name": "session_duration""#, r#"{"name": "other_duration""#);
+    let shorter =
+        CLICKSTREAM_EVENT_1.replace(r#"{"name": "session_duration""#, r#"{"name": "other_duration""#);
     assert!(refused(&shorter).contains("has other_duration"), "{}", refused(&shorter));
 
     let recursive = with_fields(

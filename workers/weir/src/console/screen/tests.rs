@@ -58,6 +58,7 @@ fn live(number: i32, views: usize) -> Vec<u8> {
             ip_address: "",
             referrer: None,
             session_duration: None,
+            ..ClickstreamEvent::EMPTY
         });
     }
     partition.live_snapshot(0).unwrap().encode().unwrap()

@@ -248,6 +248,7 @@ fn live() -> Live {
                 ip_address: "",
                 referrer: None,
                 session_duration: None,
+                ..ClickstreamEvent::EMPTY
             });
         }
     }
