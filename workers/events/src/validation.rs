@@ -127,7 +127,7 @@ fn fields_of_version_2(event: &ClickstreamEvent<'_>) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// What to add to a message about a time: nothing, or the unit that it looks like.
+/// A hint to append to messages about a time: the unit that it looks like, or nothing.
 pub fn unit_hint(timestamp: i64) -> String {
     looks_like(timestamp)
         .map_or_else(String::new, |unit| format!("; it looks like {unit}, expected are milliseconds"))
