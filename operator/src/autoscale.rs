@@ -1,28 +1,28 @@
-//! How many processors a pipeline should have, by what piles up. Pure.
+//! The autoscaler: decides the number of processors by lag and rates. Pure.
 //!
-//! Processors are worth adding only where the share of partitions of the busiest one shrinks: of six partitions, four processors
-//! leave one with two, as three do. So only numbers are chosen that share differently.
+//! Adding a processor helps only if the busiest one then has fewer partitions: with six partitions, four processors leave one of
+//! them with two, as three do. So only numbers that change the largest share are chosen.
 
 use std::collections::VecDeque;
 
 use weir_manifest::Autoscaling;
 
-/// Rates are taken over so long at least, milliseconds: progress is committed in jumps.
+/// Minimum time over which rates are measured, milliseconds: progress is committed in jumps.
 const SPAN: i64 = 45_000;
-/// Samples further apart than this tell nothing of now, milliseconds.
+/// Maximum gap between samples, milliseconds: older ones do not describe the current load.
 const STALE: i64 = 180_000;
-/// A backlog of so many seconds of what comes in is what lies between two commits, not one to catch up with.
+/// A lag of at most so many seconds of input is normal between two commits and needs no catching up.
 const USUAL_LAG: f64 = 30.0;
-/// Below so many events nothing is worth a pod.
+/// A lag of at most so many events is not worth a pod.
 const MIN_BACKLOG_EVENTS: f64 = 1_000.0;
 /// How much more than it manages must be asked of a number before it is raised, and to how much of what fewer manage load must have
 /// fallen before it is lowered.
 const DEAD_BAND: (f64, f64) = (1.1, 0.7);
 
-/// Where reading stands, over all partitions.
+/// Committed and end offsets, summed over all partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sample {
-    /// When, in milliseconds since the epoch.
+    /// Milliseconds since the epoch.
     pub at: i64,
     /// Sum of the offsets up to which everything was processed.
     pub committed: i64,
@@ -30,73 +30,73 @@ pub struct Sample {
     pub end: i64,
 }
 
-/// What is remembered of a pipeline between decisions. Forgotten with the operator, but for what is said of it in the status.
+/// The autoscaler's state of one pipeline. Lost when the operator restarts, except for what the status holds.
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     samples: VecDeque<Sample>,
-    /// What was needed, and when, while fewer might not have been enough.
+    /// Required numbers of processors within the cooldown, with their times.
     needs: VecDeque<(i64, i32)>,
     /// Events a second that one processor was seen to manage.
     capacity: Option<f64>,
     /// When the number was last changed.
     changed: Option<i64>,
-    /// For how many processors the samples were taken.
+    /// The number of processors while the samples were taken.
     replicas: i32,
 }
 
-/// What is to be.
+/// A scaling decision.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// How many.
+    /// The number of processors.
     pub replicas: i32,
-    /// Why, in one word.
+    /// The reason, for conditions and events.
     pub reason: Reason,
-    /// What it was decided by; absent where nothing was measured.
+    /// The measured rates; absent where nothing was measured.
     pub measured: Option<Measured>,
 }
 
-/// What was measured.
+/// Measured lag and rates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Measured {
-    /// Events that wait.
+    /// Lag, in events.
     pub lag: i64,
-    /// Events a second that came.
+    /// Incoming events per second.
     pub arriving: f64,
-    /// Events a second that were processed.
+    /// Processed events per second.
     pub processed: f64,
-    /// Events a second that one processor manages, if that is known.
+    /// Capacity of one processor, events per second, if known.
     pub capacity: Option<f64>,
 }
 
-/// Why there are to be as many.
+/// The reason of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// There are fewer than `minReplicas` or more than `maxReplicas`.
     OutOfBounds,
-    /// What came or piled up asks for more.
+    /// Input rate or lag requires more.
     ScaleUp,
     /// Fewer have been enough for a while.
     ScaleDown,
     /// The number is right.
     Steady,
-    /// More would be added, but for a recent change.
+    /// More are required, but the last change is too recent.
     CoolingDown,
-    /// What has piled up is being worked off.
+    /// The lag is being worked off.
     CatchingUp,
-    /// Fewer would do, but not for long enough yet.
+    /// Fewer would do, but the cooldown is not over.
     Waiting,
     /// There are too few samples yet.
     Measuring,
     /// Not all processors are ready.
     Settling,
-    /// How much a processor manages was neither said nor seen.
+    /// A processor's capacity is neither configured nor measured.
     CapacityUnknown,
-    /// Kafka did not tell where reading stands.
+    /// The offsets could not be read from Kafka.
     NoSample,
 }
 
 impl Reason {
-    /// One word.
+    /// As conditions and events have it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::OutOfBounds => "OutOfBounds",
@@ -114,21 +114,21 @@ impl Reason {
     }
 }
 
-/// How it is now.
+/// The current state.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Milliseconds since the epoch.
     pub at: i64,
-    /// Processors that there should be.
+    /// Wanted processors.
     pub replicas: i32,
-    /// Those that are ready.
+    /// Ready processors.
     pub ready: i32,
-    /// Where reading stands; `None` when Kafka did not tell.
+    /// Current offsets; `None` if they could not be read from Kafka.
     pub sample: Option<Sample>,
 }
 
 impl Memory {
-    /// As the status remembers it.
+    /// Restores the state that the status holds.
     pub fn new(capacity: Option<i32>, changed: Option<i64>) -> Self {
         Self { capacity: capacity.map(f64::from), changed, ..Self::default() }
     }
@@ -143,7 +143,7 @@ impl Memory {
         self.samples.back().map(|sample| sample.at)
     }
 
-    /// Decides how many processors there should be. Whoever follows says so by [`Self::changed`]: until then it is decided anew.
+    /// Decides the number of processors. A caller that applies the decision calls [`Self::changed`]; until then it is decided anew.
     pub fn decide(&mut self, settings: &Autoscaling, partitions: i32, now: Now) -> Decision {
         let hold = |reason, measured| Decision { replicas: now.replicas, reason, measured };
         let most = settings.max_replicas.min(partitions);
@@ -155,7 +155,7 @@ impl Memory {
         let Some(sample) = now.sample else { return hold(Reason::NoSample, None) };
         self.take(sample, now.replicas);
         if now.ready < now.replicas {
-            // Whoever joins or leaves stops all for a moment: what is measured then says little.
+            // A member that joins or leaves pauses the whole group: samples of that time are not representative.
             self.samples.clear();
             return hold(Reason::Settling, None);
         }
@@ -168,7 +168,7 @@ impl Memory {
         let catch_up = settings.catch_up.as_millis() as f64 / 1_000.0;
         let load = measured.arriving + if behind { lag / catch_up } else { 0.0 };
         let Some(capacity) = measured.capacity else {
-            // Without knowing how much one more brings, one step at a time.
+            // With unknown capacity, one step at a time.
             let falling_behind = behind && measured.processed < measured.arriving;
             let target = even_shares(partitions, least, most).find(|&n| n > now.replicas);
             return match target {
@@ -194,7 +194,7 @@ impl Memory {
         if behind {
             return hold(Reason::CatchingUp, Some(measured));
         }
-        // As many as were needed at any time of the cooldown, each with room to spare.
+        // The largest number that was required within the cooldown, each with headroom.
         let lower = self.needs.iter().map(|(_, n)| *n).max().unwrap_or(now.replicas).max(least);
         if lower >= now.replicas {
             let fewer_now = enough(load / DEAD_BAND.1) < now.replicas;
@@ -222,7 +222,7 @@ impl Memory {
         self.changed.is_some_and(|changed| now - changed < span)
     }
 
-    /// There are another number of processors since `at`: what was measured before says nothing of them.
+    /// The number of processors changed at `at`: earlier samples do not describe the new number.
     pub fn changed(&mut self, at: i64) {
         self.changed = Some(at);
         self.samples.clear();
@@ -256,7 +256,7 @@ impl Memory {
             (sample.end - sample.committed) as f64 > (arriving * USUAL_LAG).max(MIN_BACKLOG_EVENTS)
         });
         if waited && processed > 0.0 && replicas > 0 {
-            // There was always something to do, so the busiest processors did what they can.
+            // There was lag all the time, so the busiest processors ran at capacity.
             let seen = processed / share_factor(partitions, replicas);
             self.capacity = Some(self.capacity.map_or(seen, |old| (old + seen) / 2.0));
         }
@@ -265,7 +265,7 @@ impl Memory {
     }
 }
 
-/// How many times what one processor manages `n` of them do: all wait for the one with the most partitions.
+/// Throughput of `n` processors as a multiple of one: the processor with the most partitions limits all.
 fn share_factor(partitions: i32, n: i32) -> f64 {
     f64::from(partitions) / f64::from((partitions + n - 1) / n.max(1)).max(1.0)
 }

@@ -1,4 +1,4 @@
-//! Whose a topic is where two pipelines name it: the older one's. Pure.
+//! Ownership of a topic that two pipelines name: the older pipeline's. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,17 @@ use weir_manifest::{ClickstreamPipeline, Management, Pipeline, TopicSpec};
 
 use crate::Error;
 
-/// What older pipelines have.
+/// Topics of older pipelines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// Topics of the same brokers by name, each with its pipeline.
     names: BTreeMap<String, String>,
-    /// Topics by id, wherever their brokers are said to be.
+    /// Topics by id, whatever their broker addresses.
     ids: BTreeMap<String, String>,
 }
 
 impl Claims {
-    /// What the pipelines that are older than `mine` have. Topics that a pipeline only reads are nobody's.
+    /// Topics of the pipelines that are older than `mine`. A topic that a pipeline only reads is not claimed.
     pub fn older<'a>(
         mine: &ClickstreamPipeline,
         all: impl IntoIterator<Item = &'a ClickstreamPipeline>,
@@ -57,7 +57,7 @@ impl Claims {
     }
 }
 
-/// The topics that a pipeline keeps as its own.
+/// The topics that a pipeline claims.
 fn kept(pipeline: &Pipeline) -> impl Iterator<Item = TopicSpec> {
     pipeline.topics().into_iter().filter(|topic| topic.management == Management::Managed)
 }
@@ -96,19 +96,19 @@ mod tests {
     }
 
     #[test]
-    fn the_older_has_the_topic() {
+    fn the_older_pipeline_owns_the_topic() {
         let (old, new) = (pipeline("old", 1, "k:1", "shared"), pipeline("new", 2, "k:1", "shared"));
         let all = [&old, &new];
         assert_eq!(refusal(&old, &all, &[]), "");
         assert!(refusal(&new, &all, &[]).starts_with("topic shared belongs to the older pipeline web/old"));
-        // Of the same second: one of the two, whichever looks.
+        // Created in the same second: one of the two, the same from both sides.
         let twin = pipeline("twin", 1, "k:1", "shared");
         let refused = [&old, &twin].map(|mine| !refusal(mine, &[&old, &twin], &[]).is_empty());
         assert_eq!(refused, [false, true]);
     }
 
     #[test]
-    fn other_brokers_have_other_topics_unless_their_ids_are_the_same() {
+    fn topics_of_other_brokers_differ_unless_their_ids_are_equal() {
         let (mut old, new) = (pipeline("old", 1, "k:1", "shared"), pipeline("new", 2, "other:1", "shared"));
         assert_eq!(refusal(&new, &[&old, &new], &[("shared", "X")]), "");
         let topic = |name: &str, id: &str| TopicStatus {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_only_read_is_nobodys() {
+    fn a_topic_that_is_only_read_is_not_claimed() {
         let mut old = pipeline("old", 1, "k:1", "old-results");
         let mut new = pipeline("new", 2, "k:1", "new-results");
         new.spec.topics.events.name = "old-events".to_owned();

@@ -1,16 +1,16 @@
-//! What is said of a pipeline: conditions, and the events of their transitions. Pure.
+//! Conditions of a pipeline, and the events of their transitions. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::Error;
 
-/// What a condition is about. In the order in which one depends on the other; [`ConditionType::Ready`] follows from all.
+/// Condition types, in the order of their dependencies; [`ConditionType::Ready`] follows from all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// Everything.
+    /// All of the below.
     Ready,
-    /// The document and the secrets that it names.
+    /// The document and the Secrets that it names are valid.
     Valid,
     /// Kafka answers.
     KafkaReachable,
@@ -26,7 +26,7 @@ pub enum ConditionType {
     GeneratorAvailable,
     /// The autoscaler decides.
     ScalingActive,
-    /// No other operator has the pipeline in its scope.
+    /// No other operator's scope includes the pipeline.
     SoleOperator,
 }
 
@@ -62,18 +62,18 @@ impl ConditionType {
     }
 }
 
-/// How it is.
+/// The status of a condition, with its severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionStatus {
     /// As it should be.
     True,
-    /// As it should be, with something that is worth telling.
+    /// As it should be, with a warning that is reported as an event.
     TrueWithWarning,
-    /// Not as it should be, as was to be expected for now.
+    /// Not as it should be, as expected for now.
     FalseForNow,
-    /// Not as it should be, and someone may have to act.
+    /// Not as it should be; somebody may have to act.
     False,
-    /// Nobody looked.
+    /// Not checked.
     Unknown,
 }
 
@@ -87,16 +87,16 @@ impl ConditionStatus {
     }
 }
 
-/// What was found of one condition type.
+/// A condition as a pass found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// What it is about.
+    /// The type.
     pub type_: ConditionType,
-    /// How it is.
+    /// The status.
     pub status: ConditionStatus,
-    /// Why, in one word.
+    /// The reason, for programs.
     pub reason: String,
-    /// Why, for people.
+    /// The message, for people.
     pub message: String,
 }
 
@@ -111,12 +111,12 @@ impl Condition {
         Self { type_, status, reason: reason.into(), message: message.into() }
     }
 
-    /// What an error means for a condition.
+    /// The condition that an error leads to.
     pub fn of(type_: ConditionType, error: &Error) -> Self {
         Self::new(type_, ConditionStatus::False, error.reason(), error.to_string())
     }
 
-    /// What a condition says about this generation of the document.
+    /// The reported condition, if it is of this generation of the document.
     pub fn repeated(type_: ConditionType, reported: &[ApiCondition], generation: i64) -> Option<Self> {
         let of = |reported: &&ApiCondition| {
             reported.type_ == type_.as_str() && reported.observed_generation == Some(generation)
@@ -131,20 +131,20 @@ impl Condition {
     }
 }
 
-/// Something that is told once, as an event.
+/// A note that is emitted once, as a Kubernetes event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventNote {
-    /// Whether someone may have to act.
+    /// Whether somebody may have to act.
     pub warning: bool,
-    /// In one word.
+    /// The reason, for programs.
     pub reason: String,
-    /// What was being done.
+    /// The action.
     pub action: &'static str,
-    /// For people.
+    /// The message, for people.
     pub note: String,
 }
 
-/// Whether a pipeline is ready: the first condition that is not met says why.
+/// The Ready condition: it repeats the first condition that is not met.
 pub fn ready(conditions: &[Condition]) -> Condition {
     let rank = |status| match status {
         ConditionStatus::False => 0,
@@ -162,7 +162,7 @@ pub fn ready(conditions: &[Condition]) -> Condition {
     }
 }
 
-/// What the resource reports after these findings: the time changes only with the status, and what nobody looked at stays as it was.
+/// Merges new conditions into the reported ones: the time changes only with the status, and types that were not checked stay.
 pub fn merged(
     before: &[ApiCondition],
     conditions: &[Condition],
@@ -195,18 +195,18 @@ pub fn merged(
     merged
 }
 
-/// What is new: conditions whose status or reason differs from before. What follows from another condition is not told twice.
+/// Events for conditions whose status or reason changed. A reason that several conditions share is emitted once.
 pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<EventNote> {
     let mut notes: Vec<EventNote> = Vec::new();
-    // Ready last: it repeats another's reason, or sums up.
+    // Ready last: it repeats the reason of another condition, or sums up.
     let (ready, others): (Vec<_>, Vec<_>) =
         conditions.iter().partition(|condition| condition.type_ == ConditionType::Ready);
     for condition in others.into_iter().chain(ready) {
         let old = before.iter().find(|old| old.type_ == condition.type_.as_str());
         let changed =
             old.is_none_or(|old| old.status != condition.status.as_str() || old.reason != condition.reason);
-        let told = notes.iter().any(|told| told.reason == condition.reason);
-        let worth = match condition.status {
+        let noted = notes.iter().any(|note| note.reason == condition.reason);
+        let notable = match condition.status {
             ConditionStatus::False | ConditionStatus::TrueWithWarning => true,
             ConditionStatus::True => {
                 condition.type_ == ConditionType::Ready || old.is_some_and(|old| old.status == "False")
@@ -215,7 +215,7 @@ pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<Eve
                 condition.type_ == ConditionType::Ready
             }
         };
-        if changed && worth && !told {
+        if changed && notable && !noted {
             notes.push(EventNote {
                 warning: condition.status == ConditionStatus::False,
                 reason: condition.reason.clone(),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn readiness_is_the_first_that_is_not_well() {
+    fn ready_repeats_the_first_unmet_condition() {
         let waiting = Condition::new(
             ConditionType::ProcessorAvailable,
             ConditionStatus::FalseForNow,
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_changes_with_the_status_alone() {
+    fn the_transition_time_changes_only_with_the_status() {
         let first = merged(&[], &[yes(ConditionType::Valid)], 1, at(10));
         let other_reason = Condition::new(ConditionType::Valid, ConditionStatus::True, "Other", "other");
         let second = merged(&first, &[other_reason], 2, at(20));
@@ -281,27 +281,27 @@ mod tests {
             at(30),
         );
         assert_eq!(third[0].last_transition_time, Time(at(30)));
-        // What nobody looked at says when it was looked at last.
+        // A condition that was not checked keeps its time.
         assert_eq!(merged(&third, &[yes(ConditionType::Ready)], 3, at(40))[0], third[0]);
     }
 
     #[test]
-    fn what_is_new_is_told_once() {
+    fn transitions_are_emitted_once() {
         let error =
             Condition::new(ConditionType::KafkaReachable, ConditionStatus::False, "KafkaUnreachable", "gone");
         let conditions = [ready(std::slice::from_ref(&error)), error];
-        let told = transitions(&[], &conditions);
-        assert_eq!(told.len(), 1);
-        assert!(told[0].warning && told[0].note == "KafkaReachable: gone", "{told:?}");
+        let notes = transitions(&[], &conditions);
+        assert_eq!(notes.len(), 1);
+        assert!(notes[0].warning && notes[0].note == "KafkaReachable: gone", "{notes:?}");
         let before = merged(&[], &conditions, 1, at(1));
         assert_eq!(transitions(&before, &conditions), []);
         let back = [ready(&[yes(ConditionType::KafkaReachable)]), yes(ConditionType::KafkaReachable)];
-        let told: Vec<_> = transitions(&before, &back).into_iter().map(|event| event.reason).collect();
-        assert_eq!(told, ["Fine", "Running"]);
+        let notes: Vec<_> = transitions(&before, &back).into_iter().map(|event| event.reason).collect();
+        assert_eq!(notes, ["Fine", "Running"]);
     }
 
     #[test]
-    fn long_texts_are_cut_between_letters() {
+    fn long_texts_are_cut_at_character_boundaries() {
         assert_eq!(shortened("abc", 3), "abc");
         assert_eq!(shortened("ab\u{e9}\u{e9}cd", 7), "ab\u{e9}…");
     }

@@ -1,4 +1,4 @@
-//! Why a pipeline is not as it should be.
+//! Errors of a pass, with their condition reasons.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use weir_manifest::{Role, SpecError};
 use crate::loss::{Loss, RECREATE};
 use crate::object::Kind;
 
-/// With the value `true`: settings of topics that the pipeline did not create are changed, also where records are deleted by it.
+/// With the value `true`: settings of topics that the pipeline did not create are changed, even if that deletes records.
 pub(crate) const ADOPT: &str = "weir.dev/adopt-topics";
 
-/// With the value `true`: topics of a pipeline that no longer runs become this one's, with what is in them.
+/// With the value `true`: topics of a pipeline that no longer runs become this one's, with their records.
 pub(crate) const TAKE_OVER: &str = "weir.dev/take-over-topics";
 
-/// What stands in the way. [`reason`](Error::reason) is what conditions, events and metrics call it.
+/// An error of a pass. [`reason`](Error::reason) is its name in conditions, events and metrics.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The resource does not fit this operator's types.
@@ -25,41 +25,41 @@ pub enum Error {
     /// The document contradicts itself.
     #[error(transparent)]
     Invalid(#[from] SpecError),
-    /// A secret that the document names is not there.
+    /// A Secret that the document names does not exist.
     #[error("secret {name} does not exist in namespace {namespace}: create it or correct {field}")]
     SecretMissing {
         /// Its name.
         name: String,
-        /// Where it should be.
+        /// Its namespace.
         namespace: String,
         /// The field that names it.
         field: &'static str,
     },
-    /// A secret lacks an entry.
+    /// A Secret lacks an entry.
     #[error("secret {name} has no entry {key:?} (it has: {found}): add it or correct {field}")]
     SecretKeyMissing {
         /// Its name.
         name: String,
-        /// What it lacks.
+        /// The missing entry.
         key: String,
-        /// What it has.
+        /// The entries that it has.
         found: String,
         /// The field that names it.
         field: &'static str,
     },
-    /// A secret's entry is no use.
+    /// A Secret's entry is unusable.
     #[error("entry {key:?} of secret {name} ({field}): {wrong}")]
     SecretKeyUnfit {
         /// The secret's name.
         name: String,
         /// The entry.
         key: String,
-        /// What was found and what is expected.
+        /// What was found and what was expected.
         wrong: String,
         /// The field that names it.
         field: &'static str,
     },
-    /// An older pipeline has the topic.
+    /// An older pipeline owns the topic.
     #[error("topic {topic} belongs to the older pipeline {owner}: {}", elsewhere(*.role))]
     TopicClaimed {
         /// The topic.
@@ -69,7 +69,7 @@ pub enum Error {
         /// `namespace/name`.
         owner: String,
     },
-    /// Kafka remembers another pipeline that writes the topic, one that is gone or that another operator or command started.
+    /// The owner recorded in Kafka is another pipeline: one that is gone, or that another operator or command started.
     #[error(
         "topic {topic} belongs to the pipeline {owner}: two pipelines in one topic count everything twice. Once {owner} is gone for \
          good, set the annotation {TAKE_OVER}: \"true\"; else {}", elsewhere(*.role)
@@ -82,7 +82,7 @@ pub enum Error {
         /// The pipeline's name.
         owner: String,
     },
-    /// Another resource of the pipeline's name, which another operator keeps, has the topic and runs.
+    /// Another resource of the same name, which another operator keeps, owns the topic and runs.
     #[error(
         "topic {topic} belongs to another pipeline of this name, {owner}, which another operator or cluster keeps, and whose processors \
          run: two of one name on one Kafka end each other's processors. Set spec.state of the other to Suspended, and this one goes on \
@@ -91,16 +91,16 @@ pub enum Error {
     TwinOwned {
         /// The topic.
         topic: String,
-        /// The other.
+        /// The other resource.
         owner: String,
     },
-    /// Topics are gone, or are others than they were.
+    /// Topics were deleted, or recreated with another id.
     #[error("{0}")]
     TopicLost(Loss),
-    /// Lost topics are about to be made anew, once the processors have ended.
+    /// Lost topics are about to be recreated, once the processors have ended.
     #[error("{}: made anew because of the annotation {RECREATE}, once the processors have ended", .0.names())]
     Recreating(Loss),
-    /// Processors would refuse the state that there is.
+    /// Processors would refuse the existing state.
     #[error("pods are not changed, because new processors would refuse to go on: the state of {place} {why}")]
     StateDiffers {
         /// Topic and partition.
@@ -108,13 +108,13 @@ pub enum Error {
         /// What differs, and the way out.
         why: String,
     },
-    /// Where the processors stand could not be read.
-    #[error("where the processors stand is not known: {0}")]
+    /// The processors' committed offsets could not be read.
+    #[error("the committed offsets of the processors are not known: {0}")]
     Offsets(String),
     /// Topics that the pipeline did not create would lose records.
     #[error("{0}; or set the annotation {ADOPT}: \"true\", and they are changed")]
     NotOurs(AdminError),
-    /// The same of events that another pipeline keeps.
+    /// The same for an events topic whose settings another pipeline keeps.
     #[error(
         "{differences}; topic {topic} is kept by the pipeline {owner}, which would set it back: let this one only read it, with \
          spec.topics.events.management External, or let both say the same"
@@ -127,74 +127,74 @@ pub enum Error {
         /// The pipeline's name.
         owner: String,
     },
-    /// Topics have other partitions.
+    /// Topics have other numbers of partitions.
     #[error("{}{}", .0, fixed(.0))]
     Partitions(Mismatches),
-    /// Kafka could not be asked, or refused.
+    /// Kafka was not reachable, or refused a request.
     #[error(transparent)]
     Kafka(AdminError),
-    /// Kafka did not come to an end.
+    /// Kafka did not finish a request in time.
     #[error("kafka at {bootstrap} did not answer within {} s", .waited.as_secs())]
     KafkaSlow {
         /// The addresses that were tried.
         bootstrap: String,
-        /// How long.
+        /// The time waited.
         waited: Duration,
     },
-    /// There was no time left to ask Kafka, because other pipelines of the cluster asked.
+    /// No time was left for requests to Kafka, because those of other pipelines on the same brokers came first.
     #[error(
         "waiting to ask kafka at {bootstrap}: {threads} questions run at a time, those of other pipelines too, and the time of this pass \
          was up; what was found before stands, and it is asked again"
     )]
     KafkaBusy {
-        /// The addresses that were to be asked.
+        /// The addresses of the brokers.
         bootstrap: String,
-        /// How many questions run at a time.
+        /// Maximum number of concurrent requests.
         threads: usize,
     },
-    /// A pass was given up.
-    #[error("not done within {} s: the API server does not answer in time; tried again", .0.as_secs())]
+    /// A pass exceeded its timeout.
+    #[error("not finished within {} s: the API server does not answer in time; will be retried", .0.as_secs())]
     PassSlow(Duration),
-    /// The API server could not be asked, or refused.
-    #[error("could not {doing}: {}", said(.source))]
+    /// The API server was not reachable, or refused a request.
+    #[error("could not {doing}: {}", api_message(.source))]
     Api {
-        /// What was tried.
+        /// The attempted action.
         doing: String,
-        /// What came of it.
+        /// The client's error.
         source: kube::Error,
     },
-    /// Another operator has taken the pipeline, or this one has let go of it, since the pass began.
-    #[error("this operator keeps the pipeline no longer")]
+    /// Another operator took the pipeline over, or this one released it, since the pass began.
+    #[error("this operator no longer keeps the pipeline")]
     KeptNoLonger,
-    /// The resource's definition lacks fields of this operator's.
+    /// The custom resource's definition lacks fields that this operator needs.
     #[error(
         "the cluster's definition of ClickstreamPipeline is older than this operator, and drops status.operator: upgrade it (helm upgrade \
          with crds.install=true, or kubectl apply --server-side --filename crds/)"
     )]
     DefinitionOlder,
-    /// The cluster has no such kind of objects.
+    /// The cluster does not have this kind.
     #[error(
         "this cluster knows no {}: install the Gateway API's definitions, or leave out spec.gateway.httpRoute",
         .0.as_str()
     )]
     KindMissing(Kind),
-    /// Objects of the pipeline's names belong to others.
+    /// Objects with names that the pipeline needs belong to others.
     #[error("{}", not_owned(.0))]
     NotOwned(Vec<NotOwned>),
 }
 
-/// An object that has the name of one of a pipeline's, and is not its.
+/// An object with a name that the pipeline needs, and with another owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotOwned {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// Kind and name of what it belongs to, if anything.
+    /// Kind and name of its owner, if any.
     pub owner: Option<(String, String)>,
 }
 
-/// The API server changes neither names of topics nor their partitions.
+/// Appended where only another document helps: the API server refuses changes of topic names and partitions.
 const FIXED: &str = ". The API server does not change that in a pipeline that there is: set spec.deletionPolicy to Retain, delete the \
                      pipeline, which leaves its topics and offsets, and apply it as it should be";
 
@@ -209,7 +209,7 @@ impl From<AdminError> for Error {
 }
 
 impl Error {
-    /// One word for it.
+    /// Its name in conditions, events and metrics.
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Undecodable(_) => "Undecodable",
@@ -241,42 +241,42 @@ impl Error {
         }
     }
 
-    /// Whether Kafka did not answer, so that nothing is known of the topics.
+    /// Whether Kafka did not answer, so that the topics' state is unknown.
     pub fn is_unreachable(&self) -> bool {
         self.reason() == "KafkaUnreachable"
     }
 
-    /// Whether this pass had no time to ask Kafka, so that what was found before is all that is known.
+    /// Whether this pass had no time for requests to Kafka, so that earlier conditions stand.
     pub fn is_waiting(&self) -> bool {
         matches!(self, Self::KafkaBusy { .. })
     }
 
-    /// Whether somebody else was faster.
+    /// Whether another writer changed the object first.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { source: kube::Error::Api(status), .. } if status.code == 409)
     }
 
-    /// Whether trying again without a change of the resource is in vain.
+    /// Whether retrying is useless until the resource changes.
     pub fn awaits_change(&self) -> bool {
         matches!(self, Self::Undecodable(_) | Self::Invalid(_))
     }
 }
 
-/// What happened while `doing` something with the API server.
+/// Maps a client's error to [`Error::Api`].
 pub(crate) fn api(doing: impl Into<String>) -> impl FnOnce(kube::Error) -> Error {
     let doing = doing.into();
     move |source| Error::Api { doing, source }
 }
 
-/// The API server's own words where it answered.
-fn said(error: &kube::Error) -> String {
+/// The API server's message where it answered.
+fn api_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }
 }
 
-/// How a pipeline gets another topic where that is somebody else's.
+/// The way to another topic where the topic belongs to another pipeline.
 fn elsewhere(role: Role) -> String {
     let again = |field: &str| {
         format!(
@@ -298,14 +298,14 @@ fn fixed(mismatches: &Mismatches) -> &'static str {
 }
 
 fn not_owned(objects: &[NotOwned]) -> String {
-    let said = objects.iter().map(|NotOwned { kind, name, owner }| {
+    let objects_and_owners = objects.iter().map(|NotOwned { kind, name, owner }| {
         let owner = match owner {
             Some((kind, name)) => format!("belongs to {kind} {name}"),
             None => "belongs to nobody".to_owned(),
         };
         format!("{} {name} {owner}", kind.as_str())
     });
-    let said = said.collect::<Vec<_>>().join(", ");
+    let objects_and_owners = objects_and_owners.collect::<Vec<_>>().join(", ");
     let of_pipeline = objects
         .iter()
         .any(|object| object.owner.as_ref().is_some_and(|(kind, _)| kind == weir_manifest::KIND));
@@ -315,5 +315,5 @@ fn not_owned(objects: &[NotOwned]) -> String {
     } else {
         "delete them, or delete this pipeline and apply it with another metadata.name or in another namespace"
     };
-    format!("{said}: left alone. This pipeline needs objects of these names: {way_out}")
+    format!("{objects_and_owners}: left alone. This pipeline needs objects of these names: {way_out}")
 }

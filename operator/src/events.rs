@@ -9,16 +9,16 @@ use kube::api::{Api, PostParams};
 use crate::conditions::{EventNote, shortened};
 use crate::object::MANAGER;
 
-/// Tells each in an event of its own. One that could not be told is logged: what is so also stands in the status.
+/// Emits each note as an event of its own. Failures are only logged: the status has the same information.
 ///
-/// Not kube's recorder: it takes events that differ in their text alone for one.
-pub(crate) async fn tell(client: &Client, instance: &str, reference: ObjectReference, notes: &[EventNote]) {
+/// kube's recorder is not used: it aggregates events that differ only in their text.
+pub(crate) async fn emit(client: &Client, instance: &str, reference: ObjectReference, notes: &[EventNote]) {
     let namespace = reference.namespace.as_deref().unwrap_or("default");
     let api: Api<Event> = Api::namespaced(client.clone(), namespace);
     for note in notes {
         let event = event(instance, &reference, note);
         if let Err(error) = api.create(&PostParams::default(), &event).await {
-            tracing::warn!(%error, reason = note.reason, note = note.note, "an event could not be told");
+            tracing::warn!(%error, reason = note.reason, note = note.note, "could not emit an event");
         }
     }
 }

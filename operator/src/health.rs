@@ -11,12 +11,12 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use weir_telemetry::{OpenMetrics, openmetrics};
 
-/// What is told about the process. It lives as long as it answers: whatever it cannot go on without ends it.
+/// State of the health endpoints. `/healthz` answers as long as the process runs: fatal errors end it.
 #[derive(Debug)]
 pub struct Health {
-    /// Whether the API server has answered, so that the process may take its turn as leader.
+    /// Whether the API server has answered, so that the process may become leader.
     pub ready: AtomicBool,
-    /// Its figures.
+    /// Its metrics.
     pub registry: Registry,
 }
 

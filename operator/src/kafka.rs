@@ -1,4 +1,4 @@
-//! Kafka as the operator reaches it: for a moment now and then, on threads that may wait.
+//! The operator's requests to Kafka: short-lived clients on blocking threads, with a time limit per pass.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,76 +14,77 @@ use weir_manifest::SaslMechanism;
 use crate::Error;
 use crate::autoscale::Sample;
 
-/// For everything that is asked of Kafka in one pass, the wait for other pipelines' questions included. Each single answer is waited
-/// for a part of it.
+/// Timeout of all requests to Kafka in one pass, including the wait for other pipelines' requests. A single request's timeout is
+/// shorter.
 const PASS_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A question that ran for less time and was given up says nothing about Kafka: the time went while it was queued.
+/// A request that was given up sooner than this after its start does not count against Kafka: most of its time went by in the queue.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// Threads that wait for one cluster at a time. Where it does not answer, pipelines of other clusters have the rest.
+/// Maximum blocking threads per Kafka cluster: one that does not answer leaves the rest to others.
 const THREADS_PER_CLUSTER: usize = 2;
 
-/// What is shared by all that ask one cluster.
+/// State shared by all requests to one cluster.
 struct Cluster {
     turns: Arc<Semaphore>,
-    /// When it did not answer last.
-    away: Mutex<Option<(Instant, AdminError)>>,
+    /// The last request that was not answered.
+    outage: Mutex<Option<(Instant, AdminError)>>,
 }
 
 /// The cluster at these addresses.
 fn cluster(bootstrap: &str) -> Arc<Cluster> {
     static CLUSTERS: Mutex<BTreeMap<String, Arc<Cluster>>> = Mutex::new(BTreeMap::new());
     let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
-    // Those that nobody asks now are forgotten, unless it matters that they were away.
+    // Clusters without running requests are dropped.
     clusters.retain(|name, cluster| name == bootstrap || Arc::strong_count(cluster) > 1);
-    let new =
-        || Arc::new(Cluster { turns: Arc::new(Semaphore::new(THREADS_PER_CLUSTER)), away: Mutex::new(None) });
+    let new = || {
+        Arc::new(Cluster { turns: Arc::new(Semaphore::new(THREADS_PER_CLUSTER)), outage: Mutex::new(None) })
+    };
     Arc::clone(clusters.entry(bootstrap.to_owned()).or_insert_with(new))
 }
 
 impl Cluster {
-    /// Waits for a turn. What others found out meanwhile need not be found out again.
+    /// Waits for a turn. If another request found the cluster unreachable meanwhile, that error is returned.
     async fn turn(&self) -> Result<Option<OwnedSemaphorePermit>, AdminError> {
         let since = Instant::now();
         let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
-        match &*self.away() {
+        match &*self.outage() {
             Some((at, error)) if *at > since => Err(error.clone()),
             _ => Ok(turn),
         }
     }
 
     fn note<T>(&self, result: &Result<T, AdminError>) {
-        *self.away() = match result {
+        *self.outage() = match result {
             Err(error @ AdminError::Unreachable { .. }) => Some((Instant::now(), error.clone())),
             _ => None,
         };
     }
 
-    fn away(&self) -> MutexGuard<'_, Option<(Instant, AdminError)>> {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outage(&self) -> MutexGuard<'_, Option<(Instant, AdminError)>> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Where a cluster is, and what it wants to know of who comes: for one pass.
+/// Address and credentials of a cluster, for one pass.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Connection {
     bootstrap: String,
-    /// When the pass has asked for long enough.
+    /// The pass's deadline for requests to Kafka.
     until: Instant,
     tls: bool,
     extra: Vec<(String, String)>,
 }
 
 impl std::fmt::Debug for Connection {
-    /// Without what is secret.
+    /// Without secrets.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").field("bootstrap", &self.bootstrap).finish_non_exhaustive()
     }
 }
 
 impl Connection {
-    /// In plain text, as nobody in particular.
+    /// In plain text, without authentication.
     pub fn new(bootstrap: &str) -> Self {
         Self {
             bootstrap: bootstrap.to_owned(),
@@ -93,7 +94,7 @@ impl Connection {
         }
     }
 
-    /// Over TLS, with an authority of its own and our certificate and key, all in PEM.
+    /// Over TLS, with a CA certificate and a client certificate and key, all in PEM.
     pub fn encrypt(&mut self, ca: Option<&str>, own: Option<(&str, &str)>) {
         self.tls = true;
         self.set("security.protocol", "ssl");
@@ -106,7 +107,7 @@ impl Connection {
         }
     }
 
-    /// With a name and a password; after [`encrypt`](Self::encrypt).
+    /// With SASL user and password; after [`encrypt`](Self::encrypt).
     pub fn authenticate(&mut self, mechanism: SaslMechanism, username: &str, password: &str) {
         self.set("security.protocol", if self.tls { "sasl_ssl" } else { "sasl_plaintext" });
         self.set("sasl.mechanism", mechanism.as_str());
@@ -119,27 +120,27 @@ impl Connection {
         self.extra.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Where a group stands in a topic, and where the topic ends; `None` when that cannot be told now.
+    /// A group's committed offsets in a topic and the topic's end offsets; `None` if they cannot be read now.
     pub async fn sample(&self, group: String, topic: String) -> Option<Sample> {
         let options = self.options(&group, &topic);
-        match self.ask(move || Ok(sample(&options))).await {
+        match self.run_blocking(move || Ok(sample(&options))).await {
             Ok(Ok(sample)) => Some(sample),
             Ok(Err(error)) => {
-                tracing::info!(%error, "no sample of the backlog");
+                tracing::info!(%error, "no lag sample");
                 None
             }
             Err(_) => None,
         }
     }
 
-    /// What a group committed beside its offsets in a topic, by partition; `None` where this user may not know.
+    /// A group's commit metadata in a topic, by partition; `None` if this user is not allowed to read it.
     ///
     /// # Errors
-    /// [`Error::KafkaSlow`]; [`Error::KafkaBusy`]; [`Error::Offsets`] when it cannot be told now.
+    /// [`Error::KafkaSlow`]; [`Error::KafkaBusy`]; [`Error::Offsets`] if it cannot be read now.
     pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
         let options = self.options(&group, &topic);
         let looked = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
-        match self.ask(looked).await? {
+        match self.run_blocking(looked).await? {
             Ok(committed) => {
                 let known =
                     (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
@@ -149,22 +150,22 @@ impl Connection {
                 Err(Error::Offsets(why.to_string()))
             }
             Err(error) => {
-                tracing::warn!(%error, group, "what was committed may not be known");
+                tracing::warn!(%error, group, "not allowed to read the committed offsets");
                 Ok(None)
             }
         }
     }
 
-    /// Does `work` with an administrator's client, on a thread that may wait.
+    /// Runs `work` with an admin client on a blocking thread.
     ///
     /// # Errors
-    /// As the work says; [`Error::KafkaSlow`]; [`Error::KafkaBusy`].
+    /// Those of `work`; [`Error::KafkaSlow`]; [`Error::KafkaBusy`].
     pub async fn administer<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Admin) -> Result<T, AdminError> + Send + 'static,
     ) -> Result<T, Error> {
         let (connection, cluster) = (self.clone(), cluster(&self.bootstrap));
-        self.ask(move || {
+        self.run_blocking(move || {
             let result = Admin::new(&weir_kafka::Connection {
                 client_id: "weir-admin".to_owned(),
                 ..connection.client()
@@ -189,8 +190,8 @@ impl Connection {
         options
     }
 
-    /// Does `work` on a thread of its own, when it is its turn, for as long as there is time.
-    async fn ask<T: Send + 'static>(
+    /// Runs `work` on a blocking thread once one of the cluster's turns is free, until the deadline.
+    async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
     ) -> Result<T, Error> {
@@ -200,15 +201,15 @@ impl Connection {
             return Err(busy());
         }
         let turn = timeout_at(until, cluster.turn()).await.map_err(|_| busy())??;
-        // With the cluster, which is known for as long as a thread of it runs.
+        // The thread holds the cluster too, so that it is not dropped while one runs.
         let turn = (turn, Arc::clone(&cluster));
         let begun = Instant::now();
         let thread = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            // Nobody waits for what would begin now, and the next pass may be at it.
+            // After the deadline nobody waits for the result, and the next pass may already run the same.
             if Instant::now() >= until { Ok(None) } else { work().map(Some) }
         });
-        // The thread that is given up ends by itself: each of its calls has a bound.
+        // A thread that is given up ends by itself: each of its calls has a timeout.
         let done = match timeout_at(until, thread).await {
             Ok(Ok(done)) => done?,
             Ok(Err(ended)) => {
@@ -224,7 +225,7 @@ impl Connection {
     }
 }
 
-/// A thread that panicked is a defect, not a slow Kafka. One that was cancelled belongs to a process that ends.
+/// A panic of the thread is a defect, not a slow Kafka. A cancelled thread belongs to a process that ends.
 fn resume_panic(ended: tokio::task::JoinError) {
     if let Ok(panic) = ended.try_into_panic() {
         std::panic::resume_unwind(panic);
@@ -233,7 +234,7 @@ fn resume_panic(ended: tokio::task::JoinError) {
 
 fn sample(options: &Options) -> Result<Sample, weir_log::Error> {
     let lookup = TopicInspector::connect(options)?;
-    // The progress first: what comes meanwhile makes the backlog longer, never shorter than none.
+    // Committed offsets first: events that arrive in between increase the lag, and it never gets negative.
     let committed = lookup.committed()?;
     let at = Timestamp::now().as_millisecond();
     let mut sample = Sample { at, committed: 0, end: 0 };
@@ -254,7 +255,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes all threads of a cluster, until the answers are dropped.
+    /// Occupies all threads of a cluster until the returned senders are dropped.
     fn occupied(address: &'static str) -> Vec<mpsc::Sender<()>> {
         let occupied = |_| {
             let (end, ended) = mpsc::channel::<()>();
@@ -273,14 +274,14 @@ mod tests {
         (0..THREADS_PER_CLUSTER).map(occupied).collect()
     }
 
-    /// Waits until no question to a cluster runs.
+    /// Waits until no request to a cluster runs.
     async fn idle(address: &str) {
         let all = u32::try_from(THREADS_PER_CLUSTER).unwrap();
         drop(cluster(address).turns.acquire_many(all).await.unwrap());
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_wait_for_others_is_bounded_and_is_not_said_to_be_kafkas_silence() {
+    async fn waiting_for_other_requests_is_bounded_and_not_reported_as_an_outage() {
         let address = "127.0.0.1:2";
         let others = occupied(address);
         let mut mine = Connection::new(address);
@@ -290,38 +291,38 @@ mod tests {
         assert!(error.reason() == "WaitingForKafka" && !error.is_unreachable(), "{error}");
         drop(others);
         idle(address).await;
-        // Its time is over, whatever it asks next.
+        // After the deadline no further request starts.
         let (begin, begun) = mpsc::channel();
         let again = mine.administer(move |_| begin.send(()).map_err(|_| unreachable!())).await;
         idle(address).await;
-        assert!(again.is_err() && begun.try_recv().is_err(), "nothing begins that nobody waits for");
+        assert!(again.is_err() && begun.try_recv().is_err(), "a request started after its deadline");
         Connection::new(address).administer(|_| Ok(())).await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_that_ran_for_long_without_an_answer_is_kafkas_silence() {
+    async fn a_long_request_without_an_answer_is_reported_as_an_outage() {
         for (time, reason) in [(SILENCE / 2, "WaitingForKafka"), (SILENCE * 2, "KafkaUnreachable")] {
             let (end, ended) = mpsc::channel::<()>();
             let (begin, begun) = mpsc::channel();
             let mut mine = Connection::new("127.0.0.1:3");
             mine.until = Instant::now() + time;
-            let mut asked = std::pin::pin!(mine.administer(move |_| {
+            let mut request = std::pin::pin!(mine.administer(move |_| {
                 begin.send(()).unwrap();
                 let _ = ended.recv();
                 Ok(())
             }));
-            tokio::select! { biased; _ = &mut asked => panic!("it ended"), () = std::future::ready(()) => {} }
+            tokio::select! { biased; _ = &mut request => panic!("it ended"), () = std::future::ready(()) => {} }
             begun.recv().unwrap();
             tokio::time::advance(time).await;
-            assert_eq!(asked.await.unwrap_err().reason(), reason);
+            assert_eq!(request.await.unwrap_err().reason(), reason);
             drop(end);
             idle("127.0.0.1:3").await;
         }
     }
 
-    /// As where more passes ask than the process has threads.
+    /// With more passes than the process has threads.
     #[test]
-    fn what_waited_for_a_thread_until_its_time_was_over_does_not_begin() {
+    fn a_request_that_waited_past_its_deadline_does_not_start() {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().max_blocking_threads(1).enable_all().build().unwrap();
         let address = "127.0.0.1:4";
@@ -331,8 +332,8 @@ mod tests {
         runtime.block_on(async {
             let mut mine = Connection::new(address);
             mine.until = Instant::now() + Duration::from_millis(100);
-            let asked = mine.administer(move |_| begin.send(()).map_err(|_| unreachable!()));
-            assert!(asked.await.is_err());
+            let request = mine.administer(move |_| begin.send(()).map_err(|_| unreachable!()));
+            assert!(request.await.is_err());
             drop(end);
             idle(address).await;
         });

@@ -1,7 +1,7 @@
-//! Who of several processes acts: the one that holds the lease.
+//! Leader election by lease.
 //!
-//! Two that act at once could only quarrel, each undoing the other's writes; so one that cannot renew its lease in time ends before
-//! another may take it. Clocks are never compared between machines: a lease is taken when it was seen unchanged for its duration.
+//! Two leaders would undo each other's writes, so a process that cannot renew its lease in time ends before another may take it.
+//! Clocks of different machines are never compared: a lease is taken once it was observed unchanged for its duration.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use kube::api::{Api, ObjectMeta, PostParams};
 /// The lease's name.
 const NAME: &str = "weir-operator";
 
-/// How long a lease is good without being renewed.
+/// Duration of a lease without renewal.
 const DURATION: Duration = Duration::from_secs(15);
-/// A holder that could not renew for so long gives up, before another can take over.
+/// Renewal deadline: the holder ends before another can take over.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Time between renewals, and between looks at another's lease.
+/// Time between renewals, and between reads of another's lease.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// The lease is another's, or could not be renewed in time.
+/// Why the lease was lost.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
     #[error("the lease {NAME} was taken by {0}")]
@@ -30,28 +30,28 @@ pub(crate) enum Lost {
     Unrenewed(String),
 }
 
-/// One process's part in it.
+/// One process's part in the election.
 pub(crate) struct Election {
     api: Api<Lease>,
     identity: String,
-    /// The lease as it is ours.
+    /// The lease as this process wrote it last.
     held: Option<Lease>,
 }
 
 impl Election {
-    /// Takes part under a name that no other process has.
+    /// Takes part under an identity that is unique among the processes.
     pub(crate) fn new(client: Client, namespace: &str, identity: String) -> Self {
         Self { api: Api::namespaced(client, namespace), identity, held: None }
     }
 
-    /// Waits for the lease. Whatever goes wrong meanwhile is tried again.
+    /// Waits for the lease; errors are retried.
     pub(crate) async fn acquire(&mut self) {
-        // As it was seen first, and when.
+        // The lease's version and the time of its first observation.
         let mut seen: Option<(Option<String>, Instant)> = None;
         loop {
             match self.attempt(&mut seen).await {
                 Ok(true) => {
-                    tracing::info!(identity = self.identity, "holds the lease");
+                    tracing::info!(identity = self.identity, "acquired the lease");
                     return;
                 }
                 Ok(false) => {}
@@ -83,7 +83,7 @@ impl Election {
                 }
                 _ => {
                     if seen.is_none() {
-                        tracing::info!(holder, "waits for the lease");
+                        tracing::info!(holder, "waiting for the lease");
                     }
                     *seen = Some((version, Instant::now()));
                     return Ok(false);
@@ -91,7 +91,7 @@ impl Election {
             }
         }
         let changes = spec.lease_transitions.unwrap_or_default().saturating_add(1);
-        // The version goes with it: of two that try, one is refused.
+        // With the resource version: of two concurrent attempts one is refused.
         let taken = Lease { spec: Some(self.spec(changes)), ..lease };
         self.wrote(self.api.replace(NAME, &PostParams::default(), &taken).await)
     }
@@ -102,7 +102,7 @@ impl Election {
                 self.held = Some(lease);
                 Ok(true)
             }
-            // Another was faster.
+            // Another process was first.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
@@ -127,7 +127,7 @@ impl Election {
         }
     }
 
-    /// Whether it is still ours.
+    /// Whether this process still holds it.
     async fn renew(&mut self) -> kube::Result<bool> {
         let Some(held) = self.held.clone() else { return Ok(false) };
         let changes = held.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
@@ -140,7 +140,7 @@ impl Election {
                 self.held = Some(lease);
                 Ok(true)
             }
-            // Someone wrote it: perhaps only its labels.
+            // Another writer changed it, perhaps only its labels.
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 let found = self.api.get(NAME).await?;
                 let holder = found.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
@@ -164,7 +164,7 @@ impl Election {
         self.held.is_some()
     }
 
-    /// Gives the lease up, so that another need not wait.
+    /// Releases the lease, so that the next leader need not wait.
     pub(crate) async fn release(&mut self) {
         let Some(held) = self.held.take() else { return };
         let changes = held.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
@@ -176,7 +176,7 @@ impl Election {
         };
         let free = Lease { spec: Some(spec), ..held };
         if let Err(error) = self.api.replace(NAME, &PostParams::default(), &free).await {
-            tracing::warn!(%error, "the lease could not be given up; another takes it when it is out");
+            tracing::warn!(%error, "could not release the lease; another process takes it when it expires");
         }
     }
 

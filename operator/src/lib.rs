@@ -1,8 +1,8 @@
-//! The operator: keeps the Kafka topics and the pods of each `ClickstreamPipeline` as the resource says.
+//! The operator: keeps the Kafka topics and the pods of each `ClickstreamPipeline` in sync with its resource.
 //!
-//! A pass over a pipeline ([`reconcile`]) reads what there is, decides with pure functions ([`objects`], [`plan`], [`conditions`])
-//! what is to be done, does it, and says in the resource's status and in events how it is. It keeps nothing: whatever
-//! it was interrupted at, the next pass finds and goes on from there.
+//! A pass over a pipeline ([`reconcile`]) reads the actual state, decides with pure functions ([`objects`], [`plan`], [`conditions`])
+//! what to do, does it, and reports in the resource's status and in events. It needs no state of its own: after an interruption
+//! the next pass continues from what it finds.
 
 mod args;
 pub mod autoscale;
@@ -29,10 +29,10 @@ pub use reconcile::reconcile;
 pub use release::release;
 pub use run::serve;
 
-/// Does what the command line says.
+/// Runs the command.
 ///
 /// # Errors
-/// What a person must deal with, in words for a person.
+/// Errors that a person must act on, with a message for people.
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Run(options) => run::run(options),
@@ -47,9 +47,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 /// The custom resource's definition, in YAML.
 ///
 /// # Errors
-/// None that could be dealt with: it is what the types are.
+/// None in practice: the definition depends only on the types.
 pub fn crd() -> anyhow::Result<String> {
-    // Through JSON, which leaves out what is not said.
+    // Through JSON, which omits absent fields.
     let value = serde_json::to_value(weir_manifest::definition())?;
     Ok(serde_saphyr::to_string(&value)?)
 }

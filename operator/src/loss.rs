@@ -1,7 +1,7 @@
-//! Topics that are no longer the ones that they were, and what has to go before a pipeline can begin anew without them. Pure.
+//! Lost topics (deleted, or recreated by others), and what must be reset before a pipeline can start over without them. Pure.
 //!
-//! An offset means nothing in another log. So a topic that is gone is not made anew by itself: processors would go on at the old
-//! offset, or refuse for ever. The way out empties whatever speaks of a topic that is gone.
+//! An offset means nothing in another log. So a lost topic is not recreated automatically: processors would continue at the old
+//! offset, or refuse for ever. The reset deletes everything that refers to a lost topic.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,33 +10,33 @@ use weir_log::TopicDescription;
 use weir_manifest::groups;
 use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
 
-/// With the value `true`: lost topics are made anew, and what speaks of them is deleted. Taken away once that is done.
+/// With the value `true`: lost topics are recreated, and what refers to them is deleted. The operator removes it once that is done.
 pub(crate) const RECREATE: &str = "weir.dev/recreate-topics";
 
-/// What the cluster knows of topics, by name.
+/// Topics as the cluster describes them, by name.
 pub(crate) type Described = BTreeMap<String, TopicDescription>;
 
-/// A topic that is not the one that it was.
+/// A topic that was deleted, or recreated with another id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Lost {
     name: String,
     role: Role,
     was: String,
-    /// The id of what is there now, if anything is.
+    /// The id of the topic that has the name now, if any.
     is: Option<String>,
 }
 
-/// What a pipeline has lost.
+/// The lost topics of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     pipeline: String,
     topics: Vec<Lost>,
-    /// Topics that are there and are deleted before the pipeline begins anew.
+    /// Existing topics that are deleted before the pipeline starts over.
     delete: Vec<String>,
 }
 
 impl Loss {
-    /// What is no longer the topic that it was; `before` is what was known of them.
+    /// Compares the topics with `before`, their last known state.
     pub(crate) fn of(
         pipeline: &str,
         specs: &[TopicSpec],
@@ -64,7 +64,7 @@ impl Loss {
             spec.management == Management::Managed
                 && match spec.role {
                     Role::State | Role::Blocks => counted,
-                    // The rankings say which windows are in the results: without them all would be counted there once more.
+                    // The rankings record which windows are in the results: without them all would be written there again.
                     Role::Results => counted && lost(Role::TopPages) || unfit,
                     Role::TopPages => counted && lost(Role::TopPages) || unfit,
                     Role::Events | Role::Live | Role::DeadLetters => unfit,
@@ -74,7 +74,7 @@ impl Loss {
         Some(Self { pipeline: pipeline.to_owned(), topics, delete })
     }
 
-    /// Whether offsets or state speak of a topic that is gone: then processors have to end, and forget all.
+    /// Whether offsets or state refer to a lost topic: then processors must end and start without state.
     pub(crate) fn resets(&self) -> bool {
         self.topics.iter().any(|topic| matches!(topic.role, Role::Events | Role::State | Role::Blocks))
     }
@@ -84,7 +84,7 @@ impl Loss {
         &self.delete
     }
 
-    /// What is known of the topics once that was done. What somebody else made anew and stays is none of the pipeline's making.
+    /// The topics' status after the reset. A topic that others recreated, and that stays, does not count as created by the pipeline.
     pub(crate) fn after(&self, before: &[TopicStatus], specs: &[TopicSpec]) -> Vec<TopicStatus> {
         let kept = before.iter().map(|topic| {
             let lost = self.topics.iter().find(|lost| lost.name == topic.name);
@@ -105,7 +105,7 @@ impl Loss {
         kept.collect()
     }
 
-    /// The names of what is gone, for an event.
+    /// The names of the lost topics, for an event.
     pub(crate) fn names(&self) -> String {
         let names: Vec<_> = self.topics.iter().map(|topic| topic.name.as_str()).collect();
         names.join(", ")
@@ -117,7 +117,7 @@ impl fmt::Display for Loss {
         let topics: Vec<_> = self.topics.iter().map(ToString::to_string).collect();
         write!(
             f,
-            "{}. Topics are not made anew and pods are not changed until somebody says so. ",
+            "{}. Topics are not made anew and pods are not changed without confirmation. ",
             topics.join("; ")
         )?;
         if self.resets() {
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// The loss of the demo's topics where these are gone, and these have another id and so many partitions.
+    /// The loss of the demo's topics where these are gone, and these have another id and this number of partitions.
     fn loss(gone: &[&str], replaced: &[(&str, i32)]) -> Option<Loss> {
         let (before, found) = known(gone, replaced);
         Loss::of("shop", &Pipeline::demo().topics(), &before, &found)
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_a_lost_topic_goes_with_it() {
+    fn what_refers_to_a_lost_topic_is_reset_with_it() {
         assert_eq!(loss(&[], &[]), None);
         let inner = ["shop.blocks", "shop.state"];
         let (events, results, top) = ("clickstream-events", "analytics-results", "analytics-top-pages");
@@ -205,7 +205,7 @@ mod tests {
             (&[results], &[], false, &[]),
             (&["shop.live", "shop.dead-letters"], &[], false, &[]),
             (&[top], &[], false, &[]),
-            // Which windows are in the results is not known any more.
+            // Which windows are in the results is no longer known.
             (&[top, events], &[], true, &[results, inner[0], inner[1]]),
             (&[events], &[(top, 1)], true, &[results, top, inner[0], inner[1]]),
             (
@@ -222,14 +222,14 @@ mod tests {
     }
 
     #[test]
-    fn brokers_without_ids_lose_nothing() {
+    fn brokers_without_topic_ids_report_no_loss() {
         let (before, mut found) = known(&[], &[]);
         found.values_mut().for_each(|topic| topic.id.clear());
         assert_eq!(Loss::of("shop", &Pipeline::demo().topics(), &before, &found), None);
     }
 
     #[test]
-    fn what_another_made_is_kept_and_not_taken_for_ours() {
+    fn topics_that_others_recreated_are_kept_and_not_owned() {
         let (before, found) = known(&["shop.live"], &[("clickstream-events", 6)]);
         let specs = Pipeline::demo().topics();
         let after = Loss::of("shop", &specs, &before, &found).map(|loss| loss.after(&before, &specs));
@@ -246,18 +246,18 @@ mod tests {
 
     #[test]
     fn the_message_names_ids_and_the_way_out() {
-        let said = loss(&["clickstream-events"], &[]).map_or_else(String::new, |loss| loss.to_string());
+        let message = loss(&["clickstream-events"], &[]).map_or_else(String::new, |loss| loss.to_string());
         for part in [
             "topic clickstream-events was deleted: its id was old. ",
             "set the annotation weir.dev/recreate-topics: \"true\"",
             "the groups shop.windows and shop.results are deleted, the topics shop.blocks, shop.state are deleted",
         ] {
-            assert!(said.contains(part), "{part}: {said}");
+            assert!(message.contains(part), "{part}: {message}");
         }
-        let said = loss(&[], &[("shop.live", 1)]).map_or_else(String::new, |loss| loss.to_string());
-        assert!(said.starts_with(
+        let message = loss(&[], &[("shop.live", 1)]).map_or_else(String::new, |loss| loss.to_string());
+        assert!(message.starts_with(
             "topic shop.live was deleted and made anew by someone else: its id was old, it is new. "
         ));
-        assert!(!said.contains("groups") && !said.contains("are deleted with"), "{said}");
+        assert!(!message.contains("groups") && !message.contains("are deleted with"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! `weir-operator`: keeps pipelines as their resources say.
+//! `weir-operator`: reconciles pipelines with their resources.
 
 use std::process::ExitCode;
 

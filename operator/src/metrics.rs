@@ -1,4 +1,4 @@
-//! The operator's figures.
+//! The operator's metrics.
 
 use std::sync::atomic::AtomicU64;
 
@@ -11,47 +11,47 @@ use prometheus_client::registry::{Registry, Unit};
 pub struct Ending {
     /// `success` or `failure`.
     pub result: &'static str,
-    /// Why it failed, as conditions have it; empty where it did not.
+    /// The reason of a failure, as in conditions; empty on success.
     pub reason: &'static str,
 }
 
-/// Objects of a kind.
+/// Label: the kind of objects.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Of {
     /// The kind.
     pub kind: &'static str,
 }
 
-/// One pipeline.
+/// Labels: one pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Pipeline {
-    /// Where it is.
+    /// Its namespace.
     pub namespace: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
 }
 
-/// What is counted.
+/// The metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// Reconciliations that ended.
     pub reconciles: Family<Ending, Counter>,
-    /// How long they took, in seconds.
+    /// Durations of reconciliations, in seconds.
     pub durations: Histogram,
-    /// What is kept as it should be: pipelines, and their objects by kind.
+    /// Managed pipelines, and their objects by kind.
     pub managed: Family<Of, Gauge>,
-    /// Whether this process is the one that acts.
+    /// Whether this process is the leader.
     pub leader: Gauge,
-    /// Events that wait, where the autoscaler looks.
+    /// Lag of pipelines that the autoscaler samples.
     pub lag: Family<Pipeline, Gauge>,
-    /// Events a second that come, where the autoscaler looks.
+    /// Incoming events per second of pipelines that the autoscaler samples.
     pub arriving: Family<Pipeline, Gauge<f64, AtomicU64>>,
-    /// Events a second that are processed, where the autoscaler looks.
+    /// Processed events per second of pipelines that the autoscaler samples.
     pub processed: Family<Pipeline, Gauge<f64, AtomicU64>>,
 }
 
 impl Metrics {
-    /// Figures under the prefix `weir_operator`.
+    /// Registers the metrics under the prefix `weir_operator`.
     pub fn new() -> (Self, Registry) {
         let metrics = Self {
             reconciles: Family::default(),
@@ -70,35 +70,31 @@ impl Metrics {
         );
         registry.register_with_unit(
             "reconcile_duration",
-            "How long reconciliations take",
+            "Durations of reconciliations",
             Unit::Seconds,
             metrics.durations.clone(),
         );
         registry.register(
             "managed_objects",
-            "Pipelines, and the objects that are kept for them, by kind",
+            "Managed pipelines and their objects, by kind",
             metrics.managed.clone(),
         );
-        registry.register(
-            "is_leader",
-            "Whether this process is the one that acts: 1 or 0",
-            metrics.leader.clone(),
-        );
-        registry.register("pipeline_lag_events", "Events that wait to be processed", metrics.lag.clone());
+        registry.register("is_leader", "Whether this process is the leader: 1 or 0", metrics.leader.clone());
+        registry.register("pipeline_lag_events", "Events that are not processed yet", metrics.lag.clone());
         registry.register(
             "pipeline_arriving_events_per_second",
-            "Events that come, a second",
+            "Incoming events per second",
             metrics.arriving.clone(),
         );
         registry.register(
             "pipeline_processed_events_per_second",
-            "Events that are processed, a second",
+            "Processed events per second",
             metrics.processed.clone(),
         );
         (metrics, registry)
     }
 
-    /// Of a pipeline that is gone there is nothing more to say.
+    /// Drops the series of a deleted pipeline.
     pub(crate) fn forget(&self, pipeline: &Pipeline) {
         self.lag.remove(pipeline);
         self.arriving.remove(pipeline);

@@ -1,34 +1,34 @@
-//! Kubernetes objects as the operator makes, finds and compares them: values of JSON with their kind.
+//! Kubernetes objects as the operator builds, finds and compares them: JSON values with their kind.
 
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
-/// The annotation with the hash of the whole object as it was last applied, so that a part that is no longer made is noticed.
+/// The annotation with the hash of the whole object as last applied, so that fields that are no longer built are noticed.
 pub const HASH: &str = "weir.dev/hash";
 
-/// The operator's field manager, and the value of the label `app.kubernetes.io/managed-by` of what it made.
+/// The operator's field manager, and its objects' value of the label `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "weir-operator";
 
-/// The kinds of objects that pipelines own, in the order in which they are made: what pods need comes before the pods.
+/// The kinds of objects that pipelines own, in the order of their creation: what pods need comes before the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// Who the pods are.
+    /// ServiceAccount: the pods' identity.
     ServiceAccount,
-    /// The manifest that the pods read.
+    /// ConfigMap: the manifest that the pods read.
     ConfigMap,
-    /// Who may call the pods.
+    /// NetworkPolicy: allowed connections to the pods.
     NetworkPolicy,
-    /// The gateway's address.
+    /// Service: the gateway's address in the cluster.
     Service,
-    /// How many pods a drained node may take at a time.
+    /// PodDisruptionBudget: pods that may be evicted at a time.
     PodDisruptionBudget,
-    /// The processors.
+    /// StatefulSet: the processors.
     StatefulSet,
-    /// The generator and the gateway.
+    /// Deployment: the generator and the gateway.
     Deployment,
-    /// The gateway's address outside.
+    /// Ingress: the gateway's address outside the cluster.
     Ingress,
-    /// The same in the Gateway API, which a cluster need not have.
+    /// HTTPRoute: the same in the Gateway API, which a cluster need not have.
     HttpRoute,
 }
 
@@ -46,7 +46,7 @@ impl Kind {
         Self::HttpRoute,
     ];
 
-    /// Whether every cluster has it, so that it can be watched.
+    /// Whether every cluster has the kind, so that it can be watched.
     pub const fn is_built_in(self) -> bool {
         !matches!(self, Self::HttpRoute)
     }
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// What it is called in a manifest.
+    /// The kind's name in a manifest.
     pub const fn as_str(self) -> &'static str {
         self.names().2
     }
@@ -77,14 +77,14 @@ impl Kind {
         if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
     }
 
-    /// Where the API server serves it.
+    /// The API resource.
     pub fn resource(self) -> ApiResource {
         let (group, version, kind, plural) = self.names();
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
     }
 }
 
-/// An object as it should be: only what the operator decides about it.
+/// A desired object: only the fields that the operator sets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Object {
     /// Its kind.
@@ -95,7 +95,7 @@ pub struct Object {
     pub manifest: Value,
 }
 
-/// An object as it is.
+/// An object as found in the cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Found {
     /// Its kind.
@@ -110,7 +110,7 @@ impl Found {
         self.manifest["metadata"]["name"].as_str().unwrap_or_default()
     }
 
-    /// Whether the resource with this uid is what it belongs to.
+    /// Whether the resource with this uid is its controller.
     pub fn is_owned_by(&self, uid: &str) -> bool {
         let owners = self.manifest["metadata"]["ownerReferences"].as_array();
         owners.is_some_and(|owners| {
@@ -118,7 +118,7 @@ impl Found {
         })
     }
 
-    /// Whether the operator made it, for a pipeline that let go of it: no controller has it any more.
+    /// Whether the operator created it for a pipeline that is gone: it no longer has a controller.
     pub fn is_orphaned(&self) -> bool {
         let metadata = &self.manifest["metadata"];
         let owners = metadata["ownerReferences"].as_array();
@@ -128,7 +128,7 @@ impl Found {
             && !owned
     }
 
-    /// The field managers, other than the operator, that wrote one of these fields (such as `spec.ports[0].port`) last.
+    /// The field managers, other than the operator, that own one of these fields (such as `spec.ports[0].port`).
     pub fn managers<'a>(&self, paths: impl IntoIterator<Item = &'a str>) -> Vec<String> {
         let paths: Vec<Vec<&str>> = paths.into_iter().map(|path| segments(path).collect()).collect();
         let entries = self.manifest["metadata"]["managedFields"].as_array();
@@ -142,31 +142,31 @@ impl Found {
         names
     }
 
-    /// Kind and name of what it belongs to.
+    /// Kind and name of its controller.
     pub fn controller(&self) -> Option<(String, String)> {
         let owners = self.manifest["metadata"]["ownerReferences"].as_array()?;
         let owner = owners.iter().find(|owner| owner["controller"] == Value::Bool(true))?;
         Some((owner["kind"].as_str()?.to_owned(), owner["name"].as_str()?.to_owned()))
     }
 
-    /// A whole number somewhere in it; 0 where there is none.
+    /// The integer at a JSON pointer; 0 if there is none.
     pub fn number(&self, pointer: &str) -> i32 {
         let number = self.manifest.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
         i32::try_from(number).unwrap_or(i32::MAX)
     }
 }
 
-/// The fields of a path, without the numbers of entries.
+/// The fields of a path, without list indices.
 fn segments(path: &str) -> impl Iterator<Item = &str> {
     path.split('.').map(|field| field.split('[').next().unwrap_or(field))
 }
 
-/// Whether a field is among those that a manager has (`fieldsV1`). Of a list's entries any will do: they are known by keys there.
+/// Whether a manager owns a field (`fieldsV1`). Any entry of a list matches, because entries are identified by keys there.
 fn holds(fields: &Value, path: &[&str]) -> bool {
     let Some((first, rest)) = path.split_first() else { return true };
     let Some(fields) = fields.as_object() else { return false };
     if let Some(found) = fields.get(&format!("f:{first}")) {
-        // A list that is one value has nothing below it.
+        // An atomic list has no entries below it.
         return rest.is_empty()
             || found.as_object().is_some_and(serde_json::Map::is_empty)
             || holds(found, rest);
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_wrote_a_field_is_known() {
+    fn field_managers_are_found_by_path() {
         let manifest = json!({"metadata": {"managedFields": [
             {"manager": "weir-operator", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
             {"manager": "kubectl-patch", "fieldsV1": {"f:spec": {"f:replicas": {}}}},

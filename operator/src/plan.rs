@@ -1,4 +1,4 @@
-//! What is to be done so that what is there becomes what should be. Pure.
+//! The steps from the objects found to the desired ones. Pure.
 
 use std::fmt;
 
@@ -9,40 +9,40 @@ use crate::object::HASH;
 use crate::object::{Found, Kind, Object};
 use crate::objects::entry_key;
 
-/// One thing to do.
+/// A step.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// The object is missing.
     Create(Object),
-    /// The pipeline says something else now.
+    /// The document changed.
     Change(Object),
-    /// Someone changed what the pipeline says: these fields.
+    /// Somebody changed these fields of the object.
     Repair(Object, Vec<Difference>),
-    /// The pipeline needs it no longer.
+    /// The pipeline no longer needs the object.
     Delete(Kind, String),
-    /// The object was a pipeline's of the same name that is gone, and is nobody's since: it becomes this one's.
+    /// The object belonged to a deleted pipeline of the same name and has no owner since: this one adopts it.
     Adopt(Object),
-    /// An object of that name belongs to someone else: it is left alone.
+    /// An object of that name belongs to somebody else: it is left alone.
     NotOwned(NotOwned),
 }
 
-/// A field that is not as it should be.
+/// A field that differs from the desired object.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     path: String,
     found: Value,
     expected: Value,
-    /// Where it stands in what was found, when nothing is expected there: applying would leave it.
+    /// The JSON pointer of a surplus value in the object found: applying would leave it.
     surplus: Option<String>,
 }
 
 impl Difference {
-    /// What must be taken out before applying, as a JSON pointer.
+    /// The value to remove before applying, as a JSON pointer.
     pub(crate) fn surplus(&self) -> Option<&str> {
         self.surplus.as_deref()
     }
 
-    /// As it is told of one that is there to stay.
+    /// Text for a difference that stays.
     pub(crate) fn standing(&self) -> String {
         if self.surplus.is_some() {
             return format!("{} is added", self.path);
@@ -51,17 +51,17 @@ impl Difference {
         format!("{} is {found}, not {expected}", self.path)
     }
 
-    /// Where it is, such as `spec.ports[0].port`.
+    /// The path, such as `spec.ports[0].port`.
     pub(crate) fn path(&self) -> &str {
         &self.path
     }
 }
 
-/// Parts of paths behind which secrets may be: events and conditions are read by more people than workloads.
+/// Parts of paths whose values may be secret: more people can read events and conditions than workloads.
 const SECRET: [&str; 5] = [".env[", ".args[", ".command[", "annotations", "volumeAttributes"];
 
 impl Difference {
-    /// Both values.
+    /// Both values, as text.
     fn shown(&self) -> [String; 2] {
         let secret = SECRET.iter().any(|part| self.path.contains(part));
         let hidden = |value: &Value| !value.is_null() && secret;
@@ -78,7 +78,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// As it is told of one that was repaired.
+/// Text for a difference that was repaired.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.surplus.is_some() {
@@ -89,7 +89,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The steps from `found` to `desired` for the resource with this uid: what is as it should be needs none.
+/// The steps from `found` to `desired` for the resource with this uid.
 ///
 /// `found` holds every object of the pipeline's labels, and every object of a desired name.
 pub fn plan(desired: Vec<Object>, found: &[Found], uid: &str) -> Vec<Step> {
@@ -128,27 +128,27 @@ fn step(object: Object, present: Option<&Found>, uid: &str) -> Option<Step> {
     if differences.is_empty() { None } else { Some(Step::Repair(object, differences)) }
 }
 
-/// Whether an object was made of something else than what is said now.
+/// Whether an object was built from another document.
 pub(crate) fn is_outdated(object: &Object, present: &Found) -> bool {
     let annotation = |manifest: &Value| manifest["metadata"]["annotations"][HASH].clone();
     annotation(&object.manifest) != annotation(&present.manifest)
 }
 
-/// What of an object is not as it should be.
+/// The differences between a desired object and the one found.
 pub(crate) fn differences(object: &Object, present: &Found) -> Vec<Difference> {
     let mut differences = Vec::new();
     compare(&object.manifest, &present.manifest, &FieldPath::default(), &mut differences);
     differences
 }
 
-/// Where a value stands.
+/// The path of a value.
 #[derive(Default)]
 struct FieldPath {
     /// For people.
     path: String,
-    /// In what was found.
+    /// JSON pointer in the object found.
     pointer: String,
-    /// The name of the field, of an entry that of its list.
+    /// The name of the field; of a list's entry, the list's name.
     field: String,
 }
 
@@ -172,14 +172,14 @@ impl FieldPath {
         }
     }
 
-    /// Whether a list, or a selector, is the operator's as a whole. Others may add owners of their own, and labels and annotations anywhere.
+    /// Whether the operator owns a list or selector as a whole. Others may add owner references, and labels and annotations anywhere.
     fn is_whole(&self) -> bool {
         !self.path.starts_with("metadata.")
     }
 }
 
-/// Where `found` lacks or contradicts what `expected` says, and entries that others added to its lists and selectors: an open door in a
-/// policy, a port, a variable. Other fields that only `found` has are defaults, or another's business.
+/// Collects fields that `found` lacks or has other values of, and entries that others added to lists and selectors, such as a
+/// network policy's rule, a port, a variable. Other fields that only `found` has are defaults, or owned by others.
 fn compare(expected: &Value, found: &Value, path: &FieldPath, differences: &mut Vec<Difference>) {
     let surplus = |path: FieldPath, found: &Value| Difference {
         path: path.path,
@@ -202,7 +202,7 @@ fn compare(expected: &Value, found: &Value, path: &FieldPath, differences: &mut 
             let mut matched = vec![false; found.len()];
             for (i, value) in expected.iter().enumerate() {
                 let name = key.and_then(|key| Some((key, value.get(key)?)));
-                // What has a name may stand anywhere.
+                // Named entries may be at any index.
                 let at = match name {
                     Some((key, name)) => found.iter().position(|entry| entry.get(key) == Some(name)),
                     None => (i < found.len()).then_some(i),
@@ -218,7 +218,7 @@ fn compare(expected: &Value, found: &Value, path: &FieldPath, differences: &mut 
                 differences.extend(added.map(|(at, value)| surplus(path.entry(at, at), value)));
             }
         }
-        // The API server leaves out what is empty.
+        // The API server omits empty values.
         (Value::Array(list), Value::Null) if list.is_empty() => {}
         (Value::Object(fields), Value::Null) if fields.is_empty() => {}
         (expected, found) if same(expected, found) => {}
@@ -231,12 +231,12 @@ fn compare(expected: &Value, found: &Value, path: &FieldPath, differences: &mut 
     }
 }
 
-/// Whether two plain values mean the same: `1` and `1.0` do, and so do quantities such as `0.5` and `500m`.
+/// Whether two scalars are equal, also as quantities: `1` and `1.0`, `0.5` and `500m`.
 fn same(expected: &Value, found: &Value) -> bool {
     expected == found || quantity(expected).is_some_and(|amount| quantity(found) == Some(amount))
 }
 
-/// An amount of a resource, in thousandths.
+/// A resource quantity, in thousandths.
 fn quantity(value: &Value) -> Option<i128> {
     const UNITS: [(&str, i128); 13] = [
         ("Ki", 1 << 10),

@@ -1,6 +1,6 @@
-//! Letting go of pipelines whose operator goes: nobody else would take away their finalizer, and deleting them would never end.
+//! Releases pipelines whose operator is removed: nobody else would remove their finalizer, and deleting them would never end.
 //!
-//! Their topics stay. An operator that comes later puts the finalizer on again.
+//! Their topics stay. A later operator sets the finalizer again.
 
 use std::time::Duration;
 
@@ -19,21 +19,21 @@ use crate::events;
 use crate::lease::Election;
 use crate::reconcile::{FINALIZER, write_finalizers};
 
-/// An operator that was told to end has given up its lease by then, and one that was killed has lost it.
+/// Timeout for the lease: by then an operator that was stopped has released it, and that of a killed one has expired.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Times that a pipeline which others change meanwhile is read again.
+/// Maximum attempts when others change the pipeline at the same time.
 const MAX_WRITE_ATTEMPTS: usize = 5;
 
-/// Lets go of all pipelines of a namespace, or of `all`, once no operator acts any more.
+/// Releases all pipelines of a namespace, or of `all`, once no operator is active.
 ///
 /// # Errors
-/// An operator still acts; what the API server refused.
+/// An operator is still active; the API server refused a request.
 pub async fn release(client: Client, namespace: &str, instance: String) -> anyhow::Result<()> {
     let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
     tokio::time::timeout(RELEASE_TIMEOUT, election.acquire()).await.with_context(|| {
         format!(
-            "an operator in namespace {} still acts, and would put the finalizers on again: end it first (kubectl scale --replicas=0)",
+            "an operator in namespace {} is still active, and would set the finalizers again: end it first (kubectl scale --replicas=0)",
             client.default_namespace()
         )
     })?;
@@ -54,14 +54,14 @@ pub(crate) async fn is_ending(client: &Client) -> kube::Result<bool> {
     Ok(found.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
-/// Takes the finalizer away from every pipeline that has it and that no other operator keeps; their names.
+/// Removes the finalizer of every pipeline that no other operator keeps; returns their names.
 pub(crate) async fn release_pipelines(
     client: &Client,
     namespace: &str,
     instance: &str,
 ) -> Result<Vec<String>, Error> {
     let kind = ApiResource::erase::<ClickstreamPipeline>(&());
-    // Also of those that cannot be read.
+    // Including those that cannot be decoded.
     let all: Api<DynamicObject> = match namespace {
         "all" => Api::all_with(client.clone(), &kind),
         namespace => Api::namespaced_with(client.clone(), namespace, &kind),
@@ -70,7 +70,7 @@ pub(crate) async fn release_pipelines(
     let mut released = Vec::new();
     for attempt in 1.. {
         let found = match all.list(&ListParams::default()).await {
-            // Without their definition there are none.
+            // Without the definition there are no pipelines.
             Err(kube::Error::Api(status)) if status.code == 404 => break,
             found => found.map_err(api("list the pipelines"))?,
         };
@@ -98,7 +98,7 @@ pub(crate) async fn release_pipelines(
             let event_note =
                 EventNote { warning: true, reason: "FinalizerReleased".to_owned(), action: "Release", note };
             let about = pipeline.object_ref(&kind);
-            events::tell(client, instance, about, &[event_note]).await;
+            events::emit(client, instance, about, &[event_note]).await;
             released.push(format!("{namespace}/{name}"));
         }
         if !changed {
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_operator_keeps_is_not_let_go_of() {
+    fn pipelines_of_another_operator_are_not_released() {
         let kind = ApiResource::erase::<ClickstreamPipeline>(&());
         for (status, other) in [
             (json!({}), None),

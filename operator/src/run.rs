@@ -1,4 +1,4 @@
-//! The process: everything that runs beside the passes over pipelines.
+//! The process: leader election, watches, health endpoints, and the tasks that run beside the passes over pipelines.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use crate::object::MANAGER;
 use crate::reconcile;
 use crate::release::{is_ending, release_pipelines};
 
-/// Passes at a time. Most of them wait: where clusters do not answer, for half a minute each.
+/// Maximum concurrent passes. Most of them wait: with unreachable Kafka clusters, for half a minute each.
 const PASSES: u16 = 64;
 
-/// Time between looks for pipelines that the selector has no more.
+/// Maximum time between two checks for pipelines that the selector no longer matches.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The shortest time between two of them.
+/// Minimum time between two such checks.
 const MIN_RESYNC_PAUSE: Duration = Duration::from_secs(2);
 
-/// For letting go of pipelines; shorter than the lease is good, and than a pod is given to end.
-const PARTING: Duration = Duration::from_secs(8);
+/// Timeout for releasing pipelines at the end; shorter than the lease's duration and the pod's termination grace period.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Runs until a signal ends it.
 ///
@@ -53,7 +53,7 @@ pub fn run(options: Run) -> anyhow::Result<()> {
     })
 }
 
-/// Lets go of the pipelines of an operator that is gone.
+/// Releases the pipelines of an operator that is gone.
 ///
 /// # Errors
 /// What a person must deal with, in words for a person.
@@ -62,26 +62,26 @@ pub fn release(options: Release) -> anyhow::Result<()> {
     start(log_format, async |client| crate::release::release(client, &namespace, instance()).await)
 }
 
-/// Does something with a client of the API server.
+/// Runs `work` with a client of the API server.
 fn start(log_format: LogFormat, work: impl AsyncFnOnce(Client) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    // kube's client tells of every answer that is an error; whoever asked says more.
+    // kube's client logs every error response; the callers log them with more context.
     log_to_stderr(log_format, "info,kube_client=off").map_err(anyhow::Error::msg)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        // Kafka is asked on these, few for each cluster.
+        // Threads for requests to Kafka, few per cluster.
         .max_blocking_threads(2 * usize::from(PASSES))
         .enable_all()
         .build()
         .context("cannot start")?;
     runtime.block_on(async {
-        let client = Client::try_default().await.context(
-            "cannot tell where the API server is: run in a pod with a service account, or set KUBECONFIG",
-        )?;
+        let client = Client::try_default()
+            .await
+            .context("no address of an API server: run in a pod with a service account, or set KUBECONFIG")?;
         work(client).await
     })
 }
 
-/// Keeps pipelines until `stop`, as the process called `instance`: no other has that name at the same time.
+/// Reconciles pipelines until `stop`. `instance` is unique among the processes that run.
 ///
 /// # Errors
 /// The address of `--health` is taken; the lease was lost.
@@ -97,19 +97,19 @@ pub async fn serve(
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("--health: cannot listen on {address}"))?;
     let (namespace, image) = (&options.namespace, &options.image);
-    tracing::info!(address = %listener.local_addr()?, namespace, image, "the operator runs");
+    tracing::info!(address = %listener.local_addr()?, namespace, image, "operator started");
     let (ended, end) = tokio::sync::oneshot::channel::<()>();
     let served = tokio::spawn(health::serve(listener, Arc::clone(&health), async { drop(end.await) }));
     let mut election = Election::new(client.clone(), client.default_namespace(), instance.clone());
     let scope = namespace.clone();
     let result = {
-        let acted = act(client.clone(), options, &instance, &metrics, &health, &mut election);
-        tokio::select! { lost = acted => Err(lost.into()), () = stop => Ok(()) }
+        let leading = lead(client.clone(), options, &instance, &metrics, &health, &mut election);
+        tokio::select! { lost = leading => Err(lost.into()), () = stop => Ok(()) }
     };
     metrics.leader.set(0);
     if result.is_ok() {
         if election.holds() {
-            part(&client, &scope, &instance).await;
+            release_if_namespace_ends(&client, &scope, &instance).await;
         }
         election.release().await;
     }
@@ -118,30 +118,32 @@ pub async fn serve(
     result
 }
 
-/// The last thing that an operator does whose own namespace is being deleted: none comes after it that could release a pipeline.
-async fn part(client: &Client, scope: &str, instance: &str) {
-    let parted = async {
+/// Releases the pipelines if the operator's own namespace is being deleted: no later operator could.
+async fn release_if_namespace_ends(client: &Client, scope: &str, instance: &str) {
+    let released = async {
         match is_ending(client).await {
             Ok(false) => Ok(Vec::new()),
             Ok(true) => release_pipelines(client, scope, instance).await,
             Err(error) => Err(api("read the operator's own namespace")(error)),
         }
     };
-    match tokio::time::timeout(PARTING, parted).await {
+    match tokio::time::timeout(RELEASE_TIMEOUT, released).await {
         Ok(Ok(released)) if released.is_empty() => {}
         Ok(Ok(released)) => {
             tracing::warn!(
                 pipelines = released.join(", "),
-                "the operator's namespace ends: pipeline released, topics stay"
+                "the operator's namespace is being deleted: pipelines released, topics stay"
             );
         }
-        Ok(Err(error)) => tracing::warn!(%error, "pipelines may hang when they are deleted"),
-        Err(_) => tracing::warn!("the API server does not answer: pipelines may hang when they are deleted"),
+        Ok(Err(error)) => tracing::warn!(%error, "could not release pipelines: deleting them may hang"),
+        Err(_) => {
+            tracing::warn!("the API server does not answer, pipelines not released: deleting them may hang")
+        }
     }
 }
 
-/// Waits for its turn, and then keeps pipelines for as long as it lasts.
-async fn act(
+/// Waits for the lease, and then reconciles pipelines until it is lost.
+async fn lead(
     client: Client,
     options: Run,
     instance: &str,
@@ -149,7 +151,7 @@ async fn act(
     health: &Health,
     election: &mut Election,
 ) -> Lost {
-    // One that waits for its turn is as ready as one that acts.
+    // A process that waits for the lease is as ready as the leader.
     while let Err(error) = client.apiserver_version().await {
         tracing::warn!(%error, "the API server does not answer");
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -158,17 +160,17 @@ async fn act(
     election.acquire().await;
     metrics.leader.set(1);
     if let Err(error) = is_ending(&client).await {
-        tracing::warn!(%error, "cannot tell whether the operator's own namespace is being deleted: should it be, pipelines hang");
+        tracing::warn!(%error, "could not read the operator's own namespace: if it is being deleted, deleting pipelines may hang");
     }
-    let controlled = control(client, options, instance.to_owned(), metrics.clone());
+    let controller = run_controller(client, options, instance.to_owned(), metrics.clone());
     tokio::select! {
         lost = election.keep() => lost,
-        // Watches never end; where one did, acting on would be acting blindly.
-        () = controlled => Lost::Unrenewed("the watches ended".to_owned()),
+        // Watches never end; if one did, changes would be missed.
+        () = controller => Lost::Unrenewed("the watches ended".to_owned()),
     }
 }
 
-/// A name that no other process has at the same time: a pod's own, so that its restarted container need not wait for itself.
+/// A name that is unique among processes: the pod's, so that a restarted container need not wait for its own lease.
 fn instance() -> String {
     std::env::var("POD_NAME").unwrap_or_else(|_| {
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| MANAGER.to_owned());
@@ -176,8 +178,8 @@ fn instance() -> String {
     })
 }
 
-/// Passes over pipelines whenever they, or what they own, change.
-async fn control(client: Client, options: Run, instance: String, metrics: Metrics) {
+/// Runs a pass over a pipeline whenever it, or an object that it owns, changes.
+async fn run_controller(client: Client, options: Run, instance: String, metrics: Metrics) {
     let Run {
         namespace,
         selector,
@@ -202,7 +204,7 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     let owned = watcher::Config::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER}"));
     for kind in Kind::ALL.into_iter().filter(|kind| kind.is_built_in()) {
         let resource = kind.resource();
-        // Only that something changed: what it is then is read when it is compared.
+        // Only the trigger matters: the pass reads the object itself.
         let api: Api<DynamicObject> = match namespace.as_str() {
             "all" => Api::all_with(client.clone(), &resource),
             namespace => Api::namespaced_with(client.clone(), namespace, &resource),
@@ -215,15 +217,15 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
     context.progress_deadline = Duration::from_secs(progress_deadline.into());
     let context = Arc::new(context);
     let (pipelines, left) = (Arc::clone(&context), tokio::sync::Notify::new());
-    let controlled = controller
+    let controller = controller
         .with_config(controller::Config::default().concurrency(PASSES))
         .run(reconcile::reconcile, reconcile::after_failure, Arc::clone(&context))
         .for_each(async |result| {
             if let Err(error) = result {
                 match error {
-                    // Told already, with what comes next.
+                    // Logged already, with the next retry.
                     controller::Error::ReconcilerFailed(..) => {}
-                    // What is gone needs no pass; it may only be gone from the selector's sight.
+                    // A deleted resource needs no pass; or the selector no longer matches it.
                     controller::Error::ObjectNotFound(_) => {
                         pipelines.count();
                         left.notify_one();
@@ -233,13 +235,13 @@ async fn control(client: Client, options: Run, instance: String, metrics: Metric
             }
         });
     tokio::select! {
-        () = controlled => {}
+        () = controller => {}
         () = release_unselected_pipelines(&context, &namespace, selector.as_deref(), &left) => {}
         () = reconcile::answer_contenders(&context) => {}
     }
 }
 
-/// Lets go of pipelines that the selector has no more, whenever some `left`, and where that was missed.
+/// Releases pipelines that the selector no longer matches, whenever some `left`, and periodically.
 async fn release_unselected_pipelines(
     context: &Context,
     scope: &str,
@@ -249,10 +251,10 @@ async fn release_unselected_pipelines(
     let Some(selector) = selector else { return std::future::pending().await };
     loop {
         if let Err(error) = reconcile::release_unselected(context, scope, selector).await {
-            tracing::warn!(%error, "pipelines that the selector has no more may not know it");
+            tracing::warn!(%error, "could not release pipelines that the selector no longer matches");
         }
         tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(RESYNC_INTERVAL) => {} }
-        // Others' pipelines are not found either, whatever happens to their objects. And a pass that has begun may still write.
+        // Changed objects of other operators' pipelines trigger this too. And a pass that has begun may still write.
         tokio::time::sleep(MIN_RESYNC_PAUSE).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Other operators that have a pipeline in their scope: which were asked, and which asked.
+//! Other operators whose scope includes a pipeline: which ones this operator asked, and which ones asked it.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use super::Context;
 
 impl Context {
-    /// How long ago another operator was asked whether it keeps a pipeline.
+    /// Time since another operator was asked whether it keeps the pipeline.
     pub(crate) fn asked(&self, pipeline: &(String, String)) -> Option<Duration> {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         asked.get(pipeline).map(Instant::elapsed)
     }
 
-    /// Notes that another operator is asked now.
+    /// Records that another operator is asked now.
     pub(crate) fn ask(&self, pipeline: &(String, String)) {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline.clone(), Instant::now());
     }
@@ -23,7 +23,7 @@ impl Context {
         contenders.get(pipeline).filter(|(_, at)| at.elapsed() < within).map(|(operator, _)| operator.clone())
     }
 
-    /// Notes that another operator asked for a pipeline.
+    /// Records that another operator asked for a pipeline.
     pub(crate) fn contested(&self, pipeline: &(String, String), operator: &str) {
         let mut contenders = self.contenders.lock().unwrap_or_else(PoisonError::into_inner);
         contenders.insert(pipeline.clone(), (operator.to_owned(), Instant::now()));

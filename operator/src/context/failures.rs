@@ -1,4 +1,4 @@
-//! Failures of passes, and the pause after each.
+//! Failures of passes, with exponential backoff.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use kube::Resource as _;
 
 use super::{Context, Resource, key};
 
-/// First and longest pause after a failure.
+/// Minimum and maximum backoff.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
-/// Failures in a row.
+/// Consecutive failures.
 pub(super) struct Failure {
     count: u32,
     until: Instant,
     observed: ObservedSpec,
 }
 
-/// What people wrote into a resource: its spec by generation, its annotations, and whether it is deleted.
+/// What users change in a resource: the spec (by generation), the annotations, and deletion.
 #[derive(PartialEq)]
 struct ObservedSpec {
     uid: Option<String>,
@@ -40,20 +40,20 @@ impl ObservedSpec {
 }
 
 impl Context {
-    /// How long to wait after one more failure: twice as long each time.
-    pub(crate) fn pause(&self, resource: &Resource) -> Duration {
+    /// The backoff after one more failure: doubled each time.
+    pub(crate) fn backoff(&self, resource: &Resource) -> Duration {
         let observed = ObservedSpec::of(resource);
         let mut failures = self.failures();
         let old = failures.remove(&key(resource)).filter(|failure| failure.observed == observed);
         let count = old.map_or(0, |failure| failure.count + 1);
-        let pause = PAUSES.0.saturating_mul(1 << count.min(10)).min(PAUSES.1);
-        failures.insert(key(resource), Failure { count, until: Instant::now() + pause, observed });
-        pause
+        let backoff = PAUSES.0.saturating_mul(1 << count.min(10)).min(PAUSES.1);
+        failures.insert(key(resource), Failure { count, until: Instant::now() + backoff, observed });
+        backoff
     }
 
-    /// What is left of the pause after a failure, unless the resource says something else since. What the operator writes into
-    /// the status comes back as a change, too: it would never wait.
-    pub(crate) fn rest(&self, resource: &Resource) -> Option<Duration> {
+    /// The rest of the backoff, unless a user changed the resource since. The operator's own status writes trigger passes too:
+    /// without this check they would cut every backoff short.
+    pub(crate) fn remaining_backoff(&self, resource: &Resource) -> Option<Duration> {
         let failures = self.failures();
         let failure =
             failures.get(&key(resource)).filter(|failure| failure.observed == ObservedSpec::of(resource))?;
@@ -61,8 +61,8 @@ impl Context {
         (!left.is_zero()).then_some(left)
     }
 
-    /// It went well.
-    pub(crate) fn well(&self, resource: &Resource) {
+    /// Records a successful pass.
+    pub(crate) fn record_success(&self, resource: &Resource) {
         self.failures().remove(&key(resource));
     }
 

@@ -1,4 +1,4 @@
-//! What every pass over a pipeline works with.
+//! State that is shared by all passes over pipelines.
 
 mod contenders;
 mod failures;
@@ -24,49 +24,49 @@ use crate::autoscale::{Measured, Memory};
 use crate::metrics::{Metrics, Of, Pipeline};
 use crate::object::{Kind, MANAGER};
 
-/// A resource as it came: one that cannot be read is still known by its name.
+/// A resource as received: one that cannot be decoded still has its name.
 pub type Resource = DeserializeGuard<ClickstreamPipeline>;
 
-/// What every pass works with.
+/// State that is shared by all passes.
 pub struct Context {
     /// The API server.
     pub client: Client,
     /// The image of the pipelines' pods.
     pub image: String,
-    /// Which labels and annotations of resources their objects get, too.
+    /// Labels and annotations that objects inherit from their pipeline's resource.
     pub inherited: Inherited,
-    /// Whether pod templates may ask for what reaches beyond a pod.
+    /// Whether pod templates may set what reaches beyond a pod.
     pub allow_privileged_pods: bool,
-    /// Without progress for so long, a workload has failed.
+    /// Time without progress after which a workload counts as failed.
     pub progress_deadline: Duration,
-    /// Who this process is among the operator's.
+    /// The identity of this replica: the lease's holder, and the instance that events name.
     pub instance: String,
-    /// Who the operator is among others: NAMESPACE/NAME.
+    /// The identity of this operator among others: NAMESPACE/NAME.
     pub operator: String,
     /// All pipelines.
     pub pipelines: Store<Resource>,
-    /// Figures.
+    /// Metrics.
     pub metrics: Metrics,
     repairs: Mutex<HashMap<ObjectKey, Repairs>>,
-    /// By pipeline.
+    /// Consecutive failures by pipeline.
     failures: Mutex<HashMap<String, Failure>>,
-    /// When another operator was asked whether it keeps a pipeline, by namespace and name.
+    /// When another operator was asked whether it record_objects a pipeline, by namespace and name.
     asked: Mutex<HashMap<(String, String), Instant>>,
     /// Other operators that asked for a pipeline, and when.
     contenders: Mutex<HashMap<(String, String), (String, Instant)>>,
-    /// How many objects of each kind there are, by pipeline.
+    /// Kinds of the objects by pipeline, for the metrics.
     kept: Mutex<HashMap<String, Vec<Kind>>>,
-    /// What the autoscaler remembers, by namespace and name.
+    /// The autoscaler's state, by namespace and name.
     memories: Mutex<HashMap<(String, String), Memory>>,
-    /// How far workloads are that are not ready, and since when, by namespace, name and what is said of them.
+    /// Progress of workloads that are not ready, and since when, by namespace, name and condition type.
     progress: Mutex<HashMap<WorkloadKey, (Progress, Instant)>>,
-    /// Since when a deleted pipeline's topics have been about to be deleted, by uid.
+    /// Start of the deletion of a pipeline's topics, by uid.
     cleanups: Mutex<HashMap<String, tokio::time::Instant>>,
-    /// The pipeline that is rolled now: one at a time.
+    /// The pipeline that is being rolled: one at a time.
     rolling: Mutex<Option<Turn>>,
 }
 
-/// Names, or beginnings of names as in `team/*`, of what objects get from their pipeline's resource.
+/// Names, or prefixes as in `team/*`, of the metadata that objects inherit from their pipeline's resource.
 #[derive(Debug, Clone, Default)]
 pub struct Inherited {
     /// Labels.
@@ -76,7 +76,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Those of `all` that one of `names` means. What is about one object alone is never meant.
+    /// The entries of `all` that match one of `names`. Entries that concern a single object are never inherited.
     pub(crate) fn of(names: &[String], all: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         const OF_ONE_OBJECT: [&str; 4] =
             ["kubectl.kubernetes.io/", "weir.dev/", "meta.helm.sh/", "argocd.argoproj.io/"];
@@ -93,13 +93,13 @@ impl Inherited {
     }
 }
 
-/// Who an operator with this client is among others.
+/// The identity of an operator with this client among others.
 pub(crate) fn identity(client: &Client) -> String {
     format!("{}/{MANAGER}", client.default_namespace())
 }
 
 impl Context {
-    /// Nothing known yet.
+    /// An empty context.
     pub fn new(
         client: Client,
         image: String,
@@ -129,18 +129,18 @@ impl Context {
         }
     }
 
-    /// Notes a pipeline's objects, and forgets pipelines that are gone.
-    pub(crate) fn keeps(&self, resource: &ClickstreamPipeline, kinds: Vec<Kind>) {
+    /// Records a pipeline's objects, and drops pipelines that are gone.
+    pub(crate) fn record_objects(&self, resource: &ClickstreamPipeline, kinds: Vec<Kind>) {
         self.kept().insert(key(resource), kinds);
         self.count();
     }
 
-    /// What the autoscaler remembers of a pipeline.
+    /// The autoscaler's state of a pipeline.
     pub(crate) fn memory(&self, pipeline: &(String, String)) -> Option<Memory> {
         self.memories().get(pipeline).cloned()
     }
 
-    /// Notes what the autoscaler remembers of a pipeline, and shows what it measured.
+    /// Stores the autoscaler's state of a pipeline, and exports the measured rates as metrics.
     pub(crate) fn remember(&self, pipeline: (String, String), memory: Memory, measured: Option<Measured>) {
         if let Some(measured) = measured {
             let label = Pipeline { namespace: pipeline.0.clone(), name: pipeline.1.clone() };
@@ -151,8 +151,8 @@ impl Context {
         self.memories().insert(pipeline, memory);
     }
 
-    /// How long this process has been deleting what a pipeline made.
-    pub(crate) fn cleaning(&self, resource: &ClickstreamPipeline) -> Duration {
+    /// Time for which this process has been deleting a pipeline's topics.
+    pub(crate) fn cleanup_elapsed(&self, resource: &ClickstreamPipeline) -> Duration {
         let uid = resource.uid().unwrap_or_default();
         let now = tokio::time::Instant::now();
         now.duration_since(*self.cleanups().entry(uid).or_insert(now))
@@ -166,7 +166,7 @@ impl Context {
         self.memories.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts what is kept for the pipelines that there are.
+    /// Updates the metrics of pipelines and their objects.
     pub(crate) fn count(&self) {
         let pipelines = self.pipelines.state();
         let all: HashSet<String> = pipelines.iter().map(|resource| key(&**resource)).collect();

@@ -1,4 +1,4 @@
-//! How far workloads are that are not ready, and since when.
+//! Progress of workloads that are not ready, and since when.
 
 use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
@@ -7,23 +7,23 @@ use std::time::Instant;
 use super::Context;
 use crate::conditions::ConditionType;
 
-/// A workload by its pipeline's namespace and name, and the condition that is about it.
+/// A workload by its pipeline's namespace and name, and its condition type.
 pub(crate) type WorkloadKey = (String, String, ConditionType);
 
-/// What grows while a workload makes progress.
+/// Numbers that grow while a workload makes progress.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
-    /// Of its document.
+    /// Observed generation.
     pub(crate) generation: i32,
-    /// Pods that are ready.
+    /// Ready pods.
     pub(crate) ready: i32,
-    /// Pods of its newest template.
+    /// Pods of the newest template.
     pub(crate) updated: i32,
 }
 
 impl Context {
-    /// Whether a workload has made no progress until the deadline. `before`: that is what its condition says already, which counts
-    /// where this process has not looked yet.
+    /// Whether a workload made no progress within the deadline. `before`: its condition already reports so, which counts until this
+    /// process has observed the workload itself.
     pub(crate) fn is_stalled(&self, workload: WorkloadKey, now: Progress, before: bool) -> bool {
         let mut all = self.progress();
         let Some((best, since)) = all.get_mut(&workload) else {
@@ -39,7 +39,7 @@ impl Context {
         since.elapsed() >= self.progress_deadline
     }
 
-    /// Nothing is waited for.
+    /// Drops the record: the workload is ready, or should not run.
     pub(crate) fn progressed(&self, workload: &WorkloadKey) {
         self.progress().remove(workload);
     }

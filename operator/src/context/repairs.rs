@@ -1,4 +1,4 @@
-//! Objects that somebody else changes: how often they were repaired, and when they are left alone.
+//! Objects that others change: how often they were repaired, and when they are left alone.
 
 use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use super::Context;
 use crate::object::Kind;
 use crate::plan::Difference;
 
-/// Repairs of one object in a row before it is left alone, and for how long.
+/// Consecutive repairs of one object before it is left alone, and for how long.
 const REPAIRS: (u32, Duration) = (5, Duration::from_secs(600));
 
 /// An object by namespace, kind and name.
 pub(crate) type ObjectKey = (String, Kind, String);
 
-/// What was repaired of an object.
+/// Past repairs of an object.
 pub(super) struct Repairs {
     count: u32,
     last: Instant,
-    /// What was not as it should be right after.
+    /// Differences that remained right after the repair.
     left: Vec<Difference>,
 }
 
@@ -26,14 +26,14 @@ pub(super) struct Repairs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repair {
     Yes,
-    /// The API server, or what it asks, makes it so again at once.
+    /// The API server, or an admission webhook, reverts the repair at once.
     InVain,
-    /// Somebody else changes it again and again: two that do are a quarrel without end.
+    /// Another writer changes it again and again; repairing it each time would never end.
     Contested,
 }
 
 impl Context {
-    /// Whether an object that differs so is worth a repair.
+    /// Whether an object with these differences is to be repaired.
     pub(crate) fn may_repair(&self, object: &ObjectKey, differences: &[Difference]) -> Repair {
         let mut all = self.repairs();
         all.retain(|_, repairs| !repairs.left.is_empty() || repairs.last.elapsed() < 2 * REPAIRS.1);
@@ -43,7 +43,7 @@ impl Context {
                 if repairs.last.elapsed() < REPAIRS.1 {
                     return Repair::Contested;
                 }
-                // One more, to see whether the other is still there.
+                // One more repair, to find out whether the other writer is still there.
                 repairs.count = REPAIRS.0 - 1;
                 Repair::Yes
             }
@@ -51,7 +51,7 @@ impl Context {
         }
     }
 
-    /// Notes a repair, and what it did not change.
+    /// Records a repair, and the differences that remained.
     pub(crate) fn repaired(&self, object: ObjectKey, left: Vec<Difference>) {
         let now = Instant::now();
         let mut all = self.repairs();

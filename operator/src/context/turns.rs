@@ -1,4 +1,4 @@
-//! Whose pods are rolled: one pipeline's at a time.
+//! Rollout turns: the pods of one pipeline are rolled at a time.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,35 +12,35 @@ use super::{Context, key};
 pub(super) struct Turn {
     pipeline: String,
     since: Instant,
-    landed: Option<Landed>,
+    rolled_out: Option<RolledOut>,
 }
 
 impl Turn {
     fn is_over(&self, deadline: Duration) -> bool {
-        self.landed.as_ref().map_or(self.since.elapsed() >= deadline, Landed::is_over)
+        self.rolled_out.as_ref().map_or(self.since.elapsed() >= deadline, RolledOut::is_over)
     }
 }
 
-/// The same, whose pods are ready.
-struct Landed {
+/// A rolled pipeline whose pods are ready.
+struct RolledOut {
     at: Instant,
-    /// The end up to which windows were sealed then.
+    /// End of the last sealed window at that time.
     sealed: Option<i64>,
-    /// How long the next one may take.
-    patience: Duration,
+    /// Maximum time until the next window is sealed.
+    timeout: Duration,
 }
 
-impl Landed {
+impl RolledOut {
     fn is_over(&self) -> bool {
-        self.at.elapsed() >= self.patience
+        self.at.elapsed() >= self.timeout
     }
 }
 
 impl Context {
-    /// Takes the turn to be rolled. The turn of a pipeline that is gone, or does not come to an end, is over.
+    /// Takes the rollout turn. The turn of a pipeline that is gone, or that exceeds the progress deadline, is over.
     ///
     /// # Errors
-    /// The pipeline that has it.
+    /// The name of the pipeline that holds the turn.
     pub(crate) fn take_turn(&self, resource: &ClickstreamPipeline) -> Result<(), String> {
         let mine = key(resource);
         let mut rolling = self.rolling();
@@ -56,40 +56,40 @@ impl Context {
             return Err(turn.pipeline.clone());
         }
         if rolling.as_ref().is_none_or(|turn| turn.pipeline != mine) {
-            *rolling = Some(Turn { pipeline: mine, since: Instant::now(), landed: None });
+            *rolling = Some(Turn { pipeline: mine, since: Instant::now(), rolled_out: None });
         }
         Ok(())
     }
 
-    /// Whether it is this pipeline's turn.
+    /// Whether this pipeline holds the turn.
     pub(crate) fn has_turn(&self, resource: &ClickstreamPipeline) -> bool {
         self.rolling().as_ref().is_some_and(|turn| turn.pipeline == key(resource))
     }
 
-    /// Notes that the pods of the pipeline whose turn it is are ready, and the end up to which windows are sealed. Once that has moved
-    /// since, or `patience` is over, the turn is, too. Whether it is.
-    pub(crate) fn landed(
+    /// Records that the pods of the pipeline that holds the turn are ready, and the end of the last sealed window. The turn is over once
+    /// another window is sealed, or after `timeout`. Returns whether it is over.
+    pub(crate) fn rolled_out(
         &self,
         resource: &ClickstreamPipeline,
         sealed: Option<i64>,
-        patience: Duration,
+        timeout: Duration,
     ) -> bool {
         let mut rolling = self.rolling();
         let Some(turn) = rolling.as_mut().filter(|turn| turn.pipeline == key(resource)) else { return true };
-        let landed = turn.landed.get_or_insert(Landed { at: Instant::now(), sealed, patience });
-        landed.sealed = landed.sealed.or(sealed);
-        let over = sealed > landed.sealed || landed.is_over();
+        let rolled_out = turn.rolled_out.get_or_insert(RolledOut { at: Instant::now(), sealed, timeout });
+        rolled_out.sealed = rolled_out.sealed.or(sealed);
+        let over = sealed > rolled_out.sealed || rolled_out.is_over();
         if over {
             *rolling = None;
         }
         over
     }
 
-    /// Notes that they are not ready, or no more.
-    pub(crate) fn not_landed(&self, resource: &ClickstreamPipeline) {
+    /// Records that the pods are not ready, or no longer ready.
+    pub(crate) fn not_rolled_out(&self, resource: &ClickstreamPipeline) {
         if let Some(turn) = self.rolling().as_mut().filter(|turn| turn.pipeline == key(resource)) {
-            // It is rolled again, and has as long again.
-            if turn.landed.take().is_some() {
+            // The progress deadline starts anew.
+            if turn.rolled_out.take().is_some() {
                 turn.since = Instant::now();
             }
         }

@@ -1,11 +1,11 @@
-//! What the pods need around them: who they are, what they read, who may call them.
+//! Objects shared by all components: ServiceAccount, ConfigMap, NetworkPolicy.
 
 use serde_json::json;
 
 use super::{Input, config, processor};
 use crate::object::{Kind, Object};
 
-/// What belongs to no component alone.
+/// Builds the objects that belong to no single component.
 const COMPONENT: &str = "pipeline";
 
 pub(super) fn objects(input: &Input) -> Vec<Object> {
@@ -18,7 +18,7 @@ pub(super) fn objects(input: &Input) -> Vec<Object> {
             json!({"automountServiceAccountToken": false}),
         ),
         input.object(Kind::ConfigMap, input.name(), COMPONENT, json!({"data": {"pipeline.yaml": manifest}})),
-        // Nobody calls processors and the generator, but for their figures.
+        // Processors and the generator accept connections to their metrics port only.
         input.object(
             Kind::NetworkPolicy,
             input.name(),

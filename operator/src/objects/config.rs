@@ -1,4 +1,4 @@
-//! The manifest that pods read, and the hashes by which they notice that they must read it anew.
+//! The manifest that pods read, and the hashes that roll the pods when it changes.
 
 use std::mem;
 
@@ -10,7 +10,7 @@ use weir_manifest::{
 
 use super::{Input, component};
 
-/// Pods with another hash than before are rolled: so each holds only what its own pods act upon.
+/// A changed hash rolls the pods, so each covers only the fields that its component uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hashes {
     /// Of the processors.
@@ -25,8 +25,9 @@ impl Hashes {
     /// The hashes of a pipeline.
     pub fn of(input: &Input) -> Self {
         let (secrets, kafka_secrets) = secrets(input);
-        let of =
-            |component: &str, secrets: &str| hash(&[&yaml(&acted_upon(&input.pipeline, component)), secrets]);
+        let of = |component: &str, secrets: &str| {
+            hash(&[&yaml(&used_fields(&input.pipeline, component)), secrets])
+        };
         Self {
             processor: of(component::PROCESSOR, &secrets),
             generator: of(component::GENERATOR, &kafka_secrets),
@@ -35,12 +36,12 @@ impl Hashes {
     }
 }
 
-/// The part of the document that a component's pods act upon. The rest is left at its defaults, so that hashes of documents that say
-/// nothing of it are those of operators that took it for theirs.
-fn acted_upon(pipeline: &Pipeline, component: &str) -> Pipeline {
-    let mut acted = resolved(pipeline);
+/// The fields that a component's pods use. The rest is set to defaults, so that hashes of documents without these fields equal those
+/// of earlier operators, which included them.
+fn used_fields(pipeline: &Pipeline, component: &str) -> Pipeline {
+    let mut used = resolved(pipeline);
     let defaults = EventsTopic::default();
-    let topics = &mut acted.spec.topics;
+    let topics = &mut used.spec.topics;
     topics.results = ResultsTopic {
         name: mem::take(&mut topics.results.name),
         partitions: topics.results.partitions,
@@ -55,66 +56,66 @@ fn acted_upon(pipeline: &Pipeline, component: &str) -> Pipeline {
     }
     if component == component::GENERATOR {
         events.retention = defaults.retention;
-        acted.spec = PipelineSpec {
-            kafka: acted.spec.kafka,
-            topics: acted.spec.topics,
-            generator: acted.spec.generator,
+        used.spec = PipelineSpec {
+            kafka: used.spec.kafka,
+            topics: used.spec.topics,
+            generator: used.spec.generator,
             ..PipelineSpec::default()
         };
-        return acted;
+        return used;
     }
     events.compression = defaults.compression;
-    acted.spec.generator = Generator::default();
-    // Of the retention processors take the time between snapshots alone.
-    let interval = acted.snapshot_interval();
-    acted.spec.topics.events.retention = defaults.retention;
-    if component == component::PROCESSOR && acted.snapshot_interval() != interval {
-        acted.spec.topics.events.retention = interval + interval + interval + interval;
+    used.spec.generator = Generator::default();
+    // The only effect of the retention on processors is the snapshot interval.
+    let interval = used.snapshot_interval();
+    used.spec.topics.events.retention = defaults.retention;
+    if component == component::PROCESSOR && used.snapshot_interval() != interval {
+        used.spec.topics.events.retention = interval + interval + interval + interval;
     }
-    acted
+    used
 }
 
-/// A hash of what the document itself says of a component's pods. Neither Secrets nor what an operator makes of the document are in it, nor
-/// fields left at their defaults, of which the next release has more: so it is the same for every operator.
+/// A hash of the document's own fields about a component's pods: without Secrets, without what an operator derives from the document,
+/// and without fields at their defaults, of which a later release has more. So every operator computes the same.
 pub(super) fn spec_hash(pipeline: &Pipeline, component: &str) -> String {
     let spec = &pipeline.spec;
-    let mut said = acted_upon(pipeline, component).spec;
-    // As asked for by nobody.
-    said.processor.replicas = Processor::default().replicas;
-    said.image.clone_from(&spec.image);
-    said.image_pull_secrets.clone_from(&spec.image_pull_secrets);
+    let mut spec_fields = used_fields(pipeline, component).spec;
+    // Scaling does not count.
+    spec_fields.processor.replicas = Processor::default().replicas;
+    spec_fields.image.clone_from(&spec.image);
+    spec_fields.image_pull_secrets.clone_from(&spec.image_pull_secrets);
     match component {
         component::PROCESSOR => {
-            said.processor.resources.clone_from(&spec.processor.resources);
-            said.processor.pod_template.clone_from(&spec.processor.pod_template);
+            spec_fields.processor.resources.clone_from(&spec.processor.resources);
+            spec_fields.processor.pod_template.clone_from(&spec.processor.pod_template);
         }
-        component::GENERATOR => said.generator.pod_template.clone_from(&spec.generator.pod_template),
-        component::GATEWAY => said.gateway.pod_template.clone_from(&spec.gateway.pod_template),
+        component::GENERATOR => spec_fields.generator.pod_template.clone_from(&spec.generator.pod_template),
+        component::GATEWAY => spec_fields.gateway.pod_template.clone_from(&spec.gateway.pod_template),
         _ => {}
     }
-    hash(&[&beyond(&json!(said), &json!(PipelineSpec::default())).to_string()])
+    hash(&[&non_defaults(&json!(spec_fields), &json!(PipelineSpec::default())).to_string()])
 }
 
-/// The fields of a document that are not as by default.
-fn beyond(said: &Value, default: &Value) -> Value {
-    match (said, default) {
-        (Value::Object(said), Value::Object(default)) => {
+/// The fields of a document that differ from their defaults.
+fn non_defaults(fields: &Value, default: &Value) -> Value {
+    match (fields, default) {
+        (Value::Object(fields), Value::Object(default)) => {
             let default = |name: &str| default.get(name).unwrap_or(&Value::Null);
-            let other = said.iter().filter(|(name, value)| *value != default(name));
-            other.map(|(name, value)| (name.clone(), beyond(value, default(name)))).collect()
+            let other = fields.iter().filter(|(name, value)| *value != default(name));
+            other.map(|(name, value)| (name.clone(), non_defaults(value, default(name)))).collect()
         }
-        (said, _) => said.clone(),
+        (fields, _) => fields.clone(),
     }
 }
 
-/// The document as pods read it: without what only the operator acts upon, so that scaling or suspending changes nothing.
+/// The document as pods read it: without fields that only the operator uses, so that scaling or suspending changes nothing.
 pub(super) fn resolved(pipeline: &Pipeline) -> Pipeline {
     let mut resolved = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
     let spec = &mut resolved.spec;
     spec.state = State::Running;
     spec.deletion_policy = weir_manifest::DeletionPolicy::default();
     spec.processor = Processor { autoscaling: Autoscaling::default(), ..Processor::default() };
-    // More would be a warning, which is not the pods' to give.
+    // More would lead to a warning, which the operator reports, not the pods.
     spec.processor.replicas = 1;
     spec.gateway = Gateway::default();
     spec.image = None;
@@ -123,13 +124,13 @@ pub(super) fn resolved(pipeline: &Pipeline) -> Pipeline {
     resolved
 }
 
-/// The document in the form in which it is mounted.
+/// The document as it is mounted.
 pub(super) fn yaml(pipeline: &Pipeline) -> String {
-    // Free-form fields, the only ones that could fail, are left out of what pods read.
+    // Free-form fields, the only ones whose serialization could fail, are not part of it.
     pipeline.to_yaml().unwrap_or_default()
 }
 
-/// The hashes of all secrets, and of those alone that Kafka needs.
+/// The hashes of all Secrets, and of those that Kafka needs.
 fn secrets(input: &Input) -> (String, String) {
     let pii = input.pipeline.spec.pii.hash_key_secret_ref.as_ref().map(|key| key.name.as_str());
     let joined = |keep: &dyn Fn(&str) -> bool| {
@@ -143,7 +144,7 @@ fn secrets(input: &Input) -> (String, String) {
 pub(crate) fn hash(texts: &[&str]) -> String {
     let mut hasher = blake3::Hasher::new();
     for text in texts {
-        // With its length, so that no two lists of texts run together alike.
+        // With its length, so that different lists of texts never concatenate to the same bytes.
         hasher.update(&text.len().to_le_bytes());
         hasher.update(text.as_bytes());
     }

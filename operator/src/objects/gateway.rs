@@ -1,4 +1,4 @@
-//! The gateway: REST, WebSocket and the dashboard. Every replica is whole, so any may answer.
+//! The gateway: REST, WebSocket and the dashboard. Every replica holds all windows, so any may answer.
 
 use serde_json::json;
 

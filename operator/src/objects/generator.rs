@@ -1,4 +1,4 @@
-//! The simulated visitors.
+//! The generator: simulated visitors.
 
 use serde_json::json;
 use weir_manifest::State;
@@ -36,7 +36,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         GENERATOR,
         json!({"spec": {
             "replicas": i32::from(spec.state == State::Running),
-            // Two at once would send twice as much.
+            // Two at once would send at twice the rate.
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": selector(input.name(), GENERATOR)},
             "template": template,

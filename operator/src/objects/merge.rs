@@ -1,8 +1,8 @@
-//! Laying one manifest over another, as `podTemplate` is laid over the pods.
+//! Merges one manifest over another, as `podTemplate` over the pods'.
 
 use serde_json::{Map, Value};
 
-/// The lists whose entries have a name, and the field that it stands in; all other lists are replaced as a whole.
+/// Lists whose entries are identified by a field, and that field; all other lists are replaced as a whole.
 const NAMED: [(&str, &str); 7] = [
     ("containers", "name"),
     ("initContainers", "name"),
@@ -13,12 +13,12 @@ const NAMED: [(&str, &str); 7] = [
     ("volumeMounts", "mountPath"),
 ];
 
-/// The field by which the entries of a list are known, where they have a name.
+/// The field that identifies the entries of a list, if there is one.
 pub(crate) fn entry_key(list: &str) -> Option<&'static str> {
     NAMED.iter().find(|(name, _)| *name == list).map(|(_, key)| *key)
 }
 
-/// Lays `over` over `base`: fields one by one, named entries by name, everything else replaced; null takes a field away.
+/// Merges `over` into `base`: fields one by one, named entries by name, everything else replaced; null removes a field.
 pub(super) fn merge(base: &mut Value, over: &Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {

@@ -1,4 +1,4 @@
-//! A pipeline's objects as they should be. Pure: the same input gives the same objects, byte for byte.
+//! A pipeline's desired objects. Pure: the same input gives the same objects, byte for byte.
 
 mod common;
 mod component;
@@ -23,21 +23,21 @@ pub(crate) use self::pods::CONFIG_HASH;
 pub use self::privileges::refused_fields;
 use crate::object::{HASH, Kind, MANAGER, Object};
 
-/// The annotation of a workload with the hash of what its pods are made from: what is taken from a template shows in nothing else.
+/// The annotation of a workload with the hash of its pod template: only this shows that a field was removed from the template.
 pub(crate) const TEMPLATE_HASH: &str = "weir.dev/template-hash";
 
-/// The annotation of a workload with the hash of what the document said of its pods when they were made.
+/// The annotation of a workload with the hash of the document's fields about its pods.
 pub(crate) const SPEC_HASH: &str = "weir.dev/spec-hash";
 
-/// The label that says which part of a pipeline an object, or a pod, is of.
+/// The label with the component that an object or pod belongs to.
 pub(crate) const COMPONENT_LABEL: &str = "app.kubernetes.io/component";
 
-/// What objects are made of. Whoever makes one has checked the pipeline.
+/// Input of [`build`]. Callers validate the pipeline first.
 #[derive(Debug, Clone)]
 pub struct Input {
     /// The document. It is valid.
     pub pipeline: Pipeline,
-    /// The resource's uid: what its objects belong to.
+    /// The resource's uid, for owner references.
     pub uid: String,
     /// The image of `weir`.
     pub image: String,
@@ -65,7 +65,7 @@ impl Input {
         labels
     }
 
-    /// An object of this pipeline: `body` is what comes beside its metadata.
+    /// An object of this pipeline; `body` is everything except the metadata.
     fn object(&self, kind: Kind, name: &str, component: &str, body: Value) -> Object {
         let mut manifest = json!({
             "apiVersion": kind.api_version(),
@@ -100,7 +100,7 @@ impl Input {
     }
 }
 
-/// Every object of a pipeline, in the order in which they are to be made.
+/// All objects of a pipeline, in the order of their creation.
 pub fn build(input: &Input) -> Vec<Object> {
     let hashes = Hashes::of(input);
     let mut objects = common::objects(input);
@@ -118,7 +118,7 @@ fn labels_of(instance: &str, component: &str) -> Value {
     labels
 }
 
-/// The labels that tell a component's pods from all others.
+/// The labels that select a component's pods.
 fn selector(instance: &str, component: &str) -> Value {
     json!({
         "app.kubernetes.io/name": "weir",
@@ -127,7 +127,7 @@ fn selector(instance: &str, component: &str) -> Value {
     })
 }
 
-/// The selector of the processors' pods as autoscalers want it.
+/// The selector of the processors' pods as autoscalers expect it (a string).
 pub fn processor_selector(pipeline: &str) -> String {
     let selector = selector(pipeline, component::PROCESSOR);
     let pairs = selector.as_object().into_iter().flatten();
@@ -137,7 +137,7 @@ pub fn processor_selector(pipeline: &str) -> String {
         .join(",")
 }
 
-/// The selector of everything that the operator made for a pipeline.
+/// The selector of all objects that the operator created for a pipeline.
 pub fn owned_selector(pipeline: &str) -> String {
     format!("app.kubernetes.io/instance={pipeline},app.kubernetes.io/managed-by={MANAGER}")
 }

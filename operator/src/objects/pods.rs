@@ -1,4 +1,4 @@
-//! What all pods have in common: who they are, what they may do, what they read.
+//! The common part of all pods: identity, security, mounts, environment.
 
 use serde_json::{Value, json};
 use weir_manifest::FreeForm;
@@ -15,23 +15,23 @@ const MANIFEST: &str = "/etc/weir/pipeline.yaml";
 const CA: &str = "/etc/weir-kafka/ca";
 const CLIENT: &str = "/etc/weir-kafka/client";
 
-/// What one component's pods have of their own.
+/// The component-specific part of a pod.
 pub(super) struct Pod<'a> {
     pub(super) component: &'static str,
     pub(super) command: &'static str,
     pub(super) config_hash: &'a str,
     pub(super) env: Vec<Value>,
-    /// A secret that only it reads: the volume's name, where it is mounted, its source.
+    /// A Secret that only this component reads: volume name, mount path, source.
     pub(super) secret: Option<(&'static str, &'static str, Value)>,
     pub(super) port: (&'static str, u16),
-    /// For requests and limits where nothing is said.
+    /// Default requests and limits.
     pub(super) resources: Value,
-    /// Seconds for an orderly end.
+    /// Termination grace period, seconds.
     pub(super) grace: u32,
     pub(super) template: &'a FreeForm,
 }
 
-/// A pod template that passes the restricted Pod Security profile, with `podTemplate` laid over it.
+/// A pod template that passes the restricted Pod Security profile, with `podTemplate` merged over it.
 pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
     let (mounts, volumes) = files(input, pod);
     let (port_name, port) = pod.port;
@@ -70,8 +70,8 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
             },
             // Not topologySpreadConstraints: a soft one for zones makes the scheduler pass over the others on nodes without a zone.
             "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
-                apart(input, pod.component, "kubernetes.io/hostname", 100),
-                apart(input, pod.component, "topology.kubernetes.io/zone", 50),
+                anti_affinity(input, pod.component, "kubernetes.io/hostname", 100),
+                anti_affinity(input, pod.component, "topology.kubernetes.io/zone", 50),
             ]}},
             "containers": [{
                 "name": pod.component,
@@ -86,11 +86,11 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
                     "capabilities": {"drop": ["ALL"]},
                     "readOnlyRootFilesystem": true,
                 },
-                // A broker that is away or a rebalance is no reason to restart: /healthz fails only when a thread hangs.
+                // An unreachable broker or a rebalance is no reason to restart: /healthz fails only when a thread hangs.
                 "livenessProbe": probe("/healthz", 10, 6),
                 "readinessProbe": probe("/readyz", 2, 3),
                 "volumeMounts": mounts,
-                // What a process says last is what the pipeline's status repeats.
+                // The pipeline's status repeats the last log line of a crashed container.
                 "terminationMessagePolicy": "FallbackToLogsOnError",
             }],
             "volumes": volumes,
@@ -102,12 +102,12 @@ pub(super) fn template(input: &Input, pod: &Pod<'_>) -> Value {
         template["spec"]["imagePullSecrets"] = json!(pull);
     }
     merge(&mut template, &Value::Object(pod.template.0.clone()));
-    // Last, so that nothing laid over the pods takes them away from their selectors.
+    // After the merge, so that `podTemplate` cannot change labels that selectors need.
     merge(&mut template["metadata"], &json!({"labels": input.labels(pod.component)}));
     template
 }
 
-fn apart(input: &Input, component: &str, topology: &str, weight: u32) -> Value {
+fn anti_affinity(input: &Input, component: &str, topology: &str, weight: u32) -> Value {
     json!({
         "weight": weight,
         "podAffinityTerm": {
@@ -140,7 +140,7 @@ fn files(input: &Input, pod: &Pod<'_>) -> (Vec<Value>, Vec<Value>) {
     (mounts, volumes)
 }
 
-/// How a process finds what it needs to be let in by Kafka.
+/// Environment variables for the access to Kafka.
 fn kafka_env(input: &Input) -> Vec<Value> {
     let kafka = &input.pipeline.spec.kafka;
     let mut env = Vec::new();
@@ -171,7 +171,7 @@ pub(super) fn pod_name(name: &str) -> Value {
     json!({"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}})
 }
 
-/// One pod at a time may be taken by a drain. One that is not ready always: with Kafka away none is, and no node could be drained.
+/// A drain may evict one ready pod at a time, and any pod that is not ready: without Kafka none is, and no node could be drained.
 pub(super) fn disruption_budget(labels: &Value) -> Value {
     json!({"spec": {
         "maxUnavailable": 1,

@@ -1,12 +1,12 @@
-//! What a `podTemplate` may not ask for: whoever may create pipelines need not be allowed to create pods. Pure.
+//! Fields that `podTemplate` may not set, because the right to create pipelines does not include the right to create pods. Pure.
 //!
-//! Refused is what gives pods another identity than their own, which may do nothing, and what Pod Security's baseline profile
-//! refuses: the node's namespaces, files, ports and capabilities. Volumes are those of the restricted profile.
+//! Refused are another service account than the pods' own, which has no rights, and what Pod Security's baseline profile refuses:
+//! the node's namespaces, files, ports and capabilities. Allowed volumes are those of the restricted profile.
 
 use serde_json::Value;
 use weir_manifest::{Pipeline, Problem};
 
-/// Sources of volumes that reach neither the node nor another's storage.
+/// Volume sources that reach neither the node nor others' storage.
 const VOLUMES: [&str; 9] = [
     "configMap",
     "csi",
@@ -19,7 +19,7 @@ const VOLUMES: [&str; 9] = [
     "secret",
 ];
 
-/// Capabilities that a container may add: those that container runtimes give by themselves.
+/// Capabilities that a container may add: the defaults of container runtimes.
 const CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
     "CHOWN",
@@ -36,7 +36,7 @@ const CAPABILITIES: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
-/// Kernel settings of a pod that no other pod sees.
+/// Sysctls that affect only the pod itself.
 const SYSCTLS: [&str; 10] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
@@ -53,7 +53,7 @@ const SYSCTLS: [&str; 10] = [
 const SELINUX_TYPES: [&str; 5] =
     ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
-/// Every field of the pipeline's pod templates that asks for too much.
+/// All refused fields of the pipeline's pod templates.
 pub fn refused_fields(pipeline: &Pipeline) -> Vec<Problem> {
     let spec = &pipeline.spec;
     let templates = [
@@ -93,7 +93,7 @@ impl Refused {
             }
         }
         let (path, spec) = (format!("{path}.spec"), &template["spec"]);
-        // Also null, which would have the namespace's default service account take the place of the pods' own.
+        // Also null, which would replace the pods' own service account by the namespace's default one.
         for name in ["serviceAccountName", "serviceAccount"] {
             if spec.get(name).is_some() {
                 self.add(format!("{path}.{name}"), "pods have a service account of their own");
@@ -139,7 +139,7 @@ impl Refused {
         }
     }
 
-    /// Of a pod or of a container: each has the fields of both, but for those that it does not know.
+    /// Checks the security context of a pod or of a container: fields that one of them does not have are absent.
     fn security_context(&mut self, path: &str, context: &Value) {
         if is_set(&context["privileged"]) {
             self.add(format!("{path}.privileged"), "containers are not the node's root");
@@ -202,7 +202,7 @@ impl Refused {
     }
 }
 
-/// Whether a switch is on; what is no switch is taken for one that is.
+/// Whether a boolean field is set; values of other types count as set.
 fn is_set(value: &Value) -> bool {
     !matches!(value, Value::Null | Value::Bool(false))
 }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lends_rights_is_named_by_its_path() {
+    fn fields_that_grant_privileges_are_refused_by_path() {
         for (template, path) in [
             ("{spec: {serviceAccountName: weir-operator}}", "spec.serviceAccountName"),
             ("{spec: {serviceAccountName: null}}", "spec.serviceAccountName"),
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_within_the_pod_is_not() {
+    fn fields_that_stay_within_the_pod_are_allowed() {
         for template in [
             "{}",
             "{metadata: {annotations: {a: b}, labels: {team: web}}}",

@@ -1,4 +1,4 @@
-//! The processors: a StatefulSet, because a name that stays lets a restarted pod have its partitions back without moving any.
+//! The processors: a StatefulSet, because with a stable name a restarted pod gets its partitions back without a rebalance.
 
 use serde_json::{Value, json};
 
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::object::{Kind, Object};
 
-/// Its pods' port for probes and metrics.
+/// The pods' port for probes and metrics.
 pub(super) const PORT: (&str, u16) = ("health", 8081);
 
-/// Where the key of pseudonyms is mounted.
+/// The mount path of the pseudonym key.
 const PII: &str = "/etc/weir-pii";
 
 pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
@@ -23,7 +23,7 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
         pods::pod_name("WEIR_INSTANCE"),
         json!({"name": "WEIR_HEALTH", "value": format!("0.0.0.0:{}", PORT.1)}),
     ];
-    // A file, because random bytes are no text, and an environment variable can hold nothing else.
+    // A file, because the key is arbitrary bytes, and an environment variable holds only text.
     let key = spec.pii.hash_key_secret_ref.as_ref().map(|key| {
         env.push(json!({"name": "WEIR_PII_KEY_FILE", "value": format!("{PII}/key")}));
         let items = json!([{"key": key.key, "path": "key", "mode": 0o440}]);
@@ -44,22 +44,22 @@ pub(super) fn objects(input: &Input, hashes: &Hashes) -> Vec<Object> {
             secret: key,
             port: PORT,
             resources,
-            // Sealing and committing what is in hand takes well under a second; a broker that fails over meanwhile, more.
+            // The final seal and commit take well under a second; more if a broker fails over meanwhile.
             grace: 45,
             template: &spec.processor.pod_template,
         },
     );
     let labels = selector(input.name(), PROCESSOR);
-    // The bare name of the pipeline: a longer one would leave no room for the suffix of the pods' revision label.
+    // The pipeline's name without a suffix: a longer one would leave no room for the pods' revision label.
     let mut objects = vec![input.object(
         Kind::StatefulSet,
         input.name(),
         PROCESSOR,
         json!({"spec": {
             "replicas": replicas,
-            // Pods do not wait for each other: partitions are shared out among those that are there.
+            // Pods do not wait for each other: partitions are assigned to the running ones.
             "podManagementPolicy": "Parallel",
-            // One that is ready has read its state. A roll goes on to the next pod only once it has also stayed alive.
+            // A ready pod has restored its state. A rollout goes on to the next pod only if it also stayed ready.
             "minReadySeconds": 5,
             "updateStrategy": {"type": "RollingUpdate"},
             "selector": {"matchLabels": labels},

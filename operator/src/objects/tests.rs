@@ -35,28 +35,28 @@ fn find(objects: &[Object], kind: Kind, name: &str) -> Value {
     object.unwrap_or_else(|| panic!("no {kind:?} {name}")).manifest.clone()
 }
 
-/// What a type of Kubernetes does not know it leaves out, and what is left out is missing when it is written again.
-fn known_to<T: DeserializeOwned + Serialize>(manifest: &Value) {
+/// Round trip through a Kubernetes type: unknown fields are dropped, so a difference shows them.
+fn assert_known_fields<T: DeserializeOwned + Serialize>(manifest: &Value) {
     let typed: T = serde_json::from_value(manifest.clone()).unwrap();
     assert_eq!(&serde_json::to_value(typed).unwrap(), manifest);
 }
 
 #[test]
-fn the_development_example_as_it_was_reviewed() {
+fn objects_of_the_development_example_equal_the_reviewed_file() {
     let input = of(include_str!("../../../examples/development.yaml"));
     let manifests: Vec<_> =
         build(&input).iter().map(|object| serde_saphyr::to_string(&object.manifest).unwrap()).collect();
     let built = manifests.join("---\n");
     let reviewed = include_str!("development.yaml");
-    // WEIR_REVIEW=1 writes what is built, to be looked at as a difference of the file.
+    // WEIR_REVIEW=1 writes the built objects, to be reviewed as a diff of the file.
     if std::env::var_os("WEIR_REVIEW").is_some() {
         std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/objects/development.yaml"), &built).unwrap();
     }
-    assert_eq!(built, reviewed, "run the test again with WEIR_REVIEW=1 and look at the difference");
+    assert_eq!(built, reviewed, "run the test again with WEIR_REVIEW=1 and review the diff");
 }
 
 #[test]
-fn kubernetes_knows_every_field() {
+fn kubernetes_types_have_every_field() {
     for input in [
         input("{gateway: {replicas: 2}}"),
         of(include_str!("../../../examples/production.yaml")),
@@ -68,15 +68,15 @@ fn kubernetes_knows_every_field() {
     ] {
         for object in build(&input) {
             match object.kind {
-                Kind::ServiceAccount => known_to::<ServiceAccount>(&object.manifest),
-                Kind::ConfigMap => known_to::<ConfigMap>(&object.manifest),
-                Kind::NetworkPolicy => known_to::<NetworkPolicy>(&object.manifest),
-                Kind::Service => known_to::<Service>(&object.manifest),
-                Kind::PodDisruptionBudget => known_to::<PodDisruptionBudget>(&object.manifest),
-                Kind::StatefulSet => known_to::<StatefulSet>(&object.manifest),
-                Kind::Deployment => known_to::<Deployment>(&object.manifest),
-                Kind::Ingress => known_to::<Ingress>(&object.manifest),
-                // Not one of Kubernetes' own.
+                Kind::ServiceAccount => assert_known_fields::<ServiceAccount>(&object.manifest),
+                Kind::ConfigMap => assert_known_fields::<ConfigMap>(&object.manifest),
+                Kind::NetworkPolicy => assert_known_fields::<NetworkPolicy>(&object.manifest),
+                Kind::Service => assert_known_fields::<Service>(&object.manifest),
+                Kind::PodDisruptionBudget => assert_known_fields::<PodDisruptionBudget>(&object.manifest),
+                Kind::StatefulSet => assert_known_fields::<StatefulSet>(&object.manifest),
+                Kind::Deployment => assert_known_fields::<Deployment>(&object.manifest),
+                Kind::Ingress => assert_known_fields::<Ingress>(&object.manifest),
+                // Not a built-in kind.
                 Kind::HttpRoute => {}
             }
         }
@@ -84,7 +84,7 @@ fn kubernetes_knows_every_field() {
 }
 
 #[test]
-fn what_is_not_wanted_is_not_there() {
+fn disabled_components_have_no_objects() {
     let names = |spec: &str| {
         let objects = build(&input(spec));
         objects.iter().map(|object| format!("{:?} {}", object.kind, object.name)).collect::<Vec<_>>()
@@ -111,7 +111,7 @@ fn what_is_not_wanted_is_not_there() {
 }
 
 #[test]
-fn replicas_follow_the_document_within_the_partitions() {
+fn replicas_are_bounded_by_the_partitions() {
     for (spec, processors, generators) in [
         ("{processor: {replicas: 4}}", 4, 1),
         ("{processor: {replicas: 9}}", 6, 1),
@@ -132,9 +132,9 @@ fn hashes(spec: &str) -> Hashes {
 }
 
 #[test]
-fn pods_are_rolled_by_what_they_act_upon_alone() {
+fn pods_are_rolled_only_by_fields_that_they_use() {
     let base = hashes("{}");
-    // Neither the number of pods, nor who decides it, nor what becomes of the topics is theirs to know.
+    // Pods use neither the number of replicas, nor autoscaling, nor the deletion policy.
     for spec in [
         "{processor: {replicas: 5, autoscaling: {mode: Lag}}}",
         "{state: Suspended}",
@@ -149,13 +149,13 @@ fn pods_are_rolled_by_what_they_act_upon_alone() {
     assert!(generator.generator != base.generator && generator.processor == base.processor);
     let window = hashes("{window: {size: 1m}}");
     assert!(window.generator == base.generator && window.processor != base.processor);
-    // The gateway tells what the document says.
+    // The gateway serves the document's settings.
     assert!(window.gateway != base.gateway && generator.gateway == base.gateway);
 }
 
-/// Of an operator before this one: with other hashes, every pod would be rolled when the operator is upgraded.
+/// Hashes from an earlier release: if they changed, an upgrade of the operator would roll every pod.
 #[test]
-fn hashes_are_those_of_earlier_operators() {
+fn hashes_equal_those_of_earlier_operators() {
     for (spec, [processor, generator, gateway]) in [
         ("{}", ["429118ec2ab256ff", "268bcf08fb151f89", "429118ec2ab256ff"]),
         (
@@ -174,13 +174,13 @@ fn hashes_are_those_of_earlier_operators() {
         let hashes = hashes(spec);
         assert_eq!([&hashes.processor, &hashes.generator, &hashes.gateway], [processor, generator, gateway]);
     }
-    // Snapshots that follow retention, which processors alone act upon.
+    // The snapshot interval follows the retention; only processors use it.
     let short = hashes("{window: {size: 2h}, topics: {events: {retention: 5h}}}");
     assert_eq!(short.processor, "abcf5648ad4fbd82");
 }
 
 #[test]
-fn what_a_topic_is_kept_for_rolls_no_pods_that_do_not_act_upon_it() {
+fn topic_settings_roll_only_pods_that_use_them() {
     let changed = |before: &str, after: &str| {
         let (before, after) = (hashes(before), hashes(after));
         [
@@ -212,7 +212,7 @@ fn what_a_topic_is_kept_for_rolls_no_pods_that_do_not_act_upon_it() {
 }
 
 #[test]
-fn what_the_document_says_of_pods_is_the_same_for_every_operator() {
+fn the_spec_hash_is_the_same_for_every_operator() {
     let of = |spec: &str| {
         let mut input = input(spec);
         input.image = "weir:another".to_owned();
@@ -226,7 +226,7 @@ fn what_the_document_says_of_pods_is_the_same_for_every_operator() {
         .map(|(kind, name)| find(&objects, kind, name)["metadata"]["annotations"][SPEC_HASH].clone())
     };
     let base = of("{}");
-    // Of the release that began to write it: another is an upgrade at which every pipeline is rolled at once.
+    // From the first release that wrote it: if it changed, an upgrade would roll all pipelines at once.
     assert_eq!(base, ["b8b38d1cb0675f6b"; 3].map(Value::from));
     for spec in [
         "{processor: {replicas: 5, autoscaling: {mode: Lag}}}",
@@ -249,7 +249,7 @@ fn what_the_document_says_of_pods_is_the_same_for_every_operator() {
 }
 
 #[test]
-fn the_contents_of_secrets_count() {
+fn contents_of_secrets_change_the_hashes() {
     let spec = "{kafka: {sasl: {mechanism: PLAIN, secretRef: {name: user}}}, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}}";
     let with = |user: &str, pii: &str| {
         let mut input = input(spec);
@@ -260,13 +260,13 @@ fn the_contents_of_secrets_count() {
     let rotated = with("2", "1");
     assert!(rotated.processor != base.processor && rotated.generator != base.generator);
     assert_ne!(rotated.gateway, base.gateway);
-    // The generator hashes nobody.
+    // The generator does not pseudonymize.
     let rotated = with("1", "2");
     assert!(rotated.processor != base.processor && rotated.generator == base.generator);
 }
 
 #[test]
-fn the_pod_template_is_laid_over_by_name_but_not_over_selectors() {
+fn the_pod_template_is_merged_by_name_but_not_into_selectors() {
     let spec = "{processor: {podTemplate: {
         metadata: {labels: {team: web, app.kubernetes.io/component: other}},
         spec: {priorityClassName: high, containers: [{name: processor, image: 'own:2', env: [{name: WEIR_LOG, value: debug}]}]}}}}";
@@ -282,7 +282,7 @@ fn the_pod_template_is_laid_over_by_name_but_not_over_selectors() {
 }
 
 #[test]
-fn pods_read_a_valid_document() {
+fn the_mounted_document_is_valid() {
     let map = find(&build(&input("{processor: {replicas: 9}, window: {size: 1m}}")), Kind::ConfigMap, "shop");
     let pipeline = Pipeline::from_yaml(map["data"]["pipeline.yaml"].as_str().unwrap()).unwrap();
     assert_eq!(pipeline.spec.window.size.to_string(), "1m");
@@ -290,7 +290,7 @@ fn pods_read_a_valid_document() {
 }
 
 #[test]
-fn labels_and_annotations_go_on_to_objects_and_labels_to_pods() {
+fn objects_inherit_labels_and_annotations_and_pods_labels() {
     let mut input = input("{}");
     input.labels = [("team", "web"), ("app.kubernetes.io/component", "other")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -307,7 +307,7 @@ fn labels_and_annotations_go_on_to_objects_and_labels_to_pods() {
         if template.is_object() {
             assert_eq!(template["metadata"]["labels"]["team"], "web");
             assert!(template["metadata"]["annotations"].get("owner").is_none());
-            // What selects pods stays what it was.
+            // Selectors do not change.
             assert!(object.manifest["spec"]["selector"]["matchLabels"].get("team").is_none());
         }
     }

@@ -28,7 +28,7 @@ fn found(uid: &str, hash: &str, spec: Value) -> Found {
 }
 
 #[test]
-fn what_is_as_it_should_be_is_left_alone() {
+fn objects_in_sync_need_no_step() {
     let spec = json!({
         "replicas": 2,
         "template": {"spec": {"containers": [{"name": "a", "resources": {"limits": {"cpu": "0.5", "memory": "1024Mi"}}}]}},
@@ -45,36 +45,36 @@ fn what_is_as_it_should_be_is_left_alone() {
 }
 
 #[test]
-fn what_someone_changed_is_repaired_and_told() {
+fn changed_fields_are_repaired_and_reported() {
     let steps = plan(
         vec![desired(json!({"replicas": 2, "a": {"b": "x"}}))],
         &[found(UID, "h", json!({"replicas": 5}))],
         UID,
     );
     let [Step::Repair(_, differences)] = &steps[..] else { panic!("{steps:?}") };
-    let told: Vec<_> = differences.iter().map(ToString::to_string).collect();
-    assert_eq!(told, ["spec.a was missing, is other", "spec.replicas was 5, is 2"]);
+    let texts: Vec<_> = differences.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["spec.a was missing, is other", "spec.replicas was 5, is 2"]);
 }
 
 #[test]
-fn values_that_may_be_secret_are_not_told() {
+fn values_that_may_be_secret_are_not_reported() {
     let containers = |value: &str| {
         json!({"containers": [
             {"name": "a", "env": [{"name": "DSN", "value": value}], "args": [value], "command": [value]},
         ], "metadata": {"annotations": {"a": value}}, "replicas": value})
     };
-    let told: Vec<_> = differences(&desired(containers("expected")), &found(UID, "h", containers("found")))
+    let texts: Vec<_> = differences(&desired(containers("expected")), &found(UID, "h", containers("found")))
         .iter()
         .flat_map(|difference| [difference.to_string(), difference.standing()])
         .collect();
-    let (shown, hidden): (Vec<&String>, Vec<_>) = told.iter().partition(|told| told.contains("replicas"));
-    assert_eq!((shown.len(), hidden.len()), (2, 8), "{told:?}");
-    assert!(shown.iter().all(|told| told.contains("found") && told.contains("expected")), "{told:?}");
-    assert!(!hidden.iter().any(|told| told.contains("found") || told.contains("expected")), "{told:?}");
+    let (shown, hidden): (Vec<&String>, Vec<_>) = texts.iter().partition(|text| text.contains("replicas"));
+    assert_eq!((shown.len(), hidden.len()), (2, 8), "{texts:?}");
+    assert!(shown.iter().all(|text| text.contains("found") && text.contains("expected")), "{texts:?}");
+    assert!(!hidden.iter().any(|text| text.contains("found") || text.contains("expected")), "{texts:?}");
 }
 
 #[test]
-fn what_someone_added_is_seen_and_taken_out() {
+fn added_entries_are_found_and_removed() {
     let expected = json!({
         "ingress": [{"ports": [{"port": "http"}]}],
         "podSelector": {"matchLabels": {"app": "weir"}},
@@ -91,7 +91,7 @@ fn what_someone_added_is_seen_and_taken_out() {
     let found = Found { kind: Kind::NetworkPolicy, manifest: json!({"spec": present}) };
     let object =
         Object { kind: Kind::NetworkPolicy, name: "shop".to_owned(), manifest: json!({"spec": expected}) };
-    let told: Vec<_> = differences(&object, &found)
+    let texts: Vec<_> = differences(&object, &found)
         .iter()
         .map(|difference| (difference.to_string(), difference.surplus().unwrap_or_default().to_owned()))
         .collect();
@@ -102,12 +102,12 @@ fn what_someone_added_is_seen_and_taken_out() {
         ("spec.ingress[1] was added", "/spec/ingress/1"),
         ("spec.podSelector.matchLabels.none was added", "/spec/podSelector/matchLabels/none"),
     ];
-    let expected = expected.map(|(told, pointer)| (told.to_owned(), pointer.to_owned()));
-    assert_eq!(told, expected);
+    let expected = expected.map(|(texts, pointer)| (texts.to_owned(), pointer.to_owned()));
+    assert_eq!(texts, expected);
 }
 
 #[test]
-fn what_is_nobodys_any_more_is_adopted_or_deleted() {
+fn orphaned_objects_are_adopted_or_deleted() {
     let labelled = |controller: bool, manager: &str| {
         let mut found = found("u0", "h", json!({}));
         found.manifest["metadata"]["labels"] = json!({"app.kubernetes.io/managed-by": manager});
@@ -132,7 +132,7 @@ fn what_is_nobodys_any_more_is_adopted_or_deleted() {
 }
 
 #[test]
-fn a_new_wish_is_a_change_and_a_missing_object_is_created() {
+fn a_changed_document_is_a_change_and_a_missing_object_is_created() {
     let object = desired(json!({"replicas": 2}));
     let steps = plan(vec![object.clone()], &[found(UID, "older", json!({"replicas": 2}))], UID);
     assert_eq!(steps, [Step::Change(object.clone())]);
@@ -140,12 +140,12 @@ fn a_new_wish_is_a_change_and_a_missing_object_is_created() {
 }
 
 #[test]
-fn only_its_own_are_deleted_or_changed() {
+fn only_owned_objects_are_deleted_or_changed() {
     let own = found(UID, "h", json!({}));
     let not_owned = found("u2", "h", json!({}));
     assert_eq!(plan(vec![], &[own], UID), [Step::Delete(Kind::StatefulSet, "shop".to_owned())]);
     assert_eq!(plan(vec![], std::slice::from_ref(&not_owned), UID), []);
-    // Another of the same name is not wanted instead of it.
+    // An object of the same name with another owner does not replace it.
     let budget = Found { kind: Kind::PodDisruptionBudget, manifest: found(UID, "h", json!({})).manifest };
     let steps = plan(vec![desired(json!({}))], &[found(UID, "h", json!({})), budget], UID);
     assert_eq!(steps, [Step::Delete(Kind::PodDisruptionBudget, "shop".to_owned())]);

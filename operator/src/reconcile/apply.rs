@@ -1,4 +1,4 @@
-//! The objects: what there is, and doing what the plan says.
+//! Reads the objects and applies the plan.
 
 use std::collections::BTreeMap;
 
@@ -19,20 +19,20 @@ use crate::object::{Found, Kind, Object};
 use crate::objects;
 use crate::plan::{self, Difference, Step};
 
-/// The objects afterwards, and what was done that people want to hear of.
+/// The objects afterwards, and notes about what was done.
 #[derive(Debug, Default)]
 pub(super) struct Applied {
     pub(super) objects: Objects,
     pub(super) notes: Vec<EventNote>,
-    /// What the API server, or what it asks, makes otherwise at once.
+    /// Fields that the API server, or an admission webhook, reverts at once.
     pub(super) overruled: Vec<String>,
-    /// What somebody else changes again and again, and what is left alone for a while therefore.
+    /// Fields that another writer changes again and again; left alone for a while.
     pub(super) contested: Vec<String>,
     pub(super) error: Option<Error>,
 }
 
-/// Makes the objects of one pipeline, of which these were `found`, what they should be. `settled`: they were before, so what is
-/// missing was taken away.
+/// Brings the objects `found` of one pipeline into the desired state. `settled`: they were in sync before, so a missing object was
+/// deleted by somebody.
 pub(super) async fn apply(
     context: &Context,
     namespace: &str,
@@ -54,13 +54,13 @@ pub(super) async fn apply(
             Step::NotOwned(object) => not_owned.push(object),
             Step::Delete(kind, name) => {
                 delete(context, namespace, kind, &name).await?;
-                done.entry("Deleted").or_default().push(said(kind, &name));
+                done.entry("Deleted").or_default().push(display_name(kind, &name));
                 applied.objects.remove(&(kind, name));
             }
             Step::Create(object) => {
-                let said = said(object.kind, &object.name);
+                let display_name = display_name(object.kind, &object.name);
                 match write(context, namespace, &object, &mut applied).await {
-                    // It comes last: all else is there.
+                    // This kind comes last: all other objects exist by now.
                     Err(Error::Api { source, .. }) if is_unknown(object.kind, &source) => {
                         applied.error = Some(Error::KindMissing(object.kind));
                         continue;
@@ -68,18 +68,18 @@ pub(super) async fn apply(
                     written => written?,
                 }
                 if settled {
-                    done.entry("Repaired").or_default().push(format!("{said} was missing"));
+                    done.entry("Repaired").or_default().push(format!("{display_name} was missing"));
                 } else {
-                    done.entry("Created").or_default().push(said);
+                    done.entry("Created").or_default().push(display_name);
                 }
             }
             Step::Change(object) => {
                 write(context, namespace, &object, &mut applied).await?;
-                done.entry("Changed").or_default().push(said(object.kind, &object.name));
+                done.entry("Changed").or_default().push(display_name(object.kind, &object.name));
             }
             Step::Adopt(object) => {
                 write(context, namespace, &object, &mut applied).await?;
-                done.entry("Adopted").or_default().push(said(object.kind, &object.name));
+                done.entry("Adopted").or_default().push(display_name(object.kind, &object.name));
             }
             Step::Repair(object, differences) => {
                 let key = (namespace.to_owned(), object.kind, object.name.clone());
@@ -87,7 +87,7 @@ pub(super) async fn apply(
                 let who = present.managers(differences.iter().map(Difference::path)).join(", ");
                 let by = if who.is_empty() { who } else { format!(" (by {who})") };
                 let fields = differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                let what = format!("{}: {fields}{by}", said(object.kind, &object.name));
+                let what = format!("{}: {fields}{by}", display_name(object.kind, &object.name));
                 match context.may_repair(&key, &differences) {
                     Repair::Yes => {}
                     Repair::InVain => {
@@ -123,21 +123,21 @@ pub(super) async fn apply(
     Ok(applied)
 }
 
-/// The objects that a pipeline has, while none is to be changed.
+/// Reads a pipeline's objects without changing any.
 pub(super) async fn present(context: &Context, resource: &ClickstreamPipeline) -> Result<Objects, Error> {
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let found = found(context, &namespace, &name).await?;
     Ok(keep(&resource.uid().unwrap_or_default(), found).objects)
 }
 
-/// Those of the objects that the pipeline has, left as they are.
+/// The objects found that the pipeline owns, unchanged.
 pub(super) fn keep(uid: &str, found: Vec<Found>) -> Applied {
     let own = found.into_iter().filter(|object| object.is_owned_by(uid));
     let objects = own.map(|object| ((object.kind, object.name().to_owned()), object)).collect();
     Applied { objects, ..Applied::default() }
 }
 
-/// The same, with as many pods as the document asks for: what they are made from is left as it is.
+/// Like [`keep`], but sets the document's numbers of replicas; pod templates stay unchanged.
 pub(super) async fn scale(
     context: &Context,
     namespace: &str,
@@ -156,14 +156,14 @@ pub(super) async fn scale(
         if i64::from(before) == replicas {
             continue;
         }
-        let said = said(object.kind, &object.name);
+        let display_name = display_name(object.kind, &object.name);
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let written = client(context, namespace, object.kind)
             .patch(&object.name, &params, &Patch::Merge(json!({"spec": {"replicas": replicas}})))
             .await
-            .map_err(api(format!("scale {said}")))?;
+            .map_err(api(format!("scale {display_name}")))?;
         applied.objects.insert(key, as_found(object.kind, &written)?);
-        scaled.push(format!("{said}: {replicas} pods, were {before}"));
+        scaled.push(format!("{display_name}: {replicas} pods, were {before}"));
     }
     if !scaled.is_empty() {
         let (reason, note) = ("Changed".to_owned(), scaled.join("; "));
@@ -172,27 +172,27 @@ pub(super) async fn scale(
     Ok(applied)
 }
 
-fn said(kind: Kind, name: &str) -> String {
+fn display_name(kind: Kind, name: &str) -> String {
     format!("{} {name}", kind.as_str())
 }
 
 fn overruled(object: &Object, left: &[Difference]) -> String {
     let fields = left.iter().map(Difference::standing).collect::<Vec<_>>().join(", ");
-    format!("{}: {fields}", said(object.kind, &object.name))
+    format!("{}: {fields}", display_name(object.kind, &object.name))
 }
 
 fn client(context: &Context, namespace: &str, kind: Kind) -> Api<DynamicObject> {
     Api::namespaced_with(context.client.clone(), namespace, &kind.resource())
 }
 
-/// Everything with the pipeline's labels.
+/// All objects with the pipeline's labels.
 pub(super) async fn found(context: &Context, namespace: &str, name: &str) -> Result<Vec<Found>, Error> {
     let selector = objects::owned_selector(name);
     let lists = Kind::ALL.map(|kind| labelled(context, namespace, kind, &selector));
     Ok(try_join_all(lists).await?.into_iter().flatten().collect())
 }
 
-/// Adds everything that has the name of something desired.
+/// Adds objects without the labels that have the name of a desired object.
 async fn add_unlabelled(
     context: &Context,
     namespace: &str,
@@ -215,7 +215,7 @@ async fn add_unlabelled(
     Ok(())
 }
 
-/// Whether the API server knows no such kind.
+/// Whether the API server does not serve the kind.
 fn is_unknown(kind: Kind, error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404) && !kind.is_built_in()
 }
@@ -238,7 +238,7 @@ pub(super) async fn labelled(
 fn as_found(kind: Kind, object: &DynamicObject) -> Result<Found, Error> {
     let mut manifest = serde_json::to_value(object)
         .map_err(|error| api(format!("read a {}", kind.as_str()))(kube::Error::SerdeError(error)))?;
-    // A list's entries do not say what they are.
+    // Entries of a list have no `kind`.
     manifest["apiVersion"] = Value::from(kind.api_version());
     manifest["kind"] = Value::from(kind.as_str());
     Ok(Found { kind, manifest })
@@ -254,13 +254,13 @@ async fn write(
     let written = client(context, namespace, object.kind)
         .patch(&object.name, &params, &Patch::Apply(&object.manifest))
         .await
-        .map_err(api(format!("apply {}", said(object.kind, &object.name))))?;
+        .map_err(api(format!("apply {}", display_name(object.kind, &object.name))))?;
     tracing::info!(namespace, kind = object.kind.as_str(), name = object.name, "applied");
     applied.objects.insert((object.kind, object.name.clone()), as_found(object.kind, &written)?);
     Ok(())
 }
 
-/// Takes out what others added to lists and selectors: applying leaves entries that it does not know.
+/// Removes entries that others added to lists and selectors: server-side apply keeps them.
 async fn prune(
     context: &Context,
     namespace: &str,
@@ -273,7 +273,7 @@ async fn prune(
     if surplus.is_empty() {
         return Ok(());
     }
-    // From behind, so that the numbers of the others stay right.
+    // From the end, so that the indices of the others stay valid.
     surplus.sort_by_key(|pointer| std::cmp::Reverse(numbered(pointer)));
     for pointer in surplus {
         let Some((parent, entry)) = pointer.rsplit_once('/') else { continue };
@@ -289,18 +289,18 @@ async fn prune(
             _ => {}
         }
     }
-    // Of the version that was looked at: lists are replaced as a whole.
+    // With the resource version that was compared: lists are replaced as a whole.
     let version = &present.manifest["metadata"]["resourceVersion"];
     let patch = json!({"metadata": {"resourceVersion": version}, "spec": manifest["spec"]});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     client(context, namespace, object.kind)
         .patch(&object.name, &params, &Patch::Merge(&patch))
         .await
-        .map_err(api(format!("repair {}", said(object.kind, &object.name))))?;
+        .map_err(api(format!("repair {}", display_name(object.kind, &object.name))))?;
     Ok(())
 }
 
-/// A pointer in the order of the places that it points at.
+/// A sort key for pointers by position.
 fn numbered(pointer: &str) -> Vec<(Option<usize>, &str)> {
     pointer.split('/').map(|part| (part.parse().ok(), part)).collect()
 }
@@ -309,7 +309,7 @@ async fn delete(context: &Context, namespace: &str, kind: Kind, name: &str) -> R
     delete_by(context, namespace, kind, name, PropagationPolicy::Background).await
 }
 
-/// Deletes a workload, which is there until its pods are gone.
+/// Deletes a workload in the foreground: it exists until its pods are gone.
 pub(super) async fn delete_with_pods(
     context: &Context,
     namespace: &str,
@@ -333,7 +333,7 @@ async fn delete_by(
             Ok(())
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(error) => Err(api(format!("delete {}", said(kind, name)))(error)),
+        Err(error) => Err(api(format!("delete {}", display_name(kind, name)))(error)),
     }
 }
 

@@ -1,6 +1,6 @@
-//! The end of a pipeline that takes its topics with it (`deletionPolicy: Delete`).
+//! Deletion of a pipeline with its topics (`deletionPolicy: Delete`).
 //!
-//! Nobody but the operator can release such a resource, so it does within a bounded time whatever happens, and says what it left.
+//! Only the operator removes the finalizer, so it does so within a bounded time whatever happens, and reports topics that are left.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ use crate::error::api;
 use crate::object::Kind;
 use crate::{Error, events, objects};
 
-/// What keeps a deleted resource until its topics are deleted.
+/// The finalizer that keeps a deleted resource until its topics are deleted.
 pub(crate) const FINALIZER: &str = "weir.dev/topics";
 
-/// With the value `true`: the resource goes at once, its topics stay.
+/// With the value `true`: the resource is deleted at once, its topics stay.
 const SKIP: &str = "weir.dev/skip-topic-deletion";
 
-/// For the pods to end, from when this process first tried; longer than any of them is given.
+/// Timeout for the pods to end, from this process's first attempt; longer than their termination grace periods.
 const PODS_TIMEOUT: Duration = Duration::from_secs(120);
-/// For the topics to be deleted, the pods' end included.
+/// Timeout for deleting the topics, including the pods' end.
 const TOPICS_TIMEOUT: Duration = Duration::from_secs(300);
-/// Time between looks at pods that still end.
+/// Poll interval while pods end.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Sees to it that the finalizer is there where topics are to be deleted, and nowhere else. Whether something was written.
+/// Sets the finalizer if topics are to be deleted, and removes it if not. Returns whether something was written.
 pub(super) async fn keep_finalizer(context: &Context, resource: &ClickstreamPipeline) -> Result<bool, Error> {
     let wanted = resource.spec.deletion_policy == DeletionPolicy::Delete;
     let present = resource.finalizers().iter().any(|name| name == FINALIZER);
@@ -43,7 +43,7 @@ pub(super) async fn keep_finalizer(context: &Context, resource: &ClickstreamPipe
     Ok(true)
 }
 
-/// Deletes what the pipeline made in Kafka, and lets go.
+/// Deletes the topics that the pipeline created, and removes the finalizer.
 pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -> Result<Action, Error> {
     if !resource.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
@@ -56,10 +56,10 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
         let note = if names.is_empty() { "there are none of its own".to_owned() } else { names };
         return release(context, resource, event_note(false, "TopicsKept", note)).await;
     }
-    // Not since the resource was deleted: an operator that was away meanwhile has not tried anything yet. One that is started anew
-    // begins anew, too.
-    let waited = context.cleaning(resource);
-    if end_pods(context, resource).await? && waited < PODS_TIMEOUT {
+    // Not since the resource's deletion: an operator that did not run meanwhile has not tried anything yet. A restart starts the
+    // timeout again.
+    let waited = context.cleanup_elapsed(resource);
+    if delete_workloads(context, resource).await? && waited < PODS_TIMEOUT {
         return Ok(Action::requeue(POLL_INTERVAL));
     }
     match delete(context, resource, created).await {
@@ -80,7 +80,7 @@ pub(super) async fn cleanup(context: &Context, resource: &ClickstreamPipeline) -
             let condition =
                 Condition::new(ConditionType::Ready, ConditionStatus::False, error.reason(), message);
             let status = resource.status.clone().unwrap_or_default();
-            status::tell(context, resource, status, &[condition], Vec::new()).await?;
+            status::report(context, resource, status, &[condition], Vec::new()).await?;
             Err(error)
         }
     }
@@ -90,8 +90,8 @@ fn event_note(warning: bool, reason: &str, note: String) -> EventNote {
     EventNote { warning, reason: reason.to_owned(), action: "DeleteTopics", note }
 }
 
-/// Deletes the workloads, which would make the topics anew where brokers allow it. Whether some are still there.
-async fn end_pods(context: &Context, resource: &ClickstreamPipeline) -> Result<bool, Error> {
+/// Deletes the workloads, which would recreate topics where brokers auto-create them. Returns whether some still exist.
+async fn delete_workloads(context: &Context, resource: &ClickstreamPipeline) -> Result<bool, Error> {
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let uid = resource.uid().unwrap_or_default();
     let mut left = false;
@@ -118,7 +118,7 @@ async fn delete(
     connection.administer(move |admin| delete_ours(admin, &created, &claimant)).await
 }
 
-/// Only those that still are the ones that were created.
+/// Deletes topics that still have the id with which they were created.
 fn delete_ours(
     admin: &Admin,
     created: &[TopicStatus],
@@ -130,11 +130,11 @@ fn delete_ours(
     let ours = created.iter().filter(|topic| {
         let same = topic.topic_id.is_some() && ids.get(&topic.name) == topic.topic_id.as_ref();
         if !same && ids.contains_key(&topic.name) {
-            tracing::warn!(topic = topic.name, "made anew by someone else: it stays");
+            tracing::warn!(topic = topic.name, "topic was recreated by somebody else: not deleted");
         }
         let other = owners.get(&topic.name).filter(|owner| !owner.is(claimant));
         if let Some(owner) = other {
-            tracing::warn!(topic = topic.name, %owner, "belongs to another pipeline by now: it stays");
+            tracing::warn!(topic = topic.name, %owner, "topic now belongs to another pipeline: not deleted");
         }
         same && other.is_none()
     });
@@ -148,8 +148,8 @@ async fn release(
     resource: &ClickstreamPipeline,
     note: EventNote,
 ) -> Result<Action, Error> {
-    // Before the resource is gone: an event about what is not there is refused.
-    events::tell(&context.client, &context.instance, resource.object_ref(&()), &[note]).await;
+    // Before the resource is gone: events about missing objects are refused.
+    events::emit(&context.client, &context.instance, resource.object_ref(&()), &[note]).await;
     set(context, resource, false).await?;
     Ok(Action::await_change())
 }

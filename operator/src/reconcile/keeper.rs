@@ -1,7 +1,8 @@
-//! Which operator keeps a pipeline where the scopes of several overlap: the one that the status names. Two would fight over every object.
+//! Which operator reconciles a pipeline that is in the scope of several: the one that the status names, its keeper.
 //!
-//! Another one stands back. Now and then it asks in the status whether that one is there, which answers by taking the question away; if it does
-//! not, it is gone, and its pipelines are taken over. Times are compared with the clock of the process that wrote them alone.
+//! Other operators stand back, as contenders: at intervals one writes its name into the status, and the keeper answers by removing
+//! it. A keeper that does not answer is gone, and its pipelines are taken over. Times are only compared with the clock of the
+//! process that wrote them.
 
 use std::time::Duration;
 
@@ -20,31 +21,31 @@ use crate::error::api;
 use crate::object::MANAGER;
 use crate::{Error, events};
 
-/// An operator that does not answer for so long is gone.
+/// A keeper that does not answer within this time is gone.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Answers under way at a time. A thousand pipelines are answered within [`ANSWER_TIMEOUT`], also where each takes [`ANSWER_INTERVAL`].
+/// Maximum concurrent answers: a thousand pipelines are answered within [`ANSWER_TIMEOUT`], even if each takes [`ANSWER_INTERVAL`].
 const ANSWERS_AT_A_TIME: usize = 64;
-/// Time between looks for questions of other operators.
+/// Interval of checks for contenders.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
-/// Time between two questions to one that answers.
+/// Time between two requests to a keeper that answers.
 const ASK_INTERVAL: Duration = Duration::from_secs(600);
-/// How long after a question a pipeline is said to be asked for by another operator.
+/// Time after a contender's request during which `SoleOperator` is False.
 pub(crate) const CONTESTED_FOR: Duration = Duration::from_secs(900);
-/// Time between two looks of one that stands back.
+/// Poll interval of a contender.
 const STAND_BACK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What an operator does about a pipeline.
+/// An operator's next step for a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// It is its own.
+    /// This operator is the keeper.
     Keep,
-    /// It is nobody's, or of one that is gone.
+    /// There is no keeper, or it is gone: take over.
     Take,
-    /// It is its own, and another asks.
+    /// This operator is the keeper, and a contender asks.
     Answer,
-    /// It is another's: is that one there?
+    /// Another operator is the keeper: ask whether it is alive.
     Ask,
-    /// It is another's.
+    /// Another operator is the keeper: wait.
     StandBack,
 }
 
@@ -63,7 +64,7 @@ fn step(status: &PipelineStatus, me: &str, asked: Option<Duration>, now: Timesta
             let unanswered = waited >= SignedDuration::from_secs(ANSWER_TIMEOUT.as_secs().cast_signed());
             match (unanswered, operator == me) {
                 (true, true) => Step::Take,
-                // Whoever asked is gone, too.
+                // The contender is gone, too.
                 (true, false)
                     if waited >= SignedDuration::from_secs(CONTESTED_FOR.as_secs().cast_signed()) =>
                 {
@@ -75,10 +76,10 @@ fn step(status: &PipelineStatus, me: &str, asked: Option<Duration>, now: Timesta
     }
 }
 
-/// Sees to it that one operator keeps the pipeline. What to do next, where that is not to keep it now.
+/// Ensures that one operator keeps the pipeline. Returns the next action if that is not this one now.
 ///
-/// `status` is what can be read of the resource's.
-pub(super) async fn attend(
+/// `status` is the decodable part of the resource's status.
+pub(super) async fn ensure_keeper(
     context: &Context,
     resource: &Resource,
     status: &PipelineStatus,
@@ -95,7 +96,7 @@ pub(super) async fn attend(
                     namespace,
                     name,
                     keeper,
-                    "that operator does not answer: its pipeline is taken over"
+                    "taking over the pipeline of an operator that does not answer"
                 );
             }
             write(context, resource, me, None).await?;
@@ -103,7 +104,12 @@ pub(super) async fn attend(
         Step::Answer => {
             if let Some(contender) = &status.contender {
                 let other = &contender.operator;
-                tracing::warn!(namespace, name, other, "another operator's scope has this pipeline, too");
+                tracing::warn!(
+                    namespace,
+                    name,
+                    other,
+                    "this pipeline is also in the scope of another operator"
+                );
                 context.contested(&key, other);
             }
             write(context, resource, me, None).await?;
@@ -114,28 +120,33 @@ pub(super) async fn attend(
                  own (chart: scope, selector)"
             );
             let contender = Contender { operator: me.clone(), since: now.to_string() };
-            // Not where the status changed meanwhile: that change begins the next pass, which asks.
+            // Not if the status changed meanwhile: that change triggers the next pass, which asks.
             if write(context, resource, &keeper, Some(contender)).await? {
-                tracing::warn!(namespace, name, keeper, "stands back: another operator keeps this pipeline");
+                tracing::warn!(
+                    namespace,
+                    name,
+                    keeper,
+                    "standing back: another operator keeps this pipeline"
+                );
                 context.ask(&key);
                 let event_note =
                     EventNote { warning: true, reason: "StandsBack".to_owned(), action: "Reconcile", note };
-                events::tell(&context.client, &context.instance, resource.object_ref(&()), &[event_note])
+                events::emit(&context.client, &context.instance, resource.object_ref(&()), &[event_note])
                     .await;
             }
             return Ok(Some(Action::requeue(STAND_BACK_INTERVAL)));
         }
         Step::StandBack => return Ok(Some(Action::requeue(STAND_BACK_INTERVAL))),
     }
-    // What was written comes back as a change.
+    // The write triggers the next pass.
     Ok(Some(Action::requeue(STAND_BACK_INTERVAL)))
 }
 
-/// Answers operators that ask for a pipeline which this one keeps, without waiting for a pass: those may all be waiting for something. Where
-/// the resource cannot be read its pass answers.
+/// Answers contenders of this operator's pipelines independently of passes, which may all be blocked. For a resource that cannot be
+/// decoded its pass answers.
 pub(crate) async fn answer_contenders(context: &Context) {
     loop {
-        // At a time: an API server that hangs holds up the answers for all pipelines no longer than for one.
+        // Concurrently: a slow API server delays the answers for all pipelines no longer than for one.
         let pipelines = stream::iter(context.pipelines.state());
         let answers = pipelines.for_each_concurrent(ANSWERS_AT_A_TIME, |resource| async move {
             let Ok(readable) = &resource.0 else { return };
@@ -143,7 +154,7 @@ pub(crate) async fn answer_contenders(context: &Context) {
             if step(&status, &context.operator, None, Timestamp::now()) != Step::Answer {
                 return;
             }
-            let answer = tokio::time::timeout(ANSWER_INTERVAL, attend(context, &resource, &status));
+            let answer = tokio::time::timeout(ANSWER_INTERVAL, ensure_keeper(context, &resource, &status));
             let error = match answer.await {
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) => error,
@@ -157,7 +168,7 @@ pub(crate) async fn answer_contenders(context: &Context) {
     }
 }
 
-/// What is said of it: nothing, where it was never so.
+/// The condition SoleOperator; none if it was never False.
 pub(super) fn condition(context: &Context, resource: &ClickstreamPipeline) -> Option<Condition> {
     let key = (resource.namespace().unwrap_or_default(), resource.name_any());
     if let Some(other) = context.contender(&key, CONTESTED_FOR) {
@@ -174,9 +185,9 @@ pub(super) fn condition(context: &Context, resource: &ClickstreamPipeline) -> Op
         ));
     }
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
-    let said =
+    let reported =
         conditions.into_iter().any(|condition| condition.type_ == ConditionType::SoleOperator.as_str());
-    said.then(|| {
+    reported.then(|| {
         Condition::new(
             ConditionType::SoleOperator,
             ConditionStatus::True,
@@ -186,7 +197,7 @@ pub(super) fn condition(context: &Context, resource: &ClickstreamPipeline) -> Op
     })
 }
 
-/// Writes who keeps it, unless somebody was faster. Whether it was written.
+/// Writes the keeper and the contender, unless the status changed meanwhile. Returns whether it was written.
 async fn write(
     context: &Context,
     resource: &Resource,
@@ -205,7 +216,7 @@ async fn write(
     });
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
     match client.patch_status(&name, &params, &Patch::Merge(&patch)).await {
-        // The API server drops fields that it does not know: then nobody would ever keep it.
+        // The API server drops unknown fields: then the pipeline would never get a keeper.
         Ok(written) if written.data["status"]["operator"] != operator => Err(Error::DefinitionOlder),
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
@@ -213,7 +224,7 @@ async fn write(
     }
 }
 
-/// As other operators, of other releases, read it.
+/// As operators of other releases read it.
 fn written(operator: &str, contender: Option<&Contender>) -> Value {
     json!({"operator": operator, "contender": contender})
 }
@@ -227,7 +238,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_definition_that_drops_the_keeper_is_said_to_be_older() {
+    async fn a_definition_that_drops_the_keeper_is_reported_as_older() {
         let mut resource = ClickstreamPipeline::new("shop", weir_manifest::PipelineSpec::default());
         resource.metadata.namespace = Some("web".to_owned());
         let object = |status: &str| {
@@ -236,14 +247,14 @@ mod tests {
         };
         let (resource, status) = (DeserializeGuard(Ok(resource)), PipelineStatus::default());
         let (context, _) = server(200, object("{}"));
-        let error = attend(&context, &resource, &status).await.unwrap_err();
+        let error = ensure_keeper(&context, &resource, &status).await.unwrap_err();
         assert_eq!(error.reason(), "DefinitionOlder");
         let (context, _) = server(200, object(r#"{"operator": "shop/weir-operator"}"#));
-        assert!(attend(&context, &resource, &status).await.unwrap().is_some());
+        assert!(ensure_keeper(&context, &resource, &status).await.unwrap().is_some());
     }
 
     #[tokio::test]
-    async fn a_question_that_was_not_written_is_asked_again() {
+    async fn a_contender_that_was_not_written_asks_again() {
         let mut resource = ClickstreamPipeline::new("shop", weir_manifest::PipelineSpec::default());
         resource.metadata.namespace = Some("web".to_owned());
         let resource = DeserializeGuard(Ok(resource));
@@ -254,7 +265,7 @@ mod tests {
         for (code, body, questions) in [(409, conflict, 2), (200, kept, 1)] {
             let (context, asked) = server(code, body);
             for _ in 0..2 {
-                assert!(attend(&context, &resource, &status).await.unwrap().is_some());
+                assert!(ensure_keeper(&context, &resource, &status).await.unwrap().is_some());
             }
             let written = asked.lock().unwrap().iter().filter(|asked| asked.starts_with("PATCH")).count();
             assert_eq!(written, questions, "answered with {code}");
@@ -263,7 +274,7 @@ mod tests {
 
     /// An operator of one release takes over from one of another.
     #[test]
-    fn who_keeps_it_is_read_as_it_was_written() {
+    fn the_keeper_is_read_as_it_was_written() {
         let golden: Value = serde_json::from_str(include_str!("../../tests/golden/keeper-1.json")).unwrap();
         let status: PipelineStatus = serde_json::from_value(golden.clone()).unwrap();
         let now = "2026-11-29T12:05:00Z".parse().unwrap();
@@ -271,7 +282,7 @@ mod tests {
         assert_eq!(step(&status, "web/weir-operator", None, now), Step::Take);
         assert_eq!(step(&status, "third/weir-operator", None, now), Step::StandBack);
         assert_eq!(written("shop/weir-operator", status.contender.as_ref()), golden);
-        // Also where the rest of the status is not what it was.
+        // Even if the rest of the status does not decode.
         let mut later =
             DynamicObject::new("shop", &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()));
         later.data = json!({"status": golden});
@@ -281,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn one_keeps_it_and_another_asks_waits_and_takes_over() {
+    fn a_contender_asks_waits_and_takes_over() {
         let now: Timestamp = "2026-11-29T12:00:00Z".parse().unwrap();
         let ago = |seconds: u64| now - Duration::from_secs(seconds);
         let status = |keeper: &str, contender: Option<(&str, u64)>| PipelineStatus {
@@ -301,7 +312,7 @@ mod tests {
             (status("other", None), Some(600), Step::Ask),
             (status("other", Some(("me", 299))), Some(299), Step::StandBack),
             (status("other", Some(("me", 300))), Some(300), Step::Take),
-            // A process that does not remember that it asked.
+            // After a restart of the contender.
             (status("other", Some(("me", 300))), None, Step::Take),
             (status("other", Some(("third", 300))), None, Step::StandBack),
             (status("other", Some(("third", 900))), None, Step::Ask),

@@ -1,4 +1,4 @@
-//! One pass over a pipeline: resolve, validate, build, plan, apply, and say how it is.
+//! One pass over a pipeline: resolve, validate, build, plan, apply, report.
 
 mod apply;
 mod cleanup;
@@ -35,62 +35,62 @@ use crate::context::{Context, Resource};
 use crate::metrics::Ending;
 use crate::object::Kind;
 
-/// For one pass. Other operators are answered beside passes, and at the beginning of each.
+/// Timeout of a pass. Contenders are answered independently of passes, and at the start of each.
 const PASS_TIMEOUT: Duration = Duration::from_secs(240);
 const _: () = assert!(PASS_TIMEOUT.as_secs() < keeper::ANSWER_TIMEOUT.as_secs());
 
-/// For the steps that change something, and for looking at what there is after they were given up: so there is time to tell of it.
+/// Timeouts of the steps that change something, and of reading the objects after these timed out: time is left to write the status.
 const WORK_TIMEOUT: Duration = Duration::from_secs(180);
 const PRESENT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Resync interval: topics and Secrets are not watched. Nothing is written where nothing differs.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where the autoscaler looks.
+/// Requeue interval with autoscaling.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// While pods are on their way: what they say changes without a word from their controllers.
+/// Requeue interval while pods are progressing: their state changes without an event of their controllers.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 
-/// While others roll first: each look asks Kafka and the API server for everything.
+/// Requeue interval while other pipelines roll first: each pass reads everything from Kafka and the API server.
 const TURN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// With the value `true`: the operator leaves the pipeline alone.
 const PAUSED: &str = "weir.dev/paused";
 
-/// What a pass found.
+/// The findings of a pass.
 struct Outcome {
     status: PipelineStatus,
     conditions: Vec<Condition>,
     notes: Vec<EventNote>,
     error: Option<Error>,
-    /// Whether pods are on their way.
+    /// Whether pods are progressing.
     progressing: bool,
-    /// Whether it waits for its turn to roll.
+    /// Whether the pipeline waits for its rollout turn.
     waiting: bool,
 }
 
 impl Outcome {
-    /// The error, which a condition reports.
+    /// Adds the condition that reports an error; returns the error.
     fn failed(&mut self, type_: ConditionType, error: Error) -> Error {
         self.conditions.push(Condition::of(type_, &error));
         error
     }
 
-    /// Reports this in place of what an earlier step found of the same type.
+    /// Replaces a condition of the same type from an earlier step.
     fn replace(&mut self, condition: Condition) {
         self.conditions.retain(|earlier| earlier.type_ != condition.type_);
         self.conditions.push(condition);
     }
 }
 
-/// Makes one pipeline what its resource says.
+/// Reconciles one pipeline with its resource.
 ///
 /// # Errors
-/// What stands in the way; the resource's status says so too, where it can be written.
+/// The error that stopped the pass; also reported in the resource's status if that can be written.
 pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let result = match timeout(PASS_TIMEOUT, attended(&context, &resource)).await {
+    let result = match timeout(PASS_TIMEOUT, reconcile_kept(&context, &resource)).await {
         Ok(Ok(ControlFlow::Break(action))) => return Ok(action),
         Ok(Ok(ControlFlow::Continue(action))) => Ok(action),
         Ok(Err(error)) => Err(error),
@@ -103,27 +103,30 @@ pub async fn reconcile(resource: Arc<Resource>, context: Arc<Context>) -> Result
     context.metrics.reconciles.get_or_create(&Ending { result: result_label, reason }).inc();
     context.metrics.durations.observe(began.elapsed().as_secs_f64());
     if result.is_ok() {
-        context.well(&resource);
+        context.record_success(&resource);
     }
     result
 }
 
-/// What to do after a failed pass.
+/// The next action after a failed pass.
 pub fn after_failure(resource: Arc<Resource>, error: &Error, context: Arc<Context>) -> Action {
     let namespace = resource.namespace().unwrap_or_default();
     let name = resource.name_any();
     if error.awaits_change() {
         tracing::warn!(namespace, name, reason = error.reason(), %error, "waiting for a change");
-        // Pods of an earlier document run on, and what is said of them goes on, too.
+        // Pods of an earlier document keep running, and their conditions are kept current.
         return Action::requeue(RESYNC_INTERVAL);
     }
-    let pause = context.pause(&resource);
+    let pause = context.backoff(&resource);
     tracing::warn!(namespace, name, reason = error.reason(), %error, retry_in = ?pause, "transient error, retrying");
     Action::requeue(pause)
 }
 
-/// A pass over a pipeline that this operator keeps; `Break` while it rests after a failure.
-async fn attended(context: &Context, resource: &Resource) -> Result<ControlFlow<Action, Action>, Error> {
+/// A pass over a pipeline that this operator keeps; `Break` during the backoff after a failure.
+async fn reconcile_kept(
+    context: &Context,
+    resource: &Resource,
+) -> Result<ControlFlow<Action, Action>, Error> {
     let unread = match &resource.0 {
         Ok(_) => None,
         Err(_) => match status::found(context, resource).await? {
@@ -131,13 +134,13 @@ async fn attended(context: &Context, resource: &Resource) -> Result<ControlFlow<
             None => return Ok(ControlFlow::Continue(Action::await_change())),
         },
     };
-    // Also of one that cannot be read: two operators would write its status in turn.
+    // Also for a resource that cannot be decoded: otherwise two operators would write its status in turn.
     let before = match (&resource.0, &unread) {
         (Ok(readable), _) => readable.status.clone().unwrap_or_default(),
         (Err(_), found) => found.as_ref().map(status::readable).unwrap_or_default(),
     };
-    // Before any pause: whoever asks takes silence for an end.
-    match keeper::attend(context, resource, &before).await {
+    // Before any backoff: a contender takes over from a keeper that does not answer.
+    match keeper::ensure_keeper(context, resource, &before).await {
         Ok(None) => {}
         Ok(Some(action)) => return Ok(ControlFlow::Continue(action)),
         Err(error @ Error::DefinitionOlder) => {
@@ -147,12 +150,12 @@ async fn attended(context: &Context, resource: &Resource) -> Result<ControlFlow<
         }
         Err(error) => return Err(error),
     }
-    if let Some(left) = context.rest(resource) {
+    if let Some(left) = context.remaining_backoff(resource) {
         return Ok(ControlFlow::Break(Action::requeue(left)));
     }
     let action = match &resource.0 {
         Ok(readable) => pass(context, readable).await,
-        Err(invalid) => undecodable::undecodable(context, resource, before, invalid).await,
+        Err(invalid) => undecodable::report(context, resource, before, invalid).await,
     };
     action.map(ControlFlow::Continue)
 }
@@ -162,7 +165,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     if resource.metadata.deletion_timestamp.is_some() {
         return cleanup::cleanup(context, resource).await;
     }
-    // What was written comes back as a change, with the version that the next write must name.
+    // The write triggers the next pass, with the resource version that the next write needs.
     if !paused && cleanup::keep_finalizer(context, resource).await? {
         return Ok(Action::await_change());
     }
@@ -178,7 +181,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         true => None,
         false => match timeout(WORK_TIMEOUT, steps::work(context, resource, &mut outcome)).await {
             Ok(Ok(worked)) => Some(worked),
-            // Another operator's: there is nothing to report.
+            // Another operator keeps the pipeline: nothing to report.
             Ok(Err(error @ Error::KeptNoLonger)) => return Err(error),
             Err(_) => {
                 let error = Error::PassSlow(WORK_TIMEOUT);
@@ -190,13 +193,13 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
                 None
             }
             Ok(Err(error)) => {
-                // What an earlier step has to say comes first.
+                // The error of an earlier step has precedence.
                 outcome.error.get_or_insert(error);
                 None
             }
         },
     };
-    // However far that came: pods run on, or fail, whatever is wrong with the document.
+    // Whatever the steps' result: pods run on, or fail, independently of the document.
     let objects = match &worked {
         Some(worked) => Ok(worked.objects.clone()),
         None => timeout(PRESENT_TIMEOUT, apply::present(context, resource))
@@ -214,7 +217,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         outcome.waiting = worked.waits;
         let settled = outcome.conditions.iter().all(workloads::is_settled);
         let turn = rollout::end_turn(context, resource, &worked.connection, settled).await;
-        // Ready pods say nothing new: only windows are waited for.
+        // Ready pods do not progress further: only sealed windows are awaited.
         *(if settled { &mut outcome.waiting } else { &mut outcome.progressing }) |= turn;
         let ready = outcome.status.processor.ready_replicas;
         let autoscaling = &mut outcome.status.autoscaling;
@@ -235,7 +238,7 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
         outcome.conditions.push(conditions::ready(&outcome.conditions));
         outcome.conditions.extend(keeper::condition(context, resource));
     }
-    status::tell(context, resource, outcome.status, &outcome.conditions, outcome.notes).await?;
+    status::report(context, resource, outcome.status, &outcome.conditions, outcome.notes).await?;
     match outcome.error {
         Some(error) => Err(error),
         None if outcome.progressing => Ok(Action::requeue(PROGRESS_INTERVAL)),
@@ -245,14 +248,14 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     }
 }
 
-/// Says how the workloads are.
+/// Reports the state of the workloads.
 async fn observe(
     context: &Context,
     resource: &ClickstreamPipeline,
     objects: &Objects,
     outcome: &mut Outcome,
 ) {
-    context.keeps(resource, objects.keys().map(|(kind, _)| *kind).collect());
+    context.record_objects(resource, objects.keys().map(|(kind, _)| *kind).collect());
     let name = resource.name_any();
     let (processor, available) = workloads::processor(resource, objects);
     outcome.status.processor = processor;

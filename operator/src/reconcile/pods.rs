@@ -1,4 +1,4 @@
-//! Why a workload's pods are not ready: what its controller and the pods themselves say.
+//! Why a workload's pods are not ready, from the status of its controller and pods, and from events.
 
 use std::collections::BTreeMap;
 
@@ -17,20 +17,19 @@ use crate::error::api;
 use crate::object::{Found, Kind};
 use crate::objects::{self, COMPONENT_LABEL};
 
-/// How the message of a condition begins whose deadline is over.
+/// Prefix of a condition's message after the progress deadline.
 const STALLED: &str = "no progress for ";
 
-/// A container that ended so long ago has recovered: it waits for something else. Longer than the kubelet's longest pause between starts.
+/// A crash longer ago than this is over: the container waits for something else. Longer than the kubelet's maximum backoff.
 const RECENTLY: i64 = 600;
 
-/// An event about something that was not tried again for so long, seconds, is history. Longer than a controller's longest pause between
-/// two tries, 1,000 s.
+/// Maximum age of an event that still counts, seconds. Longer than a controller's maximum backoff, 1,000 s.
 const TRIES: i64 = 1_200;
 
-/// The most of a pod's own words that a condition repeats.
+/// Maximum length of a pod's text in a condition, bytes.
 const WORDS: usize = 400;
 
-/// Why something is not ready.
+/// Why a workload is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Cause {
     reason: String,
@@ -43,15 +42,15 @@ impl Cause {
     }
 }
 
-/// Conditions about workloads, with the reason where pods are not ready.
+/// Conditions of workloads, with the cause where pods are not ready.
 pub(super) struct Explained {
     pub(super) conditions: Vec<Condition>,
     pub(super) notes: Vec<EventNote>,
-    /// Whether something is on its way, so that looking again soon is worth it.
+    /// Whether a workload is progressing, so that a pass should follow soon.
     pub(super) progressing: bool,
 }
 
-/// Says of each workload that makes progress, or should, what keeps it. What is ready costs no request.
+/// Adds the cause to the condition of each workload that is not ready. Ready workloads cost no request.
 pub(super) async fn explain(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -74,12 +73,12 @@ pub(super) async fn explain(
         let cause = match cause(context, resource, workload, &mut pods).await {
             Ok(cause) => cause,
             Err(error) => {
-                tracing::warn!(namespace = key.0, name = key.1, %error, "why pods are not ready cannot be told");
-                Some(Cause::new("Progressing", format!("why is not known: {error}")))
+                tracing::warn!(namespace = key.0, name = key.1, %error, "could not find out why pods are not ready");
+                Some(Cause::new("Progressing", format!("the cause is not known: {error}")))
             }
         };
-        let condition = said(condition, cause, stalled.then_some(context.progress_deadline), old);
-        // A transition is told by the reason; where that was known before, the end of patience is told here.
+        let condition = with_cause(condition, cause, stalled.then_some(context.progress_deadline), old);
+        // Transitions emit an event when the reason changes; if it stays the same, the passed deadline is reported here.
         if stalled && !was_stalled && old.is_some_and(|old| old.reason == condition.reason) {
             explained.notes.push(EventNote {
                 warning: true,
@@ -94,7 +93,7 @@ pub(super) async fn explain(
     explained
 }
 
-/// What grows while a workload makes progress.
+/// Numbers that grow while a workload makes progress.
 fn progress(workload: &Found) -> Progress {
     Progress {
         generation: workload.number("/metadata/generation"),
@@ -103,46 +102,47 @@ fn progress(workload: &Found) -> Progress {
     }
 }
 
-/// The condition with its cause, after the deadline as one that somebody must act upon.
-fn said(
+/// The condition with its cause; False after the progress deadline.
+fn with_cause(
     condition: Condition,
     cause: Option<Cause>,
     over: Option<std::time::Duration>,
     old: Option<&ApiCondition>,
 ) -> Condition {
-    let mut said = condition;
+    let mut condition = condition;
     if let Some(over) = over {
-        said.status = ConditionStatus::False;
-        said.reason = "ProgressDeadlineExceeded".to_owned();
-        said.message = format!("{STALLED}{} s: {}", over.as_secs(), said.message);
+        condition.status = ConditionStatus::False;
+        condition.reason = "ProgressDeadlineExceeded".to_owned();
+        condition.message = format!("{STALLED}{} s: {}", over.as_secs(), condition.message);
     }
     if let Some(cause) = cause {
         if cause.reason != "Progressing" {
-            said.reason = cause.reason;
+            condition.reason = cause.reason;
         }
-        let counts = format!("{}; ", said.message);
-        said.message = format!("{counts}{}", cause.message);
-        // Numbers in pods' words (times, addresses, ids) differ from start to start and say nothing new; and at times a pod says less.
-        let kept =
-            old.filter(|old| old.reason == said.reason).and_then(|old| old.message.strip_prefix(&counts));
+        let counts = format!("{}; ", condition.message);
+        condition.message = format!("{counts}{}", cause.message);
+        // Numbers in pods' texts (times, addresses, ids) differ between restarts without meaning, and sometimes a text is cut short.
+        let kept = old
+            .filter(|old| old.reason == condition.reason)
+            .and_then(|old| old.message.strip_prefix(&counts));
         let same = |kept: &&str| {
             let (kept, new) = (masked(kept), masked(&cause.message));
             kept == new || kept.starts_with(&format!("{new}: "))
         };
         if let Some(kept) = kept.filter(same) {
-            said.message = format!("{counts}{kept}");
+            condition.message = format!("{counts}{kept}");
         }
     }
-    said
+    condition
 }
 
-/// A text with every word that holds a digit replaced.
+/// A text with every word that contains a digit masked.
 fn masked(text: &str) -> String {
     let words = text.split_inclusive(|c: char| !c.is_alphanumeric());
     words.map(|word| if word.contains(|c: char| c.is_ascii_digit()) { "#" } else { word }).collect()
 }
 
-/// The first thing that is wrong: pods that cannot be made, then pods that do not run.
+/// The first cause: pods that cannot be created, then pods that do not run.
 async fn cause(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -160,17 +160,17 @@ async fn cause(
         .filter(|pod| pod.labels().get(COMPONENT_LABEL).is_some_and(|found| found == component))
         .collect();
     let made = own.iter().filter_map(|pod| pod.creation_timestamp()).map(|time| time.0).max();
-    if let Some(cause) = not_made(context, &namespace, workload, made).await? {
+    if let Some(cause) = creation_failure(context, &namespace, workload, made).await? {
         return Ok(Some(cause));
     }
     own.retain(|pod| pod.metadata.deletion_timestamp.is_none() && !is_ready(pod));
     own.sort_by_key(|pod| pod.name_any());
     let now = Timestamp::now();
-    if let Some(cause) = own.iter().find_map(|pod| wrong(pod, now)) {
+    if let Some(cause) = own.iter().find_map(|pod| cause_from_status(pod, now)) {
         return Ok(Some(cause));
     }
-    // Of a volume that cannot be mounted the pod itself says nothing.
-    let Some(waiting) = own.iter().find(|pod| waits(pod)) else { return Ok(None) };
+    // A pod's status does not report a volume that cannot be mounted.
+    let Some(waiting) = own.iter().find(|pod| waits_for_containers(pod)) else { return Ok(None) };
     let name = waiting.name_any();
     let about = format!("regarding.kind=Pod,regarding.uid={}", waiting.uid().unwrap_or_default());
     let event = newest(context, &namespace, &about, None).await?;
@@ -182,8 +182,8 @@ async fn cause(
     ))
 }
 
-/// Why a workload's controller cannot make pods: Pod Security, a quota, another's admission. `made`: when it made its newest one.
-async fn not_made(
+/// Why a workload's controller cannot create pods: Pod Security, a quota, an admission webhook. `made`: creation time of the newest pod.
+async fn creation_failure(
     context: &Context,
     namespace: &str,
     workload: &Found,
@@ -198,7 +198,7 @@ async fn not_made(
     if let Some(failure) = failure {
         return Ok(Some(refused(failure["message"].as_str().unwrap_or_default())));
     }
-    // A StatefulSet has no such condition, and says so in events alone.
+    // A StatefulSet has no such condition; it only emits events.
     let missing = workload.number("/status/replicas") < workload.number("/spec/replicas");
     if workload.kind != Kind::StatefulSet || !missing {
         return Ok(None);
@@ -215,7 +215,7 @@ async fn list(context: &Context, namespace: &str, pipeline: &str) -> Result<Vec<
     Ok(pods.list(&labels).await.map_err(api("list pods"))?.items)
 }
 
-/// The newest event of those with these fields that is still so.
+/// The newest event with these fields, if it still counts.
 async fn newest(
     context: &Context,
     namespace: &str,
@@ -224,11 +224,11 @@ async fn newest(
 ) -> Result<Option<Event>, Error> {
     let events: Api<Event> = Api::namespaced(context.client.clone(), namespace);
     let found = events.list(&ListParams::default().fields(fields)).await.map_err(api("list events"))?;
-    Ok(still_so(found.items, since, Timestamp::now()))
+    Ok(newest_current(found.items, since, Timestamp::now()))
 }
 
-/// The newest of events, unless something went well `since`, or it was too long ago.
-fn still_so(events: Vec<Event>, since: Option<Timestamp>, now: Timestamp) -> Option<Event> {
+/// The newest event, unless there was a success `since`, or it is too old.
+fn newest_current(events: Vec<Event>, since: Option<Timestamp>, now: Timestamp) -> Option<Event> {
     let time = |event: &Event| {
         let last = event.series.as_ref().map(|series| series.last_observed_time.0);
         let last = last.or(event.deprecated_last_timestamp.as_ref().map(|time| time.0));
@@ -236,7 +236,7 @@ fn still_so(events: Vec<Event>, since: Option<Timestamp>, now: Timestamp) -> Opt
     };
     let newest = events.into_iter().max_by_key(time)?;
     let at = time(&newest)?;
-    // Some times are in whole seconds.
+    // Some times have whole seconds only.
     let after = since.is_none_or(|since| at.as_second() >= since.as_second());
     (after && now.as_second() - at.as_second() <= TRIES).then_some(newest)
 }
@@ -246,15 +246,15 @@ fn is_ready(pod: &Pod) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// Whether it is scheduled and none of its containers began.
-fn waits(pod: &Pod) -> bool {
+/// Whether the pod is scheduled and none of its containers has started.
+fn waits_for_containers(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     status.is_some_and(|status| status.phase.as_deref() == Some("Pending"))
         && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
 }
 
-/// What a pod says is wrong with it.
-fn wrong(pod: &Pod, now: Timestamp) -> Option<Cause> {
+/// The cause from a pod's status.
+fn cause_from_status(pod: &Pod, now: Timestamp) -> Option<Cause> {
     let name = pod.name_any();
     let status = pod.status.as_ref()?;
     let unscheduled = status
@@ -270,11 +270,11 @@ fn wrong(pod: &Pod, now: Timestamp) -> Option<Cause> {
     let init = status.init_container_statuses.iter().flatten();
     let containers = init.chain(status.container_statuses.iter().flatten());
     let cause = containers.into_iter().filter(|container| !container.ready).find_map(|container| {
-        let cause = not_begun(container).or_else(|| crashed(container, now))?;
+        let cause = cannot_start(container).or_else(|| crashed(container, now))?;
         let message = format!("pod {name}: container {}: {}", container.name, cause.message);
         Some(Cause::new(cause.reason, message))
     });
-    // Of a pod that was evicted the others tell more.
+    // Other pods have more information than an evicted one.
     cause.or_else(|| {
         (status.phase.as_deref() == Some("Failed")).then(|| {
             let reason = status.reason.as_deref().unwrap_or("PodFailed");
@@ -284,13 +284,13 @@ fn wrong(pod: &Pod, now: Timestamp) -> Option<Cause> {
     })
 }
 
-/// A container that cannot begin: no image, a missing Secret, and the like.
-fn not_begun(container: &ContainerStatus) -> Option<Cause> {
+/// A container that cannot start: no image, a missing Secret, and the like.
+fn cannot_start(container: &ContainerStatus) -> Option<Cause> {
     let waiting = container.state.as_ref()?.waiting.as_ref()?;
     let message = waiting.message.as_deref().unwrap_or_default();
     match waiting.reason.as_deref()? {
         "ContainerCreating" | "PodInitializing" | "CrashLoopBackOff" => None,
-        // The two take turns, and only one says why.
+        // These two alternate, and only one has the cause.
         "ErrImagePull" | "ImagePullBackOff" => {
             let image = format!("image {} cannot be pulled", container.image);
             let why = match message.split_once("ErrImagePull: ") {
@@ -306,7 +306,7 @@ fn not_begun(container: &ContainerStatus) -> Option<Cause> {
     }
 }
 
-/// A container that ended and is started again and again. Between its starts it says so in three ways, which are one here.
+/// A container that crashes again and again. Its three states between restarts are reported as one.
 fn crashed(container: &ContainerStatus, now: Timestamp) -> Option<Cause> {
     let of = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.clone());
     let ended = of(&container.state).or_else(|| of(&container.last_state))?;
@@ -324,7 +324,7 @@ fn crashed(container: &ContainerStatus, now: Timestamp) -> Option<Cause> {
     Some(Cause::new("CrashLoopBackOff", format!("ended with exit code {}{why}{line}", ended.exit_code)))
 }
 
-/// The last line that says something.
+/// The last line with content.
 fn last_line(text: &str) -> String {
     let mut lines = text.lines().rev().map(str::trim);
     let line = lines.find(|line| !line.is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE"));

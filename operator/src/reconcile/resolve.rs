@@ -1,4 +1,4 @@
-//! What the document only names: the contents of secrets.
+//! Resolves references of the document: reads the Secrets that it names.
 
 use std::collections::BTreeMap;
 
@@ -11,17 +11,17 @@ use crate::Error;
 use crate::error::api;
 use crate::kafka::Connection;
 
-/// What the secrets gave.
+/// The contents of the Secrets.
 pub(super) struct Resolved {
-    /// How Kafka is reached.
+    /// The connection to Kafka.
     pub(super) connection: Connection,
-    /// What visitors are hashed with.
+    /// The pseudonym key.
     pub(super) pii_key: Option<Vec<u8>>,
-    /// A hash of each secret's contents, by its name.
+    /// A hash of each Secret's contents, by name.
     pub(super) hashes: BTreeMap<String, String>,
 }
 
-/// Reads the secrets that the document names.
+/// Reads the Secrets that the document names.
 pub(super) async fn resolve(client: &Client, pipeline: &Pipeline) -> Result<Resolved, Error> {
     let mut secrets = Secrets::new(client, pipeline);
     let connection = secrets.connection(pipeline).await?;
@@ -40,12 +40,12 @@ pub(super) async fn resolve(client: &Client, pipeline: &Pipeline) -> Result<Reso
     Ok(Resolved { connection, pii_key, hashes })
 }
 
-/// How Kafka is reached: all that is needed to delete topics, whatever became of the other secrets.
+/// The connection to Kafka: all that deleting topics needs, independent of the other Secrets.
 pub(super) async fn connection(client: &Client, pipeline: &Pipeline) -> Result<Connection, Error> {
     Secrets::new(client, pipeline).connection(pipeline).await
 }
 
-/// The secrets of one pipeline, each read once.
+/// The Secrets of one pipeline, each read once.
 struct Secrets {
     api: Api<Secret>,
     namespace: String,
@@ -118,7 +118,7 @@ fn hash(entries: &BTreeMap<String, ByteString>) -> String {
     let mut hasher = blake3::Hasher::new();
     for (key, ByteString(bytes)) in entries {
         for part in [key.as_bytes(), bytes] {
-            // With its length, so that no two secrets run together alike.
+            // With its length, so that different Secrets never concatenate to the same bytes.
             hasher.update(&part.len().to_le_bytes());
             hasher.update(part);
         }

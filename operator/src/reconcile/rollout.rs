@@ -1,5 +1,5 @@
-//! Pods that change although their document does not, as under another operator: one pipeline after the other, so that what is bad reaches no
-//! more than one in each deadline.
+//! Rollouts without a change of the document, as after an operator upgrade: one pipeline after the other, so that a bad change reaches
+//! at most one pipeline per progress deadline.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::object::{Found, Kind, Object};
 use crate::objects::{SPEC_HASH, TEMPLATE_HASH};
 use crate::plan;
 
-/// The reason of a condition of objects that wait for their turn.
+/// The condition reason of objects that wait for their rollout turn.
 pub(super) const PENDING: &str = "RolloutPending";
 
-/// Takes the turn where pods are about to be rolled and the document says of them what it did when they were made, whoever has scaled them
-/// since. While it is another pipeline's, nothing of this one is changed but the number of its pods, as what a new operator makes need not
-/// suit the old pods; what is waited for is returned. What the pipeline itself says waits for nobody; nor do workloads that are not there,
-/// or processors none of which is ready: they have nothing to lose.
+/// Takes the rollout turn if pods are about to be rolled although the document's fields about them have not changed. While another
+/// pipeline holds the turn, only this one's replicas are changed, because other objects of a new operator may not fit the old pods; the
+/// returned message names what it waits for. Changes of the document do not wait, nor do missing workloads or a pipeline without a
+/// ready processor, which have nothing to lose.
 pub(super) fn take_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -50,17 +50,17 @@ pub(super) fn take_turn(
     ))
 }
 
-/// Whether the objects were already what the resource says, or wait for their turn to be.
+/// Whether the objects are in sync with the resource, or wait for their rollout turn.
 pub(super) fn is_settled(resource: &ClickstreamPipeline) -> bool {
     synced(resource).is_some()
 }
 
-/// Whether the objects were already what the resource says, so that what is missing now was taken away.
+/// Whether the objects were in sync with the resource, so that an object that is missing now was deleted.
 pub(super) fn is_applied(resource: &ClickstreamPipeline) -> bool {
     synced(resource).is_some_and(|condition| condition.reason != PENDING)
 }
 
-/// The condition of the objects where it is true of the resource's newest document.
+/// The ObjectsSynced condition, if it is True for the newest generation.
 fn synced(resource: &ClickstreamPipeline) -> Option<&ApiCondition> {
     let conditions = resource.status.iter().flat_map(|status| &status.conditions);
     let mut synced = conditions.filter(|condition| condition.type_ == ConditionType::ObjectsSynced.as_str());
@@ -82,8 +82,8 @@ fn is_incomplete(built: &[Object], found: &[Found]) -> bool {
     built.iter().any(|object| is_workload(object) && present(object, found).is_none())
 }
 
-/// Whether the document says something else of an object's pods than when they were made; `None` where an operator made them that did not
-/// write what it said.
+/// Whether the document's fields about an object's pods changed since they were created; `None` if an operator created them that did
+/// not record the hash.
 fn is_by_document(object: &Object, present: &Found) -> Option<bool> {
     let hash = |manifest: &Value| manifest["metadata"]["annotations"][SPEC_HASH].clone();
     match hash(&present.manifest) {
@@ -92,7 +92,7 @@ fn is_by_document(object: &Object, present: &Found) -> Option<bool> {
     }
 }
 
-/// The object as it is, where its pods become others by what is made of the pipeline. What somebody changed in it is repaired at once.
+/// The object found, if applying the desired one would roll its pods. Changes by others are repaired at once.
 fn rolled<'a>(object: &Object, found: &'a [Found]) -> Option<&'a Found> {
     let present = present(object, found).filter(|_| is_workload(object))?;
     let template = Object {
@@ -101,7 +101,7 @@ fn rolled<'a>(object: &Object, found: &'a [Found]) -> Option<&'a Found> {
     };
     let hash = |manifest: &Value| manifest["metadata"]["annotations"][TEMPLATE_HASH].clone();
     let rolls = match hash(&present.manifest) {
-        // Made by an operator that did not write it.
+        // Created by an operator that did not record it.
         Value::Null => {
             plan::is_outdated(object, present) && !plan::differences(&template, present).is_empty()
         }
@@ -116,8 +116,8 @@ fn image(manifest: &Value) -> Option<&str> {
     containers.iter().find(|container| container["name"] == "processor")?["image"].as_str()
 }
 
-/// Gives the turn to the next, if it is this pipeline's and has come to an end: its pods are ready, and have sealed a window since. Where no
-/// events come none is sealed: then ready is enough, once one would have been. Whether it still has the turn.
+/// Ends this pipeline's turn once its pods are ready and have sealed a window since. Without events no window is sealed: then ready
+/// is enough after the time in which one would have been. Returns whether the pipeline still holds the turn.
 pub(super) async fn end_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -128,11 +128,11 @@ pub(super) async fn end_turn(
         return false;
     }
     if !settled {
-        context.not_landed(resource);
+        context.not_rolled_out(resource);
         return true;
     }
     let window = &resource.spec.window;
-    let patience = match resource.spec.state {
+    let timeout = match resource.spec.state {
         State::Suspended => Duration::ZERO,
         State::Running => millis(
             2 * window.slide.as_millis()
@@ -146,10 +146,10 @@ pub(super) async fn end_turn(
         let emitted = committed
             .iter()
             .filter_map(|(_, metadata)| serde_json::from_str::<ResultsProgress>(metadata).ok()?.emitted);
-        // None yet is known as well.
+        // No sealed window yet is a known state too.
         emitted.max().unwrap_or(i64::MIN)
     });
-    !context.landed(resource, sealed, patience)
+    !context.rolled_out(resource, sealed, timeout)
 }
 
 fn millis(millis: i64) -> Duration {
@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_from_a_template_rolls_as_what_is_added_does() {
+    fn removed_template_fields_roll_pods_like_added_ones() {
         let found = |object: Object| vec![Found { kind: object.kind, manifest: object.manifest }];
         let (one, two) = (json!({"a": "1"}), json!({"a": "1", "b": "2"}));
         let new = workload("new", Some("new"), one.clone(), None);
         for (old, expected) in [
             (workload("old", Some("old"), two.clone(), None), true),
             (workload("old", Some("new"), one.clone(), None), false),
-            // Of an operator that did not write what its templates were.
+            // From an operator that did not record the template's hash.
             (workload("old", None, json!({}), None), true),
             (workload("old", None, one, None), false),
         ] {
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// As after an upgrade of the operator: a pipeline whose pods become others, and another whose turn it is.
+    /// As after an operator upgrade: a pipeline whose pods are to be rolled, while another one holds the turn.
     struct Upgrade {
         context: Context,
         resource: ClickstreamPipeline,
@@ -214,7 +214,7 @@ mod tests {
             let mut manifest = old.manifest;
             manifest["status"] = json!({"readyReplicas": 2});
             let mut resource = ClickstreamPipeline::new("shop", PipelineSpec::default());
-            // Nobody has looked at this generation yet.
+            // This generation has not been observed yet.
             resource.metadata.generation = Some(2);
             Self { context, resource, built: vec![built], found: vec![Found { kind: old.kind, manifest }] }
         }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn neither_scaling_nor_an_unready_pod_is_a_way_past_the_others() {
+    async fn scaling_or_an_unready_pod_does_not_skip_the_turn() {
         let mut upgrade = Upgrade::new();
         assert!(upgrade.waits());
         upgrade.built[0].manifest["spec"]["replicas"] = json!(5);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_document_says_and_what_has_nothing_to_lose_waits_for_nobody() {
+    async fn changed_documents_and_unready_pipelines_do_not_wait() {
         let mut upgrade = Upgrade::new();
         upgrade.found[0].manifest["status"] = json!({});
         assert!(!upgrade.waits(), "no pod is ready");
@@ -245,7 +245,7 @@ mod tests {
         let mut upgrade = Upgrade::new();
         upgrade.built.push(Object { name: "shop-gateway".to_owned(), ..upgrade.built[0].clone() });
         assert!(!upgrade.waits(), "a workload is missing");
-        // Made by an operator that did not write what the document said: as it was seen last.
+        // From an operator that did not record the document's hash: the observed generation decides.
         let mut upgrade = Upgrade::new();
         upgrade.found[0].manifest["metadata"]["annotations"][SPEC_HASH] = Value::Null;
         assert!(!upgrade.waits(), "a generation that nobody has seen");
@@ -256,25 +256,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_turn_ends_with_a_sealed_window_or_with_patience() {
+    async fn a_turn_ends_with_a_sealed_window_or_the_timeout() {
         let (context, _) = server(200, "{}");
         let shop = ClickstreamPipeline::new("shop", PipelineSpec::default());
         let hour = Duration::from_secs(3_600);
         assert_eq!(context.take_turn(&shop), Ok(()));
-        // What is not known now is no progress, and the first that is known is where it begins.
+        // An unknown window is no progress; the first known one is the start.
         for (sealed, over) in
             [(None, false), (Some(10), false), (None, false), (Some(10), false), (Some(20), true)]
         {
-            assert_eq!(context.landed(&shop, sealed, hour), over, "{sealed:?}");
+            assert_eq!(context.rolled_out(&shop, sealed, hour), over, "{sealed:?}");
         }
         assert!(!context.has_turn(&shop));
-        // Nothing is sealed, and it would have been by now.
+        // No window was sealed within the timeout.
         assert_eq!(context.take_turn(&shop), Ok(()));
-        assert!(context.landed(&shop, Some(20), Duration::ZERO) && !context.has_turn(&shop));
-        // Pods that are no longer ready begin anew.
+        assert!(context.rolled_out(&shop, Some(20), Duration::ZERO) && !context.has_turn(&shop));
+        // Pods that are no longer ready restart the turn.
         assert_eq!(context.take_turn(&shop), Ok(()));
-        assert!(!context.landed(&shop, Some(20), hour));
-        context.not_landed(&shop);
-        assert!(!context.landed(&shop, Some(30), hour) && context.landed(&shop, Some(40), hour));
+        assert!(!context.rolled_out(&shop, Some(20), hour));
+        context.not_rolled_out(&shop);
+        assert!(!context.rolled_out(&shop, Some(30), hour) && context.rolled_out(&shop, Some(40), hour));
     }
 }

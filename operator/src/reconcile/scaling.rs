@@ -1,4 +1,4 @@
-//! The autoscaler's turn in a pass: sample, decide, write the number of processors.
+//! The autoscaler's part of a pass: sample, decide, write the number of processors.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -14,10 +14,10 @@ use crate::error::api;
 use crate::kafka::Connection;
 use crate::object::MANAGER;
 
-/// Changes of other kinds bring passes, too: samples closer together than this would say little, milliseconds.
+/// Minimum time between samples, milliseconds: other changes trigger passes too.
 const APART: i64 = 10_000;
 
-/// What came of it.
+/// The result of the autoscaler's step.
 #[derive(Debug, Default)]
 pub(super) struct Scaled {
     pub(super) condition: Option<Condition>,
@@ -25,12 +25,12 @@ pub(super) struct Scaled {
     pub(super) error: Option<Error>,
 }
 
-/// Whether the operator decides, or would.
+/// Whether the autoscaler is on, dry run included.
 pub(super) fn is_active(resource: &ClickstreamPipeline) -> bool {
     matches!(resource.spec.processor.autoscaling.mode, AutoscalingMode::Lag | AutoscalingMode::LagDryRun)
 }
 
-/// Looks at the backlog, and writes another number of processors where that is called for.
+/// Samples the lag, and writes another number of processors if needed.
 pub(super) async fn scale(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -44,9 +44,10 @@ pub(super) async fn scale(
     };
     if !is_active(resource) {
         *status = None;
-        let told = resource.status.iter().flat_map(|status| &status.conditions);
-        let told = told.into_iter().any(|condition| condition.type_ == ConditionType::ScalingActive.as_str());
-        let condition = told.then(|| off("Off", "spec.processor.autoscaling.mode leaves it to others"));
+        let reported = resource.status.iter().flat_map(|status| &status.conditions);
+        let reported =
+            reported.into_iter().any(|condition| condition.type_ == ConditionType::ScalingActive.as_str());
+        let condition = reported.then(|| off("Off", "spec.processor.autoscaling.mode leaves it to others"));
         return Scaled { condition, ..Scaled::default() };
     }
     if resource.spec.state == State::Suspended {
@@ -64,8 +65,8 @@ pub(super) async fn scale(
     let decision =
         memory.decide(settings, resource.spec.topics.events.partitions, Now { at, replicas, ready, sample });
     tracing::debug!(name = pipeline.metadata.name, ?decision, "autoscaling");
-    let scaled = say(context, resource, &decision, &memory, status).await;
-    // What was only told, or could not be written, changed nothing: it is decided again by the same samples.
+    let scaled = apply_decision(context, resource, &decision, &memory, status).await;
+    // A dry run or a failed write changed nothing: the next decision uses the same samples.
     if decision.replicas != replicas && !is_dry(resource) && scaled.error.is_none() {
         memory.changed(at);
     }
@@ -77,7 +78,7 @@ fn is_dry(resource: &ClickstreamPipeline) -> bool {
     resource.spec.processor.autoscaling.mode == AutoscalingMode::LagDryRun
 }
 
-async fn say(
+async fn apply_decision(
     context: &Context,
     resource: &ClickstreamPipeline,
     decision: &Decision,
@@ -118,19 +119,20 @@ async fn say(
         });
         return scaled;
     }
-    let told = resource.status.iter().flat_map(|status| &status.conditions);
-    let told = told.into_iter().find(|condition| condition.type_ == ConditionType::ScalingActive.as_str());
+    let reported = resource.status.iter().flat_map(|status| &status.conditions);
+    let reported =
+        reported.into_iter().find(|condition| condition.type_ == ConditionType::ScalingActive.as_str());
     scaled.condition = match decision.reason {
         Reason::NoSample => Some(condition(
             ConditionStatus::False,
-            "Kafka does not tell where reading stands: the number stays as it is",
+            "the offsets could not be read from Kafka: the number of processors stays",
         )),
         Reason::CapacityUnknown => Some(condition(
             ConditionStatus::True,
-            "nobody said or saw yet how much a processor manages (spec.processor.autoscaling.eventsPerProcessor): none is taken away",
+            "a processor's capacity is neither set (spec.processor.autoscaling.eventsPerProcessor) nor measured yet: no scaling down",
         )),
-        // What was said of the last change stays said: what is measured meanwhile are metrics.
-        _ if told.is_some_and(|told| told.status == "True" && told.reason != "CapacityUnknown") => None,
+        // The condition keeps reporting the last change: the current rates are metrics.
+        _ if reported.is_some_and(|old| old.status == "True" && old.reason != "CapacityUnknown") => None,
         Reason::Measuring | Reason::Settling => None,
         _ => {
             let message = format!("{current} processors are right");
@@ -142,7 +144,7 @@ async fn say(
             ))
         }
     };
-    // Where nothing could be decided, what was wanted last stays said.
+    // Without a decision the last wanted number stays in the status.
     let undecided = matches!(decision.reason, Reason::NoSample | Reason::Measuring | Reason::Settling);
     if desired.is_none() || desired != Some(current) && !undecided {
         let reason = "as many as spec.processor.replicas says".to_owned();
@@ -152,7 +154,7 @@ async fn say(
     scaled
 }
 
-/// The autoscaler is the only writer of this field, by the subresource that others would use.
+/// Writes through the scale subresource, as other autoscalers do; in this mode the operator is the only writer of the field.
 async fn write(context: &Context, resource: &ClickstreamPipeline, replicas: i32) -> Result<(), Error> {
     let namespace = resource.namespace().unwrap_or_default();
     let client: Api<ClickstreamPipeline> = Api::namespaced(context.client.clone(), &namespace);
@@ -171,12 +173,10 @@ fn sentence(current: i32, decision: &Decision, dry: bool) -> String {
         }
         (_, Some(Measured { lag, arriving, processed, capacity })) => {
             let capacity = capacity.map_or_else(
-                || "how much one manages is not known yet".to_owned(),
-                |capacity| format!("one manages {capacity:.0}"),
+                || "the capacity of a processor is not known yet".to_owned(),
+                |capacity| format!("capacity of a processor {capacity:.0}/s"),
             );
-            format!(
-                "{lag} events wait, {arriving:.0} a second come, {processed:.0} are processed, {capacity}"
-            )
+            format!("lag {lag} events, input {arriving:.0}/s, processed {processed:.0}/s, {capacity}")
         }
         (reason, None) => reason.as_str().to_owned(),
     };

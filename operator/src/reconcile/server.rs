@@ -1,4 +1,4 @@
-//! An API server for the tests of a step: what it may answer, and what it was asked.
+//! A fake API server for the tests of a step: set answers, and recorded requests.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use kube::runtime::reflector;
 use crate::context::Context;
 use crate::metrics::Metrics;
 
-/// An API server without any object but a pipeline that this operator keeps, which answers what is written with this status and body; and what it was asked.
+/// A fake API server with one pipeline that this operator keeps, which answers writes with this status and body; and its requests.
 pub(super) fn server(status: u16, body: &'static str) -> (Context, Arc<Mutex<Vec<String>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&asked);

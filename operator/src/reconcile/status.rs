@@ -1,4 +1,4 @@
-//! Writing the status, where it is not so already.
+//! Writes the status if it changed.
 
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -13,7 +13,7 @@ use crate::error::api;
 use crate::object::MANAGER;
 use crate::{Error, events};
 
-/// Writes what was found, if it differs from what the resource says. `false` where this operator keeps it no longer.
+/// Writes the status if it differs from the resource's. Returns `false` if this operator no longer keeps the pipeline.
 pub(super) async fn write(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -29,8 +29,8 @@ pub(super) async fn write(
     apply(context, resource, &status).await
 }
 
-/// Writes what was found, and tells what of it is new.
-pub(super) async fn tell(
+/// Writes the status, and emits events for its transitions.
+pub(super) async fn report(
     context: &Context,
     resource: &ClickstreamPipeline,
     status: PipelineStatus,
@@ -42,22 +42,22 @@ pub(super) async fn tell(
     if !write(context, resource, status, conditions).await? {
         return Ok(());
     }
-    events::tell(&context.client, &context.instance, resource.object_ref(&()), &notes).await;
+    events::emit(&context.client, &context.instance, resource.object_ref(&()), &notes).await;
     Ok(())
 }
 
-/// A resource as it is, whatever of it fits the operator's types; `None` when it is gone.
+/// The resource undecoded, whether or not it fits the operator's types; `None` if it is gone.
 pub(super) async fn found(
     context: &Context,
     resource: &impl ResourceExt,
 ) -> Result<Option<DynamicObject>, Error> {
-    // By the right to list, which is needed anyway.
+    // By a list, for which the operator has the right anyway.
     let named = ListParams::default().fields(&format!("metadata.name={}", resource.name_any()));
     let found = client(context, resource).list(&named).await.map_err(api("read the resource"))?.items.pop();
     Ok(found.filter(|found| found.uid() == resource.uid()))
 }
 
-/// What can be read of its status. Where the status itself is what cannot be, it begins anew; but who keeps it stays known.
+/// The decodable part of its status. If the status itself does not decode it starts empty, except for the keeper.
 pub(super) fn readable(found: &DynamicObject) -> PipelineStatus {
     let status = &found.data["status"];
     serde_json::from_value(status.clone()).unwrap_or_else(|_| PipelineStatus {
@@ -68,7 +68,7 @@ pub(super) fn readable(found: &DynamicObject) -> PipelineStatus {
     })
 }
 
-/// Says what is so of a resource that does not fit its definition, or a definition that does not fit the operator.
+/// Reports a resource that does not fit its definition, or a definition that does not fit the operator.
 pub(super) async fn refused(
     context: &Context,
     resource: &Resource,
@@ -84,7 +84,7 @@ pub(super) async fn refused(
     if status != before {
         merge(context, resource, &status).await?;
         let notes = conditions::transitions(&before.conditions, conditions);
-        events::tell(&context.client, &context.instance, resource.object_ref(&()), &notes).await;
+        events::emit(&context.client, &context.instance, resource.object_ref(&()), &notes).await;
     }
     Ok(())
 }
@@ -97,11 +97,11 @@ fn client(context: &Context, resource: &impl ResourceExt) -> Api<DynamicObject> 
     )
 }
 
-/// Times that a status which others write meanwhile is read again.
+/// Maximum attempts when others write the status at the same time.
 const MAX_WRITE_ATTEMPTS: usize = 5;
 
-/// Writes the status of a pipeline that this operator still keeps. Who keeps it, and who asks, is written by [`keeper`](super::keeper) alone,
-/// which may have let go of it, or another taken it, since the pass began. Whether it was written.
+/// Writes the status of a pipeline if this operator still keeps it. Keeper and contender are only written by [`keeper`](super::keeper);
+/// the pipeline may have been released or taken over since the pass began. Returns whether it was written.
 async fn apply(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -113,7 +113,7 @@ async fn apply(
         let Some(found) = found(context, resource).await? else { return Ok(false) };
         let keeper = &found.data["status"]["operator"];
         if *keeper != context.operator.as_str() {
-            tracing::info!(name, %keeper, "kept no longer: what the pass found is not written");
+            tracing::info!(name, %keeper, "the pipeline has another keeper: status not written");
             return Ok(false);
         }
         body["metadata"]["resourceVersion"] = json!(found.resource_version());
@@ -127,12 +127,12 @@ async fn apply(
     Ok(false)
 }
 
-/// The same for a resource that does not fit its definition: the API server applies nothing to it. A merge leaves what is not named, also
-/// what cannot be read.
+/// The same for a resource that does not fit its definition, for which server-side apply fails. A merge patch leaves other fields, also
+/// those that do not decode.
 async fn merge(context: &Context, resource: &Resource, status: &PipelineStatus) -> Result<(), Error> {
     let name = resource.name_any();
     let mut body = body(resource, status);
-    // Another operator that can be read of was answered before.
+    // A contender that decodes was answered before.
     for field in ["autoscaling", "contender"] {
         let value = body["status"][field].take();
         body["status"][field] = value;
@@ -148,7 +148,7 @@ fn body(resource: &impl ResourceExt, status: &PipelineStatus) -> Value {
     json!({
         "apiVersion": ClickstreamPipeline::api_version(&()),
         "kind": ClickstreamPipeline::kind(&()),
-        // Not of another that was made meanwhile under the same name.
+        // Not of another resource that was created meanwhile under the same name.
         "metadata": {"name": resource.name_any(), "uid": resource.uid()},
         "status": status,
     })

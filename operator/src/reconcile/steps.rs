@@ -22,15 +22,15 @@ use crate::loss::{Loss, RECREATE};
 use crate::object::Found;
 use crate::objects::{self, Hashes, Input};
 
-/// What is known after all steps.
+/// The result of all steps.
 pub(super) struct Worked {
     pub(super) objects: Objects,
     pub(super) connection: Connection,
-    /// Whether it waits for its turn to roll.
+    /// Whether the pipeline waits for its rollout turn.
     pub(super) waits: bool,
 }
 
-/// The steps. An error ends them; the condition that it keeps from being true reports it.
+/// Runs the steps. An error ends them, and is reported by the condition that it prevents.
 pub(super) async fn work(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -91,8 +91,8 @@ async fn resolve_document(
     Ok(resolved)
 }
 
-/// Syncs the topics. Whether objects may follow: pods without topics would only wait, and with another's topics do harm. Those that run
-/// already go on.
+/// Syncs the topics. Returns whether objects may follow: pods without topics would only wait, and with another pipeline's topics do
+/// harm. Pods that already run go on.
 async fn sync_topics(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -117,11 +117,11 @@ async fn sync_topics(
     let topics = topics::sync(connection, pipeline, claims, before, intend).await;
     let go_on = match &topics.error {
         None => true,
-        // Its objects are another operator's, too.
+        // The objects belong to the other operator, too.
         Some(Error::KeptNoLonger) => return Err(Error::KeptNoLonger),
         Some(error) => {
             let known = outcome.status.topics.iter().any(|topic| topic.topic_id.is_some());
-            // Of this generation, as they were found last.
+            // As they were found last, for this generation.
             let synced = topics.conditions.iter().any(|condition| {
                 condition.type_ == ConditionType::TopicsSynced && condition.status == ConditionStatus::True
             });
@@ -134,13 +134,13 @@ async fn sync_topics(
     outcome.notes.extend(topics.notes);
     outcome.error = topics.error;
     if outcome.error.is_none() && is_set(resource, RECREATE) {
-        // It was set for one loss, not for all times, whatever else fails.
+        // The annotation applies to one loss only, whatever else fails.
         remove_annotation(context, resource, RECREATE).await?;
     }
     Ok(go_on)
 }
 
-/// What was lost and is to be made anew, where that is what stands in the way. Until its offsets are gone the pipeline is suspended.
+/// The lost topics that are to be recreated, if that is the error. Until the offsets are deleted the pipeline is suspended.
 fn begin_recreation(pipeline: &mut Pipeline, outcome: &mut Outcome) -> Option<Loss> {
     let Some(Error::TopicLost(loss)) = &outcome.error else { return None };
     let (loss, error) = (loss.clone(), Error::Recreating(loss.clone()));
@@ -155,7 +155,7 @@ fn begin_recreation(pipeline: &mut Pipeline, outcome: &mut Outcome) -> Option<Lo
     Some(loss)
 }
 
-/// Whether new processors would accept the state that there is.
+/// Whether new processors would accept the existing state.
 async fn is_state_accepted(
     input: &Input,
     key: Option<&[u8]>,
@@ -163,7 +163,7 @@ async fn is_state_accepted(
     generation: i64,
     outcome: &mut Outcome,
 ) -> bool {
-    let Err(error) = foresee(input, key, connection, &outcome.status).await else { return true };
+    let Err(error) = check_state(input, key, connection, &outcome.status).await else { return true };
     if error.is_waiting() {
         keep_state_conditions(outcome, generation, &error);
     } else {
@@ -175,8 +175,8 @@ async fn is_state_accepted(
     false
 }
 
-/// Where there was no time to ask for the state, what was found of this generation before stands. Of a new one nothing is known: its objects
-/// are not applied yet.
+/// Without time to read the state, earlier conditions of this generation stand. For a new generation they are Unknown: its objects are
+/// not applied yet.
 fn keep_state_conditions(outcome: &mut Outcome, generation: i64, error: &Error) {
     let before = |type_| Condition::repeated(type_, &outcome.status.conditions, generation);
     let of_state = |condition: &Condition| ["StateDiffers", "OffsetsUnknown"].contains(&&*condition.reason);
@@ -189,15 +189,15 @@ fn keep_state_conditions(outcome: &mut Outcome, generation: i64, error: &Error) 
     valid.into_iter().chain([objects]).for_each(|condition| outcome.replace(condition));
 }
 
-/// What may be changed of the objects.
+/// Which changes of the objects are allowed.
 struct Change {
-    /// Whether anything may be.
+    /// Whether any is.
     go_on: bool,
-    /// Whether pods are rolled in turn with those of other pipelines.
+    /// Whether rollouts take turns with other pipelines.
     takes_turns: bool,
 }
 
-/// Applies the objects. What there is then, and whether it waits for its turn to roll.
+/// Applies the objects. Returns them, and whether the pipeline waits for its rollout turn.
 async fn apply_objects(
     context: &Context,
     resource: &ClickstreamPipeline,
@@ -227,7 +227,7 @@ async fn apply_objects(
     Ok((applied.objects, waits.is_some()))
 }
 
-/// The condition of the objects; none where nothing was to be changed.
+/// The ObjectsSynced condition; none if nothing was to be changed.
 fn synced(applied: &Applied, waits: Option<&str>, go_on: bool) -> Option<Condition> {
     let condition =
         |status, reason, message| Some(Condition::new(ConditionType::ObjectsSynced, status, reason, message));
@@ -236,15 +236,15 @@ fn synced(applied: &Applied, waits: Option<&str>, go_on: bool) -> Option<Conditi
     }
     if !applied.contested.is_empty() {
         let message = format!(
-            "somebody else changes it again and again, so it is left alone for ten minutes: {}; have the other leave it, or say in the \
-             pipeline what it wants",
+            "somebody else changes these fields again and again, so they are left alone for ten minutes: {}; stop the other writer, or \
+             set the values that it wants in the pipeline",
             applied.contested.join("; ")
         );
         return condition(ConditionStatus::False, "Contested", message);
     }
     if !applied.overruled.is_empty() {
         let message = format!(
-            "the API server, or what it asks, makes it otherwise: {}; say in the pipeline what it may be",
+            "the API server, or an admission webhook, reverts these fields: {}; set what the cluster allows in the pipeline",
             applied.overruled.join("; ")
         );
         return condition(ConditionStatus::TrueWithWarning, "Overruled", message);
@@ -259,7 +259,7 @@ fn synced(applied: &Applied, waits: Option<&str>, go_on: bool) -> Option<Conditi
     None
 }
 
-/// Deletes what speaks of lost topics, once the processors have ended.
+/// Resets what refers to lost topics, once the processors have ended.
 async fn reset_topics(
     resource: &ClickstreamPipeline,
     pipeline: &Pipeline,
@@ -293,8 +293,8 @@ async fn reset_topics(
     }
 }
 
-/// Whether processors that are about to be made or rolled would refuse the state that there is.
-async fn foresee(
+/// Fails if processors that are about to be created or rolled would refuse the existing state.
+async fn check_state(
     input: &Input,
     key: Option<&[u8]>,
     connection: &Connection,
@@ -304,7 +304,7 @@ async fn foresee(
     if Hashes::of(input).processor == status.processor.config_hash {
         return Ok(());
     }
-    // A document without the key that it needs is refused before.
+    // A document without the key that it needs was refused earlier.
     let Ok(made_with) = DecisiveSettings::of(pipeline, key) else { return Ok(()) };
     let (group, topic) = (pipeline.windows_group(), pipeline.events_topic().to_owned());
     let committed = connection.committed(group, topic.clone()).await?.unwrap_or_default();
@@ -332,7 +332,7 @@ async fn remove_annotation(
     Ok(())
 }
 
-/// The rules once more: the resource may be older than they are.
+/// Checks the rules again: the resource may be older than they are.
 fn valid(pipeline: &Pipeline, allow_privileged_pods: bool) -> Result<(), Error> {
     let pipeline = Pipeline::new(&pipeline.metadata.name, pipeline.spec.clone());
     pipeline.validate()?;
@@ -341,7 +341,7 @@ fn valid(pipeline: &Pipeline, allow_privileged_pods: bool) -> Result<(), Error> 
     if refused.is_empty() { Ok(()) } else { Err(SpecError::Invalid(refused).into()) }
 }
 
-/// That the document is valid, with what is worth saying about it, such as replicas that are not started.
+/// The Valid condition of a valid document, with its warnings, such as replicas that are not started.
 fn warnings(pipeline: &Pipeline) -> Condition {
     let warnings = pipeline.warnings();
     if warnings.is_empty() {

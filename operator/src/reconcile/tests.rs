@@ -1,4 +1,4 @@
-//! A pass from without: what it says, and that it ends.
+//! A whole pass: its conditions, and its timeouts.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Mutex;
@@ -34,7 +34,7 @@ fn shop(change: impl FnOnce(&mut PipelineSpec)) -> Arc<Resource> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_ends_before_another_operator_takes_its_silence_for_an_end() {
+async fn a_pass_ends_before_a_contender_would_take_over() {
     let began = tokio::time::Instant::now();
     let error = reconcile(shop(|_| {}), context(|_| std::future::pending())).await.unwrap_err();
     assert_eq!(error.reason(), "PassSlow");
@@ -42,7 +42,7 @@ async fn a_pass_ends_before_another_operator_takes_its_silence_for_an_end() {
 }
 
 #[tokio::test]
-async fn workloads_that_cannot_be_looked_at_are_unknown() {
+async fn workloads_that_cannot_be_read_are_unknown() {
     let written = Arc::new(Mutex::new(Value::Null));
     let log = Arc::clone(&written);
     let context = context(move |request| {
@@ -64,17 +64,20 @@ async fn workloads_that_cannot_be_looked_at_are_unknown() {
             Ok(Response::builder().status(403).body(Body::from(refused.as_bytes().to_vec())).unwrap())
         }
     });
-    // It ends at the document, long before the objects.
+    // The pass fails at the document, before the objects.
     let error = reconcile(shop(|spec| spec.topics.events.partitions = 0), context).await.unwrap_err();
     assert_eq!(error.reason(), "InvalidSpec");
     let written = written.lock().unwrap();
-    let said = |type_: &str| {
+    let status_and_reason = |type_: &str| {
         let conditions = written["status"]["conditions"].as_array().unwrap();
         let found = conditions.iter().find(|condition| condition["type"] == type_).unwrap();
         format!("{} {}", found["status"].as_str().unwrap(), found["reason"].as_str().unwrap())
     };
     for type_ in ["ProcessorAvailable", "GatewayAvailable", "GeneratorAvailable"] {
-        assert_eq!(said(type_), "Unknown Forbidden", "{type_}");
+        assert_eq!(status_and_reason(type_), "Unknown Forbidden", "{type_}");
     }
-    assert_eq!((said("Valid").as_str(), said("Ready").as_str()), ("False InvalidSpec", "False InvalidSpec"));
+    assert_eq!(
+        (status_and_reason("Valid").as_str(), status_and_reason("Ready").as_str()),
+        ("False InvalidSpec", "False InvalidSpec")
+    );
 }

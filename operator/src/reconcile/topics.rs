@@ -1,6 +1,6 @@
-//! The topics: looked at, checked against what others have, created, kept as they should be.
+//! The topics: inspected, checked for other owners, created, kept in sync.
 //!
-//! What is to be created is written into the status before, so that an operator that dies in between still knows what it made.
+//! Topics to be created are written into the status first, so that an operator that dies in between still knows which it created.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -17,10 +17,10 @@ use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
 use crate::kafka::Connection;
 use crate::loss::{Described, Loss};
 
-/// Time until a topic that is gone is looked for once more.
+/// Delay before a missing topic is checked once more.
 const RECHECK_DELAY: Duration = Duration::from_secs(2);
 
-/// How the topics are.
+/// The result of a sync.
 #[derive(Debug)]
 pub(super) struct Topics {
     pub(super) conditions: Vec<Condition>,
@@ -29,25 +29,24 @@ pub(super) struct Topics {
     pub(super) error: Option<Error>,
 }
 
-/// What is known of them from the last pass.
+/// The topics' state from the last pass, and settings of this one.
 pub(super) struct Before {
     pub(super) topics: Vec<TopicStatus>,
     pub(super) conditions: Vec<ApiCondition>,
-    /// The document's.
+    /// The document's generation.
     pub(super) generation: i64,
-    /// On whose behalf.
+    /// The pipeline that claims the topics.
     pub(super) claimant: Claimant,
-    /// Settings of topics that it did not create may be changed, whatever is lost.
+    /// Whether settings of topics that it did not create may be changed, even if records are lost.
     pub(super) adopt: bool,
-    /// Topics may be taken from pipelines that no longer run.
+    /// Whether topics may be taken over from pipelines that no longer run.
     pub(super) take_over: bool,
 }
 
-/// Topics by name: their ids.
+/// Topic ids by name.
 type Ids = BTreeMap<String, String>;
 
-/// Makes the topics as they should be, unless something speaks against it: then none is touched. `intend` is told of topics that
-/// are about to be created.
+/// Brings the topics in sync, or changes none if there is an objection. `intend` receives the topics that are about to be created.
 pub(super) async fn sync(
     connection: &Connection,
     pipeline: &Pipeline,
@@ -75,7 +74,7 @@ pub(super) async fn sync(
         }
         Err(error) => {
             if error.is_unreachable() {
-                let unknown = "nothing is known of the topics while Kafka does not answer";
+                let unknown = "the state of the topics is not known while Kafka does not answer";
                 topics.conditions = vec![
                     Condition::of(ConditionType::KafkaReachable, &error),
                     Condition::new(
@@ -96,7 +95,7 @@ pub(super) async fn sync(
     topics
 }
 
-/// What is said while Kafka could not be asked: what was found before, as far as it is about this document.
+/// Conditions while no time was left for requests to Kafka: earlier ones stand if they are of this generation.
 fn waiting(before: &[ApiCondition], generation: i64, error: &Error) -> Vec<Condition> {
     let old = |type_| Condition::repeated(type_, before, generation);
     let unknown = |type_| Condition { status: ConditionStatus::Unknown, ..Condition::of(type_, error) };
@@ -122,11 +121,11 @@ impl Topics {
     ) -> Result<Vec<String>, Error> {
         let specs = pipeline.topics();
         let Before { adopt, take_over, .. } = *before;
-        let look_since = |known: Vec<TopicStatus>| {
+        let inspect_since = |known: Vec<TopicStatus>| {
             let (wanted, claimant) = (specs.clone(), before.claimant.clone());
-            connection.administer(move |admin| look(admin, &wanted, &claimant, &known, take_over))
+            connection.administer(move |admin| inspect(admin, &wanted, &claimant, &known, take_over))
         };
-        let (ids, owners) = look_since(before.topics.clone()).await?.map_err(Error::TopicLost)?;
+        let (ids, owners) = inspect_since(before.topics.clone()).await?.map_err(Error::TopicLost)?;
         claims.check(pipeline, &ids)?;
         let claimant = &before.claimant;
         let mut outputs = specs.iter().filter(|spec| is_output(spec));
@@ -153,11 +152,11 @@ impl Topics {
                 return Err(not_ours(differences, pipeline.events_topic(), events_owner));
             }
             Err(error @ Error::Kafka(AdminError::Gone { .. })) => {
-                look_since(self.status.clone()).await?.map_err(Error::TopicLost)?;
+                inspect_since(self.status.clone()).await?.map_err(Error::TopicLost)?;
                 return Err(error);
             }
             Err(error @ Error::Kafka(AdminError::Refused { .. })) => {
-                // What is there later is somebody else's. Without an answer nothing is this pipeline's, and so nothing is deleted.
+                // A missing topic that appears later is somebody else's. Without an answer none counts as created, so none is ever deleted.
                 let wanted = specs.clone();
                 let made = connection.administer(move |admin| existing(admin, &wanted)).await;
                 let made = made.unwrap_or_default();
@@ -166,7 +165,7 @@ impl Topics {
             }
             Err(error) => return Err(error),
         };
-        // Somebody was faster.
+        // Another pipeline claimed a topic first.
         let found = outcomes.iter().filter(|topic| topic.change != Change::Created).map(|topic| &topic.name);
         let found: BTreeSet<&String> = found.filter(|name| !there.contains(*name)).collect();
         self.disown(|topic| found.contains(&topic.name));
@@ -179,12 +178,12 @@ impl Topics {
             .map(|topic| topic.name.as_str())
             .collect();
         if !created.is_empty() {
-            self.notes.push(told("TopicsCreated", created.join(", ")));
+            self.notes.push(event_note("TopicsCreated", created.join(", ")));
         }
         for outcome in &outcomes {
             if let Change::Updated(names) = &outcome.change {
                 let names = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-                self.notes.push(told("TopicRepaired", format!("{}: {names}", outcome.name)));
+                self.notes.push(event_note("TopicRepaired", format!("{}: {names}", outcome.name)));
             }
         }
         if let Some((spec, owner)) = specs.iter().find_map(|spec| Some((spec, others.get(&spec.name)?))) {
@@ -194,7 +193,7 @@ impl Topics {
         Ok(warnings.collect())
     }
 
-    /// These topics are none of the pipeline's making.
+    /// Marks topics as not created by the pipeline.
     fn disown(&mut self, which: impl Fn(&TopicStatus) -> bool) {
         for topic in self.status.iter_mut().filter(|topic| which(topic)) {
             topic.created = false;
@@ -202,7 +201,7 @@ impl Topics {
     }
 }
 
-/// On whose behalf topics are claimed.
+/// The claimant of a pipeline's topics.
 pub(super) fn claimant(resource: &ClickstreamPipeline) -> Claimant {
     Claimant {
         pipeline: resource.name_any(),
@@ -213,15 +212,15 @@ pub(super) fn claimant(resource: &ClickstreamPipeline) -> Claimant {
     }
 }
 
-/// What became of a pipeline that begins anew.
+/// The result of a reset.
 pub(super) enum Reset {
     Done,
-    /// This group still has so many members.
+    /// This group still has this number of members.
     Running(String, usize),
 }
 
-/// Deletes what speaks of topics that are gone, so that the pipeline can begin anew: by name, so not where what has the names now
-/// is another's. Its processors must have ended, and Kafka must not wait for one of them to come back.
+/// Deletes offsets and topics that refer to lost topics, so that the pipeline can start over: by name, so not if those now belong to
+/// another pipeline. The processors must have ended, and their group sessions too.
 pub(super) async fn reset(
     connection: &Connection,
     pipeline: &Pipeline,
@@ -258,7 +257,7 @@ pub(super) async fn reset(
     reset.await?
 }
 
-/// The ids of those that exist, by name.
+/// The ids of existing topics, by name.
 fn existing(admin: &Admin, specs: &[TopicSpec]) -> Result<Ids, AdminError> {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     Ok(identified(admin.describe_topics(&names)?))
@@ -269,7 +268,7 @@ fn identified(found: Described) -> Ids {
     there.map(|(name, topic)| (name, topic.id)).collect()
 }
 
-/// Topics of others, because of which nothing may be deleted. Events may be shared; one of the same name shares the groups, too.
+/// Topics of other pipelines that forbid a reset. Events may be shared; a pipeline of the same name shares the groups, too.
 fn not_to_be_reset<'a>(
     specs: &'a [TopicSpec],
     owners: &'a BTreeMap<String, Owner>,
@@ -283,23 +282,23 @@ fn not_to_be_reset<'a>(
     of_others.filter(|(spec, owner)| !owner.is(claimant) && matters(spec, owner)).collect()
 }
 
-/// What is there, and whose it is.
-type Looked = (Ids, BTreeMap<String, Owner>);
+/// Existing topics: their ids and owners.
+type Inspected = (Ids, BTreeMap<String, Owner>);
 
-/// The ids of those that exist, once nothing speaks against going on, and whose they are; or what was lost since `known`. What may
-/// be taken over is nobody's.
-fn look(
+/// Ids and owners of the existing topics if there is no objection; or the loss since `known`. Topics that may be taken over have no
+/// owner.
+fn inspect(
     admin: &Admin,
     specs: &[TopicSpec],
     claimant: &Claimant,
     known: &[TopicStatus],
     take_over: bool,
-) -> Result<Result<Looked, Loss>, AdminError> {
+) -> Result<Result<Inspected, Loss>, AdminError> {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let lost = |found: &Described| Loss::of(&claimant.pipeline, specs, known, found);
     let mut found = admin.describe_topics(&names)?;
     if lost(&found).is_some() {
-        // A broker that has just come back may not know all of its topics.
+        // A broker that has just restarted may not know all of its topics.
         thread::sleep(RECHECK_DELAY);
         found = admin.describe_topics(&names)?;
         if let Some(loss) = lost(&found) {
@@ -321,7 +320,7 @@ fn look(
         };
         running.insert(owner.pipeline.clone(), runs);
         if twin && !runs {
-            // The resource before this one, or one in another cluster that has stopped: this one goes on where it was.
+            // An earlier resource of this name, or one in another cluster that has stopped: this one continues its work.
             owner.resource.clone_from(&claimant.resource);
         }
     }
@@ -331,21 +330,25 @@ fn look(
     Ok(Ok((ids, owners)))
 }
 
-/// Whose topics are is nice to know: without the right to it, claims among this operator's pipelines are all there is.
+/// Owners are optional: without the right to read them, only claims among this operator's pipelines are checked.
 pub(super) fn permitted<T: Default>(answer: Result<T, AdminError>) -> Result<T, AdminError> {
     match answer {
         Err(AdminError::Refused { doing, topic, reason }) => {
-            tracing::warn!(topic, reason, "could not {doing} it: only this operator's pipelines are known");
+            tracing::warn!(
+                topic,
+                reason,
+                "could not {doing} the topic: only this operator's pipelines are checked"
+            );
             Ok(T::default())
         }
         other => other,
     }
 }
 
-/// On whose behalf, and what may be done.
+/// Claimant and permissions of [`ensure`].
 struct Ensure {
     claimant: Claimant,
-    /// Topics of its making.
+    /// Topics that the pipeline created or owns.
     ours: BTreeSet<String>,
     /// Events whose settings another pipeline keeps.
     kept_by_another: Option<String>,
@@ -353,7 +356,7 @@ struct Ensure {
     take_over: bool,
 }
 
-/// What became of the topics, those that others took meanwhile, and the ids of all.
+/// Outcomes by topic, topics that others claimed meanwhile, and the ids of all.
 type Ensured = (Vec<TopicOutcome>, BTreeMap<String, Owner>, Ids);
 
 fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Result<Ensured, AdminError> {
@@ -370,7 +373,7 @@ fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Resu
         let kept = kept.filter(|spec| is_output(spec) == outputs);
         kept.filter_map(|spec| Some((spec.name.clone(), ids.get(&spec.name)?.clone()))).collect()
     };
-    // Of one name, whoever was there before runs no longer. Others were faster since it was looked.
+    // A pipeline of the same name no longer runs; other owners claimed the topics since the inspection.
     let may_take = |owner: &Owner| by.take_over || owner.is_twin_of(&by.claimant);
     let others = permitted(admin.claim_topics(by.claimant.clone(), &kept(true), ours, may_take))?;
     let twins = |owner: &Owner| owner.is_twin_of(&by.claimant);
@@ -378,7 +381,7 @@ fn ensure(admin: &Admin, specs: &[TopicSpec], mut ids: Ids, by: &Ensure) -> Resu
     Ok((outcomes, others, ids))
 }
 
-/// Why topics are not given the settings that they should have; `events_owner` is another pipeline, where one keeps the events.
+/// The error for settings that may not be changed; `events_owner` is another pipeline that keeps the events topic, if any.
 fn not_ours(differences: Vec<Difference>, events: &str, events_owner: Option<String>) -> Error {
     let of_events = differences.iter().any(|difference| difference.topic == events);
     let differences = AdminError::NotOurs(differences);
@@ -399,16 +402,16 @@ fn is_output(spec: &TopicSpec) -> bool {
     spec.role != Role::Events
 }
 
-/// The topics as they will be. What is known by an id is the one that it was: see [`Loss`].
+/// The expected status of the topics. A topic with a known id is unchanged: see [`Loss`].
 fn expected(specs: &[TopicSpec], ids: &BTreeMap<String, String>, before: &[TopicStatus]) -> Vec<TopicStatus> {
     let topic = |spec: &TopicSpec| {
         let old = before.iter().find(|topic| topic.name == spec.name);
         let id = ids.get(&spec.name);
         let created = match (id, old) {
-            // Missing: it is about to be created.
+            // Missing: about to be created.
             (None, _) => spec.management == Management::Managed,
             (Some(_), None) => false,
-            // Without an id: it was about to be created when the operator died, or Kafka refused it, and then it is somebody else's.
+            // Without an id: the operator died while creating it (`created`), or Kafka refused it and it is somebody else's.
             (Some(_), Some(TopicStatus { created, .. })) => *created,
         };
         TopicStatus { name: spec.name.clone(), topic_id: id.cloned(), partitions: spec.partitions, created }
@@ -416,7 +419,7 @@ fn expected(specs: &[TopicSpec], ids: &BTreeMap<String, String>, before: &[Topic
     specs.iter().map(topic).collect()
 }
 
-fn told(reason: &str, note: String) -> EventNote {
+fn event_note(reason: &str, note: String) -> EventNote {
     EventNote { warning: false, reason: reason.to_owned(), action: "SyncTopics", note }
 }
 

@@ -11,8 +11,8 @@ use crate::conditions::{self, Condition, ConditionType, EventNote};
 use crate::context::{Context, Resource};
 use crate::{Error, events};
 
-/// Says of a resource that cannot be read that it cannot.
-pub(super) async fn undecodable(
+/// Reports a resource that cannot be decoded.
+pub(super) async fn report(
     context: &Context,
     resource: &Resource,
     before: PipelineStatus,
@@ -25,7 +25,7 @@ pub(super) async fn undecodable(
             let note = format!("all of its topics: {error}");
             let event_note =
                 EventNote { warning: true, reason: "TopicsLeft".to_owned(), action: "DeleteTopics", note };
-            events::tell(&context.client, &context.instance, resource.object_ref(&()), &[event_note]).await;
+            events::emit(&context.client, &context.instance, resource.object_ref(&()), &[event_note]).await;
             let others: Vec<String> =
                 finalizers.iter().filter(|name| *name != cleanup::FINALIZER).cloned().collect();
             let namespace = resource.namespace().unwrap_or_default();

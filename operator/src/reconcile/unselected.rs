@@ -1,6 +1,6 @@
-//! Pipelines that lost the label by which `--selector` chose them: no watch tells of them any more, and no pass comes to them.
+//! Pipelines that no longer match `--selector`: watches no longer report them, and no pass handles them.
 //!
-//! Their status would go on saying that all is well, and their finalizer would keep them when they are deleted.
+//! Without a release their status would stay Ready, and their finalizer would block their deletion.
 
 use std::collections::HashSet;
 
@@ -21,14 +21,14 @@ use crate::error::api;
 use crate::events;
 use crate::object::MANAGER;
 
-/// Lets go of those pipelines of a scope (a namespace, or `all`) that this operator keeps and that its selector has no more.
+/// Releases pipelines of a scope (a namespace, or `all`) that this operator keeps and its selector no longer matches.
 pub(crate) async fn release_unselected(context: &Context, scope: &str, selector: &str) -> Result<(), Error> {
     let kind = ApiResource::erase::<ClickstreamPipeline>(&());
     let pipelines: Api<DynamicObject> = match scope {
         "all" => Api::all_with(context.client.clone(), &kind),
         namespace => Api::namespaced_with(context.client.clone(), namespace, &kind),
     };
-    // All of them first: what gets the label meanwhile is among the others, what loses it is of another version.
+    // All pipelines are listed first: one that gets the label meanwhile is in the second list, one that loses it has a newer version.
     let all = pipelines.list(&ListParams::default()).await.map_err(api("list the pipelines"))?;
     let kept = |found: &DynamicObject| found.data["status"]["operator"] == context.operator.as_str();
     let mine: Vec<DynamicObject> = all.items.into_iter().filter(kept).collect();
@@ -53,7 +53,7 @@ pub(crate) async fn release_unselected(context: &Context, scope: &str, selector:
 async fn release_pipeline(context: &Context, selector: &str, found: &DynamicObject) -> Result<(), Error> {
     let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
     tracing::warn!(namespace, name, selector, "the selector no longer matches this pipeline: released");
-    // The finalizer first: who keeps it is known until all is done.
+    // The finalizer first: the keeper stays known until all is done.
     let mut others = found.finalizers().to_vec();
     others.retain(|name| name != FINALIZER);
     if others.len() < found.finalizers().len() {
@@ -61,16 +61,16 @@ async fn release_pipeline(context: &Context, selector: &str, found: &DynamicObje
     }
     let before = status::readable(found);
     let message = format!(
-        "operator {} keeps pipelines with the label {selector} alone, and this one has it no more: its pods run on, nobody looks after \
-         them, and deleted now it leaves its topics; give it a label that an operator's selector has",
+        "operator {} keeps pipelines with the label {selector} alone, and this one no longer has it: its pods run on without an \
+         operator, and deleted now it leaves its topics; give it a label that an operator's selector has",
         context.operator
     );
-    let told =
+    let reported =
         |type_: &ConditionType| before.conditions.iter().any(|condition| condition.type_ == type_.as_str());
     let unknown = |type_| Condition::new(type_, ConditionStatus::Unknown, "NotSelected", message.clone());
     let conditions: Vec<Condition> = ConditionType::ALL
         .into_iter()
-        .filter(|type_| *type_ == ConditionType::Ready || told(type_))
+        .filter(|type_| *type_ == ConditionType::Ready || reported(type_))
         .map(unknown)
         .collect();
     let generation = before.observed_generation.unwrap_or_default();
@@ -93,6 +93,6 @@ async fn release_pipeline(context: &Context, selector: &str, found: &DynamicObje
         action: "Release",
         note: message.clone(),
     };
-    events::tell(&context.client, &context.instance, found.object_ref(&kind), &[event_note]).await;
+    events::emit(&context.client, &context.instance, found.object_ref(&kind), &[event_note]).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! How the pods are, as their controllers say. Pure.
+//! Conditions of the workloads, from the status of their controllers. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::objects;
 
 pub(super) type Objects = BTreeMap<(Kind, String), Found>;
 
-/// The processors.
+/// The processors' status and condition.
 pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (ProcessorStatus, Condition) {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let set = objects.get(&(Kind::StatefulSet, name.to_owned()));
@@ -36,7 +36,7 @@ pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (P
         condition(
             ConditionStatus::FalseForNow,
             "Suspending",
-            format!("{} processors are still to end", status.replicas),
+            format!("{} processors have not ended yet", status.replicas),
         )
     } else if suspended {
         condition(ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended".to_owned())
@@ -48,7 +48,7 @@ pub(super) fn processor(resource: &ClickstreamPipeline, objects: &Objects) -> (P
     (status, condition)
 }
 
-/// Whether no processor runs, and none will be started.
+/// Whether no processor runs or will be started.
 pub(super) fn ended(name: &str, objects: &Objects) -> bool {
     let Some(set) = objects.get(&(Kind::StatefulSet, name.to_owned())) else { return true };
     set.number("/spec/replicas") == 0
@@ -56,7 +56,7 @@ pub(super) fn ended(name: &str, objects: &Objects) -> bool {
         && set.number("/status/observedGeneration") >= set.number("/metadata/generation")
 }
 
-/// The gateway.
+/// The gateway's condition.
 pub(super) fn gateway(resource: &ClickstreamPipeline, objects: &Objects) -> Condition {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     if resource.spec.gateway.replicas == 0 {
@@ -74,7 +74,7 @@ pub(super) fn gateway(resource: &ClickstreamPipeline, objects: &Objects) -> Cond
     }
 }
 
-/// The simulated visitors.
+/// The generator's condition.
 pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Condition {
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let condition = |status, reason: &str, message: &str| {
@@ -95,12 +95,12 @@ pub(super) fn generator(resource: &ClickstreamPipeline, objects: &Objects) -> Co
 const AVAILABILITY: [ConditionType; 3] =
     [ConditionType::ProcessorAvailable, ConditionType::GatewayAvailable, ConditionType::GeneratorAvailable];
 
-/// What is said of workloads that could not be looked at.
+/// Conditions of workloads that could not be read.
 pub(super) fn unknown(error: &Error) -> [Condition; 3] {
     AVAILABILITY.map(|type_| Condition { status: ConditionStatus::Unknown, ..Condition::of(type_, error) })
 }
 
-/// Whether pods are where they are asked to be, also where that is nowhere. Of other conditions: yes.
+/// Whether a workload has all pods that it should have, which may be none. True for other conditions.
 pub(super) fn is_settled(condition: &Condition) -> bool {
     !AVAILABILITY.contains(&condition.type_)
         || condition.status == ConditionStatus::True
@@ -129,7 +129,7 @@ fn rollout(type_: ConditionType, pods: &str, workload: &Found) -> Condition {
     Condition::new(type_, ConditionStatus::FalseForNow, "Progressing", message)
 }
 
-/// What the pods of a workload were configured with.
+/// The config hash of a workload's pods.
 fn config_hash(workload: &Found) -> Option<String> {
     let annotations = &workload.manifest["spec"]["template"]["metadata"]["annotations"];
     annotations[objects::CONFIG_HASH].as_str().map(str::to_owned)
@@ -164,7 +164,7 @@ mod tests {
             (2, 2, 2, ConditionStatus::True, "processors: 2 of 2 ready"),
             (2, 1, 2, ConditionStatus::FalseForNow, "processors: 1 of 2 ready"),
             (2, 2, 1, ConditionStatus::FalseForNow, "processors: 1 of 2 updated, all ready"),
-            // What the controller says is of another template than the newest.
+            // The controller's status is of an older template.
             (1, 2, 2, ConditionStatus::FalseForNow, "processors: 0 of 2 updated, all ready"),
         ] {
             let set = objects(Kind::StatefulSet, "shop", observed, ready, updated);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_not_to_run_is_said_to_be_so() {
+    fn suspended_and_disabled_workloads_are_reported() {
         let set = objects(Kind::StatefulSet, "shop", 2, 2, 2);
         let suspended = shop(|spec| spec.state = State::Suspended);
         assert_eq!(processor(&suspended, &set).1.reason, "Suspending");

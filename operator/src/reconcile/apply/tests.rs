@@ -1,4 +1,4 @@
-//! What an API server may answer besides what is asked for.
+//! Applying objects when the API server answers with errors.
 #![allow(clippy::unwrap_used)]
 
 use serde_json::json;
@@ -11,7 +11,7 @@ fn config_map(name: &str) -> Object {
     Object { kind: Kind::ConfigMap, name: name.to_owned(), manifest }
 }
 
-/// The error and what had been asked for by then, where two objects are to be made.
+/// Creates two objects; returns the error and the requests until then.
 async fn refused(status: u16, body: &'static str) -> (Error, Vec<String>) {
     let (context, asked) = server(status, body);
     let desired = vec![config_map("first"), config_map("second")];
@@ -21,7 +21,7 @@ async fn refused(status: u16, body: &'static str) -> (Error, Vec<String>) {
 }
 
 #[tokio::test]
-async fn a_refused_write_is_told_with_its_object_and_ends_the_pass() {
+async fn a_refused_write_is_reported_with_its_object_and_ends_the_pass() {
     for (status, body, reason, words) in [
         (
             403,
@@ -47,7 +47,7 @@ async fn a_refused_write_is_told_with_its_object_and_ends_the_pass() {
 }
 
 #[tokio::test]
-async fn while_others_are_rolled_only_numbers_of_pods_are_written() {
+async fn only_replicas_are_written_while_another_pipeline_is_rolled() {
     let answer = r#"{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "shop"}, "spec": {"replicas": 3}}"#;
     let (context, asked) = server(200, answer);
     let workload = |kind: Kind, replicas: i32, image: &str| {
@@ -69,7 +69,7 @@ async fn while_others_are_rolled_only_numbers_of_pods_are_written() {
 }
 
 #[tokio::test]
-async fn what_is_gone_already_is_deleted() {
+async fn deleting_an_object_that_is_gone_succeeds() {
     let (context, asked) = server(
         404,
         r#"{"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "none", "code": 404}"#,

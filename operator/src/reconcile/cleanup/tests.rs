@@ -1,4 +1,4 @@
-//! For how long topics are tried to be deleted.
+//! Timeouts of the deletion of topics.
 #![allow(clippy::unwrap_used)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -9,7 +9,7 @@ use weir_manifest::{PipelineSpec, PipelineStatus};
 use super::*;
 use crate::reconcile::server::server;
 
-/// A pipeline that was deleted so long ago, and whose Kafka cannot be reached: the Secret that it needs is not there.
+/// A pipeline that was deleted this long ago, with an unreachable Kafka: the Secret that it needs does not exist.
 fn deleted(ago: SignedDuration) -> ClickstreamPipeline {
     let mut spec = PipelineSpec { deletion_policy: DeletionPolicy::Delete, ..PipelineSpec::default() };
     spec.kafka.sasl =
@@ -25,7 +25,7 @@ fn deleted(ago: SignedDuration) -> ClickstreamPipeline {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_that_was_away_tries_before_it_leaves_topics() {
+async fn an_operator_that_was_down_retries_before_it_leaves_topics() {
     let body =
         r#"{"apiVersion": "weir.dev/v1alpha1", "kind": "ClickstreamPipeline", "metadata": {"name": "shop"}}"#;
     let (context, asked) = server(200, body);
@@ -40,7 +40,7 @@ async fn an_operator_that_was_away_tries_before_it_leaves_topics() {
         assert!(!released(), "{asked:?}");
         tokio::time::advance(TOPICS_TIMEOUT / 3).await;
     }
-    // What keeps it is said meanwhile.
+    // The cause is reported meanwhile.
     let status = "PATCH /apis/weir.dev/v1alpha1/namespaces/web/clickstreampipelines/shop/status";
     assert!(asked.lock().unwrap().iter().any(|asked| asked == status), "{asked:?}");
     tokio::time::advance(TOPICS_TIMEOUT / 3).await;

@@ -9,13 +9,13 @@ use crate::conditions::{self, ConditionType};
 
 const NOW: &str = "2026-11-29T12:00:00Z";
 
-/// What a pod with one container in this state says.
+/// The cause from a pod with one container in this state.
 fn cause_of(container: Value) -> Option<Cause> {
     let mut status =
         json!({"name": "processor", "image": "weir:2", "imageID": "", "ready": false, "restartCount": 3});
     status.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
     let pod = json!({"metadata": {"name": "shop-0"}, "status": {"phase": "Running", "containerStatuses": [status]}});
-    wrong(&serde_json::from_value(pod).unwrap(), NOW.parse().unwrap())
+    cause_from_status(&serde_json::from_value(pod).unwrap(), NOW.parse().unwrap())
 }
 
 fn ended(at: &str, code: i32, message: &str) -> Value {
@@ -23,7 +23,7 @@ fn ended(at: &str, code: i32, message: &str) -> Value {
 }
 
 #[test]
-fn a_crash_is_one_reason_whatever_the_container_does_meanwhile() {
+fn a_crash_has_one_reason_in_all_states_of_the_container() {
     let crash = ended("2026-11-29T11:59:00Z", 1, "first\nweir: topic events is gone\n\n");
     let expected = Cause::new(
         "CrashLoopBackOff",
@@ -36,14 +36,14 @@ fn a_crash_is_one_reason_whatever_the_container_does_meanwhile() {
     ] {
         assert_eq!(cause_of(container.clone()), Some(expected.clone()), "{container}");
     }
-    // Long ago, or as it should: what it waits for is something else.
+    // A crash long ago, or exit code 0: the container waits for something else.
     for crash in [ended("2026-11-29T11:00:00Z", 1, ""), ended("2026-11-29T11:59:00Z", 0, "")] {
         assert_eq!(cause_of(json!({"state": {"running": {}}, "lastState": crash})), None);
     }
 }
 
 #[test]
-fn what_cannot_begin_says_why() {
+fn containers_that_cannot_start_have_a_cause() {
     let waiting = |reason: &str, message: &str| {
         cause_of(json!({"state": {"waiting": {"reason": reason, "message": message}}}))
     };
@@ -78,50 +78,50 @@ fn progressing() -> Condition {
 }
 
 #[test]
-fn numbers_in_a_pods_words_change_nothing() {
-    let say = |message: &str, over: Option<Duration>, old: Option<&ApiCondition>| {
-        said(progressing(), Some(Cause::new("CrashLoopBackOff", message)), over, old)
+fn numbers_in_a_pods_text_do_not_change_the_condition() {
+    let apply = |message: &str, over: Option<Duration>, old: Option<&ApiCondition>| {
+        with_cause(progressing(), Some(Cause::new("CrashLoopBackOff", message)), over, old)
     };
-    let first = say("pod shop-0: at 12:00:01 it lost 10.0.0.7", None, None);
+    let first = apply("pod shop-0: at 12:00:01 it lost 10.0.0.7", None, None);
     assert_eq!((first.status, first.reason.as_str()), (ConditionStatus::FalseForNow, "CrashLoopBackOff"));
     let old = &conditions::merged(&[], std::slice::from_ref(&first), 1, NOW.parse().unwrap())[0];
     assert_eq!(old.last_transition_time, Time(NOW.parse().unwrap()));
-    assert_eq!(say("pod shop-0: at 12:00:09 it lost 10.0.0.8", None, Some(old)), first);
-    assert_ne!(say("pod shop-0: at 12:00:09 it found 10.0.0.8", None, Some(old)), first);
-    let over = say("pod shop-0: it", Some(Duration::from_secs(300)), Some(old));
+    assert_eq!(apply("pod shop-0: at 12:00:09 it lost 10.0.0.8", None, Some(old)), first);
+    assert_ne!(apply("pod shop-0: at 12:00:09 it found 10.0.0.8", None, Some(old)), first);
+    let over = apply("pod shop-0: it", Some(Duration::from_secs(300)), Some(old));
     assert_eq!(over.status, ConditionStatus::False);
     assert_eq!(over.message, "no progress for 300 s: processors: 0 of 2 ready; pod shop-0: it");
     // Without a cause the deadline is the reason.
-    let alone = said(progressing(), None, Some(Duration::from_secs(300)), None);
+    let alone = with_cause(progressing(), None, Some(Duration::from_secs(300)), None);
     assert_eq!(alone.reason, "ProgressDeadlineExceeded");
 }
 
 #[test]
-fn what_failed_once_is_not_said_for_ever() {
+fn old_failures_are_not_reported_forever() {
     let event = |reason: &str, last: &str| -> Event {
         let object =
             json!({"metadata": {}, "eventTime": null, "reason": reason, "deprecatedLastTimestamp": last});
         serde_json::from_value(object).unwrap()
     };
     let failed = |at: &str| event("FailedCreate", at);
-    let says = |events: &[Event], since: Option<&str>| {
+    let reason = |events: &[Event], since: Option<&str>| {
         let since = since.map(|since| since.parse().unwrap());
-        still_so(events.to_vec(), since, NOW.parse().unwrap()).and_then(|event| event.reason)
+        newest_current(events.to_vec(), since, NOW.parse().unwrap()).and_then(|event| event.reason)
     };
     for (at, since, expected) in [
         ("2026-11-29T11:59:00Z", None, true),
         ("2026-11-29T11:59:00Z", Some("2026-11-29T11:58:00Z"), true),
         ("2026-11-29T11:59:00Z", Some("2026-11-29T11:59:00.9Z"), true),
-        // A pod was made since.
+        // A pod was created since.
         ("2026-11-29T11:59:00Z", Some("2026-11-29T11:59:30Z"), false),
-        // A controller would have tried again by now.
+        // A controller would have retried by now.
         ("2026-11-29T11:39:00Z", None, false),
     ] {
         let expected = expected.then(|| "FailedCreate".to_owned());
-        assert_eq!(says(&[failed(at)], since), expected, "{at} {since:?}");
+        assert_eq!(reason(&[failed(at)], since), expected, "{at} {since:?}");
     }
-    // The volume is mounted: what comes next has begun.
+    // The volume is mounted: the next step has begun.
     let events = [event("FailedMount", "2026-11-29T11:58:00Z"), event("Pulling", "2026-11-29T11:58:30Z")];
-    assert_eq!(says(&events, None).as_deref(), Some("Pulling"));
-    assert_eq!(says(&[], None), None);
+    assert_eq!(reason(&events, None).as_deref(), Some("Pulling"));
+    assert_eq!(reason(&[], None), None);
 }

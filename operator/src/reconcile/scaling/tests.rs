@@ -1,4 +1,4 @@
-//! What is said and written of a decision, and what is remembered from the status.
+//! Reporting and writing decisions, and restoring the autoscaler's state from the status.
 #![allow(clippy::unwrap_used)]
 
 use weir_manifest::{Autoscaling, PipelineSpec, PipelineStatus};
@@ -18,14 +18,14 @@ fn shop(mode: AutoscalingMode) -> ClickstreamPipeline {
     resource
 }
 
-/// Lets its status say this of the autoscaler.
-fn told(resource: &mut ClickstreamPipeline, condition: Condition) {
+/// Sets the autoscaler's condition in the status.
+fn set_condition(resource: &mut ClickstreamPipeline, condition: Condition) {
     let conditions = conditions::merged(&[], &[condition], 1, Timestamp::now());
     resource.status = Some(PipelineStatus { conditions, ..PipelineStatus::default() });
 }
 
-/// A Kafka that is not even asked: no client takes such a certificate.
-fn silent() -> Connection {
+/// A Kafka connection that always fails: no client accepts such a certificate.
+fn failing_connection() -> Connection {
     let mut connection = Connection::new("127.0.0.1:1");
     connection.encrypt(Some("none"), None);
     connection
@@ -36,8 +36,8 @@ fn decision(replicas: i32, reason: Reason) -> Decision {
     Decision { replicas, reason, measured: Some(measured) }
 }
 
-/// What is decided by a memory, and by how much one manages: in the fifty seconds after `at` 100 a second come, of which one
-/// processor manages ten, so more are wanted as soon as that may be.
+/// The decision from this state, and the capacity: in the fifty seconds after `at` the input is 100/s and one processor's capacity
+/// 10/s, so more are wanted as soon as the cooldown allows.
 fn decided(mut memory: Memory, at: Timestamp) -> (i32, Reason, Option<f64>) {
     let settings = Autoscaling { min_replicas: 1, max_replicas: 6, ..Autoscaling::default() };
     let samples = [(0, 0), (50, 5_000)].map(|(second, end)| Sample {
@@ -51,86 +51,87 @@ fn decided(mut memory: Memory, at: Timestamp) -> (i32, Reason, Option<f64>) {
     (decided.replicas, decided.reason, decided.measured.and_then(|measured| measured.capacity))
 }
 
-/// ConditionStatus, reason and message of a condition.
-fn words(scaled: &Scaled) -> Option<(ConditionStatus, &str, &str)> {
+/// Status, reason and message of the condition.
+fn condition_fields(scaled: &Scaled) -> Option<(ConditionStatus, &str, &str)> {
     let condition = scaled.condition.as_ref()?;
     assert_eq!(condition.type_, ConditionType::ScalingActive);
     Some((condition.status, &condition.reason, &condition.message))
 }
 
 #[tokio::test]
-async fn without_a_sample_the_number_stays_and_someone_may_have_to_act() {
+async fn without_a_sample_the_number_stays_and_the_condition_is_false() {
     let (context, asked) = server(500, "");
     let mut resource = shop(AutoscalingMode::Lag);
-    // Not even what was said of the last change stays said.
-    told(
+    // The report of the last change is replaced.
+    set_condition(
         &mut resource,
         Condition::new(ConditionType::ScalingActive, ConditionStatus::True, "ScaleUp", "goes from 1 to 2"),
     );
     let before =
         AutoscalingStatus { desired_replicas: 2, events_per_processor: Some(12), ..Default::default() };
     let mut status = Some(before.clone());
-    let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
-    let message = "Kafka does not tell where reading stands: the number stays as it is";
-    assert_eq!(words(&scaled), Some((ConditionStatus::False, "NoSample", message)));
+    let scaled = scale(&context, &resource, &failing_connection(), 2, &mut status).await;
+    let message = "the offsets could not be read from Kafka: the number of processors stays";
+    assert_eq!(condition_fields(&scaled), Some((ConditionStatus::False, "NoSample", message)));
     assert!(scaled.notes.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
     assert_eq!(status, Some(before));
 }
 
 #[tokio::test]
-async fn the_status_is_remembered_by_an_operator_that_remembers_nothing() {
+async fn a_restarted_operator_restores_its_state_from_the_status() {
     let (context, _) = server(500, "");
     let resource = shop(AutoscalingMode::Lag);
     let capacity = || context.memory(&("web".to_owned(), "shop".to_owned())).unwrap().capacity();
-    for says in [12, 99] {
-        let mut status = Some(AutoscalingStatus { events_per_processor: Some(says), ..Default::default() });
-        scale(&context, &resource, &silent(), 2, &mut status).await;
+    for stored in [12, 99] {
+        let mut status = Some(AutoscalingStatus { events_per_processor: Some(stored), ..Default::default() });
+        scale(&context, &resource, &failing_connection(), 2, &mut status).await;
         assert_eq!(capacity(), Some(12.0));
     }
 }
 
 #[tokio::test]
-async fn a_dry_run_tells_a_decision_once_and_writes_nothing() {
+async fn a_dry_run_reports_a_decision_once_and_writes_nothing() {
     let (context, asked) = server(500, "");
     let resource = shop(AutoscalingMode::LagDryRun);
     let memory = Memory::new(Some(12), None);
     let mut status = None;
     for (replicas, text) in [(3, "would go from 2 to 3"), (6, "would go from 2 to 6")] {
         let more = decision(replicas, Reason::ScaleUp);
-        let scaled = say(&context, &resource, &more, &memory, &mut status).await;
-        let (condition_status, reason, message) = words(&scaled).unwrap();
+        let scaled = apply_decision(&context, &resource, &more, &memory, &mut status).await;
+        let (condition_status, reason, message) = condition_fields(&scaled).unwrap();
         assert_eq!((condition_status, reason), (ConditionStatus::True, "ScaleUp"));
         assert!(message.starts_with(text), "{message}");
         assert_eq!(scaled.notes.iter().map(|event| &*event.note).collect::<Vec<_>>(), [message]);
         let first = status.clone().unwrap();
         assert_eq!((first.desired_replicas, first.events_per_processor), (replicas, Some(12)));
-        // Decided again, with what is measured by then: the condition stays as it is, and so does the status.
+        // The same decision with newer rates changes neither condition nor status.
         let again = Decision { measured: None, ..more };
-        let scaled = say(&context, &resource, &again, &memory, &mut status).await;
+        let scaled = apply_decision(&context, &resource, &again, &memory, &mut status).await;
         assert!(scaled.condition.is_none() && scaled.notes.is_empty(), "{scaled:?}");
         assert_eq!(status.as_ref(), Some(&first));
     }
     assert!(asked.lock().unwrap().is_empty(), "{asked:?}");
-    // It was not followed, so nothing has changed; and an operator that has only begun to measure wants nothing else.
+    // It was not applied, so nothing has changed; and an operator that has just started measuring decides nothing else.
     assert_eq!(status.as_ref().and_then(|status| status.last_scale_time.as_ref()), None);
     let hold = |reason| Decision { replicas: 2, reason, measured: None };
     for (reason, desired) in
         [(Reason::Measuring, 6), (Reason::Settling, 6), (Reason::NoSample, 6), (Reason::Steady, 2)]
     {
-        let scaled = say(&context, &resource, &hold(reason), &memory, &mut status).await;
+        let scaled = apply_decision(&context, &resource, &hold(reason), &memory, &mut status).await;
         assert!(scaled.notes.is_empty(), "{scaled:?}");
         assert_eq!(status.as_ref().map(|status| status.desired_replicas), Some(desired), "{reason:?}");
     }
 }
 
 #[tokio::test]
-async fn a_number_that_could_not_be_written_is_not_told_as_done() {
+async fn a_failed_write_is_not_reported_as_done() {
     let forbidden = r#"{"kind": "Status", "status": "Failure", "reason": "Forbidden", "message": "may not patch", "code": 403}"#;
     let (context, asked) = server(403, forbidden);
     let mut status = None;
     let more = decision(3, Reason::ScaleUp);
-    let scaled = say(&context, &shop(AutoscalingMode::Lag), &more, &Memory::default(), &mut status).await;
-    let (condition_status, reason, message) = words(&scaled).unwrap();
+    let scaled =
+        apply_decision(&context, &shop(AutoscalingMode::Lag), &more, &Memory::default(), &mut status).await;
+    let (condition_status, reason, message) = condition_fields(&scaled).unwrap();
     assert_eq!((condition_status, reason), (ConditionStatus::False, "Forbidden"));
     assert!(message.contains("scale shop") && message.contains("may not patch"), "{message}");
     assert!(scaled.error.is_some() && scaled.notes.is_empty() && status.is_none());
@@ -139,7 +140,7 @@ async fn a_number_that_could_not_be_written_is_not_told_as_done() {
 }
 
 #[tokio::test]
-async fn only_a_number_that_was_written_begins_a_cooldown() {
+async fn only_a_successful_write_starts_the_cooldown() {
     for (mode, answer, reason) in [
         (AutoscalingMode::Lag, 200, Reason::CoolingDown),
         (AutoscalingMode::Lag, 403, Reason::ScaleUp),
@@ -150,7 +151,7 @@ async fn only_a_number_that_was_written_begins_a_cooldown() {
         let mut resource = shop(mode);
         resource.spec.processor.autoscaling.min_replicas = 4;
         let capacity = AutoscalingStatus { events_per_processor: Some(10), ..AutoscalingStatus::default() };
-        let scaled = scale(&context, &resource, &silent(), 2, &mut Some(capacity)).await;
+        let scaled = scale(&context, &resource, &failing_connection(), 2, &mut Some(capacity)).await;
         assert_eq!(scaled.error.is_some(), answer == 403, "{scaled:?}");
         let memory = context.memory(&("web".to_owned(), "shop".to_owned())).unwrap();
         assert_eq!(decided(memory, Timestamp::now()).1, reason, "{mode:?} {answer}");
@@ -158,29 +159,32 @@ async fn only_a_number_that_was_written_begins_a_cooldown() {
 }
 
 #[tokio::test]
-async fn what_is_suspended_is_neither_sampled_nor_scaled() {
+async fn a_suspended_pipeline_is_neither_sampled_nor_scaled() {
     let (context, asked) = server(500, "");
     let mut resource = shop(AutoscalingMode::Lag);
     resource.spec.state = State::Suspended;
-    // It would be brought within its bounds at once.
+    // Otherwise it would be scaled to its bounds at once.
     resource.spec.processor.autoscaling.min_replicas = 4;
     let before = AutoscalingStatus { desired_replicas: 2, ..AutoscalingStatus::default() };
     let mut status = Some(before.clone());
-    let scaled = scale(&context, &resource, &silent(), 0, &mut status).await;
-    assert_eq!(words(&scaled), Some((ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended")));
+    let scaled = scale(&context, &resource, &failing_connection(), 0, &mut status).await;
+    assert_eq!(
+        condition_fields(&scaled),
+        Some((ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended"))
+    );
     assert!(scaled.notes.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
     assert_eq!(status, Some(before));
     assert!(context.memory(&("web".to_owned(), "shop".to_owned())).is_none());
 }
 
 #[tokio::test]
-async fn that_others_decide_is_said_where_it_was_not_always_so() {
+async fn turning_autoscaling_off_is_reported_only_if_it_was_on() {
     let (context, _) = server(500, "");
     let mut resource = shop(AutoscalingMode::Disabled);
     let mut status = Some(AutoscalingStatus::default());
-    let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
+    let scaled = scale(&context, &resource, &failing_connection(), 2, &mut status).await;
     assert!(scaled.condition.is_none() && status.is_none(), "{scaled:?} {status:?}");
-    told(
+    set_condition(
         &mut resource,
         Condition::new(
             ConditionType::ScalingActive,
@@ -189,15 +193,15 @@ async fn that_others_decide_is_said_where_it_was_not_always_so() {
             "2 processors are right",
         ),
     );
-    let scaled = scale(&context, &resource, &silent(), 2, &mut status).await;
+    let scaled = scale(&context, &resource, &failing_connection(), 2, &mut status).await;
     assert_eq!(
-        words(&scaled).map(|(status, reason, _)| (status, reason)),
+        condition_fields(&scaled).map(|(status, reason, _)| (status, reason)),
         Some((ConditionStatus::FalseForNow, "Off"))
     );
 }
 
 #[test]
-fn the_status_remembers_what_one_manages_and_the_last_change() {
+fn the_status_holds_the_capacity_and_the_last_change() {
     let at = Timestamp::from_second(1_700_000_000).unwrap();
     let status = |changed: &str, capacity| AutoscalingStatus {
         last_scale_time: Some(changed.to_owned()),
@@ -209,7 +213,7 @@ fn the_status_remembers_what_one_manages_and_the_last_change() {
     assert_eq!(decided(now, at), (1, Reason::CoolingDown, Some(10.0)));
     let long_ago = remembered(Some(&status("2023-11-14T00:00:00Z", Some(10))));
     assert_eq!(decided(long_ago, at), (6, Reason::ScaleUp, Some(10.0)));
-    // Neither, and nothing that could be read.
+    // Absent or unreadable values.
     for memory in [remembered(None), remembered(Some(&status("yesterday", None)))] {
         assert_eq!(decided(memory, at).1, Reason::ScaleUp);
     }

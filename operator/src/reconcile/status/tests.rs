@@ -1,4 +1,4 @@
-//! What is written of a status, and what is not.
+//! Which parts of the status are written.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use crate::metrics::Metrics;
 
 const ME: &str = "shop/weir-operator";
 
-/// What was written: content type and body.
+/// Recorded writes: content type and body.
 type Writes = Arc<Mutex<Vec<(String, Value)>>>;
 
-/// An API server with one pipeline, kept by the first of these operators; by the next at each write, which is refused then.
+/// A fake API server with one pipeline, kept by the first of these operators; each write passes it to the next one and is refused.
 fn server(keepers: &'static [&'static str]) -> (Context, Writes) {
     let writes = Writes::default();
     let log = Arc::clone(&writes);
@@ -57,7 +57,7 @@ fn shop() -> ClickstreamPipeline {
     resource
 }
 
-/// As it was when a pass began.
+/// The status at the start of a pass.
 fn kept() -> PipelineStatus {
     let contender = Some(Contender { operator: "web/other".to_owned(), since: "2026-11-30".to_owned() });
     PipelineStatus { operator: Some(ME.to_owned()), contender, ..PipelineStatus::default() }
@@ -72,7 +72,7 @@ async fn written(keepers: &'static [&'static str]) -> (bool, Vec<(String, Value)
 }
 
 #[tokio::test]
-async fn who_keeps_a_pipeline_is_no_pass_to_say() {
+async fn a_pass_does_not_write_the_keeper() {
     let (done, writes) = written(&[ME]).await;
     assert!(done && writes.len() == 1, "{writes:?}");
     let (type_, body) = &writes[0];
@@ -82,10 +82,10 @@ async fn who_keeps_a_pipeline_is_no_pass_to_say() {
 }
 
 #[tokio::test]
-async fn a_pass_under_way_writes_nothing_once_the_pipeline_is_anothers() {
+async fn a_running_pass_writes_nothing_after_a_takeover() {
     let (done, writes) = written(&["web/other"]).await;
     assert!(!done && writes.is_empty(), "{writes:?}");
-    // Others write something, and then it is let go of.
+    // Others write something, and then the pipeline is released.
     let (done, writes) = written(&[ME, ME, ""]).await;
     assert!(!done, "{writes:?}");
     let versions: Vec<_> = writes.iter().map(|(_, body)| &body["metadata"]["resourceVersion"]).collect();
@@ -93,7 +93,7 @@ async fn a_pass_under_way_writes_nothing_once_the_pipeline_is_anothers() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_of_a_status_is_taken_away() {
+async fn undecodable_parts_of_a_status_are_removed() {
     let (context, writes) = server(&[ME]);
     let unread = DynamicObject::new("shop", &kube::core::ApiResource::erase::<ClickstreamPipeline>(&()))
         .data(json!({

@@ -6,7 +6,7 @@ use weir_manifest::PipelineSpec;
 use super::*;
 use crate::conditions;
 
-/// A resource of the third generation, whose status has this of the generation `seen`.
+/// A resource of generation 3, whose status has this condition for the generation `seen`.
 fn shop(seen: i64, condition: Condition) -> ClickstreamPipeline {
     let mut resource = ClickstreamPipeline::new("shop", PipelineSpec::default());
     resource.metadata.generation = Some(3);
@@ -15,9 +15,9 @@ fn shop(seen: i64, condition: Condition) -> ClickstreamPipeline {
     resource
 }
 
-/// Else what the newest document asks for the first time would be told as something that was taken away.
+/// Otherwise a new object of the newest document would be reported as one that was deleted.
 #[test]
-fn objects_are_settled_by_the_newest_document_alone() {
+fn objects_are_settled_only_for_the_newest_generation() {
     let condition = |type_, status| Condition::new(type_, status, "Said", "so");
     let synced = |status| condition(ConditionType::ObjectsSynced, status);
     assert!(rollout::is_settled(&shop(3, synced(ConditionStatus::True))));
@@ -30,7 +30,7 @@ fn objects_are_settled_by_the_newest_document_alone() {
     assert!(!rollout::is_settled(&ClickstreamPipeline::new("shop", PipelineSpec::default())));
 }
 
-/// Else what is made when the turn comes would be told as something that was taken away.
+/// Otherwise objects that are created at their turn would be reported as deleted before.
 #[test]
 fn objects_that_wait_for_their_turn_are_not_applied_yet() {
     let synced = |reason| Condition::new(ConditionType::ObjectsSynced, ConditionStatus::True, reason, "so");
@@ -40,9 +40,9 @@ fn objects_that_wait_for_their_turn_are_not_applied_yet() {
     }
 }
 
-/// Else a pipeline would be told to be ready whose objects are those of an older document, or whose pods would be refused.
+/// Otherwise a pipeline with objects of an older document, or with pods that would refuse their state, would be reported ready.
 #[test]
-fn without_time_to_ask_for_the_state_what_was_found_before_stands() {
+fn without_time_to_read_the_state_earlier_conditions_stand() {
     let error = Error::KafkaBusy { bootstrap: "kafka:9092".to_owned(), threads: 2 };
     let found = |type_, status, reason: &str| Condition::new(type_, status, reason, "so");
     let valid = || found(ConditionType::Valid, ConditionStatus::True, "Valid");
@@ -58,7 +58,7 @@ fn without_time_to_ask_for_the_state_what_was_found_before_stands() {
             conditions::merged(&reported, std::slice::from_ref(condition), *generation, Timestamp::UNIX_EPOCH)
         });
         let status = PipelineStatus { conditions: reported, ..PipelineStatus::default() };
-        // As the document was found in this pass.
+        // The document's condition is from this pass.
         let mut outcome = Outcome {
             status,
             conditions: vec![valid()],

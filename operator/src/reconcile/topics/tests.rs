@@ -6,35 +6,35 @@ use super::*;
 use crate::conditions;
 
 #[test]
-fn what_was_found_before_stands_while_kafka_cannot_be_asked() {
+fn earlier_conditions_stand_while_kafka_is_busy() {
     let error = Error::KafkaBusy { bootstrap: "kafka:9092".to_owned(), threads: 2 };
-    let said = |before: &[Condition], generation| {
+    let conditions_and_events = |before: &[Condition], generation| {
         let before = conditions::merged(&[], before, 1, Timestamp::UNIX_EPOCH);
         let conditions = waiting(&before, generation, &error);
         let now = conditions::merged(&before, &conditions, generation, Timestamp::UNIX_EPOCH);
-        let said: Vec<_> = now.into_iter().map(|condition| (condition.status, condition.reason)).collect();
-        (said, conditions::transitions(&before, &conditions).len())
+        let found: Vec<_> = now.into_iter().map(|condition| (condition.status, condition.reason)).collect();
+        (found, conditions::transitions(&before, &conditions).len())
     };
-    let of = |said: [(&str, &str); 2], notes| {
-        (said.map(|(status, reason)| (status.to_owned(), reason.to_owned())).to_vec(), notes)
+    let of = |expected: [(&str, &str); 2], notes| {
+        (expected.map(|(status, reason)| (status.to_owned(), reason.to_owned())).to_vec(), notes)
     };
     let well = [
         Condition::new(ConditionType::KafkaReachable, ConditionStatus::True, "Answered", ""),
         Condition::new(ConditionType::TopicsSynced, ConditionStatus::True, "Synced", ""),
     ];
-    assert_eq!(said(&well, 1), of([("True", "WaitingForKafka"), ("True", "Synced")], 0));
+    assert_eq!(conditions_and_events(&well, 1), of([("True", "WaitingForKafka"), ("True", "Synced")], 0));
     let lost = [
         well[0].clone(),
         Condition::new(ConditionType::TopicsSynced, ConditionStatus::False, "TopicLost", ""),
     ];
-    assert_eq!(said(&lost, 1), of([("True", "WaitingForKafka"), ("False", "TopicLost")], 0));
-    // Of another document nothing is known, nor before the first answer.
-    assert_eq!(said(&well, 2).0[1], ("Unknown".to_owned(), "WaitingForKafka".to_owned()));
-    assert_eq!(said(&[], 1), of([("Unknown", "WaitingForKafka"); 2], 0));
+    assert_eq!(conditions_and_events(&lost, 1), of([("True", "WaitingForKafka"), ("False", "TopicLost")], 0));
+    // Unknown for another generation, and before the first answer.
+    assert_eq!(conditions_and_events(&well, 2).0[1], ("Unknown".to_owned(), "WaitingForKafka".to_owned()));
+    assert_eq!(conditions_and_events(&[], 1), of([("Unknown", "WaitingForKafka"); 2], 0));
 }
 
 #[test]
-fn nothing_is_reset_where_topics_are_anothers() {
+fn nothing_is_reset_if_topics_belong_to_others() {
     let specs = Pipeline::demo().topics();
     let of = |pipeline: &str, uid: &str| {
         let resource = admin::Resource { namespace: "web".to_owned(), uid: uid.to_owned() };
@@ -54,7 +54,7 @@ fn nothing_is_reset_where_topics_are_anothers() {
         (Role::State, &me, true, false),
         (Role::Results, &other, false, true),
         (Role::State, &twin, true, true),
-        // Events may be another's, as long as they are only read.
+        // Events may belong to another pipeline, as long as they are only read.
         (Role::Events, &other, false, false),
         (Role::Events, &other, true, true),
         (Role::Events, &twin, false, true),
@@ -64,7 +64,7 @@ fn nothing_is_reset_where_topics_are_anothers() {
 }
 
 #[test]
-fn who_made_a_topic_is_known_by_its_id() {
+fn the_creator_of_a_topic_is_known_by_its_id() {
     let specs = &Pipeline::demo().topics()[1..2];
     let name = specs[0].name.clone();
     let old = |id: Option<&str>, created| TopicStatus {
@@ -100,7 +100,7 @@ fn pipeline(name: &str) -> (Pipeline, Admin) {
     (pipeline, Admin::new(&weir_kafka::Connection::new(Kafka::shared(), "weir-admin")).unwrap())
 }
 
-/// One pass over the topics; `meanwhile` is done between the look at them and their creation.
+/// One pass over the topics; `meanwhile` runs between their inspection and their creation.
 async fn pass(pipeline: &Pipeline, known: Vec<TopicStatus>, meanwhile: impl FnOnce()) -> Topics {
     let before = Before {
         topics: known,
@@ -122,21 +122,21 @@ fn outcome(topics: &Topics) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_deleted_while_a_pass_is_under_way_is_not_made_anew() {
+async fn a_topic_deleted_during_a_pass_is_not_recreated() {
     let (pipeline, admin) = pipeline("deleted-meanwhile");
     let first = pass(&pipeline, Vec::new(), || ()).await;
     assert_eq!(outcome(&first), "");
     let (state, live) = (pipeline.state_topic(), pipeline.live_topic());
     let mut known = first.status;
-    // Something to create, so that the pass says when it has looked.
+    // A topic to create, so that `meanwhile` runs after the inspection.
     admin.delete_topics_and_wait(&[&*live]).unwrap();
     known.iter_mut().filter(|topic| topic.name == live).for_each(|topic| topic.topic_id = None);
     let was =
         known.iter().find(|topic| topic.name == state).and_then(|topic| topic.topic_id.clone()).unwrap();
 
     let second = pass(&pipeline, known, || admin.delete_topics_and_wait(&[&*state]).unwrap()).await;
-    let said = outcome(&second);
-    assert!(said.starts_with(&format!("topic {state} was deleted: its id was {was}. ")), "{said}");
+    let error = outcome(&second);
+    assert!(error.starts_with(&format!("topic {state} was deleted: its id was {was}. ")), "{error}");
     let there = admin.topics().unwrap();
     assert!(!there.contains_key(&*state) && !there.contains_key(&*live), "{there:?}");
     let kept =
@@ -145,7 +145,7 @@ async fn what_is_deleted_while_a_pass_is_under_way_is_not_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_another_makes_is_not_the_pipelines_to_delete() {
+async fn topics_created_by_others_are_not_owned() {
     let (mut pipeline, admin) = pipeline("refused-topic");
     let events = pipeline.events_topic().to_owned();
     let spec = |pipeline: &Pipeline| pipeline.topics().into_iter().filter(|spec| spec.name == events);
@@ -153,19 +153,19 @@ async fn what_another_makes_is_not_the_pipelines_to_delete() {
         let of = |topic: &TopicStatus| (topic.created, topic.topic_id.is_some());
         topics.status.iter().map(|topic| (topic.name == events, of(topic))).collect::<BTreeSet<_>>()
     };
-    // More copies than there are brokers: what comes after it is not made either.
+    // More replicas than brokers: the topics after it are not created either.
     pipeline.spec.topics.events.replicas = 9;
     let refused = pass(&pipeline, Vec::new(), || ()).await;
     assert!(outcome(&refused).starts_with("kafka refused to create topic "), "{}", outcome(&refused));
     assert_eq!(created(&refused), BTreeSet::from([(true, (false, false)), (false, (false, false))]));
-    // Somebody makes it by hand, and Kafka is away for a while: whose it is does not hang on the last condition.
+    // Somebody creates it by hand, and Kafka is down for a while: its owner does not depend on the last condition.
     pipeline.spec.topics.events.replicas = 1;
     admin.ensure_topics(&spec(&pipeline).collect::<Vec<_>>(), |_| true).unwrap();
     let after = pass(&pipeline, refused.status, || ()).await;
     assert_eq!(outcome(&after), "");
     assert_eq!(created(&after), BTreeSet::from([(true, (false, true)), (false, (true, true))]));
 
-    // The same where somebody is faster than the pass itself.
+    // The same if somebody creates it during the pass.
     admin.delete_topics_and_wait(&[&*events]).unwrap();
     let mut known = after.status;
     known.iter_mut().filter(|topic| topic.name == events).for_each(|topic| topic.topic_id = None);
