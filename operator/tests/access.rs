@@ -1,4 +1,4 @@
-//! What the operator may do: the chart's rules are enough, and none is more than enough.
+//! The operator's RBAC: the chart's rules are sufficient, and each is necessary.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -9,14 +9,14 @@ use std::sync::{Mutex, OnceLock};
 use serde_json::{Value, json};
 use support::{Operator, cluster, condition, get, kubectl, pipeline};
 
-/// Everything that operators of this process say.
-static SAID: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+/// Log lines of the operators in this process.
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-struct Said;
+struct LogWriter;
 
-impl Write for Said {
+impl Write for LogWriter {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        SAID.lock().unwrap().extend_from_slice(bytes);
+        LOG.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -25,15 +25,15 @@ impl Write for Said {
     }
 }
 
-fn listen() {
+fn capture_logs() {
     static ONCE: OnceLock<()> = OnceLock::new();
     ONCE.get_or_init(|| {
-        let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(|| Said);
+        let logs = tracing_subscriber::fmt().with_ansi(false).with_writer(|| LogWriter);
         logs.with_env_filter("info,kube_client=off").init();
     });
 }
 
-/// The rules of the chart's roles, in all: pipelines', and the lease's.
+/// All rules of the chart's roles: the pipelines' and the lease's.
 fn rules() -> Vec<Value> {
     let template = include_str!("../../charts/weir/templates/rbac.yaml");
     let roles = template.split("\n---\n").filter_map(|document| document.split_once("\nrules:\n"));
@@ -43,7 +43,7 @@ fn rules() -> Vec<Value> {
     rules
 }
 
-/// A namespace with an operator's account that may do this, and the account's kubeconfig.
+/// Creates a namespace with an operator's service account that has these rules; returns the account's kubeconfig.
 fn account(namespace: &str, rules: &[Value]) -> std::path::PathBuf {
     let meta = json!({"name": "weir", "namespace": namespace});
     let group = "rbac.authorization.k8s.io";
@@ -65,13 +65,13 @@ fn account(namespace: &str, rules: &[Value]) -> std::path::PathBuf {
     cluster().as_service_account(namespace, "weir").unwrap()
 }
 
-/// A pipeline that needs every right there is, sooner or later.
+/// A pipeline whose life needs every rule.
 const SPEC: &str = "deletionPolicy: Delete, gateway: {ingress: {host: shop.example}, httpRoute: {parentRefs: [{name: web}]}},
     pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}},
     processor: {replicas: 2, autoscaling: {mode: Lag, minReplicas: 3}}";
 
-/// The life of a pipeline, until it is over or `done`.
-fn live(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
+/// Creates, changes and deletes a pipeline, until it is gone or `done`. Returns whether it is gone.
+fn run_lifecycle(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
     cluster().apply(&pipeline(ns, name, SPEC)).unwrap();
     let until = |holds: &dyn Fn() -> bool| {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
@@ -80,15 +80,15 @@ fn live(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
         }
         holds()
     };
-    let lived = until(&|| {
+    let completed = until(&|| {
         condition(ns, name, "ObjectsSynced") == "True Synced"
             && get(ns, "statefulset", "{.items[*].spec.replicas}") == "3"
     });
-    if lived {
+    if completed {
         let patch = r#"{"spec":{"gateway":{"replicas":0},"processor":{"replicas":1,"autoscaling":{"minReplicas":1}}}}"#;
         kubectl(ns, &["patch", "csp", name, "--type=merge", "--patch", patch]);
     }
-    let shrunk = lived
+    let shrunk = completed
         && until(&|| {
             get(ns, "deployment,service,pdb,ingress,httproute", "{.items[*].metadata.name}")
                 == format!("{name}-generator")
@@ -99,8 +99,8 @@ fn live(ns: &str, name: &str, done: &dyn Fn() -> bool) -> bool {
     shrunk && until(&|| get(ns, &format!("csp/{name}"), "{.metadata.name}").is_empty())
 }
 
-/// Whether somebody said that this may not be done there.
-fn is_said(ns: &str, name: &str, verb: &str, resource: &str) -> bool {
+/// Whether the status or the log reports that this is forbidden.
+fn is_reported(ns: &str, name: &str, verb: &str, resource: &str) -> bool {
     let status = get(ns, &format!("csp/{name}"), "{.status.conditions}");
     if resource.ends_with("/finalizers") {
         return status.contains("can't set finalizers on");
@@ -108,24 +108,24 @@ fn is_said(ns: &str, name: &str, verb: &str, resource: &str) -> bool {
     let missing = format!("cannot {verb} resource \"{resource}\"");
     let escaped = missing.replace('"', "\\\"");
     let place = [format!("namespace \"{ns}\""), format!("namespace \\\"{ns}\\\"")];
-    let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
-    let mut lines = said.lines().chain([status.as_str()]);
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    let mut lines = log.lines().chain([status.as_str()]);
     lines.any(|line| {
         (line.contains(&missing) || line.contains(&escaped)) && place.iter().any(|place| line.contains(place))
     })
 }
 
 #[test]
-fn the_charts_rules_are_enough_and_each_is_needed() {
-    listen();
+fn the_charts_rules_are_sufficient_and_each_is_necessary() {
+    capture_logs();
     support::install_gateway_api();
     let rules = rules();
     let golden = account("golden", &rules);
     let operator = Operator::start_as("golden", &golden, |client| client);
-    let lived = live("golden", "golden-shop", &|| false);
+    let completed = run_lifecycle("golden", "golden-shop", &|| false);
     drop(operator);
-    let said = String::from_utf8_lossy(&SAID.lock().unwrap()).into_owned();
-    assert!(lived && !said.contains("forbidden"), "{said}");
+    let log = String::from_utf8_lossy(&LOG.lock().unwrap()).into_owned();
+    assert!(completed && !log.contains("forbidden"), "{log}");
 
     let mut cases = Vec::new();
     for (i, rule) in rules.iter().enumerate() {
@@ -136,7 +136,7 @@ fn the_charts_rules_are_enough_and_each_is_needed() {
         }
     }
     let next = Mutex::new(cases.into_iter().enumerate());
-    let unsaid = Mutex::new(Vec::new());
+    let unreported = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
@@ -146,19 +146,19 @@ fn the_charts_rules_are_enough_and_each_is_needed() {
                     let config = account(&ns, &without(&rules, i, resource, verb));
                     let operator = Operator::start_as(&ns, &config, |client| client);
                     let name = format!("shop-{n:02}");
-                    let said = || is_said(&ns, &name, verb, resource);
-                    live(&ns, &name, &said);
-                    if !said() {
-                        unsaid.lock().unwrap().push(format!("{verb} {resource}"));
+                    let is_done = || is_reported(&ns, &name, verb, resource);
+                    run_lifecycle(&ns, &name, &is_done);
+                    if !is_done() {
+                        unreported.lock().unwrap().push(format!("{verb} {resource}"));
                     }
-                    // Without its lease it may end by itself.
+                    // Without its lease the operator may end by itself.
                     operator.end();
                 }
             });
         }
     });
-    let unsaid = unsaid.into_inner().unwrap();
-    assert!(unsaid.is_empty(), "taken away and not missed: {unsaid:#?}");
+    let unreported = unreported.into_inner().unwrap();
+    assert!(unreported.is_empty(), "removed without effect: {unreported:#?}");
 }
 
 /// The rules without one verb on one resource.
@@ -193,7 +193,7 @@ fn kubernetes_own_roles_get_the_charts_rights() {
         let (role_of, user) = (format!("--clusterrole={role}"), format!("--user={role}"));
         kubectl(&ns, &["create", "rolebinding", role, &role_of, &user]);
     }
-    // `None`: it was done; else what was refused.
+    // `None` if the command succeeded, else the error.
     let refusal = |user: &str, arguments: &[&str]| {
         let mut all = vec!["--as", user, "--namespace", ns.as_str()];
         all.extend(arguments);
@@ -207,8 +207,8 @@ fn kubernetes_own_roles_get_the_charts_rights() {
     let scale = ["scale", "csp", name, "--replicas=3"];
     let spec = r#"{"spec": {"state": "Suspended"}}"#;
     let patch = ["patch", "csp", name, "--type=merge", "--patch", spec];
-    let told = r#"{"status": {"operator": "nobody"}}"#;
-    let status = ["patch", "csp", name, "--subresource=status", "--type=merge", "--patch", told];
+    let forged = r#"{"status": {"operator": "nobody"}}"#;
+    let status = ["patch", "csp", name, "--subresource=status", "--type=merge", "--patch", forged];
     let read = ["get", "csp", name, "--subresource=status"];
     let all = ["auth", "can-i", "deletecollection", "clickstreampipelines.weir.dev"];
     for (user, action, allowed) in [
@@ -230,7 +230,7 @@ fn kubernetes_own_roles_get_the_charts_rights() {
     ] {
         let refusal = refusal(user, action);
         assert_eq!(refusal.is_none(), allowed, "{user} {action:?}: {refusal:?}");
-        let said = |refusal: String| refusal.contains("(Forbidden)") || refusal.ends_with("no\n");
-        assert!(refusal.is_none_or(said), "{user} {action:?}");
+        let is_forbidden = |refusal: String| refusal.contains("(Forbidden)") || refusal.ends_with("no\n");
+        assert!(refusal.is_none_or(is_forbidden), "{user} {action:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What a real API server admits, and what it says about what it refuses; and that the workers judge a file alike.
+//! Admission of documents by a real API server, with its error messages; and that the workers validate files alike.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use support::{cluster, namespace};
 use weir_manifest::Pipeline;
 
-/// With this before the rest, a document's `spec` has everything that must be said.
+/// The required fields of a document's `spec`.
 const KAFKA: &str = "kafka: {bootstrapServers: ['kafka:9092']}";
 
 fn manifest(name: &str, spec: &str) -> String {
@@ -33,15 +33,15 @@ fn the_examples_are_admitted() {
     {
         dry_run(example).unwrap();
     }
-    // Defaults are written into the object, so that another version of the operator finds the same pipeline.
+    // Defaults are stored in the object, so that every version of the operator reads the same pipeline.
     let made = dry_run(&manifest("shop", &format!("{{{KAFKA}}}"))).unwrap();
-    for said in ["size: 5m", "name: clickstream-events", "partitions: 6", "mode: Disabled"] {
-        assert!(made.contains(said), "{said}: {made}");
+    for expected in ["size: 5m", "name: clickstream-events", "partitions: 6", "mode: Disabled"] {
+        assert!(made.contains(expected), "{expected}: {made}");
     }
 }
 
 #[test]
-fn what_is_at_the_edge_of_a_rule_is_admitted() {
+fn boundary_values_of_rules_are_admitted() {
     for spec in [
         "window: {size: 10s}",
         "window: {slide: 100ms, size: 500ms}",
@@ -61,10 +61,10 @@ fn what_is_at_the_edge_of_a_rule_is_admitted() {
 }
 
 #[test]
-fn every_mistake_is_told_with_its_place() {
+fn every_error_is_reported_with_its_field() {
     let long = "a".repeat(53);
     let mut refusals = Vec::new();
-    for (name, spec, place, said) in [
+    for (name, spec, place, expected) in [
         ("shop", "window: {slide: 99ms, size: 990ms}", "spec.window.slide", "at least 100ms"),
         ("shop", "window: {size: 0s}", "spec.window.size", "more than 0s"),
         (
@@ -172,21 +172,21 @@ fn every_mistake_is_told_with_its_place() {
         let kafka = if spec.starts_with("kafka") { String::new() } else { format!("{KAFKA}, ") };
         let document = manifest(name, &format!("{{{kafka}{spec}}}"));
         let error = dry_run(&document).err().unwrap_or_else(|| panic!("{spec} was admitted"));
-        assert!(error.contains(place) && error.contains(said), "{spec}: {error}");
-        // A file with the same mistake is refused too, at the same place.
+        assert!(error.contains(place) && error.contains(expected), "{spec}: {error}");
+        // A file with the same error is refused too, at the same field.
         let problems = Pipeline::from_yaml(&document).and_then(|read| read.supported()).unwrap_err();
         let field = place.rsplit('.').next().unwrap_or_default().trim_end_matches(']');
         assert!(problems.to_string().contains(field), "{spec}: {problems}");
         refusals.push(error);
     }
-    // Only a process may be told on its command line where the brokers are.
+    // Only processes accept brokers on the command line.
     let error = dry_run(&manifest("shop", "{}")).unwrap_err();
     assert!(error.contains("spec.kafka") && error.contains("must name a broker"), "{error}");
     refusals.push(error);
     assert_eq!(unused(&refusals, false), Vec::<String>::new(), "rules that nothing here offends against");
 }
 
-/// The definition's rules between fields, about changes or about documents by themselves, that are in none of the refusals.
+/// The definition's rules between fields, about changes or about single documents, that none of the refusals reports.
 fn unused(refusals: &[String], about_changes: bool) -> Vec<String> {
     let definition: Value = serde_saphyr::from_str(&weir_operator::crd().unwrap()).unwrap();
     let mut rules = Vec::new();
@@ -199,7 +199,7 @@ fn unused(refusals: &[String], about_changes: bool) -> Vec<String> {
     unused.map(|(place, _, message)| format!("{place}: {message}")).collect()
 }
 
-/// Place, rule and message of the rules of a schema. What holds for every duration alike has no place.
+/// Collects place, rule and message of a schema's rules. Rules of all durations have no place.
 fn collect(schema: &Value, path: &str, rules: &mut Vec<(String, String, String)>) {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
@@ -213,7 +213,7 @@ fn collect(schema: &Value, path: &str, rules: &mut Vec<(String, String, String)>
 }
 
 #[test]
-fn what_state_and_topics_were_made_with_is_fixed() {
+fn fields_that_decide_state_and_topics_are_immutable() {
     let namespace = namespace("fixed");
     cluster()
         .apply(
@@ -253,7 +253,7 @@ fn what_state_and_topics_were_made_with_is_fixed() {
         refusals.push(error);
     }
     assert_eq!(unused(&refusals, true), Vec::<String>::new(), "rules that nothing here offends against");
-    // Said otherwise it is still the same, and what state does not depend on may change.
+    // Another notation of the same value is no change, and fields that state does not depend on may change.
     patch(r#"{"window":{"size":"300s","idleTimeout":"1m"},"topics":{"topPages":{"replicas":1}}}"#).unwrap();
     patch(r#"{"topics":{"results":{"retention":"2h"},"events":{"compression":"lz4"}}}"#).unwrap();
     cluster().kubectl(&["scale", "csp", "shop", "--namespace", &namespace, "--replicas=4"]).unwrap();

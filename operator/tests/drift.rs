@@ -1,4 +1,4 @@
-//! What others do to a pipeline's objects, and to Kafka, while the operator runs.
+//! Changes by others to a pipeline's objects, and Kafka outages, while the operator runs.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,12 +7,12 @@ use support::{
     Operator, await_that, cluster, condition, events, get, kubectl, namespace, nudge, pipeline, pipeline_on,
 };
 
-fn settled(ns: &str, name: &str, spec: &str) {
+fn create_and_await_objects(ns: &str, name: &str, spec: &str) {
     cluster().apply(&pipeline(ns, name, spec)).unwrap();
     await_that("the objects are there", || condition(ns, name, "ObjectsSynced") == "True Synced");
 }
 
-fn told(ns: &str, name: &str, part: &str) -> bool {
+fn has_event(ns: &str, name: &str, part: &str) -> bool {
     events(ns, name).iter().any(|event| event.contains(part))
 }
 
@@ -22,10 +22,10 @@ fn patch(ns: &str, object: &str, kind: &str, patch: &str) {
 }
 
 #[test]
-fn entries_that_others_add_are_taken_out() {
+fn entries_that_others_add_are_removed() {
     let ns = namespace("added");
     let _operator = Operator::start(&ns);
-    settled(&ns, "added-shop", "");
+    create_and_await_objects(&ns, "added-shop", "");
     let before = get(&ns, "service/added-shop-gateway", "{.spec}");
     for (object, addition, path, entry) in [
         (
@@ -60,12 +60,12 @@ fn entries_that_others_add_are_taken_out() {
         ),
     ] {
         patch(&ns, object, "json", addition);
-        await_that(path, || told(&ns, "added-shop", path));
-        await_that("it is taken out", || get(&ns, object, entry).is_empty());
+        await_that(path, || has_event(&ns, "added-shop", path));
+        await_that("the entry is removed", || get(&ns, object, entry).is_empty());
     }
-    // And nothing else.
+    // Nothing else is repaired.
     assert_eq!(get(&ns, "service/added-shop-gateway", "{.spec}"), before);
-    // What others may add stays.
+    // Entries that others may add stay.
     patch(
         &ns,
         "deployment/added-shop-gateway",
@@ -74,8 +74,8 @@ fn entries_that_others_add_are_taken_out() {
     );
     nudge(&ns, "added-shop");
     kubectl(&ns, &["delete", "service", "added-shop-gateway"]);
-    await_that("it looked again", || {
-        told(&ns, "added-shop", "Repaired: Service added-shop-gateway was missing")
+    await_that("another pass has ended", || {
+        has_event(&ns, "added-shop", "Repaired: Service added-shop-gateway was missing")
     });
     let annotation =
         get(&ns, "deployment/added-shop-gateway", "{.spec.template.metadata.annotations.restarted}");
@@ -83,10 +83,10 @@ fn entries_that_others_add_are_taken_out() {
 }
 
 #[test]
-fn a_quarrel_ends_and_names_the_other() {
+fn a_contested_field_is_left_alone_and_names_the_other_manager() {
     let ns = namespace("quarrel");
     let _operator = Operator::start(&ns);
-    settled(&ns, "quarrel-shop", "generator: {enabled: false}");
+    create_and_await_objects(&ns, "quarrel-shop", "generator: {enabled: false}");
     let replicas = || get(&ns, "statefulset/quarrel-shop", "{.spec.replicas}");
     await_that("the operator leaves it", || {
         if replicas() == "2" {
@@ -103,63 +103,65 @@ fn a_quarrel_ends_and_names_the_other() {
         get(&ns, "events.events.k8s.io", "{.items[?(@.reason==\"Contested\")].type}").contains("Warning")
     );
     assert_eq!(replicas(), "7");
-    // What the other gives back is nobody's quarrel.
+    // Once the other manager releases the field it is repaired again.
     patch(&ns, "statefulset/quarrel-shop", "merge", r#"{"spec": {"replicas": 2}}"#);
-    await_that("all is well", || condition(&ns, "quarrel-shop", "ObjectsSynced") == "True Synced");
+    await_that("the condition is True", || condition(&ns, "quarrel-shop", "ObjectsSynced") == "True Synced");
 }
 
 #[test]
-fn objects_of_a_pipeline_that_is_gone_become_its_successors() {
+fn orphaned_objects_are_adopted_by_a_pipeline_of_the_same_name() {
     let ns = namespace("orphans");
     let operator = Operator::start(&ns);
-    settled(&ns, "orphans-shop", "");
+    create_and_await_objects(&ns, "orphans-shop", "");
     drop(operator);
     let uids = || get(&ns, "statefulset,service", "{.items[*].metadata.uid}");
     let before = uids();
     kubectl(&ns, &["delete", "csp", "orphans-shop", "--cascade=orphan", "--wait"]);
     let owners = || get(&ns, "statefulset/orphans-shop", "{.metadata.ownerReferences}");
-    await_that("nobody has them", || owners().is_empty());
-    // Like one of ours by name alone.
+    await_that("they have no owner", || owners().is_empty());
+    // An object of the same name, without the operator's label.
     kubectl(&ns, &["delete", "configmap", "orphans-shop"]);
     kubectl(&ns, &["create", "configmap", "orphans-shop"]);
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "orphans-shop", "generator: {enabled: false}")).unwrap();
-    await_that("another's stands in the way", || {
+    await_that("the object of another owner is reported", || {
         condition(&ns, "orphans-shop", "ObjectsSynced") == "False ObjectNotOwned"
     });
-    await_that("it says so", || told(&ns, "orphans-shop", "Adopted: "));
-    assert!(told(&ns, "orphans-shop", "StatefulSet orphans-shop"));
+    await_that("the condition is set", || has_event(&ns, "orphans-shop", "Adopted: "));
+    assert!(has_event(&ns, "orphans-shop", "StatefulSet orphans-shop"));
     assert_eq!(uids(), before);
     assert!(!owners().is_empty());
-    // What it does not want goes.
+    // Surplus objects are deleted.
     assert_eq!(get(&ns, "deployment", "{.items[*].metadata.name}"), "orphans-shop-gateway");
     kubectl(&ns, &["delete", "configmap", "orphans-shop"]);
     nudge(&ns, "orphans-shop");
-    await_that("all is well", || condition(&ns, "orphans-shop", "ObjectsSynced") == "True Synced");
+    await_that("the condition is True", || condition(&ns, "orphans-shop", "ObjectsSynced") == "True Synced");
 }
 
 #[test]
-fn a_drain_may_take_pods_that_are_not_ready() {
+fn a_drain_may_evict_pods_that_are_not_ready() {
     let ns = namespace("drain");
     let _operator = Operator::start(&ns);
-    settled(&ns, "drain-shop", "gateway: {replicas: 2}");
+    create_and_await_objects(&ns, "drain-shop", "gateway: {replicas: 2}");
     let policies = get(&ns, "pdb", "{.items[*].spec.unhealthyPodEvictionPolicy}");
     assert_eq!(policies, "AlwaysAllow AlwaysAllow");
 }
 
 #[test]
-fn clusters_that_do_not_answer_hold_up_nobody_else() {
+fn unreachable_kafka_clusters_do_not_delay_other_pipelines() {
     let ns = namespace("dead");
     let _operator = Operator::start(&ns);
-    // Each a cluster of its own, where nobody listens. All at once, so that they are looked at before the one that lives.
+    // Each has another unreachable cluster. All at once, so that their passes start before the reachable one's.
     let dead = |n: usize| {
         pipeline_on(&format!("127.0.0.1:{n}"), &ns, &format!("dead-{n}"), "gateway: {replicas: 0}")
     };
     let all: Vec<String> = (1..=40).map(dead).chain([pipeline(&ns, "zz-alive", "")]).collect();
     cluster().apply(&all.join("\n---\n")).unwrap();
-    await_that("the one that lives is served", || !get(&ns, "csp/zz-alive", "{.status.topics}").is_empty());
+    await_that("the pipeline of the reachable cluster is synced", || {
+        !get(&ns, "csp/zz-alive", "{.status.topics}").is_empty()
+    });
     let given_up = get(&ns, "csp", "{.items[*].status.conditions[?(@.type==\"KafkaReachable\")].status}");
     let given_up = given_up.matches("False").count();
-    // Were eight looked at at a time, nearly all would have been given up before.
+    // With only eight passes at a time nearly all would have timed out before.
     assert!(given_up < 40, "{given_up}");
 }

@@ -1,4 +1,4 @@
-//! What of a pipeline is reached from outside, under whose names and with whose images.
+//! Exposure of the gateway, inherited labels and images, rollouts in turn.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -21,8 +21,10 @@ fn a_gateway_is_exposed_as_the_document_says() {
         ingress: {host: shop.example, className: nginx, tlsSecretName: shop-tls, annotations: {example.com/size: 1m}},
         httpRoute: {parentRefs: [{name: web, namespace: infra}], hostnames: [shop.example]}}";
     cluster().apply(&pipeline(&ns, "exposed-shop", spec)).unwrap();
-    // Without the Gateway API all but the route is there.
-    await_that("it says so", || condition(&ns, "exposed-shop", "ObjectsSynced") == "False KindMissing");
+    // Without the Gateway API all objects except the route exist.
+    await_that("the condition is set", || {
+        condition(&ns, "exposed-shop", "ObjectsSynced") == "False KindMissing"
+    });
     assert!(message(&ns, "exposed-shop", "ObjectsSynced").starts_with("this cluster knows no HTTPRoute: "));
     let name = "exposed-shop-gateway";
     let service =
@@ -39,15 +41,17 @@ fn a_gateway_is_exposed_as_the_document_says() {
     assert_eq!(get(&ns, &format!("httproute/{name}"), route), "infra shop.example exposed-shop-gateway");
     let less = r#"{"spec": {"gateway": {"ingress": null, "httpRoute": null, "service": null}}}"#;
     kubectl(&ns, &["patch", "csp", "exposed-shop", "--type=merge", "--patch", less]);
-    await_that("they are gone", || get(&ns, "ingress,httproute", "{.items[*].metadata.name}").is_empty());
-    await_that("it is for the cluster alone", || {
+    await_that("ingress and route are gone", || {
+        get(&ns, "ingress,httproute", "{.items[*].metadata.name}").is_empty()
+    });
+    await_that("the service is internal", || {
         get(&ns, &format!("service/{name}"), "{.spec.type} {.metadata.annotations.example\\.com/pool}")
             == "ClusterIP "
     });
 }
 
 #[test]
-fn pods_get_what_the_document_and_the_installation_say() {
+fn pods_get_settings_of_the_document_and_the_installation() {
     let ns = namespace("given");
     let mut options = Operator::options(&ns);
     options.inherit_labels = vec!["team".to_owned(), "example.com/*".to_owned()];
@@ -72,9 +76,9 @@ fn pods_get_what_the_document_and_the_installation_say() {
     assert_eq!(get(&ns, "service/given-shop-gateway", "{.metadata.labels.team}"), "web");
 }
 
-/// Has every pod say that it is ready, as often as pods come.
+/// Marks every pod ready, including new ones.
 fn run_pods(ns: &str) {
-    // For so long that a roll goes on (minReadySeconds).
+    // Ready since long enough for a rollout to go on (minReadySeconds).
     let ready = r#"{"status":{"phase":"Running","conditions":[
         {"type":"Ready","status":"True","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
     for pod in get(ns, "pods", "{.items[*].metadata.name}").split_whitespace() {
@@ -89,15 +93,15 @@ fn run_pods(ns: &str) {
             "--patch",
             ready,
         ];
-        // It may be gone by now.
+        // The pod may be gone by now.
         let _ = cluster().kubectl(&patch);
     }
 }
 
 #[test]
-fn another_image_comes_to_one_pipeline_after_the_other() {
+fn a_new_image_is_rolled_out_to_one_pipeline_after_the_other() {
     let ns = namespace("turns");
-    // No events come: a window would be sealed after three seconds.
+    // Without events: a window would be sealed after three seconds.
     let quiet = "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1},
         window: {size: 1s, slide: 1s, outOfOrderness: 0s, idleTimeout: 1s}";
     let names = ["turns-a", "turns-b", "turns-c"];
@@ -112,12 +116,12 @@ fn another_image_comes_to_one_pipeline_after_the_other() {
     };
     await_that("all run", all_ready);
     drop(operator);
-    // What a pipeline says of its image waits for nobody, and nobody for it.
+    // A pipeline with its own image neither waits for others nor delays them.
     let own = r#"{"spec": {"image": "weir:own"}}"#;
     kubectl(&ns, &["patch", "csp", "turns-c", "--type=merge", "--patch", own]);
     let mut options = Operator::options(&ns);
     options.image = "weir:next".to_owned();
-    // What else a new operator makes of pods may not suit the old image.
+    // Other changes that a new operator makes to pods may not fit the old image.
     options.inherit_labels = vec!["team".to_owned()];
     let _operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
     let images = || get(&ns, "statefulset", "{.items[*].spec.template.spec.containers[0].image}");
@@ -138,21 +142,21 @@ fn another_image_comes_to_one_pipeline_after_the_other() {
         get(&ns, &workload, "{.spec.template.metadata.labels.team}")
     };
     assert_eq!(labels(), "");
-    // It is scaled at once, which is no way past the other.
+    // Scaling is applied at once, and does not skip the turn.
     kubectl(&ns, &["scale", "csp", names[second], "--replicas=2"]);
     let replicas = || get(&ns, &format!("statefulset/{}", names[second]), "{.spec.replicas}");
     await_that("it is scaled", || replicas() == "2");
     assert_eq!((images().matches("weir:next").count(), labels().as_str()), (1, ""));
     assert_eq!(condition(&ns, names[second], "ObjectsSynced"), "True RolloutPending");
-    // What its document says of pods waits for nobody, and the image comes with it.
-    let said = r#"{"spec": {"processor": {"podTemplate": {"metadata": {"labels": {"tier": "one"}}}}}}"#;
-    kubectl(&ns, &["patch", "csp", names[second], "--type=merge", "--patch", said]);
+    // A change of the document about pods does not wait, and brings the new image.
+    let patch = r#"{"spec": {"processor": {"podTemplate": {"metadata": {"labels": {"tier": "one"}}}}}}"#;
+    kubectl(&ns, &["patch", "csp", names[second], "--type=merge", "--patch", patch]);
     await_that("it is rolled", || labels() == "web");
     assert_eq!(images().matches("weir:next").count(), 2);
     await_that("all have it", || all_ready() && images() == "weir:next weir:next weir:own");
 }
 
-/// Sends 600 events, of six seconds, and processes them.
+/// Sends 600 events that span six seconds, and processes them.
 fn seal_windows(ns: &str, name: &str, spec: &str) {
     let document = Pipeline::from_yaml(&pipeline(ns, name, spec)).unwrap();
     let generate = weir::args::Generate {
@@ -173,9 +177,9 @@ fn seal_windows(ns: &str, name: &str, spec: &str) {
 }
 
 #[test]
-fn the_next_pipeline_follows_when_the_last_one_has_sealed_a_window() {
+fn the_next_pipeline_rolls_once_the_previous_one_sealed_a_window() {
     let ns = namespace("sealed");
-    // Without one, only after longer than the test waits.
+    // Without a sealed window, only after longer than the test waits.
     let slow = "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1}, window: {size: 1h, slide: 1h}";
     let names = ["sealed-a", "sealed-b"];
     let operator = Operator::start(&ns);
@@ -189,7 +193,7 @@ fn the_next_pipeline_follows_when_the_last_one_has_sealed_a_window() {
     await_that("both run", || names.iter().all(|name| ready(name)));
     drop(operator);
     let mut options = Operator::options(&ns);
-    // Not only another image changes pods.
+    // A label changes pods as an image does.
     options.inherit_labels = vec!["team".to_owned()];
     for name in names {
         kubectl(&ns, &["label", "csp", name, "team=web"]);
@@ -200,18 +204,18 @@ fn the_next_pipeline_follows_when_the_last_one_has_sealed_a_window() {
     };
     await_that("one is rolled", || names.iter().any(|name| has(name)));
     let (first, second) = if has(names[0]) { (names[0], names[1]) } else { (names[1], names[0]) };
-    let looks = |times: usize| {
+    let await_passes = |times: usize| {
         for _ in 0..times {
             let passes = operator.passes();
             nudge(&ns, second);
-            await_that("it looked", || operator.passes() > passes);
+            await_that("a pass has ended", || operator.passes() > passes);
         }
     };
     await_that("it is ready", || {
         let rolled = get(&ns, "pods", "{.items[*].metadata.labels.team}") == "web";
         ready(first) && rolled
     });
-    looks(3);
+    await_passes(3);
     assert_eq!(condition(&ns, second, "ObjectsSynced"), "True RolloutPending");
     assert!(
         message(&ns, second, "ObjectsSynced")

@@ -1,4 +1,4 @@
-//! An operator that dies at any moment, and one that loses its lease.
+//! An operator that is killed after any write, and one that loses its lease.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -14,7 +14,7 @@ use kube::config::Kubeconfig;
 use serde_json::{Value, json};
 use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, pipeline};
 
-/// Runs an operator whose process ends right after the API server has done its `n`th write; `false` when it came to rest before.
+/// Runs an operator whose process ends right after its `n`th write to the API server; `false` if it had fewer writes to do.
 fn dies_after(ns: &str, name: &str, n: usize) -> bool {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let died = runtime.block_on(async {
@@ -52,7 +52,7 @@ fn dies_after(ns: &str, name: &str, n: usize) -> bool {
         tokio::select! {
             biased;
             () = dead.notified() => true,
-            ended = serve => panic!("it ended: {ended:?}"),
+            ended = serve => panic!("the operator ended: {ended:?}"),
             _ = rests => false,
         }
     });
@@ -60,7 +60,7 @@ fn dies_after(ns: &str, name: &str, n: usize) -> bool {
     died
 }
 
-/// What was made for a pipeline, with `NAME` for its name and without what the API server adds.
+/// The objects of a pipeline, with `NAME` for its name and without fields that the API server adds.
 fn made(ns: &str, name: &str) -> Vec<Value> {
     let kinds =
         "serviceaccounts,configmaps,networkpolicies,services,poddisruptionbudgets,statefulsets,deployments";
@@ -83,18 +83,20 @@ fn made(ns: &str, name: &str) -> Vec<Value> {
 #[test]
 fn killed_after_any_write_the_next_start_converges() {
     let ns = namespace("killed");
-    // Undisturbed: what there should be.
+    // The expected objects, from an undisturbed run.
     let whole = namespace("whole");
     cluster().apply(&pipeline(&whole, "whole-shop", "deletionPolicy: Delete")).unwrap();
     let operator = Operator::start(&whole);
-    await_that("it is whole", || condition(&whole, "whole-shop", "ObjectsSynced") == "True Synced");
+    await_that("the objects are synced", || {
+        condition(&whole, "whole-shop", "ObjectsSynced") == "True Synced"
+    });
     drop(operator);
     let expected = made(&whole, "whole-shop");
     assert_eq!(expected.len(), 9);
     let mut deaths = 0;
     for n in 1.. {
         let name = format!("victim-{n:02}");
-        // One namespace each, because all that are there would be kept at once.
+        // One namespace each, because an operator reconciles all pipelines of its namespace.
         let ns = namespace(&format!("{ns}-{n:02}"));
         cluster().apply(&pipeline(&ns, &name, "deletionPolicy: Delete")).unwrap();
         if !dies_after(&ns, &name, n) {
@@ -102,21 +104,21 @@ fn killed_after_any_write_the_next_start_converges() {
         }
         deaths = n;
         let operator = Operator::start(&ns);
-        await_that("it is whole", || {
+        await_that("the objects are synced", || {
             condition(&ns, &name, "ObjectsSynced") == "True Synced"
                 && condition(&ns, &name, "TopicsSynced") == "True Synced"
         });
         drop(operator);
         assert_eq!(made(&ns, &name), expected, "after write {n}");
-        // It knows what it made, and so deletes it.
+        // The topics count as created, so they are deleted with the pipeline.
         let created = get(&ns, &format!("csp/{name}"), "{.status.topics[*].created}");
         assert_eq!(created, ["true"; 7].join(" "), "after write {n}");
     }
-    // A finalizer, an intention, nine objects, the status.
+    // The finalizer, the topics to be created, nine objects, the status.
     assert!(deaths >= 12, "{deaths}");
 }
 
-/// The program itself, and the file with what it says.
+/// The operator's process, and its log file.
 struct Program(Child, PathBuf);
 
 impl Program {
@@ -135,7 +137,7 @@ impl Program {
         Self(child.unwrap(), log)
     }
 
-    /// Its exit code and what it said, once it has ended by itself.
+    /// Its exit code and log, once it has ended by itself.
     #[track_caller]
     fn wait(mut self) -> (Option<i32>, String) {
         await_that("the program ends", || self.0.try_wait().unwrap().is_some());
@@ -151,7 +153,7 @@ impl Drop for Program {
 }
 
 #[test]
-fn one_acts_at_a_time_and_a_lost_lease_ends_it() {
+fn one_process_leads_at_a_time_and_ends_when_it_loses_the_lease() {
     let ns = namespace("lease");
     let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (a, b) = (free(), free());
@@ -166,12 +168,12 @@ fn one_acts_at_a_time_and_a_lost_lease_ends_it() {
     assert_eq!(support::http_get(b, "/healthz").unwrap(), "ok\n");
     assert!(!leads(b) && holder() == "first");
     Command::new("kill").args(["-TERM", &first.0.id().to_string()]).status().unwrap();
-    let (code, said) = first.wait();
-    assert_eq!(code, Some(0), "{said}");
+    let (code, log) = first.wait();
+    assert_eq!(code, Some(0), "{log}");
     await_that("the second leads", || leads(b));
     assert_eq!(holder(), "second");
     cluster().apply(&pipeline(&ns, "lease-shop", "")).unwrap();
-    await_that("it is whole", || condition(&ns, "lease-shop", "ObjectsSynced") == "True Synced");
+    await_that("the objects are synced", || condition(&ns, "lease-shop", "ObjectsSynced") == "True Synced");
     let status = std::fs::read_to_string(format!("/proc/{}/status", second.0.id())).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
     let resident: u32 = resident.unwrap().parse().unwrap();
@@ -188,19 +190,16 @@ fn one_acts_at_a_time_and_a_lost_lease_ends_it() {
             r#"{"spec":{"holderIdentity":"third"}}"#,
         ],
     );
-    let (code, said) = second.wait();
-    assert!(
-        code == Some(1) && said.contains("the lease weir-operator was taken by third"),
-        "{code:?} {said}"
-    );
+    let (code, log) = second.wait();
+    assert!(code == Some(1) && log.contains("the lease weir-operator was taken by third"), "{code:?} {log}");
     assert_eq!(holder(), "third");
 }
 
 #[test]
-fn a_lease_that_is_renewed_is_left_alone_and_one_that_is_not_is_taken() {
+fn a_lease_is_taken_only_once_it_is_no_longer_renewed() {
     let ns = namespace("orphan");
     let renewed = AtomicUsize::new(0);
-    // Good for less time than it takes the operator to look six times.
+    // With a duration shorter than six reads of the operator.
     let renew = || {
         let lease = json!({
             "apiVersion": "coordination.k8s.io/v1",
@@ -215,12 +214,12 @@ fn a_lease_that_is_renewed_is_left_alone_and_one_that_is_not_is_taken() {
         cluster().apply(&lease.to_string()).unwrap();
     };
     renew();
-    let looks = Arc::new(AtomicUsize::new(0));
-    let (looked, home) = (Arc::clone(&looks), ns.clone());
+    let reads = Arc::new(AtomicUsize::new(0));
+    let (read_count, home) = (Arc::clone(&reads), ns.clone());
     let operator = Operator::start_as(&ns, &cluster().kubeconfig(), move |inner| {
         let count = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
             if request.method() == "GET" && request.uri().path().contains("/leases/") {
-                looked.fetch_add(1, Ordering::Relaxed);
+                read_count.fetch_add(1, Ordering::Relaxed);
             }
             let inner = inner.clone();
             async move { inner.send(request).await }
@@ -228,11 +227,13 @@ fn a_lease_that_is_renewed_is_left_alone_and_one_that_is_not_is_taken() {
         Client::new(count, home)
     });
     let holder = || get(&ns, "lease/weir-operator", "{.spec.holderIdentity}");
-    await_that("it looked six times", || {
+    await_that("the lease was read six times", || {
         assert_eq!(holder(), "another");
         renew();
-        looks.load(Ordering::Relaxed) >= 6
+        reads.load(Ordering::Relaxed) >= 6
     });
-    await_that("it takes what nobody renews", || operator.figure("weir_operator_is_leader") == 1.0);
+    await_that("it takes the lease that is no longer renewed", || {
+        operator.figure("weir_operator_is_leader") == 1.0
+    });
     assert_eq!(holder(), "test");
 }

@@ -1,4 +1,4 @@
-//! Others of one name or one scope: operators, pipelines, resources of one name on one Kafka.
+//! Several operators with one scope, neighbouring pipelines, and pipelines of the same name on one Kafka.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -22,7 +22,7 @@ fn message(ns: &str, name: &str, type_: &str) -> String {
     get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))
 }
 
-/// An operator for a namespace that lives in another.
+/// An operator in namespace `home` whose scope is another namespace.
 fn operator_of(home: &str, options: weir_operator::Run) -> Operator {
     let home = home.to_owned();
     Operator::start_with(options, &cluster().kubeconfig(), |inner| {
@@ -35,38 +35,38 @@ fn operator_of(home: &str, options: weir_operator::Run) -> Operator {
 }
 
 #[test]
-fn of_two_operators_with_one_scope_one_stands_back() {
+fn of_two_operators_with_the_same_scope_one_stands_back() {
     let (ns, home) = (namespace("shared"), namespace("elsewhere"));
     let first = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "shared-shop", SPEC)).unwrap();
-    await_that("it is whole", || condition(&ns, "shared-shop", "ObjectsSynced") == "True Synced");
+    await_that("the objects are synced", || condition(&ns, "shared-shop", "ObjectsSynced") == "True Synced");
     let keeper = || get(&ns, "csp/shared-shop", "{.status.operator}");
     assert_eq!(keeper(), "shared/weir-operator");
     let generation = || get(&ns, "statefulset/shared-shop", "{.metadata.generation}");
     let before = generation();
 
-    // Another image, so that both would change every pod back and forth.
+    // With another image, so that both would change every pod back and forth.
     let options = weir_operator::Run { image: "weir:other".to_owned(), ..Operator::options(&ns) };
     let second = operator_of(&home, options);
-    await_that("the keeper says so", || {
+    await_that("the keeper reports it", || {
         condition(&ns, "shared-shop", "SoleOperator") == "False AnotherOperator"
     });
     assert!(message(&ns, "shared-shop", "SoleOperator").contains("elsewhere/weir-operator"));
     let stands_back = "StandsBack: operator elsewhere/weir-operator stands back: shared/weir-operator keeps";
-    await_that("the other says so", || {
+    await_that("the contender reports it", || {
         events(&ns, "shared-shop").iter().any(|event| event.starts_with(stands_back))
     });
-    await_that("it was answered", || get(&ns, "csp/shared-shop", "{.status.contender}").is_empty());
+    await_that("the keeper answered", || get(&ns, "csp/shared-shop", "{.status.contender}").is_empty());
     for _ in 0..3 {
         let (passes, others) = (first.passes(), second.passes());
         nudge(&ns, "shared-shop");
-        await_that("both looked", || first.passes() > passes && second.passes() > others);
+        await_that("both have ended a pass", || first.passes() > passes && second.passes() > others);
     }
     assert_eq!((generation(), keeper().as_str()), (before, "shared/weir-operator"));
     assert_eq!(get(&ns, "statefulset/shared-shop", "{..image}"), "weir:test");
     assert_ne!(condition(&ns, "shared-shop", "Ready"), "False AnotherOperator");
 
-    // The first is gone, and has not answered for long.
+    // The first operator is gone, and the answer is overdue.
     drop(first);
     let asked =
         r#"{"status":{"contender":{"operator":"elsewhere/weir-operator","since":"2026-01-01T00:00:00Z"}}}"#;
@@ -92,14 +92,14 @@ fn operators_with_selectors_share_a_namespace() {
         let mut document: Value = serde_json::from_str(&pipeline(&ns, name, SPEC)).unwrap();
         document["metadata"]["labels"] = serde_json::json!({"class": class});
         cluster().apply(&document.to_string()).unwrap();
-        await_that("it is whole", || condition(&ns, name, "ObjectsSynced") == "True Synced");
+        await_that("the objects are synced", || condition(&ns, name, "ObjectsSynced") == "True Synced");
         assert_eq!(get(&ns, &format!("csp/{name}"), "{.status.operator}"), keeper);
         assert_eq!(condition(&ns, name, "SoleOperator").trim(), "");
     }
 }
 
 #[test]
-fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
+fn a_pipeline_that_loses_the_selectors_label_is_released() {
     let (ns, home) = (namespace("unlabelled"), namespace("unlabelled-home"));
     let of = |class: &str| weir_operator::Run {
         selector: Some(format!("class={class}")),
@@ -121,7 +121,7 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
         });
     };
     let await_release = || {
-        await_that("it is let go of", || {
+        await_that("the pipeline is released", || {
             condition(&ns, name, "Ready") == "Unknown NotSelected" && field("{.status.operator}").is_empty()
         });
         assert_eq!(field("{.metadata.finalizers}"), "");
@@ -136,13 +136,15 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
         message(&ns, name, "Ready")
             .contains("unlabelled/weir-operator keeps pipelines with the label class=a alone")
     );
-    await_that("it is told", || events(&ns, name).iter().any(|event| event.starts_with("NotSelected: ")));
+    await_that("the event is emitted", || {
+        events(&ns, name).iter().any(|event| event.starts_with("NotSelected: "))
+    });
     assert_eq!(generation(), before);
-    // Its pods go on, under another operator or this one.
+    // Its pods run on, under another operator or this one.
     let second = operator_of(&home, of("b"));
     label("class=b");
     kept_by("unlabelled-home/weir-operator");
-    // Also one that lost it while its operator was away.
+    // Also a pipeline that lost the label while its operator did not run.
     drop(second);
     label("class=none");
     let _second = operator_of(&home, of("b"));
@@ -153,7 +155,7 @@ fn a_pipeline_without_the_label_of_a_selector_says_that_nobody_keeps_it() {
     drop(first);
 }
 
-/// An operator of a namespace with something that happens to each of its requests, which may take its time.
+/// An operator of a namespace with an asynchronous hook on each of its requests.
 fn operator_with<F>(
     options: weir_operator::Run,
     before: impl Fn(&Method, &str, &[u8]) -> F + Clone + Send + 'static,
@@ -177,7 +179,7 @@ where
 }
 
 #[test]
-fn a_pass_under_way_does_not_take_back_what_was_let_go_of() {
+fn a_running_pass_does_not_take_back_a_released_pipeline() {
     let ns = namespace("late");
     let name = "late-shop";
     let (hold, held, release) = (
@@ -188,7 +190,7 @@ fn a_pass_under_way_does_not_take_back_what_was_let_go_of() {
     let (holds, holding, released) = (Arc::clone(&hold), Arc::clone(&held), Arc::clone(&release));
     let options = weir_operator::Run { selector: Some("class=a".to_owned()), ..Operator::options(&ns) };
     let operator = operator_with(options, move |method, path, body| {
-        // A pass's status: who lets go writes conditions alone.
+        // The status of a pass: a release writes only conditions.
         let status = *method == Method::PATCH && path.ends_with("/status");
         let of_pass = status && String::from_utf8_lossy(body).contains("configHash");
         let (holding, released) = (Arc::clone(&holding), Arc::clone(&released));
@@ -203,22 +205,22 @@ fn a_pass_under_way_does_not_take_back_what_was_let_go_of() {
     let mut document: Value = serde_json::from_str(&pipeline(&ns, name, SPEC)).unwrap();
     document["metadata"]["labels"] = serde_json::json!({"class": "a"});
     cluster().apply(&document.to_string()).unwrap();
-    await_that("it is whole", || condition(&ns, name, "ObjectsSynced") == "True Synced");
+    await_that("the objects are synced", || condition(&ns, name, "ObjectsSynced") == "True Synced");
     hold.store(true, Ordering::SeqCst);
     kubectl(&ns, &["scale", "csp", name, "--replicas=3"]);
     await_that("a pass is about to write", || held.load(Ordering::SeqCst));
     kubectl(&ns, &["label", "--overwrite", "csp", name, "class=none"]);
-    let said = || (condition(&ns, name, "Ready"), get(&ns, &format!("csp/{name}"), "{.status.operator}"));
+    let status = || (condition(&ns, name, "Ready"), get(&ns, &format!("csp/{name}"), "{.status.operator}"));
     let released = ("Unknown NotSelected".to_owned(), String::new());
-    await_that("it is let go of", || said() == released);
+    await_that("the pipeline is released", || status() == released);
     let passes = operator.passes();
     release.notify_one();
     await_that("the pass has ended", || operator.passes() > passes);
-    assert_eq!(said(), released);
+    assert_eq!(status(), released);
 }
 
 #[test]
-fn another_operator_is_answered_while_the_pass_hangs() {
+fn a_contender_is_answered_while_the_pass_hangs() {
     let ns = namespace("hung");
     let hung = Arc::new(AtomicBool::new(false));
     let hangs = Arc::clone(&hung);
@@ -238,12 +240,12 @@ fn another_operator_is_answered_while_the_pass_hangs() {
     let asks =
         r#"{"status":{"contender":{"operator":"elsewhere/weir-operator","since":"2026-01-01T00:00:00Z"}}}"#;
     kubectl(&ns, &["patch", "csp", "hung-shop", "--subresource=status", "--type=merge", "--patch", asks]);
-    await_that("it is answered", || get(&ns, "csp/hung-shop", "{.status.contender}").is_empty());
+    await_that("the contender is answered", || get(&ns, "csp/hung-shop", "{.status.contender}").is_empty());
     assert_eq!(get(&ns, "csp/hung-shop", "{.status.operator}"), "hung/weir-operator");
     operator.end();
 }
 
-/// A processor, for as long as the value lives.
+/// A running processor; stops when dropped.
 struct Processor(Arc<AtomicBool>, Option<std::thread::JoinHandle<()>>);
 
 impl Processor {
@@ -269,12 +271,12 @@ impl Drop for Processor {
 }
 
 #[test]
-fn of_two_pipelines_of_one_name_on_one_kafka_the_second_is_refused() {
-    // As in two clusters: no operator sees the other's namespace.
+fn the_second_pipeline_of_the_same_name_on_one_kafka_is_refused() {
+    // As in two clusters: neither operator sees the other's namespace.
     let (a, b, name) = (namespace("twin-a"), namespace("twin-b"), "twin-shop");
     let _operators = (Operator::start(&a), Operator::start(&b));
     cluster().apply(&pipeline(&a, name, SPEC)).unwrap();
-    await_that("it is whole", || condition(&a, name, "ObjectsSynced") == "True Synced");
+    await_that("the objects are synced", || condition(&a, name, "ObjectsSynced") == "True Synced");
     let running = Processor::start(&Pipeline::from_yaml(&pipeline(&a, name, SPEC)).unwrap());
     let members = || {
         Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap().running_members(name).unwrap()
@@ -283,14 +285,17 @@ fn of_two_pipelines_of_one_name_on_one_kafka_the_second_is_refused() {
 
     cluster().apply(&pipeline(&b, name, SPEC)).unwrap();
     await_that("the second is refused", || condition(&b, name, "TopicsSynced") == "False TopicClaimed");
-    let said = message(&b, name, "TopicsSynced");
+    let message_text = message(&b, name, "TopicsSynced");
     let uid = get(&a, &format!("csp/{name}"), "{.metadata.uid}");
-    assert!(said.contains(&format!("another pipeline of this name, twin-a/{name} (uid {uid})")), "{said}");
+    assert!(
+        message_text.contains(&format!("another pipeline of this name, twin-a/{name} (uid {uid})")),
+        "{message_text}"
+    );
     assert_eq!(get(&b, "statefulsets", "{.items}"), "[]");
     nudge(&a, name);
     await_that("the first is as it was", || condition(&a, name, "TopicsSynced") == "True Synced");
 
-    // Once the first has stopped, the second goes on where it stood; and then the first is refused.
+    // Once the first has stopped, the second continues at its offsets; and then the first is refused.
     drop(running);
     await_that("it has stopped", || members() == 0);
     nudge(&b, name);
@@ -303,19 +308,19 @@ fn of_two_pipelines_of_one_name_on_one_kafka_the_second_is_refused() {
 }
 
 #[test]
-fn an_object_of_a_neighbour_is_named_with_its_owner() {
+fn an_object_of_a_neighbour_is_reported_with_its_owner() {
     let ns = namespace("beside");
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "beside-shop", "gateway: {replicas: 1}")).unwrap();
-    await_that("it is whole", || condition(&ns, "beside-shop", "ObjectsSynced") == "True Synced");
+    await_that("the objects are synced", || condition(&ns, "beside-shop", "ObjectsSynced") == "True Synced");
     cluster().apply(&pipeline(&ns, "beside-shop-gateway", SPEC)).unwrap();
-    await_that("it says so", || {
+    await_that("the condition is set", || {
         condition(&ns, "beside-shop-gateway", "ObjectsSynced") == "False ObjectNotOwned"
     });
-    let said = message(&ns, "beside-shop-gateway", "ObjectsSynced");
+    let message_text = message(&ns, "beside-shop-gateway", "ObjectsSynced");
     assert!(
-        said.contains("NetworkPolicy beside-shop-gateway belongs to ClickstreamPipeline beside-shop"),
-        "{said}"
+        message_text.contains("NetworkPolicy beside-shop-gateway belongs to ClickstreamPipeline beside-shop"),
+        "{message_text}"
     );
-    assert!(said.contains("another metadata.name or in another namespace"), "{said}");
+    assert!(message_text.contains("another metadata.name or in another namespace"), "{message_text}");
 }

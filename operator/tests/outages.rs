@@ -1,4 +1,4 @@
-//! What the operator needs goes away and comes back.
+//! Outages of Kafka and of the API server.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -9,7 +9,7 @@ use support::{
 };
 use weir_broker::Kafka;
 
-/// What would change if somebody touched the pods.
+/// Fields that change if the workloads are touched.
 fn workloads(ns: &str) -> String {
     get(
         ns,
@@ -19,7 +19,7 @@ fn workloads(ns: &str) -> String {
 }
 
 #[test]
-fn pods_stay_as_they_are_while_kafka_or_the_api_server_is_away() {
+fn workloads_stay_unchanged_while_kafka_or_the_api_server_is_down() {
     let ns = namespace("away");
     let kafka = Kafka::start(1).unwrap();
     let operator = Operator::start(&ns);
@@ -29,38 +29,38 @@ fn pods_stay_as_they_are_while_kafka_or_the_api_server_is_away() {
 
     kafka.broker(0).stop().unwrap();
     nudge(&ns, "away-shop");
-    await_that("it says so", || {
+    await_that("the condition is set", || {
         condition(&ns, "away-shop", "KafkaReachable") == "False KafkaUnreachable"
             && condition(&ns, "away-shop", "TopicsSynced") == "Unknown KafkaUnreachable"
             && condition(&ns, "away-shop", "Ready") == "False KafkaUnreachable"
     });
     assert_eq!(workloads(&ns), before);
-    // Kafka need not be there for what does not concern it.
+    // Changes that do not concern Kafka are applied without it.
     kubectl(&ns, &["scale", "csp", "away-shop", "--replicas=3"]);
     await_that("it is scaled", || get(&ns, "statefulset/away-shop", "{.spec.replicas}") == "3");
     kafka.broker(0).start().unwrap();
-    await_within(150, "it comes back by itself", || {
+    await_within(150, "it recovers by itself", || {
         condition(&ns, "away-shop", "KafkaReachable") == "True Answered"
             && condition(&ns, "away-shop", "TopicsSynced") == "True Synced"
     });
-    for told in [
+    for event_start in [
         "KafkaUnreachable: KafkaReachable: no kafka broker answered",
         "Answered: KafkaReachable: Kafka answers",
     ] {
-        assert!(events(&ns, "away-shop").iter().any(|event| event.starts_with(told)), "{told}");
+        assert!(events(&ns, "away-shop").iter().any(|event| event.starts_with(event_start)), "{event_start}");
     }
 
     let before = workloads(&ns);
     cluster().stop_api().unwrap();
-    // Who cannot renew the lease must not act any more: it ends, and is started again.
+    // An operator that cannot renew its lease ends, and is started again.
     let ended = operator.wait().unwrap_err().to_string();
     assert!(ended.contains("the lease weir-operator could not be renewed within 10 s"), "{ended}");
     let operator = Operator::start(&ns);
-    await_that("it serves meanwhile", || support::http_get(operator.health, "/readyz").is_ok());
+    await_that("health is served meanwhile", || support::http_get(operator.health, "/readyz").is_ok());
     assert!(support::http_get(operator.health, "/readyz").unwrap().contains("has not answered"));
     cluster().start_api().unwrap();
-    await_that("it acts again", || operator.figure("weir_operator_is_leader") == 1.0);
-    await_that("it looked", || operator.passes() >= 1.0);
+    await_that("it leads again", || operator.figure("weir_operator_is_leader") == 1.0);
+    await_that("a pass has ended", || operator.passes() >= 1.0);
     assert_eq!(workloads(&ns), before);
     kubectl(&ns, &["delete", "service", "away-shop-gateway"]);
     await_that("it repairs", || !get(&ns, "service/away-shop-gateway", "{.spec.clusterIP}").is_empty());

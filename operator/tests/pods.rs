@@ -1,4 +1,4 @@
-//! What pods may be given, and what is said of them.
+//! Restrictions of pod templates, and the reported state of pods.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -10,16 +10,16 @@ fn message(ns: &str, name: &str, type_: &str) -> String {
 }
 
 #[test]
-fn a_pod_template_lends_no_rights_unless_the_installation_says_so() {
+fn privileged_pod_templates_are_refused_unless_the_installation_allows_them() {
     let ns = namespace("lend");
     let operator = Operator::start(&ns);
     let lending = "gateway: {podTemplate: {spec: {serviceAccountName: weir-operator, automountServiceAccountToken: true,
         volumes: [{name: node, hostPath: {path: /}}]}}}";
     cluster().apply(&pipeline(&ns, "lend-shop", lending)).unwrap();
     await_that("it is refused", || condition(&ns, "lend-shop", "Valid") == "False InvalidSpec");
-    let said = message(&ns, "lend-shop", "Valid");
+    let text = message(&ns, "lend-shop", "Valid");
     for path in ["serviceAccountName", "automountServiceAccountToken", "volumes[0].hostPath"] {
-        assert!(said.contains(&format!("spec.gateway.podTemplate.spec.{path}: ")), "{said}");
+        assert!(text.contains(&format!("spec.gateway.podTemplate.spec.{path}: ")), "{text}");
     }
     assert_eq!(get(&ns, "statefulset,deployment", "{.items}"), "[]");
     assert!(events(&ns, "lend-shop").iter().any(|event| event.starts_with("InvalidSpec: ")));
@@ -28,14 +28,14 @@ fn a_pod_template_lends_no_rights_unless_the_installation_says_so() {
     let mut options = Operator::options(&ns);
     options.allow_privileged_pods = true;
     let _operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
-    await_that("it is taken", || condition(&ns, "lend-shop", "ObjectsSynced") == "True Synced");
+    await_that("it is accepted", || condition(&ns, "lend-shop", "ObjectsSynced") == "True Synced");
     let spec =
         kubectl(&ns, &["get", "deployment", "lend-shop-gateway", "--output=jsonpath={..serviceAccountName}"]);
     assert_eq!(spec, "weir-operator");
 }
 
-/// Says of each pod of a component what a kubelet, or the scheduler, would say of it: there are no nodes.
-fn report(ns: &str, component: &str, status: &str) {
+/// Sets the status of each pod of a component, in place of a kubelet or the scheduler: there are no nodes.
+fn set_pod_status(ns: &str, component: &str, status: &str) {
     let selector = format!("app.kubernetes.io/component={component}");
     let names = || {
         kubectl(ns, &["get", "pods", "--selector", &selector, "--output=jsonpath={.items[*].metadata.name}"])
@@ -60,28 +60,28 @@ fn waiting(container: &str, reason: &str, message: &str, more: &str) -> String {
 }
 
 #[test]
-fn the_status_says_what_pods_say() {
-    let ns = namespace("says");
+fn the_status_reports_why_pods_are_not_ready() {
+    let ns = namespace("reports");
     let mut options = Operator::options(&ns);
     options.progress_deadline = 60;
     let operator = Operator::start_with(options, &cluster().kubeconfig(), |client| client);
     let now = k8s_openapi::jiff::Timestamp::now();
-    cluster().apply(&pipeline(&ns, "says-shop", "")).unwrap();
-    await_that("the objects are there", || condition(&ns, "says-shop", "ObjectsSynced") == "True Synced");
+    cluster().apply(&pipeline(&ns, "reports-shop", "")).unwrap();
+    await_that("the objects are there", || condition(&ns, "reports-shop", "ObjectsSynced") == "True Synced");
 
-    report(&ns, "processor", &waiting("processor", "ErrImagePull", "weir:test: not found", ""));
-    await_that("an image", || condition(&ns, "says-shop", "ProcessorAvailable") == "False ErrImagePull");
-    let said = message(&ns, "says-shop", "ProcessorAvailable");
-    let expected = "processors: 0 of 2 ready; pod says-shop-0: container processor: image weir:test cannot be pulled: weir:test: not found";
-    // However long it took.
-    assert!(said.ends_with(expected), "{said}");
+    set_pod_status(&ns, "processor", &waiting("processor", "ErrImagePull", "weir:test: not found", ""));
+    await_that("an image", || condition(&ns, "reports-shop", "ProcessorAvailable") == "False ErrImagePull");
+    let text = message(&ns, "reports-shop", "ProcessorAvailable");
+    let expected = "processors: 0 of 2 ready; pod reports-shop-0: container processor: image weir:test cannot be pulled: weir:test: not found";
+    // With or without the deadline's prefix.
+    assert!(text.ends_with(expected), "{text}");
 
     let unschedulable = r#"{"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
         "message": "0/3 nodes are available: 3 Insufficient cpu."}]}"#;
-    report(&ns, "generator", unschedulable);
-    await_that("a node", || condition(&ns, "says-shop", "GeneratorAvailable") == "False Unschedulable");
+    set_pod_status(&ns, "generator", unschedulable);
+    await_that("a node", || condition(&ns, "reports-shop", "GeneratorAvailable") == "False Unschedulable");
     assert!(
-        message(&ns, "says-shop", "GeneratorAvailable")
+        message(&ns, "reports-shop", "GeneratorAvailable")
             .ends_with(": 0/3 nodes are available: 3 Insufficient cpu.")
     );
 
@@ -92,14 +92,14 @@ fn the_status_says_what_pods_say() {
         );
         waiting("gateway", "CrashLoopBackOff", "back-off 5m0s restarting", &last)
     };
-    report(&ns, "gateway", &crash("weir: lost 10.0.0.7 at 12:00:01", 9));
-    await_that("a crash", || condition(&ns, "says-shop", "GatewayAvailable") == "False CrashLoopBackOff");
+    set_pod_status(&ns, "gateway", &crash("weir: lost 10.0.0.7 at 12:00:01", 9));
+    await_that("a crash", || condition(&ns, "reports-shop", "GatewayAvailable") == "False CrashLoopBackOff");
     assert!(
-        message(&ns, "says-shop", "GatewayAvailable")
+        message(&ns, "reports-shop", "GatewayAvailable")
             .ends_with("ended with exit code 1: weir: lost 10.0.0.7 at 12:00:01")
     );
 
-    // Once the deadline is over for all, a Warning each, and what pods do again and again is written no more.
+    // After the deadline one Warning for each; repeated crashes are no longer written.
     for (type_, reason) in [
         ("ProcessorAvailable", "ErrImagePull"),
         ("GatewayAvailable", "CrashLoopBackOff"),
@@ -107,31 +107,31 @@ fn the_status_says_what_pods_say() {
     ] {
         let warning = format!("{reason}: {type_}: no progress for 60 s: ");
         await_that("the deadline", || {
-            events(&ns, "says-shop").iter().any(|event| event.starts_with(&warning))
+            events(&ns, "reports-shop").iter().any(|event| event.starts_with(&warning))
         });
         let types = get(&ns, "events.events.k8s.io", &format!("{{.items[?(@.reason==\"{reason}\")].type}}"));
         assert!(types.contains("Warning"), "{types}");
-        assert_eq!(condition(&ns, "says-shop", type_), format!("False {reason}"));
+        assert_eq!(condition(&ns, "reports-shop", type_), format!("False {reason}"));
     }
-    let version = || get(&ns, "csp/says-shop", "{.status}");
+    let version = || get(&ns, "csp/reports-shop", "{.status}");
     let before = version();
-    report(&ns, "gateway", &crash("weir: lost 10.0.0.8 at 12:05:01", 2));
-    report(&ns, "processor", &waiting("processor", "ImagePullBackOff", "Back-off pulling image", ""));
+    set_pod_status(&ns, "gateway", &crash("weir: lost 10.0.0.8 at 12:05:01", 2));
+    set_pod_status(&ns, "processor", &waiting("processor", "ImagePullBackOff", "Back-off pulling image", ""));
     for _ in 0..2 {
         let passes = operator.passes();
-        support::nudge(&ns, "says-shop");
-        await_that("it looked again", || operator.passes() > passes);
+        support::nudge(&ns, "reports-shop");
+        await_that("another pass has ended", || operator.passes() > passes);
     }
     assert_eq!(version(), before);
 
     for component in ["processor", "gateway", "generator"] {
-        report(&ns, component, READY);
+        set_pod_status(&ns, component, READY);
     }
-    await_that("all is well", || condition(&ns, "says-shop", "Ready") == "True Running");
+    await_that("the condition is True", || condition(&ns, "reports-shop", "Ready") == "True Running");
 }
 
 #[test]
-fn what_runs_is_told_whatever_is_wrong_with_the_document() {
+fn workloads_are_reported_even_if_the_document_is_invalid() {
     let ns = namespace("honest");
     let _operator = Operator::start(&ns);
     let secret =
@@ -140,40 +140,40 @@ fn what_runs_is_told_whatever_is_wrong_with_the_document() {
     let spec = "generator: {enabled: false}, pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}";
     cluster().apply(&pipeline(&ns, "honest-shop", spec)).unwrap();
     await_that("the objects are there", || condition(&ns, "honest-shop", "ObjectsSynced") == "True Synced");
-    let says = |component: &str, ready: bool| {
+    let assert_reported = |component: &str, ready: bool| {
         let status =
             if ready { READY.to_owned() } else { waiting(component, "ErrImagePull", "not found", "") };
         let type_ = if component == "gateway" { "GatewayAvailable" } else { "ProcessorAvailable" };
         let expected = if ready { "True AllReady" } else { "False ErrImagePull" };
         await_that(&format!("{type_} is {expected}"), || {
-            report(&ns, component, &status);
+            set_pod_status(&ns, component, &status);
             condition(&ns, "honest-shop", type_) == expected
         });
     };
-    says("processor", true);
-    says("gateway", true);
+    assert_reported("processor", true);
+    assert_reported("gateway", true);
 
-    // A Secret that is gone, a document that is refused, and a pause.
+    // A missing Secret, a refused document, and a pause.
     kubectl(&ns, &["delete", "secret", "pii"]);
     support::nudge(&ns, "honest-shop");
     await_that("the Secret is missed", || condition(&ns, "honest-shop", "Valid") == "False SecretMissing");
-    says("processor", false);
-    says("gateway", false);
+    assert_reported("processor", false);
+    assert_reported("gateway", false);
     assert_eq!(condition(&ns, "honest-shop", "Ready"), "False SecretMissing");
     secret();
     let host = r#"{"spec": {"gateway": {"podTemplate": {"spec": {"hostNetwork": true}}}}}"#;
     kubectl(&ns, &["patch", "csp", "honest-shop", "--type=merge", "--patch", host]);
     await_that("it is refused", || condition(&ns, "honest-shop", "Valid") == "False InvalidSpec");
-    says("processor", true);
-    says("gateway", true);
+    assert_reported("processor", true);
+    assert_reported("gateway", true);
     assert_eq!(get(&ns, "csp/honest-shop", "{.status.processor.readyReplicas}"), "2");
     kubectl(&ns, &["annotate", "csp", "honest-shop", "weir.dev/paused=true"]);
     await_that("it is paused", || condition(&ns, "honest-shop", "Ready") == "Unknown Paused");
-    says("processor", false);
+    assert_reported("processor", false);
 }
 
 #[test]
-fn pods_that_cannot_be_made_are_said() {
+fn pods_that_cannot_be_created_are_reported() {
     let ns = namespace("refuses");
     kubectl(&ns, &["label", "namespace", &ns, "pod-security.kubernetes.io/enforce=restricted"]);
     let quota = r#"{"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": "refuses"},
@@ -186,14 +186,14 @@ fn pods_that_cannot_be_made_are_said() {
     await_that("Pod Security", || {
         condition(&ns, "refuses-shop", "ProcessorAvailable") == "False FailedCreate"
     });
-    let said = message(&ns, "refuses-shop", "ProcessorAvailable");
-    assert!(said.contains("violates PodSecurity") && said.contains("runAsNonRoot"), "{said}");
+    let text = message(&ns, "refuses-shop", "ProcessorAvailable");
+    assert!(text.contains("violates PodSecurity") && text.contains("runAsNonRoot"), "{text}");
     await_that("the quota", || condition(&ns, "refuses-shop", "GatewayAvailable") == "False FailedCreate");
-    let said = message(&ns, "refuses-shop", "GatewayAvailable");
-    assert!(said.contains("exceeded quota: none"), "{said}");
+    let text = message(&ns, "refuses-shop", "GatewayAvailable");
+    assert!(text.contains("exceeded quota: none"), "{text}");
     kubectl(&ns, &["delete", "resourcequota", "none"]);
     kubectl(&ns, &["label", "namespace", &ns, "pod-security.kubernetes.io/enforce-"]);
-    await_that("pods are made", || {
+    await_that("pods are created", || {
         !condition(&ns, "refuses-shop", "ProcessorAvailable").contains("FailedCreate")
             && !condition(&ns, "refuses-shop", "GatewayAvailable").contains("FailedCreate")
     });

@@ -13,17 +13,17 @@ use weir_broker::Kafka;
 use weir_kafka::admin::Admin;
 use weir_kafka::{Connection, Producer, ProducerOptions};
 
-/// A pipeline whose objects and topics have come into being.
-fn settled(ns: &str, name: &str, spec: &str) {
+/// Creates a pipeline and waits for its objects and topics.
+fn create_and_await_objects(ns: &str, name: &str, spec: &str) {
     cluster().apply(&pipeline(ns, name, spec)).unwrap();
     await_that("the objects are there", || condition(ns, name, "ObjectsSynced") == "True Synced");
 }
 
-fn told(ns: &str, name: &str, beginning: &str) -> bool {
+fn has_event(ns: &str, name: &str, beginning: &str) -> bool {
     events(ns, name).iter().any(|event| event.starts_with(beginning))
 }
 
-/// There are no nodes, but to the controllers a pod runs when it says so.
+/// Marks pods ready: there are no nodes, and controllers rely on the status alone.
 fn run_pods(ns: &str, count: usize) {
     let pods = || get(ns, "pods", "{.items[*].metadata.name}");
     await_that("the pods are there", || pods().split_whitespace().count() == count);
@@ -34,10 +34,10 @@ fn run_pods(ns: &str, count: usize) {
 }
 
 #[test]
-fn a_pipelines_topics_and_objects_come_into_being() {
+fn a_pipelines_topics_and_objects_are_created() {
     let ns = namespace("come");
     let operator = Operator::start(&ns);
-    settled(&ns, "come-shop", "");
+    create_and_await_objects(&ns, "come-shop", "");
     for (type_, expected) in [
         ("TopicsSynced", "True Synced"),
         ("KafkaReachable", "True Answered"),
@@ -68,7 +68,11 @@ fn a_pipelines_topics_and_objects_come_into_being() {
     assert_eq!(created, ["true"; 7].join(" "));
     let ids = get(&ns, "csp/come-shop", "{.status.topics[*].topicID}");
     assert!(ids.split(' ').filter(|id| id.len() == 22).count() == 7, "{ids}");
-    assert!(told(&ns, "come-shop", "TopicsCreated: come.come-shop.events"), "{:?}", events(&ns, "come-shop"));
+    assert!(
+        has_event(&ns, "come-shop", "TopicsCreated: come.come-shop.events"),
+        "{:?}",
+        events(&ns, "come-shop")
+    );
     let generation = get(&ns, "csp/come-shop", "{.metadata.generation} {.status.observedGeneration}");
     assert_eq!(generation, "1 1");
     assert!(operator.passes() >= 1.0);
@@ -77,13 +81,15 @@ fn a_pipelines_topics_and_objects_come_into_being() {
 }
 
 #[test]
-fn pods_that_become_ready_make_the_pipeline_ready() {
+fn ready_pods_make_the_pipeline_ready() {
     let ns = namespace("ready");
     let _operator = Operator::start(&ns);
-    settled(&ns, "ready-shop", "generator: {enabled: false}");
+    create_and_await_objects(&ns, "ready-shop", "generator: {enabled: false}");
     run_pods(&ns, 3);
     await_that("it is ready", || condition(&ns, "ready-shop", "Ready") == "True Running");
-    await_that("it says so", || told(&ns, "ready-shop", "Running: Ready: all conditions are met"));
+    await_that("the condition is set", || {
+        has_event(&ns, "ready-shop", "Running: Ready: all conditions are met")
+    });
     let shown = kubectl(&ns, &["get", "csp", "ready-shop", "--no-headers"]);
     let shown: Vec<_> = shown.split_whitespace().take(5).collect();
     assert_eq!(shown, ["ready-shop", "True", "Running", "2", "6"]);
@@ -97,17 +103,17 @@ fn pods_that_become_ready_make_the_pipeline_ready() {
 }
 
 #[test]
-fn what_piles_up_brings_processors() {
+fn lag_adds_processors() {
     let ns = namespace("lag");
     let operator = Operator::start(&ns);
-    settled(
+    create_and_await_objects(
         &ns,
         "lag-shop",
         "generator: {enabled: false}, gateway: {replicas: 0}, processor: {replicas: 1, autoscaling: {mode: LagDryRun,
          eventsPerProcessor: 10, scaleUpCooldown: 1s}}",
     );
     run_pods(&ns, 1);
-    // Nobody reads them: 3,000 in two minutes are 25 a second, of which one processor manages ten.
+    // Nothing is processed: 3,000 in two minutes are 25/s, and one processor's capacity is 10/s.
     let options = ProducerOptions {
         connection: Connection::new(Kafka::shared(), "test"),
         compression: weir_manifest::Compression::None,
@@ -119,8 +125,8 @@ fn what_piles_up_brings_processors() {
     }
     producer.flush(std::time::Duration::from_secs(30)).unwrap();
     let replicas = |object: &str| get(&ns, object, "{..spec.replicas}");
-    await_within(180, "it says what it would do", || {
-        told(&ns, "lag-shop", "ScaleUp: would go from 1 to 3 processors: 3000 events wait, 0 a second come")
+    await_within(180, "the dry run emits its decision", || {
+        has_event(&ns, "lag-shop", "ScaleUp: would go from 1 to 3 processors: lag 3000 events, input 0/s")
     });
     assert_eq!(condition(&ns, "lag-shop", "ScalingActive"), "True ScaleUp");
     assert_eq!(
@@ -131,35 +137,37 @@ fn what_piles_up_brings_processors() {
     assert_eq!(lag, 3_000.0);
     let patch = r#"{"spec":{"processor":{"autoscaling":{"mode":"Lag"}}}}"#;
     kubectl(&ns, &["patch", "csp", "lag-shop", "--type=merge", "--patch", patch]);
-    await_within(180, "it does it", || replicas("statefulset/lag-shop") == "3");
+    await_within(180, "it is scaled up", || replicas("statefulset/lag-shop") == "3");
     assert_eq!(get(&ns, "csp/lag-shop", "{.spec.processor.replicas}"), "3");
-    await_that("and says so", || told(&ns, "lag-shop", "ScaleUp: goes from 1 to 3 processors"));
+    await_that("the event is emitted", || has_event(&ns, "lag-shop", "ScaleUp: goes from 1 to 3 processors"));
 }
 
 #[test]
-fn drift_is_repaired_and_said() {
+fn drift_is_repaired_and_reported() {
     let ns = namespace("drift");
     let _operator = Operator::start(&ns);
-    settled(&ns, "drift-shop", "");
+    create_and_await_objects(&ns, "drift-shop", "");
     kubectl(
         &ns,
         &["patch", "statefulset", "drift-shop", "--type=merge", "--patch", r#"{"spec":{"replicas":5}}"#],
     );
     await_that("the number is back", || {
-        told(&ns, "drift-shop", "Repaired: StatefulSet drift-shop: spec.replicas was 5, is 2")
+        has_event(&ns, "drift-shop", "Repaired: StatefulSet drift-shop: spec.replicas was 5, is 2")
     });
     assert_eq!(get(&ns, "statefulset/drift-shop", "{.spec.replicas}"), "2");
     kubectl(&ns, &["delete", "configmap", "drift-shop"]);
     await_that("the config map is back", || {
-        told(&ns, "drift-shop", "Repaired: ConfigMap drift-shop was missing")
+        has_event(&ns, "drift-shop", "Repaired: ConfigMap drift-shop was missing")
     });
     assert!(get(&ns, "configmap/drift-shop", "{.data}").contains("pipeline.yaml"));
-    // What was never there is no drift.
+    // An object that never existed is no drift.
     kubectl(
         &ns,
         &["patch", "csp", "drift-shop", "--type=merge", "--patch", r#"{"spec":{"gateway":{"replicas":2}}}"#],
     );
-    await_that("it is made", || told(&ns, "drift-shop", "Created: PodDisruptionBudget drift-shop-gateway"));
+    await_that("it is created", || {
+        has_event(&ns, "drift-shop", "Created: PodDisruptionBudget drift-shop-gateway")
+    });
 
     let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(1);
@@ -168,12 +176,12 @@ fn drift_is_repaired_and_said() {
     admin.ensure_topics(&[spec], |_| true).unwrap();
     nudge(&ns, "drift-shop");
     await_that("the topic is back", || {
-        told(&ns, "drift-shop", "TopicRepaired: drift.drift-shop.results: retention.ms")
+        has_event(&ns, "drift-shop", "TopicRepaired: drift.drift-shop.results: retention.ms")
     });
 }
 
 #[test]
-fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
+fn a_topic_of_others_keeps_its_records_until_it_is_adopted() {
     let ns = namespace("keep");
     let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(0);
@@ -183,7 +191,9 @@ fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
     let kept = || admin.setting("keep.keep-shop.events", "retention.ms").unwrap().unwrap();
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "keep-shop", "")).unwrap();
-    await_that("it says so", || condition(&ns, "keep-shop", "TopicsSynced") == "False TopicSettingsDiffer");
+    await_that("the condition is set", || {
+        condition(&ns, "keep-shop", "TopicsSynced") == "False TopicSettingsDiffer"
+    });
     let message = get(&ns, "csp/keep-shop", "{.status.conditions[?(@.type==\"TopicsSynced\")].message}");
     assert!(message.contains("retention.ms=1209600000 (14 d), the pipeline says 7200000 (2 h)"), "{message}");
     assert_eq!(kept(), "1209600000");
@@ -191,29 +201,29 @@ fn a_topic_of_others_keeps_its_records_until_somebody_says_otherwise() {
     kubectl(&ns, &["annotate", "csp", "keep-shop", "weir.dev/adopt-topics=true"]);
     await_that("it is changed", || condition(&ns, "keep-shop", "TopicsSynced") == "True Synced");
     assert_eq!(kept(), "7200000");
-    // Adopted is not created: it is never deleted with the pipeline.
+    // An adopted topic does not count as created: it is never deleted with the pipeline.
     let created = get(&ns, "csp/keep-shop", "{.status.topics[?(@.created==false)].name}");
     assert_eq!(created, "keep.keep-shop.events");
 }
 
 #[test]
-fn what_does_not_stay_as_it_should_is_repaired_once() {
+fn a_field_that_the_api_server_reverts_is_repaired_once() {
     let ns = namespace("overruled");
     let operator = Operator::start(&ns);
-    // The API server leaves out what is false here: it never is as the document says.
-    settled(&ns, "overruled-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
+    // The API server drops this field if it is false, so it always differs from the document.
+    create_and_await_objects(&ns, "overruled-shop", "processor: {podTemplate: {spec: {hostNetwork: false}}}");
     let repaired = || {
         let all = events(&ns, "overruled-shop");
         all.iter().filter(|event| event.contains("hostNetwork was missing, is false")).count()
     };
-    await_that("it is tried", || {
+    await_that("one repair is tried", || {
         nudge(&ns, "overruled-shop");
         repaired() > 0
     });
     for _ in 0..3 {
         let before = operator.passes();
         nudge(&ns, "overruled-shop");
-        await_that("it looked again", || operator.passes() > before);
+        await_that("another pass has ended", || operator.passes() > before);
     }
     assert_eq!(repaired(), 1, "{:#?}", events(&ns, "overruled-shop"));
     assert_eq!(condition(&ns, "overruled-shop", "ObjectsSynced"), "True Overruled");
@@ -224,7 +234,7 @@ fn what_does_not_stay_as_it_should_is_repaired_once() {
 }
 
 #[test]
-fn a_topic_with_other_partitions_is_not_touched() {
+fn a_topic_with_another_number_of_partitions_is_not_changed() {
     let ns = namespace("other");
     let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(0);
@@ -232,7 +242,7 @@ fn a_topic_with_other_partitions_is_not_touched() {
     admin.ensure_topics(&[spec], |_| true).unwrap();
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, "other-shop", "")).unwrap();
-    await_that("it says so", || {
+    await_that("the condition is set", || {
         condition(&ns, "other-shop", "TopicsSynced") == "False TopicPartitionsDiffer"
             && condition(&ns, "other-shop", "Ready") == "False TopicPartitionsDiffer"
     });
@@ -240,18 +250,20 @@ fn a_topic_with_other_partitions_is_not_touched() {
     assert!(message.contains("other.other-shop.events has 4 partitions, the pipeline says 6"), "{message}");
     assert_eq!(topics("other").len(), 1);
     assert_eq!(get(&ns, "statefulset", "{.items}"), "[]");
-    assert!(told(&ns, "other-shop", "TopicPartitionsDiffer: "));
+    assert!(has_event(&ns, "other-shop", "TopicPartitionsDiffer: "));
 }
 
 #[test]
-fn of_two_pipelines_with_one_topic_the_older_has_it() {
+fn of_two_pipelines_with_one_topic_the_older_owns_it() {
     let ns = namespace("claim");
     let shared = "topics: {results: {name: claim.shared}}";
     let _operator = Operator::start(&ns);
-    settled(&ns, "claim-old", shared);
+    create_and_await_objects(&ns, "claim-old", shared);
     cluster().apply(&pipeline(&ns, "claim-new", shared)).unwrap();
-    await_that("it says so", || condition(&ns, "claim-new", "TopicsSynced") == "False TopicClaimed");
-    assert!(told(
+    await_that("the condition is set", || {
+        condition(&ns, "claim-new", "TopicsSynced") == "False TopicClaimed"
+    });
+    assert!(has_event(
         &ns,
         "claim-new",
         "TopicClaimed: TopicsSynced: topic claim.shared belongs to the older pipeline claim/claim-old"
@@ -260,14 +272,14 @@ fn of_two_pipelines_with_one_topic_the_older_has_it() {
         !topics("claim").keys().any(|topic| topic.starts_with("claim-new") || topic.contains(".claim-new."))
     );
     assert_eq!(condition(&ns, "claim-old", "TopicsSynced"), "True Synced");
-    // Once the older is gone, its results are still in the topic: it is the other's when somebody says so. What it finds is none of
-    // its making.
+    // Once the older one is gone, its results are still in the topic: the other takes it over only with the annotation, and the topic
+    // does not count as created.
     kubectl(&ns, &["delete", "csp", "claim-old"]);
-    // The reason is the same, so this is no transition, and the condition alone says it.
+    // The reason is unchanged, so there is no event; only the condition's message changes.
     let message = "{.status.conditions[?(@.type==\"TopicsSynced\")].message}";
     await_that("Kafka remembers the owner", || {
-        let said = get(&ns, "csp/claim-new", message);
-        said.starts_with("topic claim.shared belongs to the pipeline claim/claim-old (uid ")
+        let text = get(&ns, "csp/claim-new", message);
+        text.starts_with("topic claim.shared belongs to the pipeline claim/claim-old (uid ")
     });
     kubectl(&ns, &["annotate", "csp", "claim-new", "weir.dev/take-over-topics=true"]);
     await_that("it goes on", || condition(&ns, "claim-new", "TopicsSynced") == "True Synced");
@@ -279,12 +291,16 @@ fn of_two_pipelines_with_one_topic_the_older_has_it() {
 fn suspending_pausing_and_scaling() {
     let ns = namespace("states");
     let _operator = Operator::start(&ns);
-    settled(&ns, "states-shop", "");
+    create_and_await_objects(&ns, "states-shop", "");
     let replicas = |object: &str| get(&ns, object, "{.spec.replicas}");
     kubectl(&ns, &["scale", "csp", "states-shop", "--replicas=9"]);
     await_that("as many as partitions run", || replicas("statefulset/states-shop") == "6");
-    await_that("it says why", || {
-        told(&ns, "states-shop", "Warnings: Valid: spec.processor.replicas: 9 are asked for, 6 are started")
+    await_that("the warning is emitted", || {
+        has_event(
+            &ns,
+            "states-shop",
+            "Warnings: Valid: spec.processor.replicas: 9 are asked for, 6 are started",
+        )
     });
 
     kubectl(
@@ -294,12 +310,12 @@ fn suspending_pausing_and_scaling() {
     await_that("processors end", || replicas("statefulset/states-shop") == "0");
     await_that("and so does the generator", || replicas("deployment/states-shop-generator") == "0");
     assert_eq!(replicas("deployment/states-shop-gateway"), "1");
-    await_that("it says so", || {
+    await_that("the condition is set", || {
         condition(&ns, "states-shop", "ProcessorAvailable").starts_with("False Suspend")
     });
 
     kubectl(&ns, &["annotate", "csp", "states-shop", "weir.dev/paused=true"]);
-    await_that("it says so", || condition(&ns, "states-shop", "Ready") == "Unknown Paused");
+    await_that("the condition is set", || condition(&ns, "states-shop", "Ready") == "Unknown Paused");
     let since = get(&ns, "csp/states-shop", "{.status.conditions[?(@.type==\"Ready\")].observedGeneration}");
     kubectl(
         &ns,
@@ -314,17 +330,17 @@ fn suspending_pausing_and_scaling() {
 }
 
 #[test]
-fn deleting_with_delete_takes_the_topics_that_were_created() {
+fn deletion_policy_delete_deletes_the_topics_that_were_created() {
     let ns = namespace("gone");
     let admin = Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap();
-    // Not of its making.
+    // Not created by the pipeline.
     let mut spec = weir_manifest::Pipeline::demo().topics().remove(1);
     (spec.name, spec.partitions, spec.replicas) = ("gone.gone-shop.results".to_owned(), 3, 1);
     admin.ensure_topics(&[spec], |_| true).unwrap();
     let operator = Operator::start(&ns);
-    settled(&ns, "gone-shop", "deletionPolicy: Delete");
+    create_and_await_objects(&ns, "gone-shop", "deletionPolicy: Delete");
     assert_eq!(get(&ns, "csp/gone-shop", "{.metadata.finalizers}"), r#"["weir.dev/topics"]"#);
-    // Made anew by someone else: not its own any more.
+    // Recreated by somebody else: no longer its own.
     let made_anew = |topic: &str| {
         admin.delete_topics(&[topic]).unwrap();
         await_that("it is gone", || !topics("gone-shop").contains_key(topic));
@@ -335,10 +351,10 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
     drop(operator);
     made_anew("gone-shop.live");
     let operator = Operator::start(&ns);
-    await_that("it says so", || {
-        told(&ns, "gone-shop", "TopicLost: TopicsSynced: topic gone-shop.live was deleted and made anew")
+    await_that("the condition is set", || {
+        has_event(&ns, "gone-shop", "TopicLost: TopicsSynced: topic gone-shop.live was deleted and made anew")
     });
-    // And one that it never looked at again.
+    // And one that was recreated without a pass since.
     drop(operator);
     made_anew("gone-shop.dead-letters");
     kubectl(&ns, &["delete", "csp", "gone-shop", "--wait=false"]);
@@ -346,14 +362,18 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
     kubectl(&ns, &["wait", "--for=delete", "csp/gone-shop", "--timeout=120s"]);
     let left: Vec<_> = topics("gone").into_keys().collect();
     assert_eq!(left, ["gone-shop.dead-letters", "gone-shop.live", "gone.gone-shop.results"]);
-    assert!(told(&ns, "gone-shop", "TopicsDeleted: gone.gone-shop.events"), "{:?}", events(&ns, "gone-shop"));
+    assert!(
+        has_event(&ns, "gone-shop", "TopicsDeleted: gone.gone-shop.events"),
+        "{:?}",
+        events(&ns, "gone-shop")
+    );
 
-    // Said to leave them, it leaves them; and Retain knows no finalizer.
-    settled(&ns, "kept-shop", "deletionPolicy: Delete");
+    // With the annotation it leaves them; and Retain has no finalizer.
+    create_and_await_objects(&ns, "kept-shop", "deletionPolicy: Delete");
     kubectl(&ns, &["annotate", "csp", "kept-shop", "weir.dev/skip-topic-deletion=true"]);
     kubectl(&ns, &["delete", "csp", "kept-shop", "--timeout=60s"]);
     assert_eq!(topics("kept-shop").len(), 4);
-    settled(&ns, "kept-shop", "deletionPolicy: Delete");
+    create_and_await_objects(&ns, "kept-shop", "deletionPolicy: Delete");
     kubectl(
         &ns,
         &["patch", "csp", "kept-shop", "--type=merge", "--patch", r#"{"spec":{"deletionPolicy":"Retain"}}"#],
@@ -362,22 +382,22 @@ fn deleting_with_delete_takes_the_topics_that_were_created() {
 }
 
 #[test]
-fn secrets_are_waited_for_and_roll_the_pods() {
+fn missing_secrets_are_awaited_and_changed_ones_roll_the_pods() {
     let ns = namespace("secret");
     let _operator = Operator::start(&ns);
     let spec = "pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}";
     cluster().apply(&pipeline(&ns, "secret-shop", spec)).unwrap();
-    await_that("it says so", || condition(&ns, "secret-shop", "Valid") == "False SecretMissing");
+    await_that("the condition is set", || condition(&ns, "secret-shop", "Valid") == "False SecretMissing");
     kubectl(&ns, &["create", "secret", "generic", "pii", "--from-literal=other=x"]);
     nudge(&ns, "secret-shop");
-    await_that("it says so", || condition(&ns, "secret-shop", "Valid") == "False SecretKeyMissing");
+    await_that("the condition is set", || condition(&ns, "secret-shop", "Valid") == "False SecretKeyMissing");
     let set = |value: &str| {
         let patch = format!("{{\"stringData\":{{\"key\":\"{value}\"}}}}");
         kubectl(&ns, &["patch", "secret", "pii", "--type=merge", "--patch", &patch]);
         nudge(&ns, "secret-shop");
     };
     set("five!");
-    await_that("it says so", || condition(&ns, "secret-shop", "Valid") == "False SecretKeyUnfit");
+    await_that("the condition is set", || condition(&ns, "secret-shop", "Valid") == "False SecretKeyUnfit");
     let message = get(&ns, "csp/secret-shop", "{.status.conditions[?(@.type==\"Valid\")].message}");
     let expected =
         "entry \"key\" of secret pii (spec.pii.hashKeySecretRef): found 5 bytes, expected at least 16";
@@ -391,10 +411,10 @@ fn secrets_are_waited_for_and_roll_the_pods() {
 }
 
 #[test]
-fn a_quiet_cluster_sees_no_writes() {
+fn an_idle_cluster_gets_no_writes() {
     let ns = namespace("quiet");
     let operator = Operator::start(&ns);
-    settled(&ns, "quiet-shop", "");
+    create_and_await_objects(&ns, "quiet-shop", "");
     let writes = || {
         let log = fs::read_to_string(cluster().audit_log()).unwrap();
         let of_operator = |line: &&str| {
@@ -404,9 +424,9 @@ fn a_quiet_cluster_sees_no_writes() {
         };
         log.lines().filter(of_operator).map(str::to_owned).collect::<Vec<_>>()
     };
-    // The controllers have their say about the new workloads first.
+    // The controllers update the status of the new workloads first.
     let mut before = (writes().len(), operator.passes());
-    await_that("all has been said", || operator.passes() > before.1);
+    await_that("another pass has ended", || operator.passes() > before.1);
     let (mut quiet, mut since) = (std::time::Instant::now(), writes().len());
     while quiet.elapsed() < std::time::Duration::from_secs(5) {
         std::thread::sleep(std::time::Duration::from_millis(200));
@@ -415,7 +435,7 @@ fn a_quiet_cluster_sees_no_writes() {
         }
     }
     before = (since, operator.passes());
-    await_within(150, "it looked again by itself", || operator.passes() > before.1);
+    await_within(150, "the next resync", || operator.passes() > before.1);
     let new = writes().split_off(before.0);
     assert!(new.is_empty(), "{new:#?}");
 }

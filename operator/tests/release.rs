@@ -1,4 +1,4 @@
-//! The operator goes, and pipelines that it alone could release are released.
+//! Removal of the operator: pipelines that only it could release are released.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -13,13 +13,13 @@ fn finalizers(ns: &str, name: &str) -> String {
     get(ns, &format!("csp/{name}"), "{.metadata.finalizers}")
 }
 
-fn settled(ns: &str, name: &str) {
+fn create_and_await_topics(ns: &str, name: &str) {
     cluster().apply(&pipeline(ns, name, "deletionPolicy: Delete, generator: {enabled: false}")).unwrap();
     await_that("the topics are there", || condition(ns, name, "TopicsSynced") == "True Synced");
     assert_eq!(finalizers(ns, name), r#"["weir.dev/topics"]"#);
 }
 
-/// What the hook's pod does, with an account's rights.
+/// Runs the uninstall hook's command with an account's rights.
 fn release(ns: &str, kubeconfig: PathBuf) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -31,10 +31,10 @@ fn release(ns: &str, kubeconfig: PathBuf) -> anyhow::Result<()> {
 }
 
 #[test]
-fn uninstalling_the_chart_lets_go_of_pipelines() {
+fn uninstalling_the_chart_releases_pipelines() {
     let ns = namespace("uninstall");
     let operator = Operator::start(&ns);
-    settled(&ns, "uninstall-shop");
+    create_and_await_topics(&ns, "uninstall-shop");
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/weir").display().to_string();
     let install = ["install", "weir", &chart, "--namespace", &ns, "--set", "crds.install=false,replicas=0"];
     cluster().helm(&install).unwrap();
@@ -53,11 +53,14 @@ fn uninstalling_the_chart_lets_go_of_pipelines() {
         uninstall.join().unwrap().unwrap();
     });
     assert_eq!(finalizers(&ns, "uninstall-shop"), "");
-    let told = events(&ns, "uninstall-shop");
-    assert!(told.iter().any(|event| event.starts_with("FinalizerReleased: the operator goes")), "{told:?}");
+    let emitted = events(&ns, "uninstall-shop");
+    assert!(
+        emitted.iter().any(|event| event.starts_with("FinalizerReleased: the operator goes")),
+        "{emitted:?}"
+    );
     let left = get(&ns, "job,role,rolebinding,serviceaccount", "{.items[*].metadata.name}");
     assert!(!left.contains("weir-release"), "{left}");
-    // One that comes back keeps them again.
+    // A later operator keeps them again.
     let operator = Operator::start(&ns);
     await_that("it is kept again", || !finalizers(&ns, "uninstall-shop").is_empty());
     drop(operator);
@@ -70,13 +73,13 @@ fn uninstalling_the_chart_lets_go_of_pipelines() {
 fn the_operators_own_namespace_can_be_deleted() {
     let ns = namespace("ends");
     let operator = Operator::start(&ns);
-    settled(&ns, "ends-shop");
-    // What is deleted first is up to Kubernetes, so the namespace is only marked: a finalizer of its own keeps what is in it.
+    create_and_await_topics(&ns, "ends-shop");
+    // Kubernetes deletes objects in any order, so the namespace is only marked: a finalizer keeps its contents.
     kubectl(&ns, &["create", "configmap", "kept"]);
     let keep = r#"{"metadata": {"finalizers": ["test/kept"]}}"#;
     kubectl(&ns, &["patch", "configmap", "kept", "--type=merge", "--patch", keep]);
     cluster().kubectl(&["delete", "namespace", &ns, "--wait=false"]).unwrap();
-    // As its pod is told to end, because the namespace ends.
+    // As when its pod is stopped because the namespace is being deleted.
     drop(operator);
     await_that("the pipeline is gone", || {
         cluster().kubectl(&["get", "csp", "ends-shop", "--namespace", &ns]).is_err()
@@ -88,7 +91,7 @@ fn the_operators_own_namespace_can_be_deleted() {
 }
 
 #[test]
-fn a_secret_that_kafka_does_not_need_is_not_needed_to_delete_topics() {
+fn topics_are_deleted_without_secrets_that_kafka_does_not_need() {
     let ns = namespace("keyless");
     kubectl(&ns, &["create", "secret", "generic", "pii", "--from-literal=key=a key of sixteen"]);
     let _operator = Operator::start(&ns);
@@ -97,7 +100,7 @@ fn a_secret_that_kafka_does_not_need_is_not_needed_to_delete_topics() {
     await_that("the topics are there", || condition(&ns, "keyless-shop", "TopicsSynced") == "True Synced");
     kubectl(&ns, &["delete", "secret", "pii"]);
     kubectl(&ns, &["delete", "csp", "keyless-shop", "--wait=false"]);
-    await_that("it is gone, and its topics are", || {
+    await_that("the pipeline and its topics are gone", || {
         get(&ns, "csp/keyless-shop", "{.metadata.name}").is_empty() && topics("keyless-shop").is_empty()
     });
 }

@@ -1,4 +1,4 @@
-//! Topics that vanish, or are others than they were, on a real broker, with the processors that the pods would run.
+//! Lost and recreated topics on a real broker, with the processors that the pods would run.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -25,7 +25,7 @@ fn document(ns: &str, name: &str) -> Pipeline {
     Pipeline::from_yaml(&pipeline(ns, name, SPEC)).unwrap()
 }
 
-/// What a condition says.
+/// A condition's message.
 fn message(ns: &str, name: &str, type_: &str) -> String {
     get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))
 }
@@ -35,7 +35,7 @@ fn known_id(ns: &str, name: &str, topic: &str) -> String {
     get(ns, &format!("csp/{name}"), &format!("{{.status.topics[?(@.name==\"{topic}\")].topicID}}"))
 }
 
-/// Sends 600 events, six seconds from then on.
+/// Sends 600 events that span six seconds from `start`.
 fn generate(pipeline: &Pipeline, start: &str) {
     let options = weir::args::Generate {
         events: Some(600),
@@ -51,7 +51,7 @@ fn generate(pipeline: &Pipeline, start: &str) {
     weir::generate::run(pipeline, Kafka::shared(), &options, &AtomicBool::new(false)).unwrap();
 }
 
-/// A processor, until everything is in the results; or why it refuses.
+/// Runs a processor until all events are in the results; or returns its refusal.
 fn process(pipeline: &Pipeline) -> Result<(), String> {
     process_with(pipeline, None)
 }
@@ -77,12 +77,12 @@ fn windows(pipeline: &Pipeline) -> Vec<i64> {
     ends
 }
 
-/// Deletes topics, and lets the operator see it.
+/// Deletes topics, and waits until the operator reports it.
 #[track_caller]
 fn lose(ns: &str, name: &str, lost: &[&str]) {
     admin().delete_topics_and_wait(lost).unwrap();
     nudge(ns, name);
-    await_that("it says so", || {
+    await_that("the condition is set", || {
         condition(ns, name, "TopicsSynced") == "False TopicLost"
             && lost.iter().all(|topic| message(ns, name, "TopicsSynced").contains(topic))
     });
@@ -92,14 +92,14 @@ fn lose(ns: &str, name: &str, lost: &[&str]) {
 #[track_caller]
 fn recreate(ns: &str, name: &str) {
     kubectl(ns, &["annotate", "csp", name, "weir.dev/recreate-topics=true"]);
-    await_that("it begins anew", || condition(ns, name, "TopicsSynced") == "True Synced");
+    await_that("the pipeline starts over", || condition(ns, name, "TopicsSynced") == "True Synced");
     let left = || get(ns, &format!("csp/{name}"), "{.metadata.annotations}");
-    await_that("the permission was for once", || !left().contains("recreate-topics"));
+    await_that("the annotation is removed", || !left().contains("recreate-topics"));
     await_that("processors are back", || get(ns, &format!("statefulset/{name}"), "{.spec.replicas}") == "2");
 }
 
 #[test]
-fn a_lost_topic_is_said_and_made_anew_when_somebody_says_so() {
+fn a_lost_topic_is_reported_and_recreated_on_request() {
     let (ns, name) = (namespace("lost"), "lost-shop");
     let operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, name, SPEC)).unwrap();
@@ -111,44 +111,44 @@ fn a_lost_topic_is_said_and_made_anew_when_somebody_says_so() {
     let first = windows(&shop);
     assert!(!first.is_empty());
 
-    // Deleted: said as a warning, with its id and the way out; nothing is made anew, and pods are not touched.
+    // Deleted: reported as a warning, with its id and the remedy; nothing is recreated, and pods are not changed.
     let set = || get(&ns, &format!("statefulset/{name}"), "{.metadata.generation}");
     let (id, state_id, before) = (known_id(&ns, name, &events_topic), known_id(&ns, name, &state), set());
     lose(&ns, name, &[&events_topic]);
-    let said = message(&ns, name, "TopicsSynced");
-    assert!(said.starts_with(&format!("topic {events_topic} was deleted: its id was {id}")), "{said}");
-    assert!(said.contains("weir.dev/recreate-topics: \"true\""), "{said}");
-    await_that("a warning says so", || {
-        let told = get(&ns, "events.events.k8s.io", "{range .items[*]}{.type} {.reason}{\"\\n\"}{end}");
-        told.contains("Warning TopicLost")
+    let text = message(&ns, name, "TopicsSynced");
+    assert!(text.starts_with(&format!("topic {events_topic} was deleted: its id was {id}")), "{text}");
+    assert!(text.contains("weir.dev/recreate-topics: \"true\""), "{text}");
+    await_that("a warning is emitted", || {
+        let emitted = get(&ns, "events.events.k8s.io", "{range .items[*]}{.type} {.reason}{\"\\n\"}{end}");
+        emitted.contains("Warning TopicLost")
     });
     let failures =
         || operator.figure("weir_operator_reconciles_total{result=\"failure\",reason=\"TopicLost\"}");
     let seen = failures();
     nudge(&ns, name);
-    await_that("it looked again", || failures() > seen);
+    await_that("another pass has ended", || failures() > seen);
     assert!(!topics(&ns).contains_key(&events_topic) && set() == before);
 
-    // Made anew by someone else: the same, with the new id; and a processor refuses.
+    // Recreated by somebody else: the same, with the new id; and a processor refuses.
     let mut spec = shop.topics().remove(0);
     spec.name.clone_from(&events_topic);
     admin().ensure_topics(&[spec], |_| true).unwrap();
     let new = admin().ids(&[&events_topic]).unwrap().remove(&events_topic).unwrap();
     nudge(&ns, name);
-    await_that("it names the new one", || {
+    await_that("the message names the new id", || {
         message(&ns, name, "TopicsSynced").contains(&format!("its id was {id}, it is {new}"))
     });
     generate(&shop, "2026-01-02T00:00:00Z");
     let refusal = process(&shop).unwrap_err();
     assert!(refusal.contains("begin afresh"), "{refusal}");
 
-    // When somebody says so the pipeline begins anew, with what is in the new topic, and no window is there twice.
+    // With the annotation the pipeline starts over with the events of the new topic, and no window is written twice.
     recreate(&ns, name);
     assert_eq!(known_id(&ns, name, &events_topic), new);
     assert_ne!(known_id(&ns, name, &state), state_id);
     let created = get(&ns, &format!("csp/{name}"), "{.status.topics[?(@.created==false)].name}");
-    assert_eq!(created, events_topic, "what another made is none of its making");
-    await_that("it says that", || {
+    assert_eq!(created, events_topic, "a topic that others recreated counts as created");
+    await_that("the event is emitted", || {
         events(&ns, name).iter().any(|event| event.starts_with(&format!("TopicsReset: {events_topic}")))
     });
     process(&shop).unwrap();
@@ -168,7 +168,7 @@ fn a_lost_topic_is_said_and_made_anew_when_somebody_says_so() {
 }
 
 #[test]
-fn a_lost_state_is_counted_anew_from_the_events_that_there_are() {
+fn lost_state_is_recomputed_from_the_existing_events() {
     let (ns, name) = (namespace("lost-state"), "lost-state-shop");
     let _operator = Operator::start(&ns);
     cluster().apply(&pipeline(&ns, name, SPEC)).unwrap();
@@ -178,18 +178,18 @@ fn a_lost_state_is_counted_anew_from_the_events_that_there_are() {
     process(&shop).unwrap();
     let first = windows(&shop);
     lose(&ns, name, &[&shop.state_topic()]);
-    let said = message(&ns, name, "TopicsSynced");
+    let text = message(&ns, name, "TopicsSynced");
     assert!(
-        said.contains(&format!("the topics {} are deleted with what is in them", shop.blocks_topic())),
-        "{said}"
+        text.contains(&format!("the topics {} are deleted with what is in them", shop.blocks_topic())),
+        "{text}"
     );
     recreate(&ns, name);
     process(&shop).unwrap();
     assert_eq!(windows(&shop), first, "nothing is written twice");
-    // What nothing is counted by is only made anew.
+    // A topic without state is only recreated.
     lose(&ns, name, &[shop.results_topic(), &shop.live_topic()]);
-    let said = message(&ns, name, "TopicsSynced");
-    assert!(!said.contains("groups"), "{said}");
+    let text = message(&ns, name, "TopicsSynced");
+    assert!(!text.contains("groups"), "{text}");
     recreate(&ns, name);
     generate(&shop, "2026-01-02T00:00:00Z");
     process(&shop).unwrap();
@@ -197,7 +197,7 @@ fn a_lost_state_is_counted_anew_from_the_events_that_there_are() {
 }
 
 #[test]
-fn pods_are_not_rolled_into_a_refusal() {
+fn pods_that_would_refuse_their_state_are_not_rolled() {
     let (ns, name) = (namespace("foreseen"), "foreseen-shop");
     let operator = Operator::start(&ns);
     let spec = format!("{SPEC}, pii: {{userId: Hash, hashKeySecretRef: {{name: pii, key: key}}}}");
@@ -224,29 +224,29 @@ fn pods_are_not_rolled_into_a_refusal() {
     let set = || get(&ns, &format!("statefulset/{name}"), "{.metadata.generation}");
     let before = set();
     set_key(second);
-    await_that("it says so", || condition(&ns, name, "Valid") == "False StateDiffers");
-    let said = message(&ns, name, "Valid");
-    assert!(said.contains("was made with pii key ") && said.contains("change it back"), "{said}");
+    await_that("the condition is set", || condition(&ns, name, "Valid") == "False StateDiffers");
+    let text = message(&ns, name, "Valid");
+    assert!(text.contains("was made with pii key ") && text.contains("change it back"), "{text}");
     assert_eq!(set(), before);
-    // It is right: with that key a processor refuses, once there is something to read.
+    // With that key a processor does refuse, once there is something to read.
     generate(&shop, "2026-01-02T00:00:00Z");
     std::fs::write(file.path(), second).unwrap();
     let refusal = process_with(&shop, Some(file.path().to_owned())).unwrap_err();
     assert!(refusal.contains("was made with pii key "), "{refusal}");
     set_key(first);
-    await_that("all is well again", || condition(&ns, name, "Valid") == "True Valid");
+    await_that("the condition is True again", || condition(&ns, name, "Valid") == "True Valid");
     assert_eq!(set(), before);
 
-    // Made again over the same topics with another window: nothing that runs into a refusal is made.
+    // Created again over the same topics with another window: pods that would refuse are not created.
     kubectl(&ns, &["delete", "csp", name]);
     await_that("its pods are gone", || get(&ns, "statefulsets", "{.items}") == "[]");
     let other = format!("{spec}, window: {{size: 10m}}");
     cluster().apply(&pipeline(&ns, name, &other)).unwrap();
-    await_that("it says so", || condition(&ns, name, "Valid") == "False StateDiffers");
-    let said = message(&ns, name, "Valid");
+    await_that("the condition is set", || condition(&ns, name, "Valid") == "False StateDiffers");
+    let text = message(&ns, name, "Valid");
     assert!(
-        said.contains("was made with size 300000 ms, and the document now says size 600000 ms"),
-        "{said}"
+        text.contains("was made with size 300000 ms, and the document now says size 600000 ms"),
+        "{text}"
     );
     assert_eq!(get(&ns, "statefulsets", "{.items}"), "[]");
     drop(operator);

@@ -8,9 +8,9 @@ use support::{
 };
 
 #[test]
-fn one_that_cannot_be_read_says_so_and_others_go_on() {
+fn an_undecodable_resource_is_reported_and_others_are_reconciled() {
     let ns = namespace("unread");
-    // An older definition might have let it in.
+    // An older definition might have admitted it.
     let strict = weir_operator::crd().unwrap();
     let mut lax: serde_json::Value = serde_saphyr::from_str(&strict).unwrap();
     lax["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
@@ -23,7 +23,7 @@ fn one_that_cannot_be_read_says_so_and_others_go_on() {
         cluster().apply(&document.replace("unread-shop", "never-shop")).is_err()
     });
 
-    // Another operator keeps it: its status is that one's, too.
+    // Another operator keeps it, and owns its status.
     let keeper = |operator: &str| {
         let patch = format!("{{\"status\": {{\"operator\": {operator}, \"contender\": null}}}}");
         kubectl(
@@ -40,9 +40,9 @@ fn one_that_cannot_be_read_says_so_and_others_go_on() {
     });
     assert_eq!(condition(&ns, "unread-shop", "Valid"), " ");
     keeper("null");
-    await_that("it says so", || condition(&ns, "unread-shop", "Valid") == "False Undecodable");
+    await_that("the condition is set", || condition(&ns, "unread-shop", "Valid") == "False Undecodable");
     assert_eq!(condition(&ns, "unread-shop", "Ready"), "False Undecodable");
-    await_that("and tells it", || {
+    await_that("the event is emitted", || {
         events(&ns, "unread-shop")
             .iter()
             .any(|event| event.starts_with("Undecodable: Valid: the resource cannot be read"))
@@ -52,7 +52,7 @@ fn one_that_cannot_be_read_says_so_and_others_go_on() {
     await_that("it goes on", || condition(&ns, "unread-shop", "ObjectsSynced") == "True Synced");
     assert_eq!(get(&ns, "statefulset/unread-shop", "{.spec.replicas}"), "2");
 
-    // A definition from before operators told each other by the status.
+    // A definition from before the status had `operator` and `contender`.
     let mut older: serde_json::Value = serde_saphyr::from_str(&strict).unwrap();
     let status =
         older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
@@ -70,8 +70,8 @@ fn one_that_cannot_be_read_says_so_and_others_go_on() {
         get("default", "csp/probe-shop", "{.status.observedGeneration} {.status.operator}") == "1 "
     });
     cluster().apply(&pipeline(&ns, "older-shop", "")).unwrap();
-    await_that("it says so", || condition(&ns, "older-shop", "Ready") == "False DefinitionOlder");
-    await_that("and tells it", || {
+    await_that("the condition is set", || condition(&ns, "older-shop", "Ready") == "False DefinitionOlder");
+    await_that("the event is emitted", || {
         events(&ns, "older-shop")
             .iter()
             .any(|event| event.starts_with("DefinitionOlder: Ready: the cluster's definition"))

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use weir_broker::Kafka;
 use weir_cluster::{Cluster, Settings};
 
-/// An API server with the custom resource's definition, and the controllers.
+/// An API server with the custom resource definition, and the controllers.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
@@ -23,7 +23,7 @@ pub fn cluster() -> &'static Cluster {
         cluster.apply(&weir_operator::crd().unwrap()).unwrap();
         let name = "customresourcedefinition/clickstreampipelines.weir.dev";
         cluster.kubectl(&["wait", "--for=condition=Established", name, "--timeout=60s"]).unwrap();
-        // It serves a new kind a little later than it takes it.
+        // A new kind is served shortly after its definition is accepted.
         await_that("kubectl knows the kind", || cluster.kubectl(&["explain", "csp"]).is_ok());
         cluster
     })
@@ -40,7 +40,7 @@ pub fn await_that(what: &str, holds: impl FnMut() -> bool) {
 pub fn await_within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(seconds);
     while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -53,19 +53,19 @@ pub fn namespace(name: &str) -> String {
 
 /// The operator in this process, for one namespace. Ends with the value.
 pub struct Operator {
-    /// Where its metrics are.
+    /// The address of its metrics.
     pub health: SocketAddr,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Operator {
-    /// With rights to everything.
+    /// With all rights.
     pub fn start(namespace: &str) -> Self {
         Self::start_as(namespace, &cluster().kubeconfig(), |client| client)
     }
 
-    /// With another's rights, and with something between it and the API server.
+    /// With an account's rights, and a wrapper of its client.
     pub fn start_as(
         namespace: &str,
         kubeconfig: &Path,
@@ -74,7 +74,7 @@ impl Operator {
         Self::start_with(Self::options(namespace), kubeconfig, between)
     }
 
-    /// What it is started with.
+    /// Its options.
     pub fn options(namespace: &str) -> weir_operator::Run {
         weir_operator::Run {
             namespace: namespace.to_owned(),
@@ -89,13 +89,13 @@ impl Operator {
         }
     }
 
-    /// With other options, too.
+    /// With other options.
     pub fn start_with(
         options: weir_operator::Run,
         kubeconfig: &Path,
         between: impl FnOnce(Client) -> Client + Send + 'static,
     ) -> Self {
-        // WEIR_LOG=info shows what it says.
+        // WEIR_LOG=info shows its log.
         let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| "off".into());
         let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -107,7 +107,7 @@ impl Operator {
             runtime.block_on(async {
                 let config = Kubeconfig::read_from(kubeconfig)?;
                 let mut config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await?;
-                // Where its lease is: each test's operator has its own, and a new one need not wait for an old one's.
+                // The lease's namespace: each test has its own lease, so a new operator need not wait for an old one's.
                 config.default_namespace.clone_from(&options.namespace);
                 let client = between(Client::try_from(config)?);
                 let stop = async { drop(stopped.await) };
@@ -117,25 +117,25 @@ impl Operator {
         Self { health, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// A figure of its metrics, by the beginning of its line; 0 where there is none.
+    /// The value of a metric, by the prefix of its line; 0 if absent.
     pub fn figure(&self, line: &str) -> f64 {
         let text = http_get(self.health, "/metrics").unwrap_or_default();
         let found = text.lines().filter(|found| found.starts_with(line));
         found.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
-    /// How many passes went well.
+    /// The number of successful passes.
     pub fn passes(&self) -> f64 {
         self.figure("weir_operator_reconciles_total{result=\"success\"")
     }
 
-    /// Ends it, however it ends.
+    /// Stops it, and ignores the result.
     pub fn end(mut self) {
         drop(self.stop.take());
         let _ = self.thread.take().unwrap().join();
     }
 
-    /// Waits for its own end.
+    /// Waits until it ends by itself.
     #[track_caller]
     pub fn wait(mut self) -> anyhow::Result<()> {
         let thread = self.thread.take().unwrap();
@@ -156,7 +156,7 @@ impl Drop for Operator {
     }
 }
 
-/// The body of an answer, whatever its status.
+/// The body of a response, whatever its status.
 pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")?;
@@ -181,14 +181,14 @@ pub fn events(namespace: &str, pipeline: &str) -> Vec<String> {
     all.lines().map(str::to_owned).collect()
 }
 
-/// Lets the operator look at a pipeline now.
+/// Triggers a pass over a pipeline.
 pub fn nudge(namespace: &str, pipeline: &str) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let annotation = format!("test/nudge={}", COUNT.fetch_add(1, Ordering::Relaxed));
     kubectl(namespace, &["annotate", "--overwrite", "csp", pipeline, &annotation]);
 }
 
-/// What a JSONPath gives of an object, `KIND/NAME`.
+/// The value of a JSONPath in an object, `KIND/NAME`.
 pub fn get(namespace: &str, object: &str, path: &str) -> String {
     let output = format!("--output=jsonpath={path}");
     cluster().kubectl(&["get", object, "--namespace", namespace, &output]).unwrap_or_default()
@@ -200,7 +200,7 @@ pub fn condition(namespace: &str, pipeline: &str, type_: &str) -> String {
     get(namespace, &format!("csp/{pipeline}"), &format!("{{{filter}.status}} {{{filter}.reason}}"))
 }
 
-/// A pipeline on the tests' Kafka, whose topics begin with its namespace. `spec` is what else it says, as YAML's flow style has it.
+/// A pipeline on the tests' Kafka, whose topics begin with its namespace. `spec` has further fields, in YAML's flow style.
 pub fn pipeline(namespace: &str, name: &str, spec: &str) -> String {
     pipeline_on(Kafka::shared(), namespace, name, spec)
 }
@@ -234,7 +234,7 @@ fn lay_over(base: &mut Value, more: &Value) {
     }
 }
 
-/// The partitions of the topics whose names begin so.
+/// Partitions by topic, for topics with this prefix.
 pub fn topics(prefix: &str) -> BTreeMap<String, i32> {
     let admin =
         weir_kafka::admin::Admin::new(&weir_kafka::Connection::new(Kafka::shared(), "weir-admin")).unwrap();
@@ -242,7 +242,7 @@ pub fn topics(prefix: &str) -> BTreeMap<String, i32> {
     all.into_iter().filter(|(name, _)| name.starts_with(prefix)).collect()
 }
 
-/// Has the API server know HTTPRoutes, as far as the operator needs them.
+/// Installs the definition of HTTPRoute, as far as the operator needs it.
 pub fn install_gateway_api() {
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let definition = json!({
