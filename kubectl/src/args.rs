@@ -1,10 +1,10 @@
-//! What can be said on the command line.
+//! The plugin's command line.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// Looks after ClickstreamPipelines from the command line.
+/// Inspects and controls ClickstreamPipelines from the command line.
 #[derive(Debug, Parser)]
 #[command(name = "kubectl-weir", bin_name = "kubectl weir", version)]
 pub struct Args {
@@ -17,7 +17,7 @@ pub struct Args {
     /// The kubeconfig. Without it: as kubectl finds it.
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -25,13 +25,13 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Show conditions, processors, topics, and how far processing is.
+    /// Show conditions, processors, topics and progress.
     Status(Pipeline),
     /// Show the ranking of the newest sealed window.
     Top(Pipeline),
-    /// Show why the newest records that are no valid event, or came too late, are not counted, and where they are.
+    /// Show the newest dead letters: why records were invalid or late, and their offsets in the events topic.
     DeadLetters(Pipeline),
-    /// Say what is wrong and what to do; exits with 1 if anything is.
+    /// Report problems and their remedies; exits with 1 if there are any.
     Doctor(Pipeline),
     /// Write the resource, its objects, its pods' logs and its events into a tar file. Secrets are not read; values of environment
     /// variables, arguments, commands and others' annotations are left out.
@@ -43,15 +43,15 @@ pub enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Let the operator change nothing (annotation weir.dev/paused). Pods run on.
+    /// Pause the operator's changes (annotation weir.dev/paused). Pods run on.
     Pause(Pipeline),
-    /// Let the operator work again.
+    /// Resume the operator's changes.
     Resume(Pipeline),
     /// Roll the pods, one after the other (annotation kubectl.kubernetes.io/restartedAt of their templates).
     Restart(Pipeline),
 }
 
-/// Which pipeline.
+/// The pipeline.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Pipeline {
     /// Its name.

@@ -1,4 +1,4 @@
-//! The support bundle: a tar file with what somebody else needs to understand what happened, and no secrets.
+//! The support bundle: a tar file with the state, logs and events of a pipeline, without secrets.
 
 use std::fmt::Write as _;
 
@@ -10,18 +10,18 @@ use crate::{
     page::{last_seen, list},
 };
 
-/// Annotations whose values are shown, by the beginnings of their names: those of others may hold anything.
+/// Prefixes of annotations whose values are shown: those of others may contain secrets.
 const SHOWN_ANNOTATIONS: [&str; 4] = [
     "weir.dev/",
     "kubectl.kubernetes.io/restartedAt",
     "kubectl.kubernetes.io/default-container",
     "deployment.kubernetes.io/",
 ];
-/// Instead of a value.
+/// The placeholder of a redacted value.
 const LEFT_OUT: &str = "left out";
 const BLOCK: usize = 512;
 
-/// The file's bytes. What cannot be had is noted in its place.
+/// The file's bytes. Objects and logs that cannot be read are replaced by the error.
 pub(crate) async fn make(
     cluster: &Cluster,
     name: &str,
@@ -76,7 +76,7 @@ async fn logs(cluster: &Cluster, name: &str, pod: &Value, tar: &mut Tar) {
     }
 }
 
-/// An object as text, without what may be secret and what only repeats the rest.
+/// An object as text, without values that may be secret and without redundant fields.
 fn shown(mut object: Value) -> String {
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
@@ -86,8 +86,8 @@ fn shown(mut object: Value) -> String {
     text + "\n"
 }
 
-/// Takes the values out of environment variables (and headers of probes), command lines and annotations of others: whoever writes a
-/// podTemplate may put a secret into each of them, under any name.
+/// Redacts the values of environment variables (and headers of probes), command lines and annotations of others: a podTemplate may
+/// have secrets in each of them, under any name.
 fn redact(value: &mut Value) {
     match value {
         Value::Array(list) => list.iter_mut().for_each(redact),
@@ -123,7 +123,7 @@ impl Tar {
         Self { folder: folder.to_owned(), seconds: now.as_second(), bytes: Vec::new() }
     }
 
-    /// Adds a file. Names that ustar has no room for lose their end.
+    /// Adds a file. Names that are too long for ustar are truncated.
     fn add(&mut self, name: &str, text: &str) {
         // The folder's name stands in the prefix, the rest in the name: 155 and 100 bytes.
         let fits = |text: &str, most: usize| text.bytes().take(most).collect::<Vec<u8>>();
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_secret_is_shown() {
+    fn secrets_are_redacted() {
         let container = json!({
             "name": "processor",
             "image": "weir:1",

@@ -1,4 +1,4 @@
-//! What is asked of the API server.
+//! Requests to the API server.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -13,16 +13,16 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// The annotation under which the operator changes nothing.
+/// The annotation that pauses the operator's changes.
 pub(crate) const PAUSED: &str = "weir.dev/paused";
-/// The annotation of a pod template by which kubectl rolls pods. The operator leaves it alone.
+/// The pod template's annotation with which kubectl rolls pods. The operator leaves it alone.
 const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
-/// How long an answer may take.
+/// Timeout of a request.
 const MAX_WAIT: Duration = Duration::from_secs(15);
-/// Lines of a container's log.
+/// Maximum lines of a container's log.
 const LOG_LINES: i64 = 10_000;
 
-/// Group, kind and plural of what a pipeline owns.
+/// Group, kind and plural of the objects that a pipeline owns.
 pub(crate) const OWNED: [(&str, &str, &str); 10] = [
     ("", "ServiceAccount", "serviceaccounts"),
     ("", "ConfigMap", "configmaps"),
@@ -35,7 +35,7 @@ pub(crate) const OWNED: [(&str, &str, &str); 10] = [
     ("gateway.networking.k8s.io", "HTTPRoute", "httproutes"),
     ("", "Pod", "pods"),
 ];
-/// Between a Deployment and its pods: of these it makes itself, and events are about them, too.
+/// Objects between a Deployment and its pods, which have events, too.
 const REPLICA_SET: (&str, &str, &str) = ("apps", "ReplicaSet", "replicasets");
 const STATEFUL_SET: (&str, &str, &str) = ("apps", "StatefulSet", "statefulsets");
 const DEPLOYMENT: (&str, &str, &str) = ("apps", "Deployment", "deployments");
@@ -53,7 +53,7 @@ impl Subjects {
     }
 
     /// Whether an event's object is one of them, or a pod of theirs, which may be gone by now.
-    fn have(&self, object: &Value) -> bool {
+    fn contain(&self, object: &Value) -> bool {
         let text = |field: &str| object[field].as_str().unwrap_or_default();
         let (kind, name) = (text("kind"), text("name"));
         let made_by = |maker: &str, other: &str| {
@@ -93,7 +93,7 @@ impl Cluster {
         let mut config =
             config.context("no cluster: give --kubeconfig FILE, or set KUBECONFIG as for kubectl")?;
         (config.connect_timeout, config.read_timeout) = (Some(MAX_WAIT), Some(MAX_WAIT));
-        // A gateway without pods is a 503: to be said at once.
+        // A gateway without pods is a 503, to be reported at once.
         config.default_retry = false;
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
         Ok(Self { client: Client::try_from(config)?, namespace })
@@ -118,7 +118,7 @@ impl Cluster {
                 "there is no pipeline {name} in namespace {}: `kubectl get csp --all-namespaces` lists them, -n names another one",
                 self.namespace
             )),
-            // Not even the path is known.
+            // The API server does not serve the path.
             Err(kube::Error::Api(status)) if status.code == 404 => Err(anyhow!(
                 "the cluster knows no ClickstreamPipeline: install Weir's chart, or choose another cluster with --context"
             )),
@@ -149,7 +149,7 @@ impl Cluster {
         let list = list.context("cannot list events")?;
         let mut subjects = Subjects::of(name);
         for kind in OWNED.into_iter().chain([REPLICA_SET]) {
-            // What may not be listed is not known to be the pipeline's: the rest is told all the same.
+            // Pods that may not be listed cannot be related to the pipeline: the other events are shown all the same.
             for object in self.owned(kind, name).await.unwrap_or_default() {
                 subjects.add(kind.1, object["metadata"]["name"].as_str().unwrap_or_default());
             }
@@ -157,7 +157,7 @@ impl Cluster {
         let mut events = Vec::new();
         for item in list.items {
             let event = serde_json::to_value(item)?;
-            if subjects.have(&event["involvedObject"]) {
+            if subjects.contain(&event["involvedObject"]) {
                 events.push(event);
             }
         }
@@ -165,7 +165,7 @@ impl Cluster {
         Ok(events)
     }
 
-    /// What the pipeline's gateway answers, through the API server; or why it does not.
+    /// The response of the pipeline's gateway, through the API server's proxy; or why there is none.
     pub(crate) async fn gateway(&self, name: &str, path: &str) -> Result<Value, String> {
         let namespace = &self.namespace;
         let proxy = format!("/api/v1/namespaces/{namespace}/services/{name}-gateway:http/proxy/api/v1");
@@ -199,7 +199,7 @@ impl Cluster {
         }
     }
 
-    /// Sets an annotation of the pipeline, or takes it away.
+    /// Sets or removes an annotation of the pipeline.
     pub(crate) async fn annotate(
         &self,
         name: &str,
@@ -212,7 +212,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Rolls the pods; what has them.
+    /// Rolls the pods; returns the workloads.
     pub(crate) async fn restart(&self, name: &str, now: Timestamp) -> anyhow::Result<Vec<String>> {
         let mut rolled = Vec::new();
         for kind in [STATEFUL_SET, DEPLOYMENT] {
@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_of_a_neighbour_are_its_own() {
+    fn events_of_a_neighbour_are_not_included() {
         let mut subjects = Subjects::of("shop");
         subjects.add("StatefulSet", "shop");
         subjects.add("ReplicaSet", "shop-gateway-5d4f8");
@@ -253,7 +253,7 @@ mod tests {
             ("Pod", "shop-job", false),
             ("Secret", "shop", false),
         ] {
-            assert_eq!(subjects.have(&json!({"kind": kind, "name": name})), expected, "{kind} {name}");
+            assert_eq!(subjects.contain(&json!({"kind": kind, "name": name})), expected, "{kind} {name}");
         }
     }
 }

@@ -1,25 +1,25 @@
-//! What is wrong with a pipeline and what to do. Pure.
+//! Diagnosis: problems of a pipeline and their remedies. Pure.
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::page::{ago, last_seen, list, number, seconds};
 
-/// Warnings and restarts older than this are not reported, milliseconds.
+/// Maximum age of reported warnings and restarts, milliseconds.
 const MAX_AGE: i64 = 3_600_000;
-/// Warnings that are reported at most.
+/// Maximum number of reported warnings.
 const MAX_EVENTS: usize = 10;
-/// A sealed window comes once a slide; without one for so long something is wrong, or no events come, milliseconds.
+/// Maximum normal age of the newest window, milliseconds: beyond it something is wrong, or there are no events.
 const MAX_WINDOW_AGE: i64 = 300_000;
 
-/// Something that is wrong, or worth knowing.
+/// A problem or a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether something must be done.
+    /// Whether it is a problem.
     pub is_wrong: bool,
     /// What was found.
     pub what: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
 }
 
@@ -27,12 +27,12 @@ fn finding(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { is_wrong: true, what: what.into(), remedy: remedy.into() }
 }
 
-/// What has happened since the pipeline began, and need not happen now.
+/// A note: something that happened since the start, and may be over.
 fn note(what: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { is_wrong: false, ..finding(what, remedy) }
 }
 
-/// All findings, causes before what follows from them.
+/// All findings, causes before their consequences.
 pub fn findings(
     resource: &Value,
     pods: &[Value],
@@ -42,7 +42,7 @@ pub fn findings(
 ) -> Vec<Finding> {
     let mut findings = of_resource(resource);
     findings.extend(pods.iter().flat_map(|pod| of_pod(pod, now)));
-    // Where no gateway is wanted none can answer.
+    // With 0 gateways none can respond.
     if resource.pointer("/spec/gateway/replicas") != Some(&Value::from(0)) {
         findings.extend(of_health(health));
     }
@@ -75,8 +75,8 @@ fn of_resource(resource: &Value) -> Vec<Finding> {
     let seen = status["observedGeneration"].as_i64();
     if seen.is_none() {
         findings.push(finding(
-            "no operator has looked at this pipeline",
-            "see whether weir-operator runs, and whether this namespace is in its scope (chart value `scope`)",
+            "no operator has reconciled this pipeline",
+            "check whether weir-operator runs, and whether this namespace is in its scope (chart value `scope`)",
         ));
     } else if seen < metadata["generation"].as_i64() {
         findings.push(finding(
@@ -94,7 +94,7 @@ fn of_resource(resource: &Value) -> Vec<Finding> {
         ));
     }
     for condition in list(&status["conditions"]) {
-        // What it follows from is a condition of its own.
+        // Ready repeats the cause, which has its own condition.
         if condition["status"] == "False" && condition["type"] != "Ready" {
             let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
             findings
@@ -133,7 +133,7 @@ fn of_pod(pod: &Value, now: Timestamp) -> Vec<Finding> {
                     ago(finished, now),
                     message.unwrap_or_default()
                 ),
-                format!("`kubectl logs {name} --container {container} --previous` has its last words"),
+                format!("`kubectl logs {name} --container {container} --previous` has its last log lines"),
             ));
         }
     }
@@ -158,7 +158,10 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
         ));
     }
     for warning in list(&health["warnings"]).iter().filter_map(Value::as_str) {
-        findings.push(finding(format!("the gateway does without: {warning}"), "see Kafka and its topics"));
+        findings.push(finding(
+            format!("the gateway works without some data: {warning}"),
+            "see Kafka and its topics",
+        ));
     }
     let age = health["window_age_ms"].as_i64().filter(|age| *age > MAX_WINDOW_AGE);
     if let Some(age) = age {
@@ -176,14 +179,14 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
         ),
         (
             "partly_late",
-            "events missed some of their windows, which are not whole",
+            "events missed some of their windows, which are incomplete",
             "a longer window.outOfOrderness waits for them",
         ),
         ("dead_letters", "records are no valid event", "`kubectl weir dead-letters` says why"),
         (
             "misplaced",
             "records are in another partition than their visitor's",
-            "key every event by user_id, and place by murmur2",
+            "key every event by user_id, and partition by murmur2",
         ),
     ];
     for (figure, what, remedy) in figures {
@@ -194,8 +197,8 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
     }
     if let Some(end) = health["results_lost_up_to"].as_i64() {
         findings.push(note(
-            format!("results up to the window that ends at {end} went with a topic that was made anew"),
-            "nothing brings them back; those after it are whole",
+            format!("results up to the window that ends at {end} were lost with a topic that was recreated"),
+            "they cannot be restored; later results are complete",
         ));
     }
     findings
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_wrong_with_a_pipeline_that_runs() {
+    fn a_running_pipeline_has_no_findings() {
         let (resource, health) = healthy();
         let pod = json!({"metadata": {"name": "shop-0"}, "status": {"containerStatuses": [{"state": {"running": {}}}]}});
         let old =
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told() {
+    fn every_problem_is_reported() {
         let (mut resource, mut health) = healthy();
         resource["metadata"]["generation"] = json!(3);
         resource["metadata"]["annotations"] = json!({"weir.dev/paused": "true"});
@@ -290,17 +293,17 @@ mod tests {
 - pod shop-0 waits: CrashLoopBackOff
   back-off 40s
 - pod shop-0 was restarted 4 times, last 1m ago with exit code 1: topic shop.events was deleted
-  `kubectl logs shop-0 --container processor --previous` has its last words
+  `kubectl logs shop-0 --container processor --previous` has its last log lines
 - the gateway is not ready: results cannot be read
   right after a start wait a moment; else see Kafka
-- the gateway does without: shop.live cannot be read: no such topic
+- the gateway works without some data: shop.live cannot be read: no such topic
   see Kafka and its topics
 - the newest window ended 6m 40s ago
   events wait: see the processors' logs
 - note: 9 records are in another partition than their visitor's
-  key every event by user_id, and place by murmur2
-- note: results up to the window that ends at 10000 went with a topic that was made anew
-  nothing brings them back; those after it are whole
+  key every event by user_id, and partition by murmur2
+- note: results up to the window that ends at 10000 were lost with a topic that was recreated
+  they cannot be restored; later results are complete
 - 30m ago: ClickstreamPipeline shop: KafkaUnreachable
   no broker
 "
@@ -309,6 +312,6 @@ mod tests {
             json!({"metadata": {"name": "shop", "generation": 1}, "spec": {"gateway": {"replicas": 0}}});
         let found = findings(&alone, &[], &[], &Err("no service".to_owned()), now());
         assert_eq!(found.len(), 1, "no gateway is wanted: {found:?}");
-        assert_eq!(found[0].what, "no operator has looked at this pipeline");
+        assert_eq!(found[0].what, "no operator has reconciled this pipeline");
     }
 }

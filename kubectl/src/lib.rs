@@ -1,7 +1,7 @@
 //! `kubectl weir`: kubectl finds it as `kubectl-weir` on the path.
 //!
-//! It reads the pipeline's resource, its objects and, through the API server's proxy, its gateway. It changes annotations only. What is shown
-//! is made by pure functions ([`page`], [`doctor`]).
+//! It reads the pipeline's resource, its objects and, through the API server's proxy, its gateway. It changes annotations only. Output
+//! is built by pure functions ([`page`], [`doctor`]).
 
 mod args;
 mod bundle;
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 pub use args::{Args, Command, Pipeline};
 use cluster::Cluster;
 
-/// Does what the command line says.
+/// Runs the command.
 ///
 /// # Errors
 /// The cluster cannot be reached, there is no such pipeline, or the API server refuses.
@@ -76,7 +76,7 @@ async fn act(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Resume(_) => {
             cluster.annotate(&name, cluster::PAUSED, None).await?;
-            println!("{name} is kept as its document says again");
+            println!("{name} is resumed: the operator reconciles it again");
         }
         Command::Restart(_) => {
             let rolled = cluster.restart(&name, now).await?;

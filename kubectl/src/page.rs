@@ -1,9 +1,9 @@
-//! What is shown, as text. Pure.
+//! Output as text. Pure.
 
 use jiff::{SpanRound, Timestamp, Unit};
 use serde_json::Value;
 
-/// The pipeline's status on a page. `health` is what its gateway says, or why it says nothing.
+/// The pipeline's status. `health` is the gateway's response, or why there is none.
 pub fn status(resource: &Value, health: &Result<Value, String>, now: Timestamp) -> String {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -50,7 +50,7 @@ pub fn status(resource: &Value, health: &Result<Value, String>, now: Timestamp) 
     }
 }
 
-/// How far processing is.
+/// Progress of the partitions, from the gateway.
 fn gateway(health: &Value) -> String {
     let ready = match health["reason"].as_str() {
         None => "ready".to_owned(),
@@ -71,7 +71,7 @@ fn gateway(health: &Value) -> String {
     page
 }
 
-/// A ranking as the gateway has it.
+/// A ranking from the gateway's response.
 pub fn top(top: &Value) -> String {
     let end = top["window_end"].as_i64().and_then(|end| Timestamp::from_millisecond(end).ok());
     let end = end.map_or("no window yet".to_owned(), |end| format!("window that ends at {end}"));
@@ -84,7 +84,7 @@ pub fn top(top: &Value) -> String {
     format!("{end}{incomplete}\n{}", table(&["RANK", "VIEWS", "VISITORS", "PAGE"], rows.collect()))
 }
 
-/// The newest dead letters as the gateway has them, newest last.
+/// The newest dead letters from the gateway's response, newest last.
 pub fn dead_letters(answer: &Value) -> String {
     let topic = answer["topic"].as_str().unwrap_or_default();
     let rows = list(&answer["dead_letters"]).iter().map(|letter| {
@@ -112,7 +112,7 @@ pub fn dead_letters(answer: &Value) -> String {
     )
 }
 
-/// Text from records must not move the cursor.
+/// Replaces control characters: text from records must not move the cursor.
 fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -149,7 +149,7 @@ pub(crate) fn seconds(millis: i64) -> String {
     rounded.map_or_else(|_| format!("{} s", millis / 1_000), |span| format!("{span:#}"))
 }
 
-/// Columns as wide as their widest entry; nothing where there is no row.
+/// A table with aligned columns; empty if there are no rows.
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() {
         return String::new();
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_is_a_page() {
+    fn the_status_page_has_conditions_topics_and_progress() {
         let resource = json!({
             "metadata": {"name": "shop", "namespace": "web", "generation": 3},
             "status": {
@@ -220,7 +220,7 @@ PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DEAD LETTERS  MISPLACED
     }
 
     #[test]
-    fn dead_letters_tell_why_and_where() {
+    fn dead_letters_have_reason_and_offset() {
         let answer = json!({"topic": "shop.dead-letters", "read_at": 1, "dead_letters": [
             {"number": 3, "timestamp": 1_700_000_000_000_i64, "reason": "late", "detail": "too\u{1b}late", "topic": "clicks", "partition": 2,
              "offset": null},
@@ -238,7 +238,7 @@ PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DEAD LETTERS  MISPLACED
     }
 
     #[test]
-    fn a_ranking_moves_no_cursor() {
+    fn a_ranking_has_no_control_characters() {
         let ranking = json!({"window_end": 1_700_000_000_000_i64, "complete": true, "pages": [
             {"rank": 1, "view_count": 12, "unique_users": 3, "page_url": "/\u{1b}[2J"},
         ]});

@@ -15,7 +15,7 @@ const DEFINITION: &str = include_str!("../../crds/clickstreampipelines.weir.dev.
 const PIPELINE: &str = "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: shop, namespace: default}, spec: {kafka: \
                         {bootstrapServers: ['kafka:9092']}}}";
 
-/// A namespace with a pipeline as an operator would have left it, and the plugin's answers about it.
+/// A cluster with a pipeline, without an operator.
 struct Fixture {
     cluster: Cluster,
 }
@@ -40,9 +40,9 @@ impl Fixture {
         command.args(arguments).env("KUBECONFIG", self.cluster.kubeconfig()).output().unwrap()
     }
 
-    /// What it prints where it succeeds.
+    /// The output of a command that succeeds.
     #[track_caller]
-    fn says(&self, arguments: &[&str]) -> String {
+    fn output_of(&self, arguments: &[&str]) -> String {
         let output = self.weir(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
@@ -52,12 +52,12 @@ impl Fixture {
 fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// Answers every request with this, at an address of this machine that is not loopback: the API server's proxy goes nowhere else.
+/// Serves this response at an address of this machine that is not loopback, which the API server's proxy requires.
 fn gateway(answer: &'static str) -> Option<(String, u16)> {
     let route = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
         socket.connect("198.51.100.1:9")?;
@@ -84,15 +84,15 @@ fn gateway(answer: &'static str) -> Option<(String, u16)> {
 }
 
 #[test]
-fn a_pipeline_is_shown_paused_rolled_and_bundled() {
+fn status_doctor_pause_restart_and_support_bundle() {
     let fixture = Fixture::new();
     let status = r#"{"status": {"observedGeneration": 1, "conditions": [{"type": "Ready", "status": "True", "reason": "Running",
         "message": "all conditions are met", "lastTransitionTime": "2026-01-01T00:00:00Z"}], "processor": {"replicas": 2,
         "readyReplicas": 2}, "topics": [{"name": "shop.results", "partitions": 3, "created": true, "topicID": "abc"}]}}"#;
     fixture.kubectl(&["patch", "csp", "shop", "--subresource=status", "--type=merge", "--patch", status]);
 
-    // Nothing answers for the gateway yet, which is said, and is wrong.
-    let page = fixture.says(&["status", "shop"]);
+    // The gateway does not respond yet, which is reported as a problem.
+    let page = fixture.output_of(&["status", "shop"]);
     assert!(page.contains("shop  namespace default  generation 1, the operator has seen 1"), "{page}");
     assert!(page.contains("all conditions are met") && page.contains("processors: 2 of 2 ready"), "{page}");
     assert!(
@@ -136,7 +136,7 @@ ports: [{{name: http, port: {port}}}]
 "
         ))
         .unwrap();
-    // The proxy goes to addresses of pods alone.
+    // The proxy connects to addresses of pods only.
     let running = format!(
         r#"{{"status": {{"phase": "Running", "podIP": "{address}", "podIPs": [{{"ip": "{address}"}}]}}}}"#
     );
@@ -151,18 +151,18 @@ ports: [{{name: http, port: {port}}}]
     ]);
     await_that("the gateway answers through the API server", || {
         fixture
-            .says(&["status", "shop"])
+            .output_of(&["status", "shop"])
             .contains("gateway: ready; the newest window ended 9s ago; 3 events wait")
     });
-    let doctor = fixture.says(&["doctor", "shop"]);
+    let doctor = fixture.output_of(&["doctor", "shop"]);
     assert!(doctor.starts_with("- note: 2 events missed all of their windows"), "{doctor}");
 
     let paused = || fixture.kubectl(&["get", "csp", "shop", "--output=jsonpath={.metadata.annotations}"]);
-    fixture.says(&["pause", "shop"]);
+    fixture.output_of(&["pause", "shop"]);
     assert!(paused().contains(r#""weir.dev/paused":"true""#), "{}", paused());
     let doctor = fixture.weir(&["doctor", "shop"]);
     assert!(String::from_utf8(doctor.stdout).unwrap().contains("`kubectl weir resume shop` ends that"));
-    fixture.says(&["resume", "shop"]);
+    fixture.output_of(&["resume", "shop"]);
     assert!(!paused().contains("weir.dev/paused"), "{}", paused());
 
     let nothing = fixture.weir(&["restart", "shop"]);
@@ -191,14 +191,17 @@ stringData: {{key: hunter2}}
 "
         ))
         .unwrap();
-    assert_eq!(fixture.says(&["restart", "shop"]), "rolling StatefulSet shop, Deployment shop-gateway\n");
+    assert_eq!(
+        fixture.output_of(&["restart", "shop"]),
+        "rolling StatefulSet shop, Deployment shop-gateway\n"
+    );
     for object in ["statefulset/shop", "deployment/shop-gateway"] {
         let annotations =
             fixture.kubectl(&["get", object, "--output=jsonpath={.spec.template.metadata.annotations}"]);
         assert!(annotations.contains("kubectl.kubernetes.io/restartedAt"), "{object}: {annotations}");
     }
 
-    // A neighbour whose name begins so, and an object of the pipeline's.
+    // A neighbour whose name has the pipeline's as prefix, and an object of the pipeline.
     for (kind, name) in
         [("StatefulSet", "shop"), ("Pod", "shop-7"), ("Pod", "shop-eu-0"), ("ClickstreamPipeline", "shop-eu")]
     {
@@ -223,7 +226,7 @@ spec: {{defaultBackend: {{service: {{name: shop-gateway, port: {{number: 80}}}}}
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bundle.tar");
-    fixture.says(&["support-bundle", "shop", "--output", file.to_str().unwrap()]);
+    fixture.output_of(&["support-bundle", "shop", "--output", file.to_str().unwrap()]);
     let tar = |arguments: &[&str]| {
         let output = Command::new("tar").args(arguments).arg("-f").arg(&file).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -246,27 +249,27 @@ spec: {{defaultBackend: {{service: {{name: shop-gateway, port: {{number: 80}}}}}
     assert!(!all.contains("hunter2") && !all.contains("Secret-"), "{all}");
     assert!(all.contains("of StatefulSet shop.") && all.contains("of Pod shop-7."), "{all}");
     assert!(!all.contains("shop-eu"), "{all}");
-    // This cluster knows no HTTPRoute, which is no fault.
+    // This cluster has no HTTPRoute, which is no error.
     assert!(!list.contains("HTTPRoute"), "{list}");
 }
 
 #[test]
-fn what_is_not_there_is_named() {
+fn missing_pipelines_gateways_and_clusters_are_reported() {
     let fixture = Fixture::new();
-    let told = |arguments: &[&str]| {
+    let error_of = |arguments: &[&str]| {
         let output = fixture.weir(arguments);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(told(&["status", "other"]).contains("there is no pipeline other in namespace default"));
+    assert!(error_of(&["status", "other"]).contains("there is no pipeline other in namespace default"));
     assert!(
-        told(&["pause", "shop", "-n", "elsewhere"])
+        error_of(&["pause", "shop", "-n", "elsewhere"])
             .contains("there is no pipeline shop in namespace elsewhere")
     );
-    assert!(told(&["top", "shop"]).contains("the gateway does not answer"));
-    assert!(told(&["status", "shop", "--kubeconfig", "/nowhere"]).contains("cannot read /nowhere"));
+    assert!(error_of(&["top", "shop"]).contains("the gateway does not answer"));
+    assert!(error_of(&["status", "shop", "--kubeconfig", "/nowhere"]).contains("cannot read /nowhere"));
     fixture.kubectl(&["delete", "crd", "clickstreampipelines.weir.dev"]);
     await_that("the kind is not served any more", || {
-        told(&["status", "shop"]).contains("the cluster knows no ClickstreamPipeline")
+        error_of(&["status", "shop"]).contains("the cluster knows no ClickstreamPipeline")
     });
 }
