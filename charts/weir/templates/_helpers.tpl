@@ -1,4 +1,4 @@
-{{- /* Names of the release's objects begin with the release's name; a release named otherwise says what it is. */ -}}
+{{- /* Names of the release's objects begin with the release's name, and contain `weir`. */ -}}
 {{- define "weir.fullname" -}}
 {{- if contains "weir" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-weir" (.Release.Name | trunc 35 | trimSuffix "-") }}{{ end }}
 {{- end }}
