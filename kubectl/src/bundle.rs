@@ -19,7 +19,7 @@ const SHOWN_ANNOTATIONS: [&str; 4] = [
 ];
 /// The placeholder of a redacted value.
 const LEFT_OUT: &str = "left out";
-const BLOCK: usize = 512;
+const TAR_BLOCK_BYTES: usize = 512;
 
 /// The file's bytes. Objects and logs that cannot be read are replaced by the error.
 pub(crate) async fn make(
@@ -127,7 +127,7 @@ impl Tar {
     fn add(&mut self, name: &str, text: &str) {
         // The folder's name stands in the prefix, the rest in the name: 155 and 100 bytes.
         let fits = |text: &str, most: usize| text.bytes().take(most).collect::<Vec<u8>>();
-        let mut header = [0_u8; BLOCK];
+        let mut header = [0_u8; TAR_BLOCK_BYTES];
         let mut put = |at: usize, bytes: &[u8]| header[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &fits(name, 100));
         put(100, b"0000644\0");
@@ -143,11 +143,11 @@ impl Tar {
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         self.bytes.extend_from_slice(&header);
         self.bytes.extend_from_slice(text.as_bytes());
-        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+        self.bytes.resize(self.bytes.len().next_multiple_of(TAR_BLOCK_BYTES), 0);
     }
 
     fn end(mut self) -> Vec<u8> {
-        self.bytes.resize(self.bytes.len() + 2 * BLOCK, 0);
+        self.bytes.resize(self.bytes.len() + 2 * TAR_BLOCK_BYTES, 0);
         self.bytes
     }
 }

@@ -18,9 +18,9 @@ pub(crate) const PAUSED: &str = "weir.dev/paused";
 /// The pod template's annotation with which kubectl rolls pods. The operator leaves it alone.
 const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 /// Timeout of a request.
-const MAX_WAIT: Duration = Duration::from_secs(15);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Maximum lines of a container's log.
-const LOG_LINES: i64 = 10_000;
+const MAX_LOG_LINES: i64 = 10_000;
 
 /// Group, kind and plural of the objects that a pipeline owns.
 pub(crate) const OWNED: [(&str, &str, &str); 10] = [
@@ -92,7 +92,7 @@ impl Cluster {
         };
         let mut config =
             config.context("no cluster: give --kubeconfig FILE, or set KUBECONFIG as for kubectl")?;
-        (config.connect_timeout, config.read_timeout) = (Some(MAX_WAIT), Some(MAX_WAIT));
+        (config.connect_timeout, config.read_timeout) = (Some(REQUEST_TIMEOUT), Some(REQUEST_TIMEOUT));
         // A gateway without pods is a 503, to be reported at once.
         config.default_retry = false;
         let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
@@ -171,14 +171,14 @@ impl Cluster {
         let proxy = format!("/api/v1/namespaces/{namespace}/services/{name}-gateway:http/proxy/api/v1");
         let request =
             Request::new(proxy).get(path, &GetParams::default()).map_err(|error| error.to_string())?;
-        let answer = tokio::time::timeout(MAX_WAIT, self.client.request::<Value>(request)).await;
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.client.request::<Value>(request)).await;
         match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(kube::Error::Api(status))) => {
                 Err(format!("the gateway does not answer ({}): {}", status.code, status.message))
             }
             Ok(Err(error)) => Err(format!("the gateway does not answer: {error}")),
-            Err(_) => Err(format!("the gateway does not answer within {MAX_WAIT:?}")),
+            Err(_) => Err(format!("the gateway does not answer within {REQUEST_TIMEOUT:?}")),
         }
     }
 
@@ -188,14 +188,14 @@ impl Cluster {
         let params = LogParams {
             container: Some(container.to_owned()),
             previous,
-            tail_lines: Some(LOG_LINES),
+            tail_lines: Some(MAX_LOG_LINES),
             timestamps: true,
             ..LogParams::default()
         };
-        match tokio::time::timeout(MAX_WAIT, pods.logs(pod, &params)).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, pods.logs(pod, &params)).await {
             Ok(Ok(log)) => log,
             Ok(Err(error)) => format!("no log: {error}\n"),
-            Err(_) => format!("no log within {MAX_WAIT:?}\n"),
+            Err(_) => format!("no log within {REQUEST_TIMEOUT:?}\n"),
         }
     }
 

@@ -6,11 +6,11 @@ use serde_json::Value;
 use crate::page::{ago, last_seen, list, number, seconds};
 
 /// Maximum age of reported warnings and restarts, milliseconds.
-const MAX_AGE: i64 = 3_600_000;
+const MAX_WARNING_AGE_MS: i64 = 3_600_000;
 /// Maximum number of reported warnings.
-const MAX_EVENTS: usize = 10;
+const MAX_WARNINGS: usize = 10;
 /// Maximum normal age of the newest window, milliseconds: beyond it something is wrong, or there are no events.
-const MAX_WINDOW_AGE: i64 = 300_000;
+const MAX_WINDOW_AGE_MS: i64 = 300_000;
 
 /// A problem or a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn page(findings: &[Finding]) -> String {
 /// Whether a time (RFC 3339) is not long ago.
 fn is_recent(time: &str, now: Timestamp) -> bool {
     let time = time.parse::<Timestamp>();
-    time.is_ok_and(|time| now.as_millisecond() - time.as_millisecond() <= MAX_AGE)
+    time.is_ok_and(|time| now.as_millisecond() - time.as_millisecond() <= MAX_WARNING_AGE_MS)
 }
 
 fn of_resource(resource: &Value) -> Vec<Finding> {
@@ -163,7 +163,7 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
             "see Kafka and its topics",
         ));
     }
-    let age = health["window_age_ms"].as_i64().filter(|age| *age > MAX_WINDOW_AGE);
+    let age = health["window_age_ms"].as_i64().filter(|age| *age > MAX_WINDOW_AGE_MS);
     if let Some(age) = age {
         let what = format!("the newest window ended {} ago", seconds(age));
         findings.push(match number(&health["lag"]) {
@@ -221,7 +221,7 @@ fn of_events(events: &[Value], now: Timestamp) -> Vec<Finding> {
             text(&event["message"]),
         )
     };
-    warnings.take(MAX_EVENTS).map(warning).collect()
+    warnings.take(MAX_WARNINGS).map(warning).collect()
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use weir_manifest::Autoscaling;
 
 /// Minimum time over which rates are measured, milliseconds: progress is committed in jumps.
-const SPAN: i64 = 45_000;
+const MIN_RATE_SPAN_MS: i64 = 45_000;
 /// Maximum gap between samples, milliseconds: older ones do not describe the current load.
-const STALE: i64 = 180_000;
+const MAX_SAMPLE_GAP_MS: i64 = 180_000;
 /// A lag of at most so many seconds of input is normal between two commits and needs no catching up.
-const USUAL_LAG: f64 = 30.0;
+const USUAL_LAG_SECONDS: f64 = 30.0;
 /// A lag of at most so many events is not worth a pod.
 const MIN_BACKLOG_EVENTS: f64 = 1_000.0;
 /// How much more than it manages must be asked of a number before it is raised, and to how much of what fewer manage load must have
@@ -143,7 +143,7 @@ impl Memory {
         self.samples.back().map(|sample| sample.at)
     }
 
-    /// Decides the number of processors. A caller that applies the decision calls [`Self::changed`]; until then it is decided anew.
+    /// Decides the number of processors. A caller that applies the decision calls [`Self::changed`]; until then the decision is repeated.
     pub fn decide(&mut self, settings: &Autoscaling, partitions: i32, now: Now) -> Decision {
         let hold = |reason, measured| Decision { replicas: now.replicas, reason, measured };
         let most = settings.max_replicas.min(partitions);
@@ -162,7 +162,7 @@ impl Memory {
         let Some(measured) = self.measure(settings, partitions, now.replicas) else {
             return hold(Reason::Measuring, None);
         };
-        let usual = (measured.arriving * USUAL_LAG).max(MIN_BACKLOG_EVENTS);
+        let usual = (measured.arriving * USUAL_LAG_SECONDS).max(MIN_BACKLOG_EVENTS);
         let lag = measured.lag as f64;
         let behind = lag > usual;
         let catch_up = settings.catch_up.as_millis() as f64 / 1_000.0;
@@ -200,10 +200,9 @@ impl Memory {
             let fewer_now = enough(load / DEAD_BAND.1) < now.replicas;
             return hold(if fewer_now { Reason::Waiting } else { Reason::Steady }, Some(measured));
         }
-        let watched = self
-            .needs
-            .front()
-            .is_some_and(|(at, _)| now.at - at >= settings.scale_down_cooldown.as_millis() - SPAN);
+        let watched = self.needs.front().is_some_and(|(at, _)| {
+            now.at - at >= settings.scale_down_cooldown.as_millis() - MIN_RATE_SPAN_MS
+        });
         if !watched || self.changed_within(now.at, settings.scale_down_cooldown.as_millis()) {
             return hold(Reason::Waiting, Some(measured));
         }
@@ -230,16 +229,18 @@ impl Memory {
     }
 
     fn take(&mut self, sample: Sample, replicas: i32) {
-        let anew = self.samples.back().is_some_and(|last| {
-            sample.end < last.end || sample.committed < last.committed || sample.at - last.at > STALE
+        let restarted = self.samples.back().is_some_and(|last| {
+            sample.end < last.end
+                || sample.committed < last.committed
+                || sample.at - last.at > MAX_SAMPLE_GAP_MS
         });
         // Another topic, another number of processors, or too long ago.
-        if anew || replicas != self.replicas {
+        if restarted || replicas != self.replicas {
             self.samples.clear();
         }
         self.replicas = replicas;
         self.samples.push_back(sample);
-        while self.samples.get(1).is_some_and(|second| sample.at - second.at >= SPAN) {
+        while self.samples.get(1).is_some_and(|second| sample.at - second.at >= MIN_RATE_SPAN_MS) {
             self.samples.pop_front();
         }
     }
@@ -247,13 +248,13 @@ impl Memory {
     /// Rates over the samples; `None` while they are too close together.
     fn measure(&mut self, settings: &Autoscaling, partitions: i32, replicas: i32) -> Option<Measured> {
         let (first, last) = (*self.samples.front()?, *self.samples.back()?);
-        if last.at - first.at < SPAN {
+        if last.at - first.at < MIN_RATE_SPAN_MS {
             return None;
         }
         let rate = |from: i64, to: i64| (to - from) as f64 * 1_000.0 / (last.at - first.at) as f64;
         let (arriving, processed) = (rate(first.end, last.end), rate(first.committed, last.committed));
         let waited = self.samples.iter().all(|sample| {
-            (sample.end - sample.committed) as f64 > (arriving * USUAL_LAG).max(MIN_BACKLOG_EVENTS)
+            (sample.end - sample.committed) as f64 > (arriving * USUAL_LAG_SECONDS).max(MIN_BACKLOG_EVENTS)
         });
         if waited && processed > 0.0 && replicas > 0 {
             // There was lag all the time, so the busiest processors ran at capacity.

@@ -98,7 +98,7 @@ pub enum Error {
     #[error("{0}")]
     TopicLost(Loss),
     /// Lost topics are about to be recreated, once the processors have ended.
-    #[error("{}: made anew because of the annotation {RECREATE}, once the processors have ended", .0.names())]
+    #[error("{}: recreated because of the annotation {RECREATE}, once the processors have ended", .0.names())]
     Recreating(Loss),
     /// Processors would refuse the existing state.
     #[error("pods are not changed, because new processors would refuse to go on: the state of {place} {why}")]
@@ -301,7 +301,7 @@ fn not_owned(objects: &[NotOwned]) -> String {
     let objects_and_owners = objects.iter().map(|NotOwned { kind, name, owner }| {
         let owner = match owner {
             Some((kind, name)) => format!("belongs to {kind} {name}"),
-            None => "belongs to nobody".to_owned(),
+            None => "has no owner".to_owned(),
         };
         format!("{} {name} {owner}", kind.as_str())
     });

@@ -19,7 +19,7 @@ use crate::autoscale::Sample;
 const PASS_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A request that was given up sooner than this after its start does not count against Kafka: most of its time went by in the queue.
-const SILENCE: Duration = Duration::from_secs(30);
+const MIN_OUTAGE_TIME: Duration = Duration::from_secs(30);
 
 /// Maximum blocking threads per Kafka cluster: one that does not answer leaves the rest to others.
 const THREADS_PER_CLUSTER: usize = 2;
@@ -139,8 +139,8 @@ impl Connection {
     /// [`Error::KafkaSlow`]; [`Error::KafkaBusy`]; [`Error::Offsets`] if it cannot be read now.
     pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
         let options = self.options(&group, &topic);
-        let looked = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
-        match self.run_blocking(looked).await? {
+        let read = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
+        match self.run_blocking(read).await? {
             Ok(committed) => {
                 let known =
                     (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
@@ -219,7 +219,7 @@ impl Connection {
             Err(_) => None,
         };
         done.ok_or_else(|| match begun.elapsed() {
-            waited if waited < SILENCE => busy(),
+            waited if waited < MIN_OUTAGE_TIME => busy(),
             waited => Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited },
         })
     }
@@ -301,7 +301,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_long_request_without_an_answer_is_reported_as_an_outage() {
-        for (time, reason) in [(SILENCE / 2, "WaitingForKafka"), (SILENCE * 2, "KafkaUnreachable")] {
+        for (time, reason) in
+            [(MIN_OUTAGE_TIME / 2, "WaitingForKafka"), (MIN_OUTAGE_TIME * 2, "KafkaUnreachable")]
+        {
             let (end, ended) = mpsc::channel::<()>();
             let (begin, begun) = mpsc::channel();
             let mut mine = Connection::new("127.0.0.1:3");

@@ -15,18 +15,18 @@ use kube::api::{Api, ObjectMeta, PostParams};
 const NAME: &str = "weir-operator";
 
 /// Duration of a lease without renewal.
-const DURATION: Duration = Duration::from_secs(15);
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// Renewal deadline: the holder ends before another can take over.
-const DEADLINE: Duration = Duration::from_secs(10);
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Time between renewals, and between reads of another's lease.
-const PERIOD: Duration = Duration::from_secs(2);
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 /// Why the lease was lost.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Lost {
     #[error("the lease {NAME} was taken by {0}")]
     Taken(String),
-    #[error("the lease {NAME} could not be renewed within {seconds} s: {0}", seconds = DEADLINE.as_secs())]
+    #[error("the lease {NAME} could not be renewed within {seconds} s: {0}", seconds = RENEW_DEADLINE.as_secs())]
     Unrenewed(String),
 }
 
@@ -57,7 +57,7 @@ impl Election {
                 Ok(false) => {}
                 Err(error) => tracing::warn!(%error, "cannot take the lease"),
             }
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(RETRY_PERIOD).await;
         }
     }
 
@@ -74,7 +74,7 @@ impl Election {
         let version = lease.metadata.resource_version.clone();
         if !holder.is_empty() && holder != self.identity {
             let good = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
-            let good = good.map_or(DURATION, Duration::from_secs);
+            let good = good.map_or(LEASE_DURATION, Duration::from_secs);
             match seen {
                 Some((old, since)) if *old == version => {
                     if since.elapsed() < good {
@@ -112,13 +112,13 @@ impl Election {
     pub(crate) async fn keep(&mut self) -> Lost {
         let mut renewed = Instant::now();
         loop {
-            tokio::time::sleep(PERIOD).await;
+            tokio::time::sleep(RETRY_PERIOD).await;
             let attempted =
-                tokio::time::timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await;
+                tokio::time::timeout(RENEW_DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await;
             match attempted {
                 Ok(Ok(true)) => renewed = Instant::now(),
                 Ok(Ok(false)) => return Lost::Taken(self.holder().await),
-                Ok(Err(error)) if renewed.elapsed() < DEADLINE => {
+                Ok(Err(error)) if renewed.elapsed() < RENEW_DEADLINE => {
                     tracing::warn!(%error, "cannot renew the lease");
                 }
                 Ok(Err(error)) => return Lost::Unrenewed(error.to_string()),
@@ -184,7 +184,7 @@ impl Election {
         let now = MicroTime(Timestamp::now());
         LeaseSpec {
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
             acquire_time: Some(now.clone()),
             renew_time: Some(now),
             lease_transitions: Some(changes),

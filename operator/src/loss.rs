@@ -117,7 +117,7 @@ impl fmt::Display for Loss {
         let topics: Vec<_> = self.topics.iter().map(ToString::to_string).collect();
         write!(
             f,
-            "{}. Topics are not made anew and pods are not changed without confirmation. ",
+            "{}. Topics are not recreated and pods are not changed without confirmation. ",
             topics.join("; ")
         )?;
         if self.resets() {
@@ -137,7 +137,7 @@ impl fmt::Display for Loss {
         if !self.delete.is_empty() {
             write!(f, "the topics {} are deleted with what is in them, ", self.delete.join(", "))?;
         }
-        write!(f, "missing topics are made anew, and processors go on")?;
+        write!(f, "missing topics are recreated, and processors continue")?;
         if self.resets() {
             write!(
                 f,

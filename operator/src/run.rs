@@ -28,13 +28,13 @@ use crate::reconcile;
 use crate::release::{is_ending, release_pipelines};
 
 /// Maximum concurrent passes. Most of them wait: with unreachable Kafka clusters, for half a minute each.
-const PASSES: u16 = 64;
+const MAX_CONCURRENT_PASSES: u16 = 64;
 
 /// Maximum time between two checks for pipelines that the selector no longer matches.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Minimum time between two such checks.
-const MIN_RESYNC_PAUSE: Duration = Duration::from_secs(2);
+const MIN_RESYNC_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Timeout for releasing pipelines at the end; shorter than the lease's duration and the pod's termination grace period.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(8);
@@ -69,7 +69,7 @@ fn start(log_format: LogFormat, work: impl AsyncFnOnce(Client) -> anyhow::Result
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // Threads for requests to Kafka, few per cluster.
-        .max_blocking_threads(2 * usize::from(PASSES))
+        .max_blocking_threads(2 * usize::from(MAX_CONCURRENT_PASSES))
         .enable_all()
         .build()
         .context("cannot start")?;
@@ -218,7 +218,7 @@ async fn run_controller(client: Client, options: Run, instance: String, metrics:
     let context = Arc::new(context);
     let (pipelines, left) = (Arc::clone(&context), tokio::sync::Notify::new());
     let controller = controller
-        .with_config(controller::Config::default().concurrency(PASSES))
+        .with_config(controller::Config::default().concurrency(MAX_CONCURRENT_PASSES))
         .run(reconcile::reconcile, reconcile::after_failure, Arc::clone(&context))
         .for_each(async |result| {
             if let Err(error) = result {
@@ -255,6 +255,6 @@ async fn release_unselected_pipelines(
         }
         tokio::select! { () = left.notified() => {}, () = tokio::time::sleep(RESYNC_INTERVAL) => {} }
         // Changed objects of other operators' pipelines trigger this too. And a pass that has begun may still write.
-        tokio::time::sleep(MIN_RESYNC_PAUSE).await;
+        tokio::time::sleep(MIN_RESYNC_INTERVAL).await;
     }
 }

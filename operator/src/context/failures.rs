@@ -9,7 +9,7 @@ use kube::Resource as _;
 use super::{Context, Resource, key};
 
 /// Minimum and maximum backoff.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+const BACKOFF_RANGE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 
 /// Consecutive failures.
 pub(super) struct Failure {
@@ -46,7 +46,7 @@ impl Context {
         let mut failures = self.failures();
         let old = failures.remove(&key(resource)).filter(|failure| failure.observed == observed);
         let count = old.map_or(0, |failure| failure.count + 1);
-        let backoff = PAUSES.0.saturating_mul(1 << count.min(10)).min(PAUSES.1);
+        let backoff = BACKOFF_RANGE.0.saturating_mul(1 << count.min(10)).min(BACKOFF_RANGE.1);
         failures.insert(key(resource), Failure { count, until: Instant::now() + backoff, observed });
         backoff
     }

@@ -50,7 +50,7 @@ pub struct Context {
     repairs: Mutex<HashMap<ObjectKey, Repairs>>,
     /// Consecutive failures by pipeline.
     failures: Mutex<HashMap<String, Failure>>,
-    /// When another operator was asked whether it record_objects a pipeline, by namespace and name.
+    /// When another operator was asked whether it keeps a pipeline, by namespace and name.
     asked: Mutex<HashMap<(String, String), Instant>>,
     /// Other operators that asked for a pipeline, and when.
     contenders: Mutex<HashMap<(String, String), (String, Instant)>>,

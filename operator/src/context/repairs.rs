@@ -9,7 +9,7 @@ use crate::object::Kind;
 use crate::plan::Difference;
 
 /// Consecutive repairs of one object before it is left alone, and for how long.
-const REPAIRS: (u32, Duration) = (5, Duration::from_secs(600));
+const MAX_REPAIRS_AND_PAUSE: (u32, Duration) = (5, Duration::from_secs(600));
 
 /// An object by namespace, kind and name.
 pub(crate) type ObjectKey = (String, Kind, String);
@@ -27,7 +27,7 @@ pub(super) struct Repairs {
 pub(crate) enum Repair {
     Yes,
     /// The API server, or an admission webhook, reverts the repair at once.
-    InVain,
+    Reverted,
     /// Another writer changes it again and again; repairing it each time would never end.
     Contested,
 }
@@ -36,15 +36,17 @@ impl Context {
     /// Whether an object with these differences is to be repaired.
     pub(crate) fn may_repair(&self, object: &ObjectKey, differences: &[Difference]) -> Repair {
         let mut all = self.repairs();
-        all.retain(|_, repairs| !repairs.left.is_empty() || repairs.last.elapsed() < 2 * REPAIRS.1);
+        all.retain(|_, repairs| {
+            !repairs.left.is_empty() || repairs.last.elapsed() < 2 * MAX_REPAIRS_AND_PAUSE.1
+        });
         match all.get_mut(object) {
-            Some(repairs) if repairs.left == differences => Repair::InVain,
-            Some(repairs) if repairs.count >= REPAIRS.0 => {
-                if repairs.last.elapsed() < REPAIRS.1 {
+            Some(repairs) if repairs.left == differences => Repair::Reverted,
+            Some(repairs) if repairs.count >= MAX_REPAIRS_AND_PAUSE.0 => {
+                if repairs.last.elapsed() < MAX_REPAIRS_AND_PAUSE.1 {
                     return Repair::Contested;
                 }
                 // One more repair, to find out whether the other writer is still there.
-                repairs.count = REPAIRS.0 - 1;
+                repairs.count = MAX_REPAIRS_AND_PAUSE.0 - 1;
                 Repair::Yes
             }
             _ => Repair::Yes,
@@ -56,7 +58,7 @@ impl Context {
         let now = Instant::now();
         let mut all = self.repairs();
         let repairs = all.entry(object).or_insert(Repairs { count: 0, last: now, left: Vec::new() });
-        let fresh = repairs.last.elapsed() > 2 * REPAIRS.1;
+        let fresh = repairs.last.elapsed() > 2 * MAX_REPAIRS_AND_PAUSE.1;
         *repairs = Repairs { count: if fresh { 1 } else { repairs.count + 1 }, last: now, left };
     }
 

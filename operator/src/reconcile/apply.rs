@@ -90,7 +90,7 @@ pub(super) async fn apply(
                 let what = format!("{}: {fields}{by}", display_name(object.kind, &object.name));
                 match context.may_repair(&key, &differences) {
                     Repair::Yes => {}
-                    Repair::InVain => {
+                    Repair::Reverted => {
                         applied.overruled.push(overruled(&object, &differences));
                         continue;
                     }

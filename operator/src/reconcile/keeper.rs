@@ -24,7 +24,7 @@ use crate::{Error, events};
 /// A keeper that does not answer within this time is gone.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Maximum concurrent answers: a thousand pipelines are answered within [`ANSWER_TIMEOUT`], even if each takes [`ANSWER_INTERVAL`].
-const ANSWERS_AT_A_TIME: usize = 64;
+const MAX_CONCURRENT_ANSWERS: usize = 64;
 /// Interval of checks for contenders.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(15);
 /// Time between two requests to a keeper that answers.
@@ -148,7 +148,7 @@ pub(crate) async fn answer_contenders(context: &Context) {
     loop {
         // Concurrently: a slow API server delays the answers for all pipelines no longer than for one.
         let pipelines = stream::iter(context.pipelines.state());
-        let answers = pipelines.for_each_concurrent(ANSWERS_AT_A_TIME, |resource| async move {
+        let answers = pipelines.for_each_concurrent(MAX_CONCURRENT_ANSWERS, |resource| async move {
             let Ok(readable) = &resource.0 else { return };
             let status = readable.status.clone().unwrap_or_default();
             if step(&status, &context.operator, None, Timestamp::now()) != Step::Answer {

@@ -41,7 +41,7 @@ const _: () = assert!(PASS_TIMEOUT.as_secs() < keeper::ANSWER_TIMEOUT.as_secs())
 
 /// Timeouts of the steps that change something, and of reading the objects after these timed out: time is left to write the status.
 const WORK_TIMEOUT: Duration = Duration::from_secs(180);
-const PRESENT_TIMEOUT: Duration = Duration::from_secs(20);
+const READ_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Resync interval: topics and Secrets are not watched. Nothing is written where nothing differs.
 const RESYNC_INTERVAL: Duration = Duration::from_secs(60);
@@ -202,9 +202,9 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     // Whatever the steps' result: pods run on, or fail, independently of the document.
     let objects = match &worked {
         Some(worked) => Ok(worked.objects.clone()),
-        None => timeout(PRESENT_TIMEOUT, apply::present(context, resource))
+        None => timeout(READ_TIMEOUT, apply::present(context, resource))
             .await
-            .unwrap_or(Err(Error::PassSlow(PRESENT_TIMEOUT))),
+            .unwrap_or(Err(Error::PassSlow(READ_TIMEOUT))),
     };
     match objects {
         Ok(objects) => observe(context, resource, &objects, &mut outcome).await,

@@ -21,13 +21,13 @@ use crate::objects::{self, COMPONENT_LABEL};
 const STALLED: &str = "no progress for ";
 
 /// A crash longer ago than this is over: the container waits for something else. Longer than the kubelet's maximum backoff.
-const RECENTLY: i64 = 600;
+const MAX_CRASH_AGE_SECONDS: i64 = 600;
 
 /// Maximum age of an event that still counts, seconds. Longer than a controller's maximum backoff, 1,000 s.
-const TRIES: i64 = 1_200;
+const MAX_EVENT_AGE_SECONDS: i64 = 1_200;
 
 /// Maximum length of a pod's text in a condition, bytes.
-const WORDS: usize = 400;
+const MAX_TEXT_BYTES: usize = 400;
 
 /// Why a workload is not ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,7 +238,7 @@ fn newest_current(events: Vec<Event>, since: Option<Timestamp>, now: Timestamp) 
     let at = time(&newest)?;
     // Some times have whole seconds only.
     let after = since.is_none_or(|since| at.as_second() >= since.as_second());
-    (after && now.as_second() - at.as_second() <= TRIES).then_some(newest)
+    (after && now.as_second() - at.as_second() <= MAX_EVENT_AGE_SECONDS).then_some(newest)
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -312,7 +312,7 @@ fn crashed(container: &ContainerStatus, now: Timestamp) -> Option<Cause> {
     let ended = of(&container.state).or_else(|| of(&container.last_state))?;
     let since = ended.finished_at.as_ref().map_or(0, |time| now.as_second() - time.0.as_second());
     let backs_off = container.state.as_ref().is_some_and(|state| state.waiting.is_some());
-    if ended.exit_code == 0 || since > RECENTLY && !backs_off {
+    if ended.exit_code == 0 || since > MAX_CRASH_AGE_SECONDS && !backs_off {
         return None;
     }
     let why = match ended.reason.as_deref() {
@@ -328,7 +328,7 @@ fn crashed(container: &ContainerStatus, now: Timestamp) -> Option<Cause> {
 fn last_line(text: &str) -> String {
     let mut lines = text.lines().rev().map(str::trim);
     let line = lines.find(|line| !line.is_empty() && !line.starts_with("note: run with `RUST_BACKTRACE"));
-    shortened(line.unwrap_or_default(), WORDS)
+    shortened(line.unwrap_or_default(), MAX_TEXT_BYTES)
 }
 
 #[cfg(test)]

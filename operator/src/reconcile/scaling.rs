@@ -15,7 +15,7 @@ use crate::kafka::Connection;
 use crate::object::MANAGER;
 
 /// Minimum time between samples, milliseconds: other changes trigger passes too.
-const APART: i64 = 10_000;
+const MIN_SAMPLE_GAP_MS: i64 = 10_000;
 
 /// The result of the autoscaler's step.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(super) async fn scale(
     let key = (resource.namespace().unwrap_or_default(), resource.name_any());
     let mut memory = context.memory(&key).unwrap_or_else(|| remembered(status.as_ref()));
     let at = Timestamp::now().as_millisecond();
-    if memory.last_sample().is_some_and(|last| at - last < APART) {
+    if memory.last_sample().is_some_and(|last| at - last < MIN_SAMPLE_GAP_MS) {
         return Scaled::default();
     }
     let pipeline = Pipeline::from(resource);
@@ -147,7 +147,7 @@ async fn apply_decision(
     // Without a decision the last wanted number stays in the status.
     let undecided = matches!(decision.reason, Reason::NoSample | Reason::Measuring | Reason::Settling);
     if desired.is_none() || desired != Some(current) && !undecided {
-        let reason = "as many as spec.processor.replicas says".to_owned();
+        let reason = "equal to spec.processor.replicas".to_owned();
         let kept = status.take().unwrap_or_default();
         *status = Some(AutoscalingStatus { desired_replicas: current, reason, ..kept });
     }

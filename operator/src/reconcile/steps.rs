@@ -280,7 +280,7 @@ async fn reset_topics(
         }
         Ok(Reset::Done) => {
             outcome.status.topics = loss.after(&outcome.status.topics, &pipeline.topics());
-            let note = format!("{}: processors begin anew", loss.names());
+            let note = format!("{}: processors start over", loss.names());
             let reason = "TopicsReset".to_owned();
             outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
         }

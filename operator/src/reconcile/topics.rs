@@ -324,7 +324,7 @@ fn inspect(
             owner.resource.clone_from(&claimant.resource);
         }
     }
-    // What may be taken over is nobody's.
+    // Topics that may be taken over have no owner.
     owners
         .retain(|_, owner| owner.is(claimant) || !take_over || running.get(&owner.pipeline) != Some(&false));
     Ok(Ok((ids, owners)))
