@@ -40,7 +40,7 @@ const REPLICA_SET: (&str, &str, &str) = ("apps", "ReplicaSet", "replicasets");
 const STATEFUL_SET: (&str, &str, &str) = ("apps", "StatefulSet", "statefulsets");
 const DEPLOYMENT: (&str, &str, &str) = ("apps", "Deployment", "deployments");
 
-/// A pipeline and what belongs to it, by kind and name.
+/// A pipeline and its objects, by kind and name.
 struct Subjects(Vec<(String, String)>);
 
 impl Subjects {
@@ -143,7 +143,7 @@ impl Cluster {
         self.owned(("", "Pod", "pods"), name).await
     }
 
-    /// The events about the pipeline, what belongs to it and pods of that, oldest first.
+    /// The events about the pipeline, its objects and their pods, oldest first.
     pub(crate) async fn events(&self, name: &str) -> anyhow::Result<Vec<Value>> {
         let list = self.api(("", "Event", "events")).list(&ListParams::default()).await;
         let list = list.context("cannot list events")?;

@@ -11,12 +11,12 @@ use weir_manifest::Autoscaling;
 const MIN_RATE_SPAN_MS: i64 = 45_000;
 /// Maximum gap between samples, milliseconds: older ones do not describe the current load.
 const MAX_SAMPLE_GAP_MS: i64 = 180_000;
-/// A lag of at most so many seconds of input is normal between two commits and needs no catching up.
+/// Lag that is normal between two commits, in seconds of input: it needs no catching up.
 const USUAL_LAG_SECONDS: f64 = 30.0;
-/// A lag of at most so many events is not worth a pod.
+/// Minimum lag in events that is worth a pod.
 const MIN_BACKLOG_EVENTS: f64 = 1_000.0;
-/// How much more than it manages must be asked of a number before it is raised, and to how much of what fewer manage load must have
-/// fallen before it is lowered.
+/// Hysteresis: scale up when the load exceeds the capacity by this factor, and down when it falls below this factor of the capacity
+/// of fewer processors.
 const DEAD_BAND: (f64, f64) = (1.1, 0.7);
 
 /// Committed and end offsets, summed over all partitions.

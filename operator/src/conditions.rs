@@ -65,13 +65,13 @@ impl ConditionType {
 /// The status of a condition, with its severity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionStatus {
-    /// As it should be.
+    /// Met.
     True,
-    /// As it should be, with a warning that is reported as an event.
+    /// Met, with a warning that is reported as an event.
     TrueWithWarning,
-    /// Not as it should be, as expected for now.
+    /// Not met, as expected for now.
     FalseForNow,
-    /// Not as it should be; somebody may have to act.
+    /// Not met; somebody may have to act.
     False,
     /// Not checked.
     Unknown,
@@ -227,7 +227,7 @@ pub fn transitions(before: &[ApiCondition], conditions: &[Condition]) -> Vec<Eve
     notes
 }
 
-/// A text of at most so many bytes.
+/// Truncates a text to a maximum number of bytes.
 pub(crate) fn shortened(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();

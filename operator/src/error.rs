@@ -143,8 +143,8 @@ pub enum Error {
     },
     /// No time was left for requests to Kafka, because those of other pipelines on the same brokers came first.
     #[error(
-        "waiting to ask kafka at {bootstrap}: {threads} questions run at a time, those of other pipelines too, and the time of this pass \
-         was up; what was found before stands, and it is asked again"
+        "no time left for requests to kafka at {bootstrap}: {threads} run at a time, those of other pipelines too, and this pass timed \
+         out; earlier conditions stand, and the requests will be retried"
     )]
     KafkaBusy {
         /// The addresses of the brokers.

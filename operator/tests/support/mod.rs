@@ -35,7 +35,7 @@ pub fn await_that(what: &str, holds: impl FnMut() -> bool) {
     await_within(90, what, holds);
 }
 
-/// Waits for so many seconds until something holds.
+/// Waits until something holds, with a timeout in seconds.
 #[track_caller]
 pub fn await_within(seconds: u64, what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(seconds);
