@@ -1,7 +1,7 @@
-//! What a crowd of subscribers costs: `cargo run --release -p weir-gateway --example crowd -- GATEWAY CLIENTS SECONDS`.
+//! Load test with many subscribers: `cargo run --release -p weir-gateway --example crowd -- GATEWAY CLIENTS SECONDS`.
 //!
-//! Each watches the site, the ranking, the stream's health and one page. Says how many messages each got: the least, the mean,
-//! the most.
+//! Each subscribes to the site, the ranking, the pipeline's health and one page. Prints the messages per client: minimum, mean,
+//! maximum.
 
 use std::{
     error::Error,
@@ -30,12 +30,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         thread::Builder::new().stack_size(128 << 10).spawn(run)
     });
     let threads = threads.collect::<Result<Vec<_>, _>>()?;
-    let told: Vec<(u64, u64)> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
-    let messages = told.iter().map(|(messages, _)| *messages);
-    let (least, most) = (messages.clone().min().unwrap_or(0), messages.clone().max().unwrap_or(0));
-    let mean = messages.sum::<u64>() as f64 / told.len() as f64;
-    let bytes = told.iter().map(|(_, bytes)| bytes).sum::<u64>() as f64 / 1e6;
-    println!("messages per client: {least} least, {mean:.0} mean, {most} most; {bytes:.1} MB together");
+    let counts: Vec<(u64, u64)> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+    let messages = counts.iter().map(|(messages, _)| *messages);
+    let (min, max) = (messages.clone().min().unwrap_or(0), messages.clone().max().unwrap_or(0));
+    let mean = messages.sum::<u64>() as f64 / counts.len() as f64;
+    let bytes = counts.iter().map(|(_, bytes)| bytes).sum::<u64>() as f64 / 1e6;
+    println!("messages per client: {min} minimum, {mean:.0} mean, {max} maximum; {bytes:.1} MB in total");
     Ok(())
 }
 
@@ -50,14 +50,14 @@ fn watch(gateway: &str, number: usize, all_there: &Barrier, time: Duration) -> R
         socket.send(Message::text(wanted.to_string())).map_err(|error| error.to_string())?;
         Ok::<_, String>(socket)
     })();
-    // Also the one that could not: the others wait for it.
+    // Also after a failure: the other clients wait at the barrier.
     all_there.wait();
     let (mut socket, begun) = (opened?, Instant::now());
     let (mut messages, mut bytes) = (0, 0);
     while begun.elapsed() < time {
         let message = socket.read().map_err(|error| error.to_string())?;
         if let Message::Close(reason) = message {
-            return Err(format!("let go: {reason:?}"));
+            return Err(format!("disconnected: {reason:?}"));
         }
         messages += 1;
         bytes += message.len() as u64;

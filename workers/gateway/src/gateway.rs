@@ -1,4 +1,4 @@
-//! [`Gateway`]: everything that answers share.
+//! [`Gateway`]: the state that all handlers share.
 
 use std::{
     collections::BTreeMap,
@@ -27,21 +27,21 @@ pub struct Gateway {
 
 pub(crate) struct Shared {
     pub(crate) limits: ClientLimits,
-    /// Tells this process from those before and beside it.
+    /// Distinguishes this process from earlier ones and from other replicas.
     pub(crate) instance: String,
     /// By name.
     pub(crate) pipelines: BTreeMap<String, Arc<ServedPipeline>>,
-    /// The one that a request means which names none.
+    /// The pipeline of requests that name none.
     pub(crate) default: Arc<ServedPipeline>,
     /// Cancelled once this process ends.
     pub(crate) stopping: CancellationToken,
-    /// One for every client that may be pushed to.
+    /// One per subscriber, up to the maximum.
     pub(crate) permits: Arc<Semaphore>,
     pub(crate) clients: AtomicUsize,
     pub(crate) evicted: AtomicU64,
 }
 
-/// A pipeline, and what its clients are shown of it.
+/// A pipeline, and the frames for its subscribers.
 pub(crate) struct ServedPipeline {
     pub(crate) state: Arc<PipelineState>,
     pub(crate) frame: watch::Sender<Arc<Frame>>,
@@ -54,7 +54,7 @@ impl ServedPipeline {
     }
 }
 
-/// Limits of the clients that are pushed to.
+/// Limits of subscribers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientLimits {
     /// Clients at a time.
@@ -71,7 +71,7 @@ impl Default for ClientLimits {
 }
 
 impl Gateway {
-    /// A gateway that shows these pipelines, the first of them where a request names none.
+    /// A gateway for these pipelines; `default` is the one of requests that name none.
     pub fn new(
         default: Arc<PipelineState>,
         others: impl IntoIterator<Item = Arc<PipelineState>>,
@@ -100,7 +100,7 @@ impl Gateway {
     }
 }
 
-/// The pipeline that a request means which names none.
+/// The pipeline of requests that name none.
 impl FromRef<Gateway> for Arc<ServedPipeline> {
     fn from_ref(gateway: &Gateway) -> Self {
         Arc::clone(&gateway.shared.default)

@@ -24,7 +24,7 @@ pub struct Panicked {
 }
 
 impl Panicked {
-    /// The panic of a part, by what `catch_unwind` or joining its thread returned.
+    /// The panic of a part, from the payload of `catch_unwind` or of its thread's join.
     pub fn new(part: &str, panic: &(dyn std::any::Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
@@ -42,7 +42,7 @@ pub(crate) fn supervise(parts: Vec<Part<'_>>, stop: &CancellationToken) -> Resul
         for (name, run) in parts {
             let first = &first;
             scope.spawn(move || {
-                // Nothing of what it shares is used after this but to end in good order.
+                // After a panic, shared state is used for the shutdown alone.
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
                     lock(first).get_or_insert(Panicked::new(&name, &*panic));
                     stop.cancel();

@@ -27,7 +27,7 @@ fn filled() -> Running {
 }
 
 #[test]
-fn nothing_sealed_is_said_so() {
+fn endpoints_report_that_no_window_is_sealed() {
     let running = Running::start();
     for path in ["pages", "top", "trending", "site"] {
         let answer = running.get(&format!("/api/v1/{path}"));
@@ -76,7 +76,7 @@ fn pages_are_searched_ordered_and_leafed_through() {
 }
 
 #[test]
-fn a_series_tells_zero_from_nothing() {
+fn a_series_distinguishes_zero_from_missing() {
     let running = filled();
     let series = running.get("/api/v1/series?page=/b").json();
     let points = series["points"].as_array().unwrap();
@@ -87,7 +87,7 @@ fn a_series_tells_zero_from_nothing() {
 }
 
 #[test]
-fn what_is_wrong_is_said_as_a_problem() {
+fn errors_are_problem_documents() {
     let running = filled();
     for (path, status) in [
         ("/api/v1/pages?limit=0", 400),
@@ -120,15 +120,15 @@ fn what_is_wrong_is_said_as_a_problem() {
         assert_eq!(answer.json()["status"], status, "{path}");
     }
     let long = |bytes| "x".repeat(bytes);
-    for (path, most, fits) in [("series?page", 2_048, 404), ("pages?q", 256, 200)] {
-        assert_eq!(running.get(&format!("/api/v1/{path}={}", long(most))).status, fits, "{path}");
-        assert_eq!(running.get(&format!("/api/v1/{path}={}", long(most + 1))).status, 400, "{path}");
+    for (path, max, fits) in [("series?page", 2_048, 404), ("pages?q", 256, 200)] {
+        assert_eq!(running.get(&format!("/api/v1/{path}={}", long(max))).status, fits, "{path}");
+        assert_eq!(running.get(&format!("/api/v1/{path}={}", long(max + 1))).status, 400, "{path}");
     }
-    assert_eq!(running.ask("POST", "/api/v1/pages", &[]).status, 405);
+    assert_eq!(running.request("POST", "/api/v1/pages", &[]).status, 405);
 }
 
 #[test]
-fn a_problem_says_what_was_found_and_what_is_expected() {
+fn a_problem_states_what_was_found_and_expected() {
     let running = filled();
     for (path, detail) in [
         ("pages?limit=x", "limit is `x`, expected a whole number from 1 to 1000"),
@@ -163,7 +163,7 @@ fn a_problem_says_what_was_found_and_what_is_expected() {
 }
 
 #[test]
-fn dead_letters_tell_why_and_where() {
+fn dead_letters_have_reason_and_position() {
     let running = Running::start();
     let letter = |number: i64| {
         let offset = (number * 7).to_string();
@@ -189,7 +189,7 @@ fn dead_letters_tell_why_and_where() {
 }
 
 #[test]
-fn a_path_names_the_one_page_that_has_it() {
+fn a_path_resolves_to_the_one_page_that_has_it() {
     let running = Running::start();
     let shop = "https://shop.example/cart";
     running.seal(END, &[(shop, 5), ("https://a.example/b", 1), ("https://c.example/b", 1)]);
@@ -228,7 +228,7 @@ fn windows_that_begin_before_the_first_event_are_marked() {
 }
 
 #[test]
-fn only_what_is_needed_decides_readiness() {
+fn only_needed_sources_decide_readiness() {
     let max_age = Duration::from_secs(3_600);
     let running = Running::start_needing(&["results"], max_age);
     let ready = || running.get("/readyz");
@@ -247,13 +247,13 @@ fn only_what_is_needed_decides_readiness() {
 }
 
 #[test]
-fn what_was_read_too_long_ago_is_not_ready() {
+fn a_source_read_too_long_ago_makes_the_gateway_unready() {
     let running = Running::start_needing(&["results"], Duration::ZERO);
     running.state.report("results", Source::CaughtUp);
     running.state.report("live", Source::CaughtUp);
     let detail = |why: &str| format!("results was last read to its end more than 0ns ago: {why}");
     let ready = || running.get("/readyz").json()["detail"].clone();
-    assert_eq!(ready(), detail("brokers answer, but nothing comes of it"));
+    assert_eq!(ready(), detail("brokers answer, but the end is not reached"));
     running.state.report("results", Source::Unavailable("broker away".to_owned()));
     assert_eq!(ready(), detail("broker away"));
     let warnings = running.get("/api/v1/health").json()["warnings"].clone();
@@ -261,7 +261,7 @@ fn what_was_read_too_long_ago_is_not_ready() {
 }
 
 #[test]
-fn figures_say_how_old_the_newest_window_is() {
+fn metrics_and_health_report_the_age_of_the_newest_window() {
     let running = Running::start_needing(&["results"], Duration::from_secs(3_600));
     let metrics = running.get("/metrics").body;
     assert!(metrics.contains("weir_gateway_ready 0\n") && !metrics.contains("age_seconds"), "{metrics}");
@@ -279,7 +279,7 @@ fn figures_say_how_old_the_newest_window_is() {
 }
 
 #[test]
-fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
+fn health_reports_partly_late_misplaced_and_sealed_ahead() {
     let running = Running::start();
     let not_whole = serde_json::from_value(json!([[END, END + 10_000]])).unwrap();
     let view =
@@ -301,14 +301,14 @@ fn what_is_partly_late_misplaced_or_sealed_ahead_is_told() {
     running.state.set_lost_up_to(Some(END));
     assert_eq!(running.get("/api/v1/health").json()["results_lost_up_to"], END);
     let lag = running.get("/api/v1/health").json()["watermark_lag_ms"].as_i64().unwrap();
-    assert!(lag < 0, "ahead of the clock is told as that: {lag}");
+    assert!(lag < 0, "negative ahead of the clock: {lag}");
 }
 
 #[test]
 fn an_endless_head_is_refused() {
     let running = filled();
     let mut stream = TcpStream::connect(running.address).unwrap();
-    // It may be refused before all of it is written, and the connection be reset once that was said.
+    // The server may refuse the head before all of it is written, and then reset the connection.
     let _ = stream.write_all(format!("GET /{} HTTP/1.1\r\n", "x".repeat(400_000)).as_bytes());
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).unwrap();
@@ -316,18 +316,18 @@ fn an_endless_head_is_refused() {
 }
 
 #[test]
-fn a_copy_that_is_good_is_not_sent_again() {
+fn a_fresh_copy_is_not_sent_again() {
     let running = filled();
     let first = running.get("/api/v1/top");
     let tag = first.header("etag").unwrap().to_owned();
-    let again = |tag: &str| running.ask("GET", "/api/v1/top", &[("if-none-match", tag)]);
+    let again = |tag: &str| running.request("GET", "/api/v1/top", &[("if-none-match", tag)]);
     assert_eq!((again(&tag).status, again(&tag).body), (304, String::new()));
     assert_eq!(again(&format!("\"other\", W/{tag}")).status, 304);
     assert_eq!(again("*").status, 304);
     assert_eq!(again("\"other\"").status, 200);
     running.seal(END + 20_000, &[("/a", 1)]);
     assert_eq!(again(&tag).status, 200);
-    assert_eq!(running.ask("HEAD", "/api/v1/top", &[]).body, "");
+    assert_eq!(running.request("HEAD", "/api/v1/top", &[]).body, "");
 }
 
 #[test]
@@ -343,15 +343,15 @@ fn tables_hold_no_formula() {
         lines[1],
         format!("\"/a,=HYPERLINK(\"\"http://evil.example\"\")\",1,3,1,0,1,0.25,12.5{window}")
     );
-    let by_accept = running.ask("GET", "/api/v1/top", &[("accept", "text/csv")]);
+    let by_accept = running.request("GET", "/api/v1/top", &[("accept", "text/csv")]);
     let head = "rank,page_url,view_count,unique_users,previous_rank,window_start,window_end";
     assert!(by_accept.body.starts_with(&format!("{head}\r\n1,/a,6,3,{window}\r\n")));
-    let refused = running.ask("GET", "/api/v1/top", &[("accept", "text/csv;q=0")]);
+    let refused = running.request("GET", "/api/v1/top", &[("accept", "text/csv;q=0")]);
     assert_eq!(refused.header("content-type"), Some("application/json"));
-    let plain = running.ask("GET", "/app.js", &[("accept-encoding", "gzip;q=0")]);
+    let plain = running.request("GET", "/app.js", &[("accept-encoding", "gzip;q=0")]);
     assert_eq!(plain.header("content-encoding"), None);
-    let either = running.ask("GET", "/api/v1/top", &[("accept", "application/json, text/csv")]);
-    assert_eq!(either.header("content-type"), Some("application/json"), "what is named first");
+    let either = running.request("GET", "/api/v1/top", &[("accept", "application/json, text/csv")]);
+    assert_eq!(either.header("content-type"), Some("application/json"), "the first named wins");
 }
 
 #[test]
@@ -368,13 +368,13 @@ fn text_from_events_is_never_markup() {
 }
 
 #[test]
-fn pages_of_other_sites_may_not_ask() {
+fn requests_from_other_origins_are_refused() {
     let running = filled();
-    let from = |origin| running.ask("GET", "/api/v1/top", &[("origin", origin)]).status;
+    let from = |origin| running.request("GET", "/api/v1/top", &[("origin", origin)]).status;
     assert_eq!(from("https://evil.example"), 403);
     assert_eq!(from("https://board.example"), 200);
     assert_eq!(from(&format!("http://{}", running.address)), 200);
-    assert_eq!(running.ask("GET", "/api/v1/top", &[("host", "evil.example")]).status, 403);
+    assert_eq!(running.request("GET", "/api/v1/top", &[("host", "evil.example")]).status, 403);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A gateway that starts has all there is within seconds: a day of windows of a hundred pages, from a real Kafka.
+//! A gateway that starts reads a day of windows of a hundred pages from a real Kafka within seconds.
 #![allow(clippy::unwrap_used)]
 
 mod running;
@@ -22,7 +22,7 @@ const WINDOWS: i64 = 8_640;
 const FIRST: i64 = 1_700_000_000_000;
 
 #[test]
-fn a_restart_brings_the_whole_day_back() {
+fn a_restarted_gateway_reads_the_whole_day() {
     let name = format!("restart-{}", std::process::id());
     let pipeline = Pipeline::from_yaml(&format!(
         "{{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {{name: {name}}}, spec: {{topics: {{events: {{name: {name}-e}}, \
@@ -38,11 +38,11 @@ fn a_restart_brings_the_whole_day_back() {
     assert!(state.unready().is_some(), "not ready before it has read");
     let (begun, stop) = (Instant::now(), CancellationToken::new());
     std::thread::scope(|scope| {
-        let following = scope.spawn(|| ingest::follow(&state, brokers, &stop));
-        until("it has all", || state.unready().is_none());
+        let readers = scope.spawn(|| ingest::follow(&state, brokers, &stop));
+        until("everything is read", || state.unready().is_none());
         println!("{WINDOWS} windows of 100 pages after {:?}", begun.elapsed());
         stop.cancel();
-        following.join().unwrap().unwrap();
+        readers.join().unwrap().unwrap();
     });
     let StoreStats { windows, pages, bytes, refused } = state.windows().stats();
     println!("{bytes} bytes");

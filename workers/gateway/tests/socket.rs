@@ -1,4 +1,4 @@
-//! What is pushed, over real connections.
+//! Pushed values over real connections.
 #![allow(clippy::unwrap_used)]
 
 mod running;
@@ -29,7 +29,7 @@ impl Client {
         client
     }
 
-    fn say(&mut self, message: &Value) {
+    fn send(&mut self, message: &Value) {
         self.0.send(Message::text(message.to_string())).unwrap();
     }
 
@@ -40,26 +40,26 @@ impl Client {
         }
     }
 
-    /// The next message that is like this.
-    fn find(&mut self, like: impl Fn(&Value) -> bool) -> Value {
+    /// The next message that matches.
+    fn find(&mut self, matches: impl Fn(&Value) -> bool) -> Value {
         let begun = Instant::now();
         while begun.elapsed() < DEADLINE {
             let message = self.next();
-            if like(&message) {
+            if matches(&message) {
                 return message;
             }
         }
         panic!("no such message within {DEADLINE:?}");
     }
 
-    /// Subscribes to sealed windows from now on, and waits until that is so.
+    /// Subscribes to sealed windows from now on, and waits until the subscription is active.
     fn follow(&mut self) {
-        self.say(&json!({"type": "subscribe", "topics": ["windows", "site"]}));
+        self.send(&json!({"type": "subscribe", "topics": ["windows", "site"]}));
         self.find(|message| message["topic"] == "site");
     }
 
-    /// Everything up to the close frame, and that.
-    fn farewell(&mut self) -> CloseFrame {
+    /// Reads up to the close frame; returns that.
+    fn close_frame(&mut self) -> CloseFrame {
         loop {
             if let Message::Close(frame) = self.0.read().unwrap() {
                 return frame.unwrap();
@@ -69,10 +69,10 @@ impl Client {
 }
 
 #[test]
-fn a_sealed_window_is_told_once_and_in_full() {
+fn a_sealed_window_is_pushed_once_and_whole() {
     let running = Running::start();
     let mut client = Client::open(&running);
-    client.say(&json!({"type": "subscribe", "topics": ["windows", "site"]}));
+    client.send(&json!({"type": "subscribe", "topics": ["windows", "site"]}));
     assert_eq!(client.find(|m| m["topic"] == "site")["value"]["now"], json!(null));
     running.seal(END, &[("/a", 5), ("/b", 2)]);
     let sealed = client.find(|message| message["type"] == "sealed");
@@ -86,7 +86,7 @@ fn a_sealed_window_is_told_once_and_in_full() {
 }
 
 #[test]
-fn who_comes_back_gets_what_he_missed() {
+fn a_client_that_reconnects_gets_the_missed_windows() {
     let running = Running::start();
     let mut client = Client::open(&running);
     client.follow();
@@ -96,15 +96,15 @@ fn who_comes_back_gets_what_he_missed() {
     for window in 1..=3 {
         running.seal(END + window * 10_000, &[("/a", 5)]);
     }
-    // Drawn before the client is back: only its word says that it missed them.
-    let mut witness = Client::open(&running);
-    witness.say(&json!({"type": "subscribe", "topics": ["windows"], "after": END}));
+    // Rendered before the client is back: only its `after` shows that it missed them.
+    let mut observer = Client::open(&running);
+    observer.send(&json!({"type": "subscribe", "topics": ["windows"], "after": END}));
     for window in 1..=3 {
-        let sealed = witness.find(|message| message["type"] == "sealed");
+        let sealed = observer.find(|message| message["type"] == "sealed");
         assert_eq!(sealed["value"]["window"]["window_end"], END + window * 10_000);
     }
     let mut client = Client::open(&running);
-    client.say(&json!({"type": "subscribe", "topics": ["windows"], "after": END + 10_000}));
+    client.send(&json!({"type": "subscribe", "topics": ["windows"], "after": END + 10_000}));
     for window in 2..=3 {
         let sealed = client.find(|message| message["type"] == "sealed");
         assert_eq!(sealed["value"]["window"]["window_end"], END + window * 10_000);
@@ -112,11 +112,11 @@ fn who_comes_back_gets_what_he_missed() {
 }
 
 #[test]
-fn a_page_can_be_watched_and_left() {
+fn clients_can_subscribe_to_pages_and_unsubscribe() {
     let running = Running::start();
     running.seal(END, &[("/a", 5)]);
     let mut client = Client::open(&running);
-    client.say(&json!({"type": "subscribe", "pages": ["/a", "/never seen"]}));
+    client.send(&json!({"type": "subscribe", "pages": ["/a", "/never seen"]}));
     let unseen = client.find(|message| message["page"] == "/never seen");
     assert_eq!(unseen["value"]["known"], false);
     assert_eq!(
@@ -126,13 +126,13 @@ fn a_page_can_be_watched_and_left() {
     running.seal(END + 10_000, &[("/a", 6)]);
     let changed = client.find(|m| m["page"] == "/a" && m["value"]["sealed"]["window_end"] == END + 10_000);
     assert_eq!(changed["value"]["sealed"]["view_count"], 6);
-    client.say(&json!({"type": "unsubscribe", "pages": ["/a", "/never seen"]}));
-    client.say(&json!({"type": "subscribe", "topics": ["windows"], "after": END}));
+    client.send(&json!({"type": "unsubscribe", "pages": ["/a", "/never seen"]}));
+    client.send(&json!({"type": "subscribe", "topics": ["windows"], "after": END}));
     client.find(|message| message["type"] == "sealed");
 }
 
 #[test]
-fn who_breaks_the_rules_is_disconnected_with_the_reason() {
+fn a_client_that_breaks_the_protocol_is_disconnected_with_the_reason() {
     let running = Running::start();
     let many: Vec<String> = (0..21).map(|page| format!("/{page}")).collect();
     for (message, reason) in [
@@ -146,43 +146,43 @@ fn who_breaks_the_rules_is_disconnected_with_the_reason() {
     ] {
         let mut client = Client::open(&running);
         client.say(&message);
-        let farewell = client.farewell();
-        assert_eq!(u16::from(farewell.code), 1008);
-        assert!(farewell.reason.contains(reason), "{}", farewell.reason);
+        let close = client.close_frame();
+        assert_eq!(u16::from(close.code), 1008);
+        assert!(close.reason.contains(reason), "{}", close.reason);
     }
     let mut client = Client::open(&running);
     for _ in 0..51 {
-        client.say(&json!({"type": "unsubscribe", "topics": ["site"]}));
+        client.send(&json!({"type": "unsubscribe", "topics": ["site"]}));
     }
-    assert!(client.farewell().reason.contains("more than 50 messages"));
-    until("their places are free", || running.get("/api/v1/health").json()["held"]["clients"] == 0);
+    assert!(client.close_frame().reason.contains("more than 50 messages"));
+    until("their permits are returned", || running.get("/api/v1/health").json()["held"]["clients"] == 0);
 }
 
 #[test]
-fn who_says_too_much_at_once_is_told_so() {
+fn an_oversized_message_closes_the_connection_with_the_reason() {
     let running = Running::start();
-    // Within what is read to the end, and beyond it.
+    // Below and above the maximum that the server reads.
     for bytes in [17 << 10, 200 << 10] {
         let mut client = Client::open(&running);
-        // The rest of it may find the connection closed.
+        // The server may close the connection before all of it is sent.
         let _ = client.0.send(Message::text("x".repeat(bytes)));
-        let farewell = client.farewell();
-        assert_eq!(u16::from(farewell.code), 1009, "{bytes} bytes");
-        assert!(farewell.reason.contains("at most 16384 bytes"), "{}", farewell.reason);
+        let close = client.close_frame();
+        assert_eq!(u16::from(close.code), 1009, "{bytes} bytes");
+        assert!(close.reason.contains("at most 16384 bytes"), "{}", close.reason);
     }
     let mut client = Client::open(&running);
-    client.say(&json!({"type": "subscribe", "topics": ["windows"], "after": 1_700_000_000}));
-    assert!(client.farewell().reason.contains("it looks like seconds"));
+    client.send(&json!({"type": "subscribe", "topics": ["windows"], "after": 1_700_000_000}));
+    assert!(client.close_frame().reason.contains("it looks like seconds"));
 }
 
 #[test]
-fn who_wants_windows_alone_hears_that_the_connection_lives() {
+fn a_client_of_windows_alone_receives_heartbeats() {
     let running = Running::start();
     let mut client = Client::open(&running);
-    client.say(&json!({"type": "subscribe", "topics": ["windows"]}));
+    client.send(&json!({"type": "subscribe", "topics": ["windows"]}));
     let stop = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        // Something changes all the time, for others.
+        // Values of other topics change all the time.
         scope.spawn(|| {
             for n in 0.. {
                 if stop.load(std::sync::atomic::Ordering::SeqCst) {
@@ -205,7 +205,7 @@ fn who_wants_windows_alone_hears_that_the_connection_lives() {
 }
 
 #[test]
-fn who_never_reads_is_disconnected_with_the_reason() {
+fn a_client_that_never_reads_is_disconnected_with_the_reason() {
     let running = Running::start_with(ClientLimits {
         write_timeout: Duration::from_millis(200),
         ..ClientLimits::default()
@@ -218,31 +218,31 @@ fn who_never_reads_is_disconnected_with_the_reason() {
     let urls: Vec<String> = (0..100).map(|page| format!("/{page}/{}", "x".repeat(2_000))).collect();
     let pages: Vec<(&str, i64)> = urls.iter().map(|url| (url.as_str(), 1)).collect();
     let mut end = END;
-    until("it is let go", || {
+    until("it is disconnected", || {
         end += 10_000;
         running.seal(end, &pages);
-        let told = reader.find(|m| m["value"]["window"]["window_end"] == end || m["type"] == "heartbeat");
-        assert_ne!(told["type"], "heartbeat", "who reads is told meanwhile");
+        let message = reader.find(|m| m["value"]["window"]["window_end"] == end || m["type"] == "heartbeat");
+        assert_ne!(message["type"], "heartbeat", "the client that reads gets every window");
         running.get("/api/v1/health").json()["held"]["evicted"] == 1
     });
-    let farewell = client.farewell();
-    assert_eq!(u16::from(farewell.code), 1013);
-    assert!(farewell.reason.contains("too slow"), "{}", farewell.reason);
+    let close = client.close_frame();
+    assert_eq!(u16::from(close.code), 1013);
+    assert!(close.reason.contains("too slow"), "{}", close.reason);
 }
 
 #[test]
-fn there_are_only_so_many_places() {
+fn the_number_of_clients_is_bounded() {
     let running = Running::start_with(ClientLimits { max_clients: 1, ..ClientLimits::default() });
     let first = Client::open(&running);
     let answer = running.get("/api/v1/stream");
     assert_eq!((answer.status, answer.json()["title"].clone()), (503, json!("Service Unavailable")));
     drop(first);
-    until("the place is free", || running.get("/api/v1/health").json()["held"]["clients"] == 0);
+    until("the permit is returned", || running.get("/api/v1/health").json()["held"]["clients"] == 0);
     Client::open(&running);
 }
 
 #[test]
-fn other_sites_may_not_connect() {
+fn connections_from_other_origins_are_refused() {
     let running = Running::start();
     let upgrade = [
         ("upgrade", "websocket"),
@@ -250,35 +250,35 @@ fn other_sites_may_not_connect() {
         ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
         ("origin", "https://evil.example"),
     ];
-    assert_eq!(running.ask("GET", "/api/v1/live", &upgrade).status, 403);
+    assert_eq!(running.request("GET", "/api/v1/live", &upgrade).status, 403);
 }
 
 #[test]
-fn clients_hear_that_the_gateway_goes_away() {
+fn clients_receive_a_close_frame_at_shutdown() {
     let mut running = Running::start();
     let mut client = Client::open(&running);
-    client.say(&json!({"type": "subscribe", "topics": ["site"]}));
+    client.send(&json!({"type": "subscribe", "topics": ["site"]}));
     client.find(|message| message["topic"] == "site");
-    let listening = std::thread::spawn(move || client.farewell());
+    let listening = std::thread::spawn(move || client.close_frame());
     running.stop();
     assert_eq!(u16::from(listening.join().unwrap().code), 1001);
 }
 
 #[test]
-fn curl_gets_the_same() {
+fn server_sent_events_have_the_same_values() {
     let running = Running::start();
-    let mut witness = Client::open(&running);
-    witness.follow();
+    let mut observer = Client::open(&running);
+    observer.follow();
     running.seal(END, &[("/a", 5)]);
     running.seal(END + 10_000, &[("/a", 6)]);
-    // Drawn before curl is there: only its header says that it missed the second.
-    witness.find(|message| message["value"]["window"]["window_end"] == END + 10_000);
+    // Rendered before this client connects: only its header shows that it missed the second.
+    observer.find(|message| message["value"]["window"]["window_end"] == END + 10_000);
     let mut stream = TcpStream::connect(running.address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let query = "topics=windows&page=/a";
     write!(stream, "GET /api/v1/stream?{query} HTTP/1.1\r\nhost: localhost\r\nlast-event-id: {END}\r\n\r\n")
         .unwrap();
-    // Comments say that the connection lives: reading alone would never end.
+    // Heartbeat comments arrive for ever, so the reads need a deadline.
     let begun = Instant::now();
     let lines = BufReader::new(stream).lines().map(|line| line.unwrap());
     let mut lines = lines.take_while(|_| begun.elapsed() < DEADLINE);

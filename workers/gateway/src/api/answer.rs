@@ -68,15 +68,15 @@ pub fn tagged(request: &HeaderMap, kind: &'static str, body: Vec<u8>) -> Respons
     response
 }
 
-/// Answers that are computed at a time: each may hold a copy of a window's pages.
+/// Maximum concurrent computations: each may hold a copy of a window's pages.
 const MAX_COMPUTATIONS: usize = 4;
 static COMPUTATIONS: Semaphore = Semaphore::const_new(MAX_COMPUTATIONS);
 
-/// Makes an answer that takes more than a moment to compute, on a thread that no other request waits for.
+/// Computes a response on a blocking thread, so that no other request waits for it.
 pub async fn compute(
     work: impl FnOnce() -> Result<Response, RequestError> + Send + 'static,
 ) -> Result<Response, RequestError> {
-    // Held until the work is done, also where its client is gone before. It is never closed.
+    // Held until the work is done, even if the client disconnects. The semaphore is never closed.
     let permit = COMPUTATIONS.acquire().await.ok();
     let work = move || {
         let _permit = permit;
@@ -84,13 +84,13 @@ pub async fn compute(
     };
     match task::spawn_blocking(work).await {
         Ok(answer) => answer,
-        // The server reports it, as that of a handler.
+        // The server reports it like a handler's panic.
         Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
         Err(error) => Err(RequestError::Stopping(error)),
     }
 }
 
-/// The format with the greater quality; of two alike the one that is named first, and JSON where neither is named or wanted.
+/// The format with the greater quality; if equal the one named first, and JSON if neither is named or accepted.
 fn accepted(request: &HeaderMap) -> Format {
     let csv = preference(request, header::ACCEPT, &["text/csv", "text/*", "*/*"]);
     let json = preference(request, header::ACCEPT, &["application/json", "application/*", "*/*"]);
@@ -103,16 +103,16 @@ fn accepted(request: &HeaderMap) -> Format {
     }
 }
 
-/// How much a client wants something (RFC 9110, 12.4.2).
+/// A client's preference for a value (RFC 9110, 12.4.2).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Preference {
     /// 0: not at all.
     pub quality: f32,
-    /// Its position among what the header names; the greatest number where only a wildcard covers it, or nothing.
+    /// Its position in the header; the greatest number where only a wildcard matches it, or nothing.
     named: usize,
 }
 
-/// What a header says of something that goes by these names, the most specific first.
+/// A header's preference for the value with these names, the most specific first.
 pub fn preference(request: &HeaderMap, header: HeaderName, names: &[&str]) -> Preference {
     let values = request.get_all(header).iter().filter_map(|value| value.to_str().ok());
     let entries: Vec<(&str, f32)> = values.flat_map(|value| value.split(',')).map(entry).collect();
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_client_does_not_want_it_does_not_get() {
+    fn the_format_follows_the_accept_header() {
         for (accept, csv) in [
             ("", false),
             ("*/*", false),
@@ -169,21 +169,21 @@ mod tests {
         }
     }
 
-    /// Ends the computations when it is dropped.
-    struct Opened(Arc<AtomicBool>);
+    /// Lets the computations end when it is dropped.
+    struct OpenOnDrop(Arc<AtomicBool>);
 
-    impl Drop for Opened {
+    impl Drop for OpenOnDrop {
         fn drop(&mut self) {
             self.0.store(true, Ordering::SeqCst);
         }
     }
 
-    /// However many clients ask and go away again, and whatever is computed for them.
+    /// However many clients send requests and disconnect.
     #[tokio::test]
-    async fn computations_are_bounded_also_where_their_clients_are_gone() {
+    async fn computations_stay_bounded_when_clients_disconnect() {
         let (open, gate) = (Arc::new(AtomicBool::new(false)), Duration::from_millis(1));
-        // Also where the test fails: the runtime waits for what it computes.
-        let _opened = Opened(Arc::clone(&open));
+        // Also if the test fails: the runtime waits for its computations.
+        let _open_on_drop = OpenOnDrop(Arc::clone(&open));
         let started = Arc::new(AtomicUsize::new(0));
         let mut clients = JoinSet::new();
         for _ in 0..MAX_COMPUTATIONS {
@@ -199,17 +199,13 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let until = async |holds: &dyn Fn() -> bool| {
             while !holds() {
-                assert!(Instant::now() < deadline, "in vain");
+                assert!(Instant::now() < deadline, "timed out");
                 time::sleep(gate).await;
             }
         };
         until(&|| started.load(Ordering::SeqCst) == MAX_COMPUTATIONS).await;
         clients.shutdown().await;
-        assert_eq!(
-            COMPUTATIONS.available_permits(),
-            0,
-            "what nobody waits for any more is computed all the same"
-        );
+        assert_eq!(COMPUTATIONS.available_permits(), 0, "computations without a client still run");
         open.store(true, Ordering::SeqCst);
         until(&|| COMPUTATIONS.available_permits() == MAX_COMPUTATIONS).await;
     }

@@ -1,4 +1,4 @@
-//! Why a request is not answered with what it asks for.
+//! Errors of requests.
 
 use axum::{
     extract::{rejection::QueryRejection, ws::rejection::WebSocketUpgradeRejection},
@@ -9,7 +9,7 @@ use weir_events::MAX_PAGE_URL;
 
 use super::problem::Problem;
 
-/// What is wrong with a request, or with this gateway. Its message is the problem's detail.
+/// An error of a request, or of this gateway. Its message is the problem's detail.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "each message says what the variant is")]
 pub enum RequestError {
@@ -33,7 +33,7 @@ pub enum RequestError {
         "only this machine is served, as localhost or 127.0.0.1; `--listen` on another address serves others"
     )]
     ForeignHost,
-    #[error("pages of other sites may not ask; `--allow-origin` lets one")]
+    #[error("requests from pages of other sites are refused; `--allow-origin` allows one")]
     ForeignOrigin,
     #[error("there is nothing at {path}; /docs lists what there is")]
     UnknownPath { path: String },
@@ -45,17 +45,17 @@ pub enum RequestError {
     UnknownWindow { end: i64 },
     #[error("no window is sealed yet: the first is, some 40 seconds after the first event")]
     NoWindowYet,
-    #[error("this place answers GET and HEAD")]
+    #[error("only GET and HEAD are allowed here")]
     Method,
     #[error("the answer could not be written as JSON; the gateway's log has more")]
     Unserialisable(#[source] serde_json::Error),
-    #[error("the answer could not be made; this is a bug, and the gateway's log has more")]
+    #[error("the request failed; this is a bug, and the gateway's log has more")]
     Panicked,
     #[error("{0}")]
     NotReady(String),
-    #[error("as many clients as there may be are connected")]
+    #[error("the maximum number of clients is connected")]
     TooManyClients,
-    #[error("the gateway ends")]
+    #[error("the gateway is shutting down")]
     Stopping(#[source] tokio::task::JoinError),
 }
 

@@ -1,4 +1,4 @@
-//! How far the pipeline is, and whether this gateway is ready.
+//! The pipeline's progress, and whether this gateway is ready.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -142,7 +142,7 @@ pub async fn health(
     headers: HeaderMap,
 ) -> Response {
     let state = &gateway.shared.default.state;
-    let (at, reason, heard) = (millis(), state.unready(), state.live_received_at());
+    let (at, reason, received_at) = (millis(), state.unready(), state.live_received_at());
     let (partitions, results_lost_up_to) = {
         let progress = state.progress();
         (progress.partitions.clone(), progress.lost_up_to)
@@ -177,7 +177,7 @@ pub async fn health(
         watermark_lag_ms: watermark.map(|watermark| at - watermark),
         window_end,
         window_age_ms: state.window_age(at),
-        silent_ms: heard.map(|heard| (at - heard).max(0)),
+        silent_ms: received_at.map(|received_at| (at - received_at).max(0)),
         simulated: state.simulated(),
         lag: partitions.iter().map(|partition| partition.lag).sum(),
         expected_partitions: state.manifest().spec.topics.events.partitions,
@@ -205,7 +205,7 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Whether it can answer with everything that was there a moment ago.
+/// Whether the results and rankings were recently read to their ends.
 pub async fn readyz(State(state): State<Arc<PipelineState>>) -> Response {
     match state.unready() {
         None => "ready\n".into_response(),

@@ -18,7 +18,7 @@ use crate::{
     wire::records::{PageNumbers, windowed},
 };
 
-/// Maximum rows that are passed over.
+/// Maximum rows to skip.
 const MAX_OFFSET: u32 = 1_000_000;
 /// Maximum bytes of a search.
 const MAX_SEARCH_BYTES: usize = 256;

@@ -6,7 +6,7 @@ use weir_events::{MAX_PAGE_URL, looks_like};
 
 use super::{answer::Format, error::RequestError};
 
-/// The query string as `T`. An unknown parameter is an error, not a surprise.
+/// The query string as `T`. An unknown parameter is an error.
 pub struct Query<T>(pub T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -50,10 +50,10 @@ fn percent_decoded(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Most characters of a value that are quoted.
+/// Maximum characters of a quoted value.
 const MAX_QUOTED_CHARS: usize = 40;
 
-/// An error of the deserializer, in words for who asked: the parameter, what was found and what is expected.
+/// A deserializer's error as a message for the client: the parameter, what was found and what is expected.
 fn explained(uri: &Uri, error: &str) -> String {
     let error = error.strip_prefix("Failed to deserialize query string: ").unwrap_or(error);
     let (name, why) = match error.split_once(": ") {
@@ -71,12 +71,12 @@ fn explained(uri: &Uri, error: &str) -> String {
     let found = pairs.unwrap_or_default().into_iter().find(|(known, _)| known == name);
     let Some((name, value)) = found else { return error.to_owned() };
     let value: String = value.chars().take(MAX_QUOTED_CHARS).collect();
-    // `unknown variant ..., expected ...` begins with what stands here already.
+    // `unknown variant ..., expected ...` begins by repeating the value.
     let expected = why.find("expected").map_or(why, |at| &why[at..]);
     format!("{name} is `{value}`, {expected}")
 }
 
-/// So many rows, as JSON or as a table.
+/// A number of rows, as JSON or as a table.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rows<const MAX: u32> {
@@ -103,7 +103,7 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Count<MIN, MAX> {
     }
 }
 
-/// How many rows are asked for.
+/// The requested number of rows.
 pub fn limit<const MAX: u32>(asked: Option<Count<1, MAX>>, default: usize) -> usize {
     asked.map_or(default, |asked| asked.0 as usize)
 }
@@ -128,7 +128,7 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
-/// The ends of windows that are asked for, both inclusive.
+/// The requested range of windows' ends, both inclusive.
 ///
 /// # Errors
 /// 400 where the first is after the last.

@@ -5,18 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Maximum time without progress until a client is replaced; each time is twice the one before.
+/// Maximum time without progress until a client is replaced; the time doubles with each replacement.
 const MAX_RENEWAL: Duration = Duration::from_secs(600);
 
 /// The attempts of one reader.
 pub(super) struct Attempts {
-    /// What it reads.
+    /// The source that it reads, for the log.
     what: String,
     is_failing: bool,
-    /// When it last made progress, or was given a new client.
+    /// When it last made progress, or got a new client.
     since: Instant,
     first_renewal: Duration,
-    /// Time from then until it is given a new client.
+    /// Time from then until it gets a new client.
     renewal: Duration,
 }
 
@@ -30,7 +30,7 @@ impl Attempts {
     /// One succeeded.
     pub(super) fn succeeded(&mut self) {
         if self.is_failing {
-            tracing::info!(what = self.what, "is read again");
+            tracing::info!(what = self.what, "readable again");
         }
         self.is_failing = false;
         self.renewal = self.first_renewal;
@@ -79,10 +79,10 @@ mod tests {
             attempts.since -= attempts.renewal;
             assert!(attempts.is_renewal_due());
             assert_eq!(attempts.renewal, expected);
-            assert!(!attempts.is_renewal_due(), "not at once again");
+            assert!(!attempts.is_renewal_due(), "not twice in a row");
         }
         attempts.since -= MAX_RENEWAL;
         attempts.progressed();
-        assert!(!attempts.is_renewal_due(), "it gets on");
+        assert!(!attempts.is_renewal_due(), "it makes progress");
     }
 }

@@ -1,4 +1,4 @@
-//! Records of the pipeline's topics, on their way in.
+//! Decodes records of the pipeline's topics.
 
 use weir_analytics::Live;
 use weir_events::{decode_page_analytics, decode_top_pages};
@@ -6,8 +6,8 @@ use weir_manifest::Role;
 
 use crate::store::{PipelineState, Records};
 
-/// Records read together. They are decoded as they come and taken over at once, so that reading never waits for a socket and
-/// nobody who asks waits for a decoder.
+/// Records read together. They are decoded on arrival and applied at once, so that reading waits for no socket and no request
+/// waits for a decoder.
 #[derive(Default)]
 pub struct Batch {
     records: Records,
@@ -30,7 +30,7 @@ impl Batch {
         records.undecodable += u64::from(!decoded);
     }
 
-    /// Hands the records over.
+    /// Applies the records.
     pub fn apply_to(self, state: &PipelineState) {
         state.apply(self.records);
     }

@@ -12,7 +12,7 @@ use crate::store::{PipelineState, Source, progress::ProgressView};
 /// Time between two reads of the committed offsets.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Polls until `stop`. What cannot be read stays as it was, and is in the gateway's warnings.
+/// Polls until `stop`. A source that cannot be read keeps its last values and is in the gateway's warnings.
 pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
     let what = state.committed_source();
     let (mut groups, mut attempts) = (None, Attempts::new(what.as_str(), state.max_age()));
@@ -36,10 +36,13 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
 }
 
 /// Replaces the clients once that is due.
-pub(super) fn renew<'a>(lookups: impl IntoIterator<Item = &'a mut TopicInspector>, attempts: &mut Attempts) {
+pub(super) fn renew<'a>(
+    inspectors: impl IntoIterator<Item = &'a mut TopicInspector>,
+    attempts: &mut Attempts,
+) {
     if attempts.is_renewal_due() {
-        for lookup in lookups {
-            if let Err(error) = lookup.renew() {
+        for inspector in inspectors {
+            if let Err(error) = inspector.renew() {
                 attempts.failed(&error);
             }
         }
@@ -57,7 +60,7 @@ impl Groups {
         let connect = |group: String, topic: &str| {
             let mut options = Options::new(brokers, &group, topic, "");
             options.connection.client_id = "weir-serve".to_owned();
-            // What is only shown need not wait for the transaction that carries it.
+            // Progress is for display, so it need not wait for the transaction that carries it.
             options.connection.properties.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));
             TopicInspector::connect(&options)
         };
@@ -68,7 +71,7 @@ impl Groups {
     }
 }
 
-/// Reads the progress of stage 1, then the end up to which results of stage 2 are lost: the first also where the second cannot be read.
+/// Reads stage 1's progress, then the end up to which stage 2's results are lost. The progress is set even if the second read fails.
 fn poll(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Result<(), Error> {
     let Groups { windows, results } = match groups {
         Some(groups) => groups,

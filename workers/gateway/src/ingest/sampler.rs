@@ -44,8 +44,8 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &Stop) {
         }
         let done = round(&mut sampler, &options, state);
         report_outcome(state, pipeline.events_topic(), &done, &mut attempts, &mut sampler);
-        if let (true, Some(Sampler { lookup, dead_letters: position, .. })) = (count == 0, &mut sampler) {
-            let done = newest_dead_letters(lookup, &dead_letters, position, state);
+        if let (true, Some(Sampler { inspector, dead_letters: position, .. })) = (count == 0, &mut sampler) {
+            let done = newest_dead_letters(inspector, &dead_letters, position, state);
             report_outcome(state, &dead_letters, &done, &mut dead_letter_attempts, &mut sampler);
         }
         stop.wait(ROUND_INTERVAL);
@@ -67,16 +67,16 @@ fn report_outcome(
         }
         Err(error) => {
             attempts.failed(error);
-            renew(sampler.as_mut().map(|sampler| &mut sampler.lookup), attempts);
+            renew(sampler.as_mut().map(|sampler| &mut sampler.inspector), attempts);
             Source::Unavailable(error.to_string())
         }
     };
     state.report(topic, source);
 }
 
-/// A connection, and what was sampled.
+/// A connection, and the read positions.
 struct Sampler {
-    lookup: TopicInspector,
+    inspector: TopicInspector,
     /// The offset after the newest record seen, by partition.
     seen: BTreeMap<i32, i64>,
     /// The partition to begin the next round with.
@@ -84,7 +84,7 @@ struct Sampler {
     dead_letters: DeadLetterPosition,
 }
 
-/// How far dead letters were read.
+/// The read position in the dead letters.
 #[derive(Default)]
 struct DeadLetterPosition {
     /// The id of their topic.
@@ -93,14 +93,14 @@ struct DeadLetterPosition {
     next: i64,
 }
 
-/// Reads the dead letters that came since the last time, or the newest.
+/// Reads the dead letters since the last read, or the newest ones.
 fn newest_dead_letters(
-    lookup: &TopicInspector,
+    inspector: &TopicInspector,
     topic: &str,
     position: &mut DeadLetterPosition,
     state: &PipelineState,
 ) -> Result<(), Error> {
-    let Some(found) = lookup.topics(&[topic])?.pop().flatten() else {
+    let Some(found) = inspector.topics(&[topic])?.pop().flatten() else {
         return Err(Error::retry(format!("there is no topic {topic}, or the broker does not know it yet")));
     };
     // Brokers before 2.8 know no ids.
@@ -108,11 +108,11 @@ fn newest_dead_letters(
         state.clear_dead_letters();
         *position = DeadLetterPosition { id: found.id, next: 0 };
     }
-    let (_, end) = lookup.watermarks(topic, 0)?;
+    let (_, end) = inspector.watermarks(topic, 0)?;
     // Each may have a transaction's marker behind it.
     let from = position.next.max(end - 2 * MAX_DEAD_LETTERS as i64);
     let mut letters = Vec::new();
-    let reached = lookup.read_headers(topic, 0, from, |record, headers| {
+    let reached = inspector.read_headers(topic, 0, from, |record, headers| {
         letters.push(DeadLetter::new(record.offset, record.timestamp, headers.iter().copied()));
     })?;
     // A failed read is repeated.
@@ -122,29 +122,29 @@ fn newest_dead_letters(
 }
 
 fn round(sampler: &mut Option<Sampler>, options: &Options, state: &PipelineState) -> Result<(), Error> {
-    let Sampler { lookup, seen, next, .. } = match sampler {
+    let Sampler { inspector, seen, next, .. } = match sampler {
         Some(sampler) => sampler,
         None => sampler.insert(Sampler {
-            lookup: TopicInspector::connect(options)?,
+            inspector: TopicInspector::connect(options)?,
             seen: BTreeMap::new(),
             next: 0,
             dead_letters: DeadLetterPosition::default(),
         }),
     };
-    let partitions = lookup.partition_count()?;
+    let partitions = inspector.partition_count()?;
     let visited = partitions.min(MAX_PARTITIONS_PER_ROUND);
-    let most = i64::from(MAX_EVENTS_PER_SECOND) / i64::from(visited.max(1));
+    let max_events = i64::from(MAX_EVENTS_PER_SECOND) / i64::from(visited.max(1));
     for partition in (0..visited).map(|step| (*next + step) % partitions) {
-        let end = lookup.end(partition)?;
-        let from = seen.get(&partition).map_or(end - most, |&seen| seen.max(end - most));
-        // Seen only once read: a failed round is repeated.
+        let end = inspector.end(partition)?;
+        let from = seen.get(&partition).map_or(end - max_events, |&seen| seen.max(end - max_events));
+        // Advanced after the read only: a failed round is repeated.
         if from < end {
             let mut values = Vec::new();
-            lookup.read(options.topic.as_str(), partition, from, &mut |record| {
+            inspector.read(options.topic.as_str(), partition, from, &mut |record| {
                 values.extend(record.value.map(<[u8]>::to_vec));
             })?;
             // More may have been written between the request for the end and the read.
-            let skip = values.len().saturating_sub(most as usize);
+            let skip = values.len().saturating_sub(max_events as usize);
             values.iter().skip(skip).for_each(|value| state.offer(value));
         }
         seen.insert(partition, end);

@@ -1,4 +1,4 @@
-//! How readers are stopped.
+//! Stops the readers.
 
 use std::{io, time::Duration};
 
@@ -24,10 +24,10 @@ impl Stop {
         self.token.is_cancelled()
     }
 
-    /// Waits for so long, or until the stop.
+    /// Waits for `pause`, or until the stop.
     pub(super) fn wait(&self, pause: Duration) {
         let stopped = async { time::timeout(pause, self.token.cancelled()).await };
-        // Both are an end of the wait.
+        // Timeout and stop both end the wait.
         let _ = self.runtime.block_on(stopped);
     }
 }

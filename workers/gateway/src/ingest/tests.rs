@@ -38,16 +38,16 @@ fn producer(brokers: &str) -> Producer {
     .unwrap()
 }
 
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !so() {
+    while !condition() {
         assert!(begun.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }
 
 #[test]
-fn a_reader_that_panics_ends_the_following() {
+fn a_panic_of_a_reader_ends_follow() {
     let (pipeline, brokers) = (pipeline("panic"), Kafka::shared());
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
     let producer = producer(brokers);
@@ -89,15 +89,15 @@ fn the_newest_events_are_sampled() {
     let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &[]).unwrap();
     let stop = CancellationToken::new();
     thread::scope(|scope| {
-        // Ends the following also where the test fails, which would wait for it for ever otherwise.
+        // Stops the readers even if the test fails, which would otherwise wait for them for ever.
         let ending = stop.clone().drop_guard();
-        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        let readers = scope.spawn(|| follow(&state, brokers, &stop));
         let newest = || state.events(0, usize::MAX).last().map(|event| event.timestamp);
-        until("the newest is there", || newest() == Some(1_000));
+        until("the newest event is sampled", || newest() == Some(1_000));
         send(1_001..2_001);
-        until("the newest of the next are", || newest() == Some(2_000));
+        until("the newest event of the second batch is sampled", || newest() == Some(2_000));
         drop(ending);
-        following.join().unwrap().unwrap();
+        readers.join().unwrap().unwrap();
     });
     let sampled = state.events(0, usize::MAX).len();
     assert!(sampled <= 2 * usize::from(MAX_EVENTS_PER_SECOND), "{sampled} of 2,000 were read");
@@ -113,7 +113,7 @@ fn dead_letters_of_an_old_topic_are_dropped() {
     let stop = CancellationToken::new();
     thread::scope(|scope| {
         let ending = stop.clone().drop_guard();
-        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        let readers = scope.spawn(|| follow(&state, brokers, &stop));
         let producer = producer(brokers);
         let send = || {
             producer.send(&topic, 0, b"", b"").unwrap();
@@ -126,7 +126,7 @@ fn dead_letters_of_an_old_topic_are_dropped() {
         until("the topic is gone", || admin.describe_topics(&[&topic]).is_ok_and(|found| found.is_empty()));
         until("the clock goes on", || weir_telemetry::millis() > first);
         admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
-        // More than there were: an offset alone would not tell them apart.
+        // More than before: offsets alone would not reveal the new topic.
         send();
         send();
         until("both of the new topic are there, and nothing else", || {
@@ -134,7 +134,7 @@ fn dead_letters_of_an_old_topic_are_dropped() {
             letters.len() == 2 && letters.iter().all(|letter| letter.timestamp > first)
         });
         drop(ending);
-        following.join().unwrap().unwrap();
+        readers.join().unwrap().unwrap();
     });
 }
 
@@ -149,15 +149,15 @@ fn only_results_and_rankings_decide_readiness() {
     let stop = CancellationToken::new();
     thread::scope(|scope| {
         let ending = stop.clone().drop_guard();
-        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        let readers = scope.spawn(|| follow(&state, brokers, &stop));
         until("both missing topics are in the warnings", || {
             let warnings = state.warnings();
             let listed = |topic: &str| warnings.iter().any(|warning| warning.starts_with(topic));
             listed(&pipeline.live_topic()) && listed(pipeline.events_topic())
         });
-        until("it is ready all the same", || state.unready().is_none());
+        until("it is ready without them", || state.unready().is_none());
         drop(ending);
-        following.join().unwrap().unwrap();
+        readers.join().unwrap().unwrap();
     });
 }
 
@@ -205,26 +205,26 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
     let stop = CancellationToken::new();
     thread::scope(|scope| {
         let ending = stop.clone().drop_guard();
-        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        let readers = scope.spawn(|| follow(&state, brokers, &stop));
         until("it is ready", || state.unready().is_none() && windows(&state) == [10_000]);
         kafka.broker(0).stop().unwrap();
         until("it is not ready any more", || state.unready().is_some());
-        until("all that is not needed is in the warnings", || state.warnings().len() == 4);
+        until("all optional sources are in the warnings", || state.warnings().len() == 4);
         kafka.broker(0).start().unwrap();
         seal(&producer(brokers), &pipeline, 20_000);
-        until("it is ready again and has what came since", || {
+        until("it is ready again and has the new window", || {
             state.unready().is_none() && windows(&state) == [10_000, 20_000]
         });
-        until("nothing is warned of", || state.warnings().is_empty());
+        until("no warning is left", || state.warnings().is_empty());
         let labels: Vec<String> = state.read_ages().into_iter().map(|(label, _)| label).collect();
         assert!(labels.len() == 6 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
         drop(ending);
-        following.join().unwrap().unwrap();
+        readers.join().unwrap().unwrap();
     });
 }
 
 #[test]
-fn topics_that_were_made_anew_are_read_from_their_beginning() {
+fn recreated_topics_are_read_from_their_beginning() {
     let (pipeline, brokers) = (pipeline("anew"), Kafka::shared());
     let admin = admin::Admin::new(&Connection::new(brokers, "weir-admin")).unwrap();
     admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
@@ -233,7 +233,7 @@ fn topics_that_were_made_anew_are_read_from_their_beginning() {
     let stop = CancellationToken::new();
     thread::scope(|scope| {
         let ending = stop.clone().drop_guard();
-        let following = scope.spawn(|| follow(&state, brokers, &stop));
+        let readers = scope.spawn(|| follow(&state, brokers, &stop));
         seal(&producer(brokers), &pipeline, 10_000);
         until("the first window is there", || windows(&state) == [10_000]);
         admin.delete_topics(&needed(&pipeline)).unwrap();
@@ -241,12 +241,12 @@ fn topics_that_were_made_anew_are_read_from_their_beginning() {
             admin.describe_topics(&needed(&pipeline)).is_ok_and(|found| found.is_empty())
         });
         admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
-        // As many records as there were: an offset alone would not tell them apart.
+        // As many records as before: offsets alone would not reveal the new topic.
         seal(&producer(brokers), &pipeline, 20_000);
         until("the first window is gone, the second is there", || windows(&state) == [20_000]);
         until("it is ready", || state.unready().is_none());
         drop(ending);
-        following.join().unwrap().unwrap();
+        readers.join().unwrap().unwrap();
     });
     assert_eq!(state.windows().stats().windows, 1);
 }

@@ -16,7 +16,7 @@ use crate::{
 
 /// Maximum records per poll, and so of a batch.
 const MAX_RECORDS_PER_POLL: usize = 1_000;
-/// Maximum of live values, which are shown as they come.
+/// Maximum live values per poll: they are shown on arrival.
 const MAX_LIVE_RECORDS_PER_POLL: usize = 64;
 /// Maximum wait for a record, and so for a stop.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
@@ -121,10 +121,10 @@ impl TopicReader<'_> {
 
     /// Reads until `stop` (`None`), or until reading must restart (the reason).
     fn read_on(&self, reader: &mut Reader, attempts: &mut Attempts, stop: &Stop) -> Option<String> {
-        // Live values are shown as they come; results are read in bulk.
+        // Live values are shown on arrival; results are read in bulk.
         let max = if self.role == Role::Live { MAX_LIVE_RECORDS_PER_POLL } else { MAX_RECORDS_PER_POLL };
         let round = END_OFFSETS_INTERVAL.min(self.state.max_age() / 4);
-        let mut asked = Instant::now();
+        let mut requested_at = Instant::now();
         // Whether the end offsets of the last request are still to be reached. An error since then voids them.
         let mut is_pending = true;
         while !stop.is_requested() {
@@ -136,31 +136,31 @@ impl TopicReader<'_> {
             if matches!(polled, Ok(1..)) {
                 attempts.progressed();
             }
-            let mut trouble = polled.err();
-            if is_pending && (trouble.is_some() || reader.at_end()) {
+            let mut failure = polled.err();
+            if is_pending && (failure.is_some() || reader.at_end()) {
                 is_pending = false;
-                if trouble.is_none() {
+                if failure.is_none() {
                     attempts.succeeded();
                     self.state.report(self.topic, Source::CaughtUp);
                 }
             }
-            if !is_pending && asked.elapsed() >= round {
-                let asking = reader.ask();
-                // Not before: the request may take longer than the interval.
-                asked = Instant::now();
-                match asking {
+            if !is_pending && requested_at.elapsed() >= round {
+                let requested = reader.ask();
+                // Set after the request, which may take longer than the interval.
+                requested_at = Instant::now();
+                match requested {
                     Ok(None) => is_pending = true,
                     Ok(why) => return why,
-                    Err(error) => trouble = Some(error),
+                    Err(error) => failure = Some(error),
                 }
             }
             if attempts.is_renewal_due() {
                 match reader.renew() {
                     Ok(()) => is_pending = true,
-                    Err(error) => trouble = Some(error),
+                    Err(error) => failure = Some(error),
                 }
             }
-            if let Some(error) = trouble {
+            if let Some(error) = failure {
                 is_pending = false;
                 self.failed(&error, attempts);
                 if !matches!(error, Error::Retry(_)) {

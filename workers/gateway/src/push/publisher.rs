@@ -32,7 +32,7 @@ async fn publish_pipeline(pipeline: Arc<ServedPipeline>) {
             task::spawn_blocking(move || render(&pipeline)).await
         };
         if let Err(error) = rendered {
-            // The server ends by it.
+            // The panic ends the server.
             if let Ok(panic) = error.try_into_panic() {
                 resume_unwind(panic);
             }

@@ -23,7 +23,7 @@ pub(super) const MAX_PAGES_PER_CLIENT: usize = 20;
 pub(super) struct Session {
     gateway: Gateway,
     pipeline: Arc<ServedPipeline>,
-    /// With the frame whose value the client has; 0 for none.
+    /// Each topic's last frame that the client has; 0 for none.
     topics: BTreeMap<Topic, u64>,
     /// The last frame whose sealed windows the client has.
     windows: u64,
@@ -86,7 +86,7 @@ impl Session {
             self.after = Some(after);
             self.windows = missed.map_or(self.windows, |first| self.windows.min(first - 1));
         }
-        // A page that nobody wanted so far is not in any frame yet.
+        // A page without a subscriber so far is in no frame yet.
         self.pipeline.state.notify();
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// What is new to the client in this frame; counted as sent.
+    /// The values of this frame that the client lacks; marks them as sent.
     pub(super) fn updates(&mut self, frame: &Frame) -> Vec<Update> {
         let mut updates = Vec::new();
         for (topic, known) in &mut self.topics {
@@ -138,7 +138,7 @@ impl Drop for Session {
 }
 
 impl Update {
-    /// As it goes over a WebSocket.
+    /// The message for a WebSocket.
     pub(super) fn message(&self) -> Utf8Bytes {
         match self {
             Self::Value { value, whole: true, .. } => value.whole.clone(),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn who_missed_a_frame_gets_the_whole_value() {
+    fn a_client_that_missed_a_frame_gets_the_whole_value() {
         let gateway = gateway();
         let mut session = Session::open(&gateway).unwrap();
         session.subscribe(vec![Topic::Site], None).unwrap();
@@ -187,13 +187,13 @@ mod tests {
         let fourth = render(&third, 4);
         assert_eq!(sent(&first), [json!(["value", null, {"a": 1, "b": 0}])]);
         assert!(sent(&first).is_empty());
-        // It was slow, and never saw the second: a patch of that would make nonsense of what it has.
+        // The client missed the second frame, so it cannot apply a patch against it.
         assert_eq!(sent(&third), [json!(["value", null, {"a": 3, "b": 0}])]);
         assert_eq!(sent(&fourth), [json!(["patch", 3, {"a": 4}])]);
     }
 
     #[test]
-    fn a_page_is_rendered_for_as_long_as_somebody_wants_it() {
+    fn a_page_is_rendered_while_it_has_a_subscriber() {
         let gateway = gateway();
         let page = || vec![Topic::Page("/a".to_owned())];
         let wanted = || lock(&gateway.shared.default.subscriptions).pages();

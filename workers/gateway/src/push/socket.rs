@@ -32,7 +32,7 @@ const MAX_MESSAGES_PER_PERIOD: u32 = 50;
 const MESSAGE_PERIOD: Duration = Duration::from_secs(10);
 /// Time without any message after which a heartbeat is sent.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a closed connection is still read, so that its client sees the reason.
+/// How long a connection is read after its close frame, so that its client receives the reason.
 const CLOSE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long sending the reason may take.
 const CLOSE_SEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,7 +114,9 @@ pub(crate) async fn live(
 }
 
 async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
-    let Err(CloseReason(code, reason)) = converse(&gateway, &mut session, &mut socket).await else { return };
+    let Err(CloseReason(code, reason)) = exchange_messages(&gateway, &mut session, &mut socket).await else {
+        return;
+    };
     if code != 1001 {
         gateway.shared.evicted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -129,7 +131,7 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
 }
 
 /// Serves until the client is gone (`Ok`), or must be closed.
-async fn converse(
+async fn exchange_messages(
     gateway: &Gateway,
     session: &mut Session,
     socket: &mut WebSocket,
@@ -147,15 +149,15 @@ async fn converse(
     });
     send(socket, hello.to_string().into(), write_timeout).await?;
     let (mut period, mut messages) = (Instant::now(), 0);
-    // Not every frame has something for every client.
-    let mut beat = Instant::now() + HEARTBEAT_INTERVAL;
+    // From the last message, not the last frame: a frame may have nothing for this client.
+    let mut heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
     loop {
         tokio::select! {
             received = socket.recv() => {
                 let message = match received {
                     Some(Ok(message)) => message,
                     Some(Err(error)) if error.to_string().contains("too long") => return Err(CloseReason::too_long()),
-                    // A protocol error is answered by the library; gone is gone.
+                    // The library answers protocol errors; a broken connection needs no answer.
                     Some(Err(_)) | None => return Ok(()),
                 };
                 if period.elapsed() > MESSAGE_PERIOD {
@@ -184,14 +186,14 @@ async fn converse(
                 let frame = frames.borrow_and_update().clone();
                 for update in session.updates(&frame) {
                     send(socket, update.message(), write_timeout).await?;
-                    beat = Instant::now() + HEARTBEAT_INTERVAL;
+                    heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
                 }
             }
-            () = time::sleep_until(beat) => {
+            () = time::sleep_until(heartbeat_due) => {
                 let sequence = frames.borrow().sequence;
                 let heartbeat = json!({"type": "heartbeat", "sequence": sequence, "at": millis()});
                 send(socket, heartbeat.to_string().into(), write_timeout).await?;
-                beat = Instant::now() + HEARTBEAT_INTERVAL;
+                heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
             }
         }
     }

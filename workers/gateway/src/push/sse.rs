@@ -30,7 +30,7 @@ use crate::{
     wire::{frame::Frame, topic::Topic},
 };
 
-/// Time without an event after which a comment says that the connection lives.
+/// Time without an event after which a comment is sent as a heartbeat.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -68,8 +68,8 @@ pub(crate) async fn stream(
     session.subscribe(topics, after.map(|after| after.0).or(last))?;
     let mut frames = session.frames();
     frames.mark_changed();
-    let beat = Instant::now() + HEARTBEAT_INTERVAL;
-    let events = Events { session, frames, waiting: VecDeque::new(), gateway, beat };
+    let heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
+    let events = Events { session, frames, waiting: VecDeque::new(), gateway, heartbeat_due };
     let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(events.into_stream())).into_response())
 }
@@ -79,12 +79,12 @@ struct Events {
     frames: watch::Receiver<Arc<Frame>>,
     waiting: VecDeque<String>,
     gateway: Gateway,
-    /// When a comment is due. Not every frame has something for every client.
-    beat: Instant,
+    /// When a heartbeat comment is due: a frame may have no event for this client.
+    heartbeat_due: Instant,
 }
 
 impl Events {
-    /// The connection asks for the next event once it has room, so that a slow client is skipped over, not queued for.
+    /// The connection pulls the next event once it has room: a slow client misses frames and fills no queue.
     fn into_stream(self) -> impl futures_util::Stream<Item = Result<String, Infallible>> {
         futures_util::stream::unfold(
             self,
@@ -95,7 +95,7 @@ impl Events {
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(event) = self.waiting.pop_front() {
-                self.beat = Instant::now() + HEARTBEAT_INTERVAL;
+                self.heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
                 return Some(event);
             }
             tokio::select! {
@@ -104,8 +104,8 @@ impl Events {
                     let frame = self.frames.borrow_and_update().clone();
                     self.waiting = self.session.updates(&frame).iter().map(event).collect();
                 }
-                () = time::sleep_until(self.beat) => {
-                    self.beat = Instant::now() + HEARTBEAT_INTERVAL;
+                () = time::sleep_until(self.heartbeat_due) => {
+                    self.heartbeat_due = Instant::now() + HEARTBEAT_INTERVAL;
                     return Some(":\n\n".to_owned());
                 }
                 () = self.gateway.shared.stopping.cancelled() => return None,

@@ -11,12 +11,12 @@ use axum::{
 
 use crate::api::error::RequestError;
 
-/// What is allowed.
+/// The allowed origins and hosts.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    /// Origins of other sites that may ask, as `https://host[:port]`.
+    /// Other sites' origins that may send requests, as `https://host[:port]`.
     pub(super) origins: Arc<[String]>,
-    /// Only this machine is served, so it must be addressed as this machine: against a foreign name that resolves to it.
+    /// Bound to loopback, so the Host header must name this machine: protection against DNS rebinding.
     pub(super) loopback: bool,
 }
 
@@ -31,7 +31,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
     (header::X_FRAME_OPTIONS, "DENY"),
 ];
 
-/// Refuses what is not allowed; adds to every answer what keeps a browser from running text.
+/// Refuses requests that are not allowed; adds security headers to every response.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let mut response = match guard.refuse(request.headers()) {
         Some(error) => error.into_response(),
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn other_sites_may_not_ask() {
+    fn requests_of_other_origins_are_refused() {
         assert!(!refused(true, "127.0.0.1:8080", None));
         assert!(!refused(true, "127.0.0.1:8080", Some("http://127.0.0.1:8080")));
         assert!(!refused(true, "localhost:8080", Some("https://board.example")));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_name_for_this_machine_is_refused() {
+    fn a_foreign_host_name_is_refused_on_loopback() {
         for host in ["localhost", "localhost:8080", "127.0.0.1", "[::1]:8080", "127.1.2.3:1"] {
             assert!(!refused(true, host, None), "{host}");
         }

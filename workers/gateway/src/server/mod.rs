@@ -41,19 +41,19 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 const MAX_HEADERS: usize = 64;
 /// Send buffer of a connection in the kernel, which doubles it.
 const SEND_BUFFER_BYTES: u32 = 64 << 10;
-/// How long clients that are pushed to have to close their connections once this process ends.
+/// Maximum wait at shutdown for subscribers to close their connections.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// Maximum ports tried after the requested one.
 const MAX_PORTS_TRIED: u16 = 20;
 
-/// Where to listen and whom to serve.
+/// The address to listen on and the origins to allow.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// Address and port; port 0 takes any.
     pub listen: SocketAddr,
     /// Try the next ports where this one is in use.
     pub next_free: bool,
-    /// Origins of other sites whose pages may ask, as `https://host[:port]`.
+    /// Other sites' origins that may send requests, as `https://host[:port]`.
     pub origins: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ impl Server {
         Ok(Self { listener, router, gateway })
     }
 
-    /// Where it listens.
+    /// The bound address.
     ///
     /// # Errors
     /// The operating system does not report it.
@@ -98,7 +98,7 @@ impl Server {
     /// Serves until `stop` is done; then closes the clients' connections with a reason, and waits a moment for them.
     ///
     /// # Errors
-    /// The publisher panicked: clients would be pushed nothing any more.
+    /// The publisher panicked: subscribers would receive nothing more.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Panicked> {
         let publisher = push::publish(self.gateway.clone());
         self.serve_with(publisher, stop).await
@@ -122,8 +122,8 @@ impl Server {
         }
         drop(listener);
         gateway.shared.stopping.cancel();
-        let everyone = gateway.shared.permits.acquire_many(gateway.shared.limits.max_clients as u32);
-        let _ = time::timeout(SHUTDOWN_TIMEOUT, everyone).await.is_ok();
+        let all_permits = gateway.shared.permits.acquire_many(gateway.shared.limits.max_clients as u32);
+        let _ = time::timeout(SHUTDOWN_TIMEOUT, all_permits).await.is_ok();
         publisher.abort();
         Ok(())
     }
@@ -144,7 +144,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, router: &Route
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), permit))),
             Err(error) => {
-                // Mostly too many open files: others must end first.
+                // Usually too many open files: the pause lets other connections end.
                 tracing::warn!(%error, "cannot accept a connection, retrying");
                 time::sleep(Duration::from_millis(100)).await;
             }
@@ -153,7 +153,7 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, router: &Route
 }
 
 async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
-    // Small messages, soon.
+    // Small messages must not wait for more.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         answer(router.clone(), request.map(axum::body::Body::new))

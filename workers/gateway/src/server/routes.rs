@@ -1,4 +1,4 @@
-//! Every endpoint stands in one list, which makes the router and the OpenAPI document.
+//! One list of all endpoints, from which the router and the OpenAPI document are made.
 
 use axum::{Json, Router, http::Uri, routing::get};
 use utoipa::OpenApi;
@@ -55,7 +55,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
     endpoints().1
 }
 
-/// Everything under `/api/v1`, what tells whether the process lives and is ready, its figures, and the dashboard.
+/// Everything under `/api/v1`, liveness and readiness, metrics, and the dashboard.
 pub(super) fn router(gateway: Gateway) -> Router {
     let (router, document) = endpoints();
     router

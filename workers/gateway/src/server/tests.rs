@@ -1,4 +1,4 @@
-//! What becomes of panics.
+//! Panics of the publisher and of handlers.
 #![allow(clippy::unwrap_used)]
 
 use std::future::pending;
@@ -22,26 +22,28 @@ fn server() -> Server {
 }
 
 #[tokio::test]
-async fn a_publisher_that_panics_ends_the_server_with_its_words() {
+async fn a_panic_of_the_publisher_ends_the_server_and_is_reported() {
     let panicked = server().serve_with(async { panic!("planted") }, pending()).await.unwrap_err();
     assert_eq!((panicked.part.as_str(), panicked.message.as_str()), ("the publisher", "planted"));
 }
 
-async fn planted() {
+async fn panic_in_handler() {
     panic!("planted")
 }
 
-async fn planted_elsewhere() -> Result<Response, RequestError> {
+async fn panic_in_computation() -> Result<Response, RequestError> {
     compute(|| panic!("planted")).await
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_costs_one_answer() {
+async fn a_panic_of_a_handler_costs_one_response() {
     let mut server = server();
     let address = server.address().unwrap();
-    server.router =
-        server.router.route("/panics", get(planted)).route("/panics-elsewhere", get(planted_elsewhere));
-    let ask = |path: &'static str| async move {
+    server.router = server
+        .router
+        .route("/panics", get(panic_in_handler))
+        .route("/panics-in-computation", get(panic_in_computation));
+    let request = |path: &'static str| async move {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -49,13 +51,13 @@ async fn a_handler_that_panics_costs_one_answer() {
         stream.read_to_string(&mut answer).await.unwrap();
         answer
     };
-    let asked = async {
-        for path in ["/panics", "/panics-elsewhere"] {
-            let answer = ask(path).await;
+    let requests = async {
+        for path in ["/panics", "/panics-in-computation"] {
+            let answer = request(path).await;
             let is_problem = answer.contains("application/problem+json") && answer.contains("this is a bug");
             assert!(answer.starts_with("HTTP/1.1 500 ") && is_problem, "{path}: {answer}");
         }
-        assert!(ask("/healthz").await.starts_with("HTTP/1.1 200 "));
+        assert!(request("/healthz").await.starts_with("HTTP/1.1 200 "));
     };
-    server.serve(asked).await.unwrap();
+    server.serve(requests).await.unwrap();
 }

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 /// Maximum number of dead letters in memory.
 pub const MAX_DEAD_LETTERS: usize = 200;
-/// Maximum characters of a header's value: others than processors may write to the topic, too.
+/// Maximum characters of a header's value: programs other than processors may write to the topic.
 const MAX_HEADER_CHARS: usize = 4_000;
 
 /// Why a record is not counted.
@@ -30,7 +30,7 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// The dead letter with this offset, time and headers. Headers that it does not know are left out.
+    /// The dead letter with this offset, time and headers. Unknown headers are ignored.
     pub fn new<'a>(
         number: i64,
         timestamp: i64,
@@ -64,7 +64,7 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Adds those that came until the topic was read to its end at `now`, oldest first.
+    /// Adds the letters read up to the topic's end at `now`, oldest first.
     pub fn add(&mut self, letters: impl IntoIterator<Item = DeadLetter>, now: i64) {
         self.newest.extend(letters);
         let surplus = self.newest.len().saturating_sub(MAX_DEAD_LETTERS);
@@ -72,7 +72,7 @@ impl DeadLetters {
         self.read_at = Some(now);
     }
 
-    /// Drops what is known: another topic has taken the place of the one that was read.
+    /// Drops everything: the topic was recreated.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_tell_why_and_where() {
+    fn headers_become_reason_and_position() {
         let headers =
             [("reason", "late"), ("detail", "gone"), ("partition", "3"), ("offset", "x"), ("truncated", "9")];
         let expected = DeadLetter {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_write_is_cut() {
+    fn long_headers_are_truncated() {
         let long = "x".repeat(MAX_HEADER_CHARS + 1);
         let letter = DeadLetter::new(1, 2, [("reason", &*long), ("detail", &*long), ("topic", &*long)]);
         assert!(
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_are_kept_until_the_topic_is_another() {
+    fn the_newest_are_kept_until_the_topic_is_recreated() {
         let mut letters = DeadLetters::default();
         assert_eq!(letters.recent(9), (Vec::new(), None));
         letters.add((0..500).map(letter), 1);

@@ -13,7 +13,7 @@ pub(super) struct LiveValues {
 }
 
 impl LiveValues {
-    /// Takes what a partition shows, at `at` by this process's clock.
+    /// Stores a partition's values, received at `at` by this process's clock.
     pub(super) fn take(&mut self, values: Live, at: i64) {
         if let Some(partition) = values.partition {
             self.partitions.insert(partition, Arc::new(values));
@@ -21,7 +21,7 @@ impl LiveValues {
         }
     }
 
-    /// Each partition's values, to be merged where no lock is held.
+    /// Each partition's values, to be merged without holding the lock.
     pub(super) fn partitions(&self) -> Vec<Arc<Live>> {
         self.partitions.values().cloned().collect()
     }

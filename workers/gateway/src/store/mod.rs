@@ -1,4 +1,4 @@
-//! What a gateway keeps in memory of a pipeline.
+//! A pipeline's state in a gateway's memory.
 
 pub mod dead_letters;
 mod live;

@@ -1,4 +1,4 @@
-//! [`PipelineState`]: everything that is kept of one pipeline.
+//! [`PipelineState`]: everything that a gateway holds of one pipeline.
 
 use std::{
     sync::{
@@ -25,7 +25,7 @@ use weir_telemetry::millis;
 
 use crate::sync::lock;
 
-/// One pipeline's results, kept and handed out.
+/// One pipeline's results, live values and progress.
 pub struct PipelineState {
     manifest: Pipeline,
     limits: StateLimits,
@@ -61,7 +61,7 @@ impl Default for StateLimits {
     }
 }
 
-/// Decoded records that are taken over together.
+/// Decoded records that are applied together.
 #[derive(Default)]
 pub struct Records {
     /// Pages' numbers.
@@ -72,19 +72,19 @@ pub struct Records {
     pub lives: Vec<Live>,
     /// How many could not be decoded.
     pub undecodable: u64,
-    /// The very first record of the rankings' topic is still there, so the first window held is the first there ever was.
+    /// The rankings' topic still has its first record, so the first window held is the pipeline's first.
     pub from_beginning: bool,
 }
 
 impl Records {
-    /// Whether there is nothing to take over.
+    /// Whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.tops.is_empty() && self.lives.is_empty() && self.undecodable == 0
     }
 }
 
 impl PipelineState {
-    /// The state of a pipeline that nothing was read of yet. It is not ready before the topics `needed` are read.
+    /// An empty state. It is not ready before the topics `needed` are read.
     ///
     /// # Errors
     /// Never with the settings that the event sample has.
@@ -120,7 +120,7 @@ impl PipelineState {
         &self.manifest
     }
 
-    /// Takes records over. What they change is readable when this returns.
+    /// Applies records. Their changes are readable when this returns.
     pub fn apply(&self, records: Records) {
         if records.is_empty() {
             return;
@@ -147,40 +147,40 @@ impl PipelineState {
         lock(&self.sample).offer(value, millis());
     }
 
-    /// Adds the dead letters that came until now, oldest first.
+    /// Adds the dead letters read until now, oldest first.
     pub fn add_dead_letters(&self, letters: impl IntoIterator<Item = DeadLetter>) {
         lock(&self.dead_letters).add(letters, millis());
     }
 
-    /// Drops what was read of a topic of dead letters that another one has taken the place of.
+    /// Drops the dead letters: their topic was recreated.
     pub(crate) fn clear_dead_letters(&self) {
         lock(&self.dead_letters).clear();
     }
 
-    /// Takes how far reading a topic is.
+    /// Sets the read state of a topic.
     pub fn report(&self, topic: &str, source: Source) {
         lock(&self.sources).report(topic, source);
     }
 
-    /// Drops what was read of a topic that another one has taken the place of.
+    /// Drops what was read of a topic that was recreated.
     pub(crate) fn restart(&self, role: Role, topic: &str) {
         lock(&self.sources).restart(topic);
         self.windows.write().unwrap_or_else(PoisonError::into_inner).forget(role);
         self.changed.notify_one();
     }
 
-    /// Takes the end up to which results went with a topic that was made anew.
+    /// Sets the end up to which results were lost with a topic that was recreated.
     pub fn set_lost_up_to(&self, end: Option<i64>) {
         self.progress.write().unwrap_or_else(PoisonError::into_inner).lost_up_to = end;
     }
 
-    /// Takes how far each input partition is, in the order of partitions; those without a commit are missing.
+    /// Sets the progress of each input partition, in the order of partitions; those without a commit are missing.
     pub fn set_progress(&self, partitions: Vec<ProgressView>) {
         self.progress.write().unwrap_or_else(PoisonError::into_inner).partitions = partitions;
         self.changed.notify_one();
     }
 
-    /// Marks what is shown as simulated, with event time that runs so many times faster than the clock. The first mark stays.
+    /// Marks the events as simulated, with event time `speed` times as fast as the clock. The first mark stays.
     pub fn mark_simulated(&self, speed: f64) {
         let _ = self.simulated.set(speed);
     }
@@ -190,13 +190,12 @@ impl PipelineState {
         self.simulated.get().copied()
     }
 
-    /// Why a gateway cannot answer yet, or any more; `None` while each topic that it needs was read, not long ago, to an end that was asked
-    /// for since the last trouble.
+    /// Why the gateway is not ready; `None` while each needed topic was recently read to an end offset requested since its last error.
     pub fn unready(&self) -> Option<String> {
         lock(&self.sources).unready()
     }
 
-    /// What it does without: what cannot be read and is not needed to answer.
+    /// Errors of the sources that readiness does not require.
     pub fn warnings(&self) -> Vec<String> {
         lock(&self.sources).warnings()
     }
@@ -206,20 +205,20 @@ impl PipelineState {
         self.limits.max_age
     }
 
-    /// What beside topics is read, as warnings name it.
+    /// The name of the committed offsets in warnings.
     pub(crate) fn committed_source(&self) -> String {
         let name = self.name();
         format!("what the groups {} committed", groups(name).join(" and "))
     }
 
-    /// What is read, as metrics name it, and how long ago it was last read to its end.
+    /// Each source, as metrics name it, and how long ago it was last read to its end.
     pub(crate) fn read_ages(&self) -> Vec<(String, Duration)> {
         let committed = self.committed_source();
         let label = |source| if source == committed { "committed-offsets" } else { source };
         lock(&self.sources).ages().map(|(source, age)| (label(source).to_owned(), age)).collect()
     }
 
-    /// The sealed windows, for reading. Held for a moment only: records wait meanwhile.
+    /// The sealed windows, for reading. Hold the lock briefly: records wait meanwhile.
     pub fn windows(&self) -> RwLockReadGuard<'_, WindowStore> {
         self.windows.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -230,7 +229,7 @@ impl PipelineState {
         windows.latest().filter(|window| window.complete()).map(|window| at - window.end())
     }
 
-    /// What the open window shows, all partitions together; `None` before anything was received. Adds them up without a lock.
+    /// The open window's values, all partitions merged; `None` before any were received. Merges without holding the lock.
     pub(crate) fn live(&self) -> Option<Live> {
         let partitions = self.live.read().unwrap_or_else(PoisonError::into_inner).partitions();
         Live::merge(partitions.iter().map(|values| &**values))
@@ -241,13 +240,13 @@ impl PipelineState {
         self.live.read().unwrap_or_else(PoisonError::into_inner).received_at()
     }
 
-    /// How far the pipeline is, for reading. Held for a moment only.
+    /// The pipeline's progress, for reading. Hold the lock briefly.
     pub(crate) fn progress(&self) -> RwLockReadGuard<'_, Progress> {
         self.progress.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Start of the slice of the pipeline's first event, where that is known: of the first window that was ever sealed, or, before any
-    /// was, of what the open window shows.
+    /// was, of the open window.
     pub(crate) fn began(&self, open: Option<&Live>) -> Option<i64> {
         let windows = self.windows();
         match windows.stats().windows {
@@ -281,7 +280,7 @@ impl PipelineState {
         self.changed.notify_one();
     }
 
-    /// Done after the next change, or at once after one that nobody waited for.
+    /// Returns after the next change, or at once after a change that no task waited for.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }

@@ -1,17 +1,17 @@
-//! How far the pipeline is: what its processors committed beside their offsets.
+//! The pipeline's progress, as its processors commit it beside their offsets.
 
 use weir_log::EndRanges;
 
-/// How far each input partition is, and what was lost of the results.
+/// Progress of each input partition, and lost results.
 #[derive(Default)]
 pub struct Progress {
     /// By partition; those without a commit are missing.
     pub(crate) partitions: Vec<ProgressView>,
-    /// The end up to which windows were emitted into a topic that another one has since taken the place of.
+    /// The end up to which windows were emitted into a topic that was recreated since.
     pub(crate) lost_up_to: Option<i64>,
 }
 
-/// Where the pipeline stands in one input partition.
+/// Progress in one input partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProgressView {
     /// The partition.
@@ -47,7 +47,7 @@ pub fn ended(partitions: &[ProgressView]) -> bool {
     partitions.iter().any(|partition| partition.ended)
 }
 
-/// The smallest watermark: of the partitions that are not idle, or of all if all are. `None` while one that counts has none.
+/// The smallest watermark of the partitions that are not idle, or of all if all are. `None` while one of them has none.
 pub fn watermark(partitions: &[ProgressView]) -> Option<i64> {
     let all_idle = partitions.iter().all(|partition| partition.idle);
     let counts = partitions.iter().filter(|partition| all_idle || !partition.idle);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn idle_partitions_hold_the_watermark_back_only_where_all_are() {
+    fn idle_partitions_hold_the_watermark_back_only_if_all_are_idle() {
         for (partitions, expected) in [
             (vec![], None),
             (vec![(Some(5), false), (Some(3), false)], Some(3)),

@@ -15,7 +15,7 @@ use weir_events::{
 const MAX_SAMPLED_EVENTS: usize = 200;
 /// Maximum events taken per second.
 pub(crate) const MAX_EVENTS_PER_SECOND: u8 = 20;
-/// Digits of a masked id that are shown: enough to tell the visitors of a sample apart.
+/// Digits of a masked id that are shown: enough to distinguish the visitors of a sample.
 const VISITOR_DIGITS: usize = 6;
 
 /// An event with its visitor masked.
@@ -38,14 +38,14 @@ pub struct SampledEvent {
     pub browser: String,
 }
 
-/// So many events a second, the last ones kept.
+/// The newest events, with a limit per second.
 pub struct EventSample {
     decoder: Decoder,
     privacy: Privacy,
     scratch: Scratch,
     events: VecDeque<SampledEvent>,
     number: u64,
-    /// When the second began in which so many events were taken.
+    /// When the current second began, and the events taken in it.
     second: (i64, u8),
 }
 
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_can_be_recognised() {
+    fn no_visitor_can_be_identified() {
         let mut sample = EventSample::new().unwrap();
         sample.offer(&event(5), 1_000);
         let shown = serde_json::to_string(&sample.recent(0, 10)).unwrap();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn bounded_in_rate_and_number() {
+    fn rate_and_number_are_bounded() {
         let mut sample = EventSample::new().unwrap();
         for now in 0..100_000 {
             sample.offer(&event(now), now);
@@ -155,10 +155,13 @@ mod tests {
         sample.offer(b"no event", 200_000);
         let all = sample.recent(0, usize::MAX);
         assert_eq!(all.len(), MAX_SAMPLED_EVENTS);
-        let most = usize::from(MAX_EVENTS_PER_SECOND);
-        assert!(all.windows(most + 1).all(|some| some[most].timestamp - some[0].timestamp == 1_000));
-        // What comes all at once is taken all at once: so does a reader hand over that looks once a second.
-        assert!(all[..most].iter().all(|event| event.timestamp < all[0].timestamp + 20));
+        let max_per_second = usize::from(MAX_EVENTS_PER_SECOND);
+        assert!(
+            all.windows(max_per_second + 1)
+                .all(|some| some[max_per_second].timestamp - some[0].timestamp == 1_000)
+        );
+        // A burst is taken at once: the reader hands over one batch per second.
+        assert!(all[..max_per_second].iter().all(|event| event.timestamp < all[0].timestamp + 20));
         assert_eq!(sample.recent(all[MAX_SAMPLED_EVENTS - 2].number, 100).len(), 1);
     }
 }

@@ -13,12 +13,12 @@ use super::{patch::difference, topic::Topic};
 /// Sealed windows that a client can catch up on: an hour at the default slide.
 pub(crate) const MAX_SEALED_WINDOWS: usize = 360;
 
-/// Everything that clients are shown at one moment.
+/// All values that clients are sent, at one time.
 #[derive(Debug, Default)]
 pub struct Frame {
     pub(crate) sequence: u64,
     topics: HashMap<Topic, Arc<TopicValue>>,
-    /// Sealed windows in the order in which they became known, oldest first.
+    /// Sealed windows in the order in which they were received, oldest first.
     pub(crate) windows: VecDeque<Arc<SealedWindow>>,
 }
 
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_new_is_no_frame() {
+    fn unchanged_values_make_no_frame() {
         let first = Frame::default().next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).unwrap();
         assert!(first.next(vec![(Topic::Site, json!({"a": 1}))], Vec::new()).is_none());
         let second = first.next(vec![(Topic::Site, json!({"a": 2}))], Vec::new()).unwrap();
@@ -125,17 +125,17 @@ mod tests {
         let first = Frame::default().next(vec![site.clone()], Vec::new()).unwrap();
         let second = first.next(vec![site.clone(), a.clone()], Vec::new()).unwrap();
         assert_eq!(second.topic(&page()).map(|value| (value.sequence, value.since)), Some((2, 0)));
-        // Nobody wants it any more: kept, its value would be the first that the next one who does is told, however old.
+        // Without a subscriber it is dropped: the next subscriber would first get a stale value.
         let third = second.next(vec![site.clone()], Vec::new()).unwrap();
         assert!(third.topic(&page()).is_none());
-        // As many topics as before, and others.
+        // The same number of topics, but different ones.
         let fourth = third.next(vec![a], Vec::new()).unwrap();
         assert_eq!(fourth.topic(&page()).map(|value| (value.sequence, value.since)), Some((4, 0)));
         assert!(fourth.topic(&Topic::Site).is_none());
     }
 
     #[test]
-    fn sealed_windows_are_remembered_within_a_bound() {
+    fn sealed_windows_are_kept_within_a_bound() {
         let mut frame = Frame::default();
         for end in 0..MAX_SEALED_WINDOWS as i64 + 40 {
             frame = frame.next(Vec::new(), vec![(end, json!({}))]).unwrap();

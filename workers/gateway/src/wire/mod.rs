@@ -1,4 +1,4 @@
-//! What is sent: values, their differences and frames, rows of tables, CSV.
+//! The wire format: values, their differences and frames, rows of tables, CSV.
 
 pub(crate) mod csv;
 pub(crate) mod frame;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// What makes `new` of `old`; `None` if nothing does. A field that becomes null is a field that goes, as RFC 7396 has it:
-/// whoever reads takes a missing field for null.
+/// The patch from `old` to `new`; `None` if they are equal. RFC 7396 cannot set a field to null, only remove it, so
+/// readers must treat a missing field as null.
 pub(super) fn difference(old: &Value, new: &Value) -> Option<Value> {
     let (Value::Object(old), Value::Object(new)) = (old, new) else {
         return (old != new).then(|| new.clone());
@@ -59,7 +59,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_patch_makes_the_new_value_of_the_old(old in values(), new in values()) {
+        fn a_patch_turns_the_old_value_into_the_new(old in values(), new in values()) {
             match difference(&old, &new) {
                 None => prop_assert_eq!(old, new),
                 Some(patch) => {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_said() {
+    fn a_patch_holds_only_changes() {
         let old = json!({"a": 1, "b": {"c": 2, "d": 3}, "e": 4});
         let new = json!({"a": 1, "b": {"c": 2, "d": 5}});
         assert_eq!(difference(&old, &new), Some(json!({"b": {"d": 5}, "e": null})));

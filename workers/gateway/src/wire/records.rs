@@ -1,4 +1,4 @@
-//! What answers are made of. Names are those of the Avro schemas; times are milliseconds since the epoch, UTC.
+//! The objects and rows of responses. Names are those of the Avro schemas; times are milliseconds since the epoch, UTC.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -119,14 +119,14 @@ impl Row for WindowTotals {
     }
 }
 
-/// A row of a table with the window that it is of, last, because a table is kept where the request that made it is not.
+/// A row with its window in the last columns: a saved table outlives the request that named the window.
 pub(crate) struct Windowed<R> {
     row: R,
     window_start: i64,
     window_end: i64,
 }
 
-/// Rows with the window that all of them are of.
+/// Rows of one window, each with that window.
 pub(crate) fn windowed<R>(rows: &[R], window_start: i64, window_end: i64) -> Vec<Windowed<&R>> {
     rows.iter().map(|row| Windowed { row, window_start, window_end }).collect()
 }

@@ -1,15 +1,15 @@
-//! What a client can subscribe to.
+//! Topics that clients can subscribe to.
 
 use std::collections::HashMap;
 
-/// One thing that changes.
+/// A topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// The whole site, provisional.
     Site,
     /// The most viewed pages, provisional.
     Top,
-    /// Where the stream stands.
+    /// The pipeline's progress.
     Health,
     /// Each window as it is sealed.
     Windows,
@@ -29,7 +29,7 @@ impl Topic {
         }
     }
 
-    /// The topic of a name, but for pages.
+    /// The topic with this name; page topics have none.
     pub fn named(name: &str) -> Option<Self> {
         [Self::Site, Self::Top, Self::Health, Self::Windows].into_iter().find(|topic| topic.name() == name)
     }
@@ -42,14 +42,14 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// One client more.
+    /// Adds a subscriber.
     pub fn add(&mut self, topic: &Topic) {
         if let Topic::Page(url) = topic {
             *self.pages.entry(url.clone()).or_default() += 1;
         }
     }
 
-    /// One client less.
+    /// Removes a subscriber.
     pub fn remove(&mut self, topic: &Topic) {
         if let Topic::Page(url) = topic
             && let Some(count) = self.pages.get_mut(url)

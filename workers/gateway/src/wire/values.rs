@@ -63,7 +63,7 @@ impl Open {
     pub(crate) fn of(state: &PipelineState, sum: Option<&Live>) -> Self {
         let Some(sum) = sum else { return Self::default() };
         let began = state.began(Some(sum)).unwrap_or(i64::MIN);
-        // Where nobody came for a while the window's last slice is that of the clock, and where in it is not known.
+        // Without recent events the window's last slice follows the clock, and the position within it is unknown.
         let last_slice = sum.end - state.manifest().spec.window.slide.as_millis();
         let now = sum.as_of.max(last_slice).min(sum.end);
         Self {
@@ -76,7 +76,7 @@ impl Open {
     }
 }
 
-/// What a frame is rendered of.
+/// The input of a frame.
 pub(crate) struct Values {
     /// The topics' values.
     pub(crate) topics: Vec<(Topic, Value)>,
@@ -123,15 +123,15 @@ fn site(sum: Option<&Live>, open: Open) -> Value {
         "filling": open.filling,
         "covered_ms": open.covered_ms,
         "page_count": sum.map(|sum| sum.pages.len()),
-        // Before anything was heard there are no values, which is not the same as values of zero.
+        // Before any live value was received there are no values, which differs from values of zero.
         "now": sum.map(|sum| Provisional::from(&sum.site)),
     })
 }
 
-/// Twice as many as are ranked, so that those of the last sealed ranking are mostly among them. By page, so that a difference
-/// names only the pages that moved.
-fn top(sum: Option<&Live>, most: usize) -> Value {
-    let ranked = sum.iter().flat_map(|sum| &sum.pages).take_while(|row| row.views > 0).take(most).zip(1..);
+/// The `max` most viewed pages, by URL, so that a difference names only the pages that moved. `max` is twice the length of the
+/// ranking, so that the pages of the last sealed ranking are usually among them.
+fn top(sum: Option<&Live>, max: usize) -> Value {
+    let ranked = sum.iter().flat_map(|sum| &sum.pages).take_while(|row| row.views > 0).take(max).zip(1..);
     let pages: Map<String, Value> = ranked
         .map(|(row, rank)| (row.url.clone(), json!({"rank": rank, "now": Provisional::from(row)})))
         .collect();

@@ -1,4 +1,4 @@
-//! A gateway on a port of its own, and what it is fed.
+//! A gateway on a port of its own, and records to feed it.
 #![allow(dead_code, reason = "not every test needs every part")]
 
 use std::{
@@ -20,7 +20,7 @@ use weir_gateway::{
 };
 use weir_manifest::{Pipeline, Role};
 
-/// Time after which waiting for something is given up.
+/// Maximum wait for a condition or a response.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 pub struct Running {
@@ -64,20 +64,20 @@ impl Running {
             origins: vec!["https://board.example".to_owned()],
         };
         let (stop, stopped) = oneshot::channel();
-        let (said, heard) = std::sync::mpsc::channel();
+        let (address_sender, address_receiver) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let server = Server::bind(gateway, &options).unwrap();
-                said.send(server.address().unwrap()).unwrap();
+                address_sender.send(server.address().unwrap()).unwrap();
                 server.serve(async { drop(stopped.await) }).await.unwrap();
             });
         });
-        let address = heard.recv().unwrap();
+        let address = address_receiver.recv().unwrap();
         Self { state, address, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Ends it and waits for that.
+    /// Stops the gateway and waits until it has ended.
     pub fn stop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -102,10 +102,10 @@ impl Running {
 
     /// GETs a path.
     pub fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &[])
+        self.request("GET", path, &[])
     }
 
-    pub fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "host") {
             head += &format!("host: {}\r\n", self.address);
@@ -168,7 +168,7 @@ pub fn rows(end: i64, pages: &[(&str, i64)]) -> Vec<PageAnalytics> {
 }
 
 pub fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
-    let place = |((url, views), rank): (&(&str, i64), i32)| TopPage {
+    let entry = |((url, views), rank): (&(&str, i64), i32)| TopPage {
         rank,
         page_url: (*url).to_owned(),
         view_count: *views,
@@ -178,7 +178,7 @@ pub fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
     TopPages {
         window_start: end - 300_000,
         window_end: end,
-        pages: pages.iter().zip(1..).map(place).collect(),
+        pages: pages.iter().zip(1..).map(entry).collect(),
         warming_up: false,
         trending: pages
             .iter()
@@ -203,10 +203,10 @@ pub fn top(end: i64, pages: &[(&str, i64)]) -> TopPages {
     }
 }
 
-/// Waits until something is so.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
+/// Waits until the condition holds.
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
-    while !so() {
+    while !condition() {
         assert!(begun.elapsed() < DEADLINE, "{what}: not within {DEADLINE:?}");
         std::thread::sleep(Duration::from_millis(5));
     }

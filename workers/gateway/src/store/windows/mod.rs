@@ -1,8 +1,8 @@
 //! The sealed windows of the last day, packed in memory.
 //!
 //! A page's URL is kept once, a page's numbers of a window in 40 bytes, so a day of 100 pages every 10 seconds takes some
-//! 40 MB. Two bounds hold whatever comes: age, against the newest window (event time, so that a replay of last year is kept
-//! as today is), and bytes; the oldest window goes first.
+//! 40 MB. Two bounds always hold: age, against the newest window (event time, so that a replay of last year is kept
+//! as today is), and bytes. The oldest window is evicted first.
 
 #[cfg(test)]
 mod tests;
@@ -18,9 +18,9 @@ use weir_events::{PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
 use weir_manifest::Role;
 
 use urls::UrlInterner;
-use window::{PackedRow, Window};
+use window::{PackedRow, StoredWindow};
 
-/// How much is kept.
+/// Bounds of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Age of a window's end against the newest, milliseconds.
@@ -36,23 +36,23 @@ impl Default for Bounds {
     }
 }
 
-/// The sealed windows. Records may come in any order and twice; what they add up to does not depend on it.
+/// The sealed windows. The result does not depend on the order of records or on records read twice.
 #[derive(Default)]
 pub struct WindowStore {
     bounds: Bounds,
     slide: i64,
-    /// The end of the earliest window ever taken.
+    /// The end of the earliest window ever added.
     first: Option<i64>,
-    /// Whether that was the first there ever was: the topic still had its first record when it was read.
+    /// Whether that was the pipeline's first: the topic still had its first record when it was read.
     pub(crate) begins: bool,
     urls: UrlInterner,
-    windows: BTreeMap<i64, Window>,
+    windows: BTreeMap<i64, StoredWindow>,
     dirty: BTreeSet<i64>,
     bytes: usize,
     refused: u64,
 }
 
-/// How much a store keeps.
+/// The size of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreStats {
     /// Windows.
@@ -86,16 +86,16 @@ pub struct Page<'a> {
     pub duration: f64,
 }
 
-/// A sealed window as it is read.
+/// A sealed window, for reading.
 #[derive(Clone, Copy)]
 pub struct WindowView<'a> {
     end: i64,
-    window: &'a Window,
+    window: &'a StoredWindow,
     urls: &'a UrlInterner,
     began: Option<i64>,
 }
 
-/// A copy of a window's pages, to be searched and sorted where no lock is held.
+/// A copy of a window's pages, to be searched and sorted without holding the lock.
 pub struct WindowSnapshot {
     /// First millisecond.
     pub start: i64,
@@ -121,12 +121,12 @@ impl WindowStore {
         Self { bounds, slide, ..Self::default() }
     }
 
-    /// Takes a page's numbers. Call [`WindowStore::flush`] before reading.
+    /// Adds a page's row. Call [`WindowStore::flush`] before reading.
     pub fn row(&mut self, row: &PageAnalytics) {
         if !self.in_time(row.window_end) {
             return;
         }
-        let Some(packed) = Window::row(&mut self.urls, row) else {
+        let Some(packed) = StoredWindow::row(&mut self.urls, row) else {
             self.refused += 1;
             return;
         };
@@ -136,7 +136,7 @@ impl WindowStore {
         self.dirty.insert(row.window_end);
     }
 
-    /// Takes a window's ranking. Call [`WindowStore::flush`] before reading.
+    /// Adds a window's ranking. Call [`WindowStore::flush`] before reading.
     pub fn top(&mut self, top: &TopPages) {
         self.first = Some(self.first.map_or(top.window_end, |first| first.min(top.window_end)));
         if !self.in_time(top.window_end) {
@@ -148,7 +148,7 @@ impl WindowStore {
         self.dirty.insert(top.window_end);
     }
 
-    /// Drops what came of the topic with this role.
+    /// Drops everything read from the topic with this role.
     pub(crate) fn forget(&mut self, role: Role) {
         if !matches!(role, Role::Results | Role::TopPages) {
             return;
@@ -163,11 +163,11 @@ impl WindowStore {
             }
         }
         self.windows.retain(|_, window| !window.is_empty());
-        self.bytes = self.windows.values().map(Window::bytes).sum();
+        self.bytes = self.windows.values().map(StoredWindow::bytes).sum();
     }
 
-    /// Makes what was taken readable, and evicts what is over the bounds. Returns the ends of the windows that became
-    /// complete by it, earliest first.
+    /// Makes added records readable, and evicts windows until the bounds hold. Returns the ends of the windows that this
+    /// completed, earliest first.
     pub fn flush(&mut self) -> Vec<i64> {
         let mut completed = Vec::new();
         for end in std::mem::take(&mut self.dirty) {
@@ -178,7 +178,7 @@ impl WindowStore {
                 completed.push(end);
             }
         }
-        self.bytes = self.windows.values().map(Window::bytes).sum();
+        self.bytes = self.windows.values().map(StoredWindow::bytes).sum();
         let newest = self.windows.last_key_value().map_or(0, |(end, _)| *end);
         while let Some(oldest) = self.windows.first_entry()
             && (*oldest.key() < newest - self.bounds.age || self.bytes > self.bounds.bytes)
@@ -194,7 +194,7 @@ impl WindowStore {
         self.windows.last_key_value().is_none_or(|(newest, _)| end >= newest - self.bounds.age)
     }
 
-    /// The newest complete window, or without any the newest that was ranked.
+    /// The newest complete window, or the newest ranked one if none is complete.
     pub fn latest(&self) -> Option<WindowView<'_>> {
         let mut newest_first = self.windows.iter().rev();
         newest_first
@@ -230,8 +230,8 @@ impl WindowStore {
         self.urls.find(url).is_some()
     }
 
-    /// The pages that a request urls: the one with exactly this URL; or, of an absolute path, all with this path, whatever their host,
-    /// in order. Walks over all pages where it is no URL that is known.
+    /// The pages that a request names: the one with exactly this URL; or, for an absolute path, all pages with this path on any host,
+    /// in order. Scans all pages if the URL is unknown.
     pub fn resolve(&self, url: &str) -> Vec<String> {
         if self.contains_page(url) {
             return vec![url.to_owned()];
@@ -244,13 +244,13 @@ impl WindowStore {
         found
     }
 
-    /// What is kept, and what was refused.
+    /// Sizes, and the number of refused records.
     pub fn stats(&self) -> StoreStats {
         let (windows, pages) = (self.windows.len(), self.urls.len());
         StoreStats { windows, pages, bytes: self.bytes, refused: self.refused }
     }
 
-    fn view<'a>(&'a self, end: i64, window: &'a Window) -> WindowView<'a> {
+    fn view<'a>(&'a self, end: i64, window: &'a StoredWindow) -> WindowView<'a> {
         WindowView { end, window, urls: &self.urls, began: self.began() }
     }
 }
@@ -266,12 +266,12 @@ impl<'a> WindowView<'a> {
         self.end
     }
 
-    /// Whether it begins before the first event: it has no data of a part of its time.
+    /// Whether it begins before the first event, so that a part of its time has no data.
     pub fn filling(&self) -> bool {
         self.began.is_some_and(|began| self.start() < began)
     }
 
-    /// How much of its time lies after the first event, milliseconds: all of it where that is not known.
+    /// The part of its time after the first event, milliseconds: all of it if the first event is not known.
     pub fn covered(&self) -> i64 {
         self.end - self.began.unwrap_or(i64::MIN).max(self.start())
     }
@@ -310,7 +310,7 @@ impl<'a> WindowView<'a> {
         self.window.ranking.as_ref().map_or(SiteTotals::default(), |ranking| ranking.site)
     }
 
-    /// Whether too few windows lie behind to say what trends.
+    /// Whether too few windows precede it to detect trends.
     pub fn warming_up(&self) -> bool {
         self.window.ranking.as_ref().is_some_and(|ranking| ranking.warming_up)
     }

@@ -63,14 +63,14 @@ fn a_window_is_complete_when_its_rows_add_up_to_the_site() {
     assert_eq!(latest.page("/b").unwrap().engagement_rate, 0.5);
     assert_eq!(latest.page("/b").unwrap().bounce_rate, 2.1);
     assert_eq!(latest.page("/c"), None);
-    // Read again, as after a fault of the connection: it is not told again.
+    // Records read again, as after a connection error, do not complete the window again.
     store.row(&row("/b", SLIDE, 2));
     store.top(&top(SLIDE, &[("/a", 5), ("/b", 2)]));
     assert!(store.flush().is_empty() && store.latest().unwrap().complete());
 }
 
 #[test]
-fn a_window_lacks_a_page_that_was_only_searched_on() {
+fn a_window_is_incomplete_without_a_page_that_has_only_searches() {
     let mut store = WindowStore::default();
     let mut ranking = top(SLIDE, &[("/a", 5)]);
     ranking.page_count = Some(2);
@@ -84,7 +84,7 @@ fn a_window_lacks_a_page_that_was_only_searched_on() {
         ..row("/search", SLIDE, 1)
     });
     assert_eq!(store.flush(), [SLIDE]);
-    // A ranking that does not say how many: as good as the sums are.
+    // Without a page count in the ranking, the sums alone decide.
     ranking = top(2 * SLIDE, &[("/a", 5)]);
     store.top(&ranking);
     store.row(&row("/a", 2 * SLIDE, 5));
@@ -92,7 +92,7 @@ fn a_window_lacks_a_page_that_was_only_searched_on() {
 }
 
 #[test]
-fn what_came_of_a_topic_that_is_gone_is_dropped() {
+fn records_of_a_deleted_topic_are_dropped() {
     let mut store = WindowStore::default();
     for end in [SLIDE, 2 * SLIDE] {
         store.row(&row("/a", end, 5));
@@ -122,7 +122,7 @@ fn the_latest_window_is_the_newest_complete_one() {
 }
 
 #[test]
-fn what_is_out_of_bounds_goes_with_its_names() {
+fn windows_out_of_bounds_are_evicted_with_their_urls() {
     let mut store = WindowStore::new(Bounds { age: 2 * SLIDE, bytes: usize::MAX }, SLIDE);
     for window in 1..=5 {
         let url = format!("/{window}");
@@ -176,7 +176,7 @@ fn windows_that_begin_before_the_first_event_are_filling() {
     let filling = |begins: bool| -> Vec<(bool, i64)> {
         let mut store = WindowStore::new(Bounds::default(), SLIDE);
         store.begins = begins;
-        // As lanes write them: not in order.
+        // Out of order, as lanes write them.
         for window in [2, 1, 30, 31] {
             store.top(&top(300_000 + window * SLIDE, &[("/a", 1)]));
         }
@@ -189,7 +189,7 @@ fn windows_that_begin_before_the_first_event_are_filling() {
 }
 
 #[test]
-fn a_path_names_the_pages_that_have_it() {
+fn a_path_resolves_to_the_pages_that_have_it() {
     let mut store = WindowStore::default();
     let urls =
         ["https://shop.example/cart", "https://other.example/cart", "/cart/", "https://shop.example", "/a"];
@@ -211,7 +211,7 @@ fn counts_that_do_not_fit_are_refused_and_counted() {
 }
 
 proptest! {
-    /// Against a plain map: any order, records twice, batches of any size.
+    /// Compared with a plain map: records in any order and twice, batches of any size.
     #[test]
     fn the_order_of_records_changes_nothing(
         records in prop::collection::vec((0u8..6, 1i64..40, 1i64..9, prop::bool::weighted(0.2)), 1..200),

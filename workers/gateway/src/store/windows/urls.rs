@@ -1,47 +1,47 @@
-//! The pages' URLs, each kept once however many windows mention it.
+//! The pages' URLs, each stored once and counted by references from windows.
 
 use std::{collections::HashMap, sync::Arc};
 
-/// A page as windows name it. Numbers of pages that no window mentions are given to others.
+/// A page's id in windows. Ids of pages that no window refers to are reused.
 pub(super) type PageId = u32;
 
 #[derive(Default)]
 pub(super) struct UrlInterner {
     ids: HashMap<Arc<str>, PageId>,
-    /// URL and number of windows that mention it, by number.
+    /// URL and reference count, by id.
     pages: Vec<(Arc<str>, u32)>,
     free: Vec<PageId>,
 }
 
 impl UrlInterner {
-    /// The number of a page, which is now mentioned once more.
+    /// The page's id; adds a reference.
     pub(super) fn acquire(&mut self, url: &str) -> PageId {
         if let Some(&id) = self.ids.get(url) {
             self.pages[id as usize].1 += 1;
             return id;
         }
-        let name: Arc<str> = url.into();
+        let url: Arc<str> = url.into();
         let id = match self.free.pop() {
             Some(id) => {
-                self.pages[id as usize] = (Arc::clone(&name), 1);
+                self.pages[id as usize] = (Arc::clone(&url), 1);
                 id
             }
             None => {
-                self.pages.push((Arc::clone(&name), 1));
+                self.pages.push((Arc::clone(&url), 1));
                 (self.pages.len() - 1) as PageId
             }
         };
-        self.ids.insert(name, id);
+        self.ids.insert(url, id);
         id
     }
 
-    /// A window no longer mentions the page.
+    /// Drops a reference.
     pub(super) fn release(&mut self, id: PageId) {
-        let (name, mentions) = &mut self.pages[id as usize];
-        *mentions -= 1;
-        if *mentions == 0 {
-            self.ids.remove(name);
-            *name = "".into();
+        let (url, references) = &mut self.pages[id as usize];
+        *references -= 1;
+        if *references == 0 {
+            self.ids.remove(url);
+            *url = "".into();
             self.free.push(id);
         }
     }
@@ -58,7 +58,7 @@ impl UrlInterner {
         Arc::clone(&self.pages[id as usize].0)
     }
 
-    /// Every URL that a window mentions.
+    /// Every URL that a window refers to.
     pub(super) fn all(&self) -> impl Iterator<Item = &str> {
         self.ids.keys().map(|url| &**url)
     }

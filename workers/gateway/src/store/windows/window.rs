@@ -45,7 +45,7 @@ pub(super) struct Ranking {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(super) struct StoredWindow {
     pub(super) start: i64,
     /// By page once flushed.
     pub(super) rows: Vec<PackedRow>,
@@ -53,7 +53,7 @@ pub(super) struct Window {
     pub(super) complete: bool,
 }
 
-impl Window {
+impl StoredWindow {
     /// `None` where a count is more than a window can hold: 4,294,967,295.
     pub(super) fn row(urls: &mut UrlInterner, row: &PageAnalytics) -> Option<PackedRow> {
         let views = u32::try_from(row.view_count).ok()?;

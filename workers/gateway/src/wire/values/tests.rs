@@ -1,4 +1,4 @@
-//! What topics show of live values and of where partitions stand.
+//! Topics' values, made from live values and partitions' progress.
 #![allow(clippy::unwrap_used)]
 
 use weir_manifest::Pipeline;
@@ -13,7 +13,7 @@ fn state() -> PipelineState {
     PipelineState::new(pipeline, StateLimits::default(), &[]).unwrap()
 }
 
-/// What a partition shows of pages: URL, views, clicks.
+/// A partition's live values of pages: URL, views, clicks.
 fn live(partition: i32, pages: &[(&str, u64, u64)]) -> Live {
     let row = |(url, views, clicks): &(&str, u64, u64)| json!({"url": url, "views": views, "clicks": clicks, "carts": 0, "conversions": 0, "users": 1});
     let site = ("", pages.iter().map(|page| page.1).sum(), pages.iter().map(|page| page.2).sum());
@@ -42,7 +42,7 @@ fn top(state: &PipelineState) -> Vec<(String, u64, u64)> {
 }
 
 #[test]
-fn only_viewed_pages_are_ranked_live_twice_as_many_as_when_sealed() {
+fn the_live_ranking_has_viewed_pages_only_and_twice_the_sealed_length() {
     let state = state();
     let lives = vec![live(0, &[("/a", 5, 0), ("/b", 1, 0), ("/clicked", 0, 9)]), live(1, &[("/b", 7, 0)])];
     state.apply(Records { lives, ..Records::default() });
@@ -55,7 +55,7 @@ fn only_viewed_pages_are_ranked_live_twice_as_many_as_when_sealed() {
 }
 
 #[test]
-fn health_is_that_of_the_partitions_that_are_known_now() {
+fn health_covers_the_partitions_with_a_commit() {
     let state = state();
     let expected = Pipeline::demo().spec.topics.events.partitions;
     let view = |partition: i32, n: u32| ProgressView {
@@ -74,7 +74,7 @@ fn health_is_that_of_the_partitions_that_are_known_now() {
         (vec![], 0, None, 0, false),
         (vec![view(0, 3)], 1, Some(3), 3, false),
         (vec![view(0, 3), view(4, 2)], 2, Some(2), 5, true),
-        // As after a reset of the group: what is not committed any more is not shown any more.
+        // As after a reset of the group: partitions without a commit are no longer shown.
         (vec![view(4, 2)], 1, Some(2), 2, true),
     ] {
         state.set_progress(views);
