@@ -18,13 +18,13 @@ const test = (name, run) => tests.push([name, run]);
 async function demo(listen) {
   const child = spawn(process.env.WEIR, ["demo", "--speed", "20", "--listen", listen], { stdio: ["ignore", "pipe", "ignore"] });
   const address = await new Promise((found, failed) => {
-    let said = "";
+    let output = "";
     child.stdout.on("data", (data) => {
-      said += data;
-      const match = /http:\/\/[\d.:]+/.exec(said);
+      output += data;
+      const match = /http:\/\/[\d.:]+/.exec(output);
       if (match) found(match[0]);
     });
-    child.on("exit", (code) => failed(new Error(`the demo ended with ${code}: ${said}`)));
+    child.on("exit", (code) => failed(new Error(`the demo ended with ${code}: ${output}`)));
   });
   return { address, stop: () => new Promise((done) => { child.on("exit", done); child.kill("SIGKILL"); }) };
 }
@@ -44,21 +44,21 @@ const whole = new Intl.NumberFormat("en");
 
 test("the numbers on the page are the API's", async (browser, shop) => {
   const page = await opened(browser, shop.address);
-  // A window may be sealed between the two looks: again, until both speak of the same.
+  // A window may be sealed between the two reads: repeat until both show the same window.
   for (let attempt = 0; attempt < 50; attempt++) {
     const top = await (await fetch(`${shop.address}/api/v1/top`)).json();
     const [shown, note] = [await cells(page, "#top"), await page.textContent("#top .note")];
     if (!note.includes(new Date(top.window_end).toISOString().slice(11, 19))) continue;
-    const expected = top.pages.map((place) => [String(place.rank), place.page_url.replace(/^https?:\/\/[^/]+/, "") || "/", whole.format(place.view_count)]);
+    const expected = top.pages.map((entry) => [String(entry.rank), entry.page_url.replace(/^https?:\/\/[^/]+/, "") || "/", whole.format(entry.view_count)]);
     assert.deepEqual(shown.map((row) => [row[0], row[2], row[3]]), expected);
     return;
   }
-  assert.fail("page and API never spoke of the same window");
+  assert.fail("page and API never showed the same window");
 });
 
 /**
- * A page over what a gateway might say: `answers` by path under /api/v1, `messages` of the WebSocket by topic.
- * @returns the page; `page.tell(message)` sends one more.
+ * A page over a fake gateway: `answers` by path under /api/v1, `messages` of the WebSocket by topic.
+ * @returns the page; `page.push(message)` sends one more.
  */
 async function faked(browser, shop, answers, values, path = "/", options = {}) {
   const page = await browser.newPage(options);
@@ -72,11 +72,11 @@ async function faked(browser, shop, answers, values, path = "/", options = {}) {
     route.fulfill(body ? { json: body } : { status: 404, json: { detail: "no window is sealed yet" } });
   });
   await page.routeWebSocket("**/api/v1/live", (socket) => {
-    const say = (message) => socket.send(JSON.stringify({ sequence: 1, ...message }));
-    page.tell = say;
-    say({ type: "hello", at: Date.now() });
+    const send = (message) => socket.send(JSON.stringify({ sequence: 1, ...message }));
+    page.push = send;
+    send({ type: "hello", at: Date.now() });
     socket.onMessage((text) => {
-      for (const topic of JSON.parse(text).topics ?? []) if (values[topic]) say({ type: "value", topic, value: values[topic] });
+      for (const topic of JSON.parse(text).topics ?? []) if (values[topic]) send({ type: "value", topic, value: values[topic] });
     });
   });
   await page.goto(shop.address + path);
@@ -89,7 +89,7 @@ const site = (now, more = {}) => ({ window_start: Date.now() - 300_000, window_e
 const tile = (page, name) => page.$$eval(".tile", (all, name) => all.map((one) => [...one.children].map((part) => part.textContent)).find(([title]) => title === name), name);
 const sealed = (end, views, more = {}) => ({ window_start: end - 300_000, window_end: end, complete: true, filling: false, covered_ms: 300_000, page_count: 1, site: { ...counts(views), engagement_rate: 0, bounce_rate: 0, visits: 3, bounces: 1 }, ...more });
 
-test("a rate is by the time that there were events in", async (browser, shop) => {
+test("a rate is per minute since the first event", async (browser, shop) => {
   const page = await faked(browser, shop, {}, { site: site(counts(4_200), { filling: true, covered_ms: 60_000 }), health: health() });
   await page.waitForFunction(() => document.querySelector(".tile:nth-child(2) b")?.textContent === "4,200");
   assert.deepEqual(await tile(page, "Views per minute"), ["Views per minute", "4,200", "provisional, first 1 min 0 s", ""]);
@@ -97,7 +97,7 @@ test("a rate is by the time that there were events in", async (browser, shop) =>
   await full.waitForFunction(() => document.querySelector(".tile:nth-child(2) b")?.textContent === "840");
   const early = await faked(browser, shop, {}, { site: site(counts(3), { filling: true, covered_ms: 2_000 }), health: health() });
   await early.waitForFunction(() => document.querySelector(".tile small")?.textContent.startsWith("provisional"));
-  assert.equal((await tile(early, "Views per minute"))[1], "–", "too short to tell");
+  assert.equal((await tile(early, "Views per minute"))[1], "–", "too short for a rate");
 });
 
 test("the chart marks windows that are filling and draws nothing across gaps", async (browser, shop) => {
@@ -116,7 +116,7 @@ test("the chart marks windows that are filling and draws nothing across gaps", a
   assert.doesNotMatch(await whole.textContent("#series .note"), /Gaps|Dotted/);
 });
 
-test("a path is the one page that has it, or it is said that there is none", async (browser, shop) => {
+test("a path resolves to the one page that has it, or an error is shown", async (browser, shop) => {
   const page = await browser.newPage();
   await page.goto(`${shop.address}/?page=/cart`);
   await page.waitForFunction(() => new URL(location.href).searchParams.get("page") === "https://shop.example/cart");
@@ -126,10 +126,10 @@ test("a path is the one page that has it, or it is said that there is none", asy
   await none.waitForFunction(() => document.getElementById("filter").textContent.includes("no window held here has an event of the page `/no-such-page`"));
   await none.waitForTimeout(500);
   const values = await none.$$eval(".tile b", (all) => all.map((one) => one.textContent));
-  assert.deepEqual([...new Set(values)], ["–"], "no zeros of a page that there is not");
+  assert.deepEqual([...new Set(values)], ["–"], "no zeros for an unknown page");
 });
 
-test("whoever leafs stays in one window, and is told of newer ones", async (browser, shop) => {
+test("paging stays in one window and offers newer ones", async (browser, shop) => {
   const page = await opened(browser, shop.address);
   await page.waitForFunction(() => !document.querySelector("#all p button:nth-of-type(2)").disabled);
   await page.click("#all p button:nth-of-type(2)");
@@ -142,7 +142,7 @@ test("whoever leafs stays in one window, and is told of newer ones", async (brow
   await page.waitForFunction((before) => { const now = document.querySelector("#all .note").textContent; return now.startsWith("1 to") && now.slice(-20) !== before.slice(-20); }, note);
 });
 
-test("the CSV is of what is shown", async (browser, shop) => {
+test("the CSV has the search and order of the page", async (browser, shop) => {
   const page = await opened(browser, `${shop.address}/?q=category&sort=unique_users&order=asc`);
   await page.waitForFunction(() => document.querySelector("#all a[download]").href.includes("q=category"));
   const csv = await (await fetch(await page.$eval("#all a[download]", (link) => link.href))).text();
@@ -153,13 +153,13 @@ test("the CSV is of what is shown", async (browser, shop) => {
   assert.deepEqual(users, [...users].sort((a, b) => a - b));
 });
 
-test("an order that there is not is replaced, which is said", async (browser, shop) => {
+test("an unknown sort column is replaced, with a notice", async (browser, shop) => {
   const page = await opened(browser, `${shop.address}/?sort=nonsense`);
   await page.waitForFunction(() => document.querySelectorAll("#all tbody tr").length > 0);
   assert.match(await page.textContent("#all .note"), /no column “nonsense” to sort by/);
 });
 
-test("a log that has ended is told from one that is live", async (browser, shop) => {
+test("a log that has ended is not shown as live", async (browser, shop) => {
   const ahead = Date.now() + 200_000;
   const page = await faked(browser, shop, {}, { site: site(counts(1)), health: health({ ended: true, watermark: ahead, heard: Date.now() - 60_000 }) });
   await page.waitForFunction(() => document.getElementById("strip").textContent.includes("log ended"));
@@ -170,7 +170,7 @@ test("a log that has ended is told from one that is live", async (browser, shop)
   await fast.waitForFunction(() => document.getElementById("strip").textContent.includes("ahead of the clock"));
 });
 
-test("a site that is silent has nobody on it and is not stale", async (browser, shop) => {
+test("a silent site has no visitors and is not stale", async (browser, shop) => {
   const page = await faked(browser, shop, {}, { site: site(counts(0, 0)), health: health({ heard: Date.now() - 600_000 }) });
   await page.waitForFunction(() => document.getElementById("strip").textContent.includes("no events for 5 min"));
   assert.equal((await tile(page, "Active now"))[1], "0");
@@ -178,7 +178,7 @@ test("a site that is silent has nobody on it and is not stale", async (browser, 
   await dead.waitForFunction(() => document.getElementById("strip").textContent.includes("stale for"));
 });
 
-test("events that some windows lack are told", async (browser, shop) => {
+test("partly late and misplaced events are shown", async (browser, shop) => {
   const page = await faked(browser, shop, {}, { site: site(counts(1)), health: health({ partly_late: 2_779, misplaced: 66, warnings: ["fake.live cannot be read: gone"] }) });
   await page.waitForFunction(() => document.getElementById("strip").textContent.includes("partly late 2,779"));
   const text = await page.textContent("#strip");
@@ -186,18 +186,18 @@ test("events that some windows lack are told", async (browser, shop) => {
   assert.match(text, /incomplete/);
 });
 
-test("a screen reader is told little", async (browser, shop) => {
+test("a screen reader gets few announcements", async (browser, shop) => {
   const page = await opened(browser, shop.address);
-  const told = await page.evaluate(async () => {
-    let told = 0;
+  const announcements = await page.evaluate(async () => {
+    let count = 0;
     const live = "output, [role=status], [role=alert], [aria-live]";
     new MutationObserver((changes) => {
-      for (const { target } of changes) told += (target.parentElement ?? target).closest?.(live) || target.closest?.(live) ? 1 : 0;
+      for (const { target } of changes) count += (target.parentElement ?? target).closest?.(live) || target.closest?.(live) ? 1 : 0;
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
     await new Promise((done) => setTimeout(done, 10_000));
-    return told;
+    return count;
   });
-  assert.ok(told <= 1, `${told} announcements in 10 s`);
+  assert.ok(announcements <= 1, `${announcements} announcements in 10 s`);
 });
 
 test("no column is out of sight on a narrow screen", async (browser, shop) => {
@@ -224,7 +224,7 @@ test("the API's page has the colours of the dashboard", async (browser, shop) =>
   assert.notEqual(await page.evaluate(background), dark);
 });
 
-test("six tiles say what is provisional and what is final", async (browser, shop) => {
+test("six tiles show whether they are provisional or final", async (browser, shop) => {
   const page = await opened(browser, shop.address);
   await page.waitForFunction(() => document.querySelectorAll(".tile").length === 6);
   const from = await page.$$eval(".tile small", (all) => all.map((one) => one.textContent));
@@ -232,7 +232,7 @@ test("six tiles say what is provisional and what is final", async (browser, shop
   assert.ok(from.some((text) => text.startsWith("final")));
 });
 
-test("a row filters everything and the address says so", async (browser, shop) => {
+test("a row filters everything and the URL keeps the filter", async (browser, shop) => {
   const page = await opened(browser, shop.address);
   await page.click("#top tbody tr:nth-child(2) button");
   const chosen = await page.getAttribute("#top tbody button[aria-pressed=true]", "title");
@@ -281,7 +281,7 @@ test("the event log can be stopped", async (browser, shop) => {
   assert.deepEqual(await cells(page, "#log"), first);
 });
 
-test("it says that the gateway is away, and comes back by itself", async (browser) => {
+test("the page shows that the gateway is unreachable, and reconnects by itself", async (browser) => {
   let shop = await demo("127.0.0.1:0");
   const page = await opened(browser, shop.address);
   await shop.stop();
@@ -292,7 +292,7 @@ test("it says that the gateway is away, and comes back by itself", async (browse
   await shop.stop();
 });
 
-test("nothing stands in a screen reader's way, in light, dark and on a phone", async (browser, shop) => {
+test("no accessibility violations in light, dark and on a phone", async (browser, shop) => {
   const looks = {
     light: { colorScheme: "light", viewport: { width: 1280, height: 1400 } },
     dark: { colorScheme: "dark", viewport: { width: 1280, height: 1400 } },
@@ -306,11 +306,11 @@ test("nothing stands in a screen reader's way, in light, dark and on a phone", a
     const { violations } = await page.evaluate(() => globalThis.axe.run());
     assert.deepEqual(violations.map((one) => `${one.id}: ${one.nodes.map((node) => node.target).join(" ")}`), [], name);
     const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
-    assert.ok(!wide, `${name}: nothing sticks out sideways`);
+    assert.ok(!wide, `${name}: nothing overflows horizontally`);
   }
 });
 
-test("the API's page asks the API", async (browser, shop) => {
+test("the API's page sends requests", async (browser, shop) => {
   const page = await browser.newPage();
   page.errors = [];
   await page.goto(`${shop.address}/docs`);

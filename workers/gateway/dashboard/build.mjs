@@ -32,7 +32,7 @@ for (const [name, bytes] of files) {
   try {
     committed = readFileSync(path);
   } catch {
-    // Missing is different.
+    // A missing file differs.
   }
   if (!committed || !committed.equals(bytes)) {
     differing += 1;

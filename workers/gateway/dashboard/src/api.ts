@@ -1,4 +1,4 @@
-// What the gateway says: docs/api.md.
+// The gateway's API: docs/api.md.
 
 export interface Counts {
   view_count: number;
@@ -26,7 +26,7 @@ export interface WindowTotals {
   complete: boolean;
   /** It begins before the pipeline's first event. */
   filling: boolean;
-  /** How much of its time lies after that. */
+  /** The part of its time after that event, milliseconds. */
   covered_ms: number;
   page_count: number;
   site: Totals;
@@ -40,7 +40,7 @@ export interface Point extends Totals {
   avg_session_duration: number | null;
 }
 
-export interface Place {
+export interface RankEntry {
   rank: number;
   page_url: string;
   view_count: number;
@@ -104,7 +104,7 @@ export interface Health {
 
 export interface Sealed {
   window: WindowTotals;
-  top: Place[];
+  top: RankEntry[];
   warming_up: boolean;
   trending: Trend[];
 }
@@ -133,7 +133,7 @@ export class Failure extends Error {
   }
 }
 
-/** Asks the gateway; a problem is thrown as its words. */
+/** Sends a request to the gateway; a problem is thrown with its detail. */
 export async function ask<T>(path: string, query: Record<string, string | number | undefined> = {}): Promise<T> {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));

@@ -1,4 +1,4 @@
-// The WebSocket: subscribes, applies patches, comes back by itself and goes on where it was.
+// The WebSocket: subscribes, applies patches, reconnects by itself and resumes.
 
 import { merged } from "./patch";
 
@@ -13,9 +13,9 @@ interface Message {
 }
 
 export interface Listener {
-  /** A topic's value; pages say which. */
+  /** A topic's value; `page` is the page of the topic of pages. */
   value(topic: string, page: string | undefined, value: unknown): void;
-  /** Connected, or not; then why. */
+  /** Connected, or not and why. */
   state(connected: boolean, why: string): void;
   /** The end of the last sealed window that is here. */
   after(): number | undefined;
@@ -24,24 +24,24 @@ export interface Listener {
 }
 
 const TOPICS = ["site", "top", "health", "windows"];
-/** Silence after which the connection is taken for dead: three heartbeats. */
-const SILENCE = 16_000;
+/** Time without a message after which the connection is considered dead: three heartbeats. */
+const LIVENESS_TIMEOUT_MS = 16_000;
 
 export class Connection {
   private socket: WebSocket | null = null;
   private page: string | null = null;
   private values = new Map<string, { sequence: number; value: unknown }>();
-  private heard = 0;
+  private lastMessageAt = 0;
   private failures = 0;
 
   constructor(private readonly listener: Listener) {
     this.open();
     setInterval(() => {
-      if (this.socket && this.heard && Date.now() - this.heard > SILENCE) this.socket.close();
+      if (this.socket && this.lastMessageAt && Date.now() - this.lastMessageAt > LIVENESS_TIMEOUT_MS) this.socket.close();
     }, 1_000);
   }
 
-  /** Watches one page besides, or none. */
+  /** Subscribes to one page as well, or to none. */
   watch(page: string | null): void {
     if (this.page === page) return;
     if (this.page !== null) this.send({ type: "unsubscribe", pages: [this.page] });
@@ -58,20 +58,20 @@ export class Connection {
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
     this.socket = socket;
-    this.heard = Date.now();
+    this.lastMessageAt = Date.now();
     socket.onopen = () => {
       this.failures = 0;
       this.values.clear();
       this.send({ type: "subscribe", topics: TOPICS, pages: this.page === null ? [] : [this.page], after: this.listener.after() });
     };
     socket.onmessage = (event) => {
-      this.heard = Date.now();
+      this.lastMessageAt = Date.now();
       this.take(JSON.parse(String(event.data)) as Message);
     };
     socket.onclose = (event) => {
       this.socket = null;
       this.listener.state(false, event.reason);
-      // Many clients must not come back at once.
+      // Jitter: many clients must not reconnect at once.
       const pause = Math.min(500 * 2 ** this.failures, 10_000) * (0.5 + Math.random());
       this.failures += 1;
       setTimeout(() => this.open(), pause);
@@ -85,12 +85,12 @@ export class Connection {
     if (message.type !== "value" && message.type !== "patch") return;
     const topic = message.topic ?? "";
     const key = message.page === undefined ? topic : `page ${message.page}`;
-    // A merge patch cannot tell null from missing, so neither does a whole value.
+    // A merge patch does not distinguish null from missing, so neither does a whole value.
     let value: unknown = merged(undefined, message.value);
     if (message.type === "patch") {
       const known = this.values.get(key);
       if (!known || known.sequence !== message.since) {
-        // Not what this patch was made for. Whole values are sent after a new beginning.
+        // The patch is against another value. After a reconnect whole values are sent.
         this.socket?.close();
         return;
       }

@@ -1,4 +1,4 @@
-// The API's page: the OpenAPI document, readable, with each question ready to be asked. Nothing comes from elsewhere.
+// The API's page: the OpenAPI document, with a form for each request. Nothing is loaded from other hosts.
 
 import { el } from "./dom";
 import { theme } from "./theme";

@@ -29,19 +29,19 @@ function set(element: Element, attributes: Attributes): void {
   }
 }
 
-/** The element that the page is known to have. */
-export function the(id: string): HTMLElement {
+/** The element with this id, which the page must have. */
+export function byId(id: string): HTMLElement {
   const found = document.getElementById(id);
   if (!found) throw new Error(`the page has no #${id}`);
   return found;
 }
 
 /** Changes text only where it differs, so that a screen reader and a selection are left alone. */
-export function say(element: Element, text: string): void {
+export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A table that is laid out in lines on a narrow screen (`.stack`). Browsers then no longer take it for a table, so its roles are said. */
+/** A table that is laid out in lines on a narrow screen (`.stack`). Browsers then drop its table semantics, so the roles are explicit. */
 export function stack(heads: HTMLElement[], body: HTMLElement): HTMLElement {
   body.setAttribute("role", "rowgroup");
   for (const head of heads) head.setAttribute("role", "columnheader");
@@ -54,7 +54,7 @@ export function line(titles: string[], first: Child = null): HTMLElement {
   return el("tr", { role: "row" }, ...cells);
 }
 
-/** Makes `parent` hold as many children as there are items, making new ones and keeping those that are there. */
+/** Gives `parent` one child per item; reuses existing children. */
 export function rows<T>(
   parent: HTMLElement,
   items: T[],

@@ -1,4 +1,4 @@
-// Numbers and times for people. What is not known is a dash, never a zero.
+// Formats numbers and times. An unknown value is a dash, never a zero.
 
 export const NONE = "–";
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -32,14 +32,14 @@ export function span(seconds: number | null | undefined): string {
   return `${(seconds / 86_400).toFixed(0)} days`;
 }
 
-/** A page without what all pages of a shop have in common. */
+/** A page's path, without scheme and host. */
 export function short(url: string): string {
   const path = url.replace(/^https?:\/\/[^/]+/, "");
   return path === "" ? "/" : path;
 }
 
 /** Why a page trends: `184 views, 41 expected, 4.5 times`. */
-export function because(views: number, expected: number): string {
+export function trendReason(views: number, expected: number): string {
   if (expected < 0.05) return `${count(views)} views, none expected`;
   return `${count(views)} views, ${decimal(expected)} expected, ${(views / expected).toFixed(1)} times`;
 }

@@ -1,9 +1,9 @@
-// The dashboard: what comes in goes into the model, which is drawn at most four times a second.
+// The dashboard: received values go into the model, which is rendered at most four times a second.
 
 import "./style.css";
-import { type Health, type PageNow, type PipelineInfo, type Place, type Point, type Sealed, type SiteNow, type TopNow, Failure, type Trend, type WindowTotals, ask } from "./api";
+import { type Health, type PageNow, type PipelineInfo, type RankEntry, type Point, type Sealed, type SiteNow, type TopNow, Failure, type Trend, type WindowTotals, ask } from "./api";
 import { Connection } from "./connection";
-import { el, say, the } from "./dom";
+import { el, setText, byId } from "./dom";
 import { Model } from "./model";
 import { Chart } from "./view/chart";
 import { Funnel } from "./view/funnel";
@@ -20,7 +20,7 @@ const ranking = new Ranking((url) => choose(url));
 const funnel = new Funnel();
 const log = new Log(model);
 const pages = new Pages((url) => choose(url), () => remember("replace"));
-const finder = the("find") as HTMLInputElement;
+const finder = byId("find") as HTMLInputElement;
 
 let due = false;
 function redraw(): void {
@@ -40,32 +40,32 @@ function draw(): void {
   funnel.draw(model);
 }
 
-/** Filters everything by a page, or by the page that is chosen already: not at all. */
+/** Filters everything by a page; choosing the chosen page again removes the filter. */
 function choose(url: string | null): void {
   const chosen = url === model.chosen ? null : url;
   select(chosen);
   remember("push");
-  say(the("said"), chosen === null ? "All pages are shown" : `Only ${chosen} is shown`);
+  setText(byId("announcer"), chosen === null ? "All pages are shown" : `Only ${chosen} is shown`);
 }
 
 function select(url: string | null): void {
   model.chosen = url;
   pages.chosen = url;
   model.clear();
-  // A path may stand for a page of some host: which one, the gateway says first.
+  // A path may be that of a page on any host: the gateway resolves it first.
   connection.watch(url?.startsWith("/") ? null : url);
   filtered();
-  say(the("series-title"), url === null ? "Views, last 30 minutes" : "Views of this page, last 30 minutes");
+  setText(byId("series-title"), url === null ? "Views, last 30 minutes" : "Views of this page, last 30 minutes");
   log.draw();
   void history();
   void pages.load();
   draw();
 }
 
-/** Says what is filtered by, and what is wrong with it. */
+/** Shows the filter, and the problem with it. */
 function filtered(): void {
   const { chosen, unknown } = model;
-  const filter = the("filter");
+  const filter = byId("filter");
   filter.hidden = chosen === null;
   const leave = el("button", { type: "button", click: () => choose(null) }, "Show all pages (Esc)");
   filter.replaceChildren(...(chosen === null ? [] : ["Only ", el("b", {}, chosen), " ", leave, unknown && el("span", { class: "warn" }, ` ${unknown}`)].filter(Boolean)));
@@ -93,9 +93,9 @@ async function history(): Promise<void> {
       filtered();
     }
   } catch (error) {
-    // Nothing sealed yet: no data is shown as that.
+    // Nothing is sealed yet: the chart shows that there is no data.
     if (chosen !== null && model.chosen === chosen && error instanceof Failure) {
-      // It may yet come, or be in the open window.
+      // The page may still get events, or be in the open window.
       connection.watch(chosen);
       model.unknown = error.message;
       filtered();
@@ -106,10 +106,10 @@ async function history(): Promise<void> {
 
 async function rankings(): Promise<void> {
   try {
-    const [top, trending] = await Promise.all([ask<{ window_end: number; pages: Place[] }>("top"), ask<{ warming_up: boolean; pages: Trend[] }>("trending")]);
+    const [top, trending] = await Promise.all([ask<{ window_end: number; pages: RankEntry[] }>("top"), ask<{ warming_up: boolean; pages: Trend[] }>("trending")]);
     if ((model.sealedEnd ?? 0) <= top.window_end) {
       model.sealedEnd = top.window_end;
-      model.places = top.pages;
+      model.ranking = top.pages;
       model.trends = trending.pages;
       model.warmingUp = trending.warming_up;
     }
@@ -128,7 +128,7 @@ const connection = new Connection({
     else if (topic === "health") model.health = value as Health;
     else if (topic === "page" && page === model.chosen) {
       model.page = value as PageNow;
-      // A page that is known nowhere has no zeros either.
+      // An unknown page has no values, not zeros.
       if (model.page.sealed && model.page.known) model.points([model.page.sealed]);
       model.pass(model.page.now);
     } else if (topic === "sealed") {
@@ -154,7 +154,7 @@ const connection = new Connection({
   },
 });
 
-/** The URL says what is shown, so that it can be kept and sent. */
+/** Keeps the selection in the URL, so that it can be bookmarked and shared. */
 function remember(how: "push" | "replace"): void {
   const parameters = new URLSearchParams();
   if (model.chosen !== null) parameters.set("page", model.chosen);
@@ -177,8 +177,8 @@ theme(() => {
   chart.recolor();
   redraw();
 });
-the("series").querySelector("details")?.addEventListener("toggle", () => draw());
-the("finder").addEventListener("submit", (event) => event.preventDefault());
+byId("series").querySelector("details")?.addEventListener("toggle", () => draw());
+byId("finder").addEventListener("submit", (event) => event.preventDefault());
 let typing = 0;
 finder.addEventListener("input", () => {
   clearTimeout(typing);
@@ -196,7 +196,7 @@ setInterval(redraw, 1_000);
 recall();
 void ask<{ pipelines: PipelineInfo[] }>("pipelines").then(({ pipelines }) => {
   model.pipeline = pipelines[0] ?? null;
-  say(the("pipeline"), model.pipeline?.name ?? "");
+  setText(byId("pipeline"), model.pipeline?.name ?? "");
   document.title = `Weir: ${model.pipeline?.name ?? ""}`;
   redraw();
 });

@@ -1,21 +1,21 @@
-// Everything that is shown, and what of it the URL says.
+// The dashboard's state.
 
-import type { Counts, Health, PageNow, PipelineInfo, Place, Point, Sealed, SiteNow, TopNow, Totals, Trend, WindowTotals } from "./api";
+import type { Counts, Health, PageNow, PipelineInfo, RankEntry, Point, Sealed, SiteNow, TopNow, Totals, Trend, WindowTotals } from "./api";
 
 /** Time shown in the chart. */
-export const SHOWN = 30 * 60_000;
+export const CHART_SPAN_MS = 30 * 60_000;
 
-/** Silence after which provisional values are stale, beyond a slide: in it they change by time alone. */
-const SILENCE = 5_000;
+/** Time without provisional values, beyond a slide, after which they are stale. */
+const STALE_AFTER_MS = 5_000;
 
-/** One point of the chart. Provisional ones give way to final ones. */
+/** One point of the chart. Final samples replace provisional ones. */
 export interface Sample {
   end: number;
   totals: Totals | null;
   provisional: boolean;
   /** The window begins before the first event. */
   filling: boolean;
-  /** How much of its time lies after that, minutes. */
+  /** The part of its time after that event, minutes. */
   minutes: number;
 }
 
@@ -29,18 +29,18 @@ export class Model {
   site: SiteNow = {};
   top: TopNow = { pages: {} };
   page: PageNow = {};
-  places: Place[] = [];
+  ranking: RankEntry[] = [];
   trends: Trend[] = [];
   warmingUp = false;
   sealedEnd: number | undefined;
   /** The chosen page; null for the whole site. */
   chosen: string | null = null;
-  /** Why the chosen page has no numbers, if the gateway says so. */
+  /** The gateway's reason why the chosen page has no numbers, if any. */
   unknown = "";
   private sealed = new Map<number, Sample>();
   private passing: Sample[] = [];
 
-  /** Begins anew: another page was chosen. */
+  /** Drops all samples: another page was chosen. */
   clear(): void {
     this.sealed.clear();
     this.passing = [];
@@ -60,10 +60,10 @@ export class Model {
   take(sealed: Sealed): void {
     const end = sealed.window.window_end;
     if (this.chosen === null) this.seal(sealed.window, sealed.window.site);
-    // Windows of different lanes may be told out of order: there is no way back in time.
+    // Windows of different lanes may arrive out of order: the ranking never goes back in time.
     if (this.sealedEnd !== undefined && end < this.sealedEnd) return;
     this.sealedEnd = end;
-    this.places = sealed.top;
+    this.ranking = sealed.top;
     this.trends = sealed.trending;
     this.warmingUp = sealed.warming_up;
   }
@@ -72,7 +72,7 @@ export class Model {
     const { window_end: end, filling, covered_ms: covered } = window;
     this.sealed.set(end, { end, totals, provisional: false, filling, minutes: covered / 60_000 });
     const newest = Math.max(...this.sealed.keys());
-    for (const old of this.sealed.keys()) if (old < newest - SHOWN) this.sealed.delete(old);
+    for (const old of this.sealed.keys()) if (old < newest - CHART_SPAN_MS) this.sealed.delete(old);
     this.passing = this.passing.filter((sample) => sample.end > newest);
   }
 
@@ -80,7 +80,7 @@ export class Model {
   pass(now: Counts | undefined): void {
     const { as_of: newest, window_end: open, filling = false, covered_ms: covered } = this.site;
     if (newest === undefined || open === undefined || covered === undefined) return;
-    // Where no event came for a while, the window goes on by the clock.
+    // Without recent events the window advances with the clock.
     const end = Math.max(newest, open - (this.pipeline?.window_slide_ms ?? 10_000));
     const last = this.passing[this.passing.length - 1];
     if (this.latest() && end <= (this.latest()?.end ?? 0)) return;
@@ -104,27 +104,27 @@ export class Model {
     return this.passing;
   }
 
-  /** What is so now: of the chosen page, or the site. */
+  /** The current provisional values of the chosen page, or of the site. */
   now(): Counts | undefined {
     return this.chosen === null ? this.site.now : this.page.now;
   }
 
-  /** Milliseconds since provisional values last came; undefined before. */
+  /** Milliseconds since provisional values were last received; undefined before. */
   silence(): number | undefined {
     const heard = this.health?.heard;
     return heard === undefined ? undefined : Math.max(0, Date.now() + this.offset - heard);
   }
 
-  /** The open window is known to be empty, and stays so without a word until an event comes. */
+  /** The open window is empty; processors publish nothing until the next event. */
   quiet(): boolean {
     const now = this.site.now;
     return now !== undefined && now.unique_users === 0;
   }
 
-  /** Values are older than they look. */
+  /** No fresh provisional values are being received. */
   stale(): boolean {
     const silence = this.silence();
-    const allowed = Math.max(15_000, (this.pipeline?.window_slide_ms ?? 10_000) + SILENCE);
+    const allowed = Math.max(15_000, (this.pipeline?.window_slide_ms ?? 10_000) + STALE_AFTER_MS);
     return !this.connected || (!this.quiet() && !this.health?.ended && silence !== undefined && silence > allowed);
   }
 }

@@ -1,4 +1,4 @@
-// RFC 7396: makes the new value of the old one and a merge patch.
+// RFC 7396: applies a merge patch to a value.
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
 

@@ -1,10 +1,10 @@
-// Dark or light as the system has it, unless it was chosen here; the same on every page of the gateway.
+// Dark or light as in the system's settings, unless it was chosen here; the same on every page of the gateway.
 
-import { say, the } from "./dom";
+import { setText, byId } from "./dom";
 
 type Theme = "dark" | "light";
 
-/** Puts the theme on the page and on its button; `changed` is called then and whenever it changes. */
+/** Applies the theme to the page and to its button; `changed` is called now and after each change. */
 export function theme(changed: () => void): void {
   const system = matchMedia("(prefers-color-scheme: dark)");
   const show = (chosen?: Theme) => {
@@ -13,12 +13,12 @@ export function theme(changed: () => void): void {
       if (chosen) localStorage.setItem("theme", chosen);
       kept = localStorage.getItem("theme");
     } catch {
-      // No storage: as the system has it.
+      // No storage: the system's setting.
     }
     const now = chosen ?? kept ?? (system.matches ? "dark" : "light");
     document.documentElement.dataset.theme = now;
-    const button = the("theme");
-    say(button, now === "dark" ? "Light" : "Dark");
+    const button = byId("theme");
+    setText(button, now === "dark" ? "Light" : "Dark");
     button.onclick = () => show(now === "dark" ? "light" : "dark");
     changed();
   };

@@ -1,16 +1,16 @@
 // Views over the last 30 minutes: final windows as a line, those that begin before the first event apart, the provisional end dashed and
-// hatched. No line across windows that nobody had an event in. The same as a table.
+// hatched. No line across windows without any event. The same as a table.
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
-import { el, line, rows, say, stack, the } from "../dom";
+import { el, line, rows, setText, stack, byId } from "../dom";
 import { clock, count, percent } from "../format";
-import { type Model, type Sample, SHOWN } from "../model";
+import { type Model, type Sample, CHART_SPAN_MS } from "../model";
 
 const HEIGHT = 240;
 const HEAD = ["Window's end (UTC)", "Views", "Users", "Clicks", "Conversions", "Engagement", "Bounce rate", "State"];
 /** How much later than its end and the wait for events out of order a window may be sealed, milliseconds. */
-const SEALING = 60_000;
+const MAX_SEALING_DELAY_MS = 60_000;
 
 export class Chart {
   private plot: uPlot | null = null;
@@ -21,11 +21,11 @@ export class Chart {
 
   constructor() {
     const table = stack(HEAD.map((title, index) => el("th", { scope: "col", class: index > 0 ? "number" : null }, title)), this.body);
-    the("series").append(this.frame, this.note, el("details", {}, el("summary", {}, "Show as a table"), el("div", { class: "scroll windows", tabindex: 0, role: "region", "aria-label": "Windows, newest first" }, table)));
+    byId("series").append(this.frame, this.note, el("details", {}, el("summary", {}, "Show as a table"), el("div", { class: "scroll windows", tabindex: 0, role: "region", "aria-label": "Windows, newest first" }, table)));
     new ResizeObserver(() => this.plot?.setSize({ width: this.frame.clientWidth, height: HEIGHT })).observe(this.frame);
   }
 
-  /** Colours come from the style sheet, so they are taken anew with a theme. */
+  /** Colours come from the style sheet, so a new theme needs a new plot. */
   recolor(): void {
     this.plot?.destroy();
     this.plot = null;
@@ -36,7 +36,7 @@ export class Chart {
     const tail = model.tail();
     const last = finals[finals.length - 1];
     const slide = model.pipeline?.window_slide_ms ?? 10_000;
-    const samples = gapped([...finals, ...tail], slide, (model.pipeline?.out_of_orderness_ms ?? 30_000) + SEALING);
+    const samples = gapped([...finals, ...tail], slide, (model.pipeline?.out_of_orderness_ms ?? 30_000) + MAX_SEALING_DELAY_MS);
     const seconds = samples.map((sample) => sample.end / 1_000);
     const those = (which: (sample: Sample) => boolean) => samples.map((sample) => (which(sample) ? (sample.totals?.view_count ?? null) : null));
     const whole = finals.find((sample) => !sample.filling);
@@ -49,7 +49,7 @@ export class Chart {
     if (tail.length > 0) parts.push("Hatched: provisional, replaced when the window is sealed.");
     if (finals.some((sample) => sample.filling)) parts.push("Dotted: filling, the window begins before the first event.");
     if (samples.length > finals.length + tail.length) parts.push("Gaps: windows without any event.");
-    say(this.note, samples.length === 0 ? "No data yet: the first window is sealed some 40 seconds after the first event." : parts.join(" "));
+    setText(this.note, samples.length === 0 ? "No data yet: the first window is sealed some 40 seconds after the first event." : parts.join(" "));
     this.frame.classList.toggle("stale", model.stale());
     this.frame.hidden = samples.length === 0;
     if (samples.length > 0) {
@@ -66,7 +66,7 @@ export class Chart {
     rows(this.body, newestFirst, () => line(HEAD), (row, sample) => {
       const totals = sample.totals;
       const cells = [clock(sample.end), count(totals?.view_count), count(totals?.unique_users), count(totals?.click_count), count(totals?.conversion_count), percent(totals?.engagement_rate), percent(totals?.bounce_rate), `${sample.provisional ? "provisional" : "final"}${sample.filling ? ", filling" : ""}`];
-      cells.forEach((text, index) => say(row.children[index] as Element, text));
+      cells.forEach((text, index) => setText(row.children[index] as Element, text));
       row.classList.toggle("provisional", sample.provisional);
     });
   }
@@ -84,7 +84,7 @@ export class Chart {
         cursor: { drag: { x: false, y: false }, y: false },
         legend: { show: true },
         scales: {
-          x: { range: (_, __, max) => [max - SHOWN / 1_000, max] },
+          x: { range: (_, __, max) => [max - CHART_SPAN_MS / 1_000, max] },
           y: { range: (_, __, max) => [0, Math.max(1, max * 1.1)] },
         },
         axes: [{ ...axis, values: (_, ticks) => ticks.map((tick) => clock(tick * 1_000).slice(0, 5)) }, { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => (Number.isInteger(tick) ? count(tick) : "")) }],
@@ -123,11 +123,11 @@ export class Chart {
   }
 }
 
-/** The samples with an empty one wherever windows are missing: nobody had an event in those. */
+/** The samples with an empty one wherever windows are missing: those had no event. */
 function gapped(samples: Sample[], slide: number, sealing: number): Sample[] {
   return samples.flatMap((sample, index) => {
     const before = samples[index - 1];
-    // Provisional ones come as they come; between the newest final and the first of them others are still to be sealed.
+    // Provisional samples have no fixed interval; between the newest final and the first of them windows are still to be sealed.
     const allowed = !sample.provisional ? slide : before?.provisional ? Number.POSITIVE_INFINITY : sealing + slide;
     if (!before || sample.end - before.end <= allowed) return [sample];
     return [{ ...sample, end: before.end + slide / 2, totals: null }, sample];

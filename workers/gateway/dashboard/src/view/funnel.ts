@@ -1,6 +1,6 @@
 // From view over cart to purchase: events of the open window.
 
-import { el, rows, say, the } from "../dom";
+import { el, rows, setText, byId } from "../dom";
 import { count, percent } from "../format";
 import type { Model } from "../model";
 import { bar } from "./ranking";
@@ -10,7 +10,7 @@ export class Funnel {
   private readonly note = el("p", { class: "note" });
 
   constructor() {
-    the("funnel").append(el("table", { class: "funnel" }, el("thead", { class: "hidden" }, el("tr", {}, el("th", { scope: "col" }, "Step"), el("th", { scope: "col" }, "Events"), el("th", { scope: "col" }, "Share"))), this.body), this.note);
+    byId("funnel").append(el("table", { class: "funnel" }, el("thead", { class: "hidden" }, el("tr", {}, el("th", { scope: "col" }, "Step"), el("th", { scope: "col" }, "Events"), el("th", { scope: "col" }, "Share"))), this.body), this.note);
   }
 
   draw(model: Model): void {
@@ -23,12 +23,12 @@ export class Funnel {
     const views = now?.view_count ?? 0;
     rows(this.body, steps, () => el("tr", {}, el("td", { class: "page" }, el("i", { class: "bar" }), el("span")), el("td", { class: "number" }), el("td", { class: "number" })), (row, [name, events]) => {
       const [step, number, share] = row.children as unknown as [HTMLElement, Element, Element];
-      say(step.lastElementChild as Element, name);
+      setText(step.lastElementChild as Element, name);
       bar(step, views > 0 ? Math.min(1, (events ?? 0) / views) : 0);
-      say(number, count(events));
-      say(share, events === undefined || views === 0 ? "–" : percent(events / views));
+      setText(number, count(events));
+      setText(share, events === undefined || views === 0 ? "–" : percent(events / views));
     });
-    the("funnel").classList.toggle("stale", model.stale());
-    say(this.note, now ? "Events of the open window, provisional; shares of the views." : "No data yet.");
+    byId("funnel").classList.toggle("stale", model.stale());
+    setText(this.note, now ? "Events of the open window, provisional; shares of the views." : "No data yet.");
   }
 }

@@ -1,11 +1,11 @@
-// A sample of events as they come; can be stopped to be read.
+// A live sample of events, with a pause button.
 
 import { type SampledEvent, ask } from "../api";
-import { el, say, the } from "../dom";
+import { el, setText, byId } from "../dom";
 import { clock, short } from "../format";
 import type { Model } from "../model";
 
-const SHOWN = 60;
+const MAX_SHOWN_EVENTS = 60;
 
 export class Log {
   private readonly body = el("tbody");
@@ -19,22 +19,22 @@ export class Log {
   constructor(private readonly model: Model) {
     const head = ["Time", "What", "Page", "Visitor"].map((title) => el("th", { scope: "col" }, title));
     const table = el("table", { class: "log" }, el("thead", {}, el("tr", {}, ...head)), this.body);
-    the("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Sampled events, newest first" }, table), this.note);
-    the("log").firstElementChild?.append(this.pause);
-    setInterval(() => void this.look(), 1_000);
+    byId("log").append(el("div", { class: "scroll log", tabindex: 0, role: "region", "aria-label": "Sampled events, newest first" }, table), this.note);
+    byId("log").firstElementChild?.append(this.pause);
+    setInterval(() => void this.poll(), 1_000);
   }
 
   private toggle(): void {
     this.paused = !this.paused;
     this.pause.setAttribute("aria-pressed", String(this.paused));
-    say(this.pause, this.paused ? "Resume" : "Pause");
+    setText(this.pause, this.paused ? "Resume" : "Pause");
   }
 
-  private async look(): Promise<void> {
+  private async poll(): Promise<void> {
     if (this.paused || document.hidden || !this.model.connected) return;
     try {
-      const { instance, events } = await ask<{ instance: string; events: SampledEvent[] }>("events", { after: this.last, limit: SHOWN });
-      // Another gateway counts anew.
+      const { instance, events } = await ask<{ instance: string; events: SampledEvent[] }>("events", { after: this.last, limit: MAX_SHOWN_EVENTS });
+      // Another gateway process numbers its events from the start.
       if (instance !== this.instance) {
         const known = this.instance !== "";
         this.instance = instance;
@@ -42,10 +42,10 @@ export class Log {
         this.events = [];
         if (known) return;
       }
-      this.events = [...this.events, ...events].slice(-SHOWN);
+      this.events = [...this.events, ...events].slice(-MAX_SHOWN_EVENTS);
       this.last = events[events.length - 1]?.number ?? this.last;
     } catch {
-      // The strip says that the gateway is away.
+      // The status strip shows that the gateway is unreachable.
     }
     this.draw();
   }
@@ -58,6 +58,6 @@ export class Log {
         el("tr", {}, el("td", {}, clock(event.timestamp)), el("td", { class: `kind ${event.event_type.toLowerCase()}` }, event.event_type.replaceAll("_", " ").toLowerCase()), el("td", { class: "page", title: event.page_url }, short(event.page_url)), el("td", { title: event.browser }, event.visitor)),
       ),
     );
-    say(this.note, shown.length > 0 ? "UTC, at most 20 a second; visitors are masked." : chosen === null ? "No events yet." : "None of the last sampled events is on this page.");
+    setText(this.note, shown.length > 0 ? "UTC, at most 20 a second; visitors are masked." : chosen === null ? "No events yet." : "None of the last sampled events is on this page.");
   }
 }

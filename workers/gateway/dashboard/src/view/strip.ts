@@ -1,6 +1,6 @@
-// How fresh everything is.
+// The status strip: connection, watermark, lag and counts of bad records.
 
-import { el, rows, say, the } from "../dom";
+import { el, rows, setText, byId } from "../dom";
 import { NONE, clock, count, span } from "../format";
 import type { Model } from "../model";
 
@@ -12,9 +12,9 @@ interface Item {
 }
 
 export function strip(model: Model): void {
-  rows(the("strip"), items(model), () => el("span", {}, el("b"), " ", el("span")), (element, item) => {
-    say(element.children[0] as Element, item.name);
-    say(element.children[1] as Element, item.text);
+  rows(byId("strip"), items(model), () => el("span", {}, el("b"), " ", el("span")), (element, item) => {
+    setText(element.children[0] as Element, item.name);
+    setText(element.children[1] as Element, item.text);
     element.title = item.title;
     element.className = item.level ?? "";
   });
@@ -61,7 +61,7 @@ function items(model: Model): Item[] {
   ];
 }
 
-/** Only where there are any: it is a fault of the producers' settings. */
+/** Only if there are any: the producers' settings are wrong then. */
 function misplaced(model: Model): Item[] {
   const { health } = model;
   if (!health || !(health.misplaced > 0)) return [];
@@ -100,7 +100,7 @@ function connection(model: Model): Item {
   return { name: "●", text: "live", title: "Provisional values come several times a second", level: "good" };
 }
 
-/** In a demo: that nobody real is shown, and how fast event time runs. */
+/** In a demo: that the visitors are simulated, and how fast event time runs. */
 function simulated(model: Model): Item[] {
   const speed = model.health?.simulated;
   if (!speed) return [];

@@ -1,7 +1,7 @@
-// Six figures, each with where it came from: the open window (provisional) or the newest sealed one (final).
+// Six values, each with its source: the open window (provisional) or the newest sealed one (final).
 
 import type { Counts, Totals } from "../api";
-import { el, rows, say, svg, the } from "../dom";
+import { el, rows, setText, svg, byId } from "../dom";
 import { NONE, clock, count, decimal, percent, span } from "../format";
 import type { Model, Sample } from "../model";
 
@@ -13,10 +13,10 @@ interface Tile {
   line: (totals: Totals, minutes: number) => number | null;
 }
 
-/** Shortest time that a rate can be told of, minutes: a slide by default. */
-const SHORTEST = 1 / 6;
-/** Least time between two summaries for a screen reader: more would talk without end. */
-const SUMMARY = 30_000;
+/** Minimum time for which a rate is shown, minutes: a slide by default. */
+const MIN_RATE_MINUTES = 1 / 6;
+/** Minimum time between two summaries for a screen reader: more would talk without end. */
+const SUMMARY_INTERVAL_MS = 30_000;
 
 const VISITS: Tile = {
   name: "Visits",
@@ -25,7 +25,7 @@ const VISITS: Tile = {
   line: (totals) => totals.visits ?? null,
 };
 
-/** In place of the visits where one page is shown, of which they are not known. */
+/** Replaces the visits where one page is shown: their number is not known per page. */
 const DURATION: Tile = {
   name: "Visit duration",
   title: "Mean duration of the visits that came to the page, in the newest sealed window",
@@ -44,8 +44,8 @@ const TILES: Tile[] = [
   {
     name: "Views per minute",
     title: "VIEW events in the window, by the minutes of it that lie after the first event",
-    now: (now, minutes) => (minutes < SHORTEST ? NONE : decimal(now.view_count / minutes)),
-    final: (totals, minutes) => (minutes < SHORTEST ? NONE : decimal(totals.view_count / minutes)),
+    now: (now, minutes) => (minutes < MIN_RATE_MINUTES ? NONE : decimal(now.view_count / minutes)),
+    final: (totals, minutes) => (minutes < MIN_RATE_MINUTES ? NONE : decimal(totals.view_count / minutes)),
     line: (totals, minutes) => totals.view_count / minutes,
   },
   VISITS,
@@ -78,29 +78,29 @@ export function tiles(model: Model): void {
   const now = model.now();
   const open = { filling: model.site.filling ?? false, minutes: (model.site.covered_ms ?? 0) / 60_000 };
   const words: string[] = [];
-  rows(the("tiles"), shown, make, (element, tile) => {
+  rows(byId("tiles"), shown, make, (element, tile) => {
     const [name, value, from, line] = element.children as unknown as [Element, Element, Element, SVGElement];
     const live = tile.now && now !== undefined;
     element.title = tile.title;
     element.classList.toggle("provisional", !!live);
     element.classList.toggle("stale", model.stale());
-    say(name, tile.name);
+    setText(name, tile.name);
     const text = live && tile.now ? tile.now(now, open.minutes) : latest?.totals ? tile.final(latest.totals, latest.minutes) : NONE;
-    say(value, text);
+    setText(value, text);
     words.push(`${tile.name} ${text}`);
     const { filling, minutes } = live ? open : (latest ?? open);
     const part = filling ? `, first ${span(60 * minutes)}` : "";
-    say(from, live ? (model.stale() ? "provisional, not updated" : `provisional${part}`) : latest ? `final at ${clock(latest.end)}${part}` : "no data yet");
+    setText(from, live ? (model.stale() ? "provisional, not updated" : `provisional${part}`) : latest ? `final at ${clock(latest.end)}${part}` : "no data yet");
     sparkline(line, finals, model.pipeline?.window_slide_ms ?? 10_000, tile);
   });
   summarize(words.join(", "));
 }
 
-let summarized = -SUMMARY;
+let summarized = -SUMMARY_INTERVAL_MS;
 function summarize(words: string): void {
-  if (performance.now() - summarized < SUMMARY) return;
+  if (performance.now() - summarized < SUMMARY_INTERVAL_MS) return;
   summarized = performance.now();
-  say(the("summary"), words);
+  setText(byId("summary"), words);
 }
 
 function make(): HTMLElement {
@@ -108,7 +108,7 @@ function make(): HTMLElement {
   return el("div", { class: "tile" }, el("p"), el("b"), el("small"), line as unknown as Node);
 }
 
-/** Whole windows by time: nothing is drawn across those that nobody had an event in. */
+/** Whole windows by time: no line is drawn across windows without any event. */
 function sparkline(element: SVGElement, finals: Sample[], slide: number, tile: Tile): void {
   const values = finals.flatMap(({ end, totals, filling, minutes }) => {
     const value = totals && !filling ? tile.line(totals, minutes) : null;
