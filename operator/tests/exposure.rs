@@ -172,7 +172,7 @@ fn seal_windows(ns: &str, name: &str, spec: &str) {
     };
     weir::generate::run(&document, Kafka::shared(), &generate, &AtomicBool::new(false)).unwrap();
     let steps = weir::process::Steps { until_end: true, ..weir::process::Steps::default() };
-    let options = weir::process::Options { steps, ..weir::process::Options::default() };
+    let options = weir::process::ProcessOptions { steps, ..weir::process::ProcessOptions::default() };
     weir::process::run(&document, Kafka::shared(), &options, &AtomicBool::new(false)).unwrap();
 }
 

@@ -253,7 +253,7 @@ impl Processor {
         let (stop, pipeline) = (Arc::new(AtomicBool::new(false)), pipeline.clone());
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
-            let options = weir::process::Options::default();
+            let options = weir::process::ProcessOptions::default();
             weir::process::run(&pipeline, Kafka::shared(), &options, &stopped).unwrap();
         });
         Self(stop, Some(thread))

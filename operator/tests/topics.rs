@@ -58,7 +58,8 @@ fn process(pipeline: &Pipeline) -> Result<(), String> {
 
 fn process_with(pipeline: &Pipeline, pii_key_file: Option<PathBuf>) -> Result<(), String> {
     let steps = weir::process::Steps { until_end: true, ..weir::process::Steps::default() };
-    let options = weir::process::Options { steps, pii_key_file, ..weir::process::Options::default() };
+    let options =
+        weir::process::ProcessOptions { steps, pii_key_file, ..weir::process::ProcessOptions::default() };
     let done = weir::process::run(pipeline, Kafka::shared(), &options, &AtomicBool::new(false));
     done.map_err(|error| error.to_string())
 }

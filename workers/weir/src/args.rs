@@ -1,4 +1,4 @@
-//! What can be said on the command line.
+//! The command line.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -20,7 +20,7 @@ pub struct Args {
     /// How log lines on stderr are written. WEIR_LOG filters them (info, debug, weir_processor=debug, ...).
     #[arg(long, global = true, env = "WEIR_LOG_FORMAT", value_enum, default_value = "text")]
     pub log_format: LogFormat,
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -122,7 +122,7 @@ pub struct Serve {
     /// Where to listen. Whoever can reach it can read, there is no login: 0.0.0.0 only where that is wanted.
     #[arg(long, env = "WEIR_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT", value_parser = listen_address)]
     pub listen: SocketAddr,
-    /// Another site whose pages may ask, such as https://board.example. May be given several times.
+    /// Another site whose pages may send requests, such as https://board.example. May be given several times.
     #[arg(long, env = "WEIR_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',', value_parser = origin)]
     pub allow_origin: Vec<String>,
     /// Clients of live values at a time.
@@ -140,7 +140,7 @@ fn share() -> impl Fn(&str) -> Result<f64, String> + Clone + Send + Sync + 'stat
     number("a share of the events", 0.0..=1.0)
 }
 
-/// What a machine keeps up with: a shop with 100 events per second then makes 100,000 per second.
+/// The maximum is what one machine processes: a shop with 100 events per second then makes 100,000 per second.
 fn speed(text: &str) -> Result<f64, String> {
     number("how many times faster than the clock", 1.0..=1_000.0)(text)
         .map_err(|wrong| format!("{wrong}: more is more than one machine processes"))
@@ -152,7 +152,7 @@ fn moment(text: &str) -> Result<jiff::Timestamp, String> {
     })
 }
 
-/// What Kafka takes for a static member of a group. The transactional id is made of it too, so it must tell processes apart.
+/// A valid id of a static group member. The transactional id is derived from it too, so each process needs its own.
 fn instance(text: &str) -> Result<String, String> {
     const MAX_BYTES: usize = 249;
     if text.is_empty() {

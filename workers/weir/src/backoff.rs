@@ -1,4 +1,4 @@
-//! Waiting for what may come back by itself.
+//! Retries with backoff after transient errors.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -17,12 +17,12 @@ const STOP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) struct Backoff(Duration);
 
 impl Backoff {
-    /// Nothing went wrong yet.
+    /// The backoff before the first error.
     pub(crate) fn new() -> Self {
         Self(BACKOFF_RANGE.0)
     }
 
-    /// Says what went wrong and waits, unless told to stop.
+    /// Logs the error and waits; a stop ends the wait.
     pub(crate) fn wait(&mut self, error: &Error, stop: &AtomicBool) {
         let Failure { topic, partition, offset, .. } = error.failure();
         tracing::warn!(%error, topic, partition, offset, retry_in = ?self.0, "transient error, retrying");
@@ -35,7 +35,7 @@ impl Backoff {
     }
 }
 
-/// Tries until it succeeds or fails for good; `None` when told to stop before.
+/// Retries transient errors until success or another error; `None` after a stop.
 pub(crate) fn retry_with_backoff<T>(
     stop: &AtomicBool,
     mut attempt: impl FnMut() -> Result<T, Error>,
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_waited_for_and_what_does_not_is_told() {
+    fn transient_errors_are_retried_and_others_returned() {
         let stop = AtomicBool::new(false);
         let mut attempts = 0;
         let done = retry_with_backoff(&stop, || {

@@ -27,47 +27,47 @@ use weir_manifest::Pipeline;
 use self::simulation::Simulation;
 use crate::{
     generate,
-    serve::{serve, taken},
+    serve::{cannot_listen, serve},
     threads::{Part, part},
 };
 
 /// How long a demo can run before fast event time overtakes the clock, milliseconds.
-const LASTS: i64 = 24 * 3_600_000;
-/// What is computed before a demo opens, milliseconds of event time: the dashboard's chart, and enough for trends to know
-/// what is usual. Fewer where that were more events than some seconds are enough for.
-const HISTORY: i64 = 2 * 3_600_000;
+const MAX_DURATION_MS: i64 = 24 * 3_600_000;
+/// Event time computed before a demo opens, milliseconds: enough for the dashboard's chart and for trends. Less where that were
+/// more events than can be computed in some seconds.
+const HISTORY_MS: i64 = 2 * 3_600_000;
 const MAX_HISTORY_EVENTS: f64 = 1_500_000.0;
-/// What the shop advertises now and then, so that there is something to see among the trends: no page of the first.
-const ADVERTISED: Burst = Burst { page: 25, every: 600_000, length: 120_000, share: 0.1 };
-/// Where the dashboard listens if nothing is said, or on the next free port.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8_080);
+/// A burst of views of one page now and then, so that a page trends: not one of the most viewed.
+const TREND_BURST: Burst = Burst { page: 25, every: 600_000, length: 120_000, share: 0.1 };
+/// The dashboard's default address; if that port is in use, the next free one is used.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8_080);
 
-/// What can be said about a demo.
+/// Options of `weir demo`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub struct DemoOptions {
     /// How many times faster than the clock event time runs; 1 or more.
     pub speed: f64,
-    /// Where the dashboard listens. `None`: on the loopback address, the first free port from 8080 on.
+    /// The dashboard's address. `None`: loopback, on the first free port from 8080 on.
     pub listen: Option<SocketAddr>,
 }
 
-/// Simulates a shop, processes its clicks and shows what comes out, until `stop`: on `brokers`, or else in memory.
+/// Simulates a shop, processes its clicks and shows the results, until `stop`: on `brokers`, or else in memory.
 ///
 /// # Errors
-/// Options that make no sense, or a part that failed.
+/// Invalid options, or a part that failed.
 pub fn run(
     pipeline: &Pipeline,
     brokers: Option<&str>,
-    options: &Options,
+    options: &DemoOptions,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let Options { speed, listen } = *options;
+    let DemoOptions { speed, listen } = *options;
     if let Some(address) = listen {
-        // Before the history is computed, not after.
-        TcpListener::bind(address).with_context(|| taken(address))?;
+        // Checked before the history is computed.
+        TcpListener::bind(address).with_context(|| cannot_listen(address))?;
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
-    // In memory nothing is there before it is shown.
+    // In memory there is no topic to catch up with.
     let needed = brokers.map_or(Vec::new(), |_| ingest::needed(pipeline).to_vec());
     let state = Arc::new(PipelineState::new(pipeline.clone(), StateLimits::default(), &needed)?);
     state.mark_simulated(speed);
@@ -78,7 +78,7 @@ pub fn run(
         listen,
         speed,
         begun: Instant::now(),
-        start: now - ((speed - 1.0) * LASTS as f64) as i64,
+        start: now - ((speed - 1.0) * MAX_DURATION_MS as f64) as i64,
         address: OnceLock::new(),
         stop,
     };
@@ -88,7 +88,7 @@ pub fn run(
     }
 }
 
-/// What the parts of a demo share.
+/// The state that a demo's parts share.
 struct Demo<'a> {
     pipeline: &'a Pipeline,
     gateway: Gateway,
@@ -98,19 +98,19 @@ struct Demo<'a> {
     begun: Instant,
     /// Event time that is `begun` on the clock.
     start: i64,
-    /// Where the dashboard is, once it can be visited.
+    /// The dashboard's address, once it serves.
     address: OnceLock<String>,
     stop: &'a AtomicBool,
 }
 
 impl Demo<'_> {
-    /// The shop, with what happened there before the start.
+    /// The shop, with its history before the start.
     fn simulation(&self, history: i64) -> anyhow::Result<Simulation> {
         let &Self { pipeline, begun, start, speed, .. } = self;
         let options = generate::options_of(pipeline, start - history);
         let pages = options.pages;
-        // A shop of few pages advertises its last.
-        let burst = Burst { page: ADVERTISED.page.min(pages.saturating_sub(1)), ..ADVERTISED };
+        // In a shop of few pages the last page has the burst.
+        let burst = Burst { page: TREND_BURST.page.min(pages.saturating_sub(1)), ..TREND_BURST };
         let faults = Faults { burst: Some(burst), ..Faults::default() };
         let generator = Generator::new(weir_generator::Options { faults, ..options })?;
         Ok(Simulation { generator, start, begun, speed })
@@ -118,11 +118,11 @@ impl Demo<'_> {
 
     /// How much event time is computed first, milliseconds.
     fn history(&self) -> i64 {
-        let most = MAX_HISTORY_EVENTS / self.pipeline.spec.generator.events_per_second * 1_000.0;
-        HISTORY.min(most as i64)
+        let max = MAX_HISTORY_EVENTS / self.pipeline.spec.generator.events_per_second * 1_000.0;
+        HISTORY_MS.min(max as i64)
     }
 
-    /// Serves the dashboard once told to.
+    /// Serves the dashboard once `open` receives.
     fn dashboard<'scope>(
         &'scope self,
         scope: &'scope Scope<'scope, '_>,
@@ -133,7 +133,7 @@ impl Demo<'_> {
                 return Ok(());
             }
             let listening = weir_gateway::ServerOptions {
-                listen: self.listen.unwrap_or(LISTEN),
+                listen: self.listen.unwrap_or(DEFAULT_LISTEN),
                 next_free: self.listen.is_none(),
                 origins: Vec::new(),
             };

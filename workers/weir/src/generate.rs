@@ -17,25 +17,25 @@ use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Pipeline;
 use weir_telemetry::{Health, Heartbeat, millis};
 
-use crate::{args::Generate, backoff::retry_with_backoff, stopping::at_work};
+use crate::{args::Generate, backoff::retry_with_backoff, stopping::register_part};
 
 /// Time between two lines of progress.
-const PROGRESS: Duration = Duration::from_secs(5);
-/// How long a record may wait for company. With 5 ms, a request for each partition 200 times a second took 70 µs of CPU per event at
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a record may wait to be batched. With 5 ms, a request for each partition 200 times a second took 70 µs of CPU per event at
 /// 5,000 events/s, and more of the brokers'.
 const LINGER: Duration = Duration::from_millis(20);
-/// How long the last events may take to be acknowledged, and where somebody waits for the end.
-const FLUSH: Duration = Duration::from_secs(60);
-const LAST_FLUSH: Duration = Duration::from_secs(5);
-/// What `--burst` adds to its page: for 2 minutes out of 10, two events in five.
+/// Maximum wait for the last events' acknowledgements, and the same after a stop.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+/// The burst of `--burst`: for 2 minutes out of 10, two events in five are of its page.
 const BURST: Burst = Burst { page: 0, every: 600_000, length: 120_000, share: 0.4 };
-/// Shortest sleep, because waking up for each event would cost more than the event, and longest, so that a stop is heard.
+/// Minimum sleep, because waking up for each event would cost more than the event, and maximum, so that a stop is noticed.
 const SLEEP_RANGE_MS: (i64, i64) = (5, 100);
 
 /// Sends events until there are enough, or until `stop`.
 ///
 /// # Errors
-/// Options that make no sense, or records that the brokers did not take.
+/// Invalid options, or records that the brokers refused.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &AtomicBool) -> anyhow::Result<()> {
     let Generate { events, rate, start, seed, late, duplicates, malformed, burst, health: listen } =
         options.clone();
@@ -68,11 +68,11 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     let registry = health.registry();
     registry.register("events_sent", "Events acknowledged by the brokers", metrics.sent.clone());
     registry.register("events_failed", "Events that the brokers did not take", metrics.failed.clone());
-    let _at_work = at_work("the generator");
+    let _part = register_part("the generator");
     health.beside(listen, || {
         let topic = pipeline.events_topic();
         let Some(producer) = producer(pipeline, brokers, stop)? else { return Ok(()) };
-        let (begun, mut said, mut sent) = (Instant::now(), Instant::now(), 0_u64);
+        let (begun, mut reported, mut sent) = (Instant::now(), Instant::now(), 0_u64);
         let (mut caught_up, mut out) = (false, io::stdout());
         if paced {
             writeln!(out, "{pace}")?;
@@ -84,7 +84,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                 break;
             }
             if paced {
-                // Time that the sending itself takes is made up for by itself: each delivery has its place on the clock.
+                // Each event has its own due time, so the time that sending takes does not accumulate.
                 loop {
                     let early = delivery.due - start - begun.elapsed().as_millis() as i64;
                     if early <= 0 || stop.load(Ordering::SeqCst) {
@@ -93,7 +93,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
                     metrics.show(&producer);
                     thread::sleep(Duration::from_millis(early.clamp(SLEEP_RANGE_MS.0, SLEEP_RANGE_MS.1) as u64));
                 }
-                // Told to stop while it waited: it is not due.
+                // Stopped while waiting: the event is not due.
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
@@ -103,13 +103,13 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
             if sent % 1024 == 0 {
                 metrics.show(&producer);
             }
-            if sent % 1024 == 0 && said.elapsed() >= PROGRESS {
-                said = Instant::now();
+            if sent % 1024 == 0 && reported.elapsed() >= PROGRESS_INTERVAL {
+                reported = Instant::now();
                 writeln!(out, "{sent} events, {:.0} per second", sent as f64 / begun.elapsed().as_secs_f64())?;
             }
         }
-        // One that is told to stop waits for no broker that is away.
-        producer.flush(if stop.load(Ordering::SeqCst) { LAST_FLUSH } else { FLUSH })?;
+        // After a stop an unreachable broker is not waited for.
+        producer.flush(if stop.load(Ordering::SeqCst) { STOP_FLUSH_TIMEOUT } else { FLUSH_TIMEOUT })?;
         metrics.show(&producer);
         let (failed, reason) = producer.failed();
         let seconds = begun.elapsed().as_secs_f64();
@@ -137,7 +137,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     })
 }
 
-/// What the generator says of itself.
+/// The generator's metrics.
 #[derive(Debug, Default)]
 struct Metrics {
     heartbeat: Arc<Heartbeat>,
@@ -166,7 +166,7 @@ fn pace(options: &Options) -> String {
     }
 }
 
-/// What cannot be simulated, by the name under which it was given.
+/// The error for an invalid value, by the option or field that set it.
 fn named(error: &OptionsError) -> anyhow::Error {
     let name = match error.field {
         "events_per_second" => "--rate (or spec.generator.eventsPerSecond)",
@@ -184,7 +184,7 @@ fn named(error: &OptionsError) -> anyhow::Error {
     anyhow!("{name}: found {}, expected {}", error.found, error.allowed)
 }
 
-/// A producer for the events topic, which must be as the manifest has it; `None` when told to stop before a broker was there.
+/// A producer for the events topic, which must be as in the manifest; `None` after a stop before a broker was reached.
 pub(crate) fn producer(
     pipeline: &Pipeline,
     brokers: &str,
@@ -208,7 +208,7 @@ pub(crate) fn producer(
     Ok(Some(producer))
 }
 
-/// The simulation as the manifest has it, from `start` on (milliseconds since the epoch).
+/// The simulation's options as in the manifest, from `start` on (milliseconds since the epoch).
 pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> Options {
     let generator = &pipeline.spec.generator;
     Options {
@@ -228,7 +228,7 @@ pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> Options {
     }
 }
 
-/// After so many milliseconds an event has missed all of its windows: the longer they are, the later.
+/// Delay after which an event has missed all of its windows, milliseconds: the longer they are, the later.
 fn late_by(pipeline: &Pipeline) -> i64 {
     let window = &pipeline.spec.window;
     let size = window.size.as_millis();
@@ -243,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_line_says_what_the_rate_is_at_this_time_of_day() {
+    fn the_first_line_has_the_rate_at_this_time_of_day() {
         let at = |hour: i64, profile| Options {
             events_per_second: 200.0,
             profile,
@@ -251,8 +251,8 @@ mod tests {
         };
         assert_eq!(pace(&at(20, Profile::Constant)), "200 events per second");
         for (hour, expected) in [(20, "320 "), (8, "80 ")] {
-            let told = pace(&at(hour, Profile::Diurnal));
-            assert!(told.starts_with(expected) && told.contains("200 is the mean of a day"), "{told}");
+            let line = pace(&at(hour, Profile::Diurnal));
+            assert!(line.starts_with(expected) && line.contains("200 is the mean of a day"), "{line}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! The `weir` command: what runs where, and what a person sees of it. What a pipeline *is* stands in its manifest.
+//! The `weir` command: runs a pipeline's parts and displays its results. A pipeline is defined by its manifest.
 
 use std::fs;
 
@@ -22,10 +22,10 @@ pub mod topics;
 /// Runs a command to its end.
 ///
 /// # Errors
-/// What a person must deal with, in words for a person.
+/// Errors that need the user's action, with messages for the user.
 pub fn run(args: args::Args) -> anyhow::Result<()> {
     let args::Args { pipeline, brokers, log_format, command } = args;
-    // Where a picture is drawn, news would spoil it; what a person must know still comes.
+    // Lines at level `info` would spoil a display that is redrawn; warnings are still logged.
     let quiet = matches!(command, args::Command::Demo { .. } | args::Command::Top { .. });
     weir_telemetry::log_to_stderr(log_format, if quiet { "warn" } else { "info" })
         .map_err(anyhow::Error::msg)?;
@@ -58,13 +58,13 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
     };
     match command {
         args::Command::Demo { speed, listen } => {
-            demo::run(&pipeline, given.as_deref(), &demo::Options { speed, listen }, &stop)
+            demo::run(&pipeline, given.as_deref(), &demo::DemoOptions { speed, listen }, &stop)
         }
         args::Command::Topics(args::Topics::Apply(options)) => topics::apply(&pipeline, &brokers()?, options),
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance, health, pii_key_file, transaction_bytes } => {
             let steps = process::Steps { until_end, transaction_bytes };
-            let options = process::Options { steps, instance, health, pii_key_file };
+            let options = process::ProcessOptions { steps, instance, health, pii_key_file };
             process::run(&pipeline, &brokers()?, &options, &stop)
         }
         args::Command::Serve(options) => serve::run(&pipeline, &brokers()?, &options, &stop),

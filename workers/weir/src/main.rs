@@ -9,7 +9,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     match weir::run(weir_arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read it has seen enough: `weir top | head`.
+        // The reader has closed the pipe, as in `weir top | head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir: {error:#}");

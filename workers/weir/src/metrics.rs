@@ -15,12 +15,12 @@ use weir_telemetry::{Health, Heartbeat};
 
 use crate::topics::Checked;
 
-/// Of both stages.
+/// The metrics of both stages.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     /// Stage 1.
     pub(crate) windows: StageMetrics,
-    /// What stage 1 made of the records.
+    /// The outcomes of records in stage 1.
     pub(crate) outcomes: Outcomes,
     /// Stage 2.
     pub(crate) results: StageMetrics,
@@ -28,10 +28,10 @@ pub(crate) struct Metrics {
     producers_clock: Gauge,
 }
 
-/// Of one stage.
+/// The metrics of one stage.
 #[derive(Debug, Default)]
 pub(crate) struct StageMetrics {
-    /// Whether its thread lives and works.
+    /// Whether its thread is alive and at work.
     pub(crate) heartbeat: Arc<Heartbeat>,
     records: Counter,
     outputs: Counter,
@@ -40,7 +40,7 @@ pub(crate) struct StageMetrics {
     aborts: Counter,
 }
 
-/// What became of records.
+/// Counts of records by outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Outcomes {
     counted: Counter,
@@ -53,7 +53,7 @@ pub(crate) struct Outcomes {
 }
 
 impl Metrics {
-    /// All of them, and whoever tells about them.
+    /// All metrics, registered with the health endpoint.
     pub(crate) fn registered() -> (Health, Self) {
         let mut health = Health::new();
         let metrics = Self {
@@ -73,7 +73,7 @@ impl Metrics {
 }
 
 impl Metrics {
-    /// Shows what was found of the topics, and warns of what is allowed but risky.
+    /// Publishes the result of the topics' check, and warns of settings that are allowed but risky.
     pub(crate) fn show_topics(&self, pipeline: &Pipeline, checked: &Checked) {
         self.producers_clock.set(checked.producers_clock.into());
         if checked.producers_clock {
@@ -103,15 +103,15 @@ impl StageMetrics {
         metrics
     }
 
-    /// Shows what the stage's worker has done.
+    /// Publishes the counts of the stage's worker.
     pub(crate) fn show(&self, counts: worker::Counts) {
-        let figures = [
+        let counters = [
             (&self.records, counts.records),
             (&self.outputs, counts.outputs),
             (&self.commits, counts.commits),
             (&self.aborts, counts.aborts),
         ];
-        figures.iter().for_each(|(counter, count)| counter.inner().store(*count, Ordering::Relaxed));
+        counters.iter().for_each(|(counter, count)| counter.inner().store(*count, Ordering::Relaxed));
         self.committing.inner().store(counts.committing.as_secs_f64().to_bits(), Ordering::Relaxed);
     }
 }
@@ -135,9 +135,9 @@ impl Outcomes {
         registry.register("snapshots", "Snapshots of a partition's state", self.snapshots.clone());
     }
 
-    /// Shows what became of records so far.
+    /// Publishes the outcomes so far.
     pub(crate) fn show(&self, outcomes: &windows::Outcomes) {
-        let figures = [
+        let counters = [
             (&self.counted, outcomes.counted),
             (&self.late, outcomes.late),
             (&self.partly_late, outcomes.partly_late),
@@ -146,6 +146,6 @@ impl Outcomes {
             (&self.sealed, outcomes.sealed),
             (&self.snapshots, outcomes.snapshots),
         ];
-        figures.iter().for_each(|(counter, count)| counter.inner().store(*count, Ordering::Relaxed));
+        counters.iter().for_each(|(counter, count)| counter.inner().store(*count, Ordering::Relaxed));
     }
 }

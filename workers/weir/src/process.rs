@@ -28,40 +28,40 @@ use weir_telemetry::millis;
 use crate::{
     backoff::{Backoff, retry_with_backoff},
     metrics::{Metrics, StageMetrics},
-    stopping::{self, at_work},
+    stopping::{self, register_part},
     summary::Summary,
     topics,
 };
 
-/// Longest wait for records, and so between two looks at the stop flag.
-const WAIT: Duration = Duration::from_millis(50);
-/// The same where a log is to be read to its end: the last steps have nothing to wait for but each other.
-const WAIT_AT_END: Duration = Duration::from_millis(5);
+/// Maximum wait for records, and so between two checks of the stop flag.
+const POLL_TIMEOUT: Duration = Duration::from_millis(50);
+/// The same with `--until-end`, where the last steps wait for each other alone.
+const POLL_TIMEOUT_UNTIL_END: Duration = Duration::from_millis(5);
 /// Maximum bytes of the key's file.
-const MAX_KEY: u64 = 65_536;
-/// No end known yet, and the end of a log without an event, in the cell that both threads share.
-const UNKNOWN: i64 = i64::MIN;
-const NOTHING: i64 = i64::MIN + 1;
+const MAX_KEY_BYTES: u64 = 65_536;
+/// The end that both threads share: not known yet, and that of a log without an event.
+const UNKNOWN_END: i64 = i64::MIN;
+const END_OF_EMPTY_LOG: i64 = i64::MIN + 1;
 
-/// How a process runs.
+/// Options of `weir process`.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
-    /// How far it goes, and in which steps.
+pub struct ProcessOptions {
+    /// Where the stages end, and how much they commit at a time.
     pub steps: Steps,
     /// A name that stays over restarts.
     pub instance: Option<String>,
     /// Where health and metrics are served.
     pub health: Option<SocketAddr>,
-    /// Where the key is that `spec.pii` hashes with.
+    /// The file with the key that `spec.pii` hashes with.
     pub pii_key_file: Option<PathBuf>,
 }
 
-/// How far the stages go, and in which steps.
+/// Where the stages end, and how much they commit at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Steps {
-    /// They end once everything that was in the log is in the results.
+    /// Whether they end once everything that was in the log is in the results.
     pub until_end: bool,
-    /// Bytes of outputs with which a transaction is committed.
+    /// Bytes of outputs after which a transaction is committed.
     pub transaction_bytes: usize,
 }
 
@@ -74,12 +74,17 @@ impl Default for Steps {
 /// Runs both stages until `stop`, or to the end.
 ///
 /// # Errors
-/// What a person must deal with.
-pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Options { steps, instance, health, pii_key_file } = options;
-    // Before brokers are waited for: without its key it cannot begin anyhow.
+/// Errors that need the user's action.
+pub fn run(
+    pipeline: &Pipeline,
+    brokers: &str,
+    options: &ProcessOptions,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let ProcessOptions { steps, instance, health, pii_key_file } = options;
+    // Before waiting for brokers: without the key nothing can start.
     let privacy = privacy(pipeline, pii_key_file.as_deref())?;
-    // A name that comes back lets a restart end at once what its predecessor left open.
+    // With a stable name a restart aborts its predecessor's open transactions at once.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, metrics) = Metrics::registered();
     watched.beside(*health, || {
@@ -105,7 +110,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Options, stop: &AtomicB
     })
 }
 
-/// Both stages on the log that `connect` gives members of, by group and topic. They commit nothing more once `fault` says why not.
+/// Runs both stages on the log of `connect`, which makes members by group and topic. Once `fault` is set they commit nothing more.
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
     privacy: Privacy,
@@ -116,12 +121,12 @@ pub(crate) fn stages<M: Member>(
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
-    let end = AtomicI64::new(UNKNOWN);
+    let end = AtomicI64::new(UNKNOWN_END);
     let summary = Mutex::new(Summary::default());
     let summarize = |change: &dyn Fn(&mut Summary)| {
         change(&mut summary.lock().unwrap_or_else(PoisonError::into_inner));
     };
-    let wait = if until_end { WAIT_AT_END } else { WAIT };
+    let wait = if until_end { POLL_TIMEOUT_UNTIL_END } else { POLL_TIMEOUT };
     let done = thread::scope(|scope| {
         let first = scope.spawn(|| {
             let stage = Windows::new(windows_options(pipeline, settings, until_end), Decoder::new(), privacy);
@@ -135,9 +140,9 @@ pub(crate) fn stages<M: Member>(
                     metrics.outcomes.show(worker.stage().committed_outcomes());
                     summarize(&|summary| summary.outcomes.clone_from(worker.stage().committed_outcomes()));
                     if let Some(last) = worker.stage().end_of_log() {
-                        end.store(last.last_window_end().unwrap_or(NOTHING), Ordering::SeqCst);
+                        end.store(last.last_window_end().unwrap_or(END_OF_EMPTY_LOG), Ordering::SeqCst);
                     }
-                    // The second stage says when all is done.
+                    // Stage 2 decides when everything is done.
                     false
                 },
             )
@@ -152,8 +157,8 @@ pub(crate) fn stages<M: Member>(
                 (stop, fault),
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
-                    let done =
-                        end == NOTHING || end != UNKNOWN && emitted_all(worker.member(), settings, end);
+                    let done = end == END_OF_EMPTY_LOG
+                        || end != UNKNOWN_END && emitted_all(worker.member(), settings, end);
                     let windows = worker.stage().committed_windows();
                     summarize(&|summary| (summary.windows, summary.reached_the_end) = (windows, done));
                     done
@@ -174,7 +179,7 @@ pub(crate) fn stages<M: Member>(
     done
 }
 
-/// Steps a worker until it is done or told to stop; waits and tries again where that can help.
+/// Steps a worker until it is done or `stop` is set; retries transient errors.
 fn drive<S: Stage, M: Member>(
     (part, wait, transaction_bytes): (&str, Duration, usize),
     mut connect: impl FnMut() -> Result<M, Error>,
@@ -183,8 +188,8 @@ fn drive<S: Stage, M: Member>(
     (stop, fault): (&AtomicBool, &OnceLock<String>),
     mut done: impl FnMut(&mut Worker<S, M>) -> bool,
 ) -> anyhow::Result<()> {
-    let _alarm = Alarm(stop);
-    let _at_work = at_work(part);
+    let _stop_on_panic = StopOnPanic(stop);
+    let _part = register_part(part);
     let connect = || {
         metrics.heartbeat.turn();
         connect()
@@ -216,13 +221,13 @@ fn drive<S: Stage, M: Member>(
                 break;
             }
         }
-        // The other stage may have seen it first, and told this one to stop.
+        // The other stage may have seen the fault first, and stopped this one.
         if let Some(why) = fault.get() {
             return Err(Error::fatal(why.clone()));
         }
         worker.leave()
     });
-    // One stage without the other is of no use.
+    // One stage is of no use without the other.
     match &result {
         Ok(()) => metrics.heartbeat.end(),
         Err(error) => {
@@ -234,9 +239,9 @@ fn drive<S: Stage, M: Member>(
 }
 
 /// Stops the other stage when this one panics.
-struct Alarm<'a>(&'a AtomicBool);
+struct StopOnPanic<'a>(&'a AtomicBool);
 
-impl Drop for Alarm<'_> {
+impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.store(true, Ordering::SeqCst);
@@ -262,7 +267,7 @@ fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> 
         settings,
         max_future: pipeline.spec.window.max_future.as_millis(),
         idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
-        // Nobody saw to it where the topic is another's.
+        // A topic that is not managed here may have another timestamp type.
         stamped_by_broker: pipeline.spec.topics.events.management == Management::Managed,
         until_end,
         snapshot_every: pipeline.snapshot_interval().as_millis(),
@@ -289,7 +294,7 @@ fn results_options(pipeline: &Pipeline, settings: Settings) -> results::Options 
     }
 }
 
-/// The privacy stage as the manifest has it, with the key from the file, or else from `WEIR_PII_KEY`.
+/// The privacy stage as in the manifest, with the key from the file, or else from `WEIR_PII_KEY`.
 ///
 /// # Errors
 /// There is no key where one is needed, or none that is long enough.
@@ -301,7 +306,7 @@ pub(crate) fn privacy(pipeline: &Pipeline, key_file: Option<&Path>) -> anyhow::R
     })
 }
 
-/// Every byte counts: what a file ends with is part of the key, as it is of a Secret's entry.
+/// Every byte is part of the key, also a newline at the end of the file, as in a Secret's entry.
 fn pii_key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
     let variable = std::env::var_os("WEIR_PII_KEY").filter(|key| !key.is_empty());
     let (key, source) = match (file, variable) {
@@ -320,17 +325,17 @@ fn pii_key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
     Ok(Some(key))
 }
 
-/// What a file has, or what a link leads to, as Kubernetes mounts Secrets.
+/// The content of a file, or of a link's target: Kubernetes mounts Secrets as links.
 fn key_in(file: &Path) -> io::Result<Vec<u8>> {
-    // Before it is opened: a pipe would wait for somebody who writes.
+    // Checked before opening: to open a pipe would block until it has a writer.
     if !std::fs::metadata(file)?.is_file() {
         return Err(io::Error::other("found no regular file, expected one with the key"));
     }
     let mut key = Vec::new();
-    File::open(file)?.take(MAX_KEY + 1).read_to_end(&mut key)?;
-    if key.len() as u64 > MAX_KEY {
+    File::open(file)?.take(MAX_KEY_BYTES + 1).read_to_end(&mut key)?;
+    if key.len() as u64 > MAX_KEY_BYTES {
         return Err(io::Error::other(format!(
-            "found more than {MAX_KEY} bytes, expected a key, best 32 random ones"
+            "found more than {MAX_KEY_BYTES} bytes, expected a key, best 32 random ones"
         )));
     }
     Ok(key)

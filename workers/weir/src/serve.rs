@@ -22,16 +22,16 @@ use weir_manifest::Pipeline;
 
 use crate::args::Serve;
 
-/// Time between two looks at the stop flag.
+/// Interval at which the stop flag is polled.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the readers have to end.
-const LEAVE: Duration = Duration::from_secs(2);
+/// Maximum wait for the readers to end.
+const READERS_STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Serves until `stop`.
 ///
 /// # Errors
-/// The address cannot be had, or a part panicked. Kafka being away is no error: the gateway says so and waits.
+/// The address cannot be bound, or a part panicked. An unreachable Kafka is no error: the gateway reports it and retries.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Serve, stop: &AtomicBool) -> anyhow::Result<()> {
     let Serve { listen, allow_origin, max_clients, keep_hours, keep_mib } = options.clone();
     let windows = Bounds { age: i64::from(keep_hours) * 3_600_000, bytes: keep_mib as usize * (1 << 20) };
@@ -55,52 +55,52 @@ fn serve_while(
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     let ending = CancellationToken::new();
-    let following = {
+    let readers = {
         let ending = ending.clone();
         thread::spawn(move || follow(&ending))
     };
-    // A gateway that reads nothing any more must not go on answering with what it has.
-    let stopped = || stop.load(Ordering::SeqCst) || following.is_finished();
+    // A gateway that no longer reads must not go on serving old values.
+    let stopped = || stop.load(Ordering::SeqCst) || readers.is_finished();
     let served = serve(gateway, listening, stopped, |address| {
         let mut out = io::stdout();
         writeln!(out, "the dashboard is at {address}")?;
         out.flush()
     });
     ending.cancel();
-    // Readers write nothing, so one that waits for a broker that is away is not waited for.
-    let deadline = Instant::now() + LEAVE;
-    while !following.is_finished() && Instant::now() < deadline {
+    // Readers write nothing, so one that is blocked by an unreachable broker can be left behind.
+    let deadline = Instant::now() + READERS_STOP_TIMEOUT;
+    while !readers.is_finished() && Instant::now() < deadline {
         thread::sleep(STOP_POLL_INTERVAL);
     }
-    let followed = match following.is_finished() {
+    let followed = match readers.is_finished() {
         false => Ok(()),
-        true => following.join().unwrap_or_else(|panic| Err(Panicked::new("the reading", &*panic))),
+        true => readers.join().unwrap_or_else(|panic| Err(Panicked::new("the readers", &*panic))),
     };
     served.and(followed.map_err(Into::into))
 }
 
-/// Serves a gateway until `stop` says so; `said` hears where, once it listens.
+/// Serves a gateway until `stop`; calls `announce` with the address once it listens.
 pub(crate) fn serve(
     gateway: &Gateway,
     options: &ServerOptions,
     stop: impl Fn() -> bool,
-    said: impl FnOnce(&str) -> io::Result<()>,
+    announce: impl FnOnce(&str) -> io::Result<()>,
 ) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("cannot start the server's threads")?;
     let served = runtime.block_on(async {
-        let server = Server::bind(gateway.clone(), options).with_context(|| taken(options.listen))?;
-        said(&format!("http://{}/", server.address()?))?;
+        let server = Server::bind(gateway.clone(), options).with_context(|| cannot_listen(options.listen))?;
+        announce(&format!("http://{}/", server.address()?))?;
         Ok(server.serve(stopped(stop)).await?)
     });
-    // Handlers only read: none is waited for.
+    // Handlers only read, so none is waited for.
     runtime.shutdown_background();
     served
 }
 
-/// That an address cannot be listened on, and what to do.
-pub(crate) fn taken(address: SocketAddr) -> String {
-    format!("cannot listen on {address}: `--listen` says another address or port")
+/// The error message for an address that cannot be bound.
+pub(crate) fn cannot_listen(address: SocketAddr) -> String {
+    format!("cannot listen on {address}: choose another address or port with `--listen`")
 }
 
 async fn stopped(stop: impl Fn() -> bool) {
@@ -115,8 +115,8 @@ mod tests {
 
     use super::*;
 
-    /// What comes out of serving without a stop.
-    fn served(follow: impl FnOnce(&CancellationToken) -> Result<(), Panicked> + Send + 'static) -> String {
+    /// The error of serving until `follow` ends.
+    fn error_of(follow: impl FnOnce(&CancellationToken) -> Result<(), Panicked> + Send + 'static) -> String {
         let state = PipelineState::new(Pipeline::demo(), StateLimits::default(), &[]).unwrap();
         let gateway = Gateway::new(Arc::new(state), [], ClientLimits::default());
         let listening =
@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn a_reader_that_panics_ends_the_process_with_an_error() {
-        let told = served(|_| Err(Panicked::new("the reader of shop.results", &"planted")));
-        assert!(told.starts_with("the reader of shop.results panicked: planted"), "{told}");
-        let told = served(|_| panic!("planted"));
-        assert!(told.starts_with("the reading panicked: planted"), "{told}");
+        let message = error_of(|_| Err(Panicked::new("the reader of shop.results", &"planted")));
+        assert!(message.starts_with("the reader of shop.results panicked: planted"), "{message}");
+        let message = error_of(|_| panic!("planted"));
+        assert!(message.starts_with("the readers panicked: planted"), "{message}");
     }
 }

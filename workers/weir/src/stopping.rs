@@ -1,6 +1,6 @@
-//! How a command comes to its end: a signal asks it to stop, a second one ends it at once, and one that does not stop in time is ended.
+//! Stops a command: the first signal requests a stop, a second one ends the process at once, and so does a stop that takes too long.
 //!
-//! Threads may be inside calls that do not return, so that no flag is ever read: a bound on the way out must not depend on them.
+//! Threads may be in calls that do not return and so never read a flag: the timeout must not depend on them.
 
 use std::{
     io::Write,
@@ -15,43 +15,43 @@ use std::{
 
 use anyhow::Context;
 
-/// How long a command that was told to stop may take. A commit that is under way takes milliseconds, a static member's leaving up to 5 s,
-/// asking a broker that is away 10 s; Kubernetes kills after 30 s.
-const STOPS_WITHIN: Duration = Duration::from_secs(12);
-/// Time between two looks at the stop flag.
-const CHECK_EVERY: Duration = Duration::from_millis(50);
-/// What a shell says of a program that was ended by ctrl-C.
-const INTERRUPTED: i32 = 130;
+/// Maximum time of a stop. A commit that is under way takes milliseconds, a static member's leaving up to 5 s, a request to an
+/// unreachable broker 10 s; Kubernetes kills after 30 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(12);
+/// Interval at which the stop flag is polled.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The exit code that shells report for a program ended by ctrl-C.
+const INTERRUPTED_EXIT_CODE: i32 = 130;
 
-/// The parts of the command that are at work, and what was said of the first that failed.
-static AT_WORK: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// The running parts of the command, and the error of the first that failed.
+static RUNNING_PARTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static FAILURE: Mutex<Option<String>> = Mutex::new(None);
 
-/// A part that is at work until this is dropped.
-pub(crate) struct AtWork(String);
+/// A part that runs until this is dropped.
+pub(crate) struct RunningPart(String);
 
-/// Names a part of the command, so that it can be said who does not stop.
-pub(crate) fn at_work(part: &str) -> AtWork {
-    lock(&AT_WORK).push(part.to_owned());
-    AtWork(part.to_owned())
+/// Registers a running part, so that a part that does not stop can be named.
+pub(crate) fn register_part(part: &str) -> RunningPart {
+    lock(&RUNNING_PARTS).push(part.to_owned());
+    RunningPart(part.to_owned())
 }
 
-impl Drop for AtWork {
+impl Drop for RunningPart {
     fn drop(&mut self) {
-        let mut parts = lock(&AT_WORK);
+        let mut parts = lock(&RUNNING_PARTS);
         if let Some(index) = parts.iter().position(|part| *part == self.0) {
             parts.remove(index);
         }
     }
 }
 
-/// Remembers why a part ended, for the case that another does not.
+/// Records the error of a part, for the message if another part does not stop.
 pub(crate) fn failed(why: &str) {
     lock(&FAILURE).get_or_insert_with(|| why.to_owned());
 }
 
-/// The flag that tells a command to stop: set by SIGINT, SIGTERM and SIGHUP, or by the command itself. Ends the process on a second signal, and
-/// where it has not ended by itself in time. `restore` is written to standard output before that: what a terminal needs to be itself again.
+/// The stop flag: set by SIGINT, SIGTERM and SIGHUP, or by the command itself. Ends the process on a second signal, and if it has not
+/// stopped in time. `restore` is written to standard output before that: escape sequences that restore the terminal.
 ///
 /// # Errors
 /// Signals cannot be listened for.
@@ -60,7 +60,7 @@ pub(crate) fn on_signals(restore: &'static str) -> anyhow::Result<Arc<AtomicBool
     let (flag, signalled) = (Arc::clone(&stop), AtomicBool::new(false));
     ctrlc::set_handler(move || {
         if signalled.swap(true, Ordering::SeqCst) {
-            end(INTERRUPTED, restore, "ended by a second signal");
+            end(INTERRUPTED_EXIT_CODE, restore, "ended by a second signal");
         }
         flag.store(true, Ordering::SeqCst);
     })
@@ -69,23 +69,23 @@ pub(crate) fn on_signals(restore: &'static str) -> anyhow::Result<Arc<AtomicBool
     thread::Builder::new()
         .name("weir-stopping".to_owned())
         .spawn(move || {
-            let why = overdue(&flag, STOPS_WITHIN);
+            let why = overdue(&flag, STOP_TIMEOUT);
             end(1, restore, &why);
         })
         .context("cannot start a thread")?;
     Ok(stop)
 }
 
-/// Waits until the command was told to stop and has not for so long, and says who has not.
+/// Waits until the stop flag has been set for the time `within`; returns a message that names the parts that still run.
 fn overdue(stop: &AtomicBool, within: Duration) -> String {
     while !stop.load(Ordering::SeqCst) {
-        thread::sleep(CHECK_EVERY);
+        thread::sleep(STOP_POLL_INTERVAL);
     }
     thread::sleep(within);
-    let parts = lock(&AT_WORK).join(", ");
+    let parts = lock(&RUNNING_PARTS).join(", ");
     let failure = lock(&FAILURE).clone().map(|why| format!("{why}; ")).unwrap_or_default();
     let parts = if parts.is_empty() { "the command".to_owned() } else { parts };
-    format!("{failure}{parts} did not stop within {} s: ended without", within.as_secs_f32())
+    format!("{failure}{parts} did not stop within {} s: ending the process anyway", within.as_secs_f32())
 }
 
 fn end(code: i32, restore: &str, why: &str) {
@@ -104,10 +104,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_stop_is_named() {
+    fn a_part_that_does_not_stop_is_named() {
         let stop = AtomicBool::new(true);
-        let _hangs = at_work("stage 2");
-        drop(at_work("stage 1"));
+        let _hangs = register_part("stage 2");
+        drop(register_part("stage 1"));
         failed("no more room");
         let why = overdue(&stop, Duration::from_millis(1));
         // The first reason of a process is kept, which may be another test's.

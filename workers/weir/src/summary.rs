@@ -1,11 +1,11 @@
-//! What a run over a log that ends says when it is done.
+//! The summary of a run with `--until-end`.
 
 use std::fmt;
 
 use jiff::Timestamp;
 use weir_processor::windows::Outcomes;
 
-/// What this process made of what it read, what it only read again after a restart left out.
+/// The outcomes of the records that this process read, without those that it read again after a restart.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// Whether everything that is in the log was read and emitted, by this process and those beside it.
@@ -40,11 +40,11 @@ impl fmt::Display for Summary {
         let ranges =
             not_whole.as_slice().iter().map(|(first, last)| format!("{} to {}", time(*first), time(*last)));
         let ranges: Vec<String> = ranges.collect();
-        let told = match ranges.is_empty() {
+        let missed = match ranges.is_empty() {
             true => String::new(),
             false => format!("  not whole are windows that end from {}", ranges.join(", ")),
         };
-        row("  partly late", *partly_late, &told)?;
+        row("  partly late", *partly_late, &missed)?;
         row("late", *late, "")?;
         let reasons: Vec<String> =
             invalid_for.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_was_read_is_told() {
+    fn all_records_read_are_in_the_summary() {
         let mut outcomes = Outcomes {
             read: 100,
             counted: 90,

@@ -1,4 +1,4 @@
-//! Parts of a process, each on a thread of its own, of which none goes on without the others.
+//! Parts of a process, each on a thread of its own: the end of one stops the others.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -7,10 +7,10 @@ use std::{
 
 use anyhow::{Context, anyhow};
 
-/// Raises a flag when it is dropped, so also where a thread panics.
-pub(crate) struct RaiseOnDrop<'a>(pub(crate) &'a AtomicBool);
+/// Sets a flag when it is dropped, so also when a thread panics.
+pub(crate) struct SetOnDrop<'a>(pub(crate) &'a AtomicBool);
 
-impl Drop for RaiseOnDrop<'_> {
+impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
@@ -22,21 +22,21 @@ pub(crate) struct Part<'scope> {
     thread: ScopedJoinHandle<'scope, anyhow::Result<()>>,
 }
 
-/// Runs a part of the process. However it ends, by itself, with an error or by a panic, `stop` is raised then.
+/// Runs a part of the process. When it ends, by itself, with an error or by a panic, `stop` is set.
 ///
 /// # Errors
-/// No thread can be had; `stop` is raised then too.
+/// No thread can be started; `stop` is set then too.
 pub(crate) fn part<'scope>(
     scope: &'scope Scope<'scope, '_>,
     name: &'static str,
     stop: &'scope AtomicBool,
     work: impl FnOnce() -> anyhow::Result<()> + Send + 'scope,
 ) -> anyhow::Result<Part<'scope>> {
-    let raise = RaiseOnDrop(stop);
+    let set = SetOnDrop(stop);
     let thread = thread::Builder::new()
         .name(name.to_owned())
         .spawn_scoped(scope, move || {
-            let _raise = raise;
+            let _set = set;
             work()
         })
         .with_context(|| format!("cannot start the thread of the {name}"))?;
@@ -47,7 +47,7 @@ impl Part<'_> {
     /// Waits for its end.
     ///
     /// # Errors
-    /// As the part says, or that it panicked.
+    /// The part's error, or its panic.
     pub(crate) fn join(self) -> anyhow::Result<()> {
         let Self { name, thread } = self;
         thread.join().unwrap_or_else(|_| {
@@ -56,7 +56,7 @@ impl Part<'_> {
     }
 }
 
-/// Waits for all parts; what went wrong first in this order is told.
+/// Waits for all parts; returns the first error in their order.
 pub(crate) fn join_all<'scope>(parts: impl IntoIterator<Item = Part<'scope>>) -> anyhow::Result<()> {
     parts.into_iter().map(Part::join).fold(Ok(()), anyhow::Result::and)
 }
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_part_that_panics_or_fails_ends_the_others() {
-        for (panics, told) in [(true, "the clock panicked"), (false, "out of order")] {
+        for (panics, expected) in [(true, "the clock panicked"), (false, "out of order")] {
             let stop = AtomicBool::new(false);
             let ended = thread::scope(|scope| {
                 let waits = part(scope, "bystander", &stop, || {
@@ -86,7 +86,7 @@ mod tests {
                 });
                 join_all([waits.unwrap(), fails.unwrap()])
             });
-            assert!(ended.unwrap_err().to_string().starts_with(told));
+            assert!(ended.unwrap_err().to_string().starts_with(expected));
         }
     }
 }

@@ -12,7 +12,7 @@ use weir_manifest::Pipeline;
 
 use crate::{backoff::retry_with_backoff, console::Screen};
 
-/// Shows each window once it is sealed, and in a terminal what the open one shows, until `stop`.
+/// Shows each window once it is sealed, and in a terminal the open one's live values, until `stop`.
 ///
 /// # Errors
 /// The topics cannot be read.

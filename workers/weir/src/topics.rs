@@ -1,4 +1,4 @@
-//! The pipeline's topics: made as they should be (`weir topics apply`), checked before anything is processed, and watched meanwhile.
+//! The pipeline's topics: created (`weir topics apply`), checked before processing, and watched during it.
 
 mod apply;
 mod check;
@@ -11,7 +11,7 @@ pub use apply::{Apply, apply};
 pub use check::{Checked, check};
 pub(crate) use watch::watched;
 
-/// The ways out for a pipeline that names the topic of another.
+/// The error for a topic that belongs to another pipeline, with the ways out.
 fn belongs(spec: &TopicSpec, owner: &Owner) -> String {
     let (topic, elsewhere) = (&spec.name, spec.role.path().unwrap_or("metadata.name"));
     format!(
@@ -21,7 +21,7 @@ fn belongs(spec: &TopicSpec, owner: &Owner) -> String {
     )
 }
 
-/// The ways out for a pipeline that would change the settings of events that another keeps.
+/// The error for an events topic whose settings another pipeline manages, with the ways out.
 fn kept_by(topic: &str, owner: &Owner) -> String {
     format!(
         "topic {topic} is kept by the pipeline {owner}, which would set it back: let this one only read it, with \

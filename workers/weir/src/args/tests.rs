@@ -2,14 +2,14 @@ use clap::Parser;
 
 use super::*;
 
-/// What `weir ARGUMENTS` is told, without clap's own "For more information".
-fn told(arguments: &str) -> String {
+/// The error message of `weir ARGUMENTS`.
+fn refusal(arguments: &str) -> String {
     let arguments = arguments.split_whitespace().map(|argument| if argument == "''" { "" } else { argument });
     Args::try_parse_from(["weir"].into_iter().chain(arguments)).expect_err("a refusal").to_string()
 }
 
 #[test]
-fn what_is_wrong_is_told_with_what_was_expected() {
+fn errors_state_what_was_found_and_expected() {
     let long = format!("process --instance {}", "x".repeat(250));
     for (arguments, expected) in [
         (
@@ -66,13 +66,13 @@ fn what_is_wrong_is_told_with_what_was_expected() {
         ("proces", "a similar subcommand exists: 'process'"),
         ("topics", "apply"),
     ] {
-        let told = told(arguments);
-        assert!(told.contains(expected), "weir {arguments}: {told}");
+        let message = refusal(arguments);
+        assert!(message.contains(expected), "weir {arguments}: {message}");
     }
 }
 
 #[test]
-fn what_is_easily_written_is_understood() {
+fn short_forms_of_values_are_accepted() {
     let Command::Serve(serve) = Args::parse_from(["weir", "serve", "--listen", "8090"]).command else {
         panic!("serve")
     };

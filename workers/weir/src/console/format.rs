@@ -1,8 +1,8 @@
-//! Numbers, spans and times as people read them.
+//! Formats numbers, durations and times.
 
 use jiff::{Timestamp, tz::TimeZone};
 
-/// What stands where there is no number.
+/// Shown where there is no number.
 pub(super) const NONE: &str = "-";
 
 /// `1234567` as `1,234,567`.
@@ -55,7 +55,7 @@ pub(super) fn window(start: i64, end: i64) -> String {
     }
 }
 
-/// A moment in UTC.
+/// A time in UTC.
 pub(super) fn moment(millis: i64) -> String {
     match parts(millis) {
         Some((day, time)) => format!("{day} {time} UTC"),

@@ -1,7 +1,7 @@
-//! What the terminal shows: a sealed window's ranking and trends, or the provisional values of the open one.
+//! Terminal output: a sealed window's ranking and trends, or the provisional values of the open one.
 //!
-//! Rendering is pure: records in, text out. Records come from several topics in any order; the [`Assembler`] puts those of one
-//! window together, the [`Screen`] keeps the picture up to date.
+//! Rendering is pure: records in, text out. Records come from several topics in any order; the [`Assembler`] joins those of one
+//! window, the [`Screen`] keeps the display up to date.
 
 mod assembler;
 mod format;
@@ -17,7 +17,7 @@ pub(crate) use screen::LEAVE as RESTORE;
 pub use screen::Screen;
 pub use view::{render_live, render_sealed};
 
-/// How to show it.
+/// Colours and width of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     /// Colours, by ANSI escape sequences. Without, the text holds no control character but line ends.

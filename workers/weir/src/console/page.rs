@@ -1,6 +1,6 @@
 //! A page's URL on a terminal.
 
-/// What stands for the middle that was cut out.
+/// Replaces the middle that was cut out.
 const GAP: char = '…';
 
 /// `url` in at most `width` (at least 3) characters, cut in the middle, because sites differ at the start and pages at
@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_but_printable_ascii_comes_out() {
+    fn only_printable_ascii_is_shown() {
         for (url, expected) in [
             ("/products/12?q=a%20b#x", "/products/12?q=a%20b#x"),
             ("/\u{1b}[2J\u{1b}]0;title\u{7}", "/%1B[2J%1B]0;title%07"),
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn long_ones_lose_their_middle() {
+    fn long_urls_are_cut_in_the_middle() {
         let url = "https://shop.example/catalogue/shoes/products/12345";
         for (width, expected) in [
             (51, url),

@@ -1,4 +1,4 @@
-//! Keeps a picture up to date: drawn over itself in a terminal, one window after the other in a pipe.
+//! Displays results: redrawn in place in a terminal, one window after the other in a pipe.
 
 use std::{
     collections::BTreeMap,
@@ -11,11 +11,11 @@ use weir_manifest::Pipeline;
 
 use super::{Assembler, Sealed, Style, render_live, render_sealed};
 
-/// Other screen, no cursor; and back.
+/// Enters the alternate screen without a cursor; leaves it again.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l";
 pub(crate) const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
 
-/// What is shown of a pipeline: its last sealed window, and in a terminal also the open one.
+/// Displays a pipeline's last sealed window, and in a terminal also the open one.
 pub struct Screen<W: Write> {
     out: W,
     topics: [String; 3],
@@ -23,12 +23,12 @@ pub struct Screen<W: Write> {
     sealed: Option<Sealed>,
     /// The last live values of each input partition.
     live: BTreeMap<Option<i32>, Live>,
-    /// Whether it is a terminal, to be drawn over.
+    /// Whether the output is a terminal, which is redrawn in place.
     terminal: bool,
     color: bool,
-    /// The first line of every picture.
+    /// The first line of every frame.
     header: Option<String>,
-    /// In a pipe: windows are taken in, so that what comes later comes in its order, and not written.
+    /// In a pipe: windows are assembled, so that later ones come in order, but not written.
     silent: bool,
     drawn: bool,
     changed: bool,
@@ -45,7 +45,7 @@ impl Screen<io::Stdout> {
 }
 
 impl<W: Write> Screen<W> {
-    /// On anything. Without `terminal`, nothing but text and line ends is written.
+    /// On any writer. Without `terminal`, only text and line ends are written.
     pub fn new(out: W, pipeline: &Pipeline, terminal: bool, color: bool) -> Self {
         let topics = [
             pipeline.results_topic().to_owned(),
@@ -72,8 +72,8 @@ impl<W: Write> Screen<W> {
         [&self.topics[0], &self.topics[1], &self.topics[2]]
     }
 
-    /// Writes something to be known, and puts `header` over every picture: the terminal's other screen hides what was written
-    /// before. It comes once more when that screen is left.
+    /// Writes `text`, and puts `header` above every frame: the terminal's alternate screen hides what was written before. The
+    /// header is written once more when that screen is left.
     ///
     /// # Errors
     /// Nothing can be written any more.
@@ -84,12 +84,12 @@ impl<W: Write> Screen<W> {
         self.out.flush()
     }
 
-    /// Whether windows are taken in without being written in a pipe.
+    /// Sets whether windows are assembled without being written to a pipe.
     pub fn keep_silent(&mut self, silent: bool) {
         self.silent = silent;
     }
 
-    /// Writes how far something is that comes before the first picture, over itself; in a terminal only.
+    /// Writes the progress before the first frame, in place; in a terminal only.
     ///
     /// # Errors
     /// Nothing can be written any more.
@@ -101,7 +101,7 @@ impl<W: Write> Screen<W> {
         Ok(())
     }
 
-    /// Takes a record of one of the topics.
+    /// Adds a record of one of the topics.
     ///
     /// # Errors
     /// Nothing can be written any more.
@@ -120,7 +120,7 @@ impl<W: Write> Screen<W> {
         };
         self.changed = true;
         match sealed {
-            // Lanes may be some windows apart: what is shown never goes back.
+            // Lanes may be some windows apart: the display never goes back in time.
             Ok(sealed) if self.terminal => {
                 let newest = sealed.into_iter().chain(self.sealed.take());
                 self.sealed = newest.max_by_key(|window| window.top.window_end);
@@ -131,7 +131,7 @@ impl<W: Write> Screen<W> {
                     writeln!(
                         self.out,
                         "{}",
-                        render_sealed(&window, Style { color: self.color, width: PIPE })
+                        render_sealed(&window, Style { color: self.color, width: PIPE_WIDTH })
                     )?;
                 }
             }
@@ -140,7 +140,7 @@ impl<W: Write> Screen<W> {
         Ok(())
     }
 
-    /// Draws what changed, in a terminal.
+    /// Redraws a terminal after changes.
     ///
     /// # Errors
     /// Nothing can be written any more.
@@ -150,20 +150,20 @@ impl<W: Write> Screen<W> {
         }
         let (width, height) = terminal_size::terminal_size()
             .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
-        let picture = self.picture(Style { color: self.color, width });
-        let mut frame = String::from(if self.drawn { "" } else { ENTER });
-        frame.push_str("\x1b[H");
-        for line in picture.lines().take(height.saturating_sub(1)) {
-            frame.extend([line, "\x1b[K\r\n"]);
+        let frame = self.frame(Style { color: self.color, width });
+        let mut output = String::from(if self.drawn { "" } else { ENTER });
+        output.push_str("\x1b[H");
+        for line in frame.lines().take(height.saturating_sub(1)) {
+            output.extend([line, "\x1b[K\r\n"]);
         }
-        frame.push_str("\x1b[J");
+        output.push_str("\x1b[J");
         self.drawn = true;
-        self.out.write_all(frame.as_bytes())?;
+        self.out.write_all(output.as_bytes())?;
         self.out.flush()
     }
 
-    /// Where there is no room for all, the open window's pages are cut off, not its totals.
-    fn picture(&self, style: Style) -> String {
+    /// On a small terminal the open window's pages are cut off, not its totals.
+    fn frame(&self, style: Style) -> String {
         let header =
             self.header.as_ref().map(|header| shortened(header, style.width) + "\n\n").unwrap_or_default();
         let live = Live::merge(self.live.values()).map(|live| render_live(&live, style));
@@ -174,24 +174,24 @@ impl<W: Write> Screen<W> {
     }
 }
 
-/// A line of its own, whatever the terminal's width: a longer one would push the picture down.
+/// Cuts a line to the terminal's width: a wrapped line would push the frame down.
 fn shortened(line: &str, width: usize) -> String {
     line.chars().take(width).collect()
 }
 
-/// Width where there is no terminal to ask.
-const PIPE: usize = 120;
+/// Width without a terminal.
+const PIPE_WIDTH: usize = 120;
 
 impl<W: Write> Drop for Screen<W> {
     fn drop(&mut self) {
         if !self.drawn {
             return;
         }
-        // What was shown last stays.
+        // The last window stays on the terminal.
         let last = self
             .sealed
             .as_ref()
-            .map(|sealed| render_sealed(sealed, Style { color: self.color, width: PIPE }));
+            .map(|sealed| render_sealed(sealed, Style { color: self.color, width: PIPE_WIDTH }));
         let header = self.header.as_ref().map(|header| header.clone() + "\n").unwrap_or_default();
         let _ = write!(self.out, "{LEAVE}{}{header}", last.unwrap_or_default());
         let _ = self.out.flush();

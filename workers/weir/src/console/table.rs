@@ -31,7 +31,7 @@ impl Paint {
 /// A column of short texts.
 pub(super) struct Column {
     pub(super) title: &'static str,
-    /// Where a line is too narrow, the columns with the greatest value go first; those with 0 stay.
+    /// Where a line is too narrow, the columns with the greatest value are dropped first; those with 0 never.
     pub(super) dispensable: u8,
 }
 
@@ -41,8 +41,8 @@ pub(super) struct Row {
     pub(super) page: String,
 }
 
-/// The least that is left for the URL before a column goes.
-const LEAST_PAGE: usize = 24;
+/// Minimum width of the URL; columns are dropped to keep it.
+const MIN_PAGE_WIDTH: usize = 24;
 const GAP: usize = 2;
 
 /// The table, each line ended.
@@ -77,7 +77,7 @@ pub(super) fn render(columns: &[Column], rows: &[Row], style: Style) -> String {
 /// The columns that leave enough room for the URL, by number.
 fn fitting(columns: &[Column], widths: &[usize], width: usize) -> Vec<usize> {
     let mut kept: Vec<usize> = (0..columns.len()).collect();
-    while kept.iter().map(|&i| widths[i] + GAP).sum::<usize>() + LEAST_PAGE > width {
+    while kept.iter().map(|&i| widths[i] + GAP).sum::<usize>() + MIN_PAGE_WIDTH > width {
         let last = kept.iter().copied().filter(|&i| columns[i].dispensable > 0);
         let Some(next) = last.max_by_key(|&i| columns[i].dispensable) else { break };
         kept.retain(|&i| i != next);

@@ -1,4 +1,4 @@
-//! The two pictures: a sealed window, and the open one.
+//! Renders a sealed window, and the open one.
 
 use std::collections::HashMap;
 
@@ -10,11 +10,11 @@ use super::{
     table::{self, Column, Paint, Row},
 };
 
-/// More lines than this push the picture off the screen.
+/// Maximum lines of a table, so that a frame fits on the screen.
 const MAX_LINES: usize = 10;
 
-/// A window's bounds fit, even over midnight and with milliseconds.
-const LEAST_WIDTH: usize = 60;
+/// Minimum width: a window's bounds fit, even over midnight and with milliseconds.
+const MIN_WIDTH: usize = 60;
 
 /// A sealed window as text, each line ended: its bounds, the site's totals, the ranking, the trends.
 pub fn render_sealed(sealed: &Sealed, style: Style) -> String {
@@ -85,7 +85,7 @@ const RANKED: [Column; 9] = [
 ];
 
 fn ranked(page: &TopPage, row: Option<&PageAnalytics>) -> Row {
-    let number = |figure: fn(&PageAnalytics) -> String| row.map_or(format::NONE.to_owned(), figure);
+    let number = |value: fn(&PageAnalytics) -> String| row.map_or(format::NONE.to_owned(), value);
     let (change, paint) = change(page);
     let cells = vec![
         (page.rank.to_string(), Paint::Plain),
@@ -101,7 +101,7 @@ fn ranked(page: &TopPage, row: Option<&PageAnalytics>) -> Row {
     Row { cells, page: page.page_url.clone() }
 }
 
-/// Places won or lost against the window one slide before.
+/// Ranks gained or lost against the window one slide before.
 fn change(page: &TopPage) -> (String, Paint) {
     match page.previous_rank {
         None => ("new".to_owned(), Paint::Up),
@@ -158,7 +158,7 @@ fn items(items: &[String], style: Style) -> String {
 fn trends(warming_up: bool, trending: &[TrendingPage], style: Style) -> String {
     if warming_up {
         return wrapped(
-            "warming up: trends are shown once enough windows lie behind to say what is usual",
+            "warming up: trends are shown once there are enough earlier windows to compare with",
             style,
         );
     }
@@ -217,7 +217,7 @@ fn wrapped(sentence: &str, style: Style) -> String {
 }
 
 fn usable(style: Style) -> Style {
-    Style { width: style.width.max(LEAST_WIDTH), ..style }
+    Style { width: style.width.max(MIN_WIDTH), ..style }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The demo on a log in memory, which keeps what somebody still needs and nothing else.
+//! The demo on a log in memory, which deletes records that no part needs any more.
 
 use std::{
     sync::{
@@ -30,15 +30,15 @@ use crate::{
     threads::{join_all, part},
 };
 
-/// Events of a partition that may wait to be processed: enough for full speed, and few enough for memory.
+/// Maximum unprocessed events of a partition: enough for full speed, and few enough for memory.
 const MAX_BACKLOG: i64 = 2_000;
-/// Pause while the processing does not keep up, or has a history to compute.
+/// Pause while processing lags behind, or computes the history.
 const SHORT_PAUSE: Duration = Duration::from_millis(2);
-/// Pause between two looks at what the stages wrote.
+/// Interval at which the stages' outputs are polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Looks between two at where the pipeline stands.
+/// Polls of outputs per check of the pipeline's progress.
 const POLLS_PER_CHECK: u32 = 10;
-/// How long results of the history are waited for once it is processed: a log with hardly an event may have no more of them.
+/// Maximum wait for the history's results once it is processed: a log with few events may have no more of them.
 const MAX_WAIT_FOR_RESULTS: Duration = Duration::from_secs(5);
 
 pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
@@ -48,7 +48,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
         broker.create_topic(&topic.name, topic.partitions);
         match topic.role {
             Role::State => broker.set_compacted(&topic.name)?,
-            // These are deleted once they are read: see `Observer`.
+            // Their records are deleted once they are read: see `show`.
             Role::Events | Role::Blocks | Role::Results | Role::TopPages | Role::Live | Role::DeadLetters => {
             }
         }
@@ -57,7 +57,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
     let simulation = demo.simulation(history)?;
     let history_sent = AtomicBool::new(false);
     thread::scope(|scope| {
-        let banner = Banner { place: "in memory".to_owned(), speed: demo.speed, first: None };
+        let banner = Banner { location: "in memory".to_owned(), speed: demo.speed, first: None };
         let (opening, open) = Opening::new(&demo.address, banner);
         let (broker, history_sent) = (&broker, &history_sent);
         let parts = [
@@ -82,12 +82,12 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
                 )
             }),
         ];
-        // Those that run end when one cannot be started.
+        // If a part cannot be started, the running ones end.
         join_all(parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?)
     })
 }
 
-/// Sees where stage 1 stands, and never joins.
+/// Reads stage 1's progress without joining its group.
 fn observer(broker: &Broker, pipeline: &Pipeline, name: &str) -> Member {
     let group = pipeline.windows_group();
     broker.member(MemberOptions::new(&group, pipeline.events_topic(), name))
@@ -101,7 +101,7 @@ struct Shop<'a> {
 }
 
 impl Shop<'_> {
-    /// The longest backlog of a partition; `None` while that cannot be seen.
+    /// The maximum backlog of a partition; `None` while it is unavailable.
     fn backlog(&mut self) -> Option<i64> {
         let topic = self.demo.pipeline.events_topic();
         let committed = self.group.committed().ok()?;
@@ -134,7 +134,7 @@ impl Sink for Shop<'_> {
     }
 }
 
-/// Hands what the stages wrote to the console and the gateway, and deletes what nobody needs any more.
+/// Passes the stages' outputs to the console and the gateway, and deletes records that no part needs any more.
 fn show(
     demo: &Demo<'_>,
     broker: &Broker,
@@ -154,7 +154,7 @@ fn show(
     // The history's last window, and when it was processed.
     let mut last: Option<(i64, Instant)> = None;
     let mut percent = None;
-    for look in (0..POLLS_PER_CHECK).cycle() {
+    for round in (0..POLLS_PER_CHECK).cycle() {
         if stop.load(Ordering::SeqCst) {
             break;
         }
@@ -179,18 +179,19 @@ fn show(
         });
         state.add_dead_letters(letters);
         broker.truncate(&dead_letters, 0, next_dead_letter)?;
-        if look == 0 || !opening.is_open() {
+        if round == 0 || !opening.is_open() {
             let sent = history_sent.load(Ordering::SeqCst);
-            let standings = stages.look(sent)?;
+            let progress = stages.poll(sent)?;
             if !opening.is_open() {
-                if let Some(watermark) = standings.iter().map(|standing| standing.watermark).min().flatten() {
+                if let Some(watermark) = progress.iter().map(|partition| partition.watermark).min().flatten()
+                {
                     let done = (watermark - (demo.start - history)).clamp(0, history) * 100 / history.max(1);
                     if percent != Some(done) {
                         percent = Some(done);
                         screen.progress(&format!("computing the last {}: {done} %", hours(history)))?;
                     }
                 }
-                if let (None, Some(sealed)) = (last, stages.history_sealed(&standings, sent)) {
+                if let (None, Some(sealed)) = (last, stages.history_sealed(&progress, sent)) {
                     last = Some((sealed, Instant::now()));
                 }
                 let complete = |(sealed, since): (i64, Instant)| {
@@ -218,13 +219,13 @@ fn hours(millis: i64) -> String {
     }
 }
 
-/// Where both stages stand.
+/// The progress of both stages.
 struct Stages<'a> {
     demo: &'a Demo<'a>,
     broker: &'a Broker,
     windows: Member,
     results: Member,
-    /// Where the history ends in each partition.
+    /// The end offset of the history in each partition.
     ends: Option<Vec<i64>>,
 }
 
@@ -241,8 +242,9 @@ impl<'a> Stages<'a> {
         }
     }
 
-    /// Tells the gateway, and deletes what no restart of a stage would read again. What cannot be seen now is seen the next time.
-    fn look(&mut self, history_sent: bool) -> anyhow::Result<Vec<PartitionProgress>> {
+    /// Reports the progress to the gateway, and deletes records that no restart of a stage would read again. Unavailable progress is
+    /// reported by a later call.
+    fn poll(&mut self, history_sent: bool) -> anyhow::Result<Vec<PartitionProgress>> {
         let (pipeline, broker) = (self.demo.pipeline, self.broker);
         let events = pipeline.events_topic();
         if history_sent && self.ends.is_none() {
@@ -259,28 +261,28 @@ impl<'a> Stages<'a> {
             }
         }
         let Ok(committed) = self.windows.committed() else { return Ok(Vec::new()) };
-        let (mut views, mut standings) = (Vec::new(), Vec::new());
+        let (mut views, mut progress) = (Vec::new(), Vec::new());
         for (committed, partition) in committed.into_iter().zip(0..) {
             let Some(committed) = committed else { continue };
             views.extend(ingest::progress_view(partition, &committed, broker.end_offset(events, partition)?));
-            if let Ok(standing) = serde_json::from_str::<PartitionProgress>(&committed.metadata) {
-                broker.truncate(events, partition, standing.from)?;
-                standings.push(standing);
+            if let Ok(committed) = serde_json::from_str::<PartitionProgress>(&committed.metadata) {
+                broker.truncate(events, partition, committed.from)?;
+                progress.push(committed);
             }
         }
         self.demo.state.set_progress(views);
-        Ok(standings)
+        Ok(progress)
     }
 
-    /// The end up to which every partition has sealed, once the whole history is processed.
-    fn history_sealed(&mut self, standings: &[PartitionProgress], history_sent: bool) -> Option<i64> {
+    /// The end up to which all partitions are sealed, once the whole history is processed.
+    fn history_sealed(&mut self, progress: &[PartitionProgress], history_sent: bool) -> Option<i64> {
         let ends = self.ends.as_ref().filter(|_| history_sent)?;
         let committed = self.windows.committed().ok()?;
         let processed = committed
             .iter()
             .zip(ends)
             .all(|(committed, end)| committed.as_ref().map_or(0, |committed| committed.offset) >= *end);
-        // One without an event has sealed nothing.
-        processed.then(|| standings.iter().filter_map(|standing| standing.sealed).min().unwrap_or(i64::MIN))
+        // A partition without an event has sealed nothing.
+        processed.then(|| progress.iter().filter_map(|partition| partition.sealed).min().unwrap_or(i64::MIN))
     }
 }

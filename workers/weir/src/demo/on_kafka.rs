@@ -1,4 +1,4 @@
-//! The demo on Kafka, with as much history as no earlier run has processed.
+//! The demo on Kafka, with a history unless an earlier run has processed one.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -30,13 +30,13 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
     let Demo { pipeline, stop, .. } = *demo;
     topics::apply(pipeline, brokers, topics::Apply::default())?;
     let Some(producer) = generate::producer(pipeline, brokers, stop)? else { return Ok(()) };
-    let Some(watermark) = watermark(pipeline, brokers, stop)? else { return Ok(()) };
     let out_of_orderness = pipeline.spec.window.out_of_orderness.as_millis();
-    let history = match watermark {
-        None => demo.history(),
-        // The events that an earlier run has processed are its history, and what is older than its watermark would be late.
-        Some(watermark) if watermark <= demo.start - out_of_orderness => 0,
-        Some(watermark) => {
+    let history = match earlier_run(pipeline, brokers, stop)? {
+        EarlierRun::Unknown => return Ok(()),
+        EarlierRun::None => demo.history(),
+        // The events that an earlier run has processed are its history, and events older than its watermark would be late.
+        EarlierRun::UpTo(watermark) if watermark <= demo.start - out_of_orderness => 0,
+        EarlierRun::UpTo(watermark) => {
             let text = jiff::Timestamp::from_millisecond(watermark)
                 .map_or(watermark.to_string(), |at| at.to_string());
             bail!(
@@ -52,11 +52,11 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
     let reading = CancellationToken::new();
     thread::scope(|scope| {
         let first = (history == 0).then_some(40.0 / demo.speed);
-        let banner = Banner { place: format!("on Kafka at {brokers}"), speed: demo.speed, first };
+        let banner = Banner { location: format!("on Kafka at {brokers}"), speed: demo.speed, first };
         let (mut opening, open) = Opening::new(&demo.address, banner);
-        // What fills in the meantime can be seen filling.
+        // The dashboard is open while windows are filling.
         opening.open();
-        // The gateway's readers end with the console, which ends once `stop` is raised.
+        // The gateway's readers end with the console, which ends once `stop` is set.
         let readers_end = reading.clone().drop_guard();
         let parts = [
             part(scope, "simulation", stop, move || {
@@ -74,25 +74,38 @@ pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
                 Ok(ingest::follow(&demo.state, brokers, &reading)?)
             }),
             part(scope, "processing", stop, || {
-                process::run(pipeline, brokers, &process::Options::default(), stop)
+                process::run(pipeline, brokers, &process::ProcessOptions::default(), stop)
             }),
         ];
         join_all(parts.into_iter().collect::<anyhow::Result<Vec<_>>>()?)
     })
 }
 
-/// The greatest watermark that the pipeline has reached; `None` outside when told to stop before that was known.
-fn watermark(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> anyhow::Result<Option<Option<i64>>> {
+/// What an earlier run of the pipeline has processed.
+enum EarlierRun {
+    /// A stop was requested before the committed progress was read.
+    Unknown,
+    /// No event.
+    None,
+    /// Events up to this watermark, the greatest of all partitions.
+    UpTo(i64),
+}
+
+/// Reads the pipeline's committed progress.
+fn earlier_run(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> anyhow::Result<EarlierRun> {
     let group = pipeline.windows_group();
     let mut options = Options::new(brokers, &group, pipeline.events_topic(), "");
     options.connection.client_id = "weir-demo".to_owned();
-    let lookup = TopicInspector::connect(&options)?;
-    let Some(committed) = retry_with_backoff(stop, || lookup.committed())? else { return Ok(None) };
-    let standings = committed
+    let inspector = TopicInspector::connect(&options)?;
+    let Some(committed) = retry_with_backoff(stop, || inspector.committed())? else {
+        return Ok(EarlierRun::Unknown);
+    };
+    let progress = committed
         .iter()
         .flatten()
         .filter_map(|committed| serde_json::from_str::<PartitionProgress>(&committed.metadata).ok());
-    Ok(Some(standings.filter_map(|standing| standing.watermark).max()))
+    let watermark = progress.filter_map(|partition| partition.watermark).max();
+    Ok(watermark.map_or(EarlierRun::None, EarlierRun::UpTo))
 }
 
 struct Shop<'a> {
@@ -116,7 +129,7 @@ impl Sink for Shop<'_> {
         Ok(self.producer.send(self.topic, delivery.partition, delivery.key, delivery.value)?)
     }
 
-    /// Kafka keeps what is not processed yet.
+    /// Kafka keeps unprocessed events, so there is no backlog to wait for.
     fn keep_up(&mut self, stop: &AtomicBool) -> anyhow::Result<()> {
         if stop.load(Ordering::SeqCst) { Ok(()) } else { self.check() }
     }

@@ -1,4 +1,4 @@
-//! When a demo shows itself, and where.
+//! Opens a demo's dashboard once the history is processed, and announces its address.
 
 use std::sync::{
     OnceLock,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::console::Screen;
 
-/// Held by whoever knows when the history is processed.
+/// Held by the part that knows when the history is processed.
 pub(super) struct Opening<'a> {
     open: Option<SyncSender<()>>,
     address: &'a OnceLock<String>,
@@ -15,13 +15,13 @@ pub(super) struct Opening<'a> {
     shown: bool,
 }
 
-/// What is said about the demo beside its address.
+/// The announcement's contents beside the address.
 #[derive(Debug, Clone)]
 pub(super) struct Banner {
     /// Where the log is.
-    pub(super) place: String,
+    pub(super) location: String,
     pub(super) speed: f64,
-    /// What has to be waited for.
+    /// Seconds until the first window is sealed, where there is no history.
     pub(super) first: Option<f64>,
 }
 
@@ -36,16 +36,16 @@ impl Banner {
 }
 
 impl<'a> Opening<'a> {
-    /// Closed; whoever holds the receiver opens the dashboard when told, says its address, and never where this is dropped.
+    /// Closed. The receiver's holder opens the dashboard upon a message and sets its address; it does not if this is dropped.
     pub(super) fn new(address: &'a OnceLock<String>, banner: Banner) -> (Self, Receiver<()>) {
-        let (open, told) = sync_channel(1);
-        (Self { open: Some(open), address, banner, shown: false }, told)
+        let (open, opened) = sync_channel(1);
+        (Self { open: Some(open), address, banner, shown: false }, opened)
     }
 
-    /// Everything before now is processed.
+    /// Opens the dashboard: the history is processed.
     pub(super) fn open(&mut self) {
         if let Some(open) = self.open.take() {
-            // Where nobody waits any more, the dashboard has ended.
+            // Without a receiver the dashboard has ended.
             let _ = open.send(());
         }
     }
@@ -54,17 +54,17 @@ impl<'a> Opening<'a> {
         self.open.is_none()
     }
 
-    /// Whether the dashboard can be visited. Its address is said once, and stands over everything that is drawn.
+    /// Whether the dashboard serves. Announces its address once, and above every frame.
     pub(super) fn shown<W: std::io::Write>(&mut self, screen: &mut Screen<W>) -> std::io::Result<bool> {
         if let (false, Some(address)) = (self.shown, self.address.get()) {
             self.shown = true;
-            let Banner { place, first, .. } = &self.banner;
+            let Banner { location, first, .. } = &self.banner;
             let wait = first.map_or(String::new(), |first| {
                 format!("; the first window is sealed after about {first:.0} s")
             });
             screen.announce(
                 &format!(
-                    "a simulated shop {place}, {}{wait}. ctrl-C ends.\nthe dashboard is at {address}",
+                    "a simulated shop {location}, {}{wait}. ctrl-C ends.\nthe dashboard is at {address}",
                     self.banner.time()
                 ),
                 &format!("dashboard: {address}   {}   ctrl-C ends", self.banner.time()),

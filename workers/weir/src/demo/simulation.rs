@@ -1,4 +1,4 @@
-//! The simulated shop: first the hours before, as fast as they are processed, then by the clock.
+//! The simulated shop: first its history, as fast as that is processed, then paced by the clock.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -8,16 +8,16 @@ use std::{
 
 use weir_generator::{Delivery, Generator};
 
-/// Longest sleep, so that a stop is noticed.
+/// Maximum sleep, so that a stop is noticed.
 const MAX_SLEEP: Duration = Duration::from_millis(200);
-/// Events sent between two questions whether the processing keeps up.
-const CHECK_EVERY: u32 = 1_000;
+/// Events sent between two checks of the backlog.
+const EVENTS_PER_BACKLOG_CHECK: u32 = 1_000;
 
 /// A shop on the clock.
 pub(super) struct Simulation {
     /// Begins with the history.
     pub(super) generator: Generator,
-    /// Event time that is `begun` on the clock; what is due before it is history.
+    /// Event time that is `begun` on the clock; earlier events are the history.
     pub(super) start: i64,
     /// When the demo began.
     pub(super) begun: Instant,
@@ -25,15 +25,15 @@ pub(super) struct Simulation {
     pub(super) speed: f64,
 }
 
-/// Where events go.
+/// The destination of events.
 pub(super) trait Sink {
-    /// Takes an event.
+    /// Sends an event.
     fn send(&mut self, delivery: &Delivery<'_>) -> anyhow::Result<()>;
 
-    /// Returns once so little waits to be processed that more may come, or when told to stop.
+    /// Waits until the backlog has room for more events, or until `stop`.
     fn keep_up(&mut self, stop: &AtomicBool) -> anyhow::Result<()>;
 
-    /// The history is sent; what comes now is sent when it is due.
+    /// Called once the history is sent; later events are sent when they are due.
     fn history_ends(&mut self) -> anyhow::Result<()>;
 }
 
@@ -52,13 +52,13 @@ impl Simulation {
             }
             let due = (delivery.due - self.start).max(0) as f64 / 1000.0 / self.speed;
             sleep_until(self.begun + Duration::from_secs_f64(due), stop);
-            // Told to stop meanwhile, it may be far from due.
+            // After a stop the event may be far from due.
             if stop.load(Ordering::SeqCst) {
                 break;
             }
             sink.send(&delivery)?;
             unchecked += 1;
-            if unchecked == CHECK_EVERY {
+            if unchecked == EVENTS_PER_BACKLOG_CHECK {
                 unchecked = 0;
                 sink.keep_up(stop)?;
             }
@@ -86,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// Remembers what was due when, and stops or fails after so many.
+    /// Records due times; stops soon after the history, or fails after some events.
     struct Log<'a> {
         begun: Instant,
         due: Vec<(i64, Duration)>,
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn history_comes_at_once_and_then_no_event_before_it_is_due() {
+    fn history_is_sent_at_once_and_later_events_when_due() {
         let (ended, sent, history, start) = run(usize::MAX);
         ended.unwrap();
         let (before, after) = sent.split_at(history.unwrap());
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_is_not_taken_ends_it_with_an_error() {
+    fn a_refused_event_ends_the_simulation_with_an_error() {
         let (ended, sent, ..) = run(5);
         assert_eq!((ended.unwrap_err().to_string().as_str(), sent.len()), ("full", 5));
     }

@@ -7,9 +7,9 @@ use weir_memory::{Broker, Clock, Fault, MemberOptions};
 
 use super::*;
 
-/// Kubernetes would restart it again and again, which brings no broker back.
+/// A hung heartbeat would make Kubernetes restart the process, which brings no broker back.
 #[test]
-fn a_process_whose_broker_is_away_takes_turns() {
+fn heartbeats_go_on_while_the_broker_is_away() {
     let pipeline = Pipeline::demo();
     let broker = Broker::new(Clock::System);
     pipeline.topics().iter().for_each(|topic| broker.create_topic(&topic.name, topic.partitions));
@@ -18,7 +18,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
     let connect = |group: &str, topic: &str| {
         let heartbeat = health.heartbeats().nth(usize::from(group.ends_with("results"))).unwrap();
         hung.fetch_or(heartbeat.hangs(millis()), Ordering::SeqCst);
-        // Only a turn that comes after this is seen.
+        // Only a later turn is seen.
         heartbeat.reset();
         // Four attempts fail, then each of the two stages has a connection that breaks at once.
         if attempts.fetch_add(1, Ordering::SeqCst) < 4 {
@@ -42,7 +42,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
             )
         });
         while Instant::now() < deadline && !(attempts.load(Ordering::SeqCst) == 6 && lives()) {
-            thread::sleep(WAIT);
+            thread::sleep(POLL_TIMEOUT);
         }
         hung.fetch_or(!lives(), Ordering::SeqCst);
         stop.store(true, Ordering::SeqCst);
@@ -51,7 +51,7 @@ fn a_process_whose_broker_is_away_takes_turns() {
     assert!(!hung.load(Ordering::SeqCst));
 }
 
-/// A pod that was ready for a moment would let a roll go on to the next.
+/// A pod that is briefly ready would let a rollout go on to the next pod.
 #[test]
 fn a_process_that_refuses_its_state_is_never_ready() {
     let pipeline = Pipeline::demo();

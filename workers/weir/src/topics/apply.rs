@@ -20,7 +20,7 @@ pub struct Apply {
     pub take_over: bool,
 }
 
-/// Creates the pipeline's topics, and says what became of each.
+/// Creates the pipeline's topics, and prints the change of each.
 ///
 /// # Errors
 /// The broker cannot be reached, or a topic that exists does not fit, belongs to another pipeline, or would lose records; nothing was
@@ -50,7 +50,7 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
         ensure!(problems.is_empty(), problems.join("\n"));
         let of_another = |topic: &str| owners.get(topic).filter(|owner| owner.pipeline != *name);
         let mine = |topic: &str| owners.get(topic).is_some_and(|owner| owner.pipeline == *name && owner.ours);
-        // Events may be another's: he keeps their settings.
+        // The events topic may belong to another pipeline, which manages its settings.
         let may_change = |topic: &str| mine(topic) || adopt && of_another(topic).is_none();
         let outcomes = match admin.ensure_topics(&specs, may_change) {
             Err(AdminError::NotOurs(differences)) => {
@@ -69,7 +69,7 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
         let created = |topic: &str| {
             outcomes.iter().any(|outcome| outcome.name == topic && outcome.change == Change::Created)
         };
-        // Events that another pipeline keeps are only read here.
+        // An events topic that another pipeline manages is only read here.
         let (outputs, events): (BTreeMap<_, _>, BTreeMap<_, _>) = ids
             .into_iter()
             .partition(|(topic, _)| specs.iter().any(|spec| spec.name == *topic && is_output(spec)));
@@ -89,7 +89,7 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Resu
     }
     let others = specs.iter().filter_map(|spec| Some(belongs(spec, others.get(&spec.name)?)));
     let others: Vec<_> = others.collect();
-    ensure!(others.is_empty(), "another pipeline was faster:\n{}", others.join("\n"));
+    ensure!(others.is_empty(), "another pipeline has taken topics meanwhile:\n{}", others.join("\n"));
     Ok(())
 }
 
@@ -98,7 +98,7 @@ pub(super) fn is_output(spec: &TopicSpec) -> bool {
     spec.role != Role::Events
 }
 
-/// The ids of the topics that there are and the pipeline keeps.
+/// The ids of the existing topics that the pipeline manages.
 fn ids(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, String>, AdminError> {
     let kept = specs.iter().filter(|spec| spec.management == Management::Managed);
     admin.ids(&kept.map(|spec| spec.name.as_str()).collect::<Vec<_>>())

@@ -1,5 +1,5 @@
-//! What must hold of a pipeline's topics before it processes, and while it does: they are there, have the partitions that the
-//! document says, are the ones they were, and are written by nobody else. Everything that does not hold is said at once.
+//! Checks a pipeline's topics before it processes, and while it does: they exist, have the partitions of the document, are not
+//! recreated, and no other pipeline writes them. All problems are reported at once.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use weir_manifest::{Pipeline, Role, TopicSpec};
 
 use super::{apply::is_output, belongs};
 
-/// The setting that says whose clock stamps records.
+/// The topic setting for the clock that stamps records.
 const TIMESTAMPS: &str = "message.timestamp.type";
 
-/// What was found where nothing is wrong.
+/// The result of a check without problems.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     /// Each topic's id, by name.
@@ -23,29 +23,29 @@ pub struct Checked {
     pub has_live: bool,
 }
 
-/// Why processing may not begin, or go on.
+/// Why processing may not start, or go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Trouble {
-    /// No broker answers: nothing is known of the topics.
-    Away(String),
+pub enum TopicsError {
+    /// No broker answers, so the topics are unknown.
+    Unreachable(String),
     /// A topic is missing. A broker that was just started may not know all of them yet.
     Missing(String),
-    /// A person must act.
+    /// The user must act.
     Wrong(String),
 }
 
-impl Trouble {
-    /// In words for a person.
+impl TopicsError {
+    /// The message for the user.
     pub(super) fn why(&self) -> &str {
-        let (Self::Away(why) | Self::Missing(why) | Self::Wrong(why)) = self;
+        let (Self::Unreachable(why) | Self::Missing(why) | Self::Wrong(why)) = self;
         why
     }
 }
 
-impl From<AdminError> for Trouble {
+impl From<AdminError> for TopicsError {
     fn from(error: AdminError) -> Self {
         match error {
-            AdminError::Unreachable { .. } => Self::Away(error.to_string()),
+            AdminError::Unreachable { .. } => Self::Unreachable(error.to_string()),
             other => Self::Wrong(other.to_string()),
         }
     }
@@ -54,37 +54,37 @@ impl From<AdminError> for Trouble {
 /// Checks the topics, and records that the pipeline writes them.
 ///
 /// # Errors
-/// As [`Trouble`] says.
-pub fn check(admin: &Admin, pipeline: &Pipeline) -> Result<Checked, Trouble> {
+/// See [`TopicsError`].
+pub fn check(admin: &Admin, pipeline: &Pipeline) -> Result<Checked, TopicsError> {
     let specs = pipeline.topics();
     let found = described(admin, &specs)?;
     let ids = ids(&found);
     let fits = fitting(admin, &specs, &found);
-    // Nothing is recorded for a pipeline that cannot run.
+    // No ownership is recorded for a pipeline that cannot run.
     let owned = owned(admin, pipeline, &specs, &ids, fits.is_ok());
     let mut wrong = Vec::new();
     for result in [fits, owned] {
         match result {
-            Err(Trouble::Wrong(why)) => wrong.push(why),
+            Err(TopicsError::Wrong(why)) => wrong.push(why),
             other => other?,
         }
     }
     if !wrong.is_empty() {
-        return Err(Trouble::Wrong(wrong.join("\n")));
+        return Err(TopicsError::Wrong(wrong.join("\n")));
     }
     let stamped = admin.setting(pipeline.events_topic(), TIMESTAMPS)?;
     let producers_clock = stamped.is_some_and(|stamped| stamped != "LogAppendTime");
     Ok(Checked { has_live: found.contains_key(&pipeline.live_topic()), ids, producers_clock })
 }
 
-/// Checks again, while the pipeline runs, what can change under it; `ids` are those it began with. Owners only where `owners` says so.
-/// Returns whether the topic of live values is there, which may come and go.
+/// Checks while the pipeline runs what can change; `before` has the ids that it started with. Owners are checked only with `owners`.
+/// Returns whether the topic of live values exists, which may be deleted and recreated.
 pub(super) fn check_again(
     admin: &Admin,
     pipeline: &Pipeline,
     before: &BTreeMap<String, String>,
     owners: bool,
-) -> Result<bool, Trouble> {
+) -> Result<bool, TopicsError> {
     let specs = pipeline.topics();
     let found = described(admin, &specs)?;
     let now = ids(&found);
@@ -99,12 +99,12 @@ pub(super) fn check_again(
     let owned = if owners { owned(admin, pipeline, &specs, &now, wrong.is_empty()) } else { Ok(()) };
     for result in [fitting(admin, &specs, &found), owned] {
         match result {
-            Err(Trouble::Wrong(why)) => wrong.push(why),
+            Err(TopicsError::Wrong(why)) => wrong.push(why),
             other => other?,
         }
     }
     let has_live = found.contains_key(&pipeline.live_topic());
-    if wrong.is_empty() { Ok(has_live) } else { Err(Trouble::Wrong(wrong.join("\n"))) }
+    if wrong.is_empty() { Ok(has_live) } else { Err(TopicsError::Wrong(wrong.join("\n"))) }
 }
 
 fn ids(found: &BTreeMap<String, TopicDescription>) -> BTreeMap<String, String> {
@@ -112,8 +112,8 @@ fn ids(found: &BTreeMap<String, TopicDescription>) -> BTreeMap<String, String> {
     known.map(|(name, topic)| (name.clone(), topic.id.clone())).collect()
 }
 
-/// The topics as they are, all of them but, if it is missing, that of live values, which are provisional.
-fn described(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, TopicDescription>, Trouble> {
+/// The existing topics. Only that of live values, which are provisional, may be missing.
+fn described(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, TopicDescription>, TopicsError> {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     let found = admin.describe_topics(&names)?;
     let needed = specs.iter().filter(|spec| spec.role != Role::Live).map(|spec| spec.name.as_str());
@@ -121,27 +121,27 @@ fn described(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, Topi
     if missing.is_empty() {
         return Ok(found);
     }
-    Err(Trouble::Missing(format!("there is no topic {}", missing.join(", "))))
+    Err(TopicsError::Missing(format!("there is no topic {}", missing.join(", "))))
 }
 
-/// Whether they have the partitions that they should have.
+/// Checks the topics' numbers of partitions.
 fn fitting(
     admin: &Admin,
     specs: &[TopicSpec],
     found: &BTreeMap<String, TopicDescription>,
-) -> Result<(), Trouble> {
+) -> Result<(), TopicsError> {
     let counts = found.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect();
     Ok(admin.compare_partitions(specs, &counts)?)
 }
 
-/// Whether nobody else writes them. With `claim` it is recorded that this pipeline does.
+/// Checks that no other pipeline writes the topics. With `claim`, records that this pipeline does.
 fn owned(
     admin: &Admin,
     pipeline: &Pipeline,
     specs: &[TopicSpec],
     ids: &BTreeMap<String, String>,
     claim: bool,
-) -> Result<(), Trouble> {
+) -> Result<(), TopicsError> {
     let name = &pipeline.metadata.name;
     let outputs = specs.iter().filter(|spec| is_output(spec));
     let outputs =
@@ -157,5 +157,5 @@ fn owned(
     }
     let problems = specs.iter().filter_map(|spec| Some(belongs(spec, others.get(&spec.name)?)));
     let problems: Vec<_> = problems.collect();
-    Err(Trouble::Wrong(problems.join("\n")))
+    Err(TopicsError::Wrong(problems.join("\n")))
 }

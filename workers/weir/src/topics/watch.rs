@@ -1,4 +1,4 @@
-//! The topics of a pipeline that runs, looked at every few seconds beside the processing: it never waits for this.
+//! Checks a running pipeline's topics every few seconds on a thread of its own, which processing never waits for.
 
 use std::{
     sync::{
@@ -15,22 +15,22 @@ use weir_kafka::admin::Admin;
 use weir_log::{Error, identity::AFRESH};
 use weir_manifest::Pipeline;
 
-use super::check::{Checked, Trouble, check, check_again};
+use super::check::{Checked, TopicsError, check, check_again};
 use crate::backoff::Backoff;
 
-/// Time between two looks.
+/// Time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// Time until something that is wrong is looked at once more, so that no broker is believed that has just come back.
+/// Time until a problem is checked again: a broker that has just restarted may report stale metadata.
 const RECHECK_DELAY: Duration = Duration::from_secs(1);
-/// Looks between two at the owners.
-const OWNERS: u32 = 12;
-/// How long a topic may be missing from the answers of brokers: before the start, and later.
-const MISSING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
-/// Longest sleep, so that the end is heard.
+/// Checks per check of the owners.
+const CHECKS_PER_OWNERS_CHECK: u32 = 12;
+/// How long a topic may be missing from brokers' responses: before the start, and later.
+const MAX_MISSING: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// Maximum sleep, so that the end is noticed.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Does `work` once the topics are as they should be, and hands it the place where the reason appears if they are no longer: then
-/// nothing more may be committed. `turn` is called while the start is waited for.
+/// Runs `work` once the topics are in order. Its argument is set to the reason when they no longer are: then nothing more may be
+/// committed. `turn` is called during the wait for the start.
 pub(crate) fn watched(
     pipeline: &Pipeline,
     brokers: &str,
@@ -40,14 +40,14 @@ pub(crate) fn watched(
     work: impl FnOnce(&OnceLock<String>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;
-    let Some(checked) = first(&admin, pipeline, stop, turn)? else { return Ok(()) };
+    let Some(checked) = first_check(&admin, pipeline, stop, turn)? else { return Ok(()) };
     if !checked.has_live {
         warn_without_live(pipeline);
     }
     started(&checked);
     let (fault, done) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
-    let _end = End(&done);
-    // Not waited for: it may be in the middle of a question to a broker that is away.
+    let _end = EndOnDrop(&done);
+    // The thread is not joined: it may be in a request to an unreachable broker.
     thread::spawn({
         let (pipeline, fault, done) = (pipeline.clone(), Arc::clone(&fault), Arc::clone(&done));
         move || watch(&admin, &pipeline, &checked, &fault, &done)
@@ -55,17 +55,17 @@ pub(crate) fn watched(
     work(&fault)
 }
 
-/// Tells the watch that the work has ended, however it did.
-struct End<'a>(&'a AtomicBool);
+/// Ends the watch when the work ends, also by a panic.
+struct EndOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for End<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
-/// The first look, which waits for brokers, and for a moment for topics; none when told to stop before.
-fn first(
+/// The first check, which waits for brokers, and briefly for topics; `None` after a stop.
+fn first_check(
     admin: &Admin,
     pipeline: &Pipeline,
     stop: &AtomicBool,
@@ -75,22 +75,22 @@ fn first(
     let mut missing_since = None;
     while !stop.load(Ordering::SeqCst) {
         turn();
-        let trouble = match check(admin, pipeline) {
+        let error = match check(admin, pipeline) {
             Ok(checked) => return Ok(Some(checked)),
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
-        match &trouble {
-            Trouble::Wrong(why) => return Err(anyhow!("{why}")),
-            Trouble::Missing(why) => {
-                if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.0 {
+        match &error {
+            TopicsError::Wrong(why) => return Err(anyhow!("{why}")),
+            TopicsError::Missing(why) => {
+                if missing_since.get_or_insert_with(Instant::now).elapsed() > MAX_MISSING.0 {
                     return Err(anyhow!(
                         "{why}: run `weir topics apply` first (under the operator the pipeline's condition TopicsSynced says why not)"
                     ));
                 }
             }
-            Trouble::Away(_) => missing_since = None,
+            TopicsError::Unreachable(_) => missing_since = None,
         }
-        backoff.wait(&Error::retry(trouble.why().to_owned()), stop);
+        backoff.wait(&Error::retry(error.why().to_owned()), stop);
     }
     Ok(None)
 }
@@ -103,11 +103,11 @@ fn warn_without_live(pipeline: &Pipeline) {
 }
 
 fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock<String>, done: &AtomicBool) {
-    let _alarm = Alarm(fault);
+    let _fault_on_panic = FaultOnPanic(fault);
     let mut missing_since: Option<Instant> = None;
     let mut before: Option<String> = None;
     let mut had_live = checked.has_live;
-    for look in (0..OWNERS).cycle() {
+    for round in (0..CHECKS_PER_OWNERS_CHECK).cycle() {
         let pause = if before.is_some() { RECHECK_DELAY } else { CHECK_INTERVAL };
         let begun = Instant::now();
         while begun.elapsed() < pause {
@@ -116,7 +116,7 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
             }
             thread::sleep(STOP_POLL_INTERVAL);
         }
-        match check_again(admin, pipeline, &checked.ids, look == 0 || before.is_some()) {
+        match check_again(admin, pipeline, &checked.ids, round == 0 || before.is_some()) {
             Ok(has_live) => {
                 (missing_since, before) = (None, None);
                 if has_live && !had_live {
@@ -126,15 +126,15 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
                 }
                 had_live = has_live;
             }
-            Err(Trouble::Away(why)) => tracing::debug!(reason = why, "the topics were not looked at"),
-            Err(Trouble::Missing(why)) => {
-                tracing::warn!(reason = why, "a topic is not there");
-                if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING.1 {
+            Err(TopicsError::Unreachable(why)) => tracing::debug!(reason = why, "cannot check the topics"),
+            Err(TopicsError::Missing(why)) => {
+                tracing::warn!(reason = why, "a topic is missing");
+                if missing_since.get_or_insert_with(Instant::now).elapsed() > MAX_MISSING.1 {
                     let _ = fault.set(format!("{why}: it was deleted while the pipeline ran, which cannot go on without it. Where it held events, blocks or state: {AFRESH}. Any other is made anew by `weir topics apply`; then start again. Under the operator the pipeline's condition TopicsSynced says what to do"));
                     return;
                 }
             }
-            Err(Trouble::Wrong(why)) => {
+            Err(TopicsError::Wrong(why)) => {
                 if before.as_ref() == Some(&why) {
                     let _ = fault.set(why);
                     return;
@@ -145,10 +145,10 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
     }
 }
 
-/// A watch that panicked watches no more: that ends the process, too.
-struct Alarm<'a>(&'a OnceLock<String>);
+/// Ends the process when the watch panics, because the topics are no longer checked.
+struct FaultOnPanic<'a>(&'a OnceLock<String>);
 
-impl Drop for Alarm<'_> {
+impl Drop for FaultOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             let _ = self.0.set("the watch over the topics panicked".to_owned());

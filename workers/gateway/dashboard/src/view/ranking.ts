@@ -52,7 +52,7 @@ export class Ranking {
       button(item, trend.page_url, model.chosen === trend.page_url);
       setText(item.lastElementChild as Element, trendReason(trend.view_count, trend.expected));
     });
-    const quiet = model.sealedEnd === undefined ? "No data yet." : model.warmingUp ? "Warming up: two windows must lie behind before it can be said what is usual." : "Nothing has clearly more views than usual.";
+    const quiet = model.sealedEnd === undefined ? "No data yet." : model.warmingUp ? "Warming up: trends need two earlier windows to compare with." : "Nothing has clearly more views than usual.";
     setText(this.trendNote, model.trends.length > 0 ? `Views against what is usual for the page, window ending ${clock(model.sealedEnd)} UTC.` : quiet);
   }
 

@@ -43,7 +43,7 @@ fn window(end: i64, views: i64) -> (Vec<u8>, Vec<u8>) {
     (encode_page_analytics(&row), encode_top_pages(&top))
 }
 
-/// What a partition of the engine shows after so many views.
+/// A partition's live values after `views` views.
 fn live(number: i32, views: usize) -> Vec<u8> {
     let mut partition = Partition::new(number, Settings::default());
     for _ in 0..views {
@@ -85,7 +85,7 @@ fn a_pipe_gets_each_sealed_window_once_and_no_control_codes() {
 }
 
 #[test]
-fn a_terminal_is_drawn_over_and_given_back() {
+fn a_terminal_is_redrawn_in_place_and_restored() {
     let first = window(END, 7);
     let text = shown(true, &[(2, live(0, 5)), (2, live(1, 4)), (0, first.0), (1, first.1)]);
     let frames: Vec<&str> = text.split("\x1b[H").collect();
@@ -108,14 +108,14 @@ fn a_terminal_never_goes_back_in_time() {
 }
 
 #[test]
-fn what_cannot_be_read_is_passed_over() {
+fn undecodable_records_are_skipped() {
     let first = window(END, 7);
     let text = shown(false, &[(0, vec![1, 2, 3]), (2, vec![99]), (0, first.0), (1, first.1)]);
     assert_eq!(text.matches("7 views").count(), 1, "{text}");
 }
 
 #[test]
-fn what_is_announced_stands_over_every_picture_and_stays() {
+fn the_header_is_above_every_frame_and_remains() {
     let mut out = Vec::new();
     let mut screen = Screen::new(&mut out, &Pipeline::demo(), true, false);
     screen.announce("the dashboard is at http://here/", "dashboard: http://here/").unwrap();

@@ -74,7 +74,7 @@ fn trend(url: &str, views: i64, expected: f64) -> TrendingPage {
 
 #[track_caller]
 fn shows(text: &str, expected: &str) {
-    // The literal begins with a line end, for reading's sake.
+    // The literal begins with a line end, for readability.
     assert_eq!(text, &expected[1..], "\n{text}");
 }
 
@@ -106,7 +106,7 @@ fn a_narrow_terminal_has_fewer_columns() {
     shop.top.pages[1].page_url = "https://shop.example/catalogue/shoes/products/7".to_owned();
     shop.top.trending.truncate(1);
     shop.top.trending[0].page_url = "https://shop.example/catalogue/shoes/products/7".to_owned();
-    // The row of that page is not there: no number is made up.
+    // Without that page's row its numbers are not shown.
     shows(
         &render_sealed(&shop, style(70)),
         "
@@ -175,7 +175,7 @@ site:  1 view  0 clicks  0 conversions  0 users  0 visits  - bounced
 
 no page was viewed
 
-warming up: trends are shown once enough windows lie behind to say what is usual
+warming up: trends are shown once there are enough earlier windows to compare with
 ",
     );
     empty.top.warming_up = false;
@@ -219,7 +219,7 @@ fn colours_change_nothing_but_the_colour() {
 }
 
 #[test]
-fn ten_lines_are_enough() {
+fn tables_have_at_most_ten_lines() {
     let urls: Vec<_> = (0..12).map(|i| format!("/{i}")).collect();
     let pages: Vec<_> = urls.iter().map(|url| (url.as_str(), 5, 1, Some(20))).collect();
     let mut many = sealed(&pages);
@@ -230,7 +230,7 @@ fn ten_lines_are_enough() {
     assert_eq!(text.matches(" times ").count(), 10, "{text}");
 }
 
-/// As a partition of the engine shows it that read these events.
+/// The live values of a partition that has read these events.
 fn live() -> Live {
     let mut partition = Partition::new(0, Settings::default());
     for (page, views, clicks) in [("/b", 10, 5), ("/z", 1_200, 600), ("/a", 10, 0), ("/clicks-only", 0, 3)] {
