@@ -29,7 +29,7 @@ impl Demo {
     }
 
     /// The next lines that begin with a window's bounds. At such a speed one lane may be several windows ahead of another, so
-    /// each comes once, nearly in order.
+    /// each is printed once, but not quite in order.
     fn windows(&mut self, count: usize) -> Vec<String> {
         let lines = self.lines.by_ref().map(|line| {
             let line = line.unwrap();
@@ -39,7 +39,7 @@ impl Demo {
         lines.filter(|line| line.ends_with(" UTC")).take(count).collect()
     }
 
-    /// What its dashboard's API answers once it says where that is.
+    /// The responses of its dashboard's API, once it has printed the address.
     fn get(&mut self, paths: &[&str]) -> Vec<serde_json::Value> {
         let mut lines = self.lines.by_ref().map(Result::unwrap);
         let address = lines.find_map(|line| {
@@ -58,7 +58,7 @@ impl Demo {
     fn interrupt(mut self) {
         let id = self.process.id().to_string();
         assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        // Its last words must not wait for a reader.
+        // The last lines must be read, or their write would block.
         self.lines.by_ref().for_each(drop);
         let status = self.process.wait().unwrap();
         assert!(status.success(), "{status}");
@@ -67,13 +67,13 @@ impl Demo {
 
 impl Drop for Demo {
     fn drop(&mut self) {
-        // Nothing to end where it ended by itself.
+        // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-fn different(windows: &[String]) -> usize {
+fn distinct(windows: &[String]) -> usize {
     windows.iter().collect::<BTreeSet<_>>().len()
 }
 
@@ -81,16 +81,16 @@ fn different(windows: &[String]) -> usize {
 fn the_demo_prints_window_after_window_until_it_is_interrupted() {
     let mut demo = Demo::start(&[]);
     let windows = demo.windows(12);
-    assert_eq!(different(&windows), 12, "{windows:?}");
+    assert_eq!(distinct(&windows), 12, "{windows:?}");
     demo.interrupt();
 }
 
 #[test]
-fn the_demo_has_two_hours_behind_it_when_it_opens() {
+fn the_demo_has_two_hours_of_history_when_it_opens() {
     let mut demo = Demo::start(&[]);
     let answers = demo.get(&["/api/v1/windows?limit=1000", "/api/v1/trending", "/api/v1/health"]);
     let [windows, trending, health] = answers.try_into().unwrap();
-    // Two hours of a window every 10 s, and those of the first events.
+    // Two hours with a window every 10 s, less those of the first events.
     let complete =
         windows["windows"].as_array().unwrap().iter().filter(|window| window["complete"] == true).count();
     assert!(complete >= 710, "{complete}");
@@ -111,12 +111,12 @@ fn the_demo_runs_on_kafka_too() {
     std::fs::write(file.path(), manifest).unwrap();
     let mut demo = Demo::start(&["--brokers", Kafka::shared(), "--pipeline", &file.path().to_string_lossy()]);
     let windows = demo.windows(12);
-    assert_eq!(different(&windows), 12, "{windows:?}");
+    assert_eq!(distinct(&windows), 12, "{windows:?}");
     demo.interrupt();
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it_without_a_word() {
+fn a_closed_pipe_ends_the_demo_without_an_error() {
     let output = Command::new("sh")
         .args(["-c", "\"$0\" demo --speed 60 | head -n 3", env!("CARGO_BIN_EXE_weir")])
         .output()

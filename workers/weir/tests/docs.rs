@@ -1,4 +1,4 @@
-//! What the documentation tells people to run is understood by the program.
+//! The program accepts the commands of the documentation.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, path::Path};
@@ -15,11 +15,11 @@ fn commands(document: &str) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn the_commands_of_the_documentation_are_understood() {
+fn the_commands_of_the_documentation_are_accepted() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    for (file, least) in [("README.md", 10), ("docs/tutorial.md", 10)] {
+    for (file, min) in [("README.md", 10), ("docs/tutorial.md", 10)] {
         let commands = commands(&fs::read_to_string(root.join(file)).unwrap());
-        assert!(commands.len() >= least, "{file}: {commands:?}");
+        assert!(commands.len() >= min, "{file}: {commands:?}");
         for command in commands {
             let arguments = std::iter::once("weir".to_owned()).chain(command);
             let args = Args::try_parse_from(arguments).unwrap_or_else(|error| panic!("{file}: {error}"));

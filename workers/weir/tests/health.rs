@@ -1,4 +1,4 @@
-//! Health and metrics of processes, as Kubernetes and Prometheus ask for them.
+//! Health and metrics of processes, as Kubernetes and Prometheus request them.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -13,7 +13,7 @@ use std::{
 
 use support::TestPipeline;
 
-/// A process that says where its health is served.
+/// A process with its health endpoint's address.
 struct Watched {
     process: Child,
     address: String,
@@ -45,8 +45,8 @@ impl Watched {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    /// The sum of a figure over its labels.
-    fn figure(&self, name: &str) -> f64 {
+    /// The sum of a metric over its labels.
+    fn metric(&self, name: &str) -> f64 {
         let (_, text) = self.get("/metrics");
         let samples = text.lines().filter(|line| line.starts_with(name));
         samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
@@ -64,13 +64,13 @@ impl Drop for Watched {
 fn await_that(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::sleep(Duration::from_millis(50));
     }
 }
 
 #[test]
-fn a_broker_that_is_away_makes_a_process_unready_and_no_more() {
+fn an_unreachable_broker_makes_a_process_unready_but_not_unhealthy() {
     for (command, names) in
         [("process", "not at work: windows, results\n"), ("generate", "not at work: generator\n")]
     {
@@ -84,20 +84,20 @@ fn a_broker_that_is_away_makes_a_process_unready_and_no_more() {
 
 #[test]
 fn a_process_at_work_is_ready_and_counts() {
-    let trial = TestPipeline::new("health", "health-events");
-    let process = Watched::start(trial.weir(&["process"]));
+    let test = TestPipeline::new("health", "health-events");
+    let process = Watched::start(test.weir(&["process"]));
     await_that("ready before there is anything to read", || process.get("/readyz").0 == 200);
-    // Paced, so that it is still there when it is asked.
-    let generator = Watched::start(trial.weir(&["generate", "--rate", "1000"]));
+    // Paced, so that it still runs during the requests.
+    let generator = Watched::start(test.weir(&["generate", "--rate", "1000"]));
     await_that("the generator is ready", || generator.get("/readyz").0 == 200);
     await_that("events were sent and counted", || {
-        generator.figure("weir_events_sent_total") > 1_000.0
-            && process.figure("weir_events_counted_total") > 1_000.0
+        generator.metric("weir_events_sent_total") > 1_000.0
+            && process.metric("weir_events_counted_total") > 1_000.0
     });
     await_that("commits took time", || {
-        process.figure("weir_commits_total{stage=\"windows\"}") > 0.0
-            && process.figure("weir_commit_seconds_total{stage=\"windows\"}") > 0.0
+        process.metric("weir_commits_total{stage=\"windows\"}") > 0.0
+            && process.metric("weir_commit_seconds_total{stage=\"windows\"}") > 0.0
     });
-    assert!(process.figure("weir_events_counted_total") <= process.figure("weir_records_read_total"));
+    assert!(process.metric("weir_events_counted_total") <= process.metric("weir_records_read_total"));
     assert_eq!(process.get("/healthz"), (200, "ok\n".to_owned()));
 }

@@ -1,4 +1,4 @@
-//! What one event may seal is much more than what it says: memory must not grow with the jump of the watermark.
+//! One event can seal many windows: memory must not grow with the jump of the watermark.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)]
 
@@ -11,19 +11,19 @@ use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
 use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Compression;
 
-/// Time after which an event seals everything before it, milliseconds.
+/// Distance in event time at which an event seals everything before it, milliseconds.
 const JUMP: i64 = 900_000;
 
-/// Writes events on so many pages with URLs of so many bytes within a minute, and one more fifteen minutes later.
-fn fill(trial: &TestPipeline, pages: usize, length: usize) {
+/// Writes an event on each of `pages` pages with URLs of `length` bytes within a minute, and one more fifteen minutes later.
+fn fill(test: &TestPipeline, pages: usize, length: usize) {
     let producer = Producer::connect(&ProducerOptions {
-        connection: Connection::new(trial.brokers, "jump"),
+        connection: Connection::new(test.brokers, "jump"),
         compression: Compression::Lz4,
         linger: Duration::from_millis(20),
     })
     .unwrap();
-    let topic = trial.pipeline.events_topic();
-    let partitions = trial.pipeline.spec.topics.events.partitions;
+    let topic = test.pipeline.events_topic();
+    let partitions = test.pipeline.spec.topics.events.partitions;
     let start = 1_767_225_600_000;
     let mut value = Vec::new();
     for page in 0..=pages {
@@ -60,7 +60,7 @@ fn fill(trial: &TestPipeline, pages: usize, length: usize) {
     assert_eq!(producer.failed(), (0, None));
 }
 
-/// Runs it to its end; the most memory that it ever had, MB.
+/// Waits for the end; returns the peak memory, MB.
 fn peak(mut child: Child) -> u64 {
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
@@ -85,12 +85,11 @@ fn memory_does_not_grow_with_the_jump() {
         .as_deref()
         .and_then(|text| text.split_once('x'))
         .map_or((20_000, 250), |(pages, length)| (pages.parse().unwrap(), length.parse().unwrap()));
-    let trial =
-        TestPipeline::new(&format!("jump-{pages}-{length}"), &format!("jump-events-{pages}-{length}"));
-    fill(&trial, pages, length);
+    let test = TestPipeline::new(&format!("jump-{pages}-{length}"), &format!("jump-events-{pages}-{length}"));
+    fill(&test, pages, length);
     let begun = std::time::Instant::now();
-    let peak = peak(trial.weir(&["process", "--until-end", "--instance", "p0"]).spawn().unwrap());
+    let peak = peak(test.weir(&["process", "--until-end", "--instance", "p0"]).spawn().unwrap());
     println!("{pages} pages of {length} bytes: {peak} MB at most, {:.1} s", begun.elapsed().as_secs_f64());
-    // 884 MB where all that one event seals was in memory at once.
+    // 884 MB when all windows that one event seals were in memory at once.
     assert!(given.is_some() || peak < 300, "{peak} MB");
 }

@@ -1,4 +1,4 @@
-//! What cannot be done is refused before anything is done.
+//! Invalid input is refused before anything is done.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -16,7 +16,7 @@ use weir::{
 use weir_manifest::Pipeline;
 
 #[test]
-fn what_is_not_supported_is_not_left_out_silently() {
+fn unsupported_fields_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pipeline.yaml");
     for (field, value) in [
@@ -31,9 +31,12 @@ fn what_is_not_supported_is_not_left_out_silently() {
         std::fs::write(&file, document).unwrap();
         let mut weir = process::Command::new(env!("CARGO_BIN_EXE_weir"));
         let output = weir.arg("--pipeline").arg(&file).args(["topics", "apply"]).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{field}: {said}");
-        assert!(said.contains(&format!("spec.kafka.{field}: is not supported by this version")), "{said}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{field}: {message}");
+        assert!(
+            message.contains(&format!("spec.kafka.{field}: is not supported by this version")),
+            "{message}"
+        );
     }
 }
 
@@ -41,7 +44,7 @@ fn what_is_not_supported_is_not_left_out_silently() {
 fn events_of_the_future_are_not_sent() {
     let args = Args::parse_from(["weir", "generate", "--rate", "0"]);
     let Command::Generate(options) = args.command else { panic!("{args:?}") };
-    // Told to stop already, it would otherwise end well before it finds a broker.
+    // With the stop flag set, it would otherwise end without an error before it reaches a broker.
     let stop = AtomicBool::new(true);
     let refused = generate::run(&Pipeline::demo(), "127.0.0.1:1", &options, &stop).unwrap_err().to_string();
     assert!(
@@ -50,7 +53,7 @@ fn events_of_the_future_are_not_sent() {
     );
 }
 
-/// Runs the program with no broker anywhere, told to nobody's terminal.
+/// Runs the program without a broker, and without a terminal.
 fn weir(arguments: &[&str], variables: &[(&str, &str)]) -> process::Output {
     let mut weir = process::Command::new(env!("CARGO_BIN_EXE_weir"));
     weir.args(arguments).envs(variables.iter().copied()).output().unwrap()
@@ -79,7 +82,7 @@ fn a_wrong_file_or_variable_is_named() {
         (vec!["top", "--pipeline", &path("empty.yaml")], vec![], "empty.yaml is not a pipeline: "),
         (vec!["top", "--pipeline", &path("other.yaml")], vec![], "other.yaml is not a pipeline: "),
         (vec!["top"], vec![], no_brokers),
-        // An empty variable is none.
+        // An empty variable counts as unset.
         (
             vec!["top"],
             vec![("WEIR_BROKERS", ""), ("WEIR_PIPELINE", ""), ("WEIR_LOG", ""), ("WEIR_LOG_FORMAT", "")],
@@ -97,7 +100,7 @@ fn a_wrong_file_or_variable_is_named() {
             ],
             no_brokers,
         ),
-        // One stage cannot begin: the other does not go on without it.
+        // One stage cannot start: the other does not run without it.
         (
             vec!["process", "--pipeline", &path("hashing.yaml")],
             vec![("WEIR_PII_KEY", ""), ("WEIR_PII_KEY_FILE", "")],
@@ -157,13 +160,16 @@ fn a_wrong_file_or_variable_is_named() {
         ),
     ] {
         let output = weir(&arguments, &variables);
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success() && told.contains(expected), "{arguments:?} {variables:?}: {told}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && message.contains(expected),
+            "{arguments:?} {variables:?}: {message}"
+        );
     }
 }
 
 #[test]
-fn a_broker_that_is_away_is_told_in_few_lines_without_colours() {
+fn an_unreachable_broker_is_logged_in_few_lines_without_colours() {
     let mut process = process::Command::new(env!("CARGO_BIN_EXE_weir"))
         .args(["process", "--brokers", "127.0.0.1:1"])
         .stderr(Stdio::piped())
@@ -171,18 +177,18 @@ fn a_broker_that_is_away_is_told_in_few_lines_without_colours() {
         .unwrap();
     let lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
     // By the fifth attempt librdkafka alone had written hundreds.
-    let (mut told, mut attempts) = (Vec::new(), 0);
+    let (mut logged, mut attempts) = (Vec::new(), 0);
     let begun = Instant::now();
     for line in lines {
         attempts += u32::from(line.contains("transient error, retrying"));
-        told.push(line);
+        logged.push(line);
         if attempts == 4 || begun.elapsed() > Duration::from_secs(60) {
             break;
         }
     }
     process.kill().unwrap();
     process.wait().unwrap();
-    assert_eq!(attempts, 4, "{told:#?}");
-    assert!(told.len() < 25, "{told:#?}");
-    assert!(!told.iter().any(|line| line.contains('\x1b')), "{told:#?}");
+    assert_eq!(attempts, 4, "{logged:#?}");
+    assert!(logged.len() < 25, "{logged:#?}");
+    assert!(!logged.iter().any(|line| line.contains('\x1b')), "{logged:#?}");
 }

@@ -1,4 +1,4 @@
-//! Three brokers are restarted one after the other under load: work goes on after each, and the results are the oracle's.
+//! Three brokers are restarted one after the other under load: processing goes on after each, and the results equal the oracle's.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -20,34 +20,33 @@ const EVENTS_PER_SECOND: &str = "300";
 const SPEC: &str = "  window: {size: 20s, slide: 2s, outOfOrderness: 2s, idleTimeout: 10s}\n";
 const REPLICAS: i32 = 3;
 
-/// The sum of what a group has committed; `None` while that cannot be seen.
+/// The sum of a group's committed offsets; `None` while they are unavailable.
 fn committed(
-    lookup: &mut Option<TopicInspector>,
-    trial: &TestPipeline,
+    inspector: &mut Option<TopicInspector>,
+    test: &TestPipeline,
     (stage, topic): (&str, &str),
 ) -> Option<i64> {
-    let group = format!("{}.{stage}", trial.pipeline.metadata.name);
-    if lookup.is_none() {
-        *lookup = TopicInspector::connect(&Options::new(trial.brokers, &group, topic, "onlooker")).ok();
+    let group = format!("{}.{stage}", test.pipeline.metadata.name);
+    if inspector.is_none() {
+        *inspector = TopicInspector::connect(&Options::new(test.brokers, &group, topic, "test")).ok();
     }
-    let committed = lookup.as_ref()?.committed().ok()?;
+    let committed = inspector.as_ref()?.committed().ok()?;
     Some(committed.into_iter().flatten().map(|committed| committed.offset).sum())
 }
 
 #[test]
-fn work_goes_on_while_brokers_are_restarted_one_by_one() {
+fn processing_goes_on_while_brokers_are_restarted_one_by_one() {
     let kafka = Kafka::start(3).unwrap();
     let brokers: &'static str = Box::leak(kafka.bootstrap().to_owned().into_boxed_str());
-    let trial = TestPipeline::with(brokers, "rolling", "rolling-events", SPEC, REPLICAS);
-    let (events, blocks) = (trial.pipeline.events_topic().to_owned(), trial.pipeline.blocks_topic());
+    let test = TestPipeline::with(brokers, "rolling", "rolling-events", SPEC, REPLICAS);
+    let (events, blocks) = (test.pipeline.events_topic().to_owned(), test.pipeline.blocks_topic());
     let stages = [("windows", events.as_str()), ("results", blocks.as_str())];
-    let mut lookups = [None, None];
-    let mut generator =
-        trial.weir(&["generate", "--rate", EVENTS_PER_SECOND, "--seed", "7"]).spawn().unwrap();
-    let start = |n: usize| trial.weir(&["process", "--instance", &format!("p{n}")]).spawn().unwrap();
+    let mut inspectors = [None, None];
+    let mut generator = test.weir(&["generate", "--rate", EVENTS_PER_SECOND, "--seed", "7"]).spawn().unwrap();
+    let start = |n: usize| test.weir(&["process", "--instance", &format!("p{n}")]).spawn().unwrap();
     let mut processes = [start(0), start(1)];
 
-    // Both stages have committed more than before, by so many looks in a row that it is no leftover.
+    // Both stages have committed more than before, several times in a row, so that it is no leftover of before.
     let mut progresses = |processes: &mut [Child; 2], what: &str| {
         let mut highest = [None; 2];
         let mut steps = [0; 2];
@@ -57,7 +56,7 @@ fn work_goes_on_while_brokers_are_restarted_one_by_one() {
                 assert_eq!(process.try_wait().unwrap(), None, "{what}: a process ended");
             }
             for (n, stage) in stages.into_iter().enumerate() {
-                let now = committed(&mut lookups[n], &trial, stage);
+                let now = committed(&mut inspectors[n], &test, stage);
                 if now > highest[n] {
                     steps[n] += usize::from(highest[n].is_some());
                     highest[n] = now;
@@ -82,7 +81,7 @@ fn work_goes_on_while_brokers_are_restarted_one_by_one() {
     for process in &mut processes {
         assert!(process.wait().unwrap().success());
     }
-    trial.run(&["process", "--until-end", "--instance", "p0"]);
-    let report = Audit::connect(&trial.pipeline, trial.brokers).unwrap().compare(true).unwrap();
+    test.run(&["process", "--until-end", "--instance", "p0"]);
+    let report = Audit::connect(&test.pipeline, test.brokers).unwrap().compare(true).unwrap();
     assert!(report.records > 3_000 && report.windows > 10, "{report:?}");
 }

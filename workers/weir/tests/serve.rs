@@ -1,4 +1,4 @@
-//! What `weir serve` answers over a real broker is what the oracle computes, and stays so over a restart.
+//! The responses of `weir serve` over a real broker equal the oracle's results, also after a restart.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -27,22 +27,22 @@ struct Serve {
 }
 
 impl Serve {
-    fn start(trial: &TestPipeline) -> Self {
+    fn start(test: &TestPipeline) -> Self {
         let mut process =
-            trial.weir(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
+            test.weir(&["serve", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().trim_end_matches('/').rsplit("http://").next().unwrap().to_owned();
         let serve = Self { process, address };
         let begun = Instant::now();
-        while serve.ask("/readyz").0 != 200 {
-            assert!(begun.elapsed() < DEADLINE, "not ready: {}", serve.ask("/readyz").1);
+        while serve.request("/readyz").0 != 200 {
+            assert!(begun.elapsed() < DEADLINE, "not ready: {}", serve.request("/readyz").1);
             std::thread::sleep(Duration::from_millis(20));
         }
         serve
     }
 
-    fn ask(&self, path: &str) -> (u16, String) {
+    fn request(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
@@ -53,12 +53,12 @@ impl Serve {
     }
 
     fn get(&self, path: &str) -> Value {
-        let (status, body) = self.ask(path);
+        let (status, body) = self.request(path);
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap()
     }
 
-    /// Every window as the API has it. What it does not tell, the sums behind the ratios, is taken from `expected`.
+    /// Every window as in the API. The sums behind the ratios, which it does not have, are taken from `expected`.
     fn windows(&self, expected: &[Window]) -> Vec<Window> {
         let all = self.get("/api/v1/windows?limit=1000");
         let window = |totals: &Value| {
@@ -84,12 +84,12 @@ impl Serve {
                     bounces: 0,
                     duration_sum_ms: 0,
                 }),
-                top: list(&top["pages"], |place| Ranked {
-                    rank: int(&place["rank"]) as i32,
-                    page: text(&place["page_url"]),
-                    view_count: int(&place["view_count"]),
-                    unique_users: int(&place["unique_users"]) as i32,
-                    previous_rank: place["previous_rank"].as_i64().map(|rank| rank as i32),
+                top: list(&top["pages"], |entry| Ranked {
+                    rank: int(&entry["rank"]) as i32,
+                    page: text(&entry["page_url"]),
+                    view_count: int(&entry["view_count"]),
+                    unique_users: int(&entry["unique_users"]) as i32,
+                    previous_rank: entry["previous_rank"].as_i64().map(|rank| rank as i32),
                 }),
                 warming_up: trending["warming_up"].as_bool().unwrap(),
                 trending: list(&trending["pages"], |trend| Trend {
@@ -139,16 +139,16 @@ fn text(value: &Value) -> String {
 }
 
 #[test]
-fn answers_are_the_oracles_before_and_after_a_restart() {
-    let trial = TestPipeline::new("serve", "serve-events");
-    trial.generate(EVENTS);
-    trial.run(&["process", "--until-end"]);
-    let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();
+fn responses_equal_the_oracle_before_and_after_a_restart() {
+    let test = TestPipeline::new("serve", "serve-events");
+    test.generate(EVENTS);
+    test.run(&["process", "--until-end"]);
+    let audit = Audit::connect(&test.pipeline, test.brokers).unwrap();
     let (events, outcome) = audit.expected(true).unwrap();
     let expected = &outcome.windows;
     assert!(expected.len() > 30, "{} windows", expected.len());
 
-    let first = Serve::start(&trial);
+    let first = Serve::start(&test);
     weir_oracle::compare(expected, &first.windows(expected)).unwrap();
     let begun = Instant::now();
     let health = loop {
@@ -156,7 +156,7 @@ fn answers_are_the_oracles_before_and_after_a_restart() {
         if !health["partitions"].as_array().unwrap().is_empty() {
             break health;
         }
-        assert!(begun.elapsed() < DEADLINE, "nothing is said of the partitions");
+        assert!(begun.elapsed() < DEADLINE, "no partition is reported");
         std::thread::sleep(Duration::from_millis(20));
     };
     let late: usize = outcome.late.iter().map(Vec::len).sum();
@@ -172,17 +172,17 @@ fn answers_are_the_oracles_before_and_after_a_restart() {
         assert!(begun.elapsed() < DEADLINE, "{kept} dead letters are expected: {letters}");
         std::thread::sleep(Duration::from_millis(20));
     };
-    let place = |letter: &Value| (int(&letter["partition"]), int(&letter["offset"]));
-    let places: BTreeSet<_> = list(&letters, place).into_iter().collect();
-    assert_eq!(places.len(), kept, "each record has one: {letters}");
+    let position = |letter: &Value| (int(&letter["partition"]), int(&letter["offset"]));
+    let positions: BTreeSet<_> = list(&letters, position).into_iter().collect();
+    assert_eq!(positions.len(), kept, "one per record: {letters}");
     let codes = Reason::ALL.map(Reason::as_str);
     for letter in letters.as_array().unwrap() {
         assert!(codes.contains(&letter["reason"].as_str().unwrap()), "{letter}");
         assert!(!letter["detail"].as_str().unwrap().is_empty(), "{letter}");
-        assert_eq!(letter["topic"], trial.pipeline.events_topic());
+        assert_eq!(letter["topic"], test.pipeline.events_topic());
     }
     drop(first);
 
-    let second = Serve::start(&trial);
+    let second = Serve::start(&test);
     weir_oracle::compare(expected, &second.windows(expected)).unwrap();
 }

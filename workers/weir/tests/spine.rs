@@ -1,4 +1,4 @@
-//! The main path over a real broker: topics, events, processes that come, go and are killed, results.
+//! The main path over a real broker: topics, events, processes that start, stop and are killed, results.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -18,33 +18,33 @@ use weir_log::{Member as _, Output};
 
 const KILLS: usize = 6;
 
-fn process(trial: &TestPipeline, instance: &str) -> Child {
-    trial.weir(&["process", "--until-end", "--instance", instance]).spawn().unwrap()
+fn process(test: &TestPipeline, instance: &str) -> Child {
+    test.weir(&["process", "--until-end", "--instance", instance]).spawn().unwrap()
 }
 
-fn audit(trial: &TestPipeline) -> Report {
-    Audit::connect(&trial.pipeline, trial.brokers).unwrap().compare(true).unwrap()
+fn audit(test: &TestPipeline) -> Report {
+    Audit::connect(&test.pipeline, test.brokers).unwrap().compare(true).unwrap()
 }
 
 #[test]
-fn results_equal_the_oracle_whatever_is_killed() {
+fn results_equal_the_oracle_after_kills() {
     const EVENTS: usize = 500_000;
-    let trial = TestPipeline::new("kills", "kills-events");
-    trial.generate(EVENTS);
+    let test = TestPipeline::new("kills", "kills-events");
+    test.generate(EVENTS);
 
-    let mut survivor = process(&trial, "p0");
-    let mut victim = process(&trial, "p1");
+    let mut survivor = process(&test, "p0");
+    let mut victim = process(&test, "p1");
     for kill in 0..KILLS {
-        // Not a wait for a condition: the later, the more varied the moment of death.
+        // Not a wait for a condition: different delays kill the process at different points.
         std::thread::sleep(Duration::from_millis(300 + 400 * kill as u64));
         victim.kill().unwrap();
         victim.wait().unwrap();
-        victim = process(&trial, "p1");
+        victim = process(&test, "p1");
     }
     assert!(survivor.wait().unwrap().success());
     assert!(victim.wait().unwrap().success());
 
-    let report = audit(&trial);
+    let report = audit(&test);
     assert_eq!(report.records, EVENTS);
     assert!(report.late > 0 && report.invalid > 0 && report.windows > 400, "{report:?}");
 }
@@ -55,12 +55,12 @@ fn any_number_of_processes_gives_the_same_bytes() {
     TestPipeline::new("alone", "shared-events").generate(EVENTS);
     let mut digests = Vec::new();
     for (name, processes) in [("alone", 1), ("pair", 2), ("crowd", 6)] {
-        let trial = TestPipeline::new(name, "shared-events");
-        let mut running: Vec<Child> = (0..processes).map(|i| process(&trial, &format!("p{i}"))).collect();
+        let test = TestPipeline::new(name, "shared-events");
+        let mut running: Vec<Child> = (0..processes).map(|i| process(&test, &format!("p{i}"))).collect();
         for process in &mut running {
             assert!(process.wait().unwrap().success());
         }
-        let report = audit(&trial);
+        let report = audit(&test);
         assert!(report.records == EVENTS && report.windows > 50, "{report:?}");
         digests.push(report.digest);
     }
@@ -68,43 +68,42 @@ fn any_number_of_processes_gives_the_same_bytes() {
     assert_eq!(digests[0], digests[2]);
 }
 
-/// The figure that a run's summary has in a row.
-fn figure(summary: &str, row: &str) -> u64 {
+/// The count in a row of a run's summary.
+fn count(summary: &str, row: &str) -> u64 {
     let line = summary.lines().find_map(|line| line.trim_start().strip_prefix(row));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok())
         .unwrap_or_else(|| panic!("no {row} in {summary}"))
 }
 
 #[test]
-fn each_run_to_the_end_reads_what_came_since() {
-    let trial = TestPipeline::new("ends", "ends-events");
-    let run = || trial.printed(&["process", "--until-end"]);
-    assert_eq!(figure(&run(), "records read"), 0, "an empty log");
-    trial.generate(3_000);
+fn each_run_to_the_end_reads_the_new_events() {
+    let test = TestPipeline::new("ends", "ends-events");
+    let run = || test.output(&["process", "--until-end"]);
+    assert_eq!(count(&run(), "records read"), 0, "an empty log");
+    test.generate(3_000);
     let summary = run();
-    assert_eq!(figure(&summary, "records read"), 3_000);
-    let sum = ["counted", "late", "invalid"].map(|row| figure(&summary, row)).iter().sum::<u64>();
-    assert!(sum == 3_000 && figure(&summary, "windows emitted") > 30, "{summary}");
-    assert_eq!(figure(&summary, "misplaced"), 0);
+    assert_eq!(count(&summary, "records read"), 3_000);
+    let sum = ["counted", "late", "invalid"].map(|row| count(&summary, row)).iter().sum::<u64>();
+    assert!(sum == 3_000 && count(&summary, "windows emitted") > 30, "{summary}");
+    assert_eq!(count(&summary, "misplaced"), 0);
     // The same again: nearly all of it is late.
-    trial.generate(3_000);
+    test.generate(3_000);
     let summary = run();
-    assert!(figure(&summary, "records read") == 3_000 && figure(&summary, "late") > 2_500, "{summary}");
-    let report = audit(&trial);
+    assert!(count(&summary, "records read") == 3_000 && count(&summary, "late") > 2_500, "{summary}");
+    let report = audit(&test);
     assert_eq!(report.records, 6_000);
-    assert_eq!(figure(&run(), "records read"), 0, "nothing is new");
+    assert_eq!(count(&run(), "records read"), 0, "nothing is new");
 }
 
 #[test]
-fn an_audit_takes_what_silence_decided() {
+fn an_audit_includes_decisions_about_silence() {
     let spec = "  window: {size: 10s, slide: 1s, outOfOrderness: 1s, idleTimeout: 1s}\n";
-    let trial = TestPipeline::with(Kafka::shared(), "silences", "silences-events", spec, 1);
-    let generate =
-        |start: &str| trial.run(&["generate", "--events", "2000", "--rate", "0", "--start", start]);
-    let audit = Audit::connect(&trial.pipeline, trial.brokers).unwrap();
-    let mut process = trial.weir(&["process"]).spawn().unwrap();
+    let test = TestPipeline::with(Kafka::shared(), "silences", "silences-events", spec, 1);
+    let generate = |start: &str| test.run(&["generate", "--events", "2000", "--rate", "0", "--start", start]);
+    let audit = Audit::connect(&test.pipeline, test.brokers).unwrap();
+    let mut process = test.weir(&["process"]).spawn().unwrap();
     let sealed = |records| loop {
-        // At any time what is there must be right.
+        // The results must be right at any time.
         let report = audit.compare(false).unwrap();
         if report.records == records && report.windows > 20 && report.outstanding == 0 {
             return report;
@@ -113,7 +112,7 @@ fn an_audit_takes_what_silence_decided() {
     };
     generate("2026-01-01T00:00:00Z");
     sealed(2_000);
-    // Within the windows that silence has sealed, and beyond.
+    // Within the windows that were sealed by silence, and after them.
     generate("2026-01-01T00:00:15Z");
     let report = sealed(4_000);
     process.kill().unwrap();
@@ -124,10 +123,9 @@ fn an_audit_takes_what_silence_decided() {
 
 #[test]
 fn a_run_to_the_end_waits_for_open_transactions() {
-    let trial = TestPipeline::new("held", "held-events");
-    trial.generate(500);
-    let mut options =
-        Options::new(trial.brokers, "producers", trial.pipeline.events_topic(), "held-producer");
+    let test = TestPipeline::new("held", "held-events");
+    test.generate(500);
+    let mut options = Options::new(test.brokers, "producers", test.pipeline.events_topic(), "held-producer");
     options.transaction_timeout = Duration::from_secs(120);
     let mut producer = Member::connect(options).unwrap();
     producer.begin().unwrap();
@@ -146,23 +144,23 @@ fn a_run_to_the_end_waits_for_open_transactions() {
         ..ClickstreamEvent::EMPTY
     };
     encode_event(&event, &mut value);
-    let partition = partition_of(b"held", trial.pipeline.spec.topics.events.partitions);
-    let topic = trial.pipeline.events_topic().to_owned();
+    let partition = partition_of(b"held", test.pipeline.spec.topics.events.partitions);
+    let topic = test.pipeline.events_topic().to_owned();
     producer.send(Output { topic, partition, key: None, value: Some(value), headers: Vec::new() }).unwrap();
 
-    let mut process = trial.weir(&["process", "--until-end"]);
+    let mut process = test.weir(&["process", "--until-end"]);
     let mut process = process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-    let waits = log.find(|line| line.as_ref().unwrap().contains("waiting for open transactions"));
-    assert!(waits.is_some(), "it ended without what the transaction holds back");
-    // What else it says must not fill the pipe.
+    let is_waiting = log.find(|line| line.as_ref().unwrap().contains("waiting for open transactions"));
+    assert!(is_waiting.is_some(), "it ended without the events of the open transaction");
+    // Drains the log, which would otherwise fill the pipe.
     let rest = std::thread::spawn(move || log.count());
     producer.commit(&[]).unwrap();
     let output = process.wait_with_output().unwrap();
     rest.join().unwrap();
     assert!(output.status.success());
     let summary = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(figure(&summary, "records read"), 501, "{summary}");
+    assert_eq!(count(&summary, "records read"), 501, "{summary}");
     assert!(!summary.contains("not read"), "{summary}");
     producer.leave().unwrap();
 }

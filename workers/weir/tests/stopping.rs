@@ -1,4 +1,4 @@
-//! A process that is told to stop does, whatever its broker does.
+//! A process stops after a signal, whatever its broker does.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -16,16 +16,16 @@ use weir_broker::Kafka;
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A process that has its partitions, and what it says from then on.
+/// A process with its partitions assigned, and its log from then on.
 struct Running {
     process: Child,
-    said: thread::JoinHandle<String>,
+    log: thread::JoinHandle<String>,
 }
 
 impl Running {
-    fn start(trial: &TestPipeline, instance: &str) -> Self {
+    fn start(test: &TestPipeline, instance: &str) -> Self {
         let mut process =
-            trial.weir(&["process", "--instance", instance]).stderr(Stdio::piped()).spawn().unwrap();
+            test.weir(&["process", "--instance", instance]).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(process.stderr.take().unwrap());
         // Both stages.
         let mut assigned = 0;
@@ -34,12 +34,12 @@ impl Running {
             assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended");
             assigned += usize::from(line.contains("partitions assigned"));
         }
-        let said = thread::spawn(move || {
-            let mut said = String::new();
-            stderr.read_to_string(&mut said).unwrap();
-            said
+        let log = thread::spawn(move || {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).unwrap();
+            log
         });
-        Self { process, said }
+        Self { process, log }
     }
 
     fn terminate(&self) {
@@ -56,36 +56,36 @@ impl Running {
         });
         let status = self.process.wait().unwrap();
         let _ = ended.send(());
-        (status, self.said.join().unwrap())
+        (status, self.log.join().unwrap())
     }
 }
 
 #[test]
 fn a_process_stops_whatever_its_broker_does() {
     let kafka = Kafka::start(1).unwrap();
-    let trial =
+    let test =
         TestPipeline::on(Box::leak(kafka.bootstrap().to_owned().into_boxed_str()), "stops", "stops-events");
-    trial.generate(1_000);
+    test.generate(1_000);
 
-    let quietly = Running::start(&trial, "p0");
-    quietly.terminate();
-    let (status, said) = quietly.ended();
-    assert!(status.success(), "{status}: {said}");
+    let idle = Running::start(&test, "p0");
+    idle.terminate();
+    let (status, log) = idle.ended();
+    assert!(status.success(), "{status}: {log}");
 
-    let patient = Running::start(&trial, "p0");
+    let once = Running::start(&test, "p0");
     kafka.broker(0).pause().unwrap();
-    patient.terminate();
-    let (status, said) = patient.ended();
-    assert!(status.code().is_some(), "it had to be killed: {said}");
-    assert!(status.success() || said.contains("did not stop within"), "{status}: {said}");
+    once.terminate();
+    let (status, log) = once.ended();
+    assert!(status.code().is_some(), "it had to be killed: {log}");
+    assert!(status.success() || log.contains("did not stop within"), "{status}: {log}");
     kafka.broker(0).resume().unwrap();
 
-    let hasty = Running::start(&trial, "p0");
+    let twice = Running::start(&test, "p0");
     kafka.broker(0).pause().unwrap();
-    hasty.terminate();
+    twice.terminate();
     thread::sleep(Duration::from_millis(500)); // two signals at once are one
-    hasty.terminate();
-    let (status, said) = hasty.ended();
-    assert_eq!(status.code(), Some(130), "{said}");
+    twice.terminate();
+    let (status, log) = twice.ended();
+    assert_eq!(status.code(), Some(130), "{log}");
     kafka.broker(0).resume().unwrap();
 }

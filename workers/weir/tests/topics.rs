@@ -1,5 +1,5 @@
-//! Topics that are not what the pipeline takes them for, on a real broker: refused with the reason and one way out, whether it was
-//! so from the beginning or is done to a pipeline that runs.
+//! Topics that do not fit the pipeline, on a real broker: refused with the reason and one way out, at the start and while the
+//! pipeline runs.
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -15,7 +15,7 @@ use weir_broker::Kafka;
 use weir_kafka::{Connection, Options, TopicInspector, admin::Admin};
 use weir_manifest::{Compression, Management, Role, TopicSpec};
 
-/// A pipeline whose names all begin with `name`, which this process's id makes its own.
+/// A pipeline whose names all begin with `name`, made unique by this process's id.
 struct Fixture {
     name: String,
     results: String,
@@ -37,11 +37,11 @@ impl Fixture {
         let name = format!("{name}-{}", std::process::id());
         let file = tempfile::NamedTempFile::new().unwrap();
         let fixture = Self { results: format!("{name}-results"), name, file };
-        fixture.say(events, results, "Managed");
+        fixture.write(events, results, "Managed");
         fixture
     }
 
-    fn say(&self, events: i32, results: i32, management: &str) {
+    fn write(&self, events: i32, results: i32, management: &str) {
         let Self { name, results: topic, .. } = self;
         let manifest = format!(
             "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n  topics:\n    \
@@ -62,14 +62,14 @@ impl Fixture {
         command
     }
 
-    /// Runs it to its end, which must be a good one.
+    /// Runs it to its end, which must be a success.
     #[track_caller]
     fn run(&self, arguments: &[&str]) {
         let output = self.weir(arguments).stderr(Stdio::piped()).output().unwrap();
         assert!(output.status.success(), "weir {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Runs it to its end, which must be a refusal; the reason.
+    /// Runs it to its end, which must be a refusal; returns the reason.
     #[track_caller]
     fn refused(&self, arguments: &[&str]) -> String {
         let child = Running(self.weir(arguments).stderr(Stdio::piped()).spawn().unwrap());
@@ -81,41 +81,41 @@ impl Fixture {
         self.run(&["generate", "--events", &count, "--rate", "0", "--start", start]);
     }
 
-    /// A process, once it has counted all the events that there are.
+    /// Starts a process, and waits until it has read all events.
     fn process(&self, events: i64) -> Running {
         let child = self.weir(&["process", "--instance", "p0"]).stderr(Stdio::piped()).spawn().unwrap();
         let running = Running(child);
         let group = format!("{}.windows", self.name);
-        let lookup =
+        let inspector =
             TopicInspector::connect(&Options::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
         await_that("everything is read", || {
-            let committed = lookup.committed().unwrap_or_default();
+            let committed = inspector.committed().unwrap_or_default();
             committed.iter().flatten().map(|committed| committed.offset).sum::<i64>() == events
         });
         running
     }
 }
 
-/// The reason of a process that must end with one.
+/// The log of a process that must end with an error.
 #[track_caller]
 fn ended(mut child: Running) -> String {
     let mut stderr = child.0.stderr.take().unwrap();
-    let said = thread::spawn(move || {
-        let mut said = String::new();
-        stderr.read_to_string(&mut said).unwrap();
-        said
+    let log = thread::spawn(move || {
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
     });
     await_that("it ends", || child.0.try_wait().unwrap().is_some());
-    let (status, said) = (child.0.wait().unwrap(), said.join().unwrap());
-    assert_eq!(status.code(), Some(1), "{said}");
-    said
+    let (status, log) = (child.0.wait().unwrap(), log.join().unwrap());
+    assert_eq!(status.code(), Some(1), "{log}");
+    log
 }
 
 #[track_caller]
 fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !holds() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out: {what}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -124,7 +124,7 @@ fn admin() -> Admin {
     Admin::new(&Connection::new(Kafka::shared(), "weir-admin")).unwrap()
 }
 
-/// Creates a topic as somebody else would.
+/// Creates a topic outside of the pipeline.
 fn create(name: &str, partitions: i32, settings: &[(&str, &str)]) {
     let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     let spec = TopicSpec {
@@ -145,21 +145,21 @@ fn delete(topic: &str) {
 }
 
 #[test]
-fn applying_keeps_the_records_of_a_topic_that_was_there() {
+fn applying_keeps_the_records_of_an_existing_topic() {
     let shop = Fixture::new("kept", 2, 1);
     create(&shop.events(), 2, &[("retention.ms", "1209600000"), ("cleanup.policy", "compact")]);
-    let said = shop.refused(&["topics", "apply"]);
+    let log = shop.refused(&["topics", "apply"]);
     let has = |text: &str| format!("topic {} has {text}", shop.events());
-    assert!(said.contains(&has("retention.ms=1209600000 (14 d), the pipeline says 7200000 (2 h)")), "{said}");
-    assert!(said.contains(&has("cleanup.policy=compact, the pipeline says delete")), "{said}");
-    assert!(said.contains("weir topics apply --adopt"), "{said}");
+    assert!(log.contains(&has("retention.ms=1209600000 (14 d), the pipeline says 7200000 (2 h)")), "{log}");
+    assert!(log.contains(&has("cleanup.policy=compact, the pipeline says delete")), "{log}");
+    assert!(log.contains("weir topics apply --adopt"), "{log}");
     let kept = || admin().setting(&shop.events(), "retention.ms").unwrap().unwrap();
     assert_eq!(kept(), "1209600000");
-    // Nor were others made.
+    // Nor were other topics created.
     assert!(!admin().topics().unwrap().contains_key(&shop.results));
     shop.run(&["topics", "apply", "--adopt"]);
     assert_eq!(kept(), "7200000");
-    // From then on it is as if it had been created.
+    // From then on it is treated as created by the pipeline.
     let alter = [("retention.ms", "1209600000"), ("cleanup.policy", "delete")];
     create(&shop.events(), 2, &alter[..1]);
     shop.run(&["topics", "apply"]);
@@ -167,7 +167,7 @@ fn applying_keeps_the_records_of_a_topic_that_was_there() {
 }
 
 #[test]
-fn partitions_that_disagree_from_the_beginning_are_refused() {
+fn numbers_of_partitions_that_differ_at_the_start_are_refused() {
     let shop = Fixture::new("disagree", 2, 3);
     let missing = shop.refused(&["process"]);
     assert!(
@@ -180,16 +180,16 @@ fn partitions_that_disagree_from_the_beginning_are_refused() {
         (4, 3, "set spec.topics.events.partitions back to 2"),
         (2, 4, "set spec.topics.results.partitions back to 3"),
     ] {
-        shop.say(events, results, "Managed");
+        shop.write(events, results, "Managed");
         for command in [&["process", "--until-end"][..], &["topics", "apply"]] {
-            let said = shop.refused(command);
-            assert!(said.contains(expected), "{command:?}: {said}");
+            let log = shop.refused(command);
+            assert!(log.contains(expected), "{command:?}: {log}");
         }
     }
 }
 
 #[test]
-fn partitions_that_are_added_to_a_running_pipeline_end_it() {
+fn adding_partitions_ends_a_running_pipeline() {
     let shop = Fixture::new("added", 2, 1);
     shop.run(&["topics", "apply"]);
     shop.generate(2_000);
@@ -197,20 +197,20 @@ fn partitions_that_are_added_to_a_running_pipeline_end_it() {
     add_partitions(&shop.events(), 4);
     let expected = format!("the pipeline began with 2 partitions of {}, which has 4 now", shop.events());
     let afresh = "begin afresh: a new metadata.name, new names in spec.topics.results.name";
-    let said = ended(running);
-    assert!(said.contains(&expected) && said.contains(afresh), "{said}");
-    // Whatever is asked next, and whatever the document says: the same way out.
+    let log = ended(running);
+    assert!(log.contains(&expected) && log.contains(afresh), "{log}");
+    // Every later command, with either number in the document, gives the same way out.
     for partitions in [2, 4] {
-        shop.say(partitions, 1, "Managed");
+        shop.write(partitions, 1, "Managed");
         for command in [&["process"][..], &["topics", "apply"]] {
-            let said = shop.refused(command);
-            assert!(said.contains(&expected) && said.contains(afresh), "{command:?}: {said}");
+            let log = shop.refused(command);
+            assert!(log.contains(&expected) && log.contains(afresh), "{command:?}: {log}");
         }
     }
 }
 
 #[test]
-fn a_topic_made_anew_under_a_running_pipeline_ends_it() {
+fn recreating_a_topic_ends_a_running_pipeline() {
     // Refilled to the same length, and with more than it had.
     for (which, events) in [("same", 600), ("more", 900)] {
         let shop = Fixture::new(&format!("anew-{which}"), 1, 1);
@@ -220,15 +220,15 @@ fn a_topic_made_anew_under_a_running_pipeline_ends_it() {
         delete(&shop.events());
         shop.run(&["topics", "apply"]);
         shop.generate(events);
-        let said = ended(running);
-        assert!(said.contains(&format!("topic {} was deleted and made anew", shop.events())), "{said}");
-        let said = shop.refused(&["process"]);
-        assert!(said.contains("begin afresh: a new metadata.name"), "{said}");
+        let log = ended(running);
+        assert!(log.contains(&format!("topic {} was deleted and made anew", shop.events())), "{log}");
+        let log = shop.refused(&["process"]);
+        assert!(log.contains("begin afresh: a new metadata.name"), "{log}");
     }
 }
 
 #[test]
-fn an_internal_topic_made_anew_is_found_at_the_start() {
+fn a_recreated_internal_topic_is_refused_at_the_start() {
     for suffix in ["state", "blocks"] {
         let shop = Fixture::new(&format!("inner-{suffix}"), 1, 1);
         shop.run(&["topics", "apply"]);
@@ -237,131 +237,132 @@ fn an_internal_topic_made_anew_is_found_at_the_start() {
         let topic = format!("{}.{suffix}", shop.name);
         delete(&topic);
         shop.run(&["topics", "apply"]);
-        let said = shop.refused(&["process"]);
-        assert!(said.contains(&format!("topic {topic} was deleted and made anew")), "{said}");
-        assert!(said.contains("begin afresh: a new metadata.name"), "{said}");
+        let log = shop.refused(&["process"]);
+        assert!(log.contains(&format!("topic {topic} was deleted and made anew")), "{log}");
+        assert!(log.contains("begin afresh: a new metadata.name"), "{log}");
     }
 }
 
 #[test]
-fn results_made_anew_while_nothing_ran_are_told_at_the_start() {
+fn recreated_results_are_reported_at_the_start() {
     let shop = Fixture::new("outputs", 1, 1);
     shop.run(&["topics", "apply"]);
     shop.generate(600);
     shop.run(&["process", "--until-end"]);
     delete(&shop.results);
     shop.run(&["topics", "apply"]);
-    // `--until-end` may be at the end before stage 2 has its partitions.
+    // `--until-end` may end before stage 2 has its partitions.
     let mut running = shop.process(600);
-    let said = said(&mut running);
+    let log = collect_log(&mut running);
     for text in [
         format!("topic {} was deleted and made anew", shop.results),
         "The results that were in it are gone".to_owned(),
     ] {
-        await_that(&text, || said.lock().unwrap().contains(&text));
+        await_that(&text, || log.lock().unwrap().contains(&text));
     }
 }
 
 #[test]
-fn live_values_come_and_go_with_their_topic() {
+fn live_values_stop_and_resume_with_their_topic() {
     let shop = Fixture::new("live", 1, 1);
     shop.run(&["topics", "apply"]);
     let live = format!("{}.live", shop.name);
     delete(&live);
     shop.generate(600);
     let mut running = shop.process(600);
-    let said = said(&mut running);
-    let has_said = |text: &str| said.lock().unwrap().contains(text);
+    let log = collect_log(&mut running);
+    let has_logged = |text: &str| log.lock().unwrap().contains(text);
     let warning = "results go on, and no live values are published";
-    await_that("that it is not there is said", || has_said(warning));
+    await_that("the missing topic is logged", || has_logged(warning));
     for _ in 0..2 {
         shop.run(&["topics", "apply"]);
-        await_that("its topic is seen", || has_said("live values are published again"));
-        let lookup = TopicInspector::connect(&Options::new(Kafka::shared(), "test", &live, "test")).unwrap();
-        await_that("live values come", || {
+        await_that("its topic is found", || has_logged("live values are published again"));
+        let inspector =
+            TopicInspector::connect(&Options::new(Kafka::shared(), "test", &live, "test")).unwrap();
+        await_that("live values are published", || {
             // Each new event changes them.
             shop.generate(10);
-            lookup.end(0).is_ok_and(|end| end > 0)
+            inspector.end(0).is_ok_and(|end| end > 0)
         });
-        said.lock().unwrap().clear();
+        log.lock().unwrap().clear();
         delete(&live);
-        await_that("that it is gone is said", || has_said(warning));
+        await_that("its deletion is logged", || has_logged(warning));
     }
-    assert!(running.0.try_wait().unwrap().is_none(), "{}", said.lock().unwrap());
+    assert!(running.0.try_wait().unwrap().is_none(), "{}", log.lock().unwrap());
 }
 
-/// What a process writes on stderr, as it comes.
-fn said(running: &mut Running) -> Arc<Mutex<String>> {
-    let said = Arc::new(Mutex::new(String::new()));
-    let (lines, noted) = (BufReader::new(running.0.stderr.take().unwrap()).lines(), Arc::clone(&said));
+/// Collects a process's log while it runs.
+fn collect_log(running: &mut Running) -> Arc<Mutex<String>> {
+    let log = Arc::new(Mutex::new(String::new()));
+    let (lines, written) = (BufReader::new(running.0.stderr.take().unwrap()).lines(), Arc::clone(&log));
     thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            let mut noted = noted.lock().unwrap();
-            noted.push_str(&line);
-            noted.push('\n');
+            let mut written = written.lock().unwrap();
+            written.push_str(&line);
+            written.push('\n');
         }
     });
-    said
+    log
 }
 
 #[test]
-fn two_pipelines_do_not_write_into_one_topic() {
+fn two_pipelines_do_not_write_to_one_topic() {
     let old = Fixture::new("one-writer", 1, 1);
     old.run(&["topics", "apply"]);
     old.generate(600);
     let running = old.process(600);
     let mut new = Fixture::new("two-writers", 1, 1);
     new.results.clone_from(&old.results);
-    new.say(1, 1, "Managed");
+    new.write(1, 1, "Managed");
     let owned = format!("topic {} belongs to the pipeline {}", old.results, old.name);
-    let said = new.refused(&["topics", "apply"]);
-    assert!(said.contains(&owned) && said.contains("--take-over") && said.contains("spec.topics"), "{said}");
-    let said = new.refused(&["topics", "apply", "--take-over"]);
-    assert!(said.contains("which runs: stop its processors first"), "{said}");
-    // Nor where the topics were made by other means.
+    let log = new.refused(&["topics", "apply"]);
+    assert!(log.contains(&owned) && log.contains("--take-over") && log.contains("spec.topics"), "{log}");
+    let log = new.refused(&["topics", "apply", "--take-over"]);
+    assert!(log.contains("which runs: stop its processors first"), "{log}");
+    // Nor if the topics were created by other means.
     for (topic, partitions) in [("blocks", 1), ("state", 1), ("live", 1), ("dead-letters", 1)] {
         create(&format!("{}.{topic}", new.name), partitions, &[]);
     }
     create(&new.events(), 1, &[]);
-    let said = new.refused(&["process"]);
-    assert!(said.contains(&owned), "{said}");
+    let log = new.refused(&["process"]);
+    assert!(log.contains(&owned), "{log}");
 
     drop(running);
     await_that("it is no longer a member", || admin().running_members(&old.name).unwrap() == 0);
     new.run(&["topics", "apply", "--take-over", "--adopt"]);
     new.run(&["process", "--until-end"]);
-    let said = old.refused(&["process"]);
-    assert!(said.contains(&format!("belongs to the pipeline {}", new.name)), "{said}");
+    let log = old.refused(&["process"]);
+    assert!(log.contains(&format!("belongs to the pipeline {}", new.name)), "{log}");
 }
 
 #[test]
-fn whoever_keeps_the_events_is_named_and_keeps_them() {
+fn the_pipeline_that_manages_the_events_is_named_and_keeps_their_settings() {
     let (old, new) = (Fixture::new("kept-by", 1, 1), Fixture::new("reads", 1, 1));
     old.run(&["topics", "apply"]);
-    // It reads what the other writes, and would keep it for two hours instead of a day.
+    // It reads the other's results, and would set their retention to two hours instead of a day.
     let manifest = std::fs::read_to_string(new.file.path()).unwrap().replace(&new.events(), &old.results);
     std::fs::write(new.file.path(), manifest).unwrap();
     let kept = format!("topic {} is kept by the pipeline {}", old.results, old.name);
     for arguments in [&["topics", "apply"][..], &["topics", "apply", "--adopt"]] {
-        let said = new.refused(arguments);
-        assert!(said.contains(&kept) && said.contains("spec.topics.events.management External"), "{said}");
-        assert!(!said.contains("--adopt`"), "{said}");
+        let log = new.refused(arguments);
+        assert!(log.contains(&kept) && log.contains("spec.topics.events.management External"), "{log}");
+        assert!(!log.contains("--adopt`"), "{log}");
     }
     assert_eq!(admin().setting(&old.results, "retention.ms").unwrap().as_deref(), Some("86400000"));
 }
 
 #[test]
-fn whose_clock_stamps_the_events_is_said() {
+fn events_stamped_by_producers_clocks_are_warned_of() {
     let shop = Fixture::new("clock", 1, 1);
     create(&shop.events(), 1, &[("message.timestamp.type", "CreateTime")]);
-    shop.say(1, 1, "External");
+    shop.write(1, 1, "External");
     shop.run(&["topics", "apply"]);
     let output = shop.weir(&["process", "--until-end"]).stderr(Stdio::piped()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("message.timestamp.type=CreateTime"), "{said}");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("message.timestamp.type=CreateTime"), "{log}");
 }
 
-/// As `kafka-topics --alter --partitions` does it.
+/// As `kafka-topics --alter --partitions` does.
 fn add_partitions(topic: &str, partitions: i32) {
     admin().add_partitions(topic, partitions).unwrap();
 }

@@ -1,4 +1,4 @@
-//! A pipeline under test and the program as its user runs it.
+//! A pipeline under test, and the program that runs it.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::process::{Child, Command, Stdio};
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use weir_broker::Kafka;
 use weir_manifest::Pipeline;
 
-/// Events with everything that goes wrong on a good day.
+/// Options for late, duplicate and malformed events.
 pub const FAULTS: [&str; 6] = ["--late", "0.01", "--duplicates", "0.01", "--malformed", "0.005"];
 
 /// A pipeline with its topics, its manifest in a file.
@@ -17,7 +17,7 @@ pub struct TestPipeline {
 }
 
 impl TestPipeline {
-    /// A pipeline on an events topic that it may share. This process's id makes both names its own.
+    /// A pipeline on an events topic that it may share. Both names get this process's id, so that they are unique.
     pub fn new(name: &str, events: &str) -> Self {
         Self::on(Kafka::shared(), name, events)
     }
@@ -38,12 +38,12 @@ impl TestPipeline {
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &manifest).unwrap();
-        let trial = Self { brokers, file, pipeline: Pipeline::from_yaml(&manifest).unwrap() };
-        trial.run(&["topics", "apply"]);
-        trial
+        let test = Self { brokers, file, pipeline: Pipeline::from_yaml(&manifest).unwrap() };
+        test.run(&["topics", "apply"]);
+        test
     }
 
-    /// The program for this pipeline; what it prints is dropped.
+    /// The program for this pipeline; its output is dropped.
     pub fn weir(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
         command.args(arguments).arg("--pipeline").arg(self.file.path()).args(["--brokers", self.brokers]);
@@ -51,14 +51,14 @@ impl TestPipeline {
         command
     }
 
-    /// Runs it to its end, which must be a good one.
+    /// Runs it to its end, which must be a success.
     pub fn run(&self, arguments: &[&str]) {
         let status = self.weir(arguments).status().unwrap();
         assert!(status.success(), "weir {arguments:?}: {status}");
     }
 
-    /// Runs it to its end, which must be a good one. What it prints.
-    pub fn printed(&self, arguments: &[&str]) -> String {
+    /// Runs it to its end, which must be a success. Returns its output.
+    pub fn output(&self, arguments: &[&str]) -> String {
         let output = self.weir(arguments).stdout(Stdio::piped()).output().unwrap();
         assert!(output.status.success(), "weir {arguments:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
@@ -72,7 +72,7 @@ impl TestPipeline {
     }
 }
 
-/// Asks a program to end.
+/// Sends SIGTERM to a program.
 pub fn terminate(program: &Child) {
     let pid = program.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
