@@ -1,10 +1,10 @@
-//! The decisions that silence took, as the state topic has them.
+//! The decisions about silent partitions, from the state topic.
 
 use anyhow::Context;
 use serde::Deserialize;
 use weir_log::Record;
 
-/// A watermark that was raised although no event said so, before the record at `offset` was read.
+/// An advance of the watermark that follows from no event, before the record at `offset` was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub(crate) struct Decision {
     pub(crate) offset: i64,
@@ -13,7 +13,7 @@ pub(crate) struct Decision {
     number: u64,
 }
 
-/// Of one partition.
+/// The decisions of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     found: Vec<Decision>,
@@ -24,34 +24,34 @@ pub(crate) struct Decisions {
 #[derive(Deserialize)]
 struct Manifest {
     number: u64,
-    /// Absent where an earlier release wrote it.
+    /// Absent in a snapshot of an earlier release.
     #[serde(default)]
     decisions: u64,
 }
 
 impl Decisions {
-    /// Takes a record of the state topic. A decision counts although a snapshot covers it, and a tombstone says so: the events that
-    /// it was about are still there.
+    /// Adds a record of the state topic. A decision counts although a snapshot covers it and a tombstone follows: its events are
+    /// still in the log.
     pub(crate) fn take(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         let (Some(key), Some(value)) = (record.key, record.value) else { return Ok(()) };
-        let place = || format!("state, partition {} at {}", record.partition, record.offset);
+        let position = || format!("state, partition {} at {}", record.partition, record.offset);
         if key.starts_with(b"raise/") {
-            self.found.push(serde_json::from_slice(value).with_context(place)?);
+            self.found.push(serde_json::from_slice(value).with_context(position)?);
         } else if key == b"snapshot" {
-            let Manifest { number, decisions } = serde_json::from_slice(value).with_context(place)?;
+            let Manifest { number, decisions } = serde_json::from_slice(value).with_context(position)?;
             self.snapshot = (number, decisions);
         }
         Ok(())
     }
 
-    /// How many decisions there were that are not there any more.
+    /// The number of decisions that are no longer in the topic.
     pub(crate) fn lost(&self) -> u64 {
         let (number, decisions) = self.snapshot;
         let before = self.found.iter().filter(|decision| decision.number < number).count() as u64;
         decisions.saturating_sub(before)
     }
 
-    /// Those that are there, in order.
+    /// The decisions in the topic, in order.
     pub(crate) fn into_found(self) -> Vec<Decision> {
         self.found
     }
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_snapshot_covers_was_decided_all_the_same() {
+    fn decisions_that_a_snapshot_covers_count() {
         let first = ("raise/7/100", Some(r#"{"offset":7,"watermark":100,"number":1}"#));
         let snapshot = ("snapshot", Some(r#"{"version":1,"number":2,"decisions":1}"#));
         let second = ("raise/9/200", Some(r#"{"offset":9,"watermark":200,"number":3}"#));

@@ -1,4 +1,4 @@
-//! The events topic as the oracle takes it.
+//! The events topic as the oracle's input.
 
 use std::collections::VecDeque;
 
@@ -18,9 +18,9 @@ pub struct Events {
     pub invalid: usize,
     /// Valid events of visitors who belong into another partition.
     pub misplaced: usize,
-    /// Decisions that silence took and that the state topic no longer shows: compaction deleted them.
+    /// Decisions about silence that are no longer in the state topic: compaction deleted them.
     pub decisions_lost: u64,
-    /// Decisions of the partition that is read, in order, not yet put into its log.
+    /// Decisions of the partition being read, in order, that are not in its log yet.
     decisions: VecDeque<Decision>,
     decoder: Decoder,
     max_future: i64,
@@ -48,12 +48,12 @@ impl Events {
         self.decisions = decisions.into_found().into();
     }
 
-    /// All records of the partition were taken: what was decided behind them follows.
+    /// Called after the partition's last record: adds the decisions after it.
     pub(crate) fn finish(&mut self, partition: i32) {
         self.decide(partition, i64::MAX);
     }
 
-    /// Puts into the log what was decided before the record at `offset` was read, as a replay does.
+    /// Adds the decisions taken before the record at `offset` was read to the log, as a replay does.
     fn decide(&mut self, partition: i32, offset: i64) {
         while let Some(decision) = self.decisions.pop_front_if(|decision| decision.offset <= offset) {
             self.log[partition as usize].push(Entry::AdvanceWatermark(decision.watermark));

@@ -12,17 +12,17 @@ use weir_log::Error;
 
 use crate::{Audit, settings};
 
-/// What was measured.
+/// The measurements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Latency {
     /// Per window: from the moment the broker stored the event that sealed it (in the last partition
     /// to do so) to the moment a reader of committed records had its ranking.
     pub delays: Delays,
-    /// Events that were stored but not committed as processed, at looks a second apart, in ascending order.
+    /// Events that were stored but not committed as processed, sampled once a second, in ascending order.
     pub lags: Vec<i64>,
 }
 
-/// Milliseconds that things took, in ascending order.
+/// Durations in milliseconds, in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delays(Vec<i64>);
 
@@ -32,13 +32,13 @@ impl Delays {
         Self(delays)
     }
 
-    /// How many there are.
+    /// The number of delays.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// The delay that a share of them stays within.
+    /// The delay that a share of them does not exceed.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Option<i64> {
         let last = self.0.len().checked_sub(1)?;
@@ -54,7 +54,7 @@ impl fmt::Display for Delays {
 }
 
 impl Audit<'_> {
-    /// Watches for some time. Reader, processes and broker must share a clock.
+    /// Measures for `time`. Reader, processes and broker must share a clock.
     ///
     /// # Errors
     /// The topics cannot be read.
@@ -64,7 +64,7 @@ impl Audit<'_> {
             TopicInspector::connect(&Options::new(brokers, &group, self.pipeline.events_topic(), "audit"))?;
         let options = Connection::new(brokers, "weir-audit");
         let mut reader = Reader::follow(&options, &[self.pipeline.top_pages_topic()], Start::End)?;
-        let (begun, mut looked) = (Instant::now(), Instant::now());
+        let (begun, mut sampled) = (Instant::now(), Instant::now());
         let (mut arrivals, mut lags) = (BTreeMap::new(), Vec::new());
         while begun.elapsed() < time {
             reader.poll(1_000, Duration::from_millis(5), &mut |_, record| {
@@ -74,8 +74,8 @@ impl Audit<'_> {
                     arrivals.insert(top.window_end, now);
                 }
             })?;
-            if looked.elapsed() >= Duration::from_secs(1) {
-                looked = Instant::now();
+            if sampled.elapsed() >= Duration::from_secs(1) {
+                sampled = Instant::now();
                 lags.extend(lag(&progress)?);
             }
         }

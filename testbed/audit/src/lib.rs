@@ -1,7 +1,7 @@
-//! Compares what a pipeline's topics hold with what the brute-force oracle makes of its events.
+//! Compares a pipeline's topics with the results that the brute-force oracle computes from its events.
 //!
 //! Everything is read from Kafka: the events with the decisions that their log implies, the results, the rankings, the dead
-//! letters. Nothing is asked of the processes that wrote them. From the engine's side only the codecs and the validation are used.
+//! letters. The processes that wrote them are not contacted. Of the engine's code only the codecs and the validation are used.
 
 mod decisions;
 mod events;
@@ -26,11 +26,11 @@ pub use events::Events;
 pub use latency::{Delays, Latency};
 pub use results::{Pause, Results};
 
-/// How long a group's offsets are asked for: a broker that is busy answers late, and a transaction may be pending.
+/// Maximum wait for a group's offsets: a busy broker responds late, and a transaction may be pending.
 const COMMITTED_TIMEOUT: Duration = Duration::from_secs(60);
 const COMMITTED_RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What an audit found to be in order.
+/// The result of an audit without differences.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     /// Records of the events topic.
@@ -41,9 +41,9 @@ pub struct Report {
     pub late: usize,
     /// Events that count, but not in all of their windows, as those were sealed.
     pub partly_late: usize,
-    /// The ends of the windows that are not whole for that.
+    /// The ends of the windows that lack those events.
     pub not_whole: Vec<i64>,
-    /// Events of visitors who belong into another partition: each of them is counted once in every partition that he appears in.
+    /// Events of visitors who belong into another partition: each visitor is counted once in every partition with such events.
     pub misplaced: usize,
     /// Whether the log was declared to end, and windows were sealed ahead of the clock.
     pub ended: bool,
@@ -65,7 +65,7 @@ pub struct Audit<'a> {
     pipeline: &'a Pipeline,
     brokers: String,
     topics: TopicInspector,
-    /// Where stage 1 stands.
+    /// Stage 1's committed progress.
     progress: TopicInspector,
 }
 
@@ -87,10 +87,10 @@ impl<'a> Audit<'a> {
     /// every window must be there. Without it the topics may lack the last windows, as long as no window is missing between.
     ///
     /// # Errors
-    /// The first differences, one a line, and what they may come from; or why nothing can be compared.
+    /// The first differences, one per line, and their possible causes; or why nothing can be compared.
     pub fn compare(&self, ended: bool) -> anyhow::Result<Report> {
         self.check_topics()?;
-        // First, so that while the pipeline runs the events are there that made them.
+        // Read first, so that the events of these results are in the log while the pipeline runs.
         let results = self.results()?;
         let (events, outcome) = self.expected(ended)?;
         let (expected, outstanding) = self.due(&results, &outcome, ended);
@@ -105,19 +105,18 @@ impl<'a> Audit<'a> {
             events.invalid
         );
         let partly_late = outcome.partly_late.iter().map(Vec::len).sum();
-        let standings = self.standings()?;
-        let figure =
-            |figure: fn(&PartitionProgress) -> u64| standings.iter().map(figure).sum::<u64>() as usize;
-        // What is committed is of these events where it is of as many, and knows of the same decisions.
-        if figure(|standing| standing.read) == events.records && events.decisions_lost == 0 && ended {
+        let progress = self.progress()?;
+        let sum = |sum: fn(&PartitionProgress) -> u64| progress.iter().map(sum).sum::<u64>() as usize;
+        // The committed counts are of these events if they are of as many, with the same decisions.
+        if sum(|partition| partition.read) == events.records && events.decisions_lost == 0 && ended {
             let counted = events.records - events.invalid - late;
             let expected = [counted, late, partly_late, events.invalid, events.misplaced];
             let committed = [
-                figure(|standing| standing.counted),
-                figure(|standing| standing.late),
-                figure(|standing| standing.partly_late),
-                figure(|standing| standing.dead),
-                figure(|standing| standing.misplaced),
+                sum(|partition| partition.counted),
+                sum(|partition| partition.late),
+                sum(|partition| partition.partly_late),
+                sum(|partition| partition.dead),
+                sum(|partition| partition.misplaced),
             ];
             ensure!(
                 committed == expected,
@@ -131,7 +130,7 @@ impl<'a> Audit<'a> {
             partly_late,
             not_whole: outcome.not_whole.into_keys().collect(),
             misplaced: events.misplaced,
-            ended: standings.iter().any(|standing| standing.ended),
+            ended: progress.iter().any(|partition| partition.ended),
             windows: expected.len(),
             rows: expected.iter().map(|window| window.pages.len()).sum(),
             outstanding,
@@ -140,7 +139,7 @@ impl<'a> Audit<'a> {
         })
     }
 
-    /// Whether the topics are there, as the pipeline has them.
+    /// Checks that the topics exist, with the pipeline's numbers of partitions.
     fn check_topics(&self) -> anyhow::Result<()> {
         let mut specs = self.pipeline.topics();
         // Nothing is compared with live values, and a pipeline runs without them.
@@ -167,7 +166,7 @@ impl<'a> Audit<'a> {
         Ok(())
     }
 
-    /// Differences, with what they may come from; or why they say nothing.
+    /// The differences with their possible causes; or why they are meaningless.
     fn explained(&self, differences: &str, events: &Events, results: &Results) -> anyhow::Error {
         let Events { decisions_lost, misplaced, .. } = *events;
         if decisions_lost > 0 {
@@ -179,21 +178,21 @@ impl<'a> Audit<'a> {
                 self.pipeline.state_topic()
             );
         }
-        let mut told = differences.to_owned();
+        let mut message = differences.to_owned();
         if results.windows.is_empty() {
-            told += "\nthe result topics hold no window: run `weir process`";
+            message += "\nthe result topics hold no window: run `weir process`";
         }
         if misplaced > 0 {
-            told += &format!(
+            message += &format!(
                 "\n{misplaced} events are of visitors who belong into another partition: key every event by user_id and place it by murmur2, \
                  else a visitor is counted once in each partition"
             );
         }
-        anyhow!(told)
+        anyhow!(message)
     }
 
-    /// The windows that must be there, and how many may still come. While a pipeline runs each lane is as far as it is: what is
-    /// missing between two windows of one lane is lost, what comes after its last is not there yet.
+    /// The windows that must be there, and how many are outstanding. While a pipeline runs, lanes progress independently: a window that
+    /// is missing between two of its lane is lost, one after the last of its lane is outstanding.
     fn due(&self, results: &Results, outcome: &Outcome, ended: bool) -> (Vec<Window>, usize) {
         let slide = self.pipeline.spec.window.slide.as_millis();
         let lanes = i64::from(self.pipeline.spec.topics.results.partitions);
@@ -208,8 +207,8 @@ impl<'a> Audit<'a> {
         (due, outstanding)
     }
 
-    /// Where stage 1 stands, in the partitions in which it has committed.
-    fn standings(&self) -> anyhow::Result<Vec<PartitionProgress>> {
+    /// Stage 1's progress, in the partitions in which it has committed.
+    fn progress(&self) -> anyhow::Result<Vec<PartitionProgress>> {
         let begun = Instant::now();
         let committed = loop {
             match self.progress.committed() {
@@ -228,7 +227,7 @@ impl<'a> Audit<'a> {
             .collect()
     }
 
-    /// The events topic and what the oracle makes of it. `ended` as [`Self::compare`] has it.
+    /// The events topic, and the oracle's results for it. `ended` as in [`Self::compare`].
     ///
     /// # Errors
     /// The topic cannot be read.
@@ -242,7 +241,7 @@ impl<'a> Audit<'a> {
         Ok((events, outcome))
     }
 
-    /// The events topic as the oracle takes it.
+    /// The events topic as the oracle's input.
     ///
     /// # Errors
     /// The topic cannot be read.
@@ -273,8 +272,8 @@ impl<'a> Audit<'a> {
     pub fn results(&self) -> anyhow::Result<Results> {
         let (mut results, mut refused) = (Results::default(), None);
         let mut note = |done: anyhow::Result<()>, topic: &str, record: &Record<'_>| {
-            let place = || format!("{topic}/{} at {}", record.partition, record.offset);
-            refused = refused.take().or_else(|| done.with_context(place).err());
+            let position = || format!("{topic}/{} at {}", record.partition, record.offset);
+            refused = refused.take().or_else(|| done.with_context(position).err());
         };
         let topic = self.pipeline.top_pages_topic();
         self.read(topic, 0, &mut |record| note(results.ranking(&record), topic, &record))?;
@@ -297,7 +296,7 @@ impl<'a> Audit<'a> {
         Ok(records)
     }
 
-    /// Reads the events topic and decodes and validates its records: how many there are, and how many of them are valid.
+    /// Reads, decodes and validates the records of the events topic; returns the numbers of all and of the valid ones.
     ///
     /// # Errors
     /// The topic cannot be read.

@@ -150,7 +150,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         report.outstanding,
         report.digest
     );
-    // What comes when a log is ended comes whenever somebody ends it.
+    // The windows of `--until-end` are written whenever that runs, so their gap means nothing.
     if let Some(pause) = Pause::longest_within(&report.pauses, &(i64::MIN..i64::MAX)).filter(|_| !args.ended)
     {
         println!(

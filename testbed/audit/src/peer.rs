@@ -1,4 +1,4 @@
-//! Another engine's results beside a pipeline's.
+//! Compares another engine's results with a pipeline's.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use weir_kafka::{Options, TopicInspector};
 
 use crate::Audit;
 
-/// What every engine can say of a page in a window: one JSON object a record.
+/// The values of a page in a window that every engine can compute: one JSON object per record.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -20,9 +20,9 @@ struct Row {
 }
 
 impl Audit<'_> {
-    /// Holds every row of `topic` against this pipeline's row for the page and window: views, clicks, exact unique users. Both
-    /// must have the same rows, once each. That says as much as a comparison with the oracle where [`compare`](Self::compare)
-    /// found the pipeline's own results to be in order. Returns the number of rows.
+    /// Compares every row of `topic` with this pipeline's row for the page and window: views, clicks, exact unique users. Both
+    /// must have the same rows, once each. That is equivalent to a comparison with the oracle if [`compare`](Self::compare) found
+    /// no differences in the pipeline's own results. Returns the number of rows.
     ///
     /// # Errors
     /// The topics cannot be read; the first difference.

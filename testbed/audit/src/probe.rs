@@ -1,4 +1,4 @@
-//! How long an event takes from its producer to a subscriber of the gateway.
+//! Measures the time of an event from its producer to a subscriber of the gateway.
 
 use std::{
     collections::BTreeMap,
@@ -15,16 +15,16 @@ use weir_kafka::{Connection, Producer, ProducerOptions};
 
 use crate::{Audit, Delays};
 
-/// Time between two marked events; no multiple of the time between two live values, so that all phases are met.
-const EVERY: Duration = Duration::from_millis(170);
+/// Time between two marked events; no multiple of the time between two live values, so that all phases occur.
+const PROBE_INTERVAL: Duration = Duration::from_millis(170);
 /// Pages that are marked in turn: as many as a subscriber may watch.
 const PROBE_PAGES: u64 = 20;
-/// Longest time to probe: marks are told apart by a page's views, and after five minutes the first leave the window.
+/// Maximum time to probe: marks are identified by a page's views, and after five minutes the first leave the window.
 const MAX_PROBE_TIME: Duration = Duration::from_secs(240);
 
 impl Audit<'_> {
-    /// Sends views of pages that nobody else views, and waits for each at `gateway` (HOST:PORT): milliseconds from before the
-    /// sending to the message that counts it.
+    /// Sends views of pages of its own, and waits for each at `gateway` (HOST:PORT). Returns the milliseconds from before the
+    /// send to the message that counts it.
     ///
     /// # Errors
     /// Kafka or the gateway cannot be reached, or marked events do not arrive.
@@ -39,12 +39,12 @@ impl Audit<'_> {
         })?;
         let pages: Vec<String> = (0..PROBE_PAGES).map(|page| format!("/probe/{run}/{page}")).collect();
         let mut socket = subscribe(gateway, &pages)?;
-        // Per page the marks that were not counted yet: how many views it has with each, and when it was sent.
+        // The marks of each page that were not counted yet: the page's views with the mark, and when it was sent.
         let mut sent: BTreeMap<&str, Vec<(u64, Instant)>> = BTreeMap::new();
         let (begun, mut number, mut delays) = (Instant::now(), 0_u64, Vec::new());
         let left = |sent: &BTreeMap<_, Vec<_>>| sent.values().map(Vec::len).sum::<usize>();
         while begun.elapsed() < time || left(&sent) > 0 && begun.elapsed() < time + Duration::from_secs(10) {
-            if begun.elapsed() < time && begun.elapsed() >= EVERY * number as u32 {
+            if begun.elapsed() < time && begun.elapsed() >= PROBE_INTERVAL * number as u32 {
                 let page = &pages[(number % PROBE_PAGES) as usize];
                 sent.entry(page).or_default().push((number / PROBE_PAGES + 1, Instant::now()));
                 send(&producer, &spec.name, spec.partitions, &format!("probe-{run}-{number}"), page)?;
@@ -73,7 +73,7 @@ fn subscribe(gateway: &str, pages: &[String]) -> anyhow::Result<WebSocket<TcpStr
     Ok(socket)
 }
 
-/// The next message, if one comes soon.
+/// The next message, if one arrives within the read timeout.
 fn read(socket: &mut WebSocket<TcpStream>) -> anyhow::Result<Option<Value>> {
     match socket.read() {
         Ok(Message::Text(text)) => Ok(Some(serde_json::from_str(&text)?)),

@@ -7,7 +7,7 @@ use weir_events::{decode_page_analytics, decode_top_pages};
 use weir_log::Record;
 use weir_oracle::Window;
 
-/// What the result topics hold.
+/// The contents of the result topics.
 #[derive(Default)]
 pub struct Results {
     /// By end.
@@ -18,7 +18,7 @@ pub struct Results {
     written: BTreeMap<i64, i64>,
 }
 
-/// A time in which no window came.
+/// A time without a new window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pause {
     /// When it began: the first ranking was written, in milliseconds since the epoch.
@@ -30,7 +30,7 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// The longest of them, some part of which lies within `span`.
+    /// The longest pause that overlaps `span`.
     #[must_use]
     pub fn longest_within(pauses: &[Self], span: &Range<i64>) -> Option<Self> {
         let within = |pause: &&Self| pause.since < span.end && span.start < pause.since + pause.millis;
@@ -39,7 +39,7 @@ impl Pause {
 }
 
 impl Results {
-    /// Takes a record of the rankings' topic.
+    /// Adds a record of the rankings' topic.
     ///
     /// # Errors
     /// It is no ranking, or the second of its window.
@@ -53,28 +53,28 @@ impl Results {
         Ok(())
     }
 
-    /// Takes a record of the results' topic, after all rankings were taken.
+    /// Adds a record of the results' topic, after all rankings.
     ///
     /// # Errors
     /// It is no row, or the second of its page and window.
     pub fn row(&mut self, record: &Record<'_>) -> anyhow::Result<()> {
         let value = record.value.context("a row without a value")?;
         let row = decode_page_analytics(value)?;
-        let place = (row.window_end, Some(row.page_url.clone()));
-        let second = self.bytes.insert(place, value.to_vec());
+        let key = (row.window_end, Some(row.page_url.clone()));
+        let second = self.bytes.insert(key, value.to_vec());
         ensure!(
             second.is_none(),
             "a second row for {} and the window that ends at {}",
             row.page_url,
             row.window_end
         );
-        // A row whose ranking was not written when that topic was read is of a window after the last.
+        // A row without a ranking is of a window after the last one read.
         let Some(window) = self.windows.get_mut(&row.window_end) else { return Ok(()) };
         window.pages.push(row.into());
         Ok(())
     }
 
-    /// The windows as the oracle tells them. The sums behind the ratios are not in the topics: they are taken from `expected`.
+    /// The windows in the oracle's form. The sums behind the ratios are not in the topics: they are taken from `expected`.
     #[must_use]
     pub fn with_sums(&self, expected: &[Window]) -> Vec<Window> {
         let expected: BTreeMap<i64, &Window> = expected.iter().map(|window| (window.end, window)).collect();
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_pause_of_a_time_is_one_that_reaches_into_it() {
+    fn the_longest_pause_within_a_span_overlaps_it() {
         let written = [(10, 100), (20, 110), (30, 150), (40, 160), (50, 190)];
         let pauses = Results { written: written.into(), ..Results::default() }.pauses();
         let longest = |span| Pause::longest_within(&pauses, &span).map(|pause| (pause.millis, pause.before));

@@ -9,10 +9,10 @@ use crate::Distribution;
 use crate::error::Error;
 use crate::supervised::{SupervisedProcess, tail};
 
-/// For a broker of a busy machine to get ready.
-const READY: Duration = Duration::from_secs(120);
-/// For an orderly stop, which takes its time when the other brokers are down.
-const STOP: Duration = Duration::from_secs(30);
+/// Maximum time until a broker is ready, on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Maximum time of an orderly stop, which is slow when the other brokers are down.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// One broker of a [`Kafka`](crate::Kafka).
@@ -24,7 +24,7 @@ pub struct Broker {
     pub(crate) heap_mib: u32,
     /// The properties file.
     pub(crate) settings: PathBuf,
-    /// What is removed when this process dies without having stopped the broker: the whole cluster's data.
+    /// The folder to remove when this process dies without having stopped the broker: the whole cluster's data.
     pub(crate) cluster: PathBuf,
     pub(crate) state: Mutex<State>,
 }
@@ -37,13 +37,13 @@ pub(crate) struct State {
 }
 
 impl Broker {
-    /// Where clients reach it: `127.0.0.1:PORT`, the same after every start.
+    /// The address for clients: `127.0.0.1:PORT`, the same after every start.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Starts it, with the data that it had, and waits until it serves. Does nothing when it runs.
+    /// Starts it with its data, and waits until it serves. Does nothing when it runs.
     ///
     /// # Errors
     /// [`Error::Died`] or [`Error::NotReady`] with the end of its log, [`Error::PortTaken`].
@@ -62,7 +62,7 @@ impl Broker {
             let mut end = || {
                 process.signal("CONT")?; // a paused one would not see the next signal
                 process.signal("TERM")?;
-                let deadline = Instant::now() + STOP;
+                let deadline = Instant::now() + STOP_TIMEOUT;
                 while process.runs()? && Instant::now() < deadline {
                     std::thread::sleep(POLL_INTERVAL);
                 }
@@ -87,8 +87,8 @@ impl Broker {
         Ok(())
     }
 
-    /// Freezes it (SIGSTOP): connections stay open and nothing answers. A thread that runs at that moment may still finish
-    /// what it is at: the system stops it at its next chance.
+    /// Freezes it (SIGSTOP): connections stay open and nothing responds. A running thread may still finish its work: the system
+    /// stops it at the next opportunity.
     ///
     /// # Errors
     /// [`Error::NotRunning`] when it is down.
@@ -104,7 +104,7 @@ impl Broker {
         self.signal("CONT")
     }
 
-    /// Whether its process is there; a paused one is.
+    /// Whether its process exists; that of a paused broker does.
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses.
@@ -132,9 +132,9 @@ impl Broker {
         Ok(())
     }
 
-    /// Waits until the broker says in its log that it serves, which it does once the controller has let it in.
+    /// Waits until the broker's log shows that it serves, which is once the controller has admitted it.
     pub(crate) fn await_ready(&self) -> Result<(), Error> {
-        let deadline = Instant::now() + READY;
+        let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             let runs = self.runs()?; // before the log is read: a dead broker's log is complete
             let log = self.read_log(self.state().runs);
@@ -149,7 +149,7 @@ impl Broker {
                 return Err(Error::Died { broker, log: tail(&log) });
             }
             if Instant::now() > deadline {
-                return Err(Error::NotReady { broker, seconds: READY.as_secs(), log: tail(&log) });
+                return Err(Error::NotReady { broker, seconds: READY_TIMEOUT.as_secs(), log: tail(&log) });
             }
             std::thread::sleep(POLL_INTERVAL);
         }

@@ -14,11 +14,11 @@ use crate::{Distribution, ports};
 /// Names an existing cluster for [`Kafka::shared`]: `HOST:PORT,...`.
 pub const EXISTING: &str = "WEIR_TEST_KAFKA";
 
-/// How often other ports are tried when another process took one first.
-const TRIES: usize = 5;
+/// Maximum attempts with other ports when another process took one first.
+const MAX_ATTEMPTS: usize = 5;
 
-/// A running cluster in KRaft mode, each broker also a controller. Ends, data and all, when it is dropped or when this
-/// process ends, however it ends.
+/// A running cluster in KRaft mode, each broker also a controller. It ends, and its data is removed, when it is dropped or when
+/// this process ends, however it ends.
 #[derive(Debug)]
 pub struct Kafka {
     // Dropped in this order: first the brokers, then their data.
@@ -35,12 +35,12 @@ impl Kafka {
     /// # Errors
     /// What [`Distribution::install`] reports; [`Error::Died`] or [`Error::NotReady`] with the end of a broker's log.
     pub fn start(brokers: usize) -> Result<Self, Error> {
-        let mut tries = 1;
+        let mut attempts = 1;
         loop {
             let mut free = ports::free(2 * brokers);
             let controllers = free.split_off(free.len() / 2);
             match Self::start_at(&Ports { clients: free, controllers }) {
-                Err(Error::PortTaken { .. }) if tries < TRIES => tries += 1,
+                Err(Error::PortTaken { .. }) if attempts < MAX_ATTEMPTS => attempts += 1,
                 started => return started,
             }
         }
@@ -56,11 +56,11 @@ impl Kafka {
     }
 
     /// The bootstrap servers of one cluster for all tests of a process: that of `WEIR_TEST_KAFKA` if set, else a broker
-    /// that the first caller starts and that ends with the process. Topics and groups are the caller's to name
-    /// differently; nobody may stop it.
+    /// that the first caller starts and that ends with the process. Callers must use distinct names of topics and groups, and
+    /// must not stop it.
     ///
     /// # Panics
-    /// When there is no Kafka, with the reason: a test can do nothing else.
+    /// When there is no Kafka, with the reason: a test cannot go on.
     pub fn shared() -> &'static str {
         static SHARED: OnceLock<(String, Option<Kafka>)> = OnceLock::new();
         let (bootstrap, _) = SHARED.get_or_init(|| match std::env::var(EXISTING) {
@@ -79,7 +79,7 @@ impl Kafka {
         &self.bootstrap
     }
 
-    /// The broker with this index, which is also its node id; they count from 0.
+    /// The broker with this index, from 0, which is also its node id.
     ///
     /// # Panics
     /// When there is none.
@@ -141,7 +141,7 @@ impl Kafka {
         kafka.bootstrap = addresses.join(",");
         for broker in &kafka.brokers {
             let settings = broker.settings.to_string_lossy();
-            // The id is any: clusters are told apart by their ports.
+            // Any cluster id will do: clusters are distinguished by their ports.
             kafka.distribution.tool(
                 "kafka.tools.StorageTool",
                 &["format", "-t", "AAAAAAAAQAAAAAAAAAAAAA", "-c", &settings],

@@ -18,7 +18,7 @@ pub struct Distribution {
 }
 
 impl Distribution {
-    /// Finds Java and Kafka's packages, and fetches the packages where they are missing (about 54 MB, said on standard
+    /// Finds Java and Kafka's packages, and fetches the packages where they are missing (about 54 MB, reported on standard
     /// error). Several processes may call this at once: one fetches, the others wait for it.
     ///
     /// # Errors
@@ -61,11 +61,11 @@ impl Distribution {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(Error::Tool { class: class.to_owned(), output: tail(&said(&output)) })
+        Err(Error::Tool { class: class.to_owned(), output: tail(&output_of(&output)) })
     }
 }
 
-/// Where whatever is too big or too slow to make twice is kept: `WEIR_CACHE`, else `weir` in the user's cache folder.
+/// The folder for downloads and builds that are reused: `WEIR_CACHE`, else `weir` in the user's cache folder.
 ///
 /// # Errors
 /// [`Error::Io`] when it does not exist and cannot be made.
@@ -81,7 +81,7 @@ pub fn cache() -> Result<PathBuf, Error> {
     folder.canonicalize().map_err(Error::io(format!("find the cache folder {}", folder.display())))
 }
 
-/// The version of the Kafka that is started, from the one place that says it.
+/// The version of the Kafka that is started, from pom.xml.
 #[must_use]
 pub fn version() -> &'static str {
     let after = POM.split_once("<kafka.version>").map_or("", |(_, after)| after);
@@ -108,7 +108,7 @@ fn fetch(packages: &Path) -> Result<(), Error> {
         .output()
         .map_err(|_| Error::NoMaven { wanted: packages.display().to_string() })?;
     if !output.status.success() {
-        return Err(Error::Download { output: tail(&said(&output)) });
+        return Err(Error::Download { output: tail(&output_of(&output)) });
     }
     fs::rename(&libraries, packages).map_err(Error::io(doing()))?;
     eprintln!("fetched Kafka {}", version());
@@ -124,21 +124,23 @@ fn find_java() -> Result<PathBuf, Error> {
     let Ok(output) = Command::new(&java).arg("-version").output() else {
         return Err(Error::NoJava { found: "none".to_owned() });
     };
-    let said = said(&output);
-    if java_version(&said).is_some_and(|version| version >= 17) {
+    let version_text = output_of(&output);
+    if java_version(&version_text).is_some_and(|version| version >= 17) {
         return Ok(java);
     }
-    Err(Error::NoJava { found: format!("{} ({})", java.display(), said.lines().next().unwrap_or_default()) })
+    Err(Error::NoJava {
+        found: format!("{} ({})", java.display(), version_text.lines().next().unwrap_or_default()),
+    })
 }
 
 /// The feature version in the output of `java -version`: 17 of `openjdk version "17.0.15" 2025-04-15`.
-fn java_version(said: &str) -> Option<u32> {
-    let quoted = said.split('"').nth(1)?;
+fn java_version(text: &str) -> Option<u32> {
+    let quoted = text.split('"').nth(1)?;
     quoted.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// Both streams of a program that ended.
-fn said(output: &Output) -> String {
+/// Both output streams of a program.
+fn output_of(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_version_is_the_poms() {
+    fn the_version_is_read_from_the_pom() {
         assert!(version().split('.').count() == 3, "{:?} in pom.xml is no version", version());
     }
 }

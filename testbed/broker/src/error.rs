@@ -1,4 +1,4 @@
-//! What can go wrong, and what to do about it.
+//! Errors, each with a remedy.
 
 use std::io;
 
@@ -56,7 +56,7 @@ pub enum Error {
     NotReady {
         /// The broker's index.
         broker: usize,
-        /// How long it was waited for.
+        /// How long the wait was.
         seconds: u64,
         /// The end of its log.
         log: String,
@@ -72,7 +72,7 @@ pub enum Error {
     Io {
         /// What was being done.
         doing: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }

@@ -1,5 +1,5 @@
-# Runs one program and sees to it that it does not outlive whoever holds the other end of this script's standard input: a
-# pipe closes however its holder dies, SIGKILL included.
+# Runs one program and ensures that it does not outlive the process at the other end of this script's standard input: a pipe
+# closes however that process dies, SIGKILL included.
 #
 # Usage: sh -c SCRIPT sh DATA LOG COMMAND...
 # A line on standard input names a signal to pass on; it is answered by a line. When the input ends, the program is killed

@@ -1,7 +1,7 @@
 //! A real Kafka for tests: one or three brokers on the loopback address, from Maven packages.
 //!
-//! What a pipeline relies on (transactions, fencing, rebalances, replicas) is Kafka's to get right, and no stand-in does:
-//! hence the real thing, started in seconds, and stopped, killed, paused and restarted at will.
+//! A pipeline relies on Kafka's transactions, fencing, rebalances and replicas, and no stand-in has them all: so tests use a real
+//! Kafka, which starts in seconds, and can be stopped, killed, paused and restarted.
 //!
 //! No broker outlives the process that started it: each is [`SupervisedProcess`] by a small shell script that waits on a pipe from this
 //! process, and kills the broker and removes its data when the pipe closes. That holds for SIGKILL too, and needs neither

@@ -1,4 +1,4 @@
-//! Ports that nobody listens on.
+//! Free ports.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -10,8 +10,8 @@ const COUNT: u16 = 10_000;
 
 static NEXT: AtomicU16 = AtomicU16::new(0);
 
-/// `count` ports of the loopback address that were free a moment ago. Different processes begin at different places, so
-/// that they seldom choose alike.
+/// `count` ports of the loopback address that were free just now. Different processes begin at different ports, so that
+/// they seldom choose the same.
 #[must_use]
 pub fn free(count: usize) -> Vec<u16> {
     let begin = (std::process::id() % u32::from(COUNT)) as u16;

@@ -1,5 +1,5 @@
-//! A broker's properties: as Kafka's defaults wherever a test could see the difference in what is kept or committed, and
-//! smaller or quicker where only waiting would differ.
+//! A broker's properties: Kafka's defaults wherever a difference would affect stored or committed records, and smaller or
+//! quicker values where only waiting times differ.
 
 use std::path::Path;
 

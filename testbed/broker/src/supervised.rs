@@ -17,8 +17,8 @@ pub struct SupervisedProcess {
 }
 
 impl SupervisedProcess {
-    /// Starts what `command` names, its program and arguments alone; what it says is added to the file `log`. `data` is removed
-    /// when this process ends without having killed the program.
+    /// Starts the program of `command` with its arguments alone; its output is appended to the file `log`. `data` is removed when
+    /// this process ends without having killed the program.
     ///
     /// # Errors
     /// There is no shell, or the system refuses a process.
@@ -35,7 +35,7 @@ impl SupervisedProcess {
         }
     }
 
-    /// Whether the program is there; a paused one is.
+    /// Whether the program exists; a paused one does.
     ///
     /// # Errors
     /// The system refuses.
@@ -69,7 +69,7 @@ impl SupervisedProcess {
 
 impl Drop for SupervisedProcess {
     fn drop(&mut self) {
-        // Nobody is left to tell; when this fails, the end of the pipe makes the script do the same.
+        // An error cannot be reported here; if this fails, the end of the pipe makes the script do the same.
         let _ = self.kill();
     }
 }
@@ -90,9 +90,9 @@ mod tests {
 
     use super::*;
 
-    /// A broker also ends when its data is gone; this program ends by nothing but a signal.
+    /// A broker also ends when its data is removed; this program ends by a signal alone.
     #[test]
-    fn a_program_that_notices_nothing_ends_with_its_holder() {
+    fn a_program_ends_with_the_process_that_started_it() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         std::fs::create_dir(&data).unwrap();
@@ -107,7 +107,10 @@ mod tests {
         other.wait().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
         while guarded.runs().unwrap() || data.exists() {
-            assert!(Instant::now() < deadline, "the program or its data outlived its holder");
+            assert!(
+                Instant::now() < deadline,
+                "the program or its data outlived the process that started it"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -9,7 +9,7 @@ use weir_broker::free_ports;
 use crate::process::Process;
 use crate::{Error, Programs};
 
-/// What runs beside etcd and the API server, and how they can be reached.
+/// The programs that run beside etcd and the API server, and the addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// The controllers too: owners' garbage collection, StatefulSets, Deployments, endpoints.
@@ -22,7 +22,7 @@ pub struct Settings {
     pub port: Option<u16>,
 }
 
-/// A running control plane. What it keeps is forgotten with it.
+/// A running control plane. Its data is removed when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
     // Dropped in this order: clients before the servers that they call.
@@ -38,7 +38,7 @@ impl Cluster {
     /// etcd and an API server on loopback.
     ///
     /// # Errors
-    /// [`Error`]: it says what to do.
+    /// [`Error`], with a remedy.
     pub fn start() -> Result<Self, Error> {
         Self::start_with(&Settings::default())
     }
@@ -46,7 +46,7 @@ impl Cluster {
     /// As [`start`](Self::start), with more.
     ///
     /// # Errors
-    /// [`Error`]: it says what to do.
+    /// [`Error`], with a remedy.
     pub fn start_with(settings: &Settings) -> Result<Self, Error> {
         let programs = Programs::control()?;
         let folder = tempfile::Builder::new().prefix("weir-cluster-").tempdir();
@@ -94,13 +94,13 @@ impl Cluster {
         &self.url
     }
 
-    /// A kubeconfig that may do everything.
+    /// A kubeconfig with all rights.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("admin.kubeconfig")
     }
 
-    /// What the API server was asked to change, one JSON object a line, with the user and the outcome.
+    /// The log of requests that change something, one JSON object per line, with the user and the outcome.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         self.folder.path().join("audit.log")
@@ -112,7 +112,7 @@ impl Cluster {
         self.folder.path()
     }
 
-    /// Kills the API server; etcd keeps what there is.
+    /// Kills the API server; etcd keeps the data.
     ///
     /// # Errors
     /// [`Error::Io`] when the system refuses.
@@ -131,7 +131,7 @@ impl Cluster {
     /// Calls kubectl with rights to everything; its output.
     ///
     /// # Errors
-    /// [`Error::Command`] with what it said.
+    /// [`Error::Command`] with its output.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, Error> {
         self.kubectl_as(&self.kubeconfig(), arguments)
     }
@@ -149,7 +149,7 @@ impl Cluster {
     /// Calls helm with rights to everything; its output.
     ///
     /// # Errors
-    /// [`Error::Command`] with what it said; what compiling it says, the first time.
+    /// [`Error::Command`] with its output; the first time also the errors of compiling it.
     pub fn helm(&self, arguments: &[&str]) -> Result<String, Error> {
         let mut command = Command::new(self.programs.helm()?);
         command.args(arguments).env("KUBECONFIG", self.kubeconfig()).env("HOME", self.folder.path());
@@ -185,7 +185,7 @@ impl Cluster {
         Ok(file)
     }
 
-    /// A kubeconfig with a new certificate, whose name and group Kubernetes knows its own parts by.
+    /// A kubeconfig with a new certificate for a component of Kubernetes, by its user and group.
     ///
     /// # Errors
     /// [`Error::Command`].
@@ -233,7 +233,7 @@ impl Cluster {
     }
 }
 
-/// Every request that changes something, once it is answered; what the parts do among themselves is left out.
+/// Every completed request that changes something, without those of the API server itself.
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -262,7 +262,7 @@ fn etcd_arguments(dir: &Path, client: &str, peer: &str) -> Vec<String> {
     vec![
         "--name=test".to_owned(),
         format!("--data-dir={}", dir.join("etcd").display()),
-        // What it keeps need not survive a power cut.
+        // The data need not survive a power cut.
         "--unsafe-no-fsync".to_owned(),
         "--log-level=warn".to_owned(),
         format!("--listen-client-urls={client}"),
@@ -284,7 +284,7 @@ fn api_arguments(dir: &Path, etcd: &str, address: Option<&str>, port: u16) -> Ve
         format!("--tls-private-key-file={}", file("apiserver.key")),
         format!("--client-ca-file={}", file("ca.crt")),
         "--authorization-mode=Node,RBAC".to_owned(),
-        // The second as OpenShift has it: whoever names an owner must have a say in its end.
+        // The second is on in OpenShift: to set an owner reference, a user must be allowed to delete the owner.
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement".to_owned(),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".to_owned(),
         format!("--service-account-key-file={}", file("sa.pub")),
@@ -301,7 +301,7 @@ fn api_arguments(dir: &Path, etcd: &str, address: Option<&str>, port: u16) -> Ve
         Some(address) => {
             arguments.extend(["--bind-address=0.0.0.0".to_owned(), format!("--advertise-address={address}")]);
         }
-        // The Service `kubernetes` may not point at loopback, and nobody uses it without nodes.
+        // The Service `kubernetes` may not point at loopback, and without nodes it is not used.
         None => arguments
             .extend(["--bind-address=127.0.0.1".to_owned(), "--endpoint-reconciler-type=none".to_owned()]),
     }

@@ -1,8 +1,8 @@
-//! What can go wrong, and what to do about it.
+//! Errors, each with a remedy.
 
 use std::io;
 
-/// Why there is no cluster, or why it did not do something.
+/// Why there is no cluster, or why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No Go, and the programs are not compiled yet.
@@ -13,7 +13,7 @@ pub enum Error {
         /// The folder that should hold it.
         wanted: String,
     },
-    /// It does not compile, or its modules could not be had.
+    /// It does not compile, or its modules could not be downloaded.
     #[error("go could not compile {program}; its last lines:\n{output}")]
     Build {
         /// What was compiled.
@@ -26,7 +26,7 @@ pub enum Error {
     Part {
         /// Which.
         part: String,
-        /// What became of it.
+        /// Its problem.
         what: &'static str,
         /// The end of its log.
         log: String,
@@ -36,10 +36,10 @@ pub enum Error {
     Command {
         /// What was called.
         command: String,
-        /// What it said.
+        /// Its output.
         output: String,
     },
-    /// There is nowhere to keep what is compiled.
+    /// The cache folder is not available.
     #[error(transparent)]
     Cache(#[from] weir_broker::Error),
     /// The system refused something.
@@ -47,7 +47,7 @@ pub enum Error {
     Io {
         /// What was being done.
         doing: String,
-        /// What the system said.
+        /// The system's error.
         cause: io::Error,
     },
 }

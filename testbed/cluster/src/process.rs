@@ -10,18 +10,18 @@ use weir_broker::{SupervisedProcess, tail};
 
 use crate::Error;
 
-/// For a part to get ready on a busy machine.
-const READY: Duration = Duration::from_secs(120);
+/// Maximum time until a part is ready, on a busy machine.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A part, with what it is called as.
+/// A part, with its command line.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
     program: PathBuf,
     arguments: Vec<String>,
     log: PathBuf,
-    /// What is removed when whoever started this is gone.
+    /// The folder to remove when the process that started this is gone.
     data: Option<PathBuf>,
     running: Mutex<Option<SupervisedProcess>>,
 }
@@ -45,7 +45,7 @@ impl Process {
         command.args(&self.arguments);
         let process = SupervisedProcess::start(&command, &self.log, self.data.as_deref());
         *self.running() = Some(process.map_err(Error::io("start a shell (sh)"))?);
-        let deadline = Instant::now() + READY;
+        let deadline = Instant::now() + READY_TIMEOUT;
         while !ready() {
             if !self.runs()? {
                 return Err(self.failed("ended"));
@@ -58,7 +58,7 @@ impl Process {
         Ok(())
     }
 
-    /// Kills it; what it has on disk stays.
+    /// Kills it; its files stay.
     pub(crate) fn stop(&self) -> Result<(), Error> {
         if let Some(mut running) = self.running().take() {
             running.kill().map_err(Error::io(format!("end {}", self.name)))?;

@@ -13,7 +13,7 @@ pub const KUBERNETES: &str = "v1.34.4";
 /// The release of helm.
 const HELM: &str = "v3.22.0";
 
-/// What the compiled files depend on, beside the folder's own name.
+/// The sources of the compiled files, beside the version in the folder's name.
 const SOURCES: [&str; 4] = [
     include_str!("../go/go.mod"),
     include_str!("../go/control/main.go"),
@@ -94,7 +94,7 @@ impl Programs {
         Ok(weir_broker::cache()?.join(format!("kubernetes-{}", &KUBERNETES[1..])))
     }
 
-    /// Compiles what was not compiled from these sources yet.
+    /// Compiles a program unless it was compiled from these sources.
     fn once(
         &self,
         program: &str,
@@ -103,7 +103,7 @@ impl Programs {
     ) -> Result<(), Error> {
         let folder = &self.folder;
         fs::create_dir_all(folder).map_err(|error| self.in_folder(error))?;
-        // Whoever comes second waits here and finds it done.
+        // A second process waits here and finds the program compiled.
         let lock = File::create(folder.join("lock")).map_err(|error| self.in_folder(error))?;
         lock.lock().map_err(|error| self.in_folder(error))?;
         let stamp = folder.join(format!("{program}.sources"));
@@ -122,7 +122,7 @@ impl Programs {
 fn compile(program: &'static str, folder: &Path) -> Result<(), Error> {
     eprintln!("compiling Kubernetes' {program} programs into {}, once; it takes minutes", folder.display());
     let minor = KUBERNETES.split('.').nth(1).unwrap_or_default();
-    // Unstamped, the API server does not know its version, and clients that ask for it stumble.
+    // Unstamped, the API server does not know its version, and clients that request it fail.
     let mut flags = "-s -w".to_owned();
     for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
         for (name, value) in [
@@ -147,11 +147,11 @@ fn compile(program: &'static str, folder: &Path) -> Result<(), Error> {
     )
 }
 
-/// From its published module, as its own documentation has it for those who have Go.
+/// Compiles helm from its published module, as its documentation describes.
 fn compile_helm(folder: &Path) -> Result<(), Error> {
     eprintln!("compiling helm into {}, once; it takes minutes", folder.display());
     let minor = KUBERNETES.split('.').nth(1).unwrap_or_default();
-    // Unstamped, it takes every cluster that it does not ask for Kubernetes 1.20, and refuses the chart.
+    // Unstamped, helm assumes Kubernetes 1.20 when it does not contact a cluster, and refuses the chart.
     let mut flags = format!("-s -w -X helm.sh/helm/v3/internal/version.version={HELM}");
     for package in ["pkg/chartutil", "pkg/lint/rules"] {
         for (name, value) in [("k8sVersionMajor", "1"), ("k8sVersionMinor", minor)] {

@@ -1,4 +1,4 @@
-//! The chart, with a real helm: what it renders, what it refuses, and what a real API server keeps of it over its life.
+//! The chart, with a real helm: rendering, refused values, and its life cycle on a real API server.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -11,7 +11,7 @@ fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../charts/weir")
 }
 
-/// helm without a cluster: what it printed, or what it complained about.
+/// Runs helm without a cluster: its output, or its error.
 fn helm(arguments: &[&str]) -> Result<String, String> {
     let helm = Programs::control().unwrap().helm().unwrap();
     let output = Command::new(helm).args(arguments).arg(chart()).output().unwrap();
@@ -19,7 +19,7 @@ fn helm(arguments: &[&str]) -> Result<String, String> {
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// As a cluster says it that has the definition.
+/// The API version that a cluster with the definition reports.
 const KNOWN: &str = "weir.dev/v1alpha1/ClickstreamPipeline";
 
 fn rendered(values: &[&str]) -> Result<String, String> {
@@ -29,14 +29,14 @@ fn rendered(values: &[&str]) -> Result<String, String> {
 }
 
 #[test]
-fn it_passes_lint() {
-    let said = helm(&["lint", "--strict", "--set", "kafka.mode=three"]).unwrap();
-    assert!(said.contains("0 chart(s) failed"), "{said}");
+fn the_chart_passes_lint() {
+    let output = helm(&["lint", "--strict", "--set", "kafka.mode=three"]).unwrap();
+    assert!(output.contains("0 chart(s) failed"), "{output}");
 }
 
-/// Each file of values in charts/weir/tests has beside it what comes of them, as it was reviewed.
+/// Each file of values in charts/weir/tests has the reviewed manifests beside it.
 #[test]
-fn it_renders_what_was_reviewed() {
+fn rendered_manifests_equal_the_reviewed_ones() {
     let folder = chart().join("tests");
     let mut cases = 0;
     for entry in fs::read_dir(&folder).unwrap() {
@@ -45,7 +45,7 @@ fn it_renders_what_was_reviewed() {
         let Some(name) = name.strip_suffix(".values.yaml") else { continue };
         cases += 1;
         let values = path.display().to_string();
-        // The definition is generated, and compared where it is.
+        // The definition is generated, and compared by `cargo xtask crds --check`.
         let arguments = [
             "template",
             "weir",
@@ -58,20 +58,23 @@ fn it_renders_what_was_reviewed() {
             "--values",
             &values,
         ];
-        let made = helm(&arguments).unwrap();
+        let rendered_text = helm(&arguments).unwrap();
         let file = folder.join(format!("{name}.yaml"));
-        let made = without_rights(&made);
-        // WEIR_REVIEW=1 writes what is rendered, to be looked at as a difference of the file.
+        let rendered_text = without_rights(&rendered_text);
+        // WEIR_REVIEW=1 writes the rendered manifests, to be reviewed as a difference of the file.
         if std::env::var_os("WEIR_REVIEW").is_some() {
-            fs::write(&file, &made).unwrap();
+            fs::write(&file, &rendered_text).unwrap();
         }
         let reviewed = fs::read_to_string(&file).unwrap_or_default();
-        assert!(made == reviewed, "{name}: run the test again with WEIR_REVIEW=1 and look at the difference");
+        assert!(
+            rendered_text == reviewed,
+            "{name}: run the test again with WEIR_REVIEW=1 and look at the difference"
+        );
     }
     assert!(cases >= 3, "only {cases} files of values");
 }
 
-/// Without what the operator may do: its own tests hold that, by doing it.
+/// Without the operator's permissions, which its own tests cover.
 fn without_rights(manifests: &str) -> String {
     let documents = manifests
         .split("---\n")
@@ -81,7 +84,7 @@ fn without_rights(manifests: &str) -> String {
 
 #[test]
 fn wrong_values_are_refused_by_name() {
-    for (values, said) in [
+    for (values, expected) in [
         ("scope=all", "at '/scope': value must be one of 'namespace', 'cluster'"),
         ("kafka.mode=triple", "at '/kafka/mode': value must be one of 'none', 'single', 'three'"),
         ("kafka.storage.size=4", "at '/kafka/storage/size': got number, want string"),
@@ -96,7 +99,7 @@ fn wrong_values_are_refused_by_name() {
         ("serviceAccount.create=false", "serviceAccount.name must say which service account"),
     ] {
         let refusal = rendered(&[values]).unwrap_err();
-        assert!(refusal.contains(said), "{values}: {refusal}");
+        assert!(refusal.contains(expected), "{values}: {refusal}");
     }
 }
 
@@ -104,14 +107,14 @@ fn wrong_values_are_refused_by_name() {
 fn a_digest_is_used_instead_of_the_tag() {
     let digest = format!("sha256:{}", "1a2b".repeat(16));
     let manifests = rendered(&["image.tag=1.2.3", &format!("image.digest={digest}")]).unwrap();
-    // The operator's, and that of the hook behind `helm uninstall`.
+    // The operator's, and that of the hook of `helm uninstall`.
     assert_eq!(manifests.matches(&format!("image: \"weir-operator@{digest}\"\n")).count(), 2, "{manifests}");
     assert!(!manifests.contains("1.2.3"), "{manifests}");
 }
 
-/// Its life on a real API server, without nodes: no pod runs, but every object is checked and kept.
+/// The life cycle on a real API server without nodes: no pod runs, but every object is validated and stored.
 #[test]
-fn it_is_installed_upgraded_rolled_back_and_removed() {
+fn the_chart_is_installed_upgraded_rolled_back_and_removed() {
     let cluster = Cluster::start_with(&Settings { controllers: true, ..Settings::default() }).unwrap();
     let path = chart().display().to_string();
     let kubectl = |words: &str| cluster.kubectl(&words.split(' ').collect::<Vec<_>>());
@@ -128,7 +131,7 @@ fn it_is_installed_upgraded_rolled_back_and_removed() {
     let image = "get deployment weir-operator -n analytics -o jsonpath={..containers[0].image}";
     assert_eq!(kubectl(image).unwrap(), "weir-operator:0.1.0");
 
-    // A pipeline of the user's stays as it is, whatever becomes of the release.
+    // A user's pipeline stays as it is, whatever happens to the release.
     cluster
         .apply(
             "{apiVersion: weir.dev/v1alpha1, kind: ClickstreamPipeline, metadata: {name: mine, namespace: analytics}, \
@@ -148,13 +151,13 @@ fn it_is_installed_upgraded_rolled_back_and_removed() {
     assert_eq!(kubectl(image).unwrap(), "weir-operator:0.1.0");
     assert_eq!(kubectl(uid).unwrap(), mine);
 
-    // No pod runs here, so the hook would not end; the operator's tests let it.
+    // No pod runs here, so the hook would not end; the operator's tests cover it.
     helm("uninstall weir --no-hooks").unwrap();
     assert!(kubectl("get deployment weir-operator -n analytics").is_err());
     kubectl("get crd clickstreampipelines.weir.dev").unwrap();
     assert_eq!(kubectl(uid).unwrap(), mine);
 
-    // What was reviewed for other values the API server takes too, and knows every field of it.
+    // The API server also accepts the reviewed manifests of other values, with every field known.
     for reviewed in ["tests/defaults.yaml", "tests/trial.yaml", "tests/whole.yaml", "../../examples/hpa.yaml"]
     {
         let file = chart().join(reviewed).display().to_string();
@@ -170,7 +173,7 @@ fn it_is_installed_upgraded_rolled_back_and_removed() {
         cluster.kubectl(&arguments).unwrap();
     }
 
-    // And comes back to what is still there.
+    // A new release takes over the existing objects.
     helm(&format!("install weir {path} --set scope=cluster --set replicas=2")).unwrap();
     assert_eq!(kubectl(uid).unwrap(), mine);
 }

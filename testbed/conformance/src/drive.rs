@@ -1,4 +1,4 @@
-//! A member with a caller that answers what it is told and remembers what it was given.
+//! A member with a caller that answers rebalances and records what it receives.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use weir_log::{Committed, Error, Item, Member, Output, Rebalance};
 
 use super::{CONDITION_TIMEOUT, LONG, MemberSpec, World};
 
-/// A record as it came.
+/// A received record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub partition: i32,
@@ -16,17 +16,17 @@ pub struct Seen {
     pub value: Option<Vec<u8>>,
 }
 
-/// A driven member.
+/// A member, driven by the cases.
 pub struct Driver<M> {
     pub member: M,
-    /// What it owns, as far as it was told.
+    /// The partitions that it was assigned.
     pub owned: Vec<i32>,
     /// Every rebalance, in order.
     pub rebalances: Vec<Rebalance>,
     pub seen: Vec<Seen>,
-    /// The last end reported of each partition, where that was the last word.
+    /// The last reported end of each partition, unless something was held back since.
     pub ends: BTreeMap<i32, i64>,
-    /// Up to where each was read before something held back, where that was the last word.
+    /// The offset of each partition's held-back records, unless an end was reported since.
     pub held_back: BTreeMap<i32, i64>,
 }
 
@@ -42,7 +42,7 @@ impl<M: Member> Driver<M> {
         }
     }
 
-    /// Polls once; a rebalance is remembered and handed out unanswered.
+    /// Polls once; a rebalance is recorded and returned unanswered.
     pub fn poll(&mut self) -> Option<Rebalance> {
         let (seen, ends, held_back) = (&mut self.seen, &mut self.ends, &mut self.held_back);
         let polled = self.member.poll(1000, Duration::from_millis(50), &mut |item| match item {
@@ -71,7 +71,7 @@ impl<M: Member> Driver<M> {
         }
     }
 
-    /// Answers a rebalance: partitions start where the group stands, or at their first record.
+    /// Answers a rebalance: partitions start at the committed offset, or at their first record.
     pub fn answer(&mut self, rebalance: Rebalance) {
         match rebalance {
             Rebalance::Assigned(partitions) => {
@@ -80,7 +80,7 @@ impl<M: Member> Driver<M> {
                     .iter()
                     .map(|&p| (p, committed[p as usize].as_ref().map_or(0, |committed| committed.offset)))
                     .collect();
-                // Refused when it has moved on already: then the next poll says so.
+                // Refused if the group has moved on already: then the next poll reports a rebalance.
                 match retry(|| self.member.assign(&starts)) {
                     Ok(()) => self.owned = partitions,
                     Err(Error::Abort(_)) => {}
@@ -117,7 +117,7 @@ impl<M: Member> Driver<M> {
         self.until(&format!("owning {partitions:?}"), |driver| driver.owned == partitions);
     }
 
-    /// Waits out pending transactions.
+    /// The committed offsets; waits for pending transactions.
     pub fn committed(&mut self) -> Vec<Option<Committed>> {
         retry(|| self.member.committed()).unwrap()
     }
@@ -148,8 +148,8 @@ impl<M: Member> Driver<M> {
     }
 }
 
-/// A member that no timeout will meet in a case.
-pub fn patient(topic: &str, group: &str, transactional_id: &str) -> MemberSpec {
+/// A member with timeouts longer than any case.
+pub fn member_spec(topic: &str, group: &str, transactional_id: &str) -> MemberSpec {
     MemberSpec {
         topic: topic.to_owned(),
         group: group.to_owned(),
@@ -160,9 +160,9 @@ pub fn patient(topic: &str, group: &str, transactional_id: &str) -> MemberSpec {
     }
 }
 
-/// A patient, driven member of a group of its own.
+/// A driven member of a group of its own, with long timeouts.
 pub fn alone<W: World>(world: &W, topic: &str) -> Driver<W::M> {
-    Driver::new(world.member(&patient(topic, &world.name(), &world.name())))
+    Driver::new(world.member(&member_spec(topic, &world.name(), &world.name())))
 }
 
 /// Steps all members until a condition holds.
@@ -175,7 +175,7 @@ pub fn all_until<M: Member>(drivers: &mut [Driver<M>], what: &str, done: impl Fn
     });
 }
 
-/// Repeats until it answers `true`; [`CONDITION_TIMEOUT`] bounds it.
+/// Repeats until it returns `true`; [`CONDITION_TIMEOUT`] bounds it.
 pub fn eventually(what: &str, mut step: impl FnMut() -> bool) {
     let deadline = Instant::now() + CONDITION_TIMEOUT;
     while !step() {
@@ -183,7 +183,7 @@ pub fn eventually(what: &str, mut step: impl FnMut() -> bool) {
     }
 }
 
-/// Repeats a call while it says [`Error::Retry`].
+/// Repeats a call while it returns [`Error::Retry`].
 pub fn retry<T>(mut call: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let mut answer = call();
     let deadline = Instant::now() + CONDITION_TIMEOUT;

@@ -1,8 +1,8 @@
-//! How partitions move between members, and what may be committed meanwhile.
+//! Rebalances, and commits during them.
 
 use weir_log::{Error, Member, Rebalance};
 
-use super::drive::{Driver, all_until, at, eventually, patient, retry};
+use super::drive::{Driver, all_until, at, eventually, member_spec, retry};
 use super::{SHORT, World};
 
 /// Whether these own all of `count` partitions, each of them some and none twice.
@@ -12,10 +12,10 @@ fn share<M>(drivers: &[Driver<M>], count: i32) -> bool {
     all == (0..count).collect::<Vec<_>>() && drivers.iter().all(|driver| !driver.owned.is_empty())
 }
 
-pub fn two_share_and_a_third_takes_part<W: World>(world: &W) {
+pub fn two_members_share_and_a_third_joins<W: World>(world: &W) {
     let topic = world.topic(6);
     let group = world.name();
-    let start = || Driver::new(world.member(&patient(&topic, &group, &world.name())));
+    let start = || Driver::new(world.member(&member_spec(&topic, &group, &world.name())));
     let mut drivers = vec![start(), start()];
     all_until(&mut drivers, "two to share", |drivers| share(drivers, 6));
     assert_eq!(drivers.iter().map(|d| d.owned.len()).collect::<Vec<_>>(), [3, 3]);
@@ -31,20 +31,20 @@ pub fn two_share_and_a_third_takes_part<W: World>(world: &W) {
     }
 }
 
-/// A member told that it loses its partitions can still commit what it has done; the next owner goes on from there.
+/// A member can commit its work between a revocation and its answer; the next owner goes on from there.
 pub fn commit_in_the_revoke_window<W: World>(world: &W) {
     let (input, out) = (world.topic(2), world.topic(1));
     let group = world.name();
-    let start = || Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let start = || Driver::new(world.member(&member_spec(&input, &group, &world.name())));
     let mut first = start();
     first.until_owns(&[0, 1]);
     first.begin_with(&out, "done");
     let mut second = start();
-    eventually("the first to be asked", || {
+    eventually("the first to be revoked", || {
         second.step();
         first.poll() == Some(Rebalance::Revoked)
     });
-    assert!(second.owned.is_empty(), "nothing moves before it is given back");
+    assert!(second.owned.is_empty(), "no partition moves before the revocation is answered");
     first.member.commit(&[(0, at(3, "a")), (1, at(4, "b"))]).unwrap();
     first.answer(Rebalance::Revoked);
     let mut drivers = [first, second];
@@ -58,16 +58,16 @@ pub fn commit_in_the_revoke_window<W: World>(world: &W) {
     assert_eq!(second.committed()[owned as usize], Some(at(9, "c")));
 }
 
-/// What was not committed before the partitions were given back can't be committed after it.
+/// Work that was not committed before the partitions were unassigned cannot be committed afterwards.
 pub fn commit_after_unassign_is_refused<W: World>(world: &W) {
     let (input, out) = (world.topic(2), world.topic(1));
     let group = world.name();
-    let start = || Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let start = || Driver::new(world.member(&member_spec(&input, &group, &world.name())));
     let mut first = start();
     first.until_owns(&[0, 1]);
     first.begin_with(&out, "too late");
     let mut second = start();
-    eventually("the first to be asked", || {
+    eventually("the first to be revoked", || {
         second.step();
         first.poll() == Some(Rebalance::Revoked)
     });
@@ -82,11 +82,11 @@ pub fn commit_after_unassign_is_refused<W: World>(world: &W) {
     drivers[1].until_reads(&out, &["after"]);
 }
 
-/// No timeout is waited for: both are longer than the case's patience.
+/// No timeout is waited for: both are longer than the case waits.
 pub fn leave_hands_over<W: World>(world: &W) {
     let (input, out) = (world.topic(2), world.topic(1));
     let group = world.name();
-    let start = || Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let start = || Driver::new(world.member(&member_spec(&input, &group, &world.name())));
     let mut drivers = vec![start(), start()];
     all_until(&mut drivers, "both to share", |drivers| share(drivers, 2));
     let mut first = drivers.remove(0);
@@ -97,18 +97,18 @@ pub fn leave_hands_over<W: World>(world: &W) {
     drivers[0].until_reads(&out, &["after"]);
 }
 
-/// A member stalls in a transaction, is given up, and wakes when its partitions are another's.
+/// A member stalls in a transaction, is expelled, and resumes when its partitions are another member's.
 pub fn zombie_changes_nothing<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
     world.append(&input, 0, &[(None, Some(b"a"))]);
     let group = world.name();
-    let mut spec = patient(&input, &group, &world.name());
+    let mut spec = member_spec(&input, &group, &world.name());
     spec.session_timeout = SHORT;
     let mut zombie = Driver::new(world.member(&spec));
     zombie.until("a record", |z| z.seen.len() == 1);
     zombie.begin_with(&out, "zombie");
     world.pass(SHORT);
-    let mut heir = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let mut heir = Driver::new(world.member(&member_spec(&input, &group, &world.name())));
     heir.until("the record again", |heir| heir.seen.len() == 1);
     heir.begin_with(&out, "heir");
     heir.member.commit(&[(0, at(1, "heir"))]).unwrap();
@@ -119,7 +119,7 @@ pub fn zombie_changes_nothing<W: World>(world: &W) {
     heir.until_reads(&out, &["heir"]);
     assert_eq!(heir.committed(), [Some(at(1, "heir"))]);
 
-    eventually("the zombie to learn of it", || zombie.poll() == Some(Rebalance::Lost));
+    eventually("the zombie to lose its partitions", || zombie.poll() == Some(Rebalance::Lost));
     zombie.answer(Rebalance::Lost);
     let mut drivers = [zombie, heir];
     all_until(&mut drivers, "one of them to go on", |drivers| {
@@ -132,13 +132,13 @@ pub fn zombie_changes_nothing<W: World>(world: &W) {
     owner.until_reads(&out, &["heir", "next"]);
 }
 
-/// A pod restarts: it gets what it had, and the others notice nothing.
+/// A static member restarts: it gets its partitions back, and the others see no rebalance.
 pub fn static_member_returns<W: World>(world: &W) {
     let (input, out) = (world.topic(4), world.topic(1));
     let group = world.name();
     let ids = [world.name(), world.name()];
     let start = |n: usize| {
-        let mut spec = patient(&input, &group, &ids[n]);
+        let mut spec = member_spec(&input, &group, &ids[n]);
         spec.instance = Some(format!("pod-{n}"));
         Driver::new(world.member(&spec))
     };
@@ -159,5 +159,9 @@ pub fn static_member_returns<W: World>(world: &W) {
         driver.member.commit(&[(driver.owned[0], at(1, ""))]).unwrap();
     }
     assert!(stays.poll().is_none());
-    assert_eq!((stays.owned, stays.rebalances.len()), (owned, rebalances), "the other one was left alone");
+    assert_eq!(
+        (stays.owned, stays.rebalances.len()),
+        (owned, rebalances),
+        "the other member saw no rebalance"
+    );
 }

@@ -1,10 +1,10 @@
-//! What a reader gets to see.
+//! Reading: order, ends, open transactions, truncation.
 
 use std::time::Duration;
 
 use weir_log::{Error, Member, Output};
 
-use super::drive::{Driver, alone, at, eventually, output, patient, retry};
+use super::drive::{Driver, alone, at, eventually, member_spec, output, retry};
 use super::{KeyValue, SHORT, World};
 
 pub fn order_and_ends<W: World>(world: &W) {
@@ -24,14 +24,14 @@ pub fn order_and_ends<W: World>(world: &W) {
     assert_eq!((of(0), of(1), of(2)), (vec![0, 1], vec![], vec![0]));
 }
 
-/// The end moves over markers and aborted records, though there is nothing to read; new records are met after it.
+/// The end moves over markers and aborted records, though there is nothing to read; new records are read after it.
 pub fn ends_after_aborted_tail<W: World>(world: &W) {
     let topic = world.topic(1);
     world.append(&topic, 0, &[(None, Some(b"a"))]);
     let mut reader = alone(world, &topic);
     reader.until("the first end", |r| r.ends.get(&0) == Some(&1));
     // Left to time out: a producer that restarts at once may not have sent the record at all.
-    let mut spec = patient(&topic, &world.name(), &world.name());
+    let mut spec = member_spec(&topic, &world.name(), &world.name());
     spec.transaction_timeout = SHORT;
     let mut writer = Driver::new(world.member(&spec));
     writer.begin_with(&topic, "aborted");
@@ -45,7 +45,7 @@ pub fn ends_after_aborted_tail<W: World>(world: &W) {
     assert_eq!(second.seen.len(), 1);
 }
 
-/// The end is past the marker, for who sees it come and for who starts afterwards, and nothing is missing to who goes on from there.
+/// The end is past the marker, for a reader before the commit and for one that starts afterwards, and a reader can resume from it.
 pub fn ends_after_committed_tail<W: World>(world: &W) {
     let topic = world.topic(1);
     let (mut reader, mut writer) = (alone(world, &topic), alone(world, &topic));
@@ -65,7 +65,7 @@ pub fn ends_after_committed_tail<W: World>(world: &W) {
     third.until("the record after it", |r| r.seen.iter().any(|s| s.offset == 2));
 }
 
-/// Where a transaction begins behind an end that was reported, that is no end any more until it is over.
+/// A transaction that begins after a reported end voids that end until the transaction is over.
 pub fn an_open_transaction_is_no_end<W: World>(world: &W) {
     let topic = world.topic(2);
     world.append(&topic, 0, &[(None, Some(b"a"))]);
@@ -78,7 +78,7 @@ pub fn an_open_transaction_is_no_end<W: World>(world: &W) {
     for _ in 0..10 {
         reader.step();
     }
-    assert_eq!((reader.held_back.get(&0), reader.seen.len()), (Some(&1), 1), "still");
+    assert_eq!((reader.held_back.get(&0), reader.seen.len()), (Some(&1), 1), "still held back");
     assert_eq!(reader.ends.get(&1), Some(&0), "the other partition is at its end");
     writer.member.commit(&[]).unwrap();
     reader.until("the end after all of it", |r| r.ends.get(&0) == Some(&4));
@@ -86,7 +86,7 @@ pub fn an_open_transaction_is_no_end<W: World>(world: &W) {
     assert!(reader.held_back.is_empty());
 }
 
-/// MemberSpec comes while it is open hears of no end at all.
+/// A reader that starts while a transaction is open is reported no end.
 pub fn reading_to_an_open_transaction_is_no_end<W: World>(world: &W) {
     let topic = world.topic(1);
     world.append(&topic, 0, &[(None, Some(b"a"))]);
@@ -104,8 +104,8 @@ pub fn reading_to_an_open_transaction_is_no_end<W: World>(world: &W) {
     assert_eq!(reader.seen.iter().map(|s| s.offset).collect::<Vec<_>>(), [0, 2]);
 }
 
-/// Retention may delete up to the end: who stands there has lost nothing.
-pub fn nothing_is_missing_where_no_record_was<W: World>(world: &W) {
+/// Retention may delete up to the end: a reader at the end has lost nothing.
+pub fn retention_up_to_the_end_loses_nothing<W: World>(world: &W) {
     let topic = world.topic(1);
     let mut writer = alone(world, &topic);
     writer.begin_with(&topic, "a");
@@ -130,7 +130,7 @@ pub fn keys_tombstones_and_headers<W: World>(world: &W) {
     let topic = world.topic(1);
     let mut member = alone(world, &topic);
     retry(|| member.member.begin()).unwrap();
-    let headers = vec![("reason", "late".to_owned()), ("place", "clicks/0/7".to_owned())];
+    let headers = vec![("reason", "late".to_owned()), ("position", "clicks/0/7".to_owned())];
     for (key, value) in [(Some("k"), Some("v")), (Some("k"), None), (None, Some("")), (Some(""), Some("w"))] {
         let bytes = |text: Option<&str>| text.map(|text| text.as_bytes().to_vec());
         let (key, value) = (bytes(key), bytes(value));
@@ -182,8 +182,8 @@ pub fn truncated_offset_is_fatal<W: World>(world: &W) {
     eventually("an error", || match member.member.poll(10, Duration::from_millis(50), &mut |_| ()) {
         Ok(None) | Err(Error::Retry(_)) => false,
         Err(Error::Fatal(failure)) => {
-            let place = (failure.topic.as_deref(), failure.partition, failure.offset);
-            assert_eq!(place, (Some(topic.as_str()), Some(0), Some(1)), "the error says where");
+            let position = (failure.topic.as_deref(), failure.partition, failure.offset);
+            assert_eq!(position, (Some(topic.as_str()), Some(0), Some(1)), "the error has the position");
             true
         }
         other => panic!("expected a fatal error, got {other:?}"),
@@ -192,7 +192,7 @@ pub fn truncated_offset_is_fatal<W: World>(world: &W) {
     assert_eq!((values, end), (vec!["c".to_owned()], 3), "read() starts at the first that is still there");
 }
 
-/// `read` goes to the present end and takes what an open transaction holds back as not yet there.
+/// `read` goes up to the current end, without the records that an open transaction holds back.
 pub fn read_sees_committed_only<W: World>(world: &W) {
     let topic = world.topic(1);
     let (mut reader, mut writer) = (alone(world, &topic), alone(world, &topic));
@@ -203,7 +203,7 @@ pub fn read_sees_committed_only<W: World>(world: &W) {
     assert_eq!(reader.read(&topic), (vec!["a".to_owned()], 1), "held back at the open transaction");
     writer.member.restart().unwrap();
     reader.until_reads(&topic, &["a", "b"]);
-    assert_eq!(reader.read(&topic).1, 4, "the marker counts");
+    assert_eq!(reader.read(&topic).1, 4, "the end is after the marker");
     let mut tail = 0;
     assert_eq!(retry(|| reader.member.read(&topic, 0, 4, &mut |_| tail += 1)), Ok(4));
     assert_eq!(tail, 0);

@@ -1,8 +1,8 @@
-//! What a transaction promises.
+//! Transactions: atomicity, fencing, timeouts.
 
 use weir_log::{Error, Member};
 
-use super::drive::{Driver, alone, at, eventually, output, patient, retry};
+use super::drive::{Driver, alone, at, eventually, member_spec, output, retry};
 use super::{SHORT, World};
 
 /// Outputs, offsets and metadata become visible together, or never.
@@ -27,8 +27,8 @@ pub fn commits_are_atomic<W: World>(world: &W) {
     assert_eq!(member.committed(), [Some(at(5, "one")), Some(at(8, "three"))]);
 }
 
-/// The assignment stays, and so does the reader's right to commit.
-pub fn restart_aborts_and_goes_on<W: World>(world: &W) {
+/// After a restart the assignment stays, and the member can still commit.
+pub fn restart_aborts_and_keeps_the_assignment<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
     world.append(&input, 0, &[(None, Some(b"a"))]);
     let mut member = alone(world, &input);
@@ -42,32 +42,32 @@ pub fn restart_aborts_and_goes_on<W: World>(world: &W) {
     member.member.commit(&[(0, at(1, ""))]).unwrap();
     member.until_reads(&out, &["kept"]);
     assert_eq!(member.committed(), [Some(at(1, ""))]);
-    assert_eq!(member.rebalances.len(), 1, "no rebalance came of it");
+    assert_eq!(member.rebalances.len(), 1, "a restart causes no rebalance");
 }
 
-pub fn metadata_comes_back<W: World>(world: &W) {
+pub fn metadata_is_returned<W: World>(world: &W) {
     let input = world.topic(1);
     let group = world.name();
-    let mut member = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let mut member = Driver::new(world.member(&member_spec(&input, &group, &world.name())));
     member.until_owns(&[0]);
     let metadata: String = (0..700).map(|n| char::from(b'!' + (n % 90) as u8)).collect();
     retry(|| member.member.begin()).unwrap();
     member.member.commit(&[(0, at(0, &metadata))]).unwrap();
     assert_eq!(member.committed(), [Some(at(0, &metadata))]);
-    let mut other = Driver::new(world.member(&patient(&input, &group, &world.name())));
-    assert_eq!(other.committed(), [Some(at(0, &metadata))], "for anybody who asks for the group");
+    let mut other = Driver::new(world.member(&member_spec(&input, &group, &world.name())));
+    assert_eq!(other.committed(), [Some(at(0, &metadata))], "for every member of the group");
     let elsewhere = world.topic(3);
     let mut stranger = alone(world, &elsewhere);
-    let asked = retry(|| stranger.member.committed_by(&group, &input)).unwrap();
-    assert_eq!(asked, [Some(at(0, &metadata))], "also from another group and topic");
+    let committed = retry(|| stranger.member.committed_by(&group, &input)).unwrap();
+    assert_eq!(committed, [Some(at(0, &metadata))], "also from another group and topic");
 }
 
-/// After each commit the very next answer is the new one: an older one would make its reader do the work twice.
+/// After each commit the next read returns the new offset: an older one would make its reader repeat the work.
 pub fn committed_waits_for_pending<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
     let group = world.name();
-    let mut member = Driver::new(world.member(&patient(&input, &group, &world.name())));
-    let mut other = Driver::new(world.member(&patient(&input, &group, &world.name())));
+    let mut member = Driver::new(world.member(&member_spec(&input, &group, &world.name())));
+    let mut other = Driver::new(world.member(&member_spec(&input, &group, &world.name())));
     member.until_owns(&[0]);
     for offset in 1..=20 {
         member.begin_with(&out, "x");
@@ -76,10 +76,10 @@ pub fn committed_waits_for_pending<W: World>(world: &W) {
     }
 }
 
-/// A process dies in a transaction; the next one under its name need not wait for any timeout.
-pub fn successor_aborts_what_a_crash_left<W: World>(world: &W) {
+/// A process dies in a transaction; its successor with the same id need not wait for a timeout.
+pub fn successor_aborts_the_transaction_of_a_crash<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
-    let spec = patient(&input, &world.name(), &world.name());
+    let spec = member_spec(&input, &world.name(), &world.name());
     let mut first = Driver::new(world.member(&spec));
     first.begin_with(&out, "lost");
     drop(first);
@@ -93,7 +93,7 @@ pub fn successor_aborts_what_a_crash_left<W: World>(world: &W) {
 
 pub fn stale_transactional_id_is_fatal<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
-    let spec = patient(&input, &world.name(), &world.name());
+    let spec = member_spec(&input, &world.name(), &world.name());
     let mut first = Driver::new(world.member(&spec));
     first.until_owns(&[0]);
     first.begin_with(&out, "lost");
@@ -109,10 +109,10 @@ pub fn stale_transactional_id_is_fatal<W: World>(world: &W) {
     assert_eq!(first.committed(), [None]);
 }
 
-/// The broker gives up on a transaction; its member may go on after a restart, though nobody else took its id.
+/// The broker aborts a transaction after its timeout; the member can go on after a restart, although no other took its id.
 pub fn timeout_is_abort<W: World>(world: &W) {
     let (input, out) = (world.topic(1), world.topic(1));
-    let mut spec = patient(&input, &world.name(), &world.name());
+    let mut spec = member_spec(&input, &world.name(), &world.name());
     spec.transaction_timeout = SHORT;
     let mut member = Driver::new(world.member(&spec));
     let mut reader = alone(world, &input);
@@ -130,13 +130,13 @@ pub fn timeout_is_abort<W: World>(world: &W) {
     reader.until_reads(&out, &["after", "kept"]);
 }
 
-/// What is published is there without a commit, and stays when the transaction beside it is aborted.
+/// Published records are visible without a commit, and stay when the transaction beside them is aborted.
 pub fn publish_needs_no_transaction<W: World>(world: &W) {
     let (input, live, out) = (world.topic(1), world.topic(1), world.topic(1));
     let mut member = alone(world, &input);
     member.begin_with(&out, "lost");
     eventually("the published value", || {
-        // Best effort: a loss is healed by the next.
+        // Best effort: a lost value is replaced by the next.
         member.member.publish(output(&live, 0, "now"));
         !member.read(&live).0.is_empty()
     });

@@ -1,11 +1,11 @@
-//! What goes wrong, and in which order.
+//! The faults and their order.
 
 use std::fmt;
 
 use rand::{RngExt, seq::SliceRandom};
 use rand_pcg::Pcg64;
 
-/// Something that goes wrong, and is healed again.
+/// A fault that is injected and healed again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// Every broker is stopped in an orderly way and started again, one after the other.
@@ -14,9 +14,9 @@ pub(crate) enum Fault {
     KillBroker { away: u64 },
     /// A processor is killed and started again.
     KillProcessor,
-    /// A processor is asked to end and started again.
+    /// A processor is stopped by SIGTERM and started again.
     RestartProcessor,
-    /// Nobody clicks.
+    /// No events are sent.
     Quiet { seconds: u64 },
     /// A transaction with events stays open, then commits or aborts.
     OpenTransaction { seconds: u64, commits: bool },
@@ -25,14 +25,14 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    /// One of each in an order of its own, and so on for ever.
+    /// One of each, in random order.
     pub(crate) fn all(random: &mut Pcg64) -> Vec<Self> {
         let mut all = vec![
             Self::RollBrokers,
             Self::KillBroker { away: random.random_range(1..=15) },
             Self::KillProcessor,
             Self::RestartProcessor,
-            // Longer than idleness takes, and longer than a window.
+            // Longer than the idle timeout, and longer than a window.
             Self::Quiet { seconds: random.random_range(10..=20) },
             Self::Quiet { seconds: random.random_range(60..=80) },
             Self::OpenTransaction { seconds: random.random_range(15..=40), commits: true },

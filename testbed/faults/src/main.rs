@@ -1,7 +1,7 @@
 //! Runs a pipeline on real brokers while brokers and processors are restarted and killed, the site falls silent, transactions
-//! stay open or are aborted, records are too large and keys are wrong; then lets it come to rest and audits it.
+//! stay open or are aborted, records are too large and keys are wrong; then waits until it is idle and audits it.
 //!
-//! What is asserted: no processor ends by itself (or its reason is printed, and the run fails), results go on after every fault,
+//! Asserts: no processor ends by itself (or its reason is printed, and the run fails), results go on after every fault,
 //! every window equals the oracle's, and each record is counted, late or dead: the invariants I1, I2, I4 and I7.
 
 mod fault;
@@ -48,9 +48,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let third = Duration::from_secs(args.minutes * 20);
     println!("seed {}, {} minutes", args.seed, args.minutes);
     let mut failed = Vec::new();
-    for (brokers, lasts) in [(3, 2 * third), (1, third)] {
-        println!("\n{brokers} broker(s), {} s of faults", lasts.as_secs());
-        if let Err(error) = site::run(&args.weir, brokers, lasts, args.seed) {
+    for (brokers, duration) in [(3, 2 * third), (1, third)] {
+        println!("\n{brokers} broker(s), {} s of faults", duration.as_secs());
+        if let Err(error) = site::run(&args.weir, brokers, duration, args.seed) {
             eprintln!("FAILED with {brokers} broker(s): {error:#}");
             failed.push(brokers);
         }

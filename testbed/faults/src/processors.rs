@@ -1,4 +1,4 @@
-//! The processors under test: processes that are started again when they end, as Kubernetes would, and remembered for it.
+//! The processors under test: processes that are restarted when they end, as Kubernetes would, and reported.
 
 use std::{
     fs, io,
@@ -11,13 +11,13 @@ use std::{
 use anyhow::ensure;
 use weir_broker::{SupervisedProcess, tail};
 
-/// How long a processor may take to end when it is asked to.
-const STOP: Duration = Duration::from_secs(20);
+/// Maximum time of a processor's stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Processes that share a pipeline's partitions.
 pub(crate) struct Processors {
     running: Vec<Processor>,
-    /// Those that ended without being asked to: which, and the end of its log.
+    /// The processors that ended by themselves, each with the end of its log.
     pub(crate) ended: Vec<String>,
 }
 
@@ -51,13 +51,13 @@ impl Processors {
         self.running.len()
     }
 
-    /// Starts those again that have ended.
-    pub(crate) fn tend(&mut self) -> io::Result<()> {
+    /// Restarts the processors that have ended.
+    pub(crate) fn restart_ended(&mut self) -> io::Result<()> {
         for processor in &mut self.running {
             if !processor.process.runs()? {
                 let log = fs::read(&processor.log)?;
-                let said = tail(&String::from_utf8_lossy(&log));
-                self.ended.push(format!("{} ended by itself:\n{said}", processor.name));
+                let last_lines = tail(&String::from_utf8_lossy(&log));
+                self.ended.push(format!("{} ended by itself:\n{last_lines}", processor.name));
                 processor.start()?;
             }
         }
@@ -76,7 +76,7 @@ impl Processors {
         Ok(processor.start()?)
     }
 
-    /// Asks all to end.
+    /// Stops all.
     pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         self.running.iter_mut().try_for_each(Processor::stop)
     }
@@ -90,9 +90,9 @@ impl Processor {
 
     fn stop(&mut self) -> anyhow::Result<()> {
         self.process.signal("TERM")?;
-        let deadline = Instant::now() + STOP;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while self.process.runs()? {
-            ensure!(Instant::now() < deadline, "{} runs on, {STOP:?} after SIGTERM", self.name);
+            ensure!(Instant::now() < deadline, "{} runs on, {STOP_TIMEOUT:?} after SIGTERM", self.name);
             thread::sleep(Duration::from_millis(50));
         }
         Ok(())

@@ -1,17 +1,17 @@
-//! Where the pipeline stands, as its processors committed it.
+//! The pipeline's progress, as its processors committed it.
 
 use anyhow::Context;
 use weir_kafka::{Options, TopicInspector};
 use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
 
-/// Looks at the group of stage 1.
+/// Reads the committed progress of stage 1's group.
 pub(crate) struct Progress(TopicInspector);
 
-/// What the partitions committed.
+/// The committed progress of all partitions.
 pub(crate) struct Committed {
     pub(crate) partitions: Vec<PartitionProgress>,
-    /// Records that are there and not committed.
+    /// Records in the topic that are not committed.
     pub(crate) lag: i64,
 }
 
@@ -21,8 +21,8 @@ impl Progress {
         Ok(Self(TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), "faults"))?))
     }
 
-    /// `None` while it cannot be seen, or some partition has no commit yet.
-    pub(crate) fn look(&self) -> Option<Committed> {
+    /// The committed progress; `None` while it is unavailable, or some partition has no commit yet.
+    pub(crate) fn get(&self) -> Option<Committed> {
         self.committed().ok().flatten()
     }
 
@@ -43,7 +43,7 @@ impl Committed {
         self.partitions.iter().map(|partition| partition.sealed).min().flatten()
     }
 
-    /// Everything was read, and every window with an event is sealed.
+    /// Whether everything was read, and every window with an event is sealed.
     pub(crate) fn at_rest(&self) -> bool {
         let last = self.partitions.iter().map(|partition| partition.last_end).max().flatten();
         self.lag == 0 && self.partitions.iter().all(|partition| partition.idle) && self.sealed() >= last

@@ -23,7 +23,7 @@ use crate::{
 
 const PROCESSORS: usize = 2;
 const EVENTS_PER_SECOND: f64 = 400.0;
-/// Within so long results must go on after a fault, and all must come to rest in the end.
+/// Maximum time until results go on after a fault, and until everything is at rest in the end.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -49,7 +49,7 @@ struct Site<'a> {
     begun: Instant,
 }
 
-pub(crate) fn run(weir: &Path, brokers: usize, lasts: Duration, seed: u64) -> anyhow::Result<()> {
+pub(crate) fn run(weir: &Path, brokers: usize, duration: Duration, seed: u64) -> anyhow::Result<()> {
     let kafka = Kafka::start(brokers)?;
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("pipeline.yaml");
@@ -73,12 +73,12 @@ pub(crate) fn run(weir: &Path, brokers: usize, lasts: Duration, seed: u64) -> an
     };
     thread::scope(|scope| {
         let sender = scope.spawn(|| traffic.run(&pipeline, kafka.bootstrap(), EVENTS_PER_SECOND, seed));
-        let done = site.suffer(lasts);
+        let done = site.inject_faults(duration);
         traffic.stop();
         let sent = sender.join().map_err(|_| anyhow!("the traffic panicked"))?.context("traffic");
         done.and(sent)
     })?;
-    let read = site.rest()?;
+    let read = site.await_rest()?;
     let report = audit(&pipeline, kafka.bootstrap())?;
     ensure!(report.records as u64 == read, "{} records are there, {read} were read", report.records);
     let ended = std::mem::take(&mut site.processors.ended);
@@ -88,10 +88,10 @@ pub(crate) fn run(weir: &Path, brokers: usize, lasts: Duration, seed: u64) -> an
 }
 
 impl Site<'_> {
-    fn suffer(&mut self, lasts: Duration) -> anyhow::Result<()> {
-        self.goes_on("the first window")?;
+    fn inject_faults(&mut self, duration: Duration) -> anyhow::Result<()> {
+        self.await_progress("the first window")?;
         let mut faults = Vec::new();
-        while self.begun.elapsed() < lasts {
+        while self.begun.elapsed() < duration {
             let fault = match faults.pop() {
                 Some(fault) => fault,
                 None => {
@@ -100,7 +100,7 @@ impl Site<'_> {
                 }
             };
             self.inject(fault).with_context(|| fault.to_string())?;
-            self.goes_on(&fault.to_string())?;
+            self.await_progress(&fault.to_string())?;
         }
         Ok(())
     }
@@ -136,13 +136,13 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// Waits for windows to be sealed that were not when it was called, and says how long that took.
-    fn goes_on(&mut self, after: &str) -> anyhow::Result<()> {
+    /// Waits until new windows are sealed, and prints how long that took.
+    fn await_progress(&mut self, after: &str) -> anyhow::Result<()> {
         let healed = Instant::now();
-        let before = self.progress.look().and_then(|committed| committed.sealed());
+        let before = self.progress.get().and_then(|committed| committed.sealed());
         loop {
-            self.processors.tend()?;
-            let sealed = self.progress.look().and_then(|committed| committed.sealed());
+            self.processors.restart_ended()?;
+            let sealed = self.progress.get().and_then(|committed| committed.sealed());
             if sealed > before {
                 break;
             }
@@ -164,12 +164,12 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// Waits until everything that was sent is read and sealed, and checks that all of it was counted. How many records.
-    fn rest(&mut self) -> anyhow::Result<u64> {
+    /// Waits until all sent records are read and sealed, and checks that all are accounted for. Returns their number.
+    fn await_rest(&mut self) -> anyhow::Result<u64> {
         let begun = Instant::now();
         let committed = loop {
-            self.processors.tend()?;
-            let committed = self.progress.look();
+            self.processors.restart_ended()?;
+            let committed = self.progress.get();
             if let Some(committed) = committed.filter(|committed| committed.at_rest()) {
                 break committed;
             }

@@ -1,4 +1,4 @@
-//! What the site sends: mostly a simulated shop, and beside it what a client does wrong.
+//! The site's traffic: a simulated shop, and beside it faulty clients.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -16,11 +16,11 @@ use weir_generator::{Faults, Generator, Profile};
 use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Pipeline;
 
-const ANSWER: Duration = Duration::from_secs(30);
-/// One event in so many comes from a client without keys: its visitors are always in another partition than theirs.
-const MISPLACED: u64 = 50;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// One event per this many is from a client without keys: its visitors are always in another partition than theirs.
+const EVENTS_PER_MISPLACED: u64 = 50;
 
-/// Shared between the senders and whoever directs them.
+/// State shared by the senders and the faults.
 #[derive(Default)]
 pub(crate) struct Traffic {
     quiet: AtomicBool,
@@ -41,7 +41,7 @@ impl Traffic {
         self.sent.load(Ordering::SeqCst)
     }
 
-    /// Sends the shop's events at their time until it is stopped. While quiet the shop's visitors go elsewhere.
+    /// Sends the shop's events when they are due until it is stopped. While quiet they are dropped.
     pub(crate) fn run(&self, pipeline: &Pipeline, brokers: &str, rate: f64, seed: u64) -> anyhow::Result<()> {
         let start = now();
         let (window, topic) = (&pipeline.spec.window, pipeline.events_topic());
@@ -81,22 +81,22 @@ impl Traffic {
             }
             producer.send(topic, delivery.partition, delivery.key, delivery.value)?;
             let sent = self.sent.fetch_add(1, Ordering::SeqCst) + 1;
-            if sent.is_multiple_of(MISPLACED) {
+            if sent.is_multiple_of(EVENTS_PER_MISPLACED) {
                 let user = format!("keyless-{}", sent % 20);
                 let partitions = pipeline.spec.topics.events.partitions;
                 let other = (partition_of(user.as_bytes(), partitions) + 1) % partitions;
                 let value = event(&user, "/guests");
-                // Best effort: the queue is far from full, and an outage takes nothing from what is compared.
+                // Best effort: the queue is far from full, and lost events do not affect the comparison.
                 let _ = keyless.send(BaseRecord::<(), _>::to(topic).partition(other).payload(&value));
                 self.sent.fetch_add(1, Ordering::SeqCst);
             }
         }
-        producer.flush(2 * ANSWER)?;
-        keyless.flush(2 * ANSWER).context("flush what has no keys")
+        producer.flush(2 * REQUEST_TIMEOUT)?;
+        keyless.flush(2 * REQUEST_TIMEOUT).context("flush the events without keys")
     }
 }
 
-/// Sends events in a transaction that stays open for so long, then commits or aborts it.
+/// Sends events in a transaction that stays open for `open`, then commits or aborts it.
 pub(crate) fn transaction(
     pipeline: &Pipeline,
     brokers: &str,
@@ -106,7 +106,7 @@ pub(crate) fn transaction(
     let mut config = config(brokers);
     config.set("transactional.id", format!("site-{}", now())).set("transaction.timeout.ms", "120000");
     let producer: BaseProducer = config.create()?;
-    producer.init_transactions(ANSWER)?;
+    producer.init_transactions(REQUEST_TIMEOUT)?;
     producer.begin_transaction()?;
     for number in 0..100 {
         let user = "in-a-transaction";
@@ -115,12 +115,16 @@ pub(crate) fn transaction(
         let record = BaseRecord::to(pipeline.events_topic()).partition(partition).key(user).payload(&value);
         producer.send::<str, _>(record).map_err(|(error, _)| error)?;
     }
-    producer.flush(ANSWER)?;
+    producer.flush(REQUEST_TIMEOUT)?;
     thread::sleep(open);
-    Ok(if commits { producer.commit_transaction(ANSWER) } else { producer.abort_transaction(ANSWER) }?)
+    Ok(if commits {
+        producer.commit_transaction(REQUEST_TIMEOUT)
+    } else {
+        producer.abort_transaction(REQUEST_TIMEOUT)
+    }?)
 }
 
-/// Sends an event that is larger than what brokers take, were it not compressed.
+/// Sends an event that would exceed the brokers' limit if it were not compressed.
 pub(crate) fn oversized(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<()> {
     let mut config = config(brokers);
     config.set("message.max.bytes", "8000000").set("compression.type", "gzip");
@@ -129,7 +133,7 @@ pub(crate) fn oversized(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<()
     let partition = partition_of(b"large", pipeline.spec.topics.events.partitions);
     let record = BaseRecord::to(pipeline.events_topic()).partition(partition).key("large").payload(&value);
     producer.send::<str, _>(record).map_err(|(error, _)| error)?;
-    Ok(producer.flush(ANSWER)?)
+    Ok(producer.flush(REQUEST_TIMEOUT)?)
 }
 
 fn config(brokers: &str) -> ClientConfig {

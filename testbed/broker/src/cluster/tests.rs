@@ -1,4 +1,4 @@
-//! What the testbed promises, on Linux, where /proc tells which processes there are.
+//! The testbed's guarantees, on Linux, where /proc lists the processes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use super::*;
 const VICTIM: &str = "WEIR_TESTBED_VICTIM";
 
 #[test]
-fn one_broker_keeps_what_was_acknowledged_over_a_crash() {
+fn acknowledged_records_survive_a_crash_of_one_broker() {
     let kafka = Kafka::start(1).unwrap();
     create(&kafka, "kept", 2);
     produce(&kafka, "kept", 500);
@@ -49,14 +49,14 @@ fn three_brokers_go_on_without_one() {
 }
 
 #[test]
-fn a_paused_broker_stands_still_and_ends_with_its_cluster() {
+fn a_paused_broker_is_stopped_and_ends_with_its_cluster() {
     let kafka = Kafka::start(1).unwrap();
     let folder = kafka.data.path().to_owned();
     let java = processes(&folder).into_iter().find(|(_, name)| name == "java").unwrap().0;
     kafka.broker(0).pause().unwrap();
-    await_that(|| state(java) == "T", "the broker never stood still");
+    await_that(|| state(java) == "T", "the broker was not stopped");
     kafka.broker(0).resume().unwrap();
-    await_that(|| state(java) != "T", "the broker never went on");
+    await_that(|| state(java) != "T", "the broker did not resume");
 
     kafka.broker(0).pause().unwrap();
     drop(kafka);
@@ -64,7 +64,7 @@ fn a_paused_broker_stands_still_and_ends_with_its_cluster() {
 }
 
 #[test]
-fn a_broker_that_cannot_start_says_why() {
+fn the_error_of_a_broker_that_cannot_start_has_its_log() {
     let kafka = Kafka::start(1).unwrap();
     kafka.broker(0).kill().unwrap();
     std::fs::remove_file(kafka.data.path().join("broker-0/meta.properties")).unwrap();
@@ -74,7 +74,7 @@ fn a_broker_that_cannot_start_says_why() {
 }
 
 #[test]
-fn a_taken_port_is_named_as_such() {
+fn a_taken_port_is_named() {
     let port = ports::free(1)[0];
     let _listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
     let error = Kafka::start_on(1, port).unwrap_err();
