@@ -10,21 +10,21 @@ use anyhow::{Context, ensure};
 
 use crate::{browser, cargo, succeeds};
 
-/// The program that asks, and its version.
-const ASKER: (&str, &str) = ("schemathesis", "4.32.5");
-/// What never ends: server-sent events, and the WebSocket, which is no request of its own.
+/// The program that fuzzes the API, and its version.
+const FUZZER: (&str, &str) = ("schemathesis", "4.32.5");
+/// Endpoints without an end: server-sent events, and the WebSocket, which is no plain request.
 const ENDLESS: [&str; 2] = ["/api/v1/stream", "/api/v1/live"];
 
-/// Asks the API over the demo for everything that its document allows, and for much that it does not. Whether every answer was one
-/// that the document has.
+/// Fuzzes the API of a demo against its OpenAPI document, with valid and invalid requests. Whether every response was one of the
+/// document's.
 pub(crate) fn run() -> anyhow::Result<bool> {
     let python = browser::found("python3")
         .context("python3 is not installed; on Debian: apt-get install python3-venv")?;
     ensure!(succeeds(&mut cargo(&["build", "--locked", "-p", "weir"]))?, "weir does not build");
-    let (name, version) = ASKER;
+    let (name, version) = FUZZER;
     let tools = weir_broker::cache()?.join(format!("{name}-{version}"));
-    let asker = tools.join("bin").join(name);
-    if !asker.is_file() {
+    let fuzzer = tools.join("bin").join(name);
+    if !fuzzer.is_file() {
         println!("installing {name} {version} into {}", tools.display());
         let installed = succeeds(Command::new(python).args(["-m", "venv"]).arg(&tools))?
             && succeeds(Command::new(tools.join("bin/pip")).args([
@@ -38,20 +38,20 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         .args(["demo", "--speed", "60", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .spawn()?;
-    let said = demo.stdout.take().context("the demo has no output")?;
-    let mut lines = BufReader::new(said).lines().map_while(Result::ok);
+    let stdout = demo.stdout.take().context("the demo has no output")?;
+    let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
     let address = lines.find_map(|line| line.find("http://").map(|at| line[at..].to_owned()));
-    // A pipe that nobody empties would hold the demo up.
+    // A full pipe would block the demo.
     thread::spawn(move || lines.for_each(drop));
-    let asked = address.context("the demo did not say where it listens").and_then(|address| {
+    let passed = address.context("the demo printed no address").and_then(|address| {
         let document = format!("{address}api/v1/openapi.json");
-        let mut command = Command::new(asker);
-        // It leaves its notes where it runs.
+        let mut command = Command::new(fuzzer);
+        // It writes files into its working directory.
         command.current_dir(tools);
         command.args(["run", &document, "--checks", "all", "--max-time", "60", "--continue-on-failure"]);
         succeeds(command.args(ENDLESS.iter().flat_map(|path| ["--exclude-path", path])))
     });
     demo.kill()?;
     demo.wait()?;
-    asked
+    passed
 }

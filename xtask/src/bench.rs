@@ -2,13 +2,13 @@
 
 use crate::{cargo, succeeds};
 
-/// What of bench/ needs no program but itself.
-const ALONE: [&str; 4] = ["--report", "--instructions", "--curves", "--help"];
+/// Options with which bench/ needs no other program.
+const STANDALONE_OPTIONS: [&str; 4] = ["--report", "--instructions", "--curves", "--help"];
 
-/// Builds as for users, then lets bench/ measure; whether it succeeded.
+/// Builds in release mode, then runs bench/; whether it succeeded.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<bool> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    if !arguments.iter().any(|argument| ALONE.contains(argument))
+    if !arguments.iter().any(|argument| STANDALONE_OPTIONS.contains(argument))
         && !succeeds(&mut cargo(&["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"]))?
     {
         return Ok(false);
@@ -16,12 +16,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<bool> {
     bench(&arguments)
 }
 
-/// Whether docs/performance.md and its pictures are what the stored figures say.
+/// Whether docs/performance.md and its pictures match the stored measurements.
 pub(crate) fn is_reported() -> anyhow::Result<bool> {
     bench(&["--report", "--check"])
 }
 
-/// Whether no fixed piece of work takes more instructions than was accepted.
+/// Whether no fixed workload takes more instructions than was accepted.
 pub(crate) fn is_as_fast() -> anyhow::Result<bool> {
     bench(&["--instructions"])
 }

@@ -9,7 +9,7 @@ use crate::{cargo, root, succeeds, target};
 /// Names under which Chromium is found.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
-/// Runs the dashboard in a real browser over the demo. Whether all tests passed.
+/// Tests the dashboard in a real browser, over the demo. Whether all tests passed.
 pub(crate) fn run() -> anyhow::Result<bool> {
     ensure!(found("npm").is_some(), "npm is not installed; on Debian: apt-get install nodejs npm");
     let browser =
@@ -34,8 +34,8 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     Ok(passed)
 }
 
-/// Whether the dashboard's sources type-check and make the built files that are committed. Without node nothing can be said,
-/// which is said.
+/// Whether the dashboard's sources type-check and make the built files that are committed. Without npm the check is skipped, with
+/// a message.
 pub(crate) fn dashboard() -> anyhow::Result<bool> {
     if found("npm").is_none() {
         println!("skipped: npm is not installed, so whether the dashboard's built files match is not known");
@@ -55,7 +55,7 @@ fn sources() -> PathBuf {
     root().join("workers/gateway/dashboard")
 }
 
-/// Where a program is.
+/// The path of a program.
 pub(crate) fn found(name: &str) -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
 }

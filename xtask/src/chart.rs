@@ -1,4 +1,4 @@
-//! The chart's README, from what its values say of themselves.
+//! The chart's README, from the comments of its values.
 
 use std::fs;
 
@@ -21,37 +21,37 @@ pub(crate) fn readme() -> anyhow::Result<String> {
     ))
 }
 
-/// A row for each value, and for each group that says something. What stands above a value and behind it is said of it.
+/// A row for each value, and for each group with a comment. The comments above and after a value describe it.
 fn rows(values: &str) -> Vec<String> {
     let mut rows = Vec::new();
-    let mut said: Vec<&str> = Vec::new();
-    // The groups around, each with how far it is indented.
-    let mut around: Vec<(usize, &str)> = Vec::new();
+    let mut comments: Vec<&str> = Vec::new();
+    // The enclosing groups, each with its indentation.
+    let mut groups: Vec<(usize, &str)> = Vec::new();
     for line in values.lines() {
         let text = line.trim();
         if let Some(comment) = text.strip_prefix("# ") {
-            said.push(comment);
+            comments.push(comment);
             continue;
         }
         let Some((key, value)) = text.split_once(':') else {
-            said.clear();
+            comments.clear();
             continue;
         };
         let indent = line.len() - line.trim_start().len();
-        around.retain(|(outer, _)| *outer < indent);
+        groups.retain(|(outer, _)| *outer < indent);
         let (value, remark) = value.split_once(" # ").unwrap_or((value, ""));
-        said.extend((!remark.is_empty()).then_some(remark));
-        let path = around.iter().map(|(_, group)| *group).chain([key]).collect::<Vec<_>>().join(".");
-        let (value, told) = (value.trim(), said.join(" ").replace('|', "\\|"));
+        comments.extend((!remark.is_empty()).then_some(remark));
+        let path = groups.iter().map(|(_, group)| *group).chain([key]).collect::<Vec<_>>().join(".");
+        let (value, description) = (value.trim(), comments.join(" ").replace('|', "\\|"));
         if !value.is_empty() {
-            rows.push(format!("| `{path}` | `{value}` | {told} |"));
+            rows.push(format!("| `{path}` | `{value}` | {description} |"));
         } else {
-            around.push((indent, key));
-            if !told.is_empty() {
-                rows.push(format!("| `{path}` | | {told} |"));
+            groups.push((indent, key));
+            if !description.is_empty() {
+                rows.push(format!("| `{path}` | | {description} |"));
             }
         }
-        said.clear();
+        comments.clear();
     }
     rows
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_has_its_path_and_what_is_said_of_it() {
+    fn every_value_has_its_path_and_description() {
         let values = "# Whose.\nscope: namespace\n\n# The image,\n# and more.\nimage:\n  tag: \"\" # empty: the newest\n  nested:\n    a: {b: c}\nlast: 1 # of all\n";
         let expected = [
             "| `scope` | `namespace` | Whose. |",

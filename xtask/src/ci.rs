@@ -23,7 +23,7 @@ const STEPS: &[Step] = &[
     ("instructions", bench::is_as_fast),
 ];
 
-/// Runs every step, also after one failed, so that one run tells everything; then the tests, so that their counts are the
+/// Runs every step, also after one failed, so that one run reports all failures; then the tests, so that their counts are the
 /// last lines. Whether all succeeded.
 pub(crate) fn run() -> anyhow::Result<bool> {
     let mut done = Vec::new();
@@ -49,8 +49,8 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     Ok(done.iter().all(|(_, succeeded, _)| *succeeded))
 }
 
-/// Runs the tests by the command that the README gives, so that it is what works; whether all passed, and the counts, which
-/// are its last lines.
+/// Runs the tests by the command of the README, so that this is tested too; whether all passed, and the counts, which are its
+/// last lines.
 fn tests() -> anyhow::Result<(bool, String)> {
     let mut command = cargo(&["xtask", "test"]);
     let mut child = command.stdout(Stdio::piped()).spawn().context("could not run cargo xtask test")?;

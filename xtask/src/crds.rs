@@ -1,4 +1,4 @@
-//! `cargo xtask crds`: what is generated from the types of workers/manifest, and from the chart.
+//! `cargo xtask crds`: the files that are generated from the types of workers/manifest, and from the chart.
 
 use anyhow::{Context, ensure};
 
@@ -6,7 +6,7 @@ use crate::generated::{DEFINITION, generate};
 use crate::{cargo, chart, olm, root};
 
 /// Writes the definition of the custom resource, for kubectl and for the chart, the chart's README, and the bundle that is made from
-/// the chart. With `check`, whether they are as they would be written.
+/// the chart. With `check`, whether they are up to date.
 pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
     let output = cargo(&["run", "--quiet", "--locked", "--package", "weir-operator", "--", "crd"])
         .output()
@@ -19,17 +19,17 @@ pub(crate) fn run(check: bool) -> anyhow::Result<bool> {
         ("charts/weir/README.md", chart::readme()?),
     ];
     let same = generate(root(), &files, check.then_some("cargo xtask crds"))?;
-    Ok(same & olm::run(&olm::Options::of_repository(check))?)
+    Ok(same & olm::run(&olm::OlmOptions::of_repository(check))?)
 }
 
 fn plain(definition: &str) -> String {
     format!("# Generated from workers/manifest by `cargo xtask crds`.\n{definition}")
 }
 
-/// The definition as a template of the chart: it goes with an upgrade, which what helm finds in a folder `crds` does not, and
-/// it stays when the chart is removed, because with it every pipeline would go.
+/// The definition as a template of the chart: helm upgrades it, unlike the files of a folder `crds`, and keeps it when the chart is
+/// removed, because its removal would delete every pipeline.
 fn template(definition: &str) -> anyhow::Result<String> {
-    ensure!(!definition.contains("{{"), "the definition holds what helm takes for an instruction");
+    ensure!(!definition.contains("{{"), "the definition has `{{{{`, which helm would evaluate");
     let named = "metadata:\n  name: clickstreampipelines.weir.dev\n";
     ensure!(definition.contains(named), "the definition has another name than {named:?}");
     let kept = format!("{named}  annotations:\n    helm.sh/resource-policy: keep\n");

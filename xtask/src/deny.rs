@@ -5,13 +5,14 @@ use std::process::Command;
 use crate::tool::Tool;
 use crate::{root, succeeds};
 
-/// The program that judges dependencies.
-const JUDGE: Tool = Tool { name: "cargo-deny", version: "0.20.2", arguments: &["--no-default-features"] };
+/// The program that checks dependencies.
+const CARGO_DENY: Tool =
+    Tool { name: "cargo-deny", version: "0.20.2", arguments: &["--no-default-features"] };
 
-/// Asks cargo-deny (deny.toml) about every dependency's licence, versions and source. Advisories are left to `cargo deny check`, by
-/// hand and in time: they come from outside, and fail a commit that was good yesterday.
+/// Checks every dependency's licence, versions and source with cargo-deny (deny.toml). Advisories are left to `cargo deny check` by
+/// hand: a new one would fail a commit that passed before.
 pub(crate) fn run() -> anyhow::Result<bool> {
-    let mut command = Command::new(JUDGE.installed()?);
+    let mut command = Command::new(CARGO_DENY.installed()?);
     succeeds(command.current_dir(root()).args([
         "--log-level",
         "error",

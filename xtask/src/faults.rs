@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::{cargo, succeeds};
 
 #[derive(clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct FaultsOptions {
     /// How long faults go on
     #[arg(long, default_value_t = 10)]
     minutes: u64,
@@ -14,12 +14,12 @@ pub(crate) struct Options {
     seed: u64,
 }
 
-/// Builds as for users, then lets testbed/faults work; whether nothing was found.
-pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+/// Builds in release mode, then runs testbed/faults; whether it found no difference.
+pub(crate) fn run(options: &FaultsOptions) -> anyhow::Result<bool> {
     if !succeeds(&mut cargo(&["build", "--release", "--locked", "-p", "weir", "-p", "weir-faults"]))? {
         return Ok(false);
     }
-    // What was built, not `cargo run`: for a package alone cargo would compile all anew.
+    // The built program, not `cargo run`, which would recompile everything for this package alone.
     let built = crate::target().join("release");
     let mut faults = Command::new(built.join("weir-faults"));
     let (minutes, seed) = (options.minutes.to_string(), options.seed.to_string());

@@ -1,4 +1,4 @@
-//! Files that are generated, and checked to be as they would be generated.
+//! Generated files, and the check that they are up to date.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use crate::root;
 /// The definition, as kubectl takes it.
 pub(crate) const DEFINITION: &str = "crds/clickstreampipelines.weir.dev.yaml";
 
-/// Writes those of the files that are not as they should be. With the command that would write them, names them instead; whether
-/// they are in the end as they should be.
+/// Writes the files that are out of date. With `check`, the command that would write them, prints their names instead. Whether all
+/// are up to date.
 pub(crate) fn generate(folder: &Path, files: &[(&str, String)], check: Option<&str>) -> anyhow::Result<bool> {
     let mut same = true;
     for (file, text) in files {
@@ -22,7 +22,7 @@ pub(crate) fn generate(folder: &Path, files: &[(&str, String)], check: Option<&s
         }
         if let Some(command) = check {
             same = false;
-            println!("{name} is not as it would be generated: run `{command}`");
+            println!("{name} is out of date: run `{command}`");
         } else {
             fs::create_dir_all(path.parent().context("a file without a folder")?)?;
             fs::write(&path, text).with_context(|| format!("could not write {name}"))?;

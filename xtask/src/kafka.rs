@@ -52,7 +52,7 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Kafka's own consumer, of what is committed, without values: those are Avro.
+/// Runs Kafka's own consumer for committed records, without their values, which are Avro.
 fn read(topic: &str, brokers: &str, records: Option<u64>) -> anyhow::Result<bool> {
     let mut java = Distribution::install()?.java("org.apache.kafka.tools.consumer.ConsoleConsumer", 256);
     java.env("JDK_JAVA_OPTIONS", "-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
@@ -80,7 +80,7 @@ fn read(topic: &str, brokers: &str, records: Option<u64>) -> anyhow::Result<bool
     crate::succeeds(&mut java)
 }
 
-/// Whoever ends this process, by whatever signal, ends the brokers: the testbed sees to that.
+/// However this process ends, the testbed ends the brokers.
 fn up(brokers: u16, port: u16) -> anyhow::Result<()> {
     let kafka = Kafka::start_on(usize::from(brokers), port)?;
     println!("{}", kafka.bootstrap());
@@ -90,15 +90,15 @@ fn up(brokers: u16, port: u16) -> anyhow::Result<()> {
 
 fn detach(brokers: u16, port: u16) -> anyhow::Result<()> {
     Distribution::install()?; // here, where its progress is seen
-    let note = note()?;
-    if let Ok(text) = fs::read_to_string(&note) {
+    let pid_file = pid_file()?;
+    if let Ok(text) = fs::read_to_string(&pid_file) {
         let (pid, bootstrap) = parse(&text)?;
         ensure!(
             !is_ours(pid),
             "{bootstrap} is up already (process {pid}); end it with `cargo xtask kafka down`"
         );
     }
-    let log = note.with_extension("log");
+    let log = pid_file.with_extension("log");
     let mut serving = Command::new(std::env::current_exe()?)
         .args(["kafka", "up", "--brokers", &brokers.to_string(), "--port", &port.to_string()])
         .process_group(0) // so that Ctrl-C here does not end it
@@ -113,15 +113,16 @@ fn detach(brokers: u16, port: u16) -> anyhow::Result<()> {
         serving.wait()?;
         bail!("{}", fs::read_to_string(&log)?.trim_end().trim_start_matches("error: "));
     }
-    let mut file = File::create(&note).with_context(|| format!("could not write {}", note.display()))?;
+    let mut file =
+        File::create(&pid_file).with_context(|| format!("could not write {}", pid_file.display()))?;
     writeln!(file, "{}\n{bootstrap}", serving.id())?;
     println!("{bootstrap}");
     Ok(())
 }
 
 fn down() -> anyhow::Result<()> {
-    let note = note()?;
-    let Ok(text) = fs::read_to_string(&note) else {
+    let pid_file = pid_file()?;
+    let Ok(text) = fs::read_to_string(&pid_file) else {
         println!("no Kafka of `cargo xtask kafka up --detach` runs");
         return Ok(());
     };
@@ -135,12 +136,12 @@ fn down() -> anyhow::Result<()> {
         ensure!(Instant::now() < deadline, "{bootstrap} still answers 20 s after process {pid} was ended");
         sleep(Duration::from_millis(50));
     }
-    fs::remove_file(&note)?;
+    fs::remove_file(&pid_file)?;
     println!("{bootstrap} is down");
     Ok(())
 }
 
-/// Whether the process is one of `kafka up`, not another that came by its number. Without /proc: whether it exists.
+/// Whether the process is one of `kafka up`, not another one that reuses its pid. Without /proc: whether it exists.
 fn is_ours(pid: u32) -> bool {
     match fs::read(format!("/proc/{pid}/cmdline")) {
         Ok(line) => {
@@ -155,13 +156,13 @@ fn is_ours(pid: u32) -> bool {
     }
 }
 
-/// The file that says what runs in the background: the process, then its bootstrap servers.
-fn note() -> anyhow::Result<PathBuf> {
+/// The file about the background process: its pid, then the bootstrap servers.
+fn pid_file() -> anyhow::Result<PathBuf> {
     Ok(weir_broker::cache()?.join("kafka-up.pid"))
 }
 
-fn parse(note: &str) -> anyhow::Result<(u32, &str)> {
+fn parse(text: &str) -> anyhow::Result<(u32, &str)> {
     let (pid, bootstrap) =
-        note.trim_end().split_once('\n').context("the pid file of `kafka up` is cut short")?;
+        text.trim_end().split_once('\n').context("the pid file of `kafka up` is cut short")?;
     Ok((pid.parse().context("the pid file of `kafka up` names no process")?, bootstrap))
 }

@@ -50,7 +50,7 @@ enum Task {
         #[command(subcommand)]
         action: kafka::Action,
     },
-    /// Ask the gateway's API for all that its OpenAPI document allows, and more (python3; installs schemathesis in the cache)
+    /// Fuzz the gateway's API against its OpenAPI document (needs python3; installs schemathesis in the cache)
     Api,
     /// Measure: `cargo xtask bench --help` says what
     #[command(disable_help_flag = true)]
@@ -59,7 +59,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Try the dashboard in a real browser (Chromium, and npm for what drives it)
+    /// Test the dashboard in a real browser (needs Chromium and npm)
     Browser,
     /// Generate the custom resource's definition from the types (crds/, and the chart's), the chart's README from its values, and the
     /// bundle for the Operator Lifecycle Manager (dist/olm) from the chart (needs Go; compiles helm once)
@@ -68,18 +68,18 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// That bundle alone, also with other values of the chart, as for a release
-    Olm(olm::Options),
+    /// Generate that bundle alone, also with other values of the chart, as for a release
+    Olm(olm::OlmOptions),
     /// Print the crates by floor; fail where something is imported upwards, or files of a crate import each other in a circle
     Structure,
     /// Write which crates each program is made of, as CycloneDX, into target/sbom (installs cargo-cyclonedx in the cache)
     Sbom,
-    /// Ask cargo-deny about licences, versions and sources of all dependencies (installs it in the cache)
+    /// Check licences, versions and sources of all dependencies with cargo-deny (installs it in the cache)
     Deny,
-    /// Install the product on a real cluster and try it there: scaling, another image, lost pods, against the oracle
-    E2e(e2e::Options),
+    /// Install the product on a real cluster and test it there: scaling, another image, lost pods, against the oracle
+    E2e(e2e::E2eOptions),
     /// Restart and kill brokers and processors, hold transactions open, fall silent and so on; then compare with the oracle
-    Faults(faults::Options),
+    Faults(faults::FaultsOptions),
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -111,7 +111,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Cargo as this very program was started with it, at the workspace's root.
+/// The cargo that started this program, at the workspace's root.
 fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(arguments).current_dir(root());
@@ -129,7 +129,7 @@ fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
 }
 
-/// Where cargo puts what it compiles.
+/// Cargo's target folder.
 fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use crate::generated::{DEFINITION, generate};
 use crate::root;
 
-/// Values of the chart: here one operator has all namespaces, and OLM makes the definition and the roles of those who use it.
+/// Values of the chart: one operator for all namespaces; OLM makes the definition and its users' roles.
 const VALUES: &str = "scope=cluster,crds.install=false,aggregateRoles=false,releaseOnUninstall=false";
 
-/// What a bundle says of itself, in its metadata and as labels of its image.
+/// The bundle's annotations, in its metadata and as labels of its image.
 const ANNOTATIONS: [(&str, &str); 6] = [
     ("mediatype.v1", "registry+v1"),
     ("manifests.v1", "manifests/"),
@@ -30,7 +30,7 @@ should be. It looks after the pipelines of all namespaces.
 A pipeline with `deletionPolicy: Delete` has a finalizer that the operator takes away: delete those first when you remove the operator.";
 
 #[derive(Debug, Default, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct OlmOptions {
     /// Write nothing; fail when something would be written
     #[arg(long)]
     check: bool,
@@ -42,36 +42,36 @@ pub(crate) struct Options {
     output: Option<PathBuf>,
 }
 
-impl Options {
+impl OlmOptions {
     /// The bundle that is part of the repository.
     pub(crate) fn of_repository(check: bool) -> Self {
         Self { check, ..Self::default() }
     }
 }
 
-/// Writes the bundle. With `check`, whether it is as it would be written.
-pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+/// Writes the bundle. With `check`, whether it is up to date.
+pub(crate) fn run(options: &OlmOptions) -> anyhow::Result<bool> {
     let chart = read(&fs::read_to_string(root().join("charts/weir/Chart.yaml"))?)?;
     let sample = read(&fs::read_to_string(root().join("examples/development.yaml"))?)?;
     let version = serde_saphyr::to_string(&version(&chart, &sample, &rendered(&options.set)?)?)?;
-    let said = |separator: &str| {
+    let annotations = |separator: &str| {
         let line =
             |(name, value)| format!("operators.operatorframework.io.bundle.{name}{separator}{value}\n");
         ANNOTATIONS.map(line)
     };
-    let made = "# Generated from the chart by `cargo xtask olm`.\n";
+    let header = "# Generated from the chart by `cargo xtask olm`.\n";
     let files = [
-        ("manifests/weir.clusterserviceversion.yaml", format!("{made}{version}")),
+        ("manifests/weir.clusterserviceversion.yaml", format!("{header}{version}")),
         ("manifests/clickstreampipelines.weir.dev.crd.yaml", fs::read_to_string(root().join(DEFINITION))?),
         (
             "metadata/annotations.yaml",
-            format!("{made}annotations:\n{}", said(": ").map(|line| format!("  {line}")).concat()),
+            format!("{header}annotations:\n{}", annotations(": ").map(|line| format!("  {line}")).concat()),
         ),
         (
             "bundle.Dockerfile",
             format!(
-                "{made}FROM scratch\n{}COPY manifests /manifests/\nCOPY metadata /metadata/\n",
-                said("=").map(|line| format!("LABEL {line}")).concat()
+                "{header}FROM scratch\n{}COPY manifests /manifests/\nCOPY metadata /metadata/\n",
+                annotations("=").map(|line| format!("LABEL {line}")).concat()
             ),
         ),
     ];
@@ -95,7 +95,7 @@ fn read(text: &str) -> anyhow::Result<Value> {
     Ok(serde_saphyr::from_str(text)?)
 }
 
-/// The ClusterServiceVersion. Fails with an object that has no place in it.
+/// The ClusterServiceVersion. Fails with an object that it cannot have.
 fn version(chart: &Value, sample: &Value, objects: &[Value]) -> anyhow::Result<Value> {
     let (mut deployments, mut of_namespace, mut of_cluster) = (Vec::new(), Vec::new(), Vec::new());
     for object in objects {
@@ -103,11 +103,11 @@ fn version(chart: &Value, sample: &Value, objects: &[Value]) -> anyhow::Result<V
             "Deployment" => deployments.push(object),
             "Role" => of_namespace.push(&object["rules"]),
             "ClusterRole" => of_cluster.push(&object["rules"]),
-            // OLM makes the account and binds it; not every OLM knows network policies.
+            // OLM makes the account and binds it; not every OLM supports network policies.
             "ServiceAccount" | "RoleBinding" | "ClusterRoleBinding" | "NetworkPolicy" => {}
-            other => bail!(
-                "found a {other} in the chart, which has no place in the bundle: leave it out by VALUES"
-            ),
+            other => {
+                bail!("found a {other} in the chart, which a bundle cannot have: leave it out by VALUES")
+            }
         }
     }
     let [deployment] = deployments[..] else {
@@ -123,15 +123,15 @@ fn version(chart: &Value, sample: &Value, objects: &[Value]) -> anyhow::Result<V
     let image = &pods["containers"][0]["image"];
     let arguments = pods["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let pipelines_image = arguments.filter_map(|argument| argument.strip_prefix("--image=")).next();
-    let pipelines_image = pipelines_image.context("the operator is not told the pipelines' image")?;
+    let pipelines_image = pipelines_image.context("the operator has no argument --image")?;
     let rules = |rules: &[&Value]| -> Vec<Value> {
         rules.iter().map(|rules| json!({"serviceAccountName": account, "rules": rules})).collect()
     };
 
-    let said = |path: &str| {
+    let chart_field = |path: &str| {
         chart.pointer(path).and_then(Value::as_str).with_context(|| format!("Chart.yaml has no {path}"))
     };
-    let kind = &read(said("/annotations/artifacthub.io~1crds")?)?[0];
+    let kind = &read(chart_field("/annotations/artifacthub.io~1crds")?)?[0];
     let mode = |mode| json!({"type": mode, "supported": mode == "AllNamespaces"});
     let modes = ["OwnNamespace", "SingleNamespace", "MultiNamespace", "AllNamespaces"].map(mode);
     let source = "https://github.com/weir-dev/weir";
@@ -139,22 +139,22 @@ fn version(chart: &Value, sample: &Value, objects: &[Value]) -> anyhow::Result<V
         "apiVersion": "operators.coreos.com/v1alpha1",
         "kind": "ClusterServiceVersion",
         "metadata": {
-            "name": format!("weir.v{}", said("/version")?),
+            "name": format!("weir.v{}", chart_field("/version")?),
             "annotations": {
                 "alm-examples": serde_json::to_string_pretty(&[sample])?,
-                "capabilities": said("/annotations/artifacthub.io~1operatorCapabilities")?,
+                "capabilities": chart_field("/annotations/artifacthub.io~1operatorCapabilities")?,
                 "categories": "Streaming & Messaging",
                 "containerImage": image,
-                "description": said("/description")?,
+                "description": chart_field("/description")?,
                 "repository": source,
             },
         },
         "spec": {
             "displayName": "Weir",
             "description": DESCRIPTION,
-            "version": said("/version")?,
+            "version": chart_field("/version")?,
             "maturity": "alpha",
-            "minKubeVersion": said("/kubeVersion")?.trim_start_matches(">=").trim_end_matches("-0"),
+            "minKubeVersion": chart_field("/kubeVersion")?.trim_start_matches(">=").trim_end_matches("-0"),
             "keywords": chart["keywords"],
             "links": [{"name": "Documentation", "url": format!("{source}/blob/main/docs/kubernetes.md")}],
             "provider": {"name": "Weir", "url": source},
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_without_a_place_is_refused() {
+    fn an_object_that_a_bundle_cannot_have_is_refused() {
         let mut objects = objects();
         objects.push(json!({"kind": "Secret"}));
         let refusal = version(&chart(), &Value::Null, &objects).unwrap_err().to_string();

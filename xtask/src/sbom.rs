@@ -11,20 +11,20 @@ use crate::tool::Tool;
 use crate::{cargo, root, target};
 
 /// The program that lists a crate's dependencies.
-const LISTER: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9", arguments: &[] };
+const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9", arguments: &[] };
 
-/// What is released, and for what.
+/// The released programs and their platforms.
 const PROGRAMS: [&str; 3] = ["weir", "weir-operator", "kubectl-weir"];
 const PLATFORMS: [(&str, &str); 2] =
     [("amd64", "x86_64-unknown-linux-gnu"), ("arm64", "aarch64-unknown-linux-gnu")];
 
-/// The dashboard's packages of npm: what is needed to run it is compiled into `weir`.
+/// The dashboard's npm packages: its runtime dependencies are compiled into `weir`.
 const DASHBOARD: &str = "workers/gateway/dashboard/package-lock.json";
 
 /// Writes `target/sbom/PROGRAM-ARCHITECTURE.cdx.json`: the crates that are compiled into a program, as CycloneDX 1.5. The same commit makes
 /// the same bytes, wherever it is checked out.
 pub(crate) fn run() -> anyhow::Result<bool> {
-    let lister = LISTER.installed()?;
+    let cyclonedx = CYCLONEDX.installed()?;
     let time = output(Command::new("git").args(["log", "-1", "--format=%ct"]).current_dir(root()))?;
     let metadata = output(&mut cargo(&["metadata", "--no-deps", "--locked", "--format-version", "1"]))?;
     let members = members(&serde_json::from_str(&metadata)?)?;
@@ -32,11 +32,11 @@ pub(crate) fn run() -> anyhow::Result<bool> {
     fs::create_dir_all(&folder)?;
     for (architecture, platform) in PLATFORMS {
         let name = format!("sbom-{architecture}");
-        let mut command = Command::new(&lister);
+        let mut command = Command::new(&cyclonedx);
         command.args(["cyclonedx", "-qq", "--format", "json", "--spec-version", "1.5", "--no-build-deps"]);
         command.args(["--target", platform, "--override-filename", &name]).current_dir(root());
         output(command.env("SOURCE_DATE_EPOCH", time.trim()))?;
-        // It has written a file into the folder of every crate of the workspace.
+        // It writes a file into the folder of every crate of the workspace.
         for (member, member_folder) in &members {
             let written = member_folder.join(format!("{name}.json"));
             if PROGRAMS.contains(&member.as_str()) {
@@ -92,7 +92,7 @@ fn with_packages(list: &str, lock: &str) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&list)? + "\n")
 }
 
-/// What a command prints.
+/// The output of a command.
 fn output(command: &mut Command) -> anyhow::Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("could not run {program}"))?;

@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::{cargo, root};
 
-/// The page with the table that says on which floor each crate is.
+/// The page with the table of crates by floor.
 const PAGE: &str = "docs/architecture.md";
 
-/// Circles that are meant: files that are one thing in two parts.
+/// Intended circles: two files that form one unit.
 const INTENDED: &[[&str; 2]] = &[["workers/memory/src/broker.rs", "workers/memory/src/member.rs"]];
 
 /// A crate, with the crates of the workspace that its own code (not its tests) needs.
@@ -72,7 +72,7 @@ fn packages() -> anyhow::Result<Vec<Package>> {
     };
     let packages: Option<Vec<Package>> =
         metadata["packages"].as_array().context("no packages")?.iter().map(of).collect();
-    packages.context("a package without a place in the workspace")
+    packages.context("a package outside of the workspace")
 }
 
 /// The floors of the page's table, by folder.
@@ -85,7 +85,7 @@ fn floors(page: &str) -> BTreeMap<String, u32> {
     page.lines().filter_map(row).collect()
 }
 
-/// What the table does not place, and what imports from its own floor or a higher one.
+/// Crates that are missing in the table, and imports from the same floor or a higher one.
 fn upwards(packages: &[Package], floors: &BTreeMap<String, u32>) -> Vec<String> {
     let mut found = Vec::new();
     for Package { folder, needs } in packages {

@@ -8,7 +8,7 @@ use weir_broker::{EXISTING, Kafka};
 use crate::cargo;
 use crate::totals::Totals;
 
-/// How the tests went.
+/// The outcome of the tests.
 struct Outcome {
     succeeded: bool,
     /// The counts of every binary and, as the last line, their sum.

@@ -1,4 +1,4 @@
-//! Programs from crates.io that tasks call, compiled once and kept.
+//! Programs from crates.io that tasks call, compiled once into the cache.
 
 use std::path::PathBuf;
 
@@ -10,12 +10,12 @@ use crate::{cargo, succeeds};
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
-    /// What `cargo install` is told beside that.
+    /// Further arguments of `cargo install`.
     pub(crate) arguments: &'static [&'static str],
 }
 
 impl Tool {
-    /// Installs it in the cache unless it is there; where it is.
+    /// Installs it in the cache unless it is there; returns its path.
     pub(crate) fn installed(&self) -> anyhow::Result<PathBuf> {
         let Self { name, version, arguments } = self;
         let folder = weir_broker::cache()?.join(format!("{name}-{version}"));
@@ -23,7 +23,7 @@ impl Tool {
         if !program.is_file() {
             println!("installing {name} {version} into {}", folder.display());
             let built = folder.join("build");
-            // It runs for a second: what optimisation costs would be more.
+            // A debug build: it runs for a second, less than optimising it would take.
             let mut install =
                 cargo(&["install", "--quiet", "--locked", "--debug", "--version", version, name]);
             install.args(*arguments).arg("--root").arg(&folder).arg("--target-dir").arg(&built);

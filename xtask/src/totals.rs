@@ -5,7 +5,7 @@ use std::fmt;
 /// The first line of a report.
 pub(crate) const HEADER: &str = "passed failed skipped";
 
-/// What became of some tests.
+/// Counts of tests by outcome.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,

@@ -145,7 +145,7 @@ fn a_client_that_breaks_the_protocol_is_disconnected_with_the_reason() {
         (json!({"type": "subscribe", "pages": [""]}), "page has 0 bytes"),
     ] {
         let mut client = Client::open(&running);
-        client.say(&message);
+        client.send(&message);
         let close = client.close_frame();
         assert_eq!(u16::from(close.code), 1008);
         assert!(close.reason.contains(reason), "{}", close.reason);

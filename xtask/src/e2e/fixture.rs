@@ -4,26 +4,26 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, bail, ensure};
 
+use super::environment::Images;
 use super::journal::Journal;
-use super::place::Images;
 use super::tools::{Running, Tools};
 
-/// Where the product is installed, and nearly everything happens.
+/// The namespace of the installation, and of nearly all pipelines.
 pub(super) const NAMESPACE: &str = "weir-e2e";
 
-/// For a second operator.
+/// The namespace of a second operator.
 pub(super) const OTHER_NAMESPACE: &str = "weir-e2e-other";
 
-/// For pipelines whose operator is elsewhere.
+/// A namespace of pipelines whose operator is in another one.
 pub(super) const PIPELINES_NAMESPACE: &str = "weir-e2e-pipelines";
 
 /// The first broker's port for programs outside of the cluster; the next ones follow.
-const KAFKA: u16 = 19090;
+const FIRST_KAFKA_PORT: u16 = 19090;
 
-/// How the chart installs a broker where nothing is to outlive its pod.
+/// Values of the chart for one broker without persistent storage.
 pub(super) const ONE_BROKER: &str = "--set kafka.mode=single --set kafka.storage.persistent=false";
 
-/// The cluster with what is tried on it.
+/// The cluster and the tools for the tests on it.
 pub(super) struct Fixture<'a> {
     pub(super) journal: &'a Journal,
     pub(super) tools: Tools,
@@ -35,7 +35,7 @@ pub(super) struct Fixture<'a> {
 }
 
 impl Fixture<'_> {
-    /// A namespace that admits restricted pods only, which is tried; in it the operator and Kafka, as `values` has them.
+    /// Makes a namespace that admits restricted pods only, which is verified, and installs the operator and Kafka in it with `values`.
     pub(super) fn install(&self, values: &str) -> anyhow::Result<()> {
         self.install_tag(Images::TAGS[0], values)
     }
@@ -47,7 +47,9 @@ impl Fixture<'_> {
             let privileged =
                 ["--namespace", NAMESPACE, "run", "privileged", "--image", "none", "--privileged"];
             match self.tools.kubectl_with(&privileged) {
-                Ok(_) => bail!("a privileged pod was let in, so that it is no proof when others are"),
+                Ok(_) => {
+                    bail!("a privileged pod was admitted, so the namespace does not enforce restricted pods")
+                }
                 Err(error) => ensure!(
                     error.to_string().contains("violates PodSecurity"),
                     "refused for another reason: {error}"
@@ -90,23 +92,24 @@ impl Fixture<'_> {
         self.tools.kubectl(&format!("--namespace {NAMESPACE} get {what}"))
     }
 
-    /// The brokers, reachable from this side until the answer is dropped.
+    /// The brokers, reachable from this machine until the result is dropped.
     pub(super) fn kafka(&self) -> anyhow::Result<Brokers> {
         let pods = self.get("pods --selector app.kubernetes.io/name=kafka --output name")?;
         let forward = |(pod, port): (&str, u16)| self.tools.forward(NAMESPACE, pod, port);
-        let forwards = pods.lines().zip(KAFKA..).map(forward).collect::<anyhow::Result<Vec<_>>>()?;
+        let forwards =
+            pods.lines().zip(FIRST_KAFKA_PORT..).map(forward).collect::<anyhow::Result<Vec<_>>>()?;
         ensure!(!forwards.is_empty(), "there is no broker");
-        let ports = KAFKA..KAFKA + forwards.len() as u16;
+        let ports = FIRST_KAFKA_PORT..FIRST_KAFKA_PORT + forwards.len() as u16;
         let addresses: Vec<_> = ports.map(|port| format!("localhost:{port}")).collect();
         Ok(Brokers { _forwards: forwards, addresses: addresses.join(",") })
     }
 
-    /// The nodes on which there are pods with these labels.
+    /// The nodes of the pods with these labels.
     pub(super) fn nodes(&self, selector: &str) -> anyhow::Result<BTreeSet<String>> {
         self.each(&format!("pods --selector {selector}"), "spec.nodeName")
     }
 
-    /// A field of each object, which may not hold spaces.
+    /// A field of each object; values must not have spaces.
     pub(super) fn each(&self, what: &str, field: &str) -> anyhow::Result<BTreeSet<String>> {
         let values = self.get(&format!("{what} --output jsonpath={{.items[*].{field}}}"))?;
         Ok(values.split_whitespace().map(str::to_owned).collect())
@@ -117,26 +120,26 @@ impl Fixture<'_> {
         self.get("pods --selector app.kubernetes.io/name=weir-operator --output name")
     }
 
-    /// How things stand, for whoever looks for the reason of a failure.
-    pub(super) fn tell(&self) {
-        for question in [
+    /// Prints the state of the cluster, for the analysis of a failure.
+    pub(super) fn print_diagnostics(&self) {
+        for command in [
             "get nodes,csp,pods --output wide",
             "describe csp",
             "get events --sort-by .lastTimestamp",
             "logs --selector app.kubernetes.io/name=weir-operator --tail 40",
             "logs --selector app.kubernetes.io/component=processor --tail 20 --prefix --max-log-requests 100",
         ] {
-            let answer = self.tools.kubectl(&format!("--namespace {NAMESPACE} {question}"));
-            let answer = answer.unwrap_or_else(|error| error.to_string());
-            eprintln!("== kubectl {question}\n{answer}\n");
+            let output = self.tools.kubectl(&format!("--namespace {NAMESPACE} {command}"));
+            let output = output.unwrap_or_else(|error| error.to_string());
+            eprintln!("== kubectl {command}\n{output}\n");
         }
     }
 
-    /// Removes what it made.
+    /// Removes everything that was installed.
     pub(super) fn clear(&self) -> anyhow::Result<()> {
         for namespace in [OTHER_NAMESPACE, NAMESPACE] {
             let uninstall = format!("uninstall weir --namespace {namespace} --ignore-not-found --wait");
-            // What it leaves ends with its namespace.
+            // The namespace's deletion removes what is left.
             if let Err(error) = self.tools.helm(&uninstall) {
                 self.journal.note(&error.to_string());
             }
@@ -152,7 +155,7 @@ impl Fixture<'_> {
     }
 }
 
-/// Brokers within reach of this side.
+/// Brokers that are reachable from this machine.
 pub(super) struct Brokers {
     _forwards: Vec<Running>,
     pub(super) addresses: String,

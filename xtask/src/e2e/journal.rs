@@ -1,10 +1,10 @@
-//! What is done, how long it took, and the table in the end.
+//! Steps with their times, and the final table of scenarios.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// Reports steps as they end, and remembers scenarios for the table.
+/// Prints steps as they end, and records scenarios for the table.
 pub(super) struct Journal {
     begun: Instant,
     part: Cell<&'static str>,
@@ -16,9 +16,9 @@ struct Scenario {
     part: &'static str,
     what: String,
     took: Duration,
-    /// The longest time between two windows while it was done, until more were sealed; `None` where no pipeline was to go on.
+    /// The longest time between two windows during the scenario; `None` where no pipeline was running.
     longest_gap: Option<Duration>,
-    /// Whether the comparison with the oracle afterwards found no difference; `None` where nothing was compared.
+    /// Whether the comparison with the oracle afterwards found no difference; `None` without a comparison.
     exact: Option<bool>,
 }
 
@@ -27,37 +27,37 @@ impl Journal {
         Self { begun: Instant::now(), part: Cell::new(""), scenarios: RefCell::default() }
     }
 
-    pub(super) fn step<T>(&self, what: &str, doing: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-        self.timed(what, doing).map(|(done, _)| done)
+    pub(super) fn step<T>(&self, what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+        self.timed(what, work).map(|(done, _)| done)
     }
 
     /// As [`Self::step`], with the time that it took.
     pub(super) fn timed<T>(
         &self,
         what: &str,
-        doing: impl FnOnce() -> anyhow::Result<T>,
+        work: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<(T, Duration)> {
         let begun = Instant::now();
-        let done = doing();
+        let done = work();
         let (took, outcome) = (begun.elapsed(), if done.is_ok() { "" } else { "  FAILED" });
         println!("{:>7.1} s  {what}: {:.1} s{outcome}", self.elapsed().as_secs_f64(), took.as_secs_f64());
         done.map(|done| (done, took))
     }
 
-    /// Figures or findings of the step before.
+    /// Prints measurements or findings of the last step.
     pub(super) fn note(&self, what: &str) {
         for line in what.lines() {
             println!("{:>11}{line}", "");
         }
     }
 
-    /// Another part begins.
+    /// Begins another part.
     pub(super) fn begin(&self, part: &'static str) {
         self.part.set(part);
         println!("{part}");
     }
 
-    /// A line of the table.
+    /// Adds a line to the table.
     pub(super) fn scenario(
         &self,
         what: impl Into<String>,

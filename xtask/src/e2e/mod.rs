@@ -1,10 +1,10 @@
-//! `cargo xtask e2e`: the whole product on a real cluster, from nothing to nothing.
+//! `cargo xtask e2e`: tests the whole product on a real cluster, from installation to removal.
 
+mod environment;
 mod fixture;
 mod journal;
 mod parts;
 mod pipeline;
-mod place;
 mod tools;
 mod usage;
 
@@ -12,25 +12,25 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use self::environment::{ClusterKind, Images, Source};
 use self::fixture::Fixture;
 use self::journal::Journal;
 use self::parts::Part;
-use self::place::{ClusterKind, Images, Source};
 use self::tools::Tools;
 use crate::{cargo, succeeds};
 
-/// For finding out how things stand, and for clearing up, when the time is over.
-const AFTERWARDS: Duration = Duration::from_secs(420);
+/// Extra time for diagnostics and cleanup after the deadline.
+const CLEANUP_TIME: Duration = Duration::from_secs(420);
 
 #[derive(clap::Args)]
-pub(crate) struct Options {
-    /// What to do; may be repeated; basics and edits when absent, for which any cluster has room
+pub(crate) struct E2eOptions {
+    /// Part to run; may be repeated; basics and edits when absent, for which any cluster has room
     #[arg(long = "part", value_enum, value_name = "NAME")]
     parts: Vec<Part>,
-    /// After so many minutes it fails, says how things stand, and clears up
+    /// Timeout in minutes; then it fails, prints diagnostics and cleans up
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
-    /// Where
+    /// Where to run
     #[arg(long, value_enum, default_value = "kind")]
     cluster: ClusterKind,
     /// Image of kind's nodes; kind's own choice when absent
@@ -51,14 +51,14 @@ pub(crate) struct Options {
     keep: bool,
 }
 
-/// Runs it. An error tells which step failed and how things stood.
-pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
+/// Runs the parts. An error names the failed steps.
+pub(crate) fn run(options: &E2eOptions) -> anyhow::Result<bool> {
     let journal = Journal::new();
     let deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
     let images = Images { prefix: options.registry.iter().map(|registry| format!("{registry}/")).collect() };
     if options.images != Source::Present {
-        journal.step("programs for this side: weir, weir-audit", || {
-            // The images' programs in the same call: cargo compiles crates anew for another choice of packages.
+        journal.step("programs for this machine: weir, weir-audit", || {
+            // The images' programs in the same call: cargo recompiles crates for another choice of packages.
             let images = if options.images == Source::Binaries { &["-p", "weir-operator"][..] } else { &[] };
             let arguments = [&["build", "--release", "--locked", "-p", "weir", "-p", "weir-audit"], images];
             ensure!(succeeds(&mut cargo(&arguments.concat()))?, "they do not compile");
@@ -68,8 +68,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
     let sizes = journal.step("images", || images.make(options.images))?;
     journal.note(&sizes);
     let done = on_cluster(&journal, options, &images, deadline);
-    if options.cluster == ClusterKind::Kind && !options.keep && place::kept().is_some() {
-        journal.step("delete the cluster", place::down)?;
+    if options.cluster == ClusterKind::Kind && !options.keep && environment::kept().is_some() {
+        journal.step("delete the cluster", environment::down)?;
     }
     done?;
     println!("{:>7.1} s  passed", journal.elapsed().as_secs_f64());
@@ -78,17 +78,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<bool> {
 
 fn on_cluster(
     journal: &Journal,
-    options: &Options,
+    options: &E2eOptions,
     images: &Images,
     deadline: Instant,
 ) -> anyhow::Result<()> {
-    let kept = place::kept().filter(|_| options.keep && options.cluster == ClusterKind::Kind);
+    let kept = environment::kept().filter(|_| options.keep && options.cluster == ClusterKind::Kind);
     let is_kept = kept.is_some();
     let kubeconfig = match (options.cluster, kept) {
         (ClusterKind::Existing, _) => None,
         (ClusterKind::Kind, Some(kept)) => Some(kept),
         (ClusterKind::Kind, None) => {
-            Some(journal.step("kind create cluster", || place::up(options.node_image.as_deref()))?)
+            Some(journal.step("kind create cluster", || environment::up(options.node_image.as_deref()))?)
         }
     };
     let tools = Tools::find(kubeconfig.as_deref(), deadline)?;
@@ -118,8 +118,8 @@ fn on_cluster(
     run_parts(&fixture, &parts, options)
 }
 
-/// One part after the other; one that fails does not keep the next from being run, unless the time is over.
-fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow::Result<()> {
+/// Runs one part after the other; after a failure the next part still runs, unless the time is over.
+fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &E2eOptions) -> anyhow::Result<()> {
     let mut failed = Vec::new();
     for (at, part) in parts.iter().enumerate() {
         if fixture.tools.out_of_time() {
@@ -131,7 +131,7 @@ fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow
             continue;
         }
         fixture.journal.begin(part.name());
-        let afterwards = || Fixture { tools: fixture.tools.with_more_time(AFTERWARDS), ..*fixture };
+        let for_cleanup = || Fixture { tools: fixture.tools.with_more_time(CLEANUP_TIME), ..*fixture };
         if let Err(error) = part.run(fixture) {
             let why = if fixture.tools.out_of_time() {
                 format!("{} minutes are over (--minutes)\n", options.minutes)
@@ -139,7 +139,7 @@ fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow
                 String::new()
             };
             eprintln!("{}: {why}{error:#}", part.name());
-            afterwards().tell();
+            for_cleanup().print_diagnostics();
             failed.push(format!(
                 "{}: {why}{}",
                 part.name(),
@@ -147,7 +147,7 @@ fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow
             ));
         }
         if !options.keep || at + 1 < parts.len() {
-            let cleared = fixture.journal.step("remove what is left", || afterwards().clear());
+            let cleared = fixture.journal.step("remove what is left", || for_cleanup().clear());
             failed.extend(cleared.err().map(|error| format!("{}: {error:#}", part.name())));
         }
     }
@@ -158,7 +158,7 @@ fn run_parts(fixture: &Fixture<'_>, parts: &[Part], options: &Options) -> anyhow
     Ok(())
 }
 
-/// The image of Kafka that the chart takes when nothing else is said.
+/// The chart's default image of Kafka.
 fn chart_kafka() -> Option<String> {
     let values = std::fs::read_to_string(crate::root().join("charts/weir/values.yaml")).ok()?;
     let mut lines = values.lines().map(str::trim).skip_while(|line| *line != "repository: apache/kafka");

@@ -1,4 +1,4 @@
-//! A pipeline on the cluster: what is done with it, and how its results are checked.
+//! A pipeline on the cluster: operations on it, and the check of its results.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -32,9 +32,9 @@ struct Scenario {
 /// A time, in milliseconds since the epoch.
 pub(super) type Span = (u128, u128);
 
-/// What a comparison with the oracle told.
+/// The result of a comparison with the oracle.
 pub(super) struct Comparison {
-    /// Its figures.
+    /// The audit's output.
     pub(super) report: String,
     /// The longest time between two windows in each span.
     pub(super) longest_gaps: Vec<Option<Duration>>,
@@ -62,12 +62,12 @@ impl<'a> TestPipeline<'a> {
         self.ready()
     }
 
-    /// Waits until the operator calls the document as it is now ready.
+    /// Waits until the pipeline is ready, for the current document.
     pub(super) fn ready(&self) -> anyhow::Result<()> {
         self.condition("Ready", "True", "")
     }
 
-    /// Waits until a condition has this status, for the document as it is now; and this reason, unless that is empty.
+    /// Waits until a condition has this status for the current document; and this reason, unless that is empty.
     pub(super) fn condition(&self, kind: &str, status: &str, reason: &str) -> anyhow::Result<()> {
         let what = format!("{kind} is {status} {reason} for pipeline {}", self.name);
         self.fixture.tools.await_that(&what, || {
@@ -114,7 +114,7 @@ impl<'a> TestPipeline<'a> {
         self.processors_within(wanted, STEP_TIMEOUT)
     }
 
-    /// As [`Self::processors`], where somebody else decides how many there are.
+    /// As [`Self::processors`], where an autoscaler sets their number.
     pub(super) fn processors_within(&self, wanted: usize, timeout: Duration) -> anyhow::Result<()> {
         self.fixture.tools.await_within(&format!("{wanted} processors are ready"), timeout, || {
             let ready = self.object("{.status.processor.readyReplicas}")?;
@@ -122,7 +122,7 @@ impl<'a> TestPipeline<'a> {
         })
     }
 
-    /// Does what replaces every pod, and waits until none of before is left.
+    /// Does `work`, and waits until every pod is replaced.
     pub(super) fn replaced(&self, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         let before = self.pods("")?;
         work()?;
@@ -147,33 +147,33 @@ impl<'a> TestPipeline<'a> {
         format!("app.kubernetes.io/instance={}{component}", self.name)
     }
 
-    /// Does something to it; then waits for so many more windows. The gap between windows is known after the next comparison.
-    pub(super) fn undergo<T>(
+    /// Does `work`, then waits for more windows. The gap between windows is known after the next comparison.
+    pub(super) fn scenario_without_audit<T>(
         &self,
         what: &str,
         windows: u64,
-        doing: impl FnOnce() -> anyhow::Result<T>,
+        work: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let begun = now()?;
-        let (done, took) = self.fixture.journal.timed(what, doing)?;
+        let (done, took) = self.fixture.journal.timed(what, work)?;
         self.fixture.journal.step(&format!("{windows} more windows"), || self.more_windows(windows))?;
         self.scenarios.borrow_mut().push(Scenario { what: what.to_owned(), took, span: (begun, now()?) });
         Ok(done)
     }
 
-    /// As [`Self::undergo`], and compares all with the oracle afterwards.
+    /// As [`Self::scenario_without_audit`], with a comparison with the oracle afterwards.
     pub(super) fn scenario<T>(
         &self,
         what: &str,
         windows: u64,
-        doing: impl FnOnce() -> anyhow::Result<T>,
+        work: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
-        let done = self.undergo(what, windows, doing)?;
+        let done = self.scenario_without_audit(what, windows, work)?;
         self.audit(false)?;
         Ok(done)
     }
 
-    /// Waits for so many more sealed windows, as the gateway has them.
+    /// Waits until the gateway has `more` further sealed windows.
     pub(super) fn more_windows(&self, more: u64) -> anyhow::Result<()> {
         let gateway = format!("/api/v1/namespaces/{NAMESPACE}/services/{}-gateway:http/proxy", self.name);
         let newest = || -> anyhow::Result<Option<u64>> {
@@ -206,7 +206,7 @@ impl<'a> TestPipeline<'a> {
         Ok(digest.lines().next().unwrap_or_default().to_owned())
     }
 
-    /// As [`Self::audit`], without a word. An error tells the first differences.
+    /// As [`Self::audit`], without output. An error has the first differences.
     pub(super) fn compare(&self, ended: bool, spans: &[Span]) -> anyhow::Result<Comparison> {
         let during: Vec<String> = spans.iter().map(|(from, to)| format!("--during={from}-{to}")).collect();
         let words: Vec<&str> =
@@ -221,12 +221,12 @@ impl<'a> TestPipeline<'a> {
         Ok(Comparison { report: lines.collect::<Vec<_>>().join("\n"), longest_gaps })
     }
 
-    /// How many windows its topics hold, all of them right.
+    /// The number of windows in its topics, which must equal the oracle's.
     pub(super) fn windows(&self) -> anyhow::Result<u64> {
         number_before(&self.program("weir-audit", &[])?, " windows")
     }
 
-    /// One of our programs on this side, for this pipeline.
+    /// Runs one of our programs on this machine, for this pipeline.
     pub(super) fn program(&self, program: &str, words: &[&str]) -> anyhow::Result<String> {
         let folder = crate::root().join("target/e2e");
         fs::create_dir_all(&folder)?;
@@ -238,21 +238,17 @@ impl<'a> TestPipeline<'a> {
         self.fixture.tools.run(&mut command)
     }
 
-    /// Its topics are what the document asks for as it is now.
+    /// Checks that its topics match the current document.
     pub(super) fn topics_in_sync(&self) -> anyhow::Result<()> {
-        let current = self.as_it_is()?;
-        let said = current.program("weir", &["topics", "apply"])?;
-        let differs: Vec<&str> = said.lines().filter(|line| !line.ends_with(" Unchanged")).collect();
-        ensure!(
-            differs.is_empty(),
-            "these topics were not what the document asks for:\n{}",
-            differs.join("\n")
-        );
+        let current = self.with_current_document()?;
+        let output = current.program("weir", &["topics", "apply"])?;
+        let differs: Vec<&str> = output.lines().filter(|line| !line.ends_with(" Unchanged")).collect();
+        ensure!(differs.is_empty(), "these topics did not match the document:\n{}", differs.join("\n"));
         Ok(())
     }
 
-    /// The same with the document as the API server has it.
-    pub(super) fn as_it_is(&self) -> anyhow::Result<Self> {
+    /// The same pipeline with the API server's document.
+    pub(super) fn with_current_document(&self) -> anyhow::Result<Self> {
         let mut resource: serde_json::Value =
             serde_json::from_str(&self.fixture.get(&format!("csp {} --output json", self.name))?)?;
         let spec = resource["spec"].take();

@@ -1,4 +1,4 @@
-//! The programs that a user would call, called.
+//! Runs the programs that a user would run.
 
 use std::io::{self, Read};
 use std::net::TcpStream;
@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use weir_broker::tail;
 
-/// How long a step may take that takes seconds on a quiet machine.
+/// Maximum time of a step that takes seconds on an idle machine.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// Programs have timeouts of their own, which tell more than ours.
+/// Maximum time of a program. Programs have shorter timeouts of their own, with better messages.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// kubectl and helm, for one cluster.
@@ -21,14 +21,14 @@ const PROGRAM_TIMEOUT: Duration = Duration::from_secs(600);
 pub(super) struct Tools {
     kubectl: PathBuf,
     helm: PathBuf,
-    /// Absent: what they find by themselves.
+    /// Absent: their default.
     kubeconfig: Option<PathBuf>,
-    /// When all has to be over: nothing is waited for any longer.
+    /// The end of all waits.
     deadline: Instant,
 }
 
 impl Tools {
-    /// kubectl and helm of the user's, or else those of the testbed, which are compiled the first time.
+    /// The user's kubectl and helm, or else those of the testbed, which are compiled the first time.
     pub(super) fn find(kubeconfig: Option<&Path>, deadline: Instant) -> anyhow::Result<Self> {
         let own = |program: &str| Command::new(program).arg("version").arg("--client").output().is_ok();
         let kubectl = if own("kubectl") {
@@ -40,7 +40,7 @@ impl Tools {
         Ok(Self { kubectl, helm, kubeconfig: kubeconfig.map(Path::to_owned), deadline })
     }
 
-    /// The same with more time, to find out how things stand and to clear up.
+    /// The same with more time, for diagnostics and cleanup.
     pub(super) fn with_more_time(&self, time: Duration) -> Self {
         Self { deadline: self.deadline.max(Instant::now() + time), ..self.clone() }
     }
@@ -50,7 +50,7 @@ impl Tools {
         self.deadline <= Instant::now()
     }
 
-    /// Asks twice a second until it holds.
+    /// Checks a condition twice a second until it holds.
     pub(super) fn await_that(
         &self,
         what: &str,
@@ -59,7 +59,7 @@ impl Tools {
         self.await_within(what, STEP_TIMEOUT, holds)
     }
 
-    /// As [`Self::await_that`], for what takes longer, or must not take as long.
+    /// As [`Self::await_that`], with another timeout.
     pub(super) fn await_within(
         &self,
         what: &str,
@@ -69,16 +69,16 @@ impl Tools {
         await_that(what, self.at_most(timeout), holds)
     }
 
-    /// Runs a program to its end: what it printed.
+    /// Runs a program to its end; returns its output.
     pub(super) fn run(&self, command: &mut Command) -> anyhow::Result<String> {
-        said_within(command, self.at_most(PROGRAM_TIMEOUT))
+        output_within(command, self.at_most(PROGRAM_TIMEOUT))
     }
 
     fn at_most(&self, timeout: Duration) -> Duration {
         timeout.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Calls kubectl with words that hold no space; what it printed.
+    /// Runs kubectl with arguments without spaces; returns its output.
     pub(super) fn kubectl(&self, words: &str) -> anyhow::Result<String> {
         self.kubectl_with(&words.split_whitespace().collect::<Vec<_>>())
     }
@@ -91,10 +91,10 @@ impl Tools {
     pub(super) fn apply(&self, namespace: &str, manifest: &str) -> anyhow::Result<String> {
         let mut command = self.command(&self.kubectl);
         command.args(["--namespace", namespace, "apply", "--filename", "-"]);
-        said_to(&mut command, manifest)
+        output_with_input(&mut command, manifest)
     }
 
-    /// Calls helm with words that hold no space; what it printed.
+    /// Runs helm with arguments without spaces; returns its output.
     pub(super) fn helm(&self, words: &str) -> anyhow::Result<String> {
         self.run(self.command(&self.helm).args(words.split_whitespace()))
     }
@@ -123,7 +123,7 @@ impl Tools {
         self.run(&mut shell)
     }
 
-    /// Makes a port of a pod reachable on the loopback address, under the same number, until it is dropped.
+    /// Forwards a port of a pod to the same port of the loopback address, until the result is dropped.
     pub(super) fn forward(&self, namespace: &str, pod: &str, port: u16) -> anyhow::Result<Running> {
         let taken = TcpStream::connect(("127.0.0.1", port)).is_ok();
         ensure!(
@@ -158,26 +158,26 @@ pub(super) struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It can only have ended before, which is what is wanted.
+        // A failure means that it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Runs a program to its end: what it printed. Fails with what it complained about.
-pub(super) fn said(command: &mut Command) -> anyhow::Result<String> {
+/// Runs a program to its end; returns its output. The error has the output of a failed program.
+pub(super) fn output_of(command: &mut Command) -> anyhow::Result<String> {
     let output = command.stdin(Stdio::null()).output();
-    judge(command, output)
+    check_status(command, output)
 }
 
-/// As [`said`], for a program that might wait for ever: after `patience` it is killed, and its last lines are told.
-fn said_within(command: &mut Command, patience: Duration) -> anyhow::Result<String> {
+/// As [`output_of`], for a program that might wait for ever: after `timeout` it is killed; the error has its last lines.
+fn output_within(command: &mut Command, timeout: Duration) -> anyhow::Result<String> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut running = Running(child.with_context(|| format!("could not run `{}`", called(command)))?);
+    let mut running = Running(child.with_context(|| format!("could not run `{}`", command_line(command)))?);
     let (stdout, stderr) = (read_all(running.0.stdout.take()), read_all(running.0.stderr.take()));
-    let what = format!("the end of `{}`", called(command));
-    let ended = await_that(&what, patience, || Ok(running.0.try_wait()?.is_some()));
-    // It has ended, or does so now: either ends what is read from it.
+    let what = format!("the end of `{}`", command_line(command));
+    let ended = await_that(&what, timeout, || Ok(running.0.try_wait()?.is_some()));
+    // Ends it if it still runs, and so the reads of its output.
     let _ = running.0.kill();
     let status = running.0.wait().with_context(|| what.clone())?;
     let output = Output {
@@ -186,65 +186,65 @@ fn said_within(command: &mut Command, patience: Duration) -> anyhow::Result<Stri
         stderr: stderr.join().unwrap_or_default(),
     };
     if let Err(error) = ended {
-        let last = [&output.stdout, &output.stderr].map(|said| tail(&String::from_utf8_lossy(said)));
-        bail!("{error:#}; the last lines that it said:\n{}", last.join("\n"));
+        let last = [&output.stdout, &output.stderr].map(|bytes| tail(&String::from_utf8_lossy(bytes)));
+        bail!("{error:#}; its last lines:\n{}", last.join("\n"));
     }
-    judge(command, Ok(output))
+    check_status(command, Ok(output))
 }
 
-/// Reads to the end beside everything else, so that whoever writes need not wait.
+/// Reads to the end on a thread, so that the writer does not block.
 fn read_all(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is still worth telling.
+        // The output before a read error is still reported.
         let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
         bytes
     })
 }
 
-/// As [`said`], with a text on its standard input.
-pub(super) fn said_to(command: &mut Command, input: &str) -> anyhow::Result<String> {
+/// As [`output_of`], with a text on its standard input.
+pub(super) fn output_with_input(command: &mut Command, input: &str) -> anyhow::Result<String> {
     use std::io::Write;
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let output = child.and_then(|mut child| {
         child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(input.as_bytes()))?;
         child.wait_with_output()
     });
-    judge(command, output)
+    check_status(command, output)
 }
 
 /// A command as a user would write it.
-fn called(command: &Command) -> String {
+fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
-fn judge(command: &Command, output: io::Result<Output>) -> anyhow::Result<String> {
-    let called = called(command);
-    let output = output.with_context(|| format!("could not run `{called}`"))?;
+fn check_status(command: &Command, output: io::Result<Output>) -> anyhow::Result<String> {
+    let command_line = command_line(command);
+    let output = output.with_context(|| format!("could not run `{command_line}`"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
-        bail!("`{called}`: {}\n{}", output.status, text(&output.stdout) + &text(&output.stderr));
+        bail!("`{command_line}`: {}\n{}", output.status, text(&output.stdout) + &text(&output.stderr));
     }
     Ok(text(&output.stdout))
 }
 
-/// Asks twice a second until it holds.
+/// Checks a condition twice a second until it holds.
 fn await_that(
     what: &str,
-    patience: Duration,
+    timeout: Duration,
     mut holds: impl FnMut() -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {
     let begun = Instant::now();
     loop {
-        let answer = holds();
-        if matches!(answer, Ok(true)) {
+        let outcome = holds();
+        if matches!(outcome, Ok(true)) {
             return Ok(());
         }
-        if begun.elapsed() > patience {
-            return match answer {
-                Err(error) => Err(error.context(format!("in vain for {} s: {what}", patience.as_secs()))),
-                Ok(_) => bail!("in vain for {} s: {what}", patience.as_secs()),
+        if begun.elapsed() > timeout {
+            return match outcome {
+                Err(error) => Err(error.context(format!("timed out after {} s: {what}", timeout.as_secs()))),
+                Ok(_) => bail!("timed out after {} s: {what}", timeout.as_secs()),
             };
         }
         sleep(Duration::from_millis(500));
@@ -258,20 +258,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_end_is_told_with_its_last_lines() {
-        // More than a pipe holds, so that who does not read on holds it up before it says what matters.
+    fn the_error_of_a_timeout_has_the_last_lines() {
+        // More than a pipe holds: without reads of the output it would block before its last line.
         let mut command = Command::new("sh");
         command.args(["-c", "seq 50000; echo progress >&2; exec sleep 60"]);
-        let error = said_within(&mut command, Duration::from_secs(5)).unwrap_err().to_string();
-        assert!(error.starts_with("in vain for 5 s: the end of `sh -c seq 50000;"), "{error}");
+        let error = output_within(&mut command, Duration::from_secs(5)).unwrap_err().to_string();
+        assert!(error.starts_with("timed out after 5 s: the end of `sh -c seq 50000;"), "{error}");
         assert!(error.ends_with("\n50000\nprogress"), "{error}");
     }
 
     #[test]
-    fn who_ends_in_time_is_judged_by_its_status() {
+    fn a_program_that_ends_in_time_is_checked_by_its_status() {
         let run = |script: &str| {
             let mut command = Command::new("sh");
-            said_within(command.args(["-c", script]), Duration::from_secs(60))
+            output_within(command.args(["-c", script]), Duration::from_secs(60))
         };
         assert_eq!(run("echo done; echo log >&2").unwrap(), "done");
         let error = run("echo refused >&2; exit 3").unwrap_err().to_string();

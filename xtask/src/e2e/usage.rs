@@ -1,4 +1,4 @@
-//! What a pod uses, as its kubelet measures it.
+//! The resource usage of a pod, measured by its kubelet.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use anyhow::Context;
 
 use super::tools::Tools;
 
-/// What a container used over some time.
+/// A container's usage over some time.
 pub(super) struct Used {
     pub(super) millicores: f64,
-    /// Bytes that cannot be taken away from it.
+    /// Bytes of its working set.
     pub(super) memory: f64,
 }
 
@@ -20,37 +20,42 @@ impl fmt::Display for Used {
     }
 }
 
-/// One look.
+/// One measurement.
 pub(super) struct Usage {
     /// Seconds of one core since it began.
     cpu: f64,
-    /// When the CPU was looked at, in milliseconds.
+    /// When the CPU was measured, in milliseconds.
     at: f64,
-    /// Bytes that cannot be taken away from it.
+    /// Bytes of its working set.
     pub(super) memory: f64,
 }
 
 impl Usage {
-    /// What a container uses over at least a minute.
+    /// A container's usage over at least a minute.
     pub(super) fn over_a_minute(
         tools: &Tools,
         namespace: &str,
         pod: &str,
         container: &str,
     ) -> anyhow::Result<Used> {
-        let (first, begun) = (Self::look(tools, namespace, pod, container)?, Instant::now());
+        let (first, begun) = (Self::measure(tools, namespace, pod, container)?, Instant::now());
         let mut used = None;
         tools.await_that("a minute passes, and the kubelet measures again", || {
             if begun.elapsed() >= Duration::from_secs(60) {
-                used = Self::look(tools, namespace, pod, container)?.since(&first);
+                used = Self::measure(tools, namespace, pod, container)?.since(&first);
             }
             Ok(used.is_some())
         })?;
         used.context("the kubelet measures no usage")
     }
 
-    /// Looks at a container of a pod.
-    pub(super) fn look(tools: &Tools, namespace: &str, pod: &str, container: &str) -> anyhow::Result<Self> {
+    /// Measures a container of a pod.
+    pub(super) fn measure(
+        tools: &Tools,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> anyhow::Result<Self> {
         let node = tools
             .kubectl(&format!("--namespace {namespace} get {pod} --output jsonpath={{.spec.nodeName}}"))?;
         let metrics = tools.kubectl(&format!("get --raw /api/v1/nodes/{node}/proxy/metrics/resource"))?;
@@ -68,7 +73,7 @@ impl Usage {
         Ok(Self { cpu, at, memory })
     }
 
-    /// What was used since an earlier look; `None` when the kubelet has not looked again since.
+    /// The usage since an earlier measurement; `None` if the kubelet has not measured again since.
     pub(super) fn since(&self, earlier: &Self) -> Option<Used> {
         let seconds = (self.at - earlier.at) / 1_000.0;
         let used = || Used { millicores: (self.cpu - earlier.cpu) / seconds * 1_000.0, memory: self.memory };

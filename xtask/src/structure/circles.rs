@@ -19,7 +19,7 @@ pub(super) fn of<T: Clone + Ord>(edges: &BTreeMap<T, BTreeSet<T>>) -> Vec<Vec<T>
     circles.into_iter().collect()
 }
 
-/// What can be reached in one step or more.
+/// The nodes that can be reached in one step or more.
 fn reach<'a, T: Ord>(edges: &'a BTreeMap<T, BTreeSet<T>>, from: &'a T) -> BTreeSet<&'a T> {
     let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
     while let Some(node) = todo.pop() {
@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn circles_are_found_and_chains_are_none() {
+    fn circles_are_found_and_chains_are_not() {
         let graph = |edges: &[(u8, u8)]| {
             let mut graph: BTreeMap<u8, BTreeSet<u8>> = BTreeMap::new();
             for (from, to) in edges {

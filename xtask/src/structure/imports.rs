@@ -1,4 +1,4 @@
-//! Which files of a crate take names from which others.
+//! The imports among the files of a crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// The files that each file takes names from. A file and the files below it are one thing in parts: no imports between them are told.
+/// The files that each file imports from. A file and the files below it are one unit: imports between them are left out.
 pub(super) fn of(source: &Path) -> anyhow::Result<BTreeMap<PathBuf, BTreeSet<PathBuf>>> {
     let mut modules = BTreeMap::new();
     collect(source, &mut Vec::new(), &mut modules)?;
@@ -14,16 +14,16 @@ pub(super) fn of(source: &Path) -> anyhow::Result<BTreeMap<PathBuf, BTreeSet<Pat
         modules.iter().map(|(module, (_, text))| (module.clone(), paths(text))).collect();
     let mut imports = BTreeMap::new();
     for (module, (file, _)) in &modules {
-        let mut taken = BTreeSet::new();
+        let mut imported = BTreeSet::new();
         for path in &names[module] {
             if let Some(target) = target(&names, module, path, 0)
                 && !target.starts_with(module)
                 && !module.starts_with(&target)
             {
-                taken.insert(modules[&target].0.clone());
+                imported.insert(modules[&target].0.clone());
             }
         }
-        imports.insert(file.clone(), taken);
+        imports.insert(file.clone(), imported);
     }
     Ok(imports)
 }
@@ -64,10 +64,10 @@ fn code(text: &str) -> String {
     text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
 }
 
-/// A path as it is written, and the name that others see it by, where it is handed on (`pub use`).
+/// A path as it is written, and whether it is re-exported (`pub use`).
 struct Named {
     segments: Vec<String>,
-    handed_on: bool,
+    is_reexported: bool,
 }
 
 /// All paths that begin with `crate`, `self` or `super`, and those of `use`.
@@ -87,10 +87,10 @@ fn paths(text: &str) -> Vec<Named> {
             continue;
         }
         let line = head.rsplit('\n').next().unwrap_or_default();
-        let handed_on = is_use && line.trim_start().starts_with("pub");
+        let is_reexported = is_use && line.trim_start().starts_with("pub");
         let mut trees = Vec::new();
         rest = tree(tail, &mut Vec::new(), &mut trees);
-        found.extend(trees.into_iter().map(|segments| Named { segments, handed_on }));
+        found.extend(trees.into_iter().map(|segments| Named { segments, is_reexported }));
     }
     found
 }
@@ -104,7 +104,7 @@ fn tree<'a>(text: &'a str, before: &mut Vec<String>, found: &mut Vec<Vec<String>
             rest = group.trim_start();
             while !rest.is_empty() && !rest.starts_with('}') {
                 let left = tree(rest, before, found).trim_start();
-                // What is no path ends the group.
+                // Anything but a path ends the group.
                 if left.len() == rest.len() {
                     break;
                 }
@@ -134,7 +134,7 @@ fn tree<'a>(text: &'a str, before: &mut Vec<String>, found: &mut Vec<Vec<String>
     rest
 }
 
-/// The module whose file defines what the path names. A name that a module hands on is looked for where that takes it from.
+/// The module whose file defines the path's target. A re-exported name is resolved in the module that it comes from.
 fn target(
     names: &BTreeMap<Vec<String>, Vec<Named>>,
     module: &[String],
@@ -163,8 +163,8 @@ fn target(
         segments.next();
     }
     if let Some(name) = segments.next().filter(|_| depth < 8) {
-        let handed = names.get(&at)?.iter().filter(|path| path.handed_on);
-        for from in handed.filter(|from| from.segments.last() == Some(name)) {
+        let reexports = names.get(&at)?.iter().filter(|path| path.is_reexported);
+        for from in reexports.filter(|from| from.segments.last() == Some(name)) {
             if let Some(found) = target(names, &at, from, depth + 1) {
                 return Some(found);
             }
@@ -198,12 +198,12 @@ mod tests {
         let imports = of(&folder).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         let names = |file: &str| -> Vec<String> {
-            let taken = &imports[&folder.join(file)];
-            taken.iter().map(|file| file.strip_prefix(&folder).unwrap().display().to_string()).collect()
+            let imported = &imports[&folder.join(file)];
+            imported.iter().map(|file| file.strip_prefix(&folder).unwrap().display().to_string()).collect()
         };
         assert_eq!(names("a.rs"), ["b.rs", "c/deep.rs", "c/mod.rs"]);
         assert_eq!(names("b.rs"), [""; 0], "neither comments nor tests");
-        assert_eq!(names("c/mod.rs"), [""; 0], "a file and those below it are one thing");
+        assert_eq!(names("c/mod.rs"), [""; 0], "a file and those below it are one unit");
         assert_eq!(names("c/deep.rs"), ["a.rs", "b.rs"]);
     }
 }

@@ -1,4 +1,4 @@
-//! What is done with the product, in the order in which a user would, and what must come of it.
+//! The product's main functions, in the order of their use.
 
 use std::fs;
 use std::process::Command;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
+use super::super::environment::Images;
 use super::super::fixture::{Fixture, NAMESPACE};
 use super::super::pipeline::TestPipeline;
-use super::super::place::Images;
-use super::super::tools::said;
+use super::super::tools::output_of;
 use super::super::usage::Usage;
 
 /// 1,000 events a second on six partitions, beside the example: with names of its own.
@@ -29,7 +29,7 @@ spec:
   generator: {eventsPerSecond: 1000, profile: Constant}
 ";
 
-/// The default's.
+/// The default slide.
 const SLIDE: Duration = Duration::from_secs(10);
 
 pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
@@ -39,7 +39,7 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     busy.part()
 }
 
-/// The example as it is: ready, and right.
+/// The example as written becomes ready, with results that equal the oracle's.
 fn example(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let file = crate::root().join("examples/development.yaml");
     let manifest = fs::read_to_string(&file).with_context(|| format!("no {}", file.display()))?;
@@ -57,7 +57,7 @@ fn example(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     fixture.journal.step("delete it", || example.delete())
 }
 
-/// The pipeline with load.
+/// The pipeline under load.
 struct Busy<'a> {
     fixture: &'a Fixture<'a>,
     pipeline: TestPipeline<'a>,
@@ -78,14 +78,14 @@ impl Busy<'_> {
                 fixture.helm(NAMESPACE, "upgrade", Images::TAGS[0], Images::TAGS[1], "--reuse-values")
             })?;
             pipeline.processors(2)?;
-            // Scaling down leaves the first ones, wherever they are; a roll places each with regard to the others.
+            // Scaling down keeps the first pods, wherever they are; a rollout spreads them over nodes.
             let apart =
                 !fixture.nodes_are_containers || fixture.nodes(&pipeline.selector("processor"))?.len() > 1;
             ensure!(apart, "all processors are on one node");
             Ok(())
         })?;
         let lost = pipeline.scenario("delete every pod on a node but Kafka's", 3, || {
-            let (node, before) = (self.loneliest_node()?, pipeline.pods("")?);
+            let (node, before) = (self.node_without_kafka()?, pipeline.pods("")?);
             let there =
                 format!("--field-selector spec.nodeName={node} --selector app.kubernetes.io/name!=kafka");
             let lost = fixture.get(&format!("pods {there} --output name"))?.replace('\n', " ");
@@ -99,11 +99,11 @@ impl Busy<'_> {
         if fixture.nodes_are_containers { self.lose_a_node() } else { Ok(()) }
     }
 
-    /// A node dies without a word, with what runs on it, and comes back after some windows.
+    /// A node crashes with its pods, and is started again after some windows.
     fn lose_a_node(&self) -> anyhow::Result<()> {
         let Self { fixture, pipeline } = self;
-        let node = self.loneliest_node()?;
-        // The API server takes them for running long after: that they ran anew shows in their counts of restarts.
+        let node = self.node_without_kafka()?;
+        // The API server reports its pods as running long after, so their restart counts must show that they were restarted.
         let restarts = || -> anyhow::Result<u32> {
             let path = "{.items[*].status.containerStatuses[*].restartCount}";
             let counts = fixture
@@ -111,11 +111,11 @@ impl Busy<'_> {
             counts.split_whitespace().map(|count| Ok(count.parse::<u32>()?)).sum()
         };
         let started = restarts()?;
-        let docker = |verb: &str| said(Command::new("docker").args([verb, &node]));
+        let docker = |verb: &str| output_of(Command::new("docker").args([verb, &node]));
         pipeline.scenario("kill a node; start it after three more windows, until all is ready", 3, || {
             let before = pipeline.windows()?;
             docker("kill")?;
-            // The gateway may be gone with the node: the topics tell.
+            // The gateway may be gone with the node, so windows are counted in the topics.
             fixture.tools.await_that("windows are sealed", || Ok(pipeline.windows()? >= before + 3))?;
             docker("start")?;
             fixture.tools.await_that("its pods run again", || Ok(restarts()? > started))?;
@@ -132,15 +132,15 @@ impl Busy<'_> {
             let revision = || fixture.get("statefulset busy --output jsonpath={.status.updateRevision}");
             let before = (pipeline.pods("processor")?, revision()?);
             fixture.helm(NAMESPACE, "upgrade", Images::TAGS[1], Images::TAGS[1], "--reuse-values")?;
-            // Something for the new operator to do, which shows that it looked at everything.
+            // A change for the new operator, which shows that it has reconciled the pipeline.
             pipeline.patch(r#"{"spec": {"generator": {"eventsPerSecond": 500}}}"#)?;
-            fixture.tools.await_that("it acts upon a change", || {
+            fixture.tools.await_that("it reconciles a change", || {
                 Ok(fixture.get("configmap busy --output yaml")?.contains("eventsPerSecond: 500"))
             })?;
-            // Processors are made after that, and ready once a roll is over.
+            // Processors are applied after that, and are ready once a rollout is over.
             pipeline.ready()?;
             let after = (pipeline.pods("processor")?, revision()?);
-            ensure!(after == before, "processors are others than before");
+            ensure!(after == before, "processors were replaced");
             Ok(())
         })?;
         fixture.journal.step("suspend it, until no processor and no generator is left", || {
@@ -163,7 +163,7 @@ impl Busy<'_> {
         })
     }
 
-    /// The same events once more, by one process that nothing happens to: the same bytes.
+    /// One undisturbed process over the same events writes the same bytes.
     fn twin(&self) -> anyhow::Result<()> {
         let Self { fixture, pipeline } = self;
         let manifest = BUSY
@@ -190,8 +190,8 @@ impl Busy<'_> {
         Ok(())
     }
 
-    /// The node with a processor that has no Kafka; where Kafka is with all of them, that one.
-    fn loneliest_node(&self) -> anyhow::Result<String> {
+    /// A node with a processor and without Kafka, or any node with a processor if there is none.
+    fn node_without_kafka(&self) -> anyhow::Result<String> {
         let processors = self.fixture.nodes(&self.pipeline.selector("processor"))?;
         let kafka = self.fixture.nodes("app.kubernetes.io/name=kafka")?;
         processors.difference(&kafka).chain(&processors).next().cloned().context("no processor runs anywhere")

@@ -1,5 +1,5 @@
-//! Every field of the document is changed under load, one after the other: what must follow of it does, results stay right, and what is
-//! fixed is refused. A field that the definition has and that is not listed here fails the part.
+//! Changes every field of the document under load, one after the other: the expected effect occurs, results stay right, and changes of
+//! fixed fields are refused. A field of the definition that is not listed here fails the part.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 
+use super::super::environment::Images;
 use super::super::fixture::{Fixture, NAMESPACE};
 use super::super::pipeline::TestPipeline;
-use super::super::place::Images;
 
-/// Windows come often, so that a gap shows.
+/// A short slide, so that gaps are visible.
 const SLIDE: Duration = Duration::from_secs(2);
 
 const EDITED: &str = "
@@ -32,8 +32,8 @@ spec:
   generator: {eventsPerSecond: 1000, profile: Constant}
 ";
 
-/// After so many edits everything is compared with the oracle.
-const BETWEEN_AUDITS: usize = 17;
+/// Edits between two comparisons with the oracle.
+const EDITS_PER_AUDIT: usize = 17;
 
 const PROCESSOR: &[&str] = &["processor"];
 const GENERATOR: &[&str] = &["generator"];
@@ -41,28 +41,28 @@ const GATEWAY: &[&str] = &["gateway"];
 const READERS: &[&str] = &["processor", "gateway"];
 const ALL: &[&str] = &["processor", "generator", "gateway"];
 
-/// What must follow of an edit.
-enum Seen {
-    /// All pods of these components are others, as many as before, and ready; those of the others are the same.
+/// The expected effect of an edit.
+enum Effect {
+    /// All pods of these components are replaced and ready; those of other components stay.
     Rolled(&'static [&'static str]),
-    /// The topics have the settings that follow from it.
+    /// The topics have the settings of the document.
     Topics,
     /// A field of an object: `KIND/NAME`, its path, its value.
     Field(&'static str, &'static str, String),
     /// A condition's type, status and reason.
     Condition(&'static str, &'static str, &'static str),
-    /// It is taken note of, and no pod is another.
-    Noted,
+    /// It is reconciled, and no pod is replaced.
+    NoRollout,
 }
 
-use Seen::{Condition, Field, Noted, Rolled, Topics};
+use Effect::{Condition, Field, NoRollout, Rolled, Topics};
 
-fn field(object: &'static str, path: &'static str, value: &str) -> Seen {
+fn field(object: &'static str, path: &'static str, value: &str) -> Effect {
     Field(object, path, value.to_owned())
 }
 
-/// Path below `spec`, its new value, what must follow.
-fn edits(image: &str, has_routes: bool) -> Vec<(&'static str, Value, Seen)> {
+/// Path below `spec`, its new value, the expected effect.
+fn edits(image: &str, has_routes: bool) -> Vec<(&'static str, Value, Effect)> {
     let annotated = || json!({"metadata": {"annotations": {"example.com/edited": "yes"}}});
     let route = |name: &str| json!({"parentRefs": [{"name": name}], "hostnames": ["edited.example"]});
     let routed = if has_routes {
@@ -144,12 +144,12 @@ fn edits(image: &str, has_routes: bool) -> Vec<(&'static str, Value, Seen)> {
         ("gateway.httpRoute", Value::Null, Condition("ObjectsSynced", "True", "")),
         ("processor.autoscaling.mode", json!("LagDryRun"), desired("2")),
         ("processor.autoscaling.minReplicas", json!(4), desired("4")),
-        ("processor.autoscaling.maxReplicas", json!(5), Noted),
-        ("processor.autoscaling.minReplicas", json!(1), Noted),
-        ("processor.autoscaling.eventsPerProcessor", json!(100_000), Noted),
-        ("processor.autoscaling.catchUp", json!("1m"), Noted),
-        ("processor.autoscaling.scaleUpCooldown", json!("30s"), Noted),
-        ("processor.autoscaling.scaleDownCooldown", json!("1m"), Noted),
+        ("processor.autoscaling.maxReplicas", json!(5), NoRollout),
+        ("processor.autoscaling.minReplicas", json!(1), NoRollout),
+        ("processor.autoscaling.eventsPerProcessor", json!(100_000), NoRollout),
+        ("processor.autoscaling.catchUp", json!("1m"), NoRollout),
+        ("processor.autoscaling.scaleUpCooldown", json!("30s"), NoRollout),
+        ("processor.autoscaling.scaleDownCooldown", json!("1m"), NoRollout),
         ("processor.autoscaling.mode", json!("Disabled"), field("csp/edited", "{.status.autoscaling}", "")),
         ("kafka.bootstrapServers", json!(["kafka:9092", "kafka-0.kafka-nodes:9092"]), Rolled(ALL)),
         ("image", json!(image), Rolled(ALL)),
@@ -213,10 +213,10 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
             Ok(()) => bail!("spec.{path} was changed to {value}"),
             Err(error) => {
                 let refused = error.to_string();
-                let said =
+                let is_expected =
                     refused.contains(" is fixed: ") || refused.contains(" is not supported by this version");
                 ensure!(
-                    said && refused.contains(path.rsplit('.').next().unwrap_or_default()),
+                    is_expected && refused.contains(path.rsplit('.').next().unwrap_or_default()),
                     "spec.{path}: {error}"
                 );
                 Ok(())
@@ -224,27 +224,27 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         })
     })?;
     let mut failed = Vec::new();
-    for (at, (path, value, seen)) in edits.iter().enumerate() {
-        // Without visitors or processors windows do not go on.
+    for (at, (path, value, effect)) in edits.iter().enumerate() {
+        // Without visitors or processors no windows are sealed.
         let stopped = matches!((*path, value), ("generator.enabled", Value::Bool(false)))
             || *path == "state" && value == "Suspended";
         let what = format!("{path}: {}", shortened(value));
-        let edit = || edit(fixture, &pipeline, path, value, seen);
+        let edit = || edit(fixture, &pipeline, path, value, effect);
         let done = if stopped {
             fixture
                 .journal
                 .timed(&what, edit)
                 .map(|((), took)| fixture.journal.scenario(&what, took, None, None))
         } else {
-            pipeline.undergo(&what, 2, edit)
+            pipeline.scenario_without_audit(&what, 2, edit)
         };
-        // The others are tried all the same.
+        // A failure does not stop the other edits.
         if let Err(error) = done {
             ensure!(!fixture.tools.out_of_time(), "{what}: {error:#}");
             fixture.journal.note(&format!("{error:#}"));
             failed.push(format!("{what}: {error:#}"));
         }
-        if at % BETWEEN_AUDITS == BETWEEN_AUDITS - 1 || at + 1 == edits.len() {
+        if at % EDITS_PER_AUDIT == EDITS_PER_AUDIT - 1 || at + 1 == edits.len() {
             pipeline.audit(false)?;
         }
     }
@@ -252,25 +252,25 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     fixture.journal.step("delete it", || pipeline.delete())
 }
 
-/// Changes one field, until what must follow of it is seen.
+/// Changes one field, and waits for the expected effect.
 fn edit(
     fixture: &Fixture<'_>,
     pipeline: &TestPipeline<'_>,
     path: &str,
     value: &Value,
-    seen: &Seen,
+    effect: &Effect,
 ) -> anyhow::Result<()> {
     let before = ALL.iter().map(|component| pipeline.pods(component)).collect::<anyhow::Result<Vec<_>>>()?;
     pipeline.patch(&patch(path, value))?;
     let same = |component: &str, before: &BTreeSet<String>| -> anyhow::Result<()> {
-        ensure!(pipeline.pods(component)? == *before, "spec.{path} made other pods of the {component}");
+        ensure!(pipeline.pods(component)? == *before, "spec.{path} replaced pods of the {component}");
         Ok(())
     };
-    match seen {
+    match effect {
         Rolled(components) => {
             for (component, before) in ALL.iter().zip(&before) {
                 if components.contains(component) {
-                    fixture.tools.await_that(&format!("every pod of the {component} is another"), || {
+                    fixture.tools.await_that(&format!("every pod of the {component} is replaced"), || {
                         let after = pipeline.pods(component)?;
                         Ok(after.len() == before.len() && after.is_disjoint(before))
                     })?;
@@ -292,7 +292,7 @@ fn edit(
             pipeline.ready()
         }
         Condition(kind, status, reason) => pipeline.condition(kind, status, reason),
-        Noted => {
+        NoRollout => {
             pipeline.ready()?;
             ALL.iter().zip(&before).try_for_each(|(component, before)| same(component, before))
         }
@@ -309,13 +309,13 @@ fn shortened(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(_) | Value::Array(_) => "set".to_owned(),
-        Value::Null => "taken out".to_owned(),
+        Value::Null => "removed".to_owned(),
         other => other.to_string(),
     }
 }
 
-/// Whether each field of the definition is edited or known to be fixed, and nothing is listed that it does not have.
-fn complete(fixture: &Fixture<'_>, edits: &[(&'static str, Value, Seen)]) -> anyhow::Result<()> {
+/// Checks that each field of the definition is edited or known to be fixed, and that every listed field exists.
+fn complete(fixture: &Fixture<'_>, edits: &[(&'static str, Value, Effect)]) -> anyhow::Result<()> {
     let definition: Value =
         serde_json::from_str(&fixture.tools.kubectl("get crd clickstreampipelines.weir.dev --output json")?)?;
     let spec = definition
@@ -331,7 +331,7 @@ fn complete(fixture: &Fixture<'_>, edits: &[(&'static str, Value, Seen)]) -> any
         fields.iter().filter(|field| !listed.iter().any(|path| within(field, path))).collect();
     ensure!(
         unlisted.is_empty(),
-        "say in xtask/src/e2e/parts/edits.rs what must follow of a change of: {unlisted:?}"
+        "add the expected effect of a change to xtask/src/e2e/parts/edits.rs for: {unlisted:?}"
     );
     let unknown: Vec<&&str> =
         listed.iter().filter(|path| !fields.iter().any(|field| within(field, path))).collect();
@@ -355,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_definition_has_the_fields_that_have_none_of_their_own() {
+    fn leaves_are_fields_without_fields_of_their_own() {
         let window = json!({"properties": {"size": {"type": "string"}, "slide": {"type": "string"}}});
         let schema = json!({"properties": {"image": {"type": "string"}, "window": window}});
         let mut found = Vec::new();

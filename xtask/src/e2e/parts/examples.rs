@@ -1,4 +1,4 @@
-//! Every example that is a pipeline, applied as it is written, after what its header says.
+//! Applies every example pipeline as written, after the commands in its header.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +12,8 @@ use super::super::pipeline::TestPipeline;
 /// The examples' slide.
 const SLIDE: Duration = Duration::from_secs(10);
 
-/// The scheduler needs a moment for pods that have room.
-const SCHEDULING: Duration = Duration::from_secs(60);
+/// Maximum time until pods are scheduled that have room.
+const SCHEDULING_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let folder = crate::root().join("examples");
@@ -47,7 +47,7 @@ fn example(fixture: &Fixture<'_>, file: &Path, manifest: &str) -> anyhow::Result
     if brokers.is_none() {
         let what = format!("{shown} is for the command line: kubectl apply refuses it");
         fixture.journal.step(&what, || match pipeline.apply() {
-            Ok(()) => bail!("it names no broker and is taken all the same"),
+            Ok(()) => bail!("it names no broker and was accepted"),
             Err(error) => {
                 ensure!(
                     error.to_string().contains("must name a broker"),
@@ -58,7 +58,7 @@ fn example(fixture: &Fixture<'_>, file: &Path, manifest: &str) -> anyhow::Result
         })?;
     } else {
         pipeline.scenario(&format!("{shown}, until Ready"), 1, || {
-            // What a header has a user do beforehand is indented.
+            // The commands of a header are indented.
             for command in manifest.lines().filter_map(|line| line.strip_prefix("#   ")) {
                 if command.contains("kubectl create") {
                     let folder = crate::root().join("target/e2e").join(name);
@@ -68,20 +68,20 @@ fn example(fixture: &Fixture<'_>, file: &Path, manifest: &str) -> anyhow::Result
             }
             let file = file.display().to_string();
             fixture.tools.kubectl_with(&["--namespace", NAMESPACE, "apply", "--filename", &file])?;
-            room(fixture, &pipeline)?;
+            await_scheduled(fixture, &pipeline)?;
             pipeline.ready()
         })?;
     }
     fixture.journal.step("remove it", || fixture.clear())
 }
 
-/// Says so where the cluster is too small.
-fn room(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
+/// Waits until the processors are scheduled; an error if the cluster is too small.
+fn await_scheduled(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
     let reason = "{.status.conditions[?(@.type==\"ProcessorAvailable\")].reason}";
     let begun = Instant::now();
-    fixture.tools.await_that("its processors have a place", || {
+    fixture.tools.await_that("its processors are scheduled", || {
         let reason = pipeline.object(reason)?;
-        Ok(reason == "AllReady" || reason == "Unschedulable" && begun.elapsed() > SCHEDULING)
+        Ok(reason == "AllReady" || reason == "Unschedulable" && begun.elapsed() > SCHEDULING_TIMEOUT)
     })?;
     if pipeline.object(reason)? == "Unschedulable" {
         let message = pipeline.object("{.status.conditions[?(@.type==\"ProcessorAvailable\")].message}")?;

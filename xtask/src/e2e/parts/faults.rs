@@ -1,21 +1,21 @@
-//! What goes wrong on a cluster, and that it is said, loses nothing and comes to an end.
+//! Faults on a cluster: they are reported, lose no data, and are recovered from.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
+use super::super::environment::Images;
 use super::super::fixture::{Fixture, NAMESPACE, ONE_BROKER, OTHER_NAMESPACE, PIPELINES_NAMESPACE};
 use super::super::pipeline::TestPipeline;
-use super::super::place::Images;
 
-/// Windows come often, so that a gap shows.
+/// A short slide, so that gaps are visible.
 const SLIDE: Duration = Duration::from_secs(2);
 
-/// How long the end of a pipeline or of its namespace may take.
-const END: Duration = Duration::from_secs(120);
+/// Maximum time of the deletion of a pipeline or of its namespace.
+const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long nothing may happen by itself: longer than the operator's resync interval.
-const STILL: Duration = Duration::from_secs(75);
+/// How long nothing may change by itself: longer than the operator's resync interval.
+const QUIET_TIME: Duration = Duration::from_secs(75);
 
 fn manifest(name: &str, more: &str) -> String {
     format!(
@@ -55,12 +55,12 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         fixture.journal.note("no default StorageClass: Kafka would lose its topics, so no drain without it");
         Ok(())
     };
-    // Also where the pipeline did not come back.
+    // Also if the pipeline did not recover.
     namespace_deleted(fixture, &pipeline)?;
     drained
 }
 
-/// Nodes can be drained, one after the other, although no pod gets ready.
+/// Nodes can be drained one after the other although no pod becomes ready.
 fn drain(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
     let brokers = |replicas: u32| {
         fixture
@@ -72,7 +72,7 @@ fn drain(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<(
     let nodes = fixture.nodes(&pipeline.selector(""))?;
     for node in &nodes {
         let begun = Instant::now();
-        // Other people's pods are left in peace.
+        // Pods of others are not evicted.
         let ours = "app.kubernetes.io/name in (weir,weir-operator)";
         let how = ["--pod-selector", ours, "--delete-emptydir-data", "--timeout=180s"];
         fixture.tools.kubectl_with(&[&["drain", node][..], &how].concat())?;
@@ -86,7 +86,7 @@ fn drain(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<(
     pipeline.ready()
 }
 
-/// A second operator, whose scope has the pipeline too, stands back and says so; both do what is theirs.
+/// A second operator, whose scope includes the pipeline, stands back and reports it; each goes on with its own pipelines.
 fn overlapping(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
     let generations = || fixture.each("statefulset,deployment,service,configmap", "metadata.resourceVersion");
     pipeline.scenario("another operator for all namespaces: it stands back", 3, || {
@@ -94,14 +94,14 @@ fn overlapping(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Re
         let values = "--set scope=cluster --set crds.install=false --set aggregateRoles=false";
         fixture.helm(OTHER_NAMESPACE, "install", Images::TAGS[0], Images::TAGS[0], values)?;
         pipeline.condition("SoleOperator", "False", "AnotherOperator")?;
-        let told = fixture.get("events --field-selector reason=StandsBack,type=Warning --output name")?;
-        ensure!(!told.is_empty(), "no Warning says that an operator stands back");
+        let warnings = fixture.get("events --field-selector reason=StandsBack,type=Warning --output name")?;
+        ensure!(!warnings.is_empty(), "no Warning event for the operator that stands back");
         let before = generations()?;
-        still(fixture)?;
-        ensure!(before == generations()?, "objects were written although two operators agree");
+        wait_quietly(fixture)?;
+        ensure!(before == generations()?, "objects were written although one operator stands back");
         pipeline.ready()
     })?;
-    fixture.journal.step("pipelines in a third namespace, which the second operator keeps", || {
+    fixture.journal.step("pipelines in a third namespace, of the second operator", || {
         fixture.namespace(PIPELINES_NAMESPACE)?;
         for (name, more) in [("theirs", DELETE), ("theirs-kept", "")] {
             fixture.tools.apply(PIPELINES_NAMESPACE, &manifest(name, more))?;
@@ -111,7 +111,7 @@ fn overlapping(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Re
     })?;
     let what = "delete a namespace with pipelines of either policy, whose operator is elsewhere";
     let (_, took) = fixture.journal.timed(what, || {
-        let timeout = END.as_secs();
+        let timeout = DELETION_TIMEOUT.as_secs();
         fixture.tools.kubectl(&format!("delete namespace {PIPELINES_NAMESPACE} --timeout={timeout}s"))?;
         let left = topics(fixture)?;
         let (theirs, kept) = (left.contains("theirs-events"), left.contains("theirs-kept-events"));
@@ -125,44 +125,45 @@ fn overlapping(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Re
         fixture.tools.kubectl(&format!("delete namespace {OTHER_NAMESPACE} --timeout=120s"))?;
         ensure!(
             pipeline.object("{.metadata.finalizers[*]}")? == "weir.dev/topics",
-            "the second operator let go of what is the first one's"
+            "the second operator removed the first one's finalizer"
         );
         pipeline.ready()
     })
 }
 
-/// Lost topics are said to be lost and not made anew, until somebody says so.
+/// Lost topics are reported and not recreated until the user requests it.
 fn lost_topics(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
     let lost = ["faulty-events", "faulty-top-pages"];
-    let (_, took) = fixture.journal.timed("topics deleted: said, and not made anew", || {
+    let (_, took) = fixture.journal.timed("topics deleted: reported, and not recreated", || {
         for topic in lost {
             topic_command(fixture, &["--delete", "--topic", topic])?;
         }
         pipeline.condition("TopicsSynced", "False", "TopicLost")?;
-        let told = fixture.get("events --field-selector reason=TopicLost,type=Warning --output name")?;
-        ensure!(!told.is_empty(), "no Warning says that topics are lost");
+        let warnings = fixture.get("events --field-selector reason=TopicLost,type=Warning --output name")?;
+        ensure!(!warnings.is_empty(), "no Warning event for lost topics");
         let pods = pipeline.pods("processor")?;
-        still(fixture)?;
+        wait_quietly(fixture)?;
         let there = topics(fixture)?;
-        let anew: Vec<_> = lost.iter().filter(|topic| there.lines().any(|line| line == **topic)).collect();
-        ensure!(anew.is_empty(), "{anew:?} were made anew although nobody said so");
-        ensure!(pipeline.pods("processor")? == pods, "processors were made anew");
+        let recreated: Vec<_> =
+            lost.iter().filter(|topic| there.lines().any(|line| line == **topic)).collect();
+        ensure!(recreated.is_empty(), "{recreated:?} were recreated without a request");
+        ensure!(pipeline.pods("processor")? == pods, "processors were replaced");
         pipeline.condition("TopicsSynced", "False", "TopicLost")
     })?;
-    fixture.journal.scenario("topics deleted: said, and not made anew", took, None, None);
-    // Counting begins anew: without the rankings the results go too, so that all of what is there can be compared.
+    fixture.journal.scenario("topics deleted: reported, and not recreated", took, None, None);
+    // Counting starts over: without the rankings the results are dropped too, so that everything left can be compared.
     pipeline.scenario("weir.dev/recreate-topics, until Ready", 3, || {
         let annotate =
             format!("--namespace {NAMESPACE} annotate csp {} weir.dev/recreate-topics=true", pipeline.name);
         fixture.tools.kubectl(&annotate)?;
-        fixture.tools.await_that("the operator takes the annotation away", || {
+        fixture.tools.await_that("the operator removes the annotation", || {
             Ok(pipeline.object("{.metadata.annotations.weir\\.dev/recreate-topics}")?.is_empty())
         })?;
         pipeline.ready()
     })
 }
 
-/// Deleting a pipeline needs nothing of it but Kafka.
+/// Deleting a pipeline needs Kafka, but not its Secret.
 fn secret_gone(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let more = "  deletionPolicy: Delete\n  pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}\n";
     let hidden = TestPipeline::new(fixture, "hidden", &manifest("hidden", more), SLIDE);
@@ -174,9 +175,10 @@ fn secret_gone(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let what = "its key deleted, then itself, until it and its topics are gone";
     let (_, took) = fixture.journal.timed(what, || {
         fixture.tools.kubectl(&format!("--namespace {NAMESPACE} delete secret pii"))?;
-        fixture
-            .tools
-            .kubectl(&format!("--namespace {NAMESPACE} delete csp hidden --timeout={}s", END.as_secs()))?;
+        fixture.tools.kubectl(&format!(
+            "--namespace {NAMESPACE} delete csp hidden --timeout={}s",
+            DELETION_TIMEOUT.as_secs()
+        ))?;
         ensure!(!topics(fixture)?.contains("hidden"), "topics of hidden are left");
         Ok(())
     })?;
@@ -184,17 +186,19 @@ fn secret_gone(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The whole namespace goes, with operator, Kafka, and pipelines of either policy.
+/// The whole namespace is deleted, with operator, Kafka, and pipelines of either policy.
 fn namespace_deleted(fixture: &Fixture<'_>, pipeline: &TestPipeline<'_>) -> anyhow::Result<()> {
     let kept = TestPipeline::new(fixture, "kept", &manifest("kept", ""), SLIDE);
-    fixture.journal.step("another pipeline, which keeps its topics", || kept.create())?;
+    fixture.journal.step("another pipeline, with deletionPolicy Retain", || kept.create())?;
     ensure!(
         pipeline.object("{.metadata.finalizers[*]}")? == "weir.dev/topics",
         "a pipeline with deletionPolicy Delete has no finalizer"
     );
     let what = "kubectl delete namespace, with operator and pipelines of either policy";
     let (_, took) = fixture.journal.timed(what, || {
-        fixture.tools.kubectl(&format!("delete namespace {NAMESPACE} --timeout={}s", END.as_secs()))
+        fixture
+            .tools
+            .kubectl(&format!("delete namespace {NAMESPACE} --timeout={}s", DELETION_TIMEOUT.as_secs()))
     })?;
     fixture.journal.scenario(what, took, None, None);
     Ok(())
@@ -205,7 +209,7 @@ fn topics(fixture: &Fixture<'_>) -> anyhow::Result<String> {
     topic_command(fixture, &["--list"]).context("topics are not listed")
 }
 
-/// Kafka's own tool, run in the first broker's pod by the jars that are there.
+/// Runs Kafka's own tool in the first broker's pod.
 fn topic_command(fixture: &Fixture<'_>, arguments: &[&str]) -> anyhow::Result<String> {
     let exec =
         ["--namespace", NAMESPACE, "exec", "kafka-0", "--", "java", "-Xmx64m", "-cp", "/opt/kafka/libs/*"];
@@ -213,8 +217,8 @@ fn topic_command(fixture: &Fixture<'_>, arguments: &[&str]) -> anyhow::Result<St
     fixture.tools.kubectl_with(&[&exec[..], &tool[..], arguments].concat())
 }
 
-/// Time passes in which nothing is to happen.
-fn still(fixture: &Fixture<'_>) -> anyhow::Result<()> {
+/// Waits for the time in which nothing may change.
+fn wait_quietly(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let begun = Instant::now();
-    fixture.tools.await_that("time passes", || Ok(begun.elapsed() >= STILL))
+    fixture.tools.await_that("time passes", || Ok(begun.elapsed() >= QUIET_TIME))
 }

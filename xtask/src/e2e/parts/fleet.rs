@@ -1,4 +1,4 @@
-//! Many pipelines at once: how long until all are ready, what the operator needs for it, and that it writes nothing once they are.
+//! Many pipelines at once: the time until all are ready, the operator's resources, and that it writes nothing once they are.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use super::super::usage::Usage;
 
 const PIPELINES: usize = 50;
 
-/// Many pods have to be started.
-const START: Duration = Duration::from_secs(900);
+/// Maximum time until all pods are started.
+const START_TIMEOUT: Duration = Duration::from_secs(900);
 
-/// Processors alone: this is about the operator, and 150 pods would need more of a cluster than many have.
+/// Processors alone: the operator is tested, and 150 pods would need more than many clusters have.
 fn manifest(name: &str) -> String {
     format!(
         "---
@@ -37,22 +37,22 @@ spec:
 pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let names: Vec<String> = (1..=PIPELINES).map(|number| format!("fleet-{number:02}")).collect();
     let operator = fixture.operator()?;
-    let look = || Usage::look(&fixture.tools, NAMESPACE, &operator, "operator");
-    let before = look()?;
-    let (mut memory, mut said) = (0.0_f64, Instant::now());
+    let measure = || Usage::measure(&fixture.tools, NAMESPACE, &operator, "operator");
+    let before = measure()?;
+    let (mut memory, mut reported) = (0.0_f64, Instant::now());
     let what = format!("{PIPELINES} pipelines at once, until all are Ready");
     let (_, took) = fixture.journal.timed(&what, || {
         let all: String = names.iter().map(|name| manifest(name)).collect();
         fixture.tools.apply(NAMESPACE, &all)?;
         let ready = "{.items[*].status.conditions[?(@.type==\"Ready\")].status}";
-        fixture.tools.await_within("all are Ready", START, || {
-            memory = memory.max(look().map_or(0.0, |usage| usage.memory));
+        fixture.tools.await_within("all are Ready", START_TIMEOUT, || {
+            memory = memory.max(measure().map_or(0.0, |usage| usage.memory));
             let output = format!("jsonpath={ready}");
             let states =
                 fixture.tools.kubectl_with(&["--namespace", NAMESPACE, "get", "csp", "--output", &output])?;
             let ready = states.split_whitespace().filter(|state| *state == "True").count();
-            if said.elapsed() >= Duration::from_secs(30) {
-                said = Instant::now();
+            if reported.elapsed() >= Duration::from_secs(30) {
+                reported = Instant::now();
                 fixture.journal.note(&format!("{ready} are Ready"));
             }
             Ok(ready == PIPELINES)
@@ -61,7 +61,7 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let used = || {
         let mut used = None;
         fixture.tools.await_that("the kubelet measures again", || {
-            used = look()?.since(&before);
+            used = measure()?.since(&before);
             Ok(used.is_some())
         })?;
         used.context("the kubelet measures no usage")

@@ -1,4 +1,4 @@
-//! The parts, each from an installation of its own to its end.
+//! The parts, each with an installation of its own.
 
 mod basics;
 mod edits;
@@ -12,7 +12,7 @@ use clap::ValueEnum;
 
 use super::fixture::{Fixture, ONE_BROKER};
 
-/// What can be run by itself.
+/// A part that can be run by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// An example, scaling, another image, lost pods and nodes, upgrade, suspension, deletion
@@ -32,7 +32,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Those that any cluster has room for. The others need more nodes or components of it, and are asked for by name.
+    /// The parts that any cluster has room for. The others need more nodes or components, and are requested by name.
     pub(super) const ANYWHERE: [Self; 2] = [Self::Basics, Self::Edits];
 
     pub(super) fn name(self) -> &'static str {

@@ -7,11 +7,11 @@ use anyhow::Context;
 use super::super::fixture::{Fixture, NAMESPACE};
 use super::super::pipeline::TestPipeline;
 
-/// Windows come often, so that a gap shows.
+/// A short slide, so that gaps are visible.
 const SLIDE: Duration = Duration::from_secs(2);
 
-/// For an autoscaler that looks a few times a minute, and waits before it takes away.
-const DECISION: Duration = Duration::from_secs(420);
+/// Maximum time of a scaling: autoscalers measure a few times a minute, and delay scaling down.
+const SCALING_TIMEOUT: Duration = Duration::from_secs(420);
 
 fn manifest(name: &str, autoscaling: &str) -> String {
     format!(
@@ -55,7 +55,7 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     by_cpu(fixture)
 }
 
-/// `mode: Lag`, where it is said what a processor manages: 500 events a second.
+/// `mode: Lag`, with a given capacity of a processor: 500 events a second.
 fn by_lag(fixture: &Fixture<'_>) -> anyhow::Result<()> {
     let autoscaling = "{mode: Lag, minReplicas: 1, maxReplicas: 6, eventsPerProcessor: 500, catchUp: 30s, scaleUpCooldown: 10s, \
                        scaleDownCooldown: 1m}";
@@ -65,7 +65,7 @@ fn by_lag(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         let what = format!("mode Lag: {rate} events/s, until {processors} processors are ready");
         pipeline.scenario(&what, 3, || {
             load(&pipeline, rate)?;
-            pipeline.processors_within(processors, DECISION)
+            pipeline.processors_within(processors, SCALING_TIMEOUT)
         })?;
     }
     fixture.journal.note(&pipeline.object("{.status.autoscaling}")?);
@@ -87,7 +87,7 @@ fn by_cpu(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         let what = format!("HPA by CPU: {rate} events/s, until {processors} processors are ready");
         let done = pipeline.scenario(&what, 3, || {
             load(&pipeline, rate)?;
-            pipeline.processors_within(processors, DECISION)
+            pipeline.processors_within(processors, SCALING_TIMEOUT)
         });
         fixture.journal.note(&fixture.get("hpa by-cpu --no-headers")?);
         done?;

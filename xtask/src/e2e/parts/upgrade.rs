@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::super::environment::Images;
 use super::super::fixture::{Fixture, NAMESPACE, ONE_BROKER};
 use super::super::pipeline::TestPipeline;
-use super::super::place::Images;
 
-/// Windows come often, so that a gap shows.
+/// A short slide, so that gaps are visible.
 const SLIDE: Duration = Duration::from_secs(2);
 
 const MANIFEST: &str = "

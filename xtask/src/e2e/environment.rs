@@ -7,13 +7,13 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
 
-use super::tools::{said, said_to};
+use super::tools::{output_of, output_with_input};
 use crate::{root, succeeds, target};
 
 /// Name of the kind cluster, so that no other is touched.
 const NAME: &str = "weir-e2e";
 
-/// Where it is to run.
+/// The kind of cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ClusterKind {
     /// A kind cluster, made for it from kind-config.yaml and deleted afterwards
@@ -22,20 +22,20 @@ pub(crate) enum ClusterKind {
     Existing,
 }
 
-/// What images are made of.
+/// The source of the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Source {
     /// The Dockerfile, as a user would
     Dockerfile,
-    /// What cargo makes on this machine, which must be like the image's base: much quicker when repeated
+    /// Cargo's binaries of this machine, which must be like the image's base: much quicker when repeated
     Binaries,
     /// Nothing is compiled: Docker has weir:e2e and weir-operator:e2e, target/release has weir and weir-audit
     Present,
 }
 
-/// Images by the names that the cluster knows them under.
+/// Images by their names in the cluster.
 pub(super) struct Images {
-    /// What names begin with, empty or with a slash at the end.
+    /// The prefix of names, empty or with a slash at the end.
     pub(super) prefix: String,
 }
 
@@ -48,7 +48,7 @@ impl Images {
         format!("{}{program}:{tag}", self.prefix)
     }
 
-    /// Makes the images; one line about their sizes.
+    /// Makes the images; returns one line with their sizes.
     pub(super) fn make(&self, source: Source) -> anyhow::Result<String> {
         let mut sizes = Vec::new();
         for program in Self::PROGRAMS {
@@ -62,9 +62,14 @@ impl Images {
                 Source::Binaries => pack(program, &image)?,
                 Source::Present => {}
             }
-            said(Command::new("docker").args(["tag", &image, &self.name(program, Self::TAGS[1])]))?;
-            let size =
-                said(Command::new("docker").args(["image", "inspect", "--format", "{{.Size}}", &image]))?;
+            output_of(Command::new("docker").args(["tag", &image, &self.name(program, Self::TAGS[1])]))?;
+            let size = output_of(Command::new("docker").args([
+                "image",
+                "inspect",
+                "--format",
+                "{{.Size}}",
+                &image,
+            ]))?;
             sizes.push(format!("{program} {} MB", size.parse::<u64>().context("no size")? / 1_000_000));
         }
         Ok(sizes.join(", "))
@@ -77,45 +82,45 @@ impl Images {
 
     /// Pushes them to the registry that their names begin with.
     pub(super) fn push(&self) -> anyhow::Result<()> {
-        self.all().try_for_each(|image| said(Command::new("docker").args(["push", &image])).map(drop))
+        self.all().try_for_each(|image| output_of(Command::new("docker").args(["push", &image])).map(drop))
     }
 
-    /// Puts them on the nodes of the kind cluster, and Kafka's, so that no node pulls it anew.
+    /// Loads them and Kafka's image into the nodes of the kind cluster, so that no node pulls it.
     pub(super) fn load(&self, kafka: &str) -> anyhow::Result<()> {
-        if said(Command::new("docker").args(["image", "inspect", kafka])).is_err() {
-            said(Command::new("docker").args(["pull", kafka]))?;
+        if output_of(Command::new("docker").args(["image", "inspect", kafka])).is_err() {
+            output_of(Command::new("docker").args(["pull", kafka]))?;
         }
         let mut kind = Command::new("kind");
         kind.args(["load", "docker-image", "--name", NAME]).args(self.all()).arg(kafka);
-        said(&mut kind).map(drop)
+        output_of(&mut kind).map(drop)
     }
 }
 
-/// An image with one program that is compiled already, as the Dockerfile makes it: the libraries that it names, and nothing else.
+/// Packs a compiled program into an image as the Dockerfile does: with the libraries that it links, and nothing else.
 fn pack(program: &str, image: &str) -> anyhow::Result<()> {
     let folder = root().join("target/e2e").join(program);
-    let put = |file: &Path, place: &str| {
-        let place = folder.join(place.trim_start_matches('/'));
-        fs::create_dir_all(place.parent().context("a file has a folder")?)?;
-        fs::copy(file, &place).with_context(|| format!("could not copy {}", file.display()))
+    let put = |file: &Path, path: &str| {
+        let path = folder.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().context("a file has a folder")?)?;
+        fs::copy(file, &path).with_context(|| format!("could not copy {}", file.display()))
     };
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    let (built, place) = (target().join("release").join(program), format!("usr/local/bin/{program}"));
-    put(&built, &place)?;
-    said(Command::new("strip").arg("--strip-debug").arg(folder.join(&place)))?;
-    let libraries = said(Command::new("ldd").arg(&built))?;
+    let (built, path) = (target().join("release").join(program), format!("usr/local/bin/{program}"));
+    put(&built, &path)?;
+    output_of(Command::new("strip").arg("--strip-debug").arg(folder.join(&path)))?;
+    let libraries = output_of(Command::new("ldd").arg(&built))?;
     for library in libraries.split_whitespace().filter(|word| word.starts_with("/lib")) {
         put(Path::new(library), library)?;
     }
-    let dockerfile = format!("FROM scratch\nCOPY . /\nUSER 65532:65532\nENTRYPOINT [\"/{place}\"]\n");
+    let dockerfile = format!("FROM scratch\nCOPY . /\nUSER 65532:65532\nENTRYPOINT [\"/{path}\"]\n");
     let mut docker = Command::new("docker");
     docker.args(["build", "--quiet", "--tag", image, "--file", "-"]).arg(&folder);
-    said_to(&mut docker, &dockerfile).map(drop)
+    output_with_input(&mut docker, &dockerfile).map(drop)
 }
 
-/// Makes the kind cluster; the file by which it is reached.
+/// Makes the kind cluster; returns its kubeconfig.
 pub(super) fn up(node_image: Option<&str>) -> anyhow::Result<PathBuf> {
     let kubeconfig = root().join("target/e2e/kubeconfig");
     let mut kind = Command::new("kind");
@@ -123,7 +128,7 @@ pub(super) fn up(node_image: Option<&str>) -> anyhow::Result<PathBuf> {
     kind.arg("--config").arg(root().join("kind-config.yaml"));
     kind.args(node_image.iter().flat_map(|image| ["--image", image]));
     fs::create_dir_all(root().join("target/e2e"))?;
-    said(&mut kind).with_context(|| {
+    output_of(&mut kind).with_context(|| {
         format!("no cluster; one that is left over goes with `kind delete cluster --name {NAME}`")
     })?;
     Ok(kubeconfig)
@@ -131,11 +136,11 @@ pub(super) fn up(node_image: Option<&str>) -> anyhow::Result<PathBuf> {
 
 /// Deletes the kind cluster.
 pub(super) fn down() -> anyhow::Result<()> {
-    said(Command::new("kind").args(["delete", "cluster", "--name", NAME])).map(drop)
+    output_of(Command::new("kind").args(["delete", "cluster", "--name", NAME])).map(drop)
 }
 
 /// The kind cluster that an earlier run kept.
 pub(super) fn kept() -> Option<PathBuf> {
-    let clusters = said(Command::new("kind").args(["get", "clusters"])).unwrap_or_default();
+    let clusters = output_of(Command::new("kind").args(["get", "clusters"])).unwrap_or_default();
     clusters.lines().any(|name| name == NAME).then(|| root().join("target/e2e/kubeconfig"))
 }
