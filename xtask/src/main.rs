@@ -52,7 +52,7 @@ enum Task {
     },
     /// Fuzz the gateway's API against its OpenAPI document (needs python3; installs schemathesis in the cache)
     Api,
-    /// Measure: `cargo xtask bench --help` says what
+    /// Run the benchmarks: `cargo xtask bench --help` lists them
     #[command(disable_help_flag = true)]
     Bench {
         /// For bench/

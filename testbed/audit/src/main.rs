@@ -20,16 +20,16 @@ struct Args {
     /// The log was processed with --until-end: every window must be there.
     #[arg(long)]
     ended: bool,
-    /// Also say how far apart windows came in this time, in milliseconds since the epoch.
+    /// Also print the longest time between two windows in this span, in milliseconds since the epoch.
     #[arg(long, value_name = "FROM-TO", value_parser = span)]
     during: Vec<Range<i64>>,
-    /// Do not compare: watch a running pipeline and say how long results take and how far processing is behind.
+    /// Do not compare: measure the latency of results and the lag of a running pipeline.
     #[arg(long)]
     watch: bool,
-    /// Do not compare: send marked events and say how long they take to a subscriber of the gateway.
+    /// Do not compare: send marked events and measure their latency to a subscriber of the gateway.
     #[arg(long, value_name = "HOST:PORT", value_parser = bootstrap_servers)]
     probe: Option<String>,
-    /// Do not compare: read the events topic and do nothing with it, as the bare limit that processing is measured by.
+    /// Do not compare: read the events topic and do nothing with it, as the upper limit of processing.
     #[arg(long)]
     drain: bool,
     /// With --drain: decode and validate each event too.
@@ -41,7 +41,7 @@ struct Args {
     /// Do not compare with the oracle: compare another engine's rows, JSON in this topic, with this pipeline's.
     #[arg(long, value_name = "TOPIC")]
     peer: Option<String>,
-    /// How long to watch or to probe.
+    /// How long to measure, seconds.
     #[arg(long, default_value_t = 60, allow_negative_numbers = true, value_parser = number("seconds", 1..=86_400_u64))]
     seconds: u64,
 }
@@ -92,7 +92,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
         let of =
             |share: f64| lags.get(((lags.len().max(1) - 1) as f64 * share).round() as usize).unwrap_or(&0);
         println!(
-            "events stored and not yet committed: p50 {}, p95 {}, most {} of {} looks",
+            "events stored and not yet committed: p50 {}, p95 {}, max {} of {} samples",
             of(0.5),
             of(0.95),
             of(1.0),

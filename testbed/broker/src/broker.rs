@@ -184,6 +184,6 @@ impl State {
         self.process
             .as_mut()
             .map_or(Ok(false), SupervisedProcess::runs)
-            .map_err(Error::io("look after a broker"))
+            .map_err(Error::io("check a broker's process"))
     }
 }

@@ -45,8 +45,8 @@ share.coordinator.state.topic.min.isr={in_sync}
 share.coordinator.state.topic.num.partitions=1
 # Test data carries old event times: by age it would be gone at once.
 log.retention.ms=-1
-# What tests would only wait for: that a killed broker is noticed (it cannot come back before), joining a new group, losing
-# a member, a transaction that timed out.
+# Shorter waits in tests: until a killed broker is noticed (it cannot come back before), a new group is joined, a member is lost,
+# or a transaction has timed out.
 broker.heartbeat.interval.ms=500
 broker.session.timeout.ms=4000
 group.initial.rebalance.delay.ms=0

@@ -68,7 +68,7 @@ impl Process {
 
     fn runs(&self) -> Result<bool, Error> {
         let Some(running) = &mut *self.running() else { return Ok(false) };
-        running.runs().map_err(Error::io(format!("look after {}", self.name)))
+        running.runs().map_err(Error::io(format!("check the process of {}", self.name)))
     }
 
     fn failed(&self, what: &'static str) -> Error {

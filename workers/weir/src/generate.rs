@@ -44,13 +44,13 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     if !paced && start.is_none() {
         bail!(
             "--rate 0 without --start: events sent at once that begin now soon lie in the future, where they are invalid; \
-             say from when on, such as --start 2026-01-01T00:00:00Z"
+             give a start, such as --start 2026-01-01T00:00:00Z"
         );
     }
     let now = jiff::Timestamp::now();
     if let Some(future) = start.filter(|start| *start > now) {
         bail!(
-            "--start is {future}, after now ({now:.0}): events of the future are invalid; say an earlier one, or leave it out"
+            "--start is {future}, after now ({now:.0}): events of the future are invalid; give an earlier one, or leave it out"
         );
     }
     let start = start.unwrap_or(now).as_millisecond();

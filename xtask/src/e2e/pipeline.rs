@@ -209,9 +209,9 @@ impl<'a> TestPipeline<'a> {
     /// As [`Self::audit`], without output. An error has the first differences.
     pub(super) fn compare(&self, ended: bool, spans: &[Span]) -> anyhow::Result<Comparison> {
         let during: Vec<String> = spans.iter().map(|(from, to)| format!("--during={from}-{to}")).collect();
-        let words: Vec<&str> =
+        let arguments: Vec<&str> =
             ended.then_some("--ended").into_iter().chain(during.iter().map(String::as_str)).collect();
-        let report = self.program("weir-audit", &words)?;
+        let report = self.program("weir-audit", &arguments)?;
         let longest_gap = |(from, to): &Span| {
             let (before, _) = report.split_once(&format!(" ms apart from {from} to {to}"))?;
             Some(Duration::from_millis(before.rsplit(' ').next()?.parse().ok()?))
@@ -227,14 +227,14 @@ impl<'a> TestPipeline<'a> {
     }
 
     /// Runs one of our programs on this machine, for this pipeline.
-    pub(super) fn program(&self, program: &str, words: &[&str]) -> anyhow::Result<String> {
+    pub(super) fn program(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let folder = crate::root().join("target/e2e");
         fs::create_dir_all(&folder)?;
         let file = folder.join(format!("{}.yaml", self.name));
         fs::write(&file, &self.manifest).with_context(|| format!("could not write {}", file.display()))?;
         let kafka = self.fixture.kafka()?;
         let mut command = Command::new(crate::target().join("release").join(program));
-        command.args(words).arg("--pipeline").arg(&file).args(["--brokers", &kafka.addresses]);
+        command.args(arguments).arg("--pipeline").arg(&file).args(["--brokers", &kafka.addresses]);
         self.fixture.tools.run(&mut command)
     }
 

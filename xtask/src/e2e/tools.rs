@@ -79,12 +79,12 @@ impl Tools {
     }
 
     /// Runs kubectl with arguments without spaces; returns its output.
-    pub(super) fn kubectl(&self, words: &str) -> anyhow::Result<String> {
-        self.kubectl_with(&words.split_whitespace().collect::<Vec<_>>())
+    pub(super) fn kubectl(&self, arguments: &str) -> anyhow::Result<String> {
+        self.kubectl_with(&arguments.split_whitespace().collect::<Vec<_>>())
     }
 
-    pub(super) fn kubectl_with(&self, words: &[&str]) -> anyhow::Result<String> {
-        self.run(self.command(&self.kubectl).args(words))
+    pub(super) fn kubectl_with(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.run(self.command(&self.kubectl).args(arguments))
     }
 
     /// Applies a manifest.
@@ -95,8 +95,8 @@ impl Tools {
     }
 
     /// Runs helm with arguments without spaces; returns its output.
-    pub(super) fn helm(&self, words: &str) -> anyhow::Result<String> {
-        self.run(self.command(&self.helm).args(words.split_whitespace()))
+    pub(super) fn helm(&self, arguments: &str) -> anyhow::Result<String> {
+        self.run(self.command(&self.helm).args(arguments.split_whitespace()))
     }
 
     /// Runs a line of shell commands as a user would whose kubectl works in `namespace`.
@@ -215,8 +215,8 @@ pub(super) fn output_with_input(command: &mut Command, input: &str) -> anyhow::R
 
 /// A command as a user would write it.
 fn command_line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    let arguments = std::iter::once(command.get_program()).chain(command.get_args());
+    arguments.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 fn check_status(command: &Command, output: io::Result<Output>) -> anyhow::Result<String> {

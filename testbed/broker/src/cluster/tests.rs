@@ -137,15 +137,15 @@ fn produce(kafka: &Kafka, topic: &str, records: u32) {
     let what = ["--topic", topic, "--num-records", &records, "--record-size", "10", "--throughput", "-1"];
     let how = ["--command-property", &servers, "acks=all"];
     let arguments = [&what[..], &how].concat();
-    let said = kafka.distribution().tool("org.apache.kafka.tools.ProducerPerformance", &arguments).unwrap();
-    assert!(said.contains(&format!("{records} records sent")), "{said}");
+    let output = kafka.distribution().tool("org.apache.kafka.tools.ProducerPerformance", &arguments).unwrap();
+    assert!(output.contains(&format!("{records} records sent")), "{output}");
 }
 
 /// How many records the topic's partitions have together.
 fn count(kafka: &Kafka, topic: &str) -> u64 {
     let arguments = ["--bootstrap-server", kafka.bootstrap(), "--topic", topic];
-    let said = kafka.distribution().tool("org.apache.kafka.tools.GetOffsetShell", &arguments).unwrap();
-    said.lines().map(|line| line.rsplit(':').next().unwrap().parse::<u64>().unwrap()).sum()
+    let output = kafka.distribution().tool("org.apache.kafka.tools.GetOffsetShell", &arguments).unwrap();
+    output.lines().map(|line| line.rsplit(':').next().unwrap().parse::<u64>().unwrap()).sum()
 }
 
 /// The processes that were started for the cluster in this folder: their numbers and names.
@@ -154,7 +154,7 @@ fn processes(folder: &Path) -> Vec<(u32, String)> {
     let numbers = all.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
     numbers
         .filter_map(|pid| {
-            // One that ends while it is looked at is gone.
+            // A process may end meanwhile.
             let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
             let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
             let about = String::from_utf8_lossy(&line).contains(folder.to_str().unwrap());

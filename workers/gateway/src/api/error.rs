@@ -11,7 +11,7 @@ use super::problem::Problem;
 
 /// An error of a request, or of this gateway. Its message is the problem's detail.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs, reason = "each message says what the variant is")]
+#[allow(missing_docs, reason = "each message describes its variant")]
 pub enum RequestError {
     #[error("{parameter} is `{value}`, expected UTF-8, percent-encoded: an é is %C3%A9")]
     NotUtf8 { parameter: String, value: String, source: std::str::Utf8Error },

@@ -24,7 +24,7 @@ pub async fn metrics(State(gateway): State<Gateway>) -> Result<OpenMetrics, Stat
         registry.register(name, help, gauge);
     };
     let is_ready = state.unready().is_none();
-    gauge(&mut registry, "ready", "Whether /readyz says so", is_ready.into());
+    gauge(&mut registry, "ready", "Whether /readyz reports ready", is_ready.into());
     if let Some(age) = state.window_age(millis()) {
         let seconds = Seconds::default();
         seconds.set(age as f64 / 1_000.0);

@@ -59,7 +59,7 @@ enum ClientMessage {
     },
 }
 
-/// What is wrong with a client's message.
+/// An error in a client's message.
 #[derive(Debug, thiserror::Error)]
 enum MessageError {
     #[error("not understood: {0}")]

@@ -84,7 +84,7 @@ fn first_check(
             TopicsError::Missing(why) => {
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MAX_MISSING.0 {
                     return Err(anyhow!(
-                        "{why}: run `weir topics apply` first (under the operator the pipeline's condition TopicsSynced says why not)"
+                        "{why}: run `weir topics apply` first (under the operator see the pipeline's condition TopicsSynced)"
                     ));
                 }
             }

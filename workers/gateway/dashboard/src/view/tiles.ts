@@ -77,7 +77,7 @@ export function tiles(model: Model): void {
   const latest = finals[finals.length - 1];
   const now = model.now();
   const open = { filling: model.site.filling ?? false, minutes: (model.site.covered_ms ?? 0) / 60_000 };
-  const words: string[] = [];
+  const texts: string[] = [];
   rows(byId("tiles"), shown, make, (element, tile) => {
     const [name, value, from, line] = element.children as unknown as [Element, Element, Element, SVGElement];
     const live = tile.now && now !== undefined;
@@ -87,20 +87,20 @@ export function tiles(model: Model): void {
     setText(name, tile.name);
     const text = live && tile.now ? tile.now(now, open.minutes) : latest?.totals ? tile.final(latest.totals, latest.minutes) : NONE;
     setText(value, text);
-    words.push(`${tile.name} ${text}`);
+    texts.push(`${tile.name} ${text}`);
     const { filling, minutes } = live ? open : (latest ?? open);
     const part = filling ? `, first ${span(60 * minutes)}` : "";
     setText(from, live ? (model.stale() ? "provisional, not updated" : `provisional${part}`) : latest ? `final at ${clock(latest.end)}${part}` : "no data yet");
     sparkline(line, finals, model.pipeline?.window_slide_ms ?? 10_000, tile);
   });
-  summarize(words.join(", "));
+  summarize(texts.join(", "));
 }
 
 let summarized = -SUMMARY_INTERVAL_MS;
-function summarize(words: string): void {
+function summarize(texts: string): void {
   if (performance.now() - summarized < SUMMARY_INTERVAL_MS) return;
   summarized = performance.now();
-  setText(byId("summary"), words);
+  setText(byId("summary"), texts);
 }
 
 function make(): HTMLElement {

@@ -276,8 +276,8 @@ impl<'a> WindowView<'a> {
         self.end - self.began.unwrap_or(i64::MIN).max(self.start())
     }
 
-    /// Whether the rows of all its pages are there: as many as the ranking says, and their sums are the site's. Rankings of the first version
-    /// do not say how many.
+    /// Whether the rows of all its pages are there: as many as the ranking has, and their sums are the site's. Rankings of the first version
+    /// have no number of pages.
     pub fn complete(&self) -> bool {
         self.window.complete
     }
