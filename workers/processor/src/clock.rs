@@ -1,26 +1,26 @@
-//! The broker's clock, as far as it is known: no window is sealed before its time has come by that clock.
+//! A lower bound of the broker's clock: no window is sealed before its time by that clock.
 
 use std::collections::VecDeque;
 
-/// So many records that were read as they came decide by how much the own clock is corrected. As many more heal what a stall of the
-/// network, or a clock that was set, has made of it.
+/// Number of live records from which the correction of the local clock is computed. After as many more, the effect of a network
+/// stall or of a clock change is gone.
 const SAMPLES: usize = 8;
 
-/// The own clock, corrected by the stamps of records. A record that is read was stamped before: so its stamp less the own time of
-/// reading is never more than what the broker's clock is ahead of the own, and nearly as much where the record was read as it came.
+/// The local clock, corrected by record timestamps. A record is stamped before it is read: so its timestamp minus the local read time
+/// is a lower bound of the broker clock's offset from the local clock, and a tight one if the record was read live.
 ///
-/// What is asked for is a bound: the broker's clock is at least [`BrokerClock::at`]. An own clock that is ahead of the broker's is
-/// corrected; one that is behind is left as it is, which seals later than it could and never too early.
+/// The result is a lower bound: the broker's clock is at least [`BrokerClock::at`]. A local clock that is ahead is corrected; one
+/// that is behind is not, which seals windows later than possible but never too early.
 #[derive(Debug, Default)]
 pub(crate) struct BrokerClock {
-    /// Of records that were read as they came: stamp less own time.
+    /// Of live records: timestamp minus local read time.
     live: VecDeque<i64>,
-    /// The greatest stamp that is known, less the own time at which it became known.
+    /// The greatest known timestamp minus the local time at which it became known.
     bound: Option<i64>,
 }
 
 impl BrokerClock {
-    /// A record with this stamp was read as it came: its partition had been read to its end before.
+    /// Adds a record that was read live: its partition had been read to the end before.
     pub(crate) fn read_live(&mut self, stamp: i64, now: i64) {
         if self.live.len() == SAMPLES {
             self.live.pop_front();
@@ -28,12 +28,12 @@ impl BrokerClock {
         self.live.push_back(stamp - now);
     }
 
-    /// There is a record with this stamp, whenever it came.
+    /// Adds the timestamp of any record.
     pub(crate) fn stamped(&mut self, stamp: i64, now: i64) {
         self.bound = self.bound.max(Some(stamp - now));
     }
 
-    /// What the broker's clock shows, or less, where the own shows `now`. The own where nothing is known of the broker's.
+    /// A lower bound of the broker's clock at local time `now`; `now` itself without any records.
     pub(crate) fn at(&self, now: i64) -> i64 {
         let ahead = self.live.iter().copied().min().or(self.bound);
         now + ahead.unwrap_or(0).min(0)
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_is_ahead_is_corrected_and_one_behind_is_left() {
+    fn a_clock_that_is_ahead_is_corrected_and_one_behind_is_not() {
         for (skew, expected) in [(0, -5), (20_000, -20_005), (-7_000, 0)] {
             let mut clock = BrokerClock::default();
             assert_eq!(clock.at(1_000_000), 1_000_000, "nothing is known");
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn old_records_are_a_bound_until_one_is_read_as_it_comes() {
+    fn old_records_are_a_bound_until_one_is_read_live() {
         let mut clock = BrokerClock::default();
         clock.stamped(1_000_000, 1_600_000);
         assert_eq!(clock.at(1_600_000), 1_000_000);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_and_a_stall_are_forgotten() {
+    fn the_effect_of_clock_changes_and_stalls_expires() {
         let mut clock = BrokerClock::default();
         clock.read_live(1_000, 31_000);
         assert_eq!(clock.at(31_000), 1_000);
@@ -75,7 +75,7 @@ mod tests {
             clock.read_live(100_000 + second, 100_000 + second);
         }
         assert_eq!(clock.at(200_000), 200_000);
-        // The own clock is set 10 s ahead: one record more, and windows are no longer sealed early.
+        // The local clock is set 10 s ahead: after one more record windows are no longer sealed early.
         clock.read_live(300_000, 310_000);
         assert_eq!(clock.at(310_000), 300_000);
     }

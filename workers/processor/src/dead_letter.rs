@@ -1,20 +1,20 @@
-//! A dead letter: a record that could not be counted, with the reason and its place, in a record that always fits.
+//! Dead letters: records that could not be counted, with the reason and their offsets, always within the size limit.
 //!
-//! What comes in may be larger than what may go out: producers and topics of events have limits of their own, and a record that
-//! the broker took must not stop the pipeline. So the original bytes are cut where they are longer than what every topic takes, and
-//! a header says how long they were. The whole is where the headers point to, for as long as the events are kept.
+//! An input record may be larger than the limit of the dead-letter topic, and must not stop the pipeline. So the original bytes are
+//! truncated to what every topic accepts, and a header has the original length. The whole record is at the offset in the headers,
+//! as long as the events are retained.
 
 use weir_events::Invalid;
 
 use weir_log::{Output, Record};
 
-/// Maximum bytes of the original value, of its key and of the detail. With names and numbers the sum stays well below the million
-/// that producers, brokers and topics take by default.
+/// Maximum bytes of the original value, of its key and of the detail. With names and numbers the sum stays well below the 1 MB
+/// that producers, brokers and topics accept by default.
 const MAX_VALUE_BYTES: usize = 800_000;
 const MAX_KEY_BYTES: usize = 64_000;
 const MAX_DETAIL_BYTES: usize = 4_000;
 
-/// The dead letter of a record of the topic `events`. Its original bytes are left out unless `keep_payload`.
+/// The dead letter of a record of the topic `events`. The original bytes are omitted unless `keep_payload`.
 pub(crate) fn dead_letter(
     record: &Record<'_>,
     invalid: &Invalid,
@@ -44,7 +44,7 @@ pub(crate) fn dead_letter(
     }
 }
 
-/// As much of a text as fits.
+/// The longest prefix of at most `max` bytes.
 fn beginning(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_goes_out_as_it_came_in() {
+    fn short_records_are_unchanged() {
         let letter = of(b"key", &vec![7; MAX_VALUE_BYTES], "the value is empty", true);
         assert_eq!((letter.key.unwrap().len(), letter.value.unwrap().len()), (3, MAX_VALUE_BYTES));
         let headers = [
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_is_cut_and_says_so() {
+    fn long_records_are_truncated_and_marked() {
         let value: Vec<u8> = (0..3_000_000_u32).map(|i| i as u8).collect();
         let letter = of(&vec![1; 200_000], &value, &"é".repeat(100_000), true);
         let header = |name| letter.headers.iter().find(|(n, _)| *n == name).map(|(_, value)| value.as_str());
@@ -91,12 +91,12 @@ mod tests {
         assert!(letter.value.as_deref() == Some(&value[..MAX_VALUE_BYTES]));
         let bytes = letter.key.iter().chain(&letter.value).map(Vec::len).sum::<usize>()
             + letter.headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        // The longest names of topics that Kafka takes, twice, and room for what librdkafka adds.
+        // Room for two topic names of maximum length, and for what librdkafka adds.
         assert!(bytes + 1_000 < MAX_RECORD, "{bytes} bytes");
     }
 
     #[test]
-    fn what_is_left_out_is_not_cut() {
+    fn an_omitted_payload_is_not_marked_as_truncated() {
         let letter = of(&vec![1; 200_000], &vec![7; 3_000_000], "", false);
         assert_eq!((letter.key, letter.value, letter.headers.len()), (None, None, 5));
     }

@@ -1,14 +1,14 @@
-//! Compares the topics that are there with those that offsets and state belong to ([`weir_log::identity`]).
+//! Compares the existing topics with those that offsets and state belong to ([`weir_log::identity`]).
 
 use serde::Deserialize;
 
 use weir_log::identity::{AFRESH, TopicIds, made_anew, replaced};
 use weir_log::{Committed, Error, Member};
 
-/// What a stage expects of a topic.
+/// A topic that a stage expects.
 #[derive(Debug, Clone, Copy)]
 pub struct Expected<'a> {
-    /// What it is for.
+    /// Its role.
     pub role: &'a str,
     /// Its name.
     pub topic: &'a str,
@@ -16,7 +16,7 @@ pub struct Expected<'a> {
     pub partitions: i32,
 }
 
-/// A commit without what a stage writes beside its offsets.
+/// The error for a commit without a stage's metadata.
 pub(crate) fn reset_by_hand(topic: &str, partition: i32) -> Error {
     Error::fatal(format!(
         "the group's offset for {topic}/{partition} was set by another program, such as kafka-consumer-groups --reset-offsets: nothing \
@@ -24,11 +24,11 @@ pub(crate) fn reset_by_hand(topic: &str, partition: i32) -> Error {
     ))
 }
 
-/// The ids of the topics, once they have the partitions that they should have and are the ones that `committed` names. What it does
-/// not name, because an earlier version committed it, is taken as it is.
+/// Checks that the topics have the expected partitions and the ids in `committed`, and returns their ids. Topics without a committed
+/// id, from an earlier version, are accepted.
 ///
 /// # Errors
-/// [`Error::Fatal`] where a topic is another; [`Error::Retry`] where one is not there.
+/// [`Error::Fatal`] if a topic was replaced; [`Error::Retry`] if one is missing.
 pub fn verify<M: Member>(
     member: &mut M,
     expected: &[Expected<'_>],
@@ -60,9 +60,8 @@ pub fn verify<M: Member>(
     if wrong.is_empty() { Ok(ids) } else { Err(Error::fatal(wrong.join("\n"))) }
 }
 
-/// The ids of topics that are only written, by role and name; and those of them, by role, that are others than `committed` names. What
-/// was in these is gone, and nothing that is still to be written hangs on it. One that is not there keeps the
-/// id that was committed.
+/// The ids of the output topics, by role and name; and the roles of those that were recreated since `committed`. The results in these
+/// are lost, but later results do not depend on them. A missing topic keeps its committed id.
 ///
 /// # Errors
 /// As [`Error`] says.
@@ -75,13 +74,13 @@ pub(crate) fn outputs<M: Member>(
     let (mut ids, mut anew) = (TopicIds::new(), Vec::new());
     for ((role, topic), found) in outputs.iter().zip(member.topics(&names)?) {
         let Some(found) = found.filter(|found| !found.id.is_empty()) else {
-            // One that takes its place is another.
+            // Its replacement will have another id.
             ids.extend(committed.get(*role).map(|was| ((*role).to_owned(), was.clone())));
             continue;
         };
         if let Some(was) = committed.get(*role).filter(|was| **was != found.id) {
             tracing::warn!(
-                "{}. The results that were in it are gone, and are not written again; those to come are right",
+                "{}. The results in it are lost and are not written again; later results are correct",
                 made_anew(topic, was, &found.id)
             );
             anew.push((*role).to_owned());
@@ -91,7 +90,7 @@ pub(crate) fn outputs<M: Member>(
     Ok((ids, anew))
 }
 
-/// The ids that were committed beside an offset, by whichever stage and version; none where none were.
+/// The topic ids in a commit's metadata, of either stage and any version; empty if there are none.
 pub(crate) fn committed(committed: Option<&Committed>) -> TopicIds {
     #[derive(Deserialize)]
     struct Named {
@@ -110,19 +109,19 @@ mod tests {
     use weir_memory::{Broker, Clock, MemberOptions};
 
     #[test]
-    fn an_output_that_was_missing_for_a_while_is_another_when_it_is_back() {
+    fn a_recreated_output_is_detected_after_it_was_missing() {
         let broker = Broker::new(Clock::Manual(0));
         broker.create_topic("results", 1);
         let mut member = broker.member(MemberOptions::new("group", "results", "member"));
-        let mut ask =
+        let mut check =
             |committed: &TopicIds| outputs(&mut member, &[("results", "results")], committed).unwrap();
-        let (before, anew) = ask(&TopicIds::new());
+        let (before, anew) = check(&TopicIds::new());
         assert!(before.contains_key("results") && anew.is_empty(), "{before:?} {anew:?}");
         broker.delete_topic("results");
-        let (meanwhile, anew) = ask(&before);
+        let (meanwhile, anew) = check(&before);
         assert_eq!((&meanwhile, anew.len()), (&before, 0));
         broker.create_topic("results", 1);
-        let (after, anew) = ask(&meanwhile);
+        let (after, anew) = check(&meanwhile);
         assert!(after != before && anew == ["results"], "{after:?} {anew:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! What stage 1 writes into the state topic, so that a restart goes on where the process before it was.
+//! Stage 1's records in the state topic, from which a restart continues.
 //!
 //! Two kinds of records, both in the transaction that carries their effects:
-//! - a [`WatermarkAdvance`]: a watermark advanced because a partition was idle, the only decision that is not in the log of events;
-//! - a snapshot: the partition's whole state as of an offset, in chunks, and last its [`Manifest`]. Each snapshot writes over the
-//!   one before, key by key, and deletes the advances that it covers, so that a compacted topic holds little more than one.
+//! - a [`WatermarkAdvance`]: a watermark advanced because a partition was idle, the only decision that is not in the events topic;
+//! - a snapshot: the partition's whole state as of an offset, in chunks, followed by its [`Manifest`]. Each snapshot overwrites the
+//!   previous one, key by key, and deletes the advances that it covers, so that a compacted topic holds little more than one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,39 +12,39 @@ use weir_analytics::SnapshotError;
 
 use weir_log::{Error, Member, Output};
 
-/// Longest chunk, bytes: a record of it stays below the million that brokers and clients take by default.
+/// Maximum bytes of a chunk: its record stays below the 1 MB that brokers and clients accept by default.
 const CHUNK: usize = 900_000;
 /// The version of the records.
 const VERSION: u32 = 1;
 const MANIFEST: &str = "snapshot";
 
-/// A watermark advanced although no event said so: taken before the record at `offset` is read.
+/// A watermark advanced without an event, before the record at `offset` is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WatermarkAdvance {
     pub(crate) offset: i64,
     pub(crate) watermark: i64,
-    /// Its number among all advances and snapshots of the partition.
+    /// Sequence number among the partition's advances and snapshots.
     number: u64,
 }
 
-/// Says that the snapshot is whole, and of when it is.
+/// Marks a snapshot as complete, and describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
     version: u32,
-    /// Its number among all advances and snapshots of the partition.
+    /// Sequence number among the partition's advances and snapshots.
     number: u64,
-    /// Everything before this offset of the events is in it.
+    /// The snapshot contains all events before this offset.
     offset: i64,
     /// The wall clock, milliseconds.
     taken: i64,
     chunks: usize,
     checksum: String,
-    /// Advances that there ever were before it, so that whoever reads the topic knows whether compaction has taken any.
+    /// Total number of advances before it, so that readers know whether compaction has removed any.
     #[serde(default)]
     decisions: u64,
 }
 
-/// A snapshot as it was found.
+/// A complete snapshot.
 pub(crate) struct Snapshot {
     pub(crate) taken: i64,
     pub(crate) bytes: Vec<u8>,
@@ -54,21 +54,21 @@ pub(crate) struct Snapshot {
 pub(crate) struct Journal {
     topic: String,
     partition: i32,
-    /// The number of the last watermark advance or snapshot.
+    /// Sequence number of the last advance or snapshot.
     number: u64,
-    /// Chunks that the topic may hold.
+    /// Number of chunks that may be in the topic.
     chunks: usize,
-    /// Advances that no snapshot covers.
+    /// Advances not covered by a snapshot.
     advances: Vec<WatermarkAdvance>,
-    /// Advances that snapshots cover.
+    /// Number of advances covered by snapshots.
     covered: u64,
 }
 
 impl Journal {
-    /// Reads what was written: the last snapshot, if any, and the advances since, in order.
+    /// Reads the last snapshot, if any, and the advances since, in order.
     ///
     /// # Errors
-    /// [`Error::Fatal`] for records of another version and for a snapshot that is not what its manifest says.
+    /// [`Error::Fatal`] for records of another version, and for a snapshot that does not match its manifest.
     pub(crate) fn read<M: Member>(
         member: &mut M,
         topic: &str,
@@ -89,8 +89,8 @@ impl Journal {
         member.read(topic, partition, 0, &mut |record| {
             heartbeat();
             let key = record.key.and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
-            let taken_in = match (key.split_once('/'), record.value) {
-                // Deleted: what a snapshot after it covers.
+            let parsed = match (key.split_once('/'), record.value) {
+                // A tombstone: a later snapshot covers it.
                 (_, None) => Ok(()),
                 (Some((MANIFEST, number)), Some(value)) => {
                     number.parse().map_err(|_| format!("key {key:?}")).map(|number| {
@@ -108,13 +108,13 @@ impl Journal {
                         journal.number = found.number;
                         journal.covered = found.decisions;
                         manifest = Some(found);
-                        // Those before it are in it.
+                        // The snapshot contains the advances before it.
                         journal.advances.clear();
                     })
                     .map_err(|error| error.to_string()),
                 _ => Err(format!("key {key:?}")),
             };
-            if let Err(why) = taken_in {
+            if let Err(why) = parsed {
                 unreadable.get_or_insert((record.offset, why));
             }
         })?;
@@ -133,7 +133,7 @@ impl Journal {
         Ok((journal, snapshot, advances))
     }
 
-    /// Writes a watermark that was advanced before the record at `offset` is read.
+    /// Logs a watermark advance, taken before the record at `offset` is read.
     pub(crate) fn advance_watermark(
         &mut self,
         offset: i64,
@@ -148,13 +148,13 @@ impl Journal {
         Ok(())
     }
 
-    /// A snapshot will be the next thing written.
+    /// Reserves the next sequence number for a snapshot.
     pub(crate) fn begin_snapshot(&mut self) {
         self.number += 1;
     }
 
-    /// Writes the state as of the record before `offset`, chunk by chunk, so that no more of it than one is in memory; how many bytes.
-    /// It was [begun](Self::begin_snapshot).
+    /// Writes a snapshot of the state before `offset`, one chunk in memory at a time, after [`begin_snapshot`](Self::begin_snapshot).
+    /// Returns its size in bytes.
     pub(crate) fn write_snapshot(
         &mut self,
         offset: i64,
@@ -178,21 +178,21 @@ impl Journal {
             Manifest { version: VERSION, number, offset, taken, chunks: count, checksum, decisions };
         let value = serde_json::to_vec(&manifest).map_err(|error| Error::fatal(error.to_string()))?;
         send(self.output(MANIFEST.to_owned(), Some(value)))?;
-        let longer_before = (count..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
+        let stale_chunks = (count..self.chunks).map(|number| format!("{MANIFEST}/{number}"));
         let covered = self.advances.iter().map(WatermarkAdvance::key);
-        longer_before.chain(covered).try_for_each(|key| send(self.output(key, None)))?;
+        stale_chunks.chain(covered).try_for_each(|key| send(self.output(key, None)))?;
         self.chunks = count;
         self.advances.clear();
         self.covered = decisions;
         Ok(bytes)
     }
 
-    /// Whether a snapshot would cover advances.
+    /// Whether there are advances that a snapshot would cover.
     pub(crate) fn has_advances(&self) -> bool {
         !self.advances.is_empty()
     }
 
-    /// The number of the last watermark advance or snapshot: the journal is as it was committed when it has the same.
+    /// Sequence number of the last advance or snapshot: equal to the committed one if the journal is complete.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -214,7 +214,7 @@ impl WatermarkAdvance {
     }
 }
 
-/// Cuts what is written into chunks.
+/// Splits a byte stream into chunks.
 struct Chunks {
     hasher: blake3::Hasher,
     chunk: Vec<u8>,
@@ -241,7 +241,7 @@ impl Chunks {
         self.count += 1;
     }
 
-    /// How many chunks and bytes there were, and their checksum.
+    /// Returns the number of chunks and bytes, and the checksum.
     fn finish(mut self, write: &mut dyn FnMut(usize, Vec<u8>)) -> (usize, usize, String) {
         if !self.chunk.is_empty() {
             self.flush(write);
@@ -257,7 +257,7 @@ impl Manifest {
         }
         drop(chunks.split_off(&self.chunks));
         let mut bytes = Vec::with_capacity(chunks.values().map(Vec::len).sum());
-        // Each is gone once it is copied: a state is in memory once and a bit, not twice.
+        // Each chunk is freed once it is copied, so that the state is not in memory twice.
         for (_, chunk) in chunks {
             bytes.extend_from_slice(&chunk);
         }

@@ -1,8 +1,8 @@
 //! The exactly-once loop over the log, and its two stages.
 //!
-//! A [`worker::Worker`] is one member of a consumer group that reads, hands records to a [`stage::Stage`], and commits what the
-//! stage wrote together with the offsets it read up to. There are two stages: [`windows::Windows`] turns events into blocks,
-//! one input partition at a time; [`results::Results`] adds the blocks of a window up. Both rebuild their state from the log.
+//! A [`worker::Worker`] is one member of a consumer group that reads, passes records to a [`stage::Stage`], and commits the
+//! stage's outputs together with the offsets read. There are two stages: [`windows::Windows`] turns events into blocks, per
+//! input partition; [`results::Results`] adds up the blocks of a window. Both rebuild their state from the log.
 
 mod clock;
 mod dead_letter;

@@ -1,20 +1,20 @@
-//! How often something is done that may take but a small part of the time.
+//! Paces a recurring task so that it takes only a small share of the time.
 
 use std::time::Duration;
 
 /// Time between two turns, milliseconds.
 pub(crate) const EVERY: i64 = 200;
-/// Most of the time that turns may take: one part in so many.
+/// Maximum share of the time that turns may take: one part in `SHARE`.
 const SHARE: u32 = 20;
-/// How slowly it is believed that turns have come to take longer: on a busy machine one takes long for nothing but waiting for
-/// the CPU, and a long pause after it would show everybody old values.
-const DOUBT: u32 = 8;
+/// Damping of rises of the cost: on a busy machine a single turn may take long only because it waits for the CPU, and a long
+/// pause after it would leave old values visible.
+const DAMPING: u32 = 8;
 
 /// Turns that are taken when due.
 #[derive(Debug)]
 pub(crate) struct Pace {
     due: i64,
-    /// What a turn takes.
+    /// Estimated duration of a turn.
     cost: Duration,
 }
 
@@ -27,9 +27,9 @@ impl Pace {
         now >= self.due
     }
 
-    /// A turn that was due at `now` took so long.
+    /// Records that the turn at `now` took `took`.
     pub(crate) fn turned(&mut self, now: i64, took: Duration) {
-        self.cost = took.min(self.cost + took.saturating_sub(self.cost) / DOUBT);
+        self.cost = took.min(self.cost + took.saturating_sub(self.cost) / DAMPING);
         self.due = now + EVERY.max((self.cost * SHARE).as_millis() as i64);
     }
 }
@@ -60,17 +60,17 @@ mod tests {
     }
 
     #[test]
-    fn quick_turns_come_at_their_time() {
+    fn quick_turns_run_at_the_interval() {
         assert_eq!(pauses(&[QUICK; 3]), [EVERY; 3]);
     }
 
     #[test]
-    fn one_slow_turn_is_hardly_waited_for() {
+    fn one_slow_turn_causes_only_a_short_pause() {
         assert_eq!(pauses(&[QUICK, SLOW, QUICK]), [EVERY, 252, EVERY]);
     }
 
     #[test]
-    fn turns_that_stay_slow_take_their_share() {
+    fn slow_turns_are_limited_to_their_share() {
         let pauses = pauses(&[SLOW; 60]);
         assert!(pauses.is_sorted());
         assert!((1_990..=2_000).contains(&pauses[59]), "{pauses:?}");

@@ -1,4 +1,4 @@
-//! Stage 2: blocks in, results out; one lane at a time.
+//! Stage 2: reads blocks, writes results; per lane.
 
 use weir_analytics::{Merge, Piece, Settings};
 use weir_events::{decode_top_pages, encode_page_analytics, encode_top_pages, partition_of};
@@ -12,25 +12,25 @@ use crate::{
     stage::{RecordError, Stage},
 };
 
-/// What the topics that are written are called in a commit.
+/// The output topics' roles in a commit.
 const RESULTS: &str = "results";
 const TOP_PAGES: &str = "topPages";
 
-/// Names and sizes of stage 2.
-pub struct Options {
-    /// Windows.
+/// Topics and settings of stage 2.
+pub struct ResultsOptions {
+    /// Engine settings.
     pub settings: Settings,
-    /// Number of input partitions whose blocks make a window complete.
+    /// Number of input partitions: a window is complete with a block of each.
     pub inputs: i32,
-    /// Stage 1's group.
+    /// Stage 1's consumer group.
     pub windows: String,
-    /// Its topic.
+    /// Stage 1's input topic.
     pub events: String,
-    /// Topic of blocks, the lanes.
+    /// Topic of blocks, one partition per lane.
     pub blocks: String,
     /// Topic of results.
     pub results: String,
-    /// Its number of partitions.
+    /// Number of partitions of the results topic.
     pub result_partitions: i32,
     /// Topic of rankings, one partition.
     pub top_pages: String,
@@ -38,13 +38,13 @@ pub struct Options {
 
 /// Stage 2.
 pub struct Results {
-    options: Options,
+    options: ResultsOptions,
     windows: u64,
-    /// The same as of the last commit.
+    /// `windows` at the last commit.
     committed: u64,
 }
 
-/// One lane at work.
+/// The state of one lane.
 pub struct Lane {
     merge: Merge,
     next: i64,
@@ -54,17 +54,17 @@ pub struct Lane {
 
 impl Results {
     /// Stage 2 over the given topics.
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: ResultsOptions) -> Self {
         Self { options, windows: 0, committed: 0 }
     }
 
-    /// Windows that this process emitted, as far as that is committed.
+    /// Number of windows that this process emitted and committed.
     pub fn committed_windows(&self) -> u64 {
         self.committed
     }
 
-    /// Whether any block that the lane still needs can have been before an offset that was asked for before: stage 1 commits up to
-    /// where it sealed windows in the transaction that carries their blocks, and no block is needed that ends at or before what was emitted.
+    /// Whether the lane can miss blocks that retention deleted. It cannot if stage 1 sealed no window of the lane after the last emitted
+    /// one: stage 1 commits its sealed end in the transaction that writes the blocks.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -75,17 +75,17 @@ impl Results {
         emitted: Option<i64>,
     ) -> Result<bool, Error> {
         let committed = member.committed_by(&self.options.windows, &self.options.events)?;
-        let Options { settings, .. } = &self.options;
+        let ResultsOptions { settings, .. } = &self.options;
         for committed in committed.iter().flatten() {
-            let Ok(standing) = serde_json::from_str::<PartitionProgress>(&committed.metadata) else {
+            let Ok(progress) = serde_json::from_str::<PartitionProgress>(&committed.metadata) else {
                 return Ok(true);
             };
-            if standing.rows > 0 {
-                // The block of the next window is written in part.
+            if progress.rows > 0 {
+                // The block of the next window is partly written.
                 return Ok(true);
             }
-            let Some(sealed) = standing.sealed else { continue };
-            // The lane's last window of those.
+            let Some(sealed) = progress.sealed else { continue };
+            // The lane's last sealed window.
             let ends = (0..i64::from(settings.lanes)).map(|back| sealed - back * settings.slide);
             let last = ends.into_iter().find(|&end| settings.lane(end) == lane);
             if last.is_some_and(|last| emitted.is_none_or(|emitted| emitted < last)) {
@@ -95,7 +95,7 @@ impl Results {
         Ok(false)
     }
 
-    /// The last window of a lane that has a ranking, which is written last: all of the lane up to it is in the results.
+    /// The last window of a lane with a ranking, which is written last: the results of the lane are complete up to it.
     fn last_emitted<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<i64>, Error> {
         let mut last = None;
         member.read(&self.options.top_pages, 0, 0, &mut |record| {
@@ -106,7 +106,7 @@ impl Results {
             tracing::warn!(
                 lane,
                 last,
-                "no commit, but rankings: the group's offsets were deleted or have expired. Going on behind the last window that was emitted"
+                "no commit, but rankings: the group's offsets were deleted or have expired. Continuing after the last emitted window"
             );
         }
         Ok(last)
@@ -137,7 +137,7 @@ impl Stage for Results {
         _heartbeat: &dyn Fn(),
     ) -> Result<(Lane, i64), Error> {
         let beginning = member.beginning(partition)?;
-        let Options { settings, blocks, .. } = &self.options;
+        let ResultsOptions { settings, blocks, .. } = &self.options;
         let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
         let committed_ids = identity::committed(committed);
         let mut topics = identity::verify(member, &topics, &committed_ids)?;
@@ -145,7 +145,7 @@ impl Stage for Results {
         let (outputs, anew) = identity::outputs(member, &outputs, &committed_ids)?;
         topics.extend(outputs);
         let (start, ResultsProgress { emitted, mut begun, mut lost_up_to, .. }) = match committed {
-            // A group whose offsets were deleted or have expired has emitted windows all the same: none is emitted twice.
+            // A group whose offsets were deleted or have expired may have emitted windows: none is emitted twice.
             None => (
                 beginning,
                 ResultsProgress {
@@ -181,7 +181,7 @@ impl Stage for Results {
             lost_up_to = lost_up_to.max(emitted);
         }
         if anew.iter().any(|role| role == RESULTS) {
-            // The pages that were emitted of it are gone with the others.
+            // The pages emitted of the partly emitted window are lost too.
             begun = None;
         }
         let start = start.max(beginning);
@@ -212,7 +212,7 @@ impl Stage for Results {
 
     fn resume(&mut self, lane: &mut Lane, out: &mut Vec<Output>) {
         if let Some(piece) = lane.merge.next_piece() {
-            // The ranking is a window's last.
+            // The ranking is a window's last piece.
             self.windows += u64::from(matches!(piece, Piece::Top(_)));
             out.push(self.output(&piece));
         }

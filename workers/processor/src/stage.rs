@@ -1,4 +1,4 @@
-//! What a stage is: what happens to records between the reading and the writing.
+//! The stage trait: processing between reading and writing.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use weir_log::{Committed, Error, Member, Output, Record};
 #[derive(Debug, thiserror::Error)]
 #[error("{topic}/{partition} at offset {offset}: {source}")]
 pub struct RecordError {
-    /// Where it is.
+    /// The record's topic.
     pub topic: String,
-    /// As `topic`.
+    /// The record's partition.
     pub partition: i32,
-    /// As `topic`.
+    /// The record's offset.
     pub offset: i64,
-    /// Why.
+    /// The cause.
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
@@ -25,13 +25,13 @@ impl From<RecordError> for Error {
     }
 }
 
-/// What happens to records between the reading and the writing.
+/// Processes records between reading and writing.
 pub trait Stage {
-    /// Everything known of one input partition.
+    /// The state of one input partition.
     type State;
 
-    /// Rebuilds the state of a partition as of where the group stands, and says at which offset reading starts. Calls `heartbeat` as
-    /// it goes on: that may take minutes.
+    /// Rebuilds the state of a partition as of the group's commit, and returns the offset at which reading starts. Calls `heartbeat`
+    /// regularly: this may take minutes.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -44,11 +44,11 @@ pub trait Stage {
         heartbeat: &dyn Fn(),
     ) -> Result<(Self::State, i64), Error>;
 
-    /// Takes a record.
+    /// Processes a record.
     ///
     /// # Errors
-    /// A record that only a person can deal with: the worker ends. There is no error after which it is tried again, as records polled
-    /// behind it would have been passed over.
+    /// The record cannot be processed, and the worker ends. There is no retry, because records polled after it would have been
+    /// skipped.
     fn record(
         &mut self,
         state: &mut Self::State,
@@ -57,27 +57,27 @@ pub trait Stage {
         out: &mut Vec<Output>,
     ) -> Result<(), RecordError>;
 
-    /// Whether the partition has more to write of what it took. Then it takes nothing else before [`Stage::resume`] has written all of
-    /// it, and [`Stage::position`] is such that what was written is not written again, and the rest is.
+    /// Whether the partition has outputs left to write. It then accepts nothing else until [`Stage::resume`] has written all of them;
+    /// meanwhile a restart from [`Stage::position`] writes the rest and nothing twice.
     fn is_unfinished(&self, _state: &Self::State) -> bool {
         false
     }
 
-    /// Writes the next piece of what the partition has to write, about one record.
+    /// Writes the partition's next piece of output, about one record.
     fn resume(&mut self, _state: &mut Self::State, _out: &mut Vec<Output>) {}
 
-    /// Whether something is to be committed although nothing was written.
+    /// Whether to commit although nothing was written.
     fn wants_commit(&self, _states: &BTreeMap<i32, Self::State>, _now: i64) -> bool {
         false
     }
 
-    /// Just before a commit: what [`Stage::stream`] will write may be chosen here, and is part of [`Stage::position`] from now on.
+    /// Called just before a commit: selects what [`Stage::stream`] will write, which is part of [`Stage::position`] from then on.
     fn prepare(&mut self, _states: &mut BTreeMap<i32, Self::State>, _now: i64) {}
 
-    /// Writes into the transaction, piece by piece, what is too much to be kept until then.
+    /// Writes outputs that are too large to buffer into the transaction, piece by piece.
     ///
     /// # Errors
-    /// Those of `send`; [`Error::Fatal`] for what cannot be written.
+    /// Errors of `send`; [`Error::Fatal`] for what cannot be written.
     fn stream(
         &mut self,
         _states: &mut BTreeMap<i32, Self::State>,
@@ -86,16 +86,16 @@ pub trait Stage {
         Ok(())
     }
 
-    /// Everything in the partition was read, and `offset` is the next to come. From now on [`Stage::position`] stands there, at least:
-    /// after the last record there may be offsets that are no records, and whoever stood before them would seem to lag for ever, and to
-    /// have lost records once retention deletes what is none.
+    /// The partition was read to its end, and `offset` is the next. From now on [`Stage::position`] is at least there: after the last
+    /// record there may be transaction markers, and a position before them would look like permanent lag, and like lost records once
+    /// retention deletes them.
     fn end(&mut self, state: &mut Self::State, offset: i64, now: i64, out: &mut Vec<Output>);
 
-    /// Everything committed before `offset` was read, and an open transaction holds back what follows. As for [`Stage::end`] the
-    /// position is there, but the partition is neither at its end nor idle.
+    /// Everything before `offset` was read, and an open transaction holds back what follows. As for [`Stage::end`] the position is
+    /// there, but the partition is neither at its end nor idle.
     fn held_back(&mut self, state: &mut Self::State, offset: i64, now: i64, out: &mut Vec<Output>);
 
-    /// Looks at the clock, after each batch.
+    /// Called with the current time after each batch.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -109,17 +109,17 @@ pub trait Stage {
         Ok(())
     }
 
-    /// Whether the log is one that ends: where nothing more comes, progress is committed at once instead of with what comes next.
+    /// Whether the log is bounded: at its end, progress is committed at once instead of with later records.
     fn is_ending(&self) -> bool {
         false
     }
 
-    /// All that was read so far is committed.
+    /// Everything read so far is committed.
     fn committed(&mut self) {}
 
-    /// What was read since the last commit is forgotten, and will be read again, here or elsewhere.
+    /// Everything read since the last commit is dropped, and will be read again, here or by another process.
     fn forgotten(&mut self) {}
 
-    /// Where the partition stands, to be committed with the outputs so far.
+    /// The partition's position, to be committed with the outputs so far.
     fn position(&self, state: &Self::State) -> Committed;
 }

@@ -1,8 +1,8 @@
-//! Stage 1: events in, blocks and dead letters out; one input partition at a time.
+//! Stage 1: reads events, writes blocks and dead letters; per input partition.
 //!
 //! The state of a partition is a function of its log: it is rebuilt from the last snapshot in the state topic and the events
-//! since, read again without writing, up to where the group stands. The only decisions that are not in that log, watermarks
-//! advanced because a partition was idle, are in the state topic too, and repeated at the same place.
+//! since, replayed without writing up to the group's commit. The only decisions that are not in that log, watermarks
+//! advanced because a partition was idle, are in the state topic too, and repeated at the same offsets.
 
 mod counting;
 mod idleness;
@@ -29,31 +29,31 @@ pub use input::Input;
 pub use outcomes::Outcomes;
 use warnings::RateLimitedWarning;
 
-/// Names and limits of stage 1. Times in milliseconds.
-pub struct Options {
-    /// Windows.
+/// Topics, settings and limits of stage 1. Times in milliseconds.
+pub struct WindowsOptions {
+    /// Engine settings.
     pub settings: Settings,
-    /// How far ahead of its record's timestamp an event may be.
+    /// Maximum time that an event may be ahead of its record's timestamp.
     pub max_future: i64,
-    /// Silence after which a partition that was read to its end is idle.
+    /// Time without records after which a partition that was read to its end is idle.
     pub idle_timeout: i64,
-    /// Whether the broker stamps events with its own clock (`LogAppendTime`): then its clock is known from them.
+    /// Whether the broker stamps events with its own clock (`LogAppendTime`), so that they bound its clock.
     pub stamped_by_broker: bool,
-    /// A partition that was read to its end is idle at once, and nothing is sealed for idleness before all are: for a log that
-    /// has come to its end.
+    /// For bounded logs: a partition that was read to its end is idle at once, and nothing is sealed for idleness until all
+    /// are.
     pub until_end: bool,
-    /// How much event time, or time on the clock, may lie between two snapshots of a partition's state. What came since the
-    /// last one is read again after a restart, so it must be well below the retention of the events.
+    /// Maximum event time or clock time between two snapshots of a partition's state. Events since the last snapshot are read
+    /// again after a restart, so it must be well below their retention.
     pub snapshot_every: i64,
-    /// Partitions of `events`, over which producers place visitors.
+    /// Number of partitions of `events`, by which producers partition visitors.
     pub inputs: i32,
-    /// Topic names.
+    /// Topic of events.
     pub events: String,
     /// Topic of blocks; as many partitions as `settings.lanes`.
     pub blocks: String,
     /// Topic of snapshots and logged decisions; as many partitions as `events`.
     pub state: String,
-    /// Topic of live values, if they are wanted; one partition.
+    /// Topic of live values, one partition; `None`: not published.
     pub live: Option<String>,
     /// Topic of dead letters, one partition.
     pub dead_letters: String,
@@ -61,12 +61,12 @@ pub struct Options {
     pub keep_payload: bool,
 }
 
-/// How a log that has an end ended.
+/// The end of a bounded log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndOfLog {
-    /// It holds no event.
+    /// The log has no events.
     Empty,
-    /// Its last window ends here, and is sealed.
+    /// All windows are sealed; the last one ends here.
     Sealed(i64),
 }
 
@@ -82,15 +82,15 @@ impl EndOfLog {
 
 /// Stage 1.
 pub struct Windows {
-    options: Options,
+    options: WindowsOptions,
     decoder: Decoder,
     privacy: Privacy,
     scratch: Scratch,
     clock: BrokerClock,
     next_progress_poll: i64,
-    /// Whether the record that was counted last is of a visitor who belongs into another partition.
+    /// Whether the last counted record is in the wrong partition for its visitor.
     is_misplaced: bool,
-    /// Whether it missed windows that only `--until-end` had sealed.
+    /// Whether the last counted record missed windows sealed only because of `--until-end`.
     is_after_end: bool,
     misplaced_warning: RateLimitedWarning,
     ended_warning: RateLimitedWarning,
@@ -98,7 +98,7 @@ pub struct Windows {
     live: Pace,
     end: Option<EndOfLog>,
     outcomes: Outcomes,
-    /// The same as of the last commit: what was not committed is read again, and counted then.
+    /// `outcomes` at the last commit: uncommitted records are read and counted again.
     committed: Outcomes,
     /// Maximum bytes of a record of a block.
     block_bytes: usize,
@@ -106,7 +106,7 @@ pub struct Windows {
 
 impl Windows {
     /// Stage 1 over the given topics.
-    pub fn new(options: Options, decoder: Decoder, privacy: Privacy) -> Self {
+    pub fn new(options: WindowsOptions, decoder: Decoder, privacy: Privacy) -> Self {
         Self {
             options,
             decoder,
@@ -127,13 +127,13 @@ impl Windows {
         }
     }
 
-    /// Writes blocks as records of at most so many bytes, or of one row.
+    /// Limits the records of blocks to `block_bytes`, but at least one row.
     #[must_use]
     pub fn with_block_bytes(self, block_bytes: usize) -> Self {
         Self { block_bytes, ..self }
     }
 
-    /// What became of the records, as far as that is committed.
+    /// Outcomes of the committed records.
     pub fn committed_outcomes(&self) -> &Outcomes {
         &self.committed
     }
@@ -183,7 +183,7 @@ impl Stage for Windows {
         if record.offset < input.replay_to {
             input.newest_at = record.timestamp.clamp(input.newest_at.min(now), now);
             input.repeat_advances(record.offset);
-            // What it counts as, and says, was committed before.
+            // Its outcome was committed before.
             let _ = self.count(input, record);
             input.pass_over_written();
             input.next = record.offset + 1;
@@ -229,7 +229,7 @@ impl Stage for Windows {
     }
 
     fn prepare(&mut self, inputs: &mut BTreeMap<i32, Input>, now: i64) {
-        // One at a time, so that a process with many partitions has no long pause.
+        // One partition per commit, so that a process with many has no long pause.
         let due = inputs.values_mut().filter(|input| self.snapshot_due(input, now));
         if let Some(input) = due.min_by_key(|input| input.saved_at) {
             input.journal.begin_snapshot();
@@ -255,7 +255,7 @@ impl Stage for Windows {
     fn end(&mut self, input: &mut Input, offset: i64, now: i64, _out: &mut Vec<Output>) {
         input.reach(offset);
         if input.is_held_back {
-            // Silence begins where there is nothing more to come.
+            // The idle time starts now: until here a transaction held the partition back.
             input.silent_since = now;
         }
         (input.at_end, input.is_held_back) = (!input.replays(), false);
@@ -293,7 +293,7 @@ impl Stage for Windows {
     }
 
     fn position(&self, input: &Input) -> Committed {
-        // In the middle of a replay the engine is behind what was committed.
+        // During a replay the engine is behind the commit.
         if let Some(committed) = input.committed.as_ref().filter(|_| input.replays()) {
             return committed.clone();
         }

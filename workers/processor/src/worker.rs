@@ -13,52 +13,52 @@ use weir_log::{Committed, Error, Item, Member, Rebalance, Record};
 
 /// Maximum records per poll.
 const MAX_RECORDS_PER_POLL: usize = 20_000;
-/// Longest time that outputs wait for their commit while more records keep coming, milliseconds: a commit is waited for, and what
-/// catches up has no other use for that time.
+/// Maximum time that outputs wait for a commit while more records keep coming, milliseconds: commits block, and should be rare
+/// while catching up.
 const MAX_TRANSACTION_AGE_MS: i64 = 1_000;
-/// Bytes of outputs with which a transaction is committed unless [`Worker::with_transaction_bytes`] says otherwise. The outputs in memory
-/// are that and one record at most, however much follows from one event.
+/// Default size of a transaction, bytes of outputs ([`Worker::with_transaction_bytes`]). The outputs in memory are at most that and one
+/// record, however many one event has.
 pub const TRANSACTION_BYTES: usize = 4_000_000;
 /// Time after which progress without outputs is committed, milliseconds.
 const PROGRESS_COMMIT_INTERVAL_MS: i64 = 1_000;
-/// And while reading keeps up, already once so many records were read, if the last commit was so long ago: what others see as
-/// lag stays below a thousand, and a quiet topic is not asked for a commit ten times a second.
+/// When caught up, progress is committed earlier: after this many records, if the last commit is this many milliseconds ago. So the
+/// visible lag stays below a thousand records, and a quiet topic does not get ten commits per second.
 const EARLY_PROGRESS_COMMIT: (usize, i64) = (200, 20);
 
-/// One member of a group at work on a stage.
+/// A group member that runs a stage.
 pub struct Worker<S: Stage, M: Member> {
     stage: S,
     member: M,
     states: BTreeMap<i32, S::State>,
-    /// What was committed last, by partition.
+    /// The last commit, by partition.
     committed: BTreeMap<i32, Committed>,
     out: Outputs,
-    /// What was polled but not taken yet.
+    /// Items polled but not processed yet.
     held: VecDeque<Deferred>,
     heartbeat: Box<dyn Fn() + Send>,
-    /// When the oldest output that is not committed was made.
+    /// When the oldest uncommitted output was written.
     waiting_since: Option<i64>,
     last_commit: i64,
-    /// Records read since.
+    /// Records read since the last commit.
     read: usize,
     pending: PendingActions,
-    /// Whether the last rebalance was answered: the partitions are assigned.
+    /// Whether the partitions of the last rebalance are assigned.
     is_assigned: bool,
     counts: Counts,
 }
 
-/// What a worker has done since it began.
+/// What a worker has done since it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Records read, those that were read again included.
+    /// Records read, including those read again.
     pub records: u64,
     /// Records written and committed.
     pub outputs: u64,
     /// Transactions committed.
     pub commits: u64,
-    /// Time that they took.
+    /// Time spent in commits.
     pub committing: Duration,
-    /// Transactions given up.
+    /// Transactions aborted.
     pub aborts: u64,
 }
 
@@ -68,9 +68,9 @@ pub struct Counts {
 struct PendingActions {
     /// The transaction failed or its outcome is unknown.
     restart: bool,
-    /// All partitions are to be given back.
+    /// All partitions are to be unassigned.
     revoke: bool,
-    /// These are to be read, from where the group stands.
+    /// Partitions to restore and read from the group's commit.
     restore_and_assign: Option<Vec<i32>>,
 }
 
@@ -101,23 +101,23 @@ impl<S: Stage, M: Member> Worker<S, M> {
         self
     }
 
-    /// Calls this while something goes on that takes long: for whoever takes silence for a hang.
+    /// Calls `heartbeat` during long operations, for liveness checks.
     #[must_use]
     pub fn with_heartbeat(mut self, heartbeat: impl Fn() + Send + 'static) -> Self {
         self.heartbeat = Box::new(heartbeat);
         self
     }
 
-    /// One turn: reads what is there (waiting at most `wait` for it), processes it, commits when it is time. `now` is the
+    /// One turn: polls (waiting at most `wait`), processes, and commits when due. `now` is the
     /// wall clock, milliseconds since the epoch.
     ///
     /// # Errors
-    /// [`Error::Retry`]: nothing was lost, call again. [`Error::Fatal`]: a person must act. [`Error::Abort`] does not
-    /// come out: the worker goes back to what was committed by itself.
+    /// [`Error::Retry`]: nothing was lost, call again. [`Error::Fatal`]: manual action is required. Never [`Error::Abort`]: the worker
+    /// itself resumes from the last commit.
     pub fn step(&mut self, now: i64, wait: Duration) -> Result<(), Error> {
         match self.turn(now, wait) {
             Err(Error::Abort(why)) => {
-                tracing::warn!(reason = %why, "transaction given up, going back to what was committed");
+                tracing::warn!(reason = %why, "transaction aborted, resuming from the last commit");
                 self.counts.aborts += 1;
                 self.pending.restart = true;
                 if !self.pending.revoke && self.pending.restore_and_assign.is_none() {
@@ -135,17 +135,17 @@ impl<S: Stage, M: Member> Worker<S, M> {
         &self.stage
     }
 
-    /// Whether it has its share of the partitions, which may be none.
+    /// Whether its partitions, possibly none, are assigned.
     pub fn is_assigned(&self) -> bool {
         self.is_assigned
     }
 
-    /// What it has done.
+    /// What it has done since it started.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// The member, to ask where the group stands.
+    /// The member, to read the group's commits.
     pub fn member(&mut self) -> &mut M {
         &mut self.member
     }
@@ -161,7 +161,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     /// As [`Error`] says.
     pub fn leave(mut self) -> Result<(), Error> {
         if let Err(error) = self.commit(0, false) {
-            tracing::warn!(%error, "last commit failed: another process will do this work again");
+            tracing::warn!(%error, "final commit failed: another process will repeat this work");
         }
         self.member.leave()
     }
@@ -184,9 +184,9 @@ impl<S: Stage, M: Member> Worker<S, M> {
         if self.is_commit_due(read, now) { self.commit(now, true) } else { Ok(()) }
     }
 
-    /// Reads and processes what is there. The rebalance that came, if one did, and how many records were read.
+    /// Polls and processes records. Returns the rebalance, if one occurred, and the number of records read.
     fn poll(&mut self, now: i64, wait: Duration) -> Result<(Option<Rebalance>, usize), Error> {
-        // Behind what could not be taken yet nothing more is read; the group is still heard.
+        // While items are deferred nothing more is read, but the member still takes part in the group.
         let mut blocked = self.has_backlog();
         let (max, wait) = if blocked { (0, Duration::ZERO) } else { (MAX_RECORDS_PER_POLL, wait) };
         let mut read = 0;
@@ -206,27 +206,27 @@ impl<S: Stage, M: Member> Worker<S, M> {
                 Err(error) => failed = Some(error),
             }
         });
-        // First: whatever became of the rest, the record and those polled behind it were passed over.
+        // Before the result of the poll: the failed record and those after it were skipped.
         if let Some(error) = failed {
             return Err(error.into());
         }
         Ok((polled?, read))
     }
 
-    /// Does at once what a rebalance asks for at once; the rest is pending.
+    /// Handles the immediate part of a rebalance; the rest becomes pending.
     fn on_rebalance(&mut self, rebalance: Rebalance, now: i64) -> Result<(), Error> {
         match rebalance {
             Rebalance::Assigned(partitions) => self.pending.restore_and_assign = Some(partitions),
             Rebalance::Revoked => {
-                let kept = self.commit(now, false);
+                let committed = self.commit(now, false);
                 self.forget();
                 self.pending.revoke = true;
-                match kept {
+                match committed {
                     Ok(()) => {}
-                    // Another process has the transactional id: a restart would take it back.
+                    // Another process has the transactional id: a restart would fence that process.
                     Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
                     Err(error) => {
-                        tracing::warn!(%error, "could not commit before the partitions went: the next owner does this work again");
+                        tracing::warn!(%error, "commit before revocation failed: the next owner repeats this work");
                         self.pending.restart = true;
                     }
                 }
@@ -239,7 +239,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         Ok(())
     }
 
-    /// Whether it is time to commit, where the last poll read so many records.
+    /// Whether a commit is due after a poll that read `read` records.
     fn is_commit_due(&mut self, read: usize, now: i64) -> bool {
         let caught_up = read < MAX_RECORDS_PER_POLL;
         let since = now - self.last_commit;
@@ -255,16 +255,16 @@ impl<S: Stage, M: Member> Worker<S, M> {
         }
     }
 
-    /// Whether something that was polled, or what follows from it, waits.
+    /// Whether polled items or outputs are waiting.
     fn has_backlog(&self) -> bool {
         !self.held.is_empty() || self.states.values().any(|state| self.stage.is_unfinished(state))
     }
 
-    /// Goes on with what waits, until there is enough for a transaction.
+    /// Processes waiting items and outputs until the transaction is full.
     fn drain_backlog(&mut self, now: i64) -> Result<(), RecordError> {
         loop {
             let mut is_done = true;
-            // Each in turn: what partitions write of one window comes close together, and stage 2 has little to hold.
+            // Round-robin: the partitions' blocks of one window are written close together, so stage 2 buffers little.
             for state in self.states.values_mut() {
                 if self.out.is_full() {
                     return Ok(());
@@ -281,7 +281,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         }
     }
 
-    /// Retries what is pending before anything is read.
+    /// Runs pending actions before anything is read.
     fn run_pending(&mut self, now: i64) -> Result<(), Error> {
         if self.pending.restart {
             self.member.restart()?;
@@ -294,7 +294,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         if let Some(partitions) = self.pending.restore_and_assign.clone() {
             match self.restore_and_assign(&partitions, now) {
                 Err(Error::Abort(why)) => {
-                    tracing::info!(reason = %why, "the assignment is no longer ours");
+                    tracing::info!(reason = %why, "assignment is outdated");
                     self.forget();
                 }
                 other => other?,
@@ -304,7 +304,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         Ok(())
     }
 
-    /// Restores the partitions' states and starts to read.
+    /// Restores the partitions' states and starts reading.
     fn restore_and_assign(&mut self, partitions: &[i32], now: i64) -> Result<(), Error> {
         self.forget();
         let committed = self.member.committed()?;
@@ -336,7 +336,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         self.waiting_since = None;
     }
 
-    /// Commits outputs and progress, if there are any; with `prepared`, also what the stage wants to stream.
+    /// Commits outputs and progress, if any; with `prepared`, also what the stage streams.
     fn commit(&mut self, now: i64, prepared: bool) -> Result<(), Error> {
         if prepared {
             self.stage.prepare(&mut self.states, now);
@@ -352,8 +352,8 @@ impl<S: Stage, M: Member> Worker<S, M> {
         if positions.is_empty() && self.out.records.is_empty() {
             return Ok(());
         }
-        let done = self.transact(&positions);
-        if let Err(error) = done {
+        let result = self.transact(&positions);
+        if let Err(error) = result {
             return Err(match error {
                 Error::Fatal(why) => Error::Fatal(why),
                 Error::Abort(why) | Error::Retry(why) => Error::Abort(why),
@@ -384,7 +384,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
     }
 }
 
-/// Takes what was polled, and writes what follows from it until there is enough for a transaction. Whether nothing more can be taken.
+/// Processes a polled item, and writes its outputs until the transaction is full. Returns whether it is full.
 fn take<S: Stage>(
     stage: &mut S,
     states: &mut BTreeMap<i32, S::State>,

@@ -1,4 +1,4 @@
-//! Retention deletes up to the end of a lane: nothing is missing where stage 1 sealed no more than the lane emitted.
+//! Retention deletes blocks up to the end of a lane: none is missing if stage 1 sealed no more than the lane emitted.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -7,8 +7,8 @@ use weir_analytics::Settings;
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_log::{Committed, Error, Member as _, ResultsProgress};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
-use weir_processor::results::{self, Results};
-use weir_processor::windows::{self, Windows};
+use weir_processor::results::{Results, ResultsOptions};
+use weir_processor::windows::{Windows, WindowsOptions};
 use weir_processor::worker::Worker;
 
 const SETTINGS: Settings = Settings {
@@ -57,7 +57,7 @@ fn append(broker: &Broker, from: i64, to: i64) {
 }
 
 fn windows(broker: &Broker) -> Worker<Windows, Member> {
-    let options = windows::Options {
+    let options = WindowsOptions {
         settings: SETTINGS,
         inputs: 1,
         max_future: 300_000,
@@ -82,7 +82,7 @@ fn results(broker: &Broker) -> Worker<Results, Member> {
 }
 
 fn results_of(group: &str, broker: &Broker) -> Worker<Results, Member> {
-    let options = results::Options {
+    let options = ResultsOptions {
         settings: SETTINGS,
         inputs: 1,
         windows: "windows".to_owned(),
@@ -96,11 +96,11 @@ fn results_of(group: &str, broker: &Broker) -> Worker<Results, Member> {
 }
 
 fn committed(broker: &Broker) -> Vec<Committed> {
-    let mut onlooker = broker.member(MemberOptions::new("results", "blocks", "onlooker"));
-    onlooker.committed().unwrap().into_iter().map(Option::unwrap).collect()
+    let mut observer = broker.member(MemberOptions::new("results", "blocks", "observer"));
+    observer.committed().unwrap().into_iter().map(Option::unwrap).collect()
 }
 
-/// Steps both stages for so many seconds of the broker's clock.
+/// Steps both stages for 20 s of the broker's clock.
 fn step(
     broker: &Broker,
     windows: &mut Worker<Windows, Member>,
@@ -114,7 +114,7 @@ fn step(
     Ok(())
 }
 
-/// Commits what stage 2 had committed before it met the end: the last record's offset and one.
+/// Commits the position after each lane's last record, before its transaction marker.
 fn go_back_to_the_last_record(broker: &Broker) {
     let mut lane = 0;
     commit_as(broker, |committed| {
@@ -125,7 +125,7 @@ fn go_back_to_the_last_record(broker: &Broker) {
     });
 }
 
-/// Commits something else for each lane than is committed.
+/// Changes each lane's commit.
 fn commit_as(broker: &Broker, mut change: impl FnMut(Committed) -> Committed) {
     let mut member = broker.member(MemberOptions::new("results", "blocks", "results"));
     let mut is_assigned = false;
@@ -147,7 +147,7 @@ fn delete_blocks(broker: &Broker) {
 }
 
 #[test]
-fn a_lane_is_committed_up_to_its_end_and_rests_there() {
+fn a_lane_is_committed_up_to_its_end_once() {
     let broker = broker();
     let (mut first, mut second) = (windows(&broker), results(&broker));
     append(&broker, 0, 300);
@@ -163,7 +163,7 @@ fn a_lane_is_committed_up_to_its_end_and_rests_there() {
 }
 
 #[test]
-fn a_gap_in_which_no_block_can_have_been_is_none() {
+fn a_gap_that_cannot_contain_blocks_is_skipped() {
     let broker = broker();
     let (mut first, mut second) = (windows(&broker), results(&broker));
     append(&broker, 0, 300);
@@ -176,11 +176,11 @@ fn a_gap_in_which_no_block_can_have_been_is_none() {
     let windows = broker.records("top", 0).len();
     append(&broker, 300, 400);
     step(&broker, &mut first, &mut second).unwrap();
-    assert!(broker.records("top", 0).len() > windows, "it goes on");
+    assert!(broker.records("top", 0).len() > windows, "it continues");
 }
 
 #[test]
-fn a_gap_in_which_a_block_was_is_told() {
+fn a_gap_that_contains_blocks_is_an_error() {
     let broker = broker();
     let (mut first, mut second) = (windows(&broker), results(&broker));
     append(&broker, 0, 300);
@@ -192,8 +192,8 @@ fn a_gap_in_which_a_block_was_is_told() {
         first.step(broker.now(), Duration::ZERO).unwrap();
     }
     delete_blocks(&broker);
-    let told = step(&broker, &mut first, &mut results(&broker));
-    let Err(Error::Fatal(why)) = told else { panic!("{told:?}") };
+    let result = step(&broker, &mut first, &mut results(&broker));
+    let Err(Error::Fatal(why)) = result else { panic!("{result:?}") };
     assert!(
         why.contains("retention deleted them before they were read") && why.contains("new name"),
         "{why}"
@@ -201,7 +201,7 @@ fn a_gap_in_which_a_block_was_is_told() {
 }
 
 #[test]
-fn a_group_whose_offsets_are_gone_emits_no_window_twice() {
+fn a_group_without_offsets_emits_no_window_twice() {
     let broker = broker();
     let (mut first, mut second) = (windows(&broker), results(&broker));
     append(&broker, 0, 300);
@@ -209,13 +209,13 @@ fn a_group_whose_offsets_are_gone_emits_no_window_twice() {
     second.leave().unwrap();
     let (rankings, rows) = (broker.records("top", 0).len(), broker.records("results", 0).len());
     assert!(rankings > 10, "{rankings}");
-    // Another name has no offsets, as one whose offsets were deleted.
+    // A new group has no offsets, like one whose offsets were deleted.
     let mut second = results_of("without-offsets", &broker);
     step(&broker, &mut first, &mut second).unwrap();
     assert_eq!((broker.records("top", 0).len(), broker.records("results", 0).len()), (rankings, rows));
     append(&broker, 300, 400);
     step(&broker, &mut first, &mut second).unwrap();
-    assert!(broker.records("top", 0).len() > rankings, "it goes on");
+    assert!(broker.records("top", 0).len() > rankings, "it continues");
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_lane_whose_offset_another_program_set_is_refused() {
     second.leave().unwrap();
     commit_as(&broker, |committed| Committed { metadata: String::new(), ..committed });
     let Err(Error::Fatal(why)) = step(&broker, &mut first, &mut results(&broker)) else {
-        panic!("it goes on")
+        panic!("it continues")
     };
     assert!(why.contains("was set by another program"), "{why}");
 }
@@ -237,7 +237,7 @@ fn emitted(broker: &Broker) -> Vec<ResultsProgress> {
 }
 
 #[test]
-fn results_that_went_with_their_topics_are_told_and_the_next_ones_come() {
+fn results_lost_with_their_topics_are_reported_and_later_ones_written() {
     let broker = broker();
     let (mut first, mut second) = (windows(&broker), results(&broker));
     append(&broker, 0, 300);
@@ -249,7 +249,7 @@ fn results_that_went_with_their_topics_are_told_and_the_next_ones_come() {
         broker.delete_topic(topic);
         broker.create_topic(topic, 1);
     }
-    // Once it was told it stays told.
+    // It is reported permanently.
     for (from, to) in [(300, 400), (400, 500)] {
         let mut second = results(&broker);
         append(&broker, from, to);
@@ -257,9 +257,9 @@ fn results_that_went_with_their_topics_are_told_and_the_next_ones_come() {
         second.leave().unwrap();
         for (before, after) in before.iter().zip(emitted(&broker)) {
             assert_eq!(after.lost_up_to, before.emitted);
-            assert!(after.emitted > before.emitted, "it goes on");
+            assert!(after.emitted > before.emitted, "it continues");
         }
     }
     let windows = broker.records("top", 0).len();
-    assert_eq!(windows, 200_000 / SETTINGS.slide as usize, "none is missing and none is there twice");
+    assert_eq!(windows, 200_000 / SETTINGS.slide as usize, "no window is missing or duplicated");
 }

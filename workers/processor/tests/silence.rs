@@ -1,4 +1,4 @@
-//! Live values of a site that falls silent: the clock alone empties them. And of one whose sender counts seconds: late, which says why.
+//! Live values of a silent site become empty by the clock alone. Timestamps in seconds are late, with a hint at the unit.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_analytics::{Live, Settings};
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
-use weir_processor::windows::{Options, Windows};
+use weir_processor::windows::{Windows, WindowsOptions};
 use weir_processor::worker::Worker;
 
 const SETTINGS: Settings = Settings {
@@ -22,11 +22,11 @@ const SETTINGS: Settings = Settings {
 const NOW: i64 = 1_700_000_000_000;
 
 fn worker(broker: &Broker, id: &str) -> Worker<Windows, Member> {
-    let options = Options {
+    let options = WindowsOptions {
         settings: SETTINGS,
         inputs: 1,
         max_future: 300_000,
-        // Sealing for idleness is not what empties them.
+        // Long, so that the values are not emptied by sealing for idleness.
         idle_timeout: 3_600_000,
         stamped_by_broker: true,
         until_end: false,
@@ -76,7 +76,7 @@ fn fixture() -> Broker {
 }
 
 #[test]
-fn a_timestamp_in_seconds_is_late_and_told_as_that() {
+fn a_timestamp_in_seconds_is_late_with_a_hint() {
     let broker = fixture();
     append(&broker, "one", NOW);
     append(&broker, "two", NOW / 1_000);
@@ -95,7 +95,7 @@ fn a_timestamp_in_seconds_is_late_and_told_as_that() {
     assert!(detail.ends_with("; it looks like seconds, expected are milliseconds"), "{detail}");
 }
 
-/// `old`: how old the events are when they are read. A log of last year empties as one of now.
+/// `old`: the age of the events when they are read. Live values of an old log become empty like current ones.
 fn falls_silent(old: i64) {
     let broker = fixture();
     let mut first = worker(&broker, "first");
@@ -115,7 +115,11 @@ fn falls_silent(old: i64) {
     run(&mut first, 29);
     assert_eq!(published(&broker).last().unwrap().site.users, 2);
     run(&mut first, 20);
-    assert_eq!(published(&broker).last().unwrap().site.users, 1, "the first has left the last minute");
+    assert_eq!(
+        published(&broker).last().unwrap().site.users,
+        1,
+        "the first visitor has left the last minute"
+    );
     run(&mut first, 20);
     let last = published(&broker).pop().unwrap();
     assert_eq!((last.site.users, last.pages.len(), last.earliest), (0, 0, None));
@@ -123,18 +127,18 @@ fn falls_silent(old: i64) {
     let before = published(&broker).len();
     run(&mut first, 60);
     assert_eq!(published(&broker).len(), before);
-    // Whoever takes over says what is so, since the one before may not have come to it.
+    // A new owner publishes once, because the previous one may not have.
     first.leave().unwrap();
     run(&mut worker(&broker, "second"), 20);
     assert_eq!(published(&broker).len(), before + 1);
 }
 
 #[test]
-fn a_site_that_falls_silent_shows_nobody_after_a_window() {
+fn live_values_of_a_silent_site_are_empty_after_a_window() {
     falls_silent(0);
 }
 
 #[test]
-fn a_log_of_last_year_does_too() {
+fn live_values_of_an_old_log_are_empty_after_a_window() {
     falls_silent(365 * 86_400_000);
 }

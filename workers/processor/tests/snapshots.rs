@@ -1,4 +1,4 @@
-//! Restarts from snapshots: what retention deletes behind them is not missed.
+//! Restarts from snapshots: events before them may be deleted by retention.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -7,7 +7,7 @@ use weir_analytics::Settings;
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_log::{Error, PartitionProgress};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
-use weir_processor::windows::{Options, Windows};
+use weir_processor::windows::{Windows, WindowsOptions};
 use weir_processor::worker::Worker;
 
 const SETTINGS: Settings = Settings {
@@ -43,10 +43,10 @@ impl Fixture {
         Self { broker, settings: SETTINGS, group: "group", processes: 0 }
     }
 
-    /// A process that nobody has seen before.
+    /// A new process.
     fn worker(&mut self) -> Worker<Windows, Member> {
         self.processes += 1;
-        let options = Options {
+        let options = WindowsOptions {
             inputs: PARTITIONS,
             settings: self.settings,
             max_future: 300_000,
@@ -67,7 +67,7 @@ impl Fixture {
         Worker::new(Windows::new(options, Decoder::new(), privacy), member)
     }
 
-    /// Appends events `from..to` of an endless log: some late, some in visits that go on over many windows.
+    /// Appends events `from..to` of an endless log: some late, some in visits over many windows.
     fn append(&self, from: i64, to: i64) {
         for i in from..to {
             let user = i * 7 % 13;
@@ -92,7 +92,7 @@ impl Fixture {
         }
     }
 
-    /// Steps until everything that was appended is committed.
+    /// Steps until all appended events are committed.
     fn catch_up(&self, worker: &mut Worker<Windows, Member>) -> Result<Vec<PartitionProgress>, Error> {
         for _ in 0..1_000 {
             worker.step(self.broker.now(), Duration::ZERO)?;
@@ -103,14 +103,14 @@ impl Fixture {
                 committed.as_ref().is_some_and(|committed| committed.offset == end)
             });
             if done {
-                let standings = committed.into_iter().flatten();
-                return Ok(standings.map(|c| serde_json::from_str(&c.metadata).unwrap()).collect());
+                let progress = committed.into_iter().flatten();
+                return Ok(progress.map(|c| serde_json::from_str(&c.metadata).unwrap()).collect());
             }
         }
         panic!("not caught up after 1,000 steps");
     }
 
-    /// Blocks and dead letters, as they are in their topics.
+    /// The records of blocks and dead letters.
     fn written(&self) -> [Vec<Written>; 3] {
         [("blocks", 0), ("blocks", 1), ("dead-letters", 0)].map(|(topic, partition)| {
             let records = self.broker.records(topic, partition).into_iter();
@@ -120,7 +120,7 @@ impl Fixture {
 }
 
 #[test]
-fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
+fn each_process_continues_from_the_previous_ones_snapshot() {
     let mut undisturbed = Fixture::new();
     undisturbed.append(0, 2_000);
     let mut worker = undisturbed.worker();
@@ -131,12 +131,12 @@ fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
     for round in 0..40 {
         fixture.append(round * 50, (round + 1) * 50);
         let mut worker = fixture.worker();
-        let standings = fixture.catch_up(&mut worker).unwrap();
-        for (partition, standing) in (0..).zip(standings) {
-            // One partition is saved a turn, so the first commit may know of no more than one.
-            assert!(standing.snapshot || round < 2);
-            replayed += fixture.broker.end_offset("events", partition).unwrap() - standing.from;
-            fixture.broker.truncate("events", partition, standing.from).unwrap();
+        let progress = fixture.catch_up(&mut worker).unwrap();
+        for (partition, partition_progress) in (0..).zip(progress) {
+            // One partition is saved per turn, so the first commit may have one snapshot only.
+            assert!(partition_progress.snapshot || round < 2);
+            replayed += fixture.broker.end_offset("events", partition).unwrap() - partition_progress.from;
+            fixture.broker.truncate("events", partition, partition_progress.from).unwrap();
         }
         if round % 2 == 0 {
             worker.leave().unwrap();
@@ -147,7 +147,7 @@ fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
     }
     assert!(replayed > 100, "restarts had {replayed} events to read again");
     assert_eq!(fixture.written()[2].len(), undisturbed.written()[2].len());
-    // Block by block: which transaction they came in, and so their order among partitions, may differ.
+    // Sorted: the transactions, and so the order among partitions, may differ.
     let sorted = |fixture: &Fixture| {
         let mut written = fixture.written();
         written.iter_mut().for_each(|topic| topic.sort());
@@ -158,17 +158,17 @@ fn each_process_goes_on_from_the_snapshot_of_the_one_before() {
 }
 
 #[test]
-fn events_that_retention_took_before_they_were_saved_are_missed_aloud() {
+fn events_deleted_before_a_snapshot_covered_them_are_an_error() {
     let mut fixture = Fixture::new();
     fixture.append(0, 400);
     let mut worker = fixture.worker();
     fixture.catch_up(&mut worker).unwrap();
     // Too few for another snapshot.
     fixture.append(400, 410);
-    let standings = fixture.catch_up(&mut worker).unwrap();
+    let progress = fixture.catch_up(&mut worker).unwrap();
     worker.leave().unwrap();
     let end = fixture.broker.end_offset("events", 0).unwrap();
-    assert!(standings[0].from < end - 1);
+    assert!(progress[0].from < end - 1);
     fixture.broker.truncate("events", 0, end - 1).unwrap();
     let mut worker = fixture.worker();
     let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("went on without them") };
@@ -202,10 +202,10 @@ fn state_without_a_commit_is_refused() {
 }
 
 #[test]
-fn a_topic_made_anew_is_not_gone_on_with() {
+fn a_recreated_topic_is_refused() {
     for topic in ["state", "blocks", "events"] {
         let mut fixture = Fixture::new();
-        // Few events go by sooner than the worker's session.
+        // Few events, so that less time passes than the worker's session timeout.
         fixture.append(0, if topic == "events" { 4 } else { 100 });
         let mut worker = fixture.worker();
         fixture.catch_up(&mut worker).unwrap();
@@ -215,7 +215,7 @@ fn a_topic_made_anew_is_not_gone_on_with() {
             fixture.broker.delete_topic(topic);
             fixture.broker.create_topic(topic, partitions);
         } else {
-            // Under a worker that commits once more, which brings back the offsets that went with the topic.
+            // While a worker commits once more, which restores the offsets deleted with the topic.
             fixture.broker.delete_topic(topic);
             fixture.broker.create_topic(topic, partitions);
             fixture.append(0, 12);
@@ -235,7 +235,7 @@ fn a_topic_made_anew_is_not_gone_on_with() {
 }
 
 #[test]
-fn partitions_added_behind_its_back_are_not_taken_over() {
+fn added_partitions_are_refused() {
     for topic in ["events", "state", "blocks"] {
         let mut fixture = Fixture::new();
         fixture.append(0, 100);
@@ -253,15 +253,15 @@ fn partitions_added_behind_its_back_are_not_taken_over() {
 fn a_commit_of_an_earlier_version_gets_the_ids_of_the_topics() {
     let earlier = r#"{"settings":"s","from":0,"snapshot":false,"journal":0,"watermark":null,"sealed":null,"last_end":null,
         "idle":false,"read":0,"counted":0,"late":0,"dead":0}"#;
-    let standing: PartitionProgress = serde_json::from_str(earlier).unwrap();
-    assert!(standing.topics.is_empty());
+    let partition_progress: PartitionProgress = serde_json::from_str(earlier).unwrap();
+    assert!(partition_progress.topics.is_empty());
     let mut fixture = Fixture::new();
     fixture.append(0, 100);
     let mut worker = fixture.worker();
-    let standings = fixture.catch_up(&mut worker).unwrap();
-    for standing in standings {
-        let roles: Vec<&str> = standing.topics.keys().map(String::as_str).collect();
+    let progress = fixture.catch_up(&mut worker).unwrap();
+    for partition_progress in progress {
+        let roles: Vec<&str> = partition_progress.topics.keys().map(String::as_str).collect();
         assert_eq!(roles, ["blocks", "events", "state"]);
-        assert!(serde_json::to_string(&standing).unwrap().len() < 1_000);
+        assert!(serde_json::to_string(&partition_progress).unwrap().len() < 1_000);
     }
 }

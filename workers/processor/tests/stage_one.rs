@@ -1,4 +1,4 @@
-//! Stage 1 on the log in memory, step by step: silence, logs that end and go on, clocks that are wrong, what a commit says.
+//! Stage 1 on the in-memory log: idle partitions, bounded logs that continue, wrong clocks, commit metadata.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -9,11 +9,11 @@ use weir_events::{
 };
 use weir_log::{Committed, Error, Member as _, Output, PartitionProgress, Rebalance};
 use weir_memory::{Broker, Clock, Fault, Member, MemberOptions};
-use weir_processor::windows::{EndOfLog, Options, Windows};
+use weir_processor::windows::{EndOfLog, Windows, WindowsOptions};
 use weir_processor::worker::Worker;
 
 const START: i64 = 1_700_000_000_000;
-/// How long a turn takes, milliseconds.
+/// Duration of a turn, milliseconds.
 const TURN: i64 = 500;
 
 struct Fixture {
@@ -48,10 +48,10 @@ impl Fixture {
         }
     }
 
-    /// A process that nobody has seen before, with the windows that a pipeline has by default.
+    /// A new process, with default windows.
     fn worker(&mut self) -> Worker<Windows, Member> {
         self.processes += 1;
-        let options = Options {
+        let options = WindowsOptions {
             settings: Settings::default(),
             max_future: self.max_future,
             idle_timeout: 30_000,
@@ -72,7 +72,7 @@ impl Fixture {
         Worker::new(Windows::new(options, Decoder::new(), privacy), member)
     }
 
-    /// A view, by default in the partition that its user belongs into.
+    /// Appends a view, by default to its user's partition.
     fn view(&self, user: &str, timestamp: i64, partition: Option<i32>) {
         let partition = partition.unwrap_or_else(|| partition_of(user.as_bytes(), self.inputs));
         self.broker.append("events", partition, None, Some(&encoded(user, timestamp)), &[]).unwrap();
@@ -89,7 +89,7 @@ impl Fixture {
         }
     }
 
-    /// As `weir process --until-end` does: to the end of the log. What is said of the log's last window.
+    /// Runs `weir process --until-end` to the end of the log. Returns the end of the last window.
     fn end(&mut self) -> Option<i64> {
         self.until_end = true;
         let mut worker = self.worker();
@@ -101,20 +101,20 @@ impl Fixture {
                 return last.last_window_end();
             }
         }
-        panic!("not at the end after 200 turns: {:?}", self.standings());
+        panic!("not at the end after 200 turns: {:?}", self.progress());
     }
 
-    fn standings(&self) -> Vec<PartitionProgress> {
-        let mut onlooker = self.broker.member(MemberOptions::new("group", "events", "onlooker"));
-        let committed = onlooker.committed().unwrap().into_iter().flatten();
+    fn progress(&self) -> Vec<PartitionProgress> {
+        let mut observer = self.broker.member(MemberOptions::new("group", "events", "observer"));
+        let committed = observer.committed().unwrap().into_iter().flatten();
         committed.map(|committed| serde_json::from_str(&committed.metadata).unwrap()).collect()
     }
 
     fn total(&self, figure: impl Fn(&PartitionProgress) -> u64) -> u64 {
-        self.standings().iter().map(figure).sum()
+        self.progress().iter().map(figure).sum()
     }
 
-    /// Views in all windows that are sealed, and the latest that a window was sealed before its time, milliseconds.
+    /// Views in all sealed windows, and the maximum time that a window was sealed too early, milliseconds.
     fn sealed(&self) -> (u64, i64) {
         let (mut views, mut early) = (0, i64::MIN);
         for record in self.broker.records("blocks", 0) {
@@ -125,7 +125,7 @@ impl Fixture {
         (views, early)
     }
 
-    /// Commits as another program does, or an earlier process did.
+    /// Commits an offset and metadata as another program or an earlier process would.
     fn commit(&self, offset: i64, metadata: &str) {
         let mut before = self.broker.member(MemberOptions::new("group", "events", "before"));
         for _ in 0..3 {
@@ -165,7 +165,7 @@ fn encoded(user: &str, timestamp: i64) -> Vec<u8> {
     value
 }
 
-/// One event every so often, for half an hour, by a process whose clock is wrong by so much.
+/// One event every `every` milliseconds for half an hour, with a process's clock ahead by `skew`.
 fn quiet_site(every: i64, skew: i64) {
     let mut fixture = Fixture::new(6);
     fixture.skew = skew;
@@ -176,42 +176,42 @@ fn quiet_site(every: i64, skew: i64) {
         fixture.view(&format!("u{}", i * 7 % 23), fixture.broker.now() - 2_000 * (i % 10), None);
         fixture.pass(&mut worker, every);
         if i == events / 2 {
-            // Another process takes over, and knows no more than what was committed.
+            // Another process takes over from the commits.
             worker.leave().unwrap();
             worker = fixture.worker();
         }
     }
-    // The last window, and a margin: a process goes by stamps that it read some time after they were made.
+    // The last window, and a margin for the delay between a record's timestamp and its reading.
     fixture.pass(&mut worker, 400_000 + every);
-    let what = format!("one event every {every} ms, clock ahead by {skew} ms");
-    assert_eq!(fixture.total(|standing| standing.counted), events as u64, "{what}");
-    assert_eq!(fixture.total(|standing| standing.late + standing.partly_late), 0, "{what}");
+    let case = format!("one event every {every} ms, clock ahead by {skew} ms");
+    assert_eq!(fixture.total(|partition| partition.counted), events as u64, "{case}");
+    assert_eq!(fixture.total(|partition| partition.late + partition.partly_late), 0, "{case}");
     let (views, early) = fixture.sealed();
-    assert_eq!(views, events as u64 * 30, "{what}: each event is in each of its 30 windows");
-    assert!(early <= 0, "{what}: a window was sealed {early} ms before its time");
-    // A decision for each slide at most, and a snapshot writes over those before.
+    assert_eq!(views, events as u64 * 30, "{case}: each event is in each of its 30 windows");
+    assert!(early <= 0, "{case}: a window was sealed {early} ms before its time");
+    // At most one watermark advance per slide, and a snapshot deletes those before it.
     for partition in 0..6 {
         fixture.broker.compact("state", partition).unwrap();
     }
-    assert!(fixture.journal() <= 6 * 34, "{what}: {} records of state", fixture.journal());
+    assert!(fixture.journal() <= 6 * 34, "{case}: {} records of state", fixture.journal());
 }
 
 #[test]
-fn a_quiet_site_gets_all_its_events_into_all_their_windows() {
+fn events_of_a_quiet_site_are_counted_in_all_their_windows() {
     for every in [20_000, 45_000, 130_000, 450_000] {
         quiet_site(every, 0);
     }
 }
 
 #[test]
-fn no_window_is_sealed_early_by_a_clock_that_is_wrong() {
+fn no_window_is_sealed_early_by_a_wrong_clock() {
     quiet_site(45_000, 3_600_000);
     quiet_site(130_000, 20_000);
     quiet_site(45_000, -20_000);
 }
 
 #[test]
-fn an_event_stamped_ahead_of_the_clock_makes_others_no_less_whole() {
+fn an_event_stamped_ahead_of_the_clock_makes_no_others_late() {
     let mut fixture = Fixture::new(2);
     let mut worker = fixture.worker();
     // Partition 1 is silent, and partition 0 busy with events five minutes ahead of the clock.
@@ -221,11 +221,11 @@ fn an_event_stamped_ahead_of_the_clock_makes_others_no_less_whole() {
     }
     fixture.view("in time", fixture.broker.now(), Some(1));
     fixture.pass(&mut worker, 1_000);
-    assert_eq!(fixture.total(|standing| standing.late + standing.partly_late), 0);
+    assert_eq!(fixture.total(|partition| partition.late + partition.partly_late), 0);
 }
 
 #[test]
-fn a_log_is_at_its_end_where_it_ends_now() {
+fn until_end_reads_to_the_current_end_of_the_log() {
     let mut fixture = Fixture::new(3);
     assert_eq!(fixture.end(), None, "an empty log");
     for round in 1..=3 {
@@ -234,52 +234,55 @@ fn a_log_is_at_its_end_where_it_ends_now() {
             fixture.view(&format!("u{user}"), timestamp + user, None);
         }
         let last = Settings::default().last_window_end(timestamp);
-        assert_eq!(fixture.end(), Some(last), "run {round} reads what came since the one before");
-        assert_eq!(fixture.total(|standing| standing.counted), 30 * round as u64);
+        assert_eq!(fixture.end(), Some(last), "run {round} reads the events since the previous one");
+        assert_eq!(fixture.total(|partition| partition.counted), 30 * round as u64);
         assert_eq!(fixture.sealed().0, 30 * 30 * round as u64);
     }
-    // All of it late: read, and told.
+    // A late event is read and counted as late.
     fixture.view("late", START - 7_200_000, None);
     fixture.end();
-    assert_eq!(fixture.total(|standing| standing.late), 1);
+    assert_eq!(fixture.total(|partition| partition.late), 1);
 }
 
 #[test]
-fn a_log_that_goes_on_after_its_end_says_so() {
+fn events_after_the_declared_end_are_counted_as_such() {
     let mut fixture = Fixture::new(1);
     fixture.view("a", START, None);
     fixture.end();
-    assert!(fixture.standings()[0].ended, "sealed ahead of the clock");
-    // It goes on: that it misses windows is on account of the end.
+    assert!(fixture.progress()[0].ended, "sealed ahead of the clock");
+    // The log continues: the event misses windows because of the declared end.
     let mut worker = fixture.worker();
     fixture.pass(&mut worker, 20_000);
     fixture.view("b", fixture.broker.now(), None);
     fixture.pass(&mut worker, 2_000);
-    let standing = fixture.standings().remove(0);
-    assert!(standing.ended && standing.partly_late == 1 && !standing.not_whole.is_empty(), "{standing:?}");
+    let partition = fixture.progress().remove(0);
+    assert!(
+        partition.ended && partition.partly_late == 1 && !partition.not_whole.is_empty(),
+        "{partition:?}"
+    );
     assert_eq!(worker.stage().committed_outcomes().after_end, 1);
     // The first would have missed all of its windows anyway, the second some of them.
     fixture.view("far too late", START - 3_600_000, None);
     fixture.view("too late", START - 100_000, None);
     fixture.pass(&mut worker, 2_000);
-    let standing = fixture.standings().remove(0);
-    assert_eq!((standing.late, standing.partly_late), (2, 1), "{standing:?}");
+    let partition = fixture.progress().remove(0);
+    assert_eq!((partition.late, partition.partly_late), (2, 1), "{partition:?}");
     assert_eq!(
         worker.stage().committed_outcomes().after_end,
         2,
-        "the second misses more of them for the end"
+        "the second misses more windows because of the declared end"
     );
-    // The clock comes to where the log was said to end.
+    // The clock reaches the declared end.
     fixture.pass(&mut worker, 400_000);
-    assert!(!fixture.standings()[0].ended);
+    assert!(!fixture.progress()[0].ended);
     fixture.view("c", fixture.broker.now(), None);
     fixture.pass(&mut worker, 2_000);
-    assert_eq!(fixture.standings()[0].partly_late, 1, "from here on all is whole again");
+    assert_eq!(fixture.progress()[0].partly_late, 1, "later windows miss no events");
 }
 
 #[test]
-fn a_log_that_was_ended_stays_so_while_its_state_is_rebuilt() {
-    // More than a turn reads, so that the clock is looked at in the middle of it.
+fn a_declared_end_is_kept_while_state_is_restored() {
+    // More than one turn reads, so that a tick happens during the replay.
     const EVENTS: i64 = 25_000;
     let mut fixture = Fixture::new(1);
     for _ in 0..EVENTS {
@@ -287,7 +290,7 @@ fn a_log_that_was_ended_stays_so_while_its_state_is_rebuilt() {
     }
     let settings = serde_json::from_str::<PartitionProgress>(NOW).unwrap().settings;
     let sealed = Some(START + 300_000);
-    let standing = PartitionProgress {
+    let partition = PartitionProgress {
         settings,
         watermark: sealed,
         sealed,
@@ -295,17 +298,17 @@ fn a_log_that_was_ended_stays_so_while_its_state_is_rebuilt() {
         ended: true,
         ..PartitionProgress::default()
     };
-    fixture.commit(EVENTS, &serde_json::to_string(&standing).unwrap());
+    fixture.commit(EVENTS, &serde_json::to_string(&partition).unwrap());
     let mut worker = fixture.worker();
     fixture.pass(&mut worker, 5_000);
     fixture.view("b", START, None);
     fixture.pass(&mut worker, 2_000);
-    let after = fixture.standings().remove(0);
+    let after = fixture.progress().remove(0);
     assert!(after.read == 1 && after.ended, "{after:?}");
 }
 
 #[test]
-fn what_a_lost_commit_had_counted_is_counted_once() {
+fn outcomes_of_a_lost_commit_are_counted_once() {
     let mut fixture = Fixture::new(1);
     let mut worker = fixture.worker();
     for fault in [None, Some(Fault::CommitLost), Some(Fault::CommitLost)] {
@@ -321,7 +324,7 @@ fn what_a_lost_commit_had_counted_is_counted_once() {
     }
     let outcomes = worker.stage().committed_outcomes();
     assert_eq!((outcomes.read, outcomes.counted, outcomes.late), (6, 3, 3), "{outcomes:?}");
-    assert_eq!(fixture.total(|standing| standing.read), 6);
+    assert_eq!(fixture.total(|partition| partition.read), 6);
 }
 
 #[test]
@@ -334,15 +337,15 @@ fn an_offset_that_another_program_set_is_refused() {
 }
 
 #[test]
-fn an_old_log_is_not_ended_ahead_of_the_clock() {
+fn an_old_log_is_not_sealed_ahead_of_the_clock() {
     let mut fixture = Fixture::new(1);
     fixture.view("a", START - 3_600_000, None);
     fixture.end();
-    assert!(!fixture.standings()[0].ended);
+    assert!(!fixture.progress()[0].ended);
 }
 
 #[test]
-fn what_an_open_transaction_holds_back_is_not_silence() {
+fn a_partition_held_back_by_an_open_transaction_is_not_idle() {
     let mut fixture = Fixture::new(2);
     let mut worker = fixture.worker();
     let mut producer = fixture.broker.member(MemberOptions {
@@ -367,12 +370,12 @@ fn what_an_open_transaction_holds_back_is_not_silence() {
         fixture.view(&format!("other{i}"), fixture.broker.now(), Some(1));
         fixture.pass(&mut worker, 20_000);
     }
-    let standing = fixture.standings().remove(0);
-    assert!(!standing.idle && standing.sealed.is_none_or(|sealed| sealed <= sent), "{standing:?}");
+    let partition = fixture.progress().remove(0);
+    assert!(!partition.idle && partition.sealed.is_none_or(|sealed| sealed <= sent), "{partition:?}");
     producer.commit(&[]).unwrap();
     fixture.pass(&mut worker, 2_000);
-    assert_eq!(fixture.total(|standing| standing.late + standing.partly_late), 0);
-    assert_eq!(fixture.total(|standing| standing.counted), 41);
+    assert_eq!(fixture.total(|partition| partition.late + partition.partly_late), 0);
+    assert_eq!(fixture.total(|partition| partition.counted), 41);
 }
 
 #[test]
@@ -408,7 +411,7 @@ fn a_log_does_not_end_in_an_open_transaction() {
 }
 
 #[test]
-fn visitors_in_a_wrong_partition_are_counted_as_that_once() {
+fn misplaced_events_are_counted_once() {
     let mut fixture = Fixture::new(4);
     fixture.privacy.user_id = IdPolicy::Hash;
     for i in 0..40 {
@@ -422,13 +425,13 @@ fn visitors_in_a_wrong_partition_are_counted_as_that_once() {
         worker.leave().unwrap();
     }
     assert_eq!(
-        fixture.total(|standing| standing.misplaced),
+        fixture.total(|partition| partition.misplaced),
         10,
-        "the raw id decides, and a restart counts nothing again"
+        "by the raw id, and not again after a restart"
     );
 }
 
-/// Starts a process over what another wrote, and says why it refuses.
+/// Starts a process over existing state, and returns why it refuses.
 fn refusal(fixture: &mut Fixture) -> Option<String> {
     let mut worker = fixture.worker();
     let refused = (0..10).find_map(|_| fixture.turn(&mut worker).err());
@@ -441,12 +444,12 @@ fn refusal(fixture: &mut Fixture) -> Option<String> {
 }
 
 #[test]
-fn a_change_of_what_decides_is_refused_by_name() {
+fn a_change_of_decisive_settings_is_refused_by_name() {
     let mut fixture = Fixture::new(1);
     fixture.privacy.user_id = IdPolicy::Hash;
     fixture.view("a", START, None);
     assert_eq!(refusal(&mut fixture), None);
-    let metadata = serde_json::to_string(&fixture.standings()).unwrap();
+    let metadata = serde_json::to_string(&fixture.progress()).unwrap();
     assert!(!metadata.contains(fixture.key));
 
     fixture.max_future = 60_000;
@@ -464,7 +467,7 @@ fn a_change_of_what_decides_is_refused_by_name() {
 }
 
 #[test]
-fn another_key_is_refused_and_not_told() {
+fn another_key_is_refused_without_revealing_it() {
     let mut fixture = Fixture::new(1);
     fixture.privacy.user_id = IdPolicy::Hash;
     fixture.view("a", START, None);
@@ -484,28 +487,24 @@ fn another_key_is_refused_and_not_told() {
     assert_eq!(refusal(&mut fixture), None);
 }
 
-/// What release 0.1 committed, and what this one does, without and with a log that was declared to end.
+/// The metadata committed by release 0.1 and by this one, without and with a declared end.
 const EARLIER: &str = include_str!("../../log/tests/golden/partition-progress-1.json");
 const NOW: &str = include_str!("../../log/tests/golden/partition-progress-2.json");
 const ENDED: &str = include_str!("../../log/tests/golden/partition-progress-3.json");
 
 #[test]
-fn a_commit_of_the_release_before_is_read_and_goes_on_as_one_of_this() {
+fn a_commit_of_the_previous_release_is_read_and_upgraded() {
     let mut fixture = Fixture::new(1);
     fixture.commit(0, EARLIER.trim());
     fixture.view("a", START, Some(0));
     let mut worker = fixture.worker();
     fixture.pass(&mut worker, 2_000);
-    let standing = fixture.standings().remove(0);
+    let partition = fixture.progress().remove(0);
     let now: PartitionProgress = serde_json::from_str(NOW).unwrap();
-    assert_eq!((standing.read, &standing.settings), (1, &now.settings));
+    assert_eq!((partition.read, &partition.settings), (1, &now.settings));
     let ended: PartitionProgress = serde_json::from_str(ENDED).unwrap();
     assert_eq!(ended.before_end, Some(1_699_999_960_000));
-    for (standing, golden) in [(now, NOW), (ended, ENDED)] {
-        assert_eq!(
-            serde_json::to_string(&standing).unwrap(),
-            golden.trim(),
-            "what is written reads the same"
-        );
+    for (partition, golden) in [(now, NOW), (ended, ENDED)] {
+        assert_eq!(serde_json::to_string(&partition).unwrap(), golden.trim(), "the format is unchanged");
     }
 }

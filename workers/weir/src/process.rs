@@ -19,9 +19,9 @@ use weir_analytics::decisive::{privacy_settings, settings};
 use weir_events::{Decoder, Privacy};
 use weir_log::{Committed, Error, Member, ResultsProgress};
 use weir_manifest::{DeadLetterPayload, Management, Pii, Pipeline};
-use weir_processor::results::{self, Results};
+use weir_processor::results::{Results, ResultsOptions};
 use weir_processor::stage::Stage;
-use weir_processor::windows::{self, Windows};
+use weir_processor::windows::{Windows, WindowsOptions};
 use weir_processor::worker::{TRANSACTION_BYTES, Worker};
 use weir_telemetry::millis;
 
@@ -262,8 +262,8 @@ fn emitted_all<M: Member>(member: &mut M, settings: Settings, end: i64) -> bool 
     })
 }
 
-fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> windows::Options {
-    windows::Options {
+fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> WindowsOptions {
+    WindowsOptions {
         settings,
         max_future: pipeline.spec.window.max_future.as_millis(),
         idle_timeout: pipeline.spec.window.idle_timeout.as_millis(),
@@ -281,8 +281,8 @@ fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> 
     }
 }
 
-fn results_options(pipeline: &Pipeline, settings: Settings) -> results::Options {
-    results::Options {
+fn results_options(pipeline: &Pipeline, settings: Settings) -> ResultsOptions {
+    ResultsOptions {
         settings,
         inputs: pipeline.spec.topics.events.partitions,
         windows: pipeline.windows_group(),

@@ -32,7 +32,7 @@ impl Fixture {
     }
 }
 
-/// Writes a state, in parts of some length.
+/// Writes a snapshot, in parts.
 fn save(journal: &mut Journal, offset: i64, taken: i64, state: &[u8], out: &mut Vec<Output>) {
     journal.begin_snapshot();
     let parts = |sink: &mut dyn FnMut(&[u8])| {
@@ -57,7 +57,7 @@ fn an_empty_topic_holds_nothing() {
 }
 
 #[test]
-fn a_snapshot_covers_the_raises_before_it_and_no_others() {
+fn a_snapshot_covers_only_the_advances_before_it() {
     let mut fixture = Fixture::new();
     let (mut journal, _, _) = fixture.read().unwrap();
     let mut out = Vec::new();
@@ -81,11 +81,11 @@ fn a_snapshot_covers_the_raises_before_it_and_no_others() {
 }
 
 #[test]
-fn a_shorter_snapshot_replaces_a_longer_one_whole_and_compaction_leaves_only_it() {
+fn a_shorter_snapshot_replaces_a_longer_one_completely() {
     let mut fixture = Fixture::new();
     let (long, short) = (state(2 * CHUNK + 5, 1), state(CHUNK + 1, 2));
     for (offset, bytes) in [(1, &long), (2, &short)] {
-        // As after a restart: what is there is known from reading only.
+        // As after a restart: the journal is read from the topic.
         let (mut journal, _, _) = fixture.read().unwrap();
         let mut out = Vec::new();
         save(&mut journal, offset, 0, bytes, &mut out);
@@ -102,7 +102,7 @@ fn a_shorter_snapshot_replaces_a_longer_one_whole_and_compaction_leaves_only_it(
 }
 
 #[test]
-fn what_is_not_whole_or_of_another_version_is_refused() {
+fn damaged_snapshots_and_records_of_other_versions_are_refused() {
     let mut fixture = Fixture::new();
     let (mut journal, _, _) = fixture.read().unwrap();
     let mut out = Vec::new();
@@ -119,7 +119,7 @@ fn what_is_not_whole_or_of_another_version_is_refused() {
     assert!(why.contains("shop.state/1") && why.contains("delta/1"), "{why}");
 }
 
-/// A broker that takes no more must not be sent the rest.
+/// After a failed send the rest must not be sent.
 #[test]
 fn a_snapshot_ends_where_sending_fails() {
     let (mut journal, _, _) = Fixture::new().read().unwrap();

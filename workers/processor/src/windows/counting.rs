@@ -4,22 +4,22 @@ use weir_analytics::{Settings, Verdict};
 use weir_events::{Invalid, Reason, partition_of, unit_hint, validate};
 use weir_log::{Output, Record};
 
-use super::{Input, Options, Windows};
+use super::{Input, Windows, WindowsOptions};
 use crate::dead_letter::dead_letter;
 
 impl Windows {
     pub(super) fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
         self.outcomes.read += 1;
-        let declared = input.progress.ended.then(|| input.engine.watermark());
+        let ended_at = input.progress.ended.then(|| input.engine.watermark());
         let counted = self.count(input, record);
         if self.is_misplaced {
             input.progress.misplaced += 1;
             self.outcomes.misplaced += 1;
         }
         self.outcomes.after_end += u64::from(self.is_after_end);
-        if let Some(before) = declared {
-            // The log has gone on to where it was said to end.
-            input.progress.ended = input.engine.watermark() <= before;
+        if let Some(ended_at) = ended_at {
+            // The log has continued past the end that it was declared to have.
+            input.progress.ended = input.engine.watermark() <= ended_at;
         }
         match counted {
             Ok(missed) => {
@@ -41,14 +41,14 @@ impl Windows {
                     self.outcomes.invalid += 1;
                     *self.outcomes.invalid_for.entry(invalid.reason).or_default() += 1;
                 }
-                let Options { events, dead_letters, keep_payload, .. } = &self.options;
+                let WindowsOptions { events, dead_letters, keep_payload, .. } = &self.options;
                 out.push(dead_letter(record, &invalid, (events, dead_letters), *keep_payload));
             }
         }
         input.progress.read += 1;
     }
 
-    /// Counts an event. Some are partly late: then the first and the last end of the windows that they missed.
+    /// Counts an event. If it is partly late, returns the first and the last end of the windows it missed.
     pub(super) fn count(
         &mut self,
         input: &mut Input,
@@ -58,21 +58,21 @@ impl Windows {
         let event = self.decoder.decode(record.value.unwrap_or_default())?;
         validate(&event, record.timestamp, self.options.max_future)?;
         let timestamp = event.timestamp;
-        // The producer placed it by what it had: the raw id.
+        // The producer partitioned by the raw id.
         self.is_misplaced = partition_of(event.user_id.as_bytes(), self.options.inputs) != record.partition;
-        let undeclared = input.progress.ended.then(|| self.sealed_without_end(input));
+        let sealed_by_events = input.progress.ended.then(|| self.sealed_without_end(input));
         let event = self.privacy.apply(event, &mut self.scratch);
         if !input.replays() && input.engine.closes_windows(timestamp) {
             input.before = Some((record.offset, Box::new(input.current_progress())));
         }
         let verdict = input.engine.read(&event);
-        if let Some(undeclared) = undeclared {
+        if let Some(sealed_by_events) = sealed_by_events {
             let last_missed = match verdict {
                 Verdict::Counted => None,
                 Verdict::PartlyLate => input.engine.sealed(),
                 Verdict::Late => Some(self.options.settings.last_window_end(timestamp)),
             };
-            self.is_after_end = last_missed > undeclared;
+            self.is_after_end = last_missed > sealed_by_events;
         }
         match verdict {
             Verdict::Counted => Ok(None),
@@ -91,7 +91,7 @@ impl Windows {
         }
     }
 
-    /// The end up to which windows would be sealed had the log not been declared to end.
+    /// The sealed end without `--until-end`.
     pub(super) fn sealed_without_end(&self, input: &Input) -> Option<i64> {
         let Settings { slide, out_of_orderness, .. } = self.options.settings;
         let by_events = input.engine.newest().map(|newest| newest - out_of_orderness);

@@ -1,4 +1,4 @@
-//! Idle partitions: their watermarks follow those of the others, or the clock; and the end of a log that has one.
+//! Idle partitions, whose watermarks follow those of the others or the clock; and the end of a bounded log.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use weir_log::{Error, Member, Output};
 
 use super::warnings::WAITING_REPORT_INTERVAL_MS;
 use super::{EndOfLog, Input, Windows};
-use crate::idle::Everyone;
+use crate::idle::GroupProgress;
 
-/// Time between two reads of all partitions' progress, milliseconds; and where only the ends of the others are waited for.
+/// Time between two reads of all partitions' progress, milliseconds; the second one at the end of a bounded log.
 const PROGRESS_POLL_MS: i64 = 250;
 const PROGRESS_POLL_AT_END_MS: i64 = 20;
 
@@ -34,35 +34,35 @@ impl Windows {
             input.progress.idle = input.at_end && now - input.silent_since >= timeout;
         }
         let mut idle = inputs.values().map(|input| input.progress.idle);
-        let (look, every) = match self.options.until_end {
-            // Even without partitions: somebody's last one may be read elsewhere.
+        let (any_idle, every) = match self.options.until_end {
+            // Also without partitions: the others may be read by other processes.
             true => (idle.all(|idle| idle), PROGRESS_POLL_AT_END_MS),
             false => (idle.any(|idle| idle), PROGRESS_POLL_MS),
         };
-        // One that was held back is waited for, and that is said.
+        // Poll also while held back, to report it.
         let waits = self.options.until_end && inputs.values().any(|input| input.is_held_back);
-        if !look && !waits || now < self.next_progress_poll {
+        if !any_idle && !waits || now < self.next_progress_poll {
             return Ok(());
         }
         self.next_progress_poll = now + if waits { PROGRESS_POLL_MS } else { every };
-        let everyone = match member.committed() {
-            Ok(committed) => Everyone::new(&committed),
-            // Somebody commits right now: look again later.
+        let group = match member.committed() {
+            Ok(committed) => GroupProgress::new(&committed),
+            // A commit is in progress: poll again later.
             Err(Error::Retry(_)) => return Ok(()),
             Err(other) => return Err(other),
         };
-        // The stamps that others have read also tell of the broker's clock.
-        if let Some(stamp) = everyone.newest_stamp().filter(|_| self.options.stamped_by_broker) {
+        // Timestamps read by other processes also bound the broker's clock.
+        if let Some(stamp) = group.newest_stamp().filter(|_| self.options.stamped_by_broker) {
             self.clock.stamped(stamp, now);
         }
         let clock = self.clock.at(now) - self.options.settings.out_of_orderness;
         let target = match self.options.until_end {
-            true => self.target_at_end(&everyone, member, now)?,
-            false => everyone.target(clock),
+            true => self.target_at_end(&group, member, now)?,
+            false => group.target(clock),
         };
         let Some(target) = target else { return Ok(()) };
         for input in inputs.values_mut().filter(|input| input.progress.idle) {
-            // Raising it within a slide would change nothing but the log.
+            // An advance within a slide would have no effect but a log entry.
             let sealed = target.div_euclid(self.options.settings.slide) * self.options.settings.slide;
             if input.engine.sealed().is_none_or(|now| now < sealed) {
                 if target > clock && !input.progress.ended {
@@ -75,7 +75,7 @@ impl Windows {
         Ok(())
     }
 
-    /// Advances the watermark of an idle partition, and logs that.
+    /// Advances the watermark of an idle partition, and logs the advance.
     fn advance_watermark(
         &mut self,
         input: &mut Input,
@@ -87,29 +87,29 @@ impl Windows {
         Ok(())
     }
 
-    /// With `until_end`: the end of the last window, once every partition was read to the end that its log has now. Before that it
-    /// says now and then what it waits for.
+    /// With `until_end`: the end of the last window, once every partition is read to its current end. Until then it regularly logs
+    /// what it waits for.
     fn target_at_end<M: Member>(
         &mut self,
-        everyone: &Everyone,
+        group: &GroupProgress,
         member: &mut M,
         now: i64,
     ) -> Result<Option<i64>, Error> {
-        let ends = match everyone.are_idle().then(|| member.ends()).transpose() {
+        let ends = match group.are_idle().then(|| member.ends()).transpose() {
             Ok(ends) => ends,
             Err(Error::Retry(_)) => return Ok(None),
             Err(other) => return Err(other),
         };
-        let unread = ends.map(|ends| everyone.unread(&ends));
+        let unread = ends.map(|ends| group.unread(&ends));
         match unread {
             Some(unread) if unread.is_empty() => {
-                let last = everyone.last_end();
-                if everyone.have_sealed_all() {
+                let last = group.last_end();
+                if group.have_sealed_all() {
                     self.end = Some(last.map_or(EndOfLog::Empty, EndOfLog::Sealed));
                 }
                 return Ok(last);
             }
-            // They are read by somebody, and then committed: no use in asking as often as where all is done.
+            // Other processes still read them: poll at the slower interval.
             Some(unread) => {
                 self.next_progress_poll = now + PROGRESS_POLL_MS;
                 if self.waiting_warning.is_due(
@@ -117,7 +117,10 @@ impl Windows {
                     now,
                     WAITING_REPORT_INTERVAL_MS,
                 ) {
-                    tracing::info!(?unread, "waiting for partitions to be read: (partition, read to, end)");
+                    tracing::info!(
+                        ?unread,
+                        "waiting for partitions to be read to their ends: (partition, read to, end)"
+                    );
                 }
             }
             None => {

@@ -1,4 +1,4 @@
-//! One input partition at work: its engine, its journal, and how far it is.
+//! The state of one input partition: its engine, journal and progress.
 
 use std::collections::VecDeque;
 
@@ -7,51 +7,51 @@ use weir_log::{Committed, PartitionProgress};
 
 use crate::journal::{Journal, WatermarkAdvance};
 
-/// One input partition at work.
+/// The state of one input partition.
 pub struct Input {
     pub(super) number: i32,
     pub(super) engine: Partition,
     pub(super) next: i64,
-    /// Up to here everything was committed before: it is read again without writing.
+    /// Offset of the group's commit: events before it are read again without writing.
     pub(super) replay_to: i64,
-    /// Where the group stands while that goes on.
+    /// The group's commit during the replay.
     pub(super) committed: Option<Committed>,
     pub(super) advances: VecDeque<WatermarkAdvance>,
     pub(super) journal: Journal,
-    /// When the last snapshot was taken, by the clock and in event time.
+    /// When the last snapshot was taken: clock time, and below the sealed end.
     pub(super) saved_at: i64,
     pub(super) saved_sealed: Option<i64>,
-    /// The live values that were last published.
-    pub(super) shown: Option<Shown>,
-    /// When the newest record was read, as far as it is known: what live values age by.
+    /// The last published live values.
+    pub(super) published: Option<Published>,
+    /// When the newest record was read, as far as known: from it live values age.
     pub(super) newest_at: i64,
     pub(super) at_end: bool,
     /// An open transaction holds back what follows.
     pub(super) is_held_back: bool,
     pub(super) silent_since: i64,
     pub(super) progress: PartitionProgress,
-    /// What was written by whoever was here before, beyond what it committed as read: the end that it had sealed, and rows of the next
-    /// window. Not written again.
+    /// What a previous process wrote beyond the offset it committed: the sealed end, and the number of rows of the next window. Not
+    /// written again.
     pub(super) written: Option<(Option<i64>, u64)>,
-    /// While windows are sealed that the last record closed: where the partition stood before it. It has not been read until they are.
+    /// While the windows closed by the last record are being sealed: offset and progress before that record.
     pub(super) before: Option<(i64, Box<PartitionProgress>)>,
-    /// Its state is written with the next commit.
+    /// When a snapshot is due with the next commit: its time.
     pub(super) saving: Option<i64>,
 }
 
-/// What was published of an open window.
+/// The last published live values of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct Published {
     /// The next offset.
     pub(super) next: i64,
     /// The end of the window.
     pub(super) end: i64,
-    /// Nothing is in it, so that time alone changes nothing any more.
+    /// Whether the window is empty: time alone changes nothing any more.
     pub(super) empty: bool,
 }
 
 impl Input {
-    /// Repeats the logged decisions that were taken before the record at `offset` was read.
+    /// Repeats the logged watermark advances that were taken before the record at `offset` was read.
     pub(super) fn repeat_advances(&mut self, offset: i64) {
         while let Some(advance) = self.advances.front().filter(|advance| advance.offset <= offset) {
             self.engine.advance_watermark(advance.watermark);
@@ -60,7 +60,7 @@ impl Input {
         }
     }
 
-    /// Seals, without writing, what was written before.
+    /// Seals windows that were written before, without writing them.
     pub(super) fn pass_over_written(&mut self) {
         if let Some((sealed, rows)) = self.written
             && self.engine.pass_over(sealed, rows)
@@ -69,7 +69,7 @@ impl Input {
         }
     }
 
-    /// Where it stands. What is written is ahead of the engine after a restart.
+    /// The current progress. After a restart the written windows are ahead of the engine.
     pub(super) fn current_progress(&self) -> PartitionProgress {
         let (sealed, rows) = self.sealed();
         let before_end = self.progress.before_end.filter(|_| self.progress.ended);
@@ -90,8 +90,8 @@ impl Input {
         self.written.map_or(by_engine, |written| written.max(by_engine))
     }
 
-    /// How late it is in event time, for what is only shown: the newest event's, and the time since it was read once nothing more is
-    /// there.
+    /// The current event time, for live values: the newest event's timestamp, plus the time since it was read if the partition is at
+    /// its end.
     pub(super) fn event_time(&self, now: i64) -> i64 {
         let silence = if self.at_end { (now - self.newest_at).max(0) } else { 0 };
         self.engine.newest().unwrap_or(i64::MIN).saturating_add(silence)
@@ -103,7 +103,7 @@ impl Input {
 
     /// Everything before `offset` was read.
     pub(super) fn reach(&mut self, offset: i64) {
-        // A broker that has just become the leader may not show yet what others have read and committed.
+        // A new leader may not yet return everything that others have read and committed.
         if offset < self.replay_to {
             return;
         }

@@ -1,4 +1,4 @@
-//! What became of records.
+//! Counts of records by outcome.
 
 use std::collections::BTreeMap;
 
@@ -7,36 +7,36 @@ use weir_log::EndRanges;
 
 use super::Input;
 
-/// What this process made of the records that it read, those left out that it only read again.
+/// Outcomes of the records that this process read, without those that it only replayed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Outcomes {
     /// Records read.
     pub read: u64,
     /// Events counted, partly late ones included.
     pub counted: u64,
-    /// Events all of whose windows were sealed.
+    /// Events with all windows sealed.
     pub late: u64,
-    /// Events that count, but not in all of their windows.
+    /// Events counted, but not in all of their windows.
     pub partly_late: u64,
-    /// The windows that those missed.
+    /// The windows that they missed.
     pub not_whole: EndRanges,
-    /// Records that are no valid event.
+    /// Records that are not valid events.
     pub invalid: u64,
-    /// The same by reason.
+    /// Invalid records by reason.
     pub invalid_for: BTreeMap<Reason, u64>,
-    /// Valid events of visitors who belong into another partition.
+    /// Valid events in the wrong partition for their visitor.
     pub misplaced: u64,
     /// Events that were late or partly late because `--until-end` had sealed their windows ahead of the clock.
     pub after_end: u64,
-    /// Partitions that an open transaction of a producer holds back now, and the offset that each was read to.
+    /// Partitions currently held back by a producer's open transaction, with the offset read to.
     pub held_back: Vec<(i32, i64)>,
-    /// Windows sealed, one per input partition.
+    /// Windows sealed, summed over input partitions.
     pub sealed: u64,
-    /// Snapshots of a partition's state.
+    /// Snapshots written.
     pub snapshots: u64,
 }
 
-/// What open transactions hold back: partitions, and the offset that each was read to.
+/// Partitions held back by open transactions, with the offset read to.
 pub(super) fn held_back(inputs: &BTreeMap<i32, Input>) -> Vec<(i32, i64)> {
     inputs.values().filter(|input| input.is_held_back).map(|input| (input.number, input.next)).collect()
 }

@@ -3,7 +3,7 @@
 use weir_analytics::Partition;
 use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
-use super::{Input, Options, Windows};
+use super::{Input, Windows, WindowsOptions};
 use crate::identity::{self, Expected};
 use crate::journal::Journal;
 
@@ -20,20 +20,20 @@ impl Windows {
         now: i64,
         heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
-        let Options { settings, events, state, .. } = &self.options;
+        let WindowsOptions { settings, events, state, .. } = &self.options;
         let decisive_settings = self.decisive_settings();
         let topics = [
             Expected { role: "events", topic: events, partitions: self.options.inputs },
             Expected { role: "state", topic: state, partitions: self.options.inputs },
             Expected { role: "blocks", topic: &self.options.blocks, partitions: settings.lanes },
         ];
-        // Before anything else is made of the offsets and the journal: in another topic they mean nothing.
+        // First: in a recreated topic the offsets and the journal mean nothing.
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, advances) = Journal::read(member, state, partition, heartbeat)?;
         let mut progress = match committed {
             None if journal.number() > 0 => {
-                // The state was read after the commits: whoever has taken the partition over meanwhile may have made the first of both.
+                // The state was read after the commits: another owner may have written the first of both in between.
                 if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
                     let first = Error::retry(format!(
                         "{events}/{partition} was committed for the first time just now"
@@ -72,13 +72,13 @@ impl Windows {
             tracing::warn!(
                 partition,
                 sealed = progress.sealed,
-                "the log was declared to end (--until-end), its windows are sealed up to there ahead of the clock: events of before miss them"
+                "the log was declared to end (--until-end), its windows are sealed up to there ahead of the clock: earlier events miss them"
             );
         }
         if journal.number() != progress.journal {
             // A transaction's offsets and records become visible one after the other.
             let behind = Error::retry(format!(
-                "{state}/{partition} shows {} entries, the commit speaks of {}",
+                "{state}/{partition} has {} entries, the commit expects {}",
                 journal.number(),
                 progress.journal
             ));
@@ -122,8 +122,8 @@ impl Windows {
             saved_at,
             saved_sealed: engine.sealed(),
             engine,
-            shown: None,
-            // No event came between the last snapshot and now but those that are read again.
+            published: None,
+            // The events since the last snapshot are read again, and update this.
             newest_at: if saved_at > 0 { saved_at.min(now) } else { now },
             at_end: false,
             is_held_back: false,

@@ -1,10 +1,10 @@
-//! When the state of a partition is written, and how.
+//! Decides when to write a snapshot, and writes it.
 
 use weir_log::{Error, Output};
 
 use super::{Input, Windows};
 
-/// Maximum records that are read again after a restart.
+/// Maximum number of records that are read again after a restart.
 const MAX_REPLAYED_RECORDS: i64 = 2_000_000;
 
 impl Windows {
@@ -15,11 +15,11 @@ impl Windows {
             (Some(before), Some(sealed)) => sealed - before >= every,
             (before, sealed) => before != sealed,
         };
-        let much = input.next - input.progress.from >= MAX_REPLAYED_RECORDS;
+        let many_records = input.next - input.progress.from >= MAX_REPLAYED_RECORDS;
         changed
             && !input.replays()
             && !input.engine.is_behind()
-            && (advanced || much || now - input.saved_at >= every)
+            && (advanced || many_records || now - input.saved_at >= every)
     }
 
     /// Writes the state of a partition, chunk by chunk.

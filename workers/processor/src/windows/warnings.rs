@@ -1,13 +1,13 @@
-//! Warnings that are repeated only after a while.
+//! Rate-limited warnings.
 
 use super::{Outcomes, Windows};
 
-/// Time between two warnings about one subject, milliseconds.
+/// Minimum time between two warnings about one subject, milliseconds.
 const WARNING_INTERVAL_MS: i64 = 60_000;
-/// Time between two reports of what the end of a log waits for, milliseconds.
+/// Time between two log lines about waiting for the end of a log, milliseconds.
 pub(super) const WAITING_REPORT_INTERVAL_MS: i64 = 5_000;
 
-/// A warning that is repeated only after a while, and only where its count has grown.
+/// A warning that is repeated only after an interval, and only if its count has grown.
 #[derive(Default)]
 pub(super) struct RateLimitedWarning {
     next: i64,
@@ -25,14 +25,14 @@ impl RateLimitedWarning {
 }
 
 impl Windows {
-    /// Warns of what is wrong with the events, at most once per interval.
+    /// Warns about problems with the events, at most once per interval.
     pub(super) fn warn(&mut self, now: i64) {
         let Outcomes { read, misplaced, after_end, .. } = self.outcomes;
         if self.misplaced_warning.is_due(misplaced, now, WARNING_INTERVAL_MS) {
             tracing::warn!(
                 misplaced,
                 read,
-                "events of visitors who belong into another partition: such a visitor is counted once in each partition that he appears in. \
+                "events in the wrong partition: their visitors are counted once in each partition that they appear in. \
                  Producers must give records the event's user_id as key and place them by murmur2, as Java's do. Likely causes: records \
                  without a key, another key than user_id, librdkafka's default partitioner (set partitioner=murmur2_random), a number of \
                  partitions that was changed"

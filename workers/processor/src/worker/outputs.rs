@@ -1,11 +1,11 @@
-//! What a transaction will carry, and what has to wait because it carries enough.
+//! The outputs of the next transaction, and the polled items deferred until after it.
 
 use weir_log::{Item, Output, Record};
 
 /// The outputs of the next transaction, and how many bytes they are.
 pub(super) struct Outputs {
     pub(super) records: Vec<Output>,
-    /// How many of the records, and of how many bytes, have been counted.
+    /// The number of records counted into `bytes`.
     counted: usize,
     bytes: usize,
     pub(super) max_bytes: usize,
@@ -16,7 +16,7 @@ impl Outputs {
         Self { records: Vec::new(), counted: 0, bytes: 0, max_bytes }
     }
 
-    /// Whether they are enough for one transaction, after what was added is counted.
+    /// Whether the transaction is full; counts the records added since the last call.
     #[inline]
     pub(super) fn is_full(&mut self) -> bool {
         if self.counted < self.records.len() {
@@ -26,7 +26,7 @@ impl Outputs {
         self.bytes >= self.max_bytes
     }
 
-    /// Hands them on; nothing is left.
+    /// Takes all outputs.
     pub(super) fn take(&mut self) -> Vec<Output> {
         (self.counted, self.bytes) = (0, 0);
         std::mem::take(&mut self.records)
@@ -38,7 +38,7 @@ fn size(output: &Output) -> usize {
     [&output.key, &output.value].into_iter().flatten().map(Vec::len).sum::<usize>() + headers
 }
 
-/// What was polled behind a record whose outputs do not fit any more.
+/// An item polled after a record whose outputs filled the transaction.
 pub(super) enum Deferred {
     Record { partition: i32, offset: i64, timestamp: i64, key: Option<Vec<u8>>, value: Option<Vec<u8>> },
     End { partition: i32, offset: i64 },

@@ -10,7 +10,7 @@ use super::*;
 use weir_log::Output;
 use weir_memory::{Broker, Clock, Fault, MemberOptions};
 
-/// Writes so many bytes for each record.
+/// Writes an output of `bytes` bytes for each record.
 struct Echo {
     bytes: usize,
     ending: bool,
@@ -80,7 +80,7 @@ impl Stage for Echo {
     }
 }
 
-/// A worker that holds one partition with so many records, and has read none.
+/// A worker that owns one partition with `records` records, none of them read.
 fn worker(stage: Echo, records: usize) -> Worker<Echo, weir_memory::Member> {
     let broker = Broker::new(Clock::Manual(0));
     worker_on(&broker, stage, records)
@@ -95,12 +95,12 @@ fn worker_on(broker: &Broker, stage: Echo, records: usize) -> Worker<Echo, weir_
     let mut worker = Worker::new(stage, broker.member(MemberOptions::new("group", "in", "id")));
     worker.step(NOW, Duration::ZERO).unwrap();
     assert!(worker.is_assigned());
-    assert_eq!((worker.counts().commits, worker.last_commit), (1, NOW), "where it begins");
+    assert_eq!((worker.counts().commits, worker.last_commit), (1, NOW), "the initial commit");
     worker.counts = Counts::default();
     worker
 }
 
-/// Steps so long after the beginning; how many transactions and records have been committed and read by then.
+/// Steps at `after` milliseconds; returns how many transactions were committed and records read.
 fn step(worker: &mut Worker<Echo, weir_memory::Member>, after: i64) -> (u64, u64) {
     worker.step(NOW + after, Duration::ZERO).unwrap();
     (worker.counts().commits, worker.counts().records)
@@ -110,7 +110,7 @@ const NOW: i64 = 1_000_000;
 const MANY: usize = 3 * MAX_RECORDS_PER_POLL;
 
 #[test]
-fn what_catches_up_commits_when_it_waited_for_long() {
+fn while_catching_up_it_commits_at_the_maximum_age() {
     let mut worker = worker(Echo::new(1, false), MANY);
     assert_eq!(step(&mut worker, 0), (0, MAX_RECORDS_PER_POLL as u64));
     assert_eq!(step(&mut worker, MAX_TRANSACTION_AGE_MS - 1), (0, 2 * MAX_RECORDS_PER_POLL as u64));
@@ -119,21 +119,21 @@ fn what_catches_up_commits_when_it_waited_for_long() {
 }
 
 #[test]
-fn what_catches_up_commits_when_it_has_much() {
+fn while_catching_up_it_commits_at_the_maximum_size() {
     let mut worker = worker(Echo::new(TRANSACTION_BYTES / MAX_RECORDS_PER_POLL - 1, false), MANY);
     assert_eq!(step(&mut worker, 0), (0, MAX_RECORDS_PER_POLL as u64));
     assert_eq!(step(&mut worker, 0), (1, 2 * MAX_RECORDS_PER_POLL as u64));
 }
 
 #[test]
-fn what_has_caught_up_commits_at_once() {
+fn when_caught_up_it_commits_at_once() {
     let mut worker = worker(Echo::new(1, false), 1);
     assert_eq!(step(&mut worker, 0), (1, 1));
 }
 
-/// What follows the last record in a log with transactions is no record: whoever stands before it seems to lag for ever.
+/// After the last record of a log with transactions there are markers: a position before them would look like permanent lag.
 #[test]
-fn the_end_is_committed_where_no_record_is_and_once() {
+fn the_end_after_transaction_markers_is_committed_once() {
     let broker = Broker::new(Clock::Manual(0));
     let mut worker = worker_on(&broker, Echo::new(0, false), 1);
     let mut writer = broker.member(MemberOptions::new("writers", "in", "writer"));
@@ -145,7 +145,7 @@ fn the_end_is_committed_where_no_record_is_and_once() {
     writer.begin().unwrap();
     writer.send(output.clone()).unwrap();
     step(&mut worker, 2 * PROGRESS_COMMIT_INTERVAL_MS);
-    assert_eq!(offset(&mut worker), 1, "not past what is held back");
+    assert_eq!(offset(&mut worker), 1, "not past the open transaction");
     writer.commit(&[]).unwrap();
     step(&mut worker, 4 * PROGRESS_COMMIT_INTERVAL_MS);
     assert_eq!(offset(&mut worker), 3, "past the record and its marker");
@@ -163,23 +163,23 @@ fn the_end_is_committed_where_no_record_is_and_once() {
         assert_eq!(
             step(&mut worker, 2 * turn * PROGRESS_COMMIT_INTERVAL_MS).0,
             commits,
-            "committed again and again"
+            "committed repeatedly"
         );
     }
 }
 
 #[test]
-fn progress_without_outputs_waits_unless_it_is_the_last() {
+fn progress_without_outputs_waits_unless_the_log_ends() {
     let mut going_on = worker(Echo::new(0, false), 1);
     assert_eq!(step(&mut going_on, 0), (0, 1));
     assert_eq!(step(&mut going_on, PROGRESS_COMMIT_INTERVAL_MS - 1), (0, 1));
     assert_eq!(step(&mut going_on, PROGRESS_COMMIT_INTERVAL_MS), (1, 1));
     let mut ending = worker(Echo::new(0, true), 1);
-    assert_eq!(step(&mut ending, 0), (0, 1), "more may be there already");
+    assert_eq!(step(&mut ending, 0), (0, 1), "more may be available already");
     assert_eq!(step(&mut ending, 0), (1, 1));
 }
 
-/// The records polled behind it were passed over: nothing of them, nor of those before it, may be committed.
+/// The records polled after it were skipped: neither they nor those before it may be committed.
 #[test]
 fn a_record_that_cannot_be_processed_ends_the_worker() {
     let mut worker = worker(Echo { unusable: Some(3), ..Echo::new(1, false) }, 10);
@@ -190,10 +190,10 @@ fn a_record_that_cannot_be_processed_ends_the_worker() {
     assert_eq!(committed[0].as_ref().map(|committed| committed.offset), Some(0));
 }
 
-/// Writes several pieces for each record, one when asked.
+/// Writes several pieces per record, one per call.
 struct Pieces(usize);
 
-/// The record that comes next, and pieces of the one before it that are written; all of them at first.
+/// The next record, and the written pieces of the previous one; initially all of them.
 struct Piecemeal {
     next: i64,
     written: usize,
@@ -256,16 +256,16 @@ impl Stage for Pieces {
         if self.is_unfinished(state) {
             Committed { offset: state.next - 1, metadata: state.written.to_string() }
         } else {
-            // Of a record that is to be read again, what was written before is not forgotten meanwhile.
+            // For a record that will be read again, the pieces written before still count.
             Committed { offset: state.next, metadata: (state.written - self.0).to_string() }
         }
     }
 }
 
-/// However much follows from a record: what a transaction carries is bounded, and nothing is written twice or left out, also where
-/// commits fail in the middle of it.
+/// However many outputs a record has: transactions are bounded, and nothing is written twice or omitted, even if commits fail in
+/// between.
 #[test]
-fn what_follows_from_a_record_takes_as_many_transactions_as_it_needs() {
+fn the_outputs_of_a_record_may_take_several_transactions() {
     for fault in [None, Some(Fault::CommitLost), Some(Fault::CommitUnknown)] {
         let broker = Broker::new(Clock::Manual(0));
         broker.create_topic("in", 1);
@@ -294,6 +294,6 @@ fn what_follows_from_a_record_takes_as_many_transactions_as_it_needs() {
             .collect();
         let expected = (0..70).map(|i| format!("{:>3} {:>96}", i / 7, i % 7));
         assert!(written == expected.collect::<Vec<_>>(), "{fault:?}: {written:#?}");
-        assert!(beats.load(Ordering::Relaxed) >= 2, "restoring was heard");
+        assert!(beats.load(Ordering::Relaxed) >= 2, "restoring sends heartbeats");
     }
 }

@@ -1,4 +1,4 @@
-//! Where all chance comes from: a fixed algorithm, so that a seed means the same run everywhere.
+//! The source of randomness: a fixed algorithm, so that a seed gives the same run everywhere.
 
 use std::cell::RefCell;
 
@@ -7,7 +7,7 @@ use rand_pcg::{
     rand_core::{Rng, SeedableRng},
 };
 
-/// A stream of random numbers that several parts draw from in turn.
+/// A stream of random numbers, shared by all parts of a run.
 pub struct Dice(RefCell<Pcg64Mcg>);
 
 impl Dice {
@@ -26,7 +26,7 @@ impl Dice {
         self.between(0, n as i64 - 1) as usize
     }
 
-    /// True in so many of a thousand cases.
+    /// True with a probability in thousandths.
     pub fn chance(&self, thousandths: i64) -> bool {
         self.between(1, 1000) <= thousandths
     }

@@ -1,4 +1,4 @@
-//! What must be in the topics: said by the bare engine, byte for byte, by the oracle, and by an undisturbed process.
+//! The expected contents of topics: by the bare engine, byte for byte, by the oracle, and by a process without faults.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
     visitors::Written,
 };
 
-/// One partition's log as it was read: decisions stand before the record that they were taken before.
+/// One partition's log as it was read, with watermark advances before the records at their offsets.
 enum Step<'a> {
     Record(&'a Written),
     WatermarkAdvance(i64),
@@ -44,13 +44,13 @@ pub struct Counts {
     pub dead: u64,
 }
 
-/// What the engine says of a log.
+/// The engine's output for a log.
 pub struct Expected {
     pub output: Output,
     pub counts: Vec<Counts>,
 }
 
-/// The log through the bare engine.
+/// Runs a log through the bare engine.
 pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) -> Expected {
     let settings = setup.settings;
     let (mut output, mut counts) = (Output::default(), Vec::new());
@@ -100,7 +100,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
     Expected { output, counts }
 }
 
-/// What the oracle says beside windows.
+/// The oracle's counts besides windows.
 pub struct Judged {
     pub windows: usize,
     pub trends: usize,
@@ -108,11 +108,11 @@ pub struct Judged {
     pub last_end: Option<i64>,
     /// The number of partly late events of each partition.
     pub partly_late: Vec<u64>,
-    /// The ends of the windows that are not whole.
+    /// The ends of the windows that miss events.
     pub not_whole: Vec<i64>,
 }
 
-/// Compares what was found with the oracle, and checks that nothing was left unsealed.
+/// Compares the output with the oracle, and checks that all windows are sealed.
 pub fn check_by_oracle(
     setup: &Setup,
     log: &[Written],
@@ -127,21 +127,25 @@ pub fn check_by_oracle(
                 Step::WatermarkAdvance(watermark) => Some((-1, Entry::AdvanceWatermark(watermark))),
                 Step::Record(record) => Some((record.offset, Entry::Event(record.content.clone().ok()?))),
             });
-            let (places, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();
-            offsets.push(places);
+            let (entry_offsets, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();
+            offsets.push(entry_offsets);
             entries
         })
         .collect();
     let outcome = weir_oracle::compute(&logs, &settings);
     let late: Vec<(i32, i64)> = (0..)
         .zip(&outcome.late)
-        .flat_map(|(partition, late)| late.iter().map(move |&place| (partition, place)))
-        .map(|(partition, place)| (partition, offsets[partition as usize][place]))
+        .flat_map(|(partition, late)| late.iter().map(move |&index| (partition, index)))
+        .map(|(partition, index)| (partition, offsets[partition as usize][index]))
         .collect();
-    let letters: Vec<(i32, i64)> =
-        found.dead_letters.iter().filter(|(_, letter)| letter.0 == "late").map(|(place, _)| *place).collect();
+    let letters: Vec<(i32, i64)> = found
+        .dead_letters
+        .iter()
+        .filter(|(_, letter)| letter.0 == "late")
+        .map(|(source, _)| *source)
+        .collect();
     if late != letters {
-        return Err(format!("late are {late:?}, the dead letters say {letters:?}"));
+        return Err(format!("late are {late:?}, late dead letters are {letters:?}"));
     }
     let accepted = log.iter().filter(|record| !letters.contains(&(record.partition, record.offset)));
     let last = accepted.filter_map(|record| record.content.as_ref().ok()).map(|event| event.timestamp).max();
@@ -154,12 +158,12 @@ pub fn check_by_oracle(
         windows: outcome.windows.len(),
         trends: outcome.windows.iter().map(|window| window.trending.len()).sum(),
         last_end,
-        partly_late: outcome.partly_late.iter().map(|places| places.len() as u64).collect(),
+        partly_late: outcome.partly_late.iter().map(|late| late.len() as u64).collect(),
         not_whole: outcome.not_whole.into_keys().collect(),
     })
 }
 
-/// The windows of an output. What its records do not carry, the sums behind the ratios, is taken from `expected`.
+/// The windows of an output. The sums behind ratios, which its records do not have, are taken from `expected`.
 fn windows(found: &Output, expected: &[Window]) -> Vec<Window> {
     let expected: BTreeMap<i64, &Window> = expected.iter().map(|window| (window.end, window)).collect();
     let rankings = found.rankings.iter().map(|(&end, value)| {
@@ -171,7 +175,7 @@ fn windows(found: &Output, expected: &[Window]) -> Vec<Window> {
     rankings.collect()
 }
 
-/// The same log, written at the same times, read by one process that nothing disturbs, until all its windows are sealed.
+/// The same log, written at the same times, read by one process without faults until all windows are sealed.
 pub fn by_one_process(setup: &Setup, log: &[Written]) -> Result<Output, String> {
     let broker = Broker::new(Clock::Manual(log[0].timestamp));
     setup.create_topics(&broker);
@@ -180,7 +184,7 @@ pub fn by_one_process(setup: &Setup, log: &[Written]) -> Result<Output, String> 
         broker.append(EVENTS, record.partition, Some(&record.key), record.value.as_deref(), &[]).unwrap();
     }
     let mut process = Undisturbed::start(setup, &broker, "only");
-    // Idle, committed as idle, looked at, advanced: each within a second of the one before; and windows wait for their time.
+    // Idle, committed as idle, read by the others, advanced: each within a second; and windows wait for their time.
     let waits =
         if setup.is_live { setup.settings.size + 2 * setup.settings.out_of_orderness + 30_000 } else { 0 };
     for _ in 0..(setup.idle_timeout + 10_000 + waits) / Undisturbed::TURN {
@@ -189,14 +193,14 @@ pub fn by_one_process(setup: &Setup, log: &[Written]) -> Result<Output, String> 
     found::output(&broker, setup)
 }
 
-/// A process that nothing happens to.
+/// A process without faults.
 pub struct Undisturbed {
     windows: Worker<Windows, Member>,
     results: Worker<Results, Member>,
 }
 
 impl Undisturbed {
-    /// How long a turn takes, milliseconds.
+    /// Duration of a turn, milliseconds.
     pub const TURN: i64 = 500;
 
     pub fn start(setup: &Setup, broker: &Broker, name: &str) -> Self {

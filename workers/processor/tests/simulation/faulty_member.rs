@@ -1,4 +1,4 @@
-//! A member whose process may die or stall before any of its calls.
+//! A group member whose process may crash or stall before any of its calls.
 
 use std::{
     cell::Cell,
@@ -10,23 +10,23 @@ use weir_log::{Committed, Error, Item, Member, Output, Rebalance, Record, TopicD
 
 use crate::{setup::STATE, simulation::Simulation};
 
-/// What is to happen to one stage of a process.
+/// The planned faults of one stage of a process.
 #[derive(Default)]
 pub struct FaultPlan {
-    /// Dies before the call after so many.
+    /// Crashes after this many further calls.
     pub dies_in: Cell<Option<u32>>,
-    /// Stalls before the call after so many, while the others go on.
+    /// Stalls after this many further calls, while the other processes run.
     pub stalls_in: Cell<Option<u32>>,
-    /// Cannot reach the broker for a while from the call after so many on.
+    /// Cannot reach the broker for a while after this many further calls.
     pub cut_off_in: Cell<Option<u32>>,
-    /// Dies or stalls when its next commit has returned, whatever that said, before it can do anything about it.
+    /// Crashes or stalls when its next commit has returned, before it can handle the result.
     pub after_commit: Cell<Option<MemberFault>>,
-    /// Nothing it does reaches the log any more.
+    /// Crashed: no call reaches the log any more.
     pub dead: Cell<bool>,
 }
 
 impl FaultPlan {
-    pub fn spare(&self) {
+    pub fn clear(&self) {
         self.dies_in.set(None);
         self.stalls_in.set(None);
         self.cut_off_in.set(None);
@@ -34,14 +34,14 @@ impl FaultPlan {
     }
 }
 
-/// What ends a step.
+/// A fault that ends a step.
 #[derive(Clone, Copy)]
 pub enum MemberFault {
     Crash,
     Stall,
 }
 
-/// A member of the log in memory, and its fault_plan.
+/// A member of the in-memory log, and its fault plan.
 pub struct FaultyMember {
     member: weir_memory::Member,
     id: String,
@@ -49,7 +49,7 @@ pub struct FaultyMember {
     simulation: Weak<Simulation>,
 }
 
-/// Counts down; whether it is time.
+/// Counts down; returns whether the fault is due.
 fn is_due(count: &Cell<Option<u32>>) -> bool {
     let left = count.take();
     count.set(left.and_then(|left| left.checked_sub(1)));
@@ -75,11 +75,11 @@ impl FaultyMember {
         self.simulation.upgrade().expect("the simulation outlives its processes")
     }
 
-    fn tell(&self, what: impl FnOnce() -> String) {
-        self.simulation().tell(|| format!("{}: {}", self.id, what()));
+    fn trace(&self, what: impl FnOnce() -> String) {
+        self.simulation().trace(|| format!("{}: {}", self.id, what()));
     }
 
-    fn live(&self) -> Result<(), Error> {
+    fn before_call(&self) -> Result<(), Error> {
         if is_due(&self.fault_plan.stalls_in) {
             self.simulation().note("stalls within a step");
             self.simulation().meanwhile();
@@ -106,7 +106,7 @@ impl Member for FaultyMember {
         wait: Duration,
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<Option<Rebalance>, Error> {
-        self.live()?;
+        self.before_call()?;
         let simulation = self.simulation();
         let max = if simulation.dice.chance(600) { simulation.dice.between(1, 25) as usize } else { max };
         let rebalance = self.member.poll(max, wait, sink)?;
@@ -116,57 +116,57 @@ impl Member for FaultyMember {
             Some(Rebalance::Lost) => simulation.note("partitions lost"),
             None => return Ok(None),
         }
-        self.tell(|| format!("{rebalance:?}"));
+        self.trace(|| format!("{rebalance:?}"));
         Ok(rebalance)
     }
 
     fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
-        self.live()?;
+        self.before_call()?;
         let result = self.member.assign(starts);
-        self.tell(|| format!("assign {starts:?}: {result:?}"));
+        self.trace(|| format!("assign {starts:?}: {result:?}"));
         result
     }
 
     fn unassign(&mut self) -> Result<(), Error> {
-        self.live()?;
+        self.before_call()?;
         let result = self.member.unassign();
-        self.tell(|| format!("unassign: {result:?}"));
+        self.trace(|| format!("unassign: {result:?}"));
         result
     }
 
     fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.committed()
     }
 
     fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.committed_by(group, topic)
     }
 
     fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.topics(names)
     }
 
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.beginning(partition)
     }
 
     fn ends(&mut self) -> Result<Vec<i64>, Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.ends()
     }
 
     fn begin(&mut self) -> Result<(), Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.begin()
     }
 
     fn send(&mut self, output: Output) -> Result<(), Error> {
-        self.live()?;
-        self.tell(|| {
+        self.before_call()?;
+        self.trace(|| {
             format!(
                 "send to {}/{}, key {:?}",
                 output.topic,
@@ -174,20 +174,21 @@ impl Member for FaultyMember {
                 output.key.as_deref().map(String::from_utf8_lossy)
             )
         });
-        // A decision must survive what is hardest on it: that its commit is known before it is.
+        // The hardest case for a decision: its offsets become visible before its records.
         if output.topic == STATE {
             self.simulation().check_decision(&self.id, &output);
         }
-        if output.topic == STATE && !self.simulation().settling.get() && self.simulation().dice.chance(80) {
+        if output.topic == STATE && !self.simulation().is_settling.get() && self.simulation().dice.chance(80)
+        {
             self.simulation().leave_in_doubt(&self.id, &self.fault_plan);
         }
         self.member.send(output)
     }
 
     fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
-        self.live()?;
+        self.before_call()?;
         let result = self.member.commit(offsets);
-        self.tell(|| format!("commit {offsets:?}: {result:?}"));
+        self.trace(|| format!("commit {offsets:?}: {result:?}"));
         match &result {
             Ok(()) => {
                 self.simulation().note("commits");
@@ -213,14 +214,14 @@ impl Member for FaultyMember {
     }
 
     fn restart(&mut self) -> Result<(), Error> {
-        self.live()?;
+        self.before_call()?;
         let result = self.member.restart();
-        self.tell(|| format!("restart: {result:?}"));
+        self.trace(|| format!("restart: {result:?}"));
         result
     }
 
     fn publish(&mut self, output: Output) {
-        if self.live().is_ok() {
+        if self.before_call().is_ok() {
             self.member.publish(output);
         }
     }
@@ -232,12 +233,12 @@ impl Member for FaultyMember {
         from: i64,
         sink: &mut dyn FnMut(Record<'_>),
     ) -> Result<i64, Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.read(topic, partition, from, sink)
     }
 
     fn leave(&mut self) -> Result<(), Error> {
-        self.live()?;
+        self.before_call()?;
         self.member.leave()
     }
 }

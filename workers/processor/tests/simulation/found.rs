@@ -1,4 +1,4 @@
-//! What is in the topics in the end, with what must hold of it whatever was written: once, in order.
+//! Reads the final contents of the topics, and checks that everything is there once and in order.
 
 use std::{collections::BTreeMap, fmt::Debug};
 
@@ -12,15 +12,15 @@ use crate::setup::{BLOCKS, DEAD_LETTERS, RESULTS, STATE, Setup, TOP_PAGES};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WatermarkAdvance {
     pub partition: i32,
-    /// Its own place in the state topic.
-    pub place: i64,
+    /// Its own offset in the state topic.
+    pub state_offset: i64,
     pub offset: i64,
     pub watermark: i64,
     /// When it was written, by the broker's clock.
     pub timestamp: i64,
 }
 
-/// The decisions that are in the log.
+/// The watermark advances in the state topic.
 pub fn advances(broker: &Broker, inputs: i32) -> Vec<WatermarkAdvance> {
     let of = |partition| {
         broker
@@ -33,10 +33,16 @@ pub fn advances(broker: &Broker, inputs: i32) -> Vec<WatermarkAdvance> {
 
 fn advance_watermark(partition: i32, record: &StoredRecord) -> Option<WatermarkAdvance> {
     let (offset, watermark) = decision(record.key.as_deref(), record.value.as_deref())?;
-    Some(WatermarkAdvance { partition, place: record.offset, offset, watermark, timestamp: record.timestamp })
+    Some(WatermarkAdvance {
+        partition,
+        state_offset: record.offset,
+        offset,
+        watermark,
+        timestamp: record.timestamp,
+    })
 }
 
-/// Offset and watermark of a decision, if a record of the state topic is one.
+/// Offset and watermark of a record of the state topic, if it is a watermark advance.
 pub fn decision(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(i64, i64)> {
     let value = value.filter(|_| key.is_some_and(|key| key.starts_with(b"raise/")))?;
     let value: serde_json::Value = serde_json::from_slice(value).unwrap();
@@ -46,7 +52,7 @@ pub fn decision(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<(i64, i64)> 
 /// A dead letter: reason, original key and value.
 pub type DeadLetter = (String, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Everything that a pipeline writes for others, as bytes.
+/// All outputs of a pipeline, as bytes.
 #[derive(Debug, Default, PartialEq)]
 pub struct Output {
     /// By input partition and window end.
@@ -59,10 +65,10 @@ pub struct Output {
     pub dead_letters: BTreeMap<(i32, i64), DeadLetter>,
 }
 
-/// Reads everything.
+/// Reads all outputs.
 ///
 /// # Errors
-/// Something is there twice, or before something that must come first.
+/// Something is there twice or out of order.
 pub fn output(broker: &Broker, setup: &Setup) -> Result<Output, String> {
     let mut output = Output::default();
     let mut order = Order::default();
@@ -116,15 +122,15 @@ pub fn output(broker: &Broker, setup: &Setup) -> Result<Output, String> {
         let header = |name: &str| {
             record.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone()).unwrap()
         };
-        let place = (header("partition").parse().unwrap(), header("offset").parse().unwrap());
-        order.then(format!("dead letters of partition {}", place.0), place.1)?;
-        once("dead letter", &mut output.dead_letters, place, (header("reason"), record.key, record.value))?;
+        let source = (header("partition").parse().unwrap(), header("offset").parse().unwrap());
+        order.then(format!("dead letters of partition {}", source.0), source.1)?;
+        once("dead letter", &mut output.dead_letters, source, (header("reason"), record.key, record.value))?;
     }
     Ok(output)
 }
 
 impl Output {
-    /// Says where two outputs differ.
+    /// Returns the differences of two outputs.
     pub fn compare(&self, other: &Self) -> Result<(), String> {
         same("blocks", &self.blocks, &other.blocks)?;
         same("rows", &self.rows, &other.rows)?;
@@ -137,11 +143,11 @@ impl Output {
 struct Order(BTreeMap<String, i64>);
 
 impl Order {
-    fn then(&mut self, of: String, place: i64) -> Result<(), String> {
+    fn then(&mut self, of: String, position: i64) -> Result<(), String> {
         match self.0.get(&of) {
-            Some(&before) if before > place => Err(format!("{of}: {place} comes after {before}")),
+            Some(&before) if before > position => Err(format!("{of}: {position} comes after {before}")),
             _ => {
-                self.0.insert(of, place);
+                self.0.insert(of, position);
                 Ok(())
             }
         }
@@ -176,12 +182,12 @@ pub fn same<K: Ord + Debug, V: PartialEq>(
     if missing.is_empty() && surplus.is_empty() && wrong.is_empty() {
         return Ok(());
     }
-    let told = |keys: &[&K]| format!("{} {:?}", keys.len(), &keys[..keys.len().min(3)]);
+    let sample = |keys: &[&K]| format!("{} {:?}", keys.len(), &keys[..keys.len().min(3)]);
     Err(format!(
         "{what}, of {}: missing {}, too many {}, other bytes {}",
         expected.len(),
-        told(&missing),
-        told(&surplus),
-        told(&wrong)
+        sample(&missing),
+        sample(&surplus),
+        sample(&wrong)
     ))
 }

@@ -1,4 +1,4 @@
-//! Partitions that fall silent, step by step: one from the start, one after a while, in the end all.
+//! Idle partitions, step by step: one from the start, one after a while, finally all.
 
 use weir_analytics::Settings;
 use weir_memory::{Broker, Clock};
@@ -12,19 +12,19 @@ use crate::{
 };
 
 const START: i64 = 1_700_000_000_000;
-/// Turns in which nothing is decided yet, and in which everything is.
+/// Turns within the idle timeout, and turns until all watermarks are advanced.
 const BEFORE: i64 = IDLE_TIMEOUT / Undisturbed::TURN;
 const AFTER: i64 = 2 * BEFORE + 10;
 const IDLE_TIMEOUT: i64 = 3_000;
 
-struct Stage {
+struct Fixture {
     setup: Setup,
     broker: Broker,
     process: Undisturbed,
     log: Vec<Written>,
 }
 
-impl Stage {
+impl Fixture {
     fn new() -> Self {
         let setup = Setup {
             settings: Settings {
@@ -54,7 +54,7 @@ impl Stage {
         Self { setup, broker, process, log: Vec::new() }
     }
 
-    /// A view in a partition, so many milliseconds after the start.
+    /// Appends a view to a partition, `timestamp` milliseconds after the start.
     fn view(&mut self, partition: i32, timestamp: i64) {
         let user = format!("u{partition}");
         let event = Event {
@@ -71,7 +71,7 @@ impl Stage {
         self.log.push(Written { partition, offset, timestamp, key, value, content: Ok(event) });
     }
 
-    /// So many turns, in each of which partition 0 gets a view, half a second after the last one.
+    /// Turns in each of which partition 0 gets a view, half a second of event time after the last one.
     fn turns_with_views(&mut self, turns: i64) {
         for _ in 0..turns {
             let next = self.log.iter().filter(|record| record.partition == 0).count() as i64 * 500;
@@ -86,7 +86,7 @@ impl Stage {
         }
     }
 
-    /// The ends of the windows that are out, milliseconds after the start.
+    /// The ends of the emitted windows, milliseconds after the start.
     fn ends(&self) -> Vec<i64> {
         let output = found::output(&self.broker, &self.setup).unwrap();
         output.rankings.into_keys().map(|end| end - START).collect()
@@ -108,51 +108,51 @@ impl Stage {
 }
 
 #[test]
-fn silent_partitions_hold_nothing_back_for_longer_than_the_idle_timeout() {
-    let mut stage = Stage::new();
-    stage.view(1, 250);
-    stage.turns_with_views(BEFORE);
-    assert_eq!(stage.ends(), Vec::<i64>::new(), "partition 2, silent from the start, and 1 may still speak");
-    assert!((0..3).all(|partition| stage.advances(partition).is_empty()));
+fn idle_partitions_hold_back_results_for_at_most_the_idle_timeout() {
+    let mut fixture = Fixture::new();
+    fixture.view(1, 250);
+    fixture.turns_with_views(BEFORE);
+    assert_eq!(fixture.ends(), Vec::<i64>::new(), "partitions 1 and 2 are not idle yet");
+    assert!((0..3).all(|partition| fixture.advances(partition).is_empty()));
 
-    stage.turns_with_views(AFTER);
-    let sealed = stage.advances(1).last().unwrap().watermark - START;
+    fixture.turns_with_views(AFTER);
+    let sealed = fixture.advances(1).last().unwrap().watermark - START;
     assert!(
-        sealed > 0 && sealed <= stage.last(),
+        sealed > 0 && sealed <= fixture.last(),
         "partition 1 follows partition 0, which is at {}",
-        stage.last()
+        fixture.last()
     );
     let expected: Vec<i64> = (1..=sealed / 1_000).map(|end| end * 1_000).collect();
-    assert_eq!(stage.ends(), expected, "all windows that partitions 1 and 2 were advanced over");
-    assert_eq!(stage.advances(0), [], "partition 0 never was idle");
+    assert_eq!(fixture.ends(), expected, "all windows that partitions 1 and 2 were advanced over");
+    assert_eq!(fixture.advances(0), [], "partition 0 was never idle");
 
-    // Another process takes over from the log. It repeats the decisions, and so finds the same events late.
-    let taken = (stage.advances(1), stage.advances(2));
-    stage.process = Undisturbed::start(&stage.setup, &stage.broker, "second");
+    // Another process takes over and repeats the watermark advances, so the same events are late.
+    let taken = (fixture.advances(1), fixture.advances(2));
+    fixture.process = Undisturbed::start(&fixture.setup, &fixture.broker, "second");
     let begins_late = sealed / 1_000 * 1_000 - 2_000;
-    stage.view(1, begins_late);
-    stage.turns_with_views(BEFORE);
-    assert_eq!((stage.advances(1), stage.advances(2)), taken, "no decision is taken, or logged, again");
-    assert_eq!(stage.late(), [(1, 1)], "a decision makes late what comes after it");
+    fixture.view(1, begins_late);
+    fixture.turns_with_views(BEFORE);
+    assert_eq!((fixture.advances(1), fixture.advances(2)), taken, "no watermark advance is logged again");
+    assert_eq!(fixture.late(), [(1, 1)], "events behind an advanced watermark are late");
 
-    // Now all fall silent.
-    let last_end = stage.last() / 1_000 * 1_000 + 2_000;
-    stage.turns(AFTER);
+    // Now all partitions are silent.
+    let last_end = fixture.last() / 1_000 * 1_000 + 2_000;
+    fixture.turns(AFTER);
     let expected: Vec<i64> = (1..=last_end / 1_000).map(|end| end * 1_000).collect();
-    assert_eq!(stage.ends(), expected, "the last windows are sealed without any further event");
+    assert_eq!(fixture.ends(), expected, "the last windows are sealed without any further event");
     for partition in 0..3 {
-        let last = stage.advances(partition).last().copied();
+        let last = fixture.advances(partition).last().copied();
         assert_eq!(last.map(|advance| advance.watermark - START), Some(last_end), "partition {partition}");
     }
 
-    // And nothing more happens, neither by itself nor by yet another process.
-    let all = found::advances(&stage.broker, stage.setup.inputs);
-    stage.turns(AFTER);
-    stage.process = Undisturbed::start(&stage.setup, &stage.broker, "third");
-    stage.turns(AFTER);
-    assert_eq!(found::advances(&stage.broker, stage.setup.inputs), all);
+    // After that nothing more is logged, not even by another process.
+    let all = found::advances(&fixture.broker, fixture.setup.inputs);
+    fixture.turns(AFTER);
+    fixture.process = Undisturbed::start(&fixture.setup, &fixture.broker, "third");
+    fixture.turns(AFTER);
+    assert_eq!(found::advances(&fixture.broker, fixture.setup.inputs), all);
 
-    let output = found::output(&stage.broker, &stage.setup).unwrap();
-    expected::by_engine(&stage.setup, &stage.log, &all).output.compare(&output).unwrap();
-    expected::check_by_oracle(&stage.setup, &stage.log, &all, &output).unwrap();
+    let output = found::output(&fixture.broker, &fixture.setup).unwrap();
+    expected::by_engine(&fixture.setup, &fixture.log, &all).output.compare(&output).unwrap();
+    expected::check_by_oracle(&fixture.setup, &fixture.log, &all, &output).unwrap();
 }

@@ -1,8 +1,8 @@
-//! The pipeline on the log in memory under everything that may happen to it: a seed decides the settings, the log, the
-//! processes, their order, and what befalls them. Whatever that is, the committed results are those of an undisturbed run.
+//! The pipeline on the in-memory log under faults: a seed determines the settings, the log, the processes, their order and
+//! the faults. In every case the committed results are those of a run without faults.
 //!
-//! `WEIR_SIM_SEEDS=N` plays seeds 0 to N-1, `WEIR_SIM_SEED=S` only seed S, and then, with
-//! `-- --nocapture`, tells everything that happens.
+//! `WEIR_SIM_SEEDS=N` runs seeds 0 to N-1; `WEIR_SIM_SEED=S` runs only seed S, and prints a trace with
+//! `-- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
 mod dice;
@@ -33,15 +33,15 @@ use tally::Tally;
 use weir_log::PartitionProgress;
 use weir_processor::windows::EndOfLog;
 
-/// Seeds played when nobody says how many.
+/// Default number of seeds.
 const SEEDS: u64 = 4_000;
 const THREADS: usize = 2;
-/// Fewer seeds need not contain every disturbance.
-const ENOUGH: u64 = 500;
-/// So many failures are told.
-const TOLD: usize = 10;
+/// Number of seeds from which on every kind of incident must occur.
+const MIN_SEEDS_FOR_COVERAGE: u64 = 500;
+/// Maximum number of failures printed.
+const MAX_FAILURES_PRINTED: usize = 10;
 
-/// What must have happened at least once.
+/// Incidents that must occur at least once.
 const EXPECTED: [&str; 34] = [
     "starts",
     "leaves",
@@ -95,12 +95,12 @@ fn results_are_those_of_an_undisturbed_run() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let played = catch_unwind(AssertUnwindSafe(|| run(seed, seeds.end - seeds.start == 1)));
+                    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, seeds.end - seeds.start == 1)));
                     let mut all = all.lock().unwrap();
-                    match played {
+                    match outcome {
                         Ok(Ok(tally)) => all.0.include(&tally),
                         Ok(Err(why)) => all.1.push((seed, why)),
-                        Err(_) => all.1.push((seed, "panicked, as said above".to_owned())),
+                        Err(_) => all.1.push((seed, "panicked, see above".to_owned())),
                     }
                 }
             });
@@ -109,28 +109,28 @@ fn results_are_those_of_an_undisturbed_run() {
     let (tally, mut failures) = all.into_inner().unwrap();
     println!("over {} seeds:\n{tally}", seeds.end - seeds.start);
     failures.sort();
-    for (seed, why) in failures.iter().take(TOLD) {
+    for (seed, why) in failures.iter().take(MAX_FAILURES_PRINTED) {
         println!("seed {seed}: {why}\n  WEIR_SIM_SEED={seed} cargo test -p weir-processor --test simulation");
     }
     assert!(failures.is_empty(), "{} of {} seeds failed", failures.len(), seeds.end - seeds.start);
-    if seeds.end - seeds.start >= ENOUGH {
+    if seeds.end - seeds.start >= MIN_SEEDS_FOR_COVERAGE {
         for what in EXPECTED {
-            assert!(tally.of(what) > 0, "no {what} in all seeds: the simulation has become too calm");
+            assert!(tally.of(what) > 0, "no {what} in all seeds: the simulation covers too little");
         }
     }
 }
 
 #[test]
-fn a_seed_decides_everything() {
+fn a_seed_determines_everything() {
     for seed in 0..40 {
         let [first, second] = [0, 1].map(|_| run(seed, false).unwrap());
         assert_eq!(first, second, "seed {seed}");
     }
 }
 
-/// One seed: run, then check everything.
-fn run(seed: u64, telling: bool) -> Result<Tally, String> {
-    let simulation = Simulation::new(seed, telling);
+/// Runs one seed, then checks everything.
+fn run(seed: u64, traced: bool) -> Result<Tally, String> {
+    let simulation = Simulation::new(seed, traced);
     simulation.run()?;
     let setup = &simulation.setup;
     let visitors = simulation.visitors.borrow();
@@ -140,10 +140,10 @@ fn run(seed: u64, telling: bool) -> Result<Tally, String> {
         let of = log.iter().filter(|record| record.partition == partition);
         of.map(|record| record.offset + 1).max().unwrap_or_default()
     };
-    let amid = advances.iter().filter(|advance| advance.offset < end(advance.partition)).count();
+    let mid_log = advances.iter().filter(|advance| advance.offset < end(advance.partition)).count();
 
     let found = found::output(&simulation.broker, setup)?;
-    check_raises(&simulation, &advances)?;
+    check_advances(&simulation, &advances)?;
     let expected = expected::by_engine(setup, log, &advances);
     expected.output.compare(&found)?;
     check_counts(&simulation, &expected.counts)?;
@@ -157,13 +157,13 @@ fn run(seed: u64, telling: bool) -> Result<Tally, String> {
             .any(|finished| finished.map(EndOfLog::last_window_end) != Some(judged.last_end))
     {
         return Err(format!(
-            "the last window ends at {:?}, processes say {:?}",
+            "the last window ends at {:?}, processes report {:?}",
             judged.last_end,
             simulation.finished.borrow()
         ));
     }
-    if amid == 0 && !setup.has_transactions {
-        // No decision was taken that another run need not take.
+    if mid_log == 0 && !setup.has_transactions {
+        // Without watermark advances in the middle of the log every run gives the same results.
         let undisturbed = expected::by_one_process(setup, log)?;
         found::same("rows of an undisturbed run", &undisturbed.rows, &found.rows)?;
         found::same("rankings of an undisturbed run", &undisturbed.rankings, &found.rankings)?;
@@ -183,14 +183,14 @@ fn run(seed: u64, telling: bool) -> Result<Tally, String> {
     tally.add("rows", found.rows.len() as u64);
     tally.add("trends", judged.trends as u64);
     tally.add("idle decisions", advances.len() as u64);
-    tally.add("idle decisions amid the log", amid as u64);
+    tally.add("idle decisions amid the log", mid_log as u64);
     Ok(tally)
 }
 
-/// Each decision was logged once, changed something, and waited for the idle timeout.
+/// Each watermark advance was logged once, changed something, and waited for the idle timeout.
 ///
-/// A process that stalled within a step goes by a clock that it read before, and may be too early.
-fn check_raises(simulation: &Simulation, advances: &[WatermarkAdvance]) -> Result<(), String> {
+/// A process that stalled within a step uses an outdated clock, and may be too early.
+fn check_advances(simulation: &Simulation, advances: &[WatermarkAdvance]) -> Result<(), String> {
     for pair in advances.windows(2).filter(|pair| pair[0].partition == pair[1].partition) {
         if pair[0].watermark >= pair[1].watermark || pair[0].offset > pair[1].offset {
             return Err(format!("{:?} was followed by {:?}", pair[0], pair[1]));
@@ -228,31 +228,31 @@ fn check_raises(simulation: &Simulation, advances: &[WatermarkAdvance]) -> Resul
     Ok(())
 }
 
-/// The oracle finds as many events partly late as the committed figures say, and of every window that is not whole they tell.
+/// The committed progress has as many partly late events as the oracle, and all windows that miss events.
 fn check_partly_late(simulation: &Simulation, judged: &Judged) -> Result<(), String> {
     let committed = simulation.committed(0).unwrap();
-    let standings: Vec<PartitionProgress> = committed
+    let progress: Vec<PartitionProgress> = committed
         .iter()
         .flatten()
         .map(|committed| serde_json::from_str(&committed.metadata).unwrap())
         .collect();
-    let found: Vec<u64> = standings.iter().map(|standing| standing.partly_late).collect();
+    let found: Vec<u64> = progress.iter().map(|partition| partition.partly_late).collect();
     if found != judged.partly_late {
         return Err(format!("partly late are {:?}, committed is {found:?}", judged.partly_late));
     }
-    let told = |end: &&i64| standings.iter().any(|standing| standing.not_whole.contains(**end));
-    match judged.not_whole.iter().find(|end| !told(end)) {
-        Some(end) => Err(format!("the window that ends at {end} is not whole, and nobody says so")),
+    let is_reported = |end: &&i64| progress.iter().any(|partition| partition.not_whole.contains(**end));
+    match judged.not_whole.iter().find(|end| !is_reported(end)) {
+        Some(end) => Err(format!("the window that ends at {end} misses events, and is not reported")),
         None => Ok(()),
     }
 }
 
-/// Every record was counted, late or dead, as the committed figures say.
+/// The committed numbers of counted, late and dead records are the expected ones.
 fn check_counts(simulation: &Simulation, expected: &[Counts]) -> Result<(), String> {
     let committed = simulation.committed(0).unwrap();
     for ((committed, &expected), partition) in committed.iter().zip(expected).zip(0..) {
-        let standing = simulation::standing_of(committed);
-        let figure = |name: &str| standing[name].as_u64().unwrap_or_default();
+        let progress = simulation::progress_of(committed);
+        let figure = |name: &str| progress[name].as_u64().unwrap_or_default();
         let found = Counts {
             counted: figure("counted"),
             partly_late: figure("partly_late"),

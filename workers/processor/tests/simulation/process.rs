@@ -21,13 +21,13 @@ use crate::{
 pub struct Process {
     pub name: String,
     pub is_static: bool,
-    /// By stage.
-    pub fates: [Rc<FaultPlan>; 2],
-    /// Until when, by the broker's clock, it does nothing.
+    /// Planned faults, by stage.
+    pub fault_plans: [Rc<FaultPlan>; 2],
+    /// Stalled until this time of the broker's clock.
     pub asleep_until: Cell<i64>,
-    /// Another ran under the same name at some time of its life: either may be told so, and must then stop.
+    /// Another process ran under the same name at some time: either may be fenced, and must then stop.
     pub has_rival: Cell<bool>,
-    /// By how much its clock differs from the broker's.
+    /// Its clock minus the broker's.
     skew: i64,
     windows: RefCell<Option<Worker<Windows, FaultyMember>>>,
     results: RefCell<Option<Worker<Results, FaultyMember>>>,
@@ -36,9 +36,13 @@ pub struct Process {
 impl Process {
     pub fn start(simulation: &Rc<Simulation>, name: &str, is_static: bool) -> Self {
         let Simulation { setup, dice, .. } = &**simulation;
-        let fates = [Rc::<FaultPlan>::default(), Rc::<FaultPlan>::default()];
+        let fault_plans = [Rc::<FaultPlan>::default(), Rc::<FaultPlan>::default()];
         let member = |stage: usize| {
-            FaultyMember::new(setup.member(STAGES[stage], name, is_static), fates[stage].clone(), simulation)
+            FaultyMember::new(
+                setup.member(STAGES[stage], name, is_static),
+                fault_plans[stage].clone(),
+                simulation,
+            )
         };
         Self {
             windows: RefCell::new(Some(
@@ -52,11 +56,11 @@ impl Process {
             asleep_until: Cell::new(0),
             has_rival: Cell::new(false),
             skew: dice.pick(&[0, 0, -700, 900, 20_000]),
-            fates,
+            fault_plans,
         }
     }
 
-    /// One step of a stage; nothing if it is in the middle of one.
+    /// One step of a stage; does nothing during a step.
     pub fn step(&self, stage: usize, now: i64) -> Result<(), Error> {
         fn step<S, R>(
             cell: &RefCell<Option<S>>,
@@ -72,21 +76,21 @@ impl Process {
         }
     }
 
-    /// What `--until-end` waits for; `None` if it is in the middle of a step.
+    /// The end of the log, as for `--until-end`; `None` during a step.
     pub fn finished(&self) -> Option<EndOfLog> {
         self.windows.try_borrow().ok()?.as_ref()?.stage().end_of_log()
     }
 
-    /// Dies on the spot, also in the middle of a step.
+    /// Crashes immediately, also during a step.
     pub fn die(&self) {
-        self.fates.iter().for_each(|fault_plan| fault_plan.dead.set(true));
+        self.fault_plans.iter().for_each(|fault_plan| fault_plan.dead.set(true));
     }
 
     pub fn is_dead(&self) -> bool {
-        self.fates.iter().any(|fault_plan| fault_plan.dead.get())
+        self.fault_plans.iter().any(|fault_plan| fault_plan.dead.get())
     }
 
-    /// Leaves both groups; `None` if it is in the middle of a step.
+    /// Leaves both groups; `None` during a step.
     pub fn leave(&self) -> Option<Result<(), Error>> {
         let (Ok(mut windows), Ok(mut results)) =
             (self.windows.try_borrow_mut(), self.results.try_borrow_mut())

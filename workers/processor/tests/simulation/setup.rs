@@ -5,8 +5,8 @@ use std::time::Duration;
 use weir_analytics::Settings;
 use weir_events::{Decoder, Privacy, PrivacySettings};
 use weir_memory::{Broker, MemberOptions};
-use weir_processor::results::{self, Results};
-use weir_processor::windows::{self, Windows};
+use weir_processor::results::{Results, ResultsOptions};
+use weir_processor::windows::{Windows, WindowsOptions};
 
 use crate::dice::Dice;
 
@@ -31,22 +31,22 @@ pub struct Setup {
     pub idle_timeout: i64,
     pub session_timeout: i64,
     pub transaction_timeout: i64,
-    /// Whether events bear the time at which they are written, as a site's do; else they are of another time than the clock.
+    /// Whether event times are close to the broker's clock, as on a live site; otherwise they are unrelated.
     pub is_live: bool,
-    /// Whether some events come in transactions, which are open for a while and may be aborted.
+    /// Whether some events are written in transactions, which stay open for a while and may be aborted.
     pub has_transactions: bool,
-    /// As `weir process --until-end` runs: idle at once, and nothing decided before all are.
+    /// As `weir process --until-end`: partitions are idle at once, and watermarks are advanced once all are.
     pub until_end: bool,
-    /// Outputs with which a transaction is full: few, so that what one event seals takes several.
+    /// Maximum bytes of a transaction: few, so that the windows sealed by one event need several.
     pub transaction_bytes: usize,
-    /// Bytes of a record of a block: few, so that some blocks take several.
+    /// Maximum bytes of a block's record: few, so that some blocks need several.
     pub block_bytes: usize,
 }
 
 impl Setup {
     pub fn draw(dice: &Dice) -> Self {
         let is_live = dice.chance(350);
-        // On the clock silences last for many seconds: what is usual for a window of some milliseconds would vanish in a float.
+        // With live events, silences last many seconds: baselines of short windows would decay below float precision.
         let slide =
             if is_live { dice.pick(&[1_000, 5_000]) } else { dice.pick(&[1, 7, 100, 1_000, 1_000, 5_000]) };
         let size = slide * dice.between(1, 8);
@@ -85,7 +85,7 @@ impl Setup {
     }
 
     pub fn windows(&self) -> Windows {
-        let options = windows::Options {
+        let options = WindowsOptions {
             settings: self.settings,
             max_future: MAX_FUTURE,
             idle_timeout: self.idle_timeout,
@@ -105,7 +105,7 @@ impl Setup {
     }
 
     pub fn results(&self) -> Results {
-        Results::new(results::Options {
+        Results::new(ResultsOptions {
             settings: self.settings,
             inputs: self.inputs,
             windows: STAGES[0].0.to_owned(),
@@ -117,7 +117,7 @@ impl Setup {
         })
     }
 
-    /// As `weir process` names its members: static ones keep their name, others never come back under theirs.
+    /// Members as in `weir process`: static ones keep their name, others never reuse theirs.
     pub fn member(&self, (group, topic): (&str, &str), name: &str, is_static: bool) -> MemberOptions {
         MemberOptions {
             instance: is_static.then(|| name.to_owned()),

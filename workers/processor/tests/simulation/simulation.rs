@@ -1,4 +1,4 @@
-//! One run: a log that grows, processes that work on it, and what happens to them, all of it decided by one seed.
+//! One run: a growing log, the processes that work on it, and faults, all determined by one seed.
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,16 +21,16 @@ use crate::{
     visitors::Visitors,
 };
 
-/// Most turns of all processes until everything must be quiet after the last disturbance.
+/// Maximum turns of all processes until everything is quiet after the last fault.
 const MAX_TURNS: u32 = 1_200;
-/// How long each takes, milliseconds. All together take less than the 300 s after which a group expels a member that does not
-/// answer a rebalance.
+/// Duration of a turn, milliseconds. All turns together take less than the 300 s after which a group expels a member that does
+/// not answer a rebalance.
 const TURN: i64 = 200;
 
 /// When the broker's clock starts.
 const START: i64 = 1_700_000_000_000;
 
-/// Where a group stands, by partition.
+/// A group's commits, by partition.
 type Group = Vec<Option<Committed>>;
 
 pub struct Simulation {
@@ -40,26 +40,26 @@ pub struct Simulation {
     pub visitors: RefCell<Visitors>,
     pub processes: RefCell<Vec<Rc<Process>>>,
     pub tally: RefCell<Tally>,
-    /// Every transactional id that was ever used.
+    /// All transactional ids used so far.
     pub ids: RefCell<BTreeSet<String>>,
-    /// Logged idle decisions, remembered before compaction may take them.
+    /// Logged watermark advances, collected before compaction deletes them.
     pub advances: RefCell<BTreeSet<WatermarkAdvance>>,
-    /// How far each partition of events was read and committed a while ago.
+    /// An earlier committed position of each partition of events.
     pub read_long_ago: RefCell<Vec<i64>>,
     pub names: Cell<u32>,
-    /// The most records that a partition of events was ever said to have been read.
+    /// The maximum committed number of records read, by partition of events.
     progress: RefCell<BTreeMap<i32, i64>>,
-    /// At the end: whether, and with which last window, each process says that it is done.
+    /// At the end: the end of the log reported by each process.
     pub finished: RefCell<Vec<Option<EndOfLog>>>,
-    /// Whether nothing more may happen.
-    pub settling: Cell<bool>,
-    /// Whether everything that happens is told.
-    telling: bool,
+    /// Whether no more faults may occur.
+    pub is_settling: Cell<bool>,
+    /// Whether to print a trace.
+    traced: bool,
     failure: RefCell<Option<String>>,
 }
 
 impl Simulation {
-    pub fn new(seed: u64, telling: bool) -> Rc<Self> {
+    pub fn new(seed: u64, traced: bool) -> Rc<Self> {
         let dice = Dice::new(2 * seed);
         let setup = Setup::draw(&dice);
         let broker = Broker::new(Clock::Manual(START));
@@ -74,8 +74,8 @@ impl Simulation {
             names: Cell::new(0),
             progress: RefCell::default(),
             finished: RefCell::default(),
-            settling: Cell::new(false),
-            telling,
+            is_settling: Cell::new(false),
+            traced,
             failure: RefCell::default(),
             setup,
             broker,
@@ -83,37 +83,37 @@ impl Simulation {
         })
     }
 
-    /// Counts something that happened.
+    /// Counts and traces an incident.
     pub fn note(&self, what: &'static str) {
         self.tally.borrow_mut().add(what, 1);
-        self.tell(|| format!("* {what}"));
+        self.trace(|| format!("* {what}"));
     }
 
-    /// How often it happened so far.
+    /// How often an incident occurred so far.
     pub fn count(&self, what: &str) -> u64 {
         self.tally.borrow().of(what)
     }
 
-    /// Says what happens, for whoever looks at one seed.
-    pub fn tell(&self, what: impl FnOnce() -> String) {
-        if self.telling {
+    /// Prints a line of the trace.
+    pub fn trace(&self, what: impl FnOnce() -> String) {
+        if self.traced {
             println!("{} {}", self.broker.now() - START, what());
         }
     }
 
-    /// Plays until the log is written, and then on, undisturbed, until nothing happens any more.
+    /// Runs until the log is written, and then without faults until everything is quiet.
     pub fn run(self: &Rc<Self>) -> Result<(), String> {
-        let restlessness = self.dice.pick(&[0, 10, 30, 80, 150]);
-        self.settling.set(restlessness == 0);
-        let haste = self.dice.pick(&[5, 40, 200]);
+        let fault_rate = self.dice.pick(&[0, 10, 30, 80, 150]);
+        self.is_settling.set(fault_rate == 0);
+        let max_pause = self.dice.pick(&[5, 40, 200]);
         self.start();
         while !self.visitors.borrow().are_done() {
-            self.pass(self.dice.between(0, haste));
+            self.pass(self.dice.between(0, max_pause));
             match self.dice.between(1, 1000) {
                 1..=160 => self.visitors.borrow_mut().write(&self.broker),
                 161..=170 => self.pass(self.dice.between(0, 2 * self.setup.idle_timeout)),
                 171..=175 => self.quiet(),
-                n if n <= 175 + restlessness => self.disturb(),
+                n if n <= 175 + fault_rate => self.disturb(),
                 _ => {
                     if let Some(process) = self.someone() {
                         self.step(&process, self.dice.below(2));
@@ -125,7 +125,7 @@ impl Simulation {
         self.run_until_quiet()
     }
 
-    /// Nobody writes for longer than the idle timeout, or than a window, while all processes work on.
+    /// All processes run for longer than the idle timeout, or than a window, without new records.
     fn quiet(self: &Rc<Self>) {
         self.note("quiet phases");
         let Setup { idle_timeout, settings, .. } = self.setup;
@@ -140,18 +140,18 @@ impl Simulation {
         }
     }
 
-    /// A process chosen by chance.
+    /// A random process.
     pub fn someone(&self) -> Option<Rc<Process>> {
         let processes = self.processes.borrow();
         (!processes.is_empty()).then(|| processes[self.dice.below(processes.len())].clone())
     }
 
-    /// Moves the broker's clock on, milliseconds.
+    /// Advances the broker's clock, milliseconds.
     pub fn pass(&self, time: i64) {
         self.broker.advance(Duration::from_millis(time as u64));
     }
 
-    /// One step of one stage of a process, unless it sleeps.
+    /// One step of one stage of a process, unless it is stalled.
     pub fn step(&self, process: &Rc<Process>, stage: usize) {
         let now = self.broker.now();
         if now < process.asleep_until.get() {
@@ -170,11 +170,11 @@ impl Simulation {
         }
     }
 
-    /// Everybody but whoever stalls goes on, until its session and its transaction may have timed out.
+    /// All other processes run while one stalls, until its session and its transaction may have timed out.
     pub fn meanwhile(&self) {
         let (steps, setup) = (self.dice.between(2, 10), &self.setup);
-        let longest = setup.session_timeout.max(setup.transaction_timeout) + 100;
-        let time = self.dice.pick(&[longest / 3, longest, 2 * longest]);
+        let max_timeout = setup.session_timeout.max(setup.transaction_timeout) + 100;
+        let time = self.dice.pick(&[max_timeout / 3, max_timeout, 2 * max_timeout]);
         for _ in 0..steps {
             self.pass(time / steps + 1);
             if self.dice.chance(300) {
@@ -195,15 +195,15 @@ impl Simulation {
         self.processes.borrow_mut().retain(|other| !Rc::ptr_eq(process, other));
     }
 
-    /// Remembers the idle decisions that are in the log now.
-    pub fn remember_raises(&self) {
+    /// Collects the watermark advances that are in the log now.
+    pub fn collect_advances(&self) {
         self.advances.borrow_mut().extend(found::advances(&self.broker, self.setup.inputs));
     }
 
-    /// What was committed never goes backwards, not even while a process reads again what others have read.
+    /// Committed progress never moves backwards, not even during a replay.
     pub fn check_progress(&self, id: &str, offsets: &[(i32, Committed)]) {
         for (partition, committed) in offsets.iter().filter(|_| id.starts_with(STAGES[0].0)) {
-            let read = standing_of(&Some(committed.clone()))["read"].as_i64().unwrap();
+            let read = progress_of(&Some(committed.clone()))["read"].as_i64().unwrap();
             let before = self.progress.borrow_mut().insert(*partition, read).unwrap_or_default();
             if read < before
                 || committed.offset < read
@@ -214,65 +214,68 @@ impl Simulation {
         }
     }
 
-    /// A decision goes by what the partitions are committed to be: it follows the slowest that is not idle, and when all are, the
-    /// last window, but never goes ahead of the broker's clock, whatever the process's own shows. That alone may hold it back.
+    /// A watermark advance follows from the committed progress: the slowest partition that is not idle, or if all are, the last
+    /// window, but never beyond the broker's clock, whatever the process's clock shows.
     pub fn check_decision(&self, id: &str, output: &Output) {
-        // Whoever stalled since it looked saw something else.
+        // A process that stalled since it read the progress saw older values.
         let is_sure = self.count("stalls within a step") + self.count("stalls after a commit") == 0;
         let decision = found::decision(output.key.as_deref(), output.value.as_deref()).filter(|_| is_sure);
         let (Some((_, watermark)), Some(committed)) = (decision, self.committed(0)) else { return };
-        let standings: Vec<Value> = committed.iter().map(standing_of).collect();
-        let busy: Vec<&Value> = standings.iter().filter(|standing| standing["idle"] != true).collect();
-        let right = if busy.is_empty() {
-            standings.iter().filter_map(|standing| standing["last_end"].as_i64()).max()
+        let progress: Vec<Value> = committed.iter().map(progress_of).collect();
+        let busy: Vec<&Value> = progress.iter().filter(|partition| partition["idle"] != true).collect();
+        let expected = if busy.is_empty() {
+            progress.iter().filter_map(|partition| partition["last_end"].as_i64()).max()
         } else if self.setup.until_end {
             None
         } else {
-            busy.iter().map(|standing| standing["watermark"].as_i64()).min().flatten()
+            busy.iter().map(|partition| partition["watermark"].as_i64()).min().flatten()
         };
         let by_the_clock = self.broker.now() - self.setup.settings.out_of_orderness;
         let is_right = match self.setup.until_end {
-            true => right == Some(watermark),
+            true => expected == Some(watermark),
             false => {
-                // What is advanced by the clock alone is any time up to it: how well a process knows it depends on what it read.
-                right.is_some_and(|right| watermark <= right.min(by_the_clock))
-                    && (self.setup.is_live || right == Some(watermark))
+                // An advance by the clock may be anything up to it: a process's bound of the clock depends on what it read.
+                expected.is_some_and(|expected| watermark <= expected.min(by_the_clock))
+                    && (self.setup.is_live || expected == Some(watermark))
             }
         };
         if !is_right {
             let (key, partition) = (output.key.as_deref().map(String::from_utf8_lossy), output.partition);
-            self.fail(format!("{id} decided {key:?} for partition {partition}, where {right:?} is right"));
+            self.fail(format!("{id} decided {key:?} for partition {partition}, expected {expected:?}"));
         }
     }
 
-    /// Whoever says that all is done up to a window has every partition's word for it.
+    /// A process reports the end of the log only if every partition has committed it as sealed.
     fn check_finished(&self, process: &Process) {
         let (Some(EndOfLog::Sealed(last)), Some(committed)) = (process.finished(), self.committed(0)) else {
             return;
         };
-        let sealed = |committed| standing_of(committed)["sealed"].as_i64();
+        let sealed = |committed| progress_of(committed)["sealed"].as_i64();
         if !committed.iter().all(|committed| sealed(committed) >= Some(last)) {
-            self.fail(format!("{} says that all is done up to {last}, but {committed:?}", process.name));
+            self.fail(format!(
+                "{} reports that all is sealed up to {last}, but {committed:?} is committed",
+                process.name
+            ));
         }
     }
 
-    /// Where a stage's group stands; `None` while that is being decided.
+    /// The commits of a stage's group; `None` while a commit is in progress.
     pub fn committed(&self, stage: usize) -> Option<Group> {
         let (group, topic) = STAGES[stage];
-        self.broker.member(MemberOptions::new(group, topic, "onlooker")).committed().ok()
+        self.broker.member(MemberOptions::new(group, topic, "observer")).committed().ok()
     }
 
-    /// No more disturbances: everything must be done within a bounded number of turns.
+    /// Without further faults, everything must be done within a bounded number of turns.
     fn run_until_quiet(self: &Rc<Self>) -> Result<(), String> {
-        self.settling.set(true);
+        self.is_settling.set(true);
         for process in self.processes.borrow().iter() {
             process.asleep_until.set(0);
-            process.fates.iter().for_each(|fault_plan| fault_plan.spare());
+            process.fault_plans.iter().for_each(|fault_plan| fault_plan.clear());
         }
         let Setup { idle_timeout, session_timeout, transaction_timeout, .. } = self.setup;
-        // Whatever still waits for something waits for one of these, or for progress to be committed.
-        let longest = idle_timeout.max(session_timeout).max(transaction_timeout);
-        let quiet = 2 * longest + 3_000;
+        // The maximum of all timeouts, plus time for progress to be committed.
+        let max_timeout = idle_timeout.max(session_timeout).max(transaction_timeout);
+        let quiet = 2 * max_timeout + 3_000;
         self.visitors.borrow_mut().end(&self.broker);
         let (mut seen, mut since) = (None, self.broker.now());
         for _ in 0..MAX_TURNS {
@@ -289,29 +292,29 @@ impl Simulation {
             for id in self.ids.borrow().iter() {
                 self.broker.release(id);
             }
-            // What was ordered for commits to come still happens to them.
-            let now = self.standing().map(|standing| (standing, self.count("commits without answer")));
+            // Faults planned for later commits still occur.
+            let now = self.position().map(|position| (position, self.count("commits without answer")));
             if now.is_none() || now != seen {
                 (seen, since) = (now, self.broker.now());
             } else if self.broker.now() - since > quiet && self.has_sealed_all() {
-                self.remember_raises();
+                self.collect_advances();
                 *self.finished.borrow_mut() =
                     self.processes.borrow().iter().map(|process| process.finished()).collect();
                 return Ok(());
             }
         }
-        Err(format!("not quiet after {MAX_TURNS} turns without a disturbance; {:?}", self.standing()))
+        Err(format!("not quiet after {MAX_TURNS} turns without faults; {:?}", self.position()))
     }
 
-    /// Whether the last window with an event is sealed, which waits for its time to come.
+    /// Whether the last window with an event is sealed.
     fn has_sealed_all(&self) -> bool {
         let Some(committed) = self.committed(0) else { return false };
-        let figures = |name: &'static str| committed.iter().map(move |c| standing_of(c)[name].as_i64());
+        let figures = |name: &'static str| committed.iter().map(move |c| progress_of(c)[name].as_i64());
         figures("sealed").min().flatten() >= figures("last_end").max().flatten()
     }
 
-    /// How far everything is: the ends of all topics, and both groups.
-    fn standing(&self) -> Option<(Vec<i64>, [Group; 2])> {
+    /// The ends of all topics, and the commits of both groups.
+    fn position(&self) -> Option<(Vec<i64>, [Group; 2])> {
         let partitions = |topic: &'static str, count| (0..count).map(move |partition| (topic, partition));
         let ends = partitions(BLOCKS, self.setup.settings.lanes)
             .chain(partitions(STATE, self.setup.inputs))
@@ -331,7 +334,7 @@ impl Simulation {
     }
 }
 
-/// What stage 1 committed beside an offset; null where it never did.
-pub fn standing_of(committed: &Option<Committed>) -> Value {
+/// Stage 1's commit metadata; null without a commit.
+pub fn progress_of(committed: &Option<Committed>) -> Value {
     committed.as_ref().map_or(Value::Null, |committed| serde_json::from_str(&committed.metadata).unwrap())
 }

@@ -1,4 +1,4 @@
-//! What happened over all seeds, so that the simulation cannot become calm unnoticed.
+//! Counts incidents over all seeds, so that a loss of coverage is noticed.
 
 use std::{collections::BTreeMap, fmt};
 

@@ -1,4 +1,4 @@
-//! What may happen to processes and to the log.
+//! Faults of processes and of the log.
 
 use std::rc::Rc;
 
@@ -8,20 +8,20 @@ use crate::{
     faulty_member::{FaultPlan, MemberFault},
     process::Process,
     setup::{EVENTS, STAGES, STATE},
-    simulation::{Simulation, standing_of},
+    simulation::{Simulation, progress_of},
 };
 
-/// Most processes at a time.
+/// Maximum number of processes at a time.
 const MAX_PROCESSES: usize = 4;
 
 impl Simulation {
-    /// One disturbance.
+    /// Causes one fault.
     pub fn disturb(self: &Rc<Self>) {
         let dice = &self.dice;
         let Some(process) = self.someone() else { return self.start() };
         let stage = dice.below(2);
         let id = format!("{}.{}", STAGES[stage].0, process.name);
-        let fault_plan = &process.fates[stage];
+        let fault_plan = &process.fault_plans[stage];
         let soon = Some(dice.between(0, 12) as u32);
         match dice.below(18) {
             0 => {
@@ -65,15 +65,15 @@ impl Simulation {
             14 => fault_plan.cut_off_in.set(soon),
             15 => {
                 self.note("clock jumps");
-                let longest = self.setup.session_timeout.max(self.setup.transaction_timeout);
-                self.pass(dice.between(0, longest + 500));
+                let max_timeout = self.setup.session_timeout.max(self.setup.transaction_timeout);
+                self.pass(dice.between(0, max_timeout + 500));
             }
             16 => self.release_commits(),
             _ => self.shorten(),
         }
     }
 
-    /// The next commit is held back, and its process does nothing about it: only so it stays in doubt for others.
+    /// The next commit is held back, and its process crashes or stalls: so it stays in doubt for the others.
     pub fn leave_in_doubt(&self, id: &str, fault_plan: &FaultPlan) {
         let (what, fault) =
             self.dice.pick(&[("commits late", Fault::CommitLate), ("markers late", Fault::MarkersLate)]);
@@ -81,7 +81,7 @@ impl Simulation {
         fault_plan.after_commit.set(Some(self.dice.pick(&[MemberFault::Crash, MemberFault::Stall])));
     }
 
-    /// What was held back of commits arrives.
+    /// Releases held commits.
     pub fn release_commits(&self) {
         for id in self.ids.borrow().iter() {
             if self.dice.chance(500) && self.broker.release(id) {
@@ -95,7 +95,7 @@ impl Simulation {
         self.broker.inject(id, fault);
     }
 
-    /// Starts a process, if there are not too many: a static one under a name of few, or one under a name of its own.
+    /// Starts a process, if there are not too many: a static one under one of a few names, or one under a unique name.
     pub fn start(self: &Rc<Self>) {
         if self.processes.borrow().len() >= MAX_PROCESSES {
             return;
@@ -112,7 +112,7 @@ impl Simulation {
         self.start_as(&format!("{}", self.names.get()), false);
     }
 
-    /// Starts a process under a name, whoever has it.
+    /// Starts a process under a name, even if another process uses it.
     fn start_as(self: &Rc<Self>, name: &str, is_static: bool) {
         let process = Process::start(self, name, is_static);
         for rival in self.processes.borrow().iter().filter(|other| other.name == name) {
@@ -123,18 +123,18 @@ impl Simulation {
         self.processes.borrow_mut().push(Rc::new(process));
     }
 
-    /// What a broker deletes by itself.
+    /// Compaction and retention.
     fn shorten(&self) {
-        self.remember_raises();
+        self.collect_advances();
         self.note("compactions");
         for partition in 0..self.setup.inputs {
             self.broker.compact(STATE, partition).unwrap();
         }
         if let Some(committed) = self.committed(0) {
             self.note("retentions");
-            // What a snapshot covers is never read again, but by one that took over before and has not heard that it lost.
-            let covered = committed.iter().map(standing_of);
-            let now = covered.map(|standing| standing["from"].as_i64().unwrap_or_default()).collect();
+            // Events covered by a snapshot are read again only by an owner that does not yet know of a rebalance.
+            let covered = committed.iter().map(progress_of);
+            let now = covered.map(|partition| partition["from"].as_i64().unwrap_or_default()).collect();
             for (partition, before) in (0..).zip(self.read_long_ago.replace(now)) {
                 self.broker.truncate(EVENTS, partition, before).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Visitors who write a log bit by bit: disorder, late events, broken records, bursts, partitions that fall silent.
+//! Visitors that write the log step by step: disorder, late events, invalid records, bursts, idle partitions.
 
 use weir_events::{encode_event, partition_of};
 use weir_log::{Member as _, Output};
@@ -14,11 +14,11 @@ use crate::{
 pub struct Written {
     pub partition: i32,
     pub offset: i64,
-    /// The broker's clock when it took it.
+    /// The broker's timestamp.
     pub timestamp: i64,
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
-    /// The event, or the reason for which it must be refused.
+    /// The event, or the reason for its dead letter.
     pub content: Result<Event, &'static str>,
 }
 
@@ -27,19 +27,19 @@ pub struct Visitors {
     slide: i64,
     size: i64,
     disorder: i64,
-    /// Event time. It has nothing to do with the broker's clock, unless the log is live.
+    /// Event time. Unrelated to the broker's clock, unless the log is live.
     clock: i64,
     is_live: bool,
     has_transactions: bool,
-    /// What is written in a transaction that is open: the records, by partition and offset.
+    /// Records of the open transaction, by partition and offset.
     transaction: Option<(Member, Vec<Written>)>,
     producers: u32,
-    /// When, by the broker's clock, each partition was held back by a transaction: from its first record there to its end.
+    /// The times of the broker's clock during which transactions held partitions back: first record to end.
     pub held_back: Vec<(i32, i64, i64)>,
     left: i64,
-    /// How many events other partitions get before each gets one again.
+    /// Number of events of other partitions until each gets one again.
     silences: Vec<i64>,
-    /// Everything in the topic, in the order of writing.
+    /// All records of the topic, in the order of writing.
     pub log: Vec<Written>,
 }
 
@@ -72,7 +72,7 @@ impl Visitors {
         self.left <= 0
     }
 
-    /// How many of the valid events of a partition are of users who belong into another.
+    /// Number of valid events in a partition that is not their user's.
     pub fn misplaced(&self, partition: i32, inputs: i32) -> u64 {
         let events = self.log.iter().filter(|record| record.partition == partition);
         let elsewhere = |event: &Event| partition_of(event.user.as_bytes(), inputs) != partition;
@@ -100,7 +100,7 @@ impl Visitors {
                 for _ in 0..self.dice.between(1, 8) {
                     let on =
                         self.dice.between(0, self.slide * self.dice.pick(&[0, 300, 1_000, 2_500]) / 1_000);
-                    // Some clocks are ahead of the broker's, but not all of them more and more.
+                    // Some clocks are ahead of the broker's, but the difference is bounded.
                     self.clock += if self.is_live { on / 4 } else { on };
                     let user = self.someone();
                     self.record(broker, user);
@@ -112,7 +112,7 @@ impl Visitors {
     fn begin(&mut self, broker: &Broker) {
         self.producers += 1;
         let id = format!("producer-{}", self.producers);
-        // Nothing but its own end ends it.
+        // It must not time out.
         let options = MemberOptions {
             transaction_timeout: std::time::Duration::from_secs(86_400),
             ..MemberOptions::new("producers", EVENTS, &id)
@@ -122,7 +122,7 @@ impl Visitors {
         self.transaction = Some((producer, Vec::new()));
     }
 
-    /// Commits or aborts what is open, if anything is.
+    /// Commits or aborts the open transaction, if any.
     pub fn end(&mut self, broker: &Broker) {
         let Some((mut producer, written)) = self.transaction.take() else { return };
         let mut partitions: Vec<(i32, i64)> = written.iter().map(|w| (w.partition, w.timestamp)).collect();
