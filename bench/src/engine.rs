@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Block, Partition, Settings};
 use weir_events::{Decoder, validate};
-use weir_generator::{Generator, Options, Profile};
+use weir_generator::{Generator, GeneratorOptions, Profile};
 
 /// The length of a slide, milliseconds.
 pub(crate) const SLIDE: i64 = 10_000;
@@ -108,14 +108,14 @@ impl Stage1 {
 
 /// The shop that the shape describes.
 pub(crate) fn generator(shape: &Shape) -> anyhow::Result<Generator> {
-    Ok(Generator::new(Options {
+    Ok(Generator::new(GeneratorOptions {
         events_per_second: shape.rate,
         users: shape.users,
         pages: shape.pages,
         partitions: shape.partitions,
         out_of_orderness: shape.out_of_orderness,
         profile: Profile::Constant,
-        ..Options::default()
+        ..GeneratorOptions::default()
     })?)
 }
 

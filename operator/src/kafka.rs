@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use weir_kafka::admin::{Admin, AdminError};
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{MemberOptions, TopicInspector};
 use weir_manifest::SaslMechanism;
 
 use crate::Error;
@@ -184,8 +184,8 @@ impl Connection {
         }
     }
 
-    fn options(&self, group: &str, topic: &str) -> Options {
-        let mut options = Options::new(&self.bootstrap, group, topic, "weir-operator");
+    fn options(&self, group: &str, topic: &str) -> MemberOptions {
+        let mut options = MemberOptions::new(&self.bootstrap, group, topic, "weir-operator");
         options.connection = self.client();
         options
     }
@@ -232,7 +232,7 @@ fn resume_panic(ended: tokio::task::JoinError) {
     }
 }
 
-fn sample(options: &Options) -> Result<Sample, weir_log::Error> {
+fn sample(options: &MemberOptions) -> Result<Sample, weir_log::Error> {
     let lookup = TopicInspector::connect(options)?;
     // Committed offsets first: events that arrive in between increase the lag, and it never gets negative.
     let committed = lookup.committed()?;

@@ -12,7 +12,7 @@ use support::{
 };
 use weir_broker::Kafka;
 use weir_kafka::admin::Admin;
-use weir_kafka::{Connection, Options, TopicInspector};
+use weir_kafka::{Connection, MemberOptions, TopicInspector};
 use weir_manifest::Pipeline;
 
 const SPEC: &str = "generator: {enabled: false}, gateway: {replicas: 0}";
@@ -66,9 +66,13 @@ fn process_with(pipeline: &Pipeline, pii_key_file: Option<PathBuf>) -> Result<()
 
 /// The ends of the windows that have a ranking, in the order in which they were written.
 fn windows(pipeline: &Pipeline) -> Vec<i64> {
-    let lookup =
-        TopicInspector::connect(&Options::new(Kafka::shared(), "test", pipeline.top_pages_topic(), "test"))
-            .unwrap();
+    let lookup = TopicInspector::connect(&MemberOptions::new(
+        Kafka::shared(),
+        "test",
+        pipeline.top_pages_topic(),
+        "test",
+    ))
+    .unwrap();
     let mut ends = Vec::new();
     lookup
         .read(pipeline.top_pages_topic(), 0, 0, &mut |record| {

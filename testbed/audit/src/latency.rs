@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_events::{Decoder, decode_top_pages};
-use weir_kafka::{Connection, Options, Reader, Start, TopicInspector};
+use weir_kafka::{Connection, MemberOptions, Reader, Start, TopicInspector};
 use weir_log::Error;
 
 use crate::{Audit, settings};
@@ -60,8 +60,12 @@ impl Audit<'_> {
     /// The topics cannot be read.
     pub fn latency(&self, brokers: &str, time: Duration) -> anyhow::Result<Latency> {
         let group = self.pipeline.windows_group();
-        let progress =
-            TopicInspector::connect(&Options::new(brokers, &group, self.pipeline.events_topic(), "audit"))?;
+        let progress = TopicInspector::connect(&MemberOptions::new(
+            brokers,
+            &group,
+            self.pipeline.events_topic(),
+            "audit",
+        ))?;
         let options = Connection::new(brokers, "weir-audit");
         let mut reader = Reader::follow(&options, &[self.pipeline.top_pages_topic()], Start::End)?;
         let (begun, mut sampled) = (Instant::now(), Instant::now());

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
-use weir_kafka::{Connection, Options, TopicInspector, admin::Admin};
+use weir_kafka::{Connection, MemberOptions, TopicInspector, admin::Admin};
 use weir_log::{PartitionProgress, Record};
 use weir_manifest::{Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
@@ -76,10 +76,11 @@ impl<'a> Audit<'a> {
     /// No broker, or options that the client refuses.
     pub fn connect(pipeline: &'a Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let name = format!("{}.audit", pipeline.metadata.name);
-        let topics = TopicInspector::connect(&Options::new(brokers, &name, pipeline.events_topic(), &name))?;
+        let topics =
+            TopicInspector::connect(&MemberOptions::new(brokers, &name, pipeline.events_topic(), &name))?;
         let group = pipeline.windows_group();
         let progress =
-            TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), &name))?;
+            TopicInspector::connect(&MemberOptions::new(brokers, &group, pipeline.events_topic(), &name))?;
         Ok(Self { pipeline, brokers: brokers.to_owned(), topics, progress })
     }
 

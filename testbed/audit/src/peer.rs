@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, bail, ensure};
 use serde::Deserialize;
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{MemberOptions, TopicInspector};
 
 use crate::Audit;
 
@@ -44,7 +44,8 @@ impl Audit<'_> {
             ensure!(same, "{row:?}, expected {page:?}");
             Ok(())
         };
-        let theirs = TopicInspector::connect(&Options::new(brokers, "weir-audit", topic, "weir-audit"))?;
+        let theirs =
+            TopicInspector::connect(&MemberOptions::new(brokers, "weir-audit", topic, "weir-audit"))?;
         for partition in 0..theirs.partition_count()? {
             theirs.read(topic, partition, 0, &mut |record| {
                 refused = refused.take().or_else(|| check(record.value.unwrap_or_default()).err());

@@ -1,7 +1,7 @@
 //! The pipeline's progress, as its processors committed it.
 
 use anyhow::Context;
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{MemberOptions, TopicInspector};
 use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
 
@@ -18,7 +18,12 @@ pub(crate) struct Committed {
 impl Progress {
     pub(crate) fn of(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let group = pipeline.windows_group();
-        Ok(Self(TopicInspector::connect(&Options::new(brokers, &group, pipeline.events_topic(), "faults"))?))
+        Ok(Self(TopicInspector::connect(&MemberOptions::new(
+            brokers,
+            &group,
+            pipeline.events_topic(),
+            "faults",
+        ))?))
     }
 
     /// The committed progress; `None` while it is unavailable, or some partition has no commit yet.

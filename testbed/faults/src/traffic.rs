@@ -46,7 +46,7 @@ impl Traffic {
         let start = now();
         let (window, topic) = (&pipeline.spec.window, pipeline.events_topic());
         let out_of_orderness = window.out_of_orderness.as_millis();
-        let mut shop = Generator::new(weir_generator::Options {
+        let mut shop = Generator::new(weir_generator::GeneratorOptions {
             events_per_second: rate,
             users: 500,
             pages: 50,
@@ -62,7 +62,7 @@ impl Traffic {
                 malformed: 0.005,
                 burst: None,
             },
-            ..weir_generator::Options::default()
+            ..weir_generator::GeneratorOptions::default()
         })?;
         let producer = Producer::connect(&ProducerOptions {
             connection: Connection::new(brokers, "shop"),

@@ -3,7 +3,7 @@
 
 use weir_analytics::{Partition, Settings, Verdict};
 use weir_events::Decoder;
-use weir_generator::{Generator, Options, Profile};
+use weir_generator::{Generator, GeneratorOptions, Profile};
 
 /// A partition's state, including free numbers, in bytes and in pairs and visits.
 fn size(partition: &Partition) -> (usize, usize) {
@@ -12,7 +12,8 @@ fn size(partition: &Partition) -> (usize, usize) {
 
 #[test]
 fn state_does_not_grow_under_constant_load() {
-    let options = Options { partitions: 1, profile: Profile::Constant, ..Options::default() };
+    let options =
+        GeneratorOptions { partitions: 1, profile: Profile::Constant, ..GeneratorOptions::default() };
     let (start, minute) = (options.start, 60_000);
     let mut simulation = Generator::new(options).unwrap();
     let (decoder, mut partition) = (Decoder::new(), Partition::new(0, Settings::default()));

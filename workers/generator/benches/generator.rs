@@ -3,7 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use divan::{Bencher, counter::ItemsCount};
-use weir_generator::{Generator, Options, Profile};
+use weir_generator::{Generator, GeneratorOptions, Profile};
 
 const EVENTS: usize = 100_000;
 
@@ -13,12 +13,12 @@ fn main() {
 
 #[divan::bench(args = [(1_000, 100), (100_000, 2_000)], sample_count = 10)]
 fn event(bencher: Bencher<'_, '_>, (users, pages): (u32, u32)) {
-    let options = Options {
+    let options = GeneratorOptions {
         users,
         pages,
         events_per_second: 1_000.0,
         profile: Profile::Constant,
-        ..Options::default()
+        ..GeneratorOptions::default()
     };
     let mut generator = Generator::new(options).unwrap();
     bencher

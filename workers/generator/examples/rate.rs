@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use weir_generator::{Generator, Options, Profile};
+use weir_generator::{Generator, GeneratorOptions, Profile};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let events_per_second = std::env::args().nth(1).map_or(Ok(1_000.0), |rate| rate.parse())?;
-    let options = Options { events_per_second, profile: Profile::Constant, ..Options::default() };
+    let options =
+        GeneratorOptions { events_per_second, profile: Profile::Constant, ..GeneratorOptions::default() };
     let mut generator = Generator::new(options)?;
     let mut bytes = 0;
     (0..500_000).for_each(|_| bytes += generator.next().value.len());

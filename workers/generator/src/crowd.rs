@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use weir_events::EventType;
 
 use crate::mix::Mix;
-use crate::options::{Burst, Options};
+use crate::options::{Burst, GeneratorOptions};
 use crate::pace::Pace;
 use crate::people::Roster;
 use crate::random::Random;
@@ -47,7 +47,7 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    pub(crate) fn new(options: &Options, shop: &Shop, random: &mut Random) -> Self {
+    pub(crate) fn new(options: &GeneratorOptions, shop: &Shop, random: &mut Random) -> Self {
         let mut crowd = Self {
             pace: Pace::new(options.events_per_second, options.profile, options.start),
             start: options.start,

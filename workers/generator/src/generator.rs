@@ -7,7 +7,7 @@ use weir_events::{ClickstreamEvent, encode_event};
 use crate::crowd::Crowd;
 use crate::fault::Fault;
 use crate::network::{Network, Parcel};
-use crate::options::{Options, OptionsError};
+use crate::options::{GeneratorOptions, OptionsError};
 use crate::people::{Person, people};
 use crate::random::Random;
 use crate::shop::Shop;
@@ -43,7 +43,7 @@ pub struct Arrival<'a> {
     pub due: i64,
 }
 
-/// Simulated visitors of a web shop: an endless stream of deliveries, determined by its [`Options`].
+/// Simulated visitors of a web shop: an endless stream of deliveries, determined by its [`GeneratorOptions`].
 pub struct Generator {
     partitions: u32,
     shop: Shop,
@@ -62,7 +62,7 @@ impl Generator {
     ///
     /// # Errors
     /// [`OptionsError`] for the first option out of its range.
-    pub fn new(options: Options) -> Result<Self, OptionsError> {
+    pub fn new(options: GeneratorOptions) -> Result<Self, OptionsError> {
         options.validate()?;
         let shop = Shop::new(options.pages, options.products);
         // Streams of their own: faults change neither who the visitors are nor what they do.

@@ -1,7 +1,7 @@
 //! Simulated visitors of a web shop: a deterministic, endless stream of clickstream records.
 //!
 //! The generator knows neither Kafka nor a clock. It hands out deliveries: key, value, partition, and the time at which a
-//! paced producer is to send them. The same [`Options`] give the same bytes in the same order on every machine, so a
+//! paced producer is to send them. The same [`GeneratorOptions`] give the same bytes in the same order on every machine, so a
 //! test can name a stream by its seed.
 //!
 //! - **Pace.** Event `i` happens when the rate has added up to `i`, exactly, at any rate. At each tick the visitor whose
@@ -16,9 +16,9 @@
 //! - **Disorder.** Most events arrive within 50 ms, 5 % later, none late; what exceeds that is a fault that was asked for.
 //!
 //! ```
-//! use weir_generator::{Generator, Options, Profile};
+//! use weir_generator::{Generator, GeneratorOptions, Profile};
 //!
-//! let options = Options { events_per_second: 1_000.0, profile: Profile::Constant, ..Options::default() };
+//! let options = GeneratorOptions { events_per_second: 1_000.0, profile: Profile::Constant, ..GeneratorOptions::default() };
 //! let mut generator = Generator::new(options)?;
 //! for _ in 0..1_000 {
 //!     let delivery = generator.next();
@@ -43,5 +43,5 @@ mod visit;
 
 pub use fault::{Defect, Fault};
 pub use generator::{Arrival, Delivery, Generator};
-pub use options::{Burst, Faults, Options, OptionsError};
+pub use options::{Burst, Faults, GeneratorOptions, OptionsError};
 pub use pace::Profile;

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use crate::crowd::Action;
 use crate::fault::Fault;
-use crate::options::{Faults, Options};
+use crate::options::{Faults, GeneratorOptions};
 use crate::random::Random;
 
 /// Usual delays: exponential with this mean, milliseconds.
@@ -41,7 +41,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &GeneratorOptions) -> Self {
         Self {
             faults: options.faults.clone(),
             bound: (options.out_of_orderness as f64 * MAX_SHARE_OF_OUT_OF_ORDERNESS) as i64,

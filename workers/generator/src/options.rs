@@ -4,7 +4,7 @@ use crate::pace::{Pace, Profile};
 
 /// What to simulate. The same options give the same bytes in the same order, on every machine.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Options {
+pub struct GeneratorOptions {
     /// Events per second of event time; with [`Profile::Diurnal`] the mean over a day. Above 0, at most 1,000,000.
     pub events_per_second: f64,
     /// Visitors. 1 to 10,000,000.
@@ -27,7 +27,7 @@ pub struct Options {
     pub faults: Faults,
 }
 
-impl Default for Options {
+impl Default for GeneratorOptions {
     /// The shop of the pipeline document's defaults, on 1 January 2026.
     fn default() -> Self {
         Self {
@@ -94,7 +94,7 @@ pub struct OptionsError {
     pub allowed: String,
 }
 
-impl Options {
+impl GeneratorOptions {
     /// Events per second at [`start`](Self::start), by the profile.
     pub fn rate_at_start(&self) -> f64 {
         Pace::new(self.events_per_second, self.profile, self.start).rate()

@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
 use super::batch_queue::MAX_RECORDS_PER_CALL;
-use super::{Connection, Options};
+use super::{Connection, MemberOptions};
 
 /// How long a single answer from the broker (metadata, offsets) is waited for.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ fn plain_reader(connection: &Connection, group: &str) -> ClientConfig {
 }
 
 /// What a member asks beside its membership.
-pub(super) fn lookup(options: &Options) -> ClientConfig {
+pub(super) fn inspector(options: &MemberOptions) -> ClientConfig {
     let mut config = plain_reader(&options.connection, &options.group);
     // Not that it has a session: librdkafka compares it with the max.poll.interval.ms that further properties may bring.
     config.set("session.timeout.ms", millis(options.session_timeout));
@@ -74,7 +74,7 @@ pub(super) fn lookup(options: &Options) -> ClientConfig {
 }
 
 /// The member of the group.
-pub(super) fn member(options: &Options) -> ClientConfig {
+pub(super) fn member(options: &MemberOptions) -> ClientConfig {
     let mut config = plain_reader(&options.connection, &options.group);
     config
         .set("group.protocol", "classic")
@@ -91,7 +91,7 @@ pub(super) fn member(options: &Options) -> ClientConfig {
 }
 
 /// The transactional producer.
-pub(super) fn transactional(options: &Options) -> ClientConfig {
+pub(super) fn transactional(options: &MemberOptions) -> ClientConfig {
     let mut config = common(&options.connection);
     config
         .set("transactional.id", &options.transactional_id)
@@ -107,7 +107,7 @@ pub(super) fn transactional(options: &Options) -> ClientConfig {
 }
 
 /// Best effort, outside transactions: what cannot be sent soon is not worth sending.
-pub(super) fn publisher(options: &Options) -> ClientConfig {
+pub(super) fn publisher(options: &MemberOptions) -> ClientConfig {
     let mut config = common(&options.connection);
     config
         .set("acks", "1")
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn extra_properties_win_everywhere() {
-        let mut options = Options::new("a:1", "g", "t", "x");
+        let mut options = MemberOptions::new("a:1", "g", "t", "x");
         options.connection.properties = vec![("client.id".into(), "other".into())];
         for config in [member(&options), transactional(&options), publisher(&options)] {
             assert_eq!(config.get("client.id"), Some("other"));
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn no_client_makes_topics() {
-        let options = Options::new("a:1", "g", "t", "x");
+        let options = MemberOptions::new("a:1", "g", "t", "x");
         let producer = super::super::ProducerOptions {
             connection: Connection::new("a:1", "x"),
             compression: weir_manifest::Compression::None,
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_request_fits_into_the_transaction_several_times() {
-        let mut options = Options::new("a:1", "g", "t", "x");
+        let mut options = MemberOptions::new("a:1", "g", "t", "x");
         options.transaction_timeout = Duration::from_secs(6);
         assert_eq!(transactional(&options).get("socket.timeout.ms"), Some("2000"));
     }

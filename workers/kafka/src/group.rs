@@ -69,7 +69,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn join(config: &ClientConfig, options: &super::Options) -> Result<Self, Error> {
+    pub(super) fn join(config: &ClientConfig, options: &super::MemberOptions) -> Result<Self, Error> {
         let consumer = subscribed(config, &options.group, &options.topic)?;
         Ok(Self {
             batch_queue: BatchQueue::new(consumer.clone()),

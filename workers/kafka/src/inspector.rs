@@ -45,8 +45,8 @@ impl TopicInspector {
     ///
     /// # Errors
     /// Options that librdkafka refuses.
-    pub fn connect(options: &super::Options) -> Result<Self, Error> {
-        let config = clients::lookup(options);
+    pub fn connect(options: &super::MemberOptions) -> Result<Self, Error> {
+        let config = clients::inspector(options);
         let consumer = config
             .create_with_context(ConsumerNotes::default())
             .map_err(|error| classify("start reading", &error))?;

@@ -57,7 +57,7 @@ impl Connection {
 
 /// Which group, topic and transactional id a [`Member`] is, and where.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct MemberOptions {
     /// How the cluster is reached.
     pub connection: Connection,
     /// Consumer group.
@@ -77,7 +77,7 @@ pub struct Options {
     pub rejoin_after: Duration,
 }
 
-impl Options {
+impl MemberOptions {
     /// Options with session and transaction timeouts of 15 s, no static membership and nothing extra; `client.id` is the
     /// transactional id.
     #[must_use]

@@ -8,7 +8,7 @@ use super::context::DeliveryNotes;
 use super::group::Group;
 use super::inspector::TopicInspector;
 use super::transactions::{Transactions, to_record};
-use super::{Options, clients, leaving, watchdog};
+use super::{MemberOptions, clients, leaving, watchdog};
 use weir_log::{self, Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
 
 /// How long leaving may take: librdkafka may never be done with closing.
@@ -24,7 +24,7 @@ const LEAVE: Duration = Duration::from_secs(20);
 /// - Dropped without [`leave`](weir_log::Member::leave), it closes in an orderly way, but a static member stays in the group
 ///   until its session times out, and an open transaction until the broker aborts it.
 pub struct Member {
-    options: Options,
+    options: MemberOptions,
     /// None once it has left.
     parts: Option<Parts>,
 }
@@ -44,7 +44,7 @@ impl Member {
     /// # Errors
     /// [`Error::Retry`] when no broker answers within some ten seconds; [`Error::Fatal`] for a topic that is not there, for
     /// properties that librdkafka does not know and for lacking rights.
-    pub fn connect(options: Options) -> Result<Self, Error> {
+    pub fn connect(options: MemberOptions) -> Result<Self, Error> {
         let lookup = TopicInspector::connect(&options)?;
         // Asked first, because a subscription to an unknown topic would just stay silent for a while.
         lookup.partition_count()?;

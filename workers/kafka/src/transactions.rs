@@ -74,7 +74,7 @@ enum Hangs {
 
 impl Transactions {
     /// Takes the transactional id over: what its last owner left open is aborted, and that owner is fenced.
-    pub(super) fn take_over(options: &super::Options) -> Result<Self, Error> {
+    pub(super) fn take_over(options: &super::MemberOptions) -> Result<Self, Error> {
         let mut transactions = Self {
             config: clients::transactional(options),
             id: options.transactional_id.clone(),

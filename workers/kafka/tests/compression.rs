@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, name, spec};
 use weir_kafka::admin::ensure_topics;
-use weir_kafka::{Connection, Options, Producer, ProducerOptions, TopicInspector};
+use weir_kafka::{Connection, MemberOptions, Producer, ProducerOptions, TopicInspector};
 use weir_manifest::Compression;
 
 #[test]
@@ -32,7 +32,8 @@ fn every_compression_is_written_and_read() {
         (0..500).for_each(|n| producer.send(&topic.name, 0, b"key", &value(n)).unwrap());
         producer.flush(Duration::from_secs(30)).unwrap();
         let lookup =
-            TopicInspector::connect(&Options::new(cluster.bootstrap(), "test", &topic.name, "test")).unwrap();
+            TopicInspector::connect(&MemberOptions::new(cluster.bootstrap(), "test", &topic.name, "test"))
+                .unwrap();
         let mut read = Vec::new();
         lookup.read(&topic.name, 0, 0, &mut |record| read.push(record.value.unwrap().to_vec())).unwrap();
         assert!(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use weir_conformance::{KeyValue, MemberSpec, World};
-use weir_kafka::{Member, Options};
+use weir_kafka::{Member, MemberOptions};
 
 impl World for Cluster {
     type M = Member;
@@ -34,7 +34,8 @@ impl World for Cluster {
     }
 
     fn member(&self, spec: &MemberSpec) -> Member {
-        let mut options = Options::new(self.bootstrap(), &spec.group, &spec.topic, &spec.transactional_id);
+        let mut options =
+            MemberOptions::new(self.bootstrap(), &spec.group, &spec.topic, &spec.transactional_id);
         options.instance.clone_from(&spec.instance);
         options.session_timeout = spec.session_timeout;
         options.transaction_timeout = spec.transaction_timeout;

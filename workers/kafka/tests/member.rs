@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, name, spec};
 use weir_kafka::admin::ensure_topics;
-use weir_kafka::{Connection, Member, Options, Producer, ProducerOptions, Reader, Start};
+use weir_kafka::{Connection, Member, MemberOptions, Producer, ProducerOptions, Reader, Start};
 use weir_log::{Committed, Error, Item, Member as _, Output, Rebalance};
 use weir_manifest::Compression;
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Members that no timeout meets within [`CONDITION_TIMEOUT`].
-fn options(bootstrap: &str, group: &str, topic: &str) -> Options {
-    let mut options = Options::new(bootstrap, group, topic, &name());
+fn options(bootstrap: &str, group: &str, topic: &str) -> MemberOptions {
+    let mut options = MemberOptions::new(bootstrap, group, topic, &name());
     options.session_timeout = Duration::from_secs(200);
     options.transaction_timeout = Duration::from_secs(200);
     options

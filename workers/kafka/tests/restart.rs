@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, name};
 use weir_broker::Kafka;
-use weir_kafka::{Member, Options};
+use weir_kafka::{Member, MemberOptions};
 use weir_log::{Error, Item, Member as _, Rebalance};
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
@@ -37,7 +37,7 @@ fn once_there(mut call: impl FnMut() -> Result<(), Error>, progress: &Progress) 
 }
 
 /// Drives a member as a worker does: before it gives lost partitions back, it makes its producer anew, which a broker that is away delays.
-fn drive(options: Options, progress: &Progress) -> Result<(), Error> {
+fn drive(options: MemberOptions, progress: &Progress) -> Result<(), Error> {
     let mut member = loop {
         match Member::connect(options.clone()) {
             Ok(member) => break member,
@@ -100,7 +100,7 @@ fn restarts_of_the_only_broker_end_nobody_and_skip_nothing() {
     *progress.at_end.lock().unwrap() = vec![false; PARTITIONS as usize];
     let members: Vec<_> = (0..2)
         .map(|n| {
-            let mut options = Options::new(kafka.bootstrap(), &group, &topic, &format!("{group}-{n}"));
+            let mut options = MemberOptions::new(kafka.bootstrap(), &group, &topic, &format!("{group}-{n}"));
             options.session_timeout = Duration::from_secs(6);
             let progress = Arc::clone(&progress);
             thread::spawn(move || {

@@ -112,7 +112,7 @@ impl Demo<'_> {
         // In a shop of few pages the last page has the burst.
         let burst = Burst { page: TREND_BURST.page.min(pages.saturating_sub(1)), ..TREND_BURST };
         let faults = Faults { burst: Some(burst), ..Faults::default() };
-        let generator = Generator::new(weir_generator::Options { faults, ..options })?;
+        let generator = Generator::new(weir_generator::GeneratorOptions { faults, ..options })?;
         Ok(Simulation { generator, start, begun, speed })
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context, anyhow, bail};
 use prometheus_client::metrics::counter::Counter;
-use weir_generator::{Burst, Faults, Generator, Options, OptionsError, Profile};
+use weir_generator::{Burst, Faults, Generator, GeneratorOptions, OptionsError, Profile};
 use weir_kafka::{Connection, Producer, ProducerOptions};
 use weir_manifest::Pipeline;
 use weir_telemetry::{Health, Heartbeat, millis};
@@ -55,7 +55,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     }
     let start = start.unwrap_or(now).as_millisecond();
     let defaults = options_of(pipeline, start);
-    let options = Options {
+    let options = GeneratorOptions {
         events_per_second: rate.filter(|_| paced).unwrap_or(defaults.events_per_second),
         seed: seed.unwrap_or(defaults.seed),
         faults: Faults { late, duplicates, malformed, burst, ..defaults.faults },
@@ -155,7 +155,7 @@ impl Metrics {
 }
 
 /// How many events per second there will be.
-fn pace(options: &Options) -> String {
+fn pace(options: &GeneratorOptions) -> String {
     let (mean, begin) = (options.events_per_second, options.rate_at_start());
     match options.profile {
         Profile::Constant => format!("{mean} events per second"),
@@ -209,9 +209,9 @@ pub(crate) fn producer(
 }
 
 /// The simulation's options as in the manifest, from `start` on (milliseconds since the epoch).
-pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> Options {
+pub(crate) fn options_of(pipeline: &Pipeline, start: i64) -> GeneratorOptions {
     let generator = &pipeline.spec.generator;
-    Options {
+    GeneratorOptions {
         events_per_second: generator.events_per_second,
         users: generator.users,
         pages: generator.pages,
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_first_line_has_the_rate_at_this_time_of_day() {
-        let at = |hour: i64, profile| Options {
+        let at = |hour: i64, profile| GeneratorOptions {
             events_per_second: 200.0,
             profile,
             ..options_of(&Pipeline::demo(), hour * 3_600_000)

@@ -101,7 +101,7 @@ pub fn run(
             |fault| {
                 stages(pipeline, privacy.clone(), *steps, &metrics, stop, fault, |group, topic| {
                     let mut options =
-                        weir_kafka::Options::new(brokers, group, topic, &format!("{group}.{name}"));
+                        weir_kafka::MemberOptions::new(brokers, group, topic, &format!("{group}.{name}"));
                     options.instance.clone_from(instance);
                     weir_kafka::Member::connect(options)
                 })

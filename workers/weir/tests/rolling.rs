@@ -12,7 +12,7 @@ use std::{
 use support::TestPipeline;
 use weir_audit::Audit;
 use weir_broker::Kafka;
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{MemberOptions, TopicInspector};
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
 const EVENTS_PER_SECOND: &str = "300";
@@ -28,7 +28,7 @@ fn committed(
 ) -> Option<i64> {
     let group = format!("{}.{stage}", test.pipeline.metadata.name);
     if inspector.is_none() {
-        *inspector = TopicInspector::connect(&Options::new(test.brokers, &group, topic, "test")).ok();
+        *inspector = TopicInspector::connect(&MemberOptions::new(test.brokers, &group, topic, "test")).ok();
     }
     let committed = inspector.as_ref()?.committed().ok()?;
     Some(committed.into_iter().flatten().map(|committed| committed.offset).sum())

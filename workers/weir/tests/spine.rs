@@ -13,7 +13,7 @@ use support::TestPipeline;
 use weir_audit::{Audit, Report};
 use weir_broker::Kafka;
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
-use weir_kafka::{Member, Options};
+use weir_kafka::{Member, MemberOptions};
 use weir_log::{Member as _, Output};
 
 const KILLS: usize = 6;
@@ -125,7 +125,7 @@ fn an_audit_includes_decisions_about_silence() {
 fn a_run_to_the_end_waits_for_open_transactions() {
     let test = TestPipeline::new("held", "held-events");
     test.generate(500);
-    let mut options = Options::new(test.brokers, "producers", test.pipeline.events_topic(), "held-producer");
+    let mut options = MemberOptions::new(test.brokers, "producers", test.pipeline.events_topic(), "held-producer");
     options.transaction_timeout = Duration::from_secs(120);
     let mut producer = Member::connect(options).unwrap();
     producer.begin().unwrap();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use weir_broker::Kafka;
-use weir_kafka::{Connection, Options, TopicInspector, admin::Admin};
+use weir_kafka::{Connection, MemberOptions, TopicInspector, admin::Admin};
 use weir_manifest::{Compression, Management, Role, TopicSpec};
 
 /// A pipeline whose names all begin with `name`, made unique by this process's id.
@@ -87,7 +87,7 @@ impl Fixture {
         let running = Running(child);
         let group = format!("{}.windows", self.name);
         let inspector =
-            TopicInspector::connect(&Options::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
+            TopicInspector::connect(&MemberOptions::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
         await_that("everything is read", || {
             let committed = inspector.committed().unwrap_or_default();
             committed.iter().flatten().map(|committed| committed.offset).sum::<i64>() == events
@@ -278,7 +278,7 @@ fn live_values_stop_and_resume_with_their_topic() {
         shop.run(&["topics", "apply"]);
         await_that("its topic is found", || has_logged("live values are published again"));
         let inspector =
-            TopicInspector::connect(&Options::new(Kafka::shared(), "test", &live, "test")).unwrap();
+            TopicInspector::connect(&MemberOptions::new(Kafka::shared(), "test", &live, "test")).unwrap();
         await_that("live values are published", || {
             // Each new event changes them.
             shop.generate(10);

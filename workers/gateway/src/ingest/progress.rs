@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{MemberOptions, TopicInspector};
 use weir_log::{Committed, Error, PartitionProgress, ResultsProgress};
 use weir_manifest::Pipeline;
 
@@ -58,7 +58,7 @@ struct Groups {
 impl Groups {
     fn connect(pipeline: &Pipeline, brokers: &str) -> Result<Self, Error> {
         let connect = |group: String, topic: &str| {
-            let mut options = Options::new(brokers, &group, topic, "");
+            let mut options = MemberOptions::new(brokers, &group, topic, "");
             options.connection.client_id = "weir-serve".to_owned();
             // Progress is for display, so it need not wait for the transaction that carries it.
             options.connection.properties.push(("isolation.level".to_owned(), "read_uncommitted".to_owned()));

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use weir_kafka::{Options, TopicInspector};
+use weir_kafka::{MemberOptions, TopicInspector};
 use weir_log::Error;
 
 use super::{attempts::Attempts, progress::renew, stop::Stop};
@@ -25,7 +25,7 @@ const MAX_FETCH_BYTES: &str = "16384";
 /// Samples until `stop`.
 pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &Stop) {
     let pipeline = state.manifest();
-    let mut options = Options::new(brokers, "weir-serve", pipeline.events_topic(), "");
+    let mut options = MemberOptions::new(brokers, "weir-serve", pipeline.events_topic(), "");
     options.connection.client_id = "weir-serve".to_owned();
     for (property, value) in [
         // No prefetching.
@@ -121,7 +121,7 @@ fn newest_dead_letters(
     Ok(())
 }
 
-fn round(sampler: &mut Option<Sampler>, options: &Options, state: &PipelineState) -> Result<(), Error> {
+fn round(sampler: &mut Option<Sampler>, options: &MemberOptions, state: &PipelineState) -> Result<(), Error> {
     let Sampler { inspector, seen, next, .. } = match sampler {
         Some(sampler) => sampler,
         None => sampler.insert(Sampler {

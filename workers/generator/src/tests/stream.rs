@@ -8,11 +8,11 @@ use weir_events::{EventType, partition_of};
 use super::*;
 use crate::{Burst, Defect, Faults, Profile};
 
-fn constant(events_per_second: f64) -> Options {
-    Options { events_per_second, profile: Profile::Constant, ..Options::default() }
+fn constant(events_per_second: f64) -> GeneratorOptions {
+    GeneratorOptions { events_per_second, profile: Profile::Constant, ..GeneratorOptions::default() }
 }
 
-fn generator(options: &Options) -> Generator {
+fn generator(options: &GeneratorOptions) -> Generator {
     Generator::new(options.clone()).unwrap()
 }
 
@@ -31,8 +31,8 @@ struct Seen {
 
 /// Visits by session id, each in event-time order, of the first `n` events. Without disorder, or the last seconds would
 /// have gaps.
-fn visits(options: &Options, n: usize) -> HashMap<String, Vec<Seen>> {
-    let mut generator = generator(&Options { out_of_orderness: 0, ..options.clone() });
+fn visits(options: &GeneratorOptions, n: usize) -> HashMap<String, Vec<Seen>> {
+    let mut generator = generator(&GeneratorOptions { out_of_orderness: 0, ..options.clone() });
     let mut visits: HashMap<String, Vec<Seen>> = HashMap::new();
     for _ in 0..n {
         let Arrival { event, under_way, .. } = generator.next_event();
@@ -52,7 +52,7 @@ fn visits(options: &Options, n: usize) -> HashMap<String, Vec<Seen>> {
     visits
 }
 
-fn hash(options: &Options) -> u64 {
+fn hash(options: &GeneratorOptions) -> u64 {
     let (mut generator, mut hasher) = (generator(options), DefaultHasher::new());
     for _ in 0..100_000 {
         let Delivery { key, value, partition, timestamp, due } = generator.next();
@@ -64,16 +64,20 @@ fn hash(options: &Options) -> u64 {
 #[test]
 fn the_seed_determines_every_byte() {
     let faults = Faults { late: 0.01, duplicates: 0.01, malformed: 0.01, ..Faults::default() };
-    let options = Options { faults, ..constant(500.0) };
+    let options = GeneratorOptions { faults, ..constant(500.0) };
     assert_eq!(hash(&options), hash(&options));
-    assert_ne!(hash(&options), hash(&Options { seed: 43, ..options.clone() }));
+    assert_ne!(hash(&options), hash(&GeneratorOptions { seed: 43, ..options.clone() }));
 }
 
 #[test]
 fn the_mix_holds_in_any_100_000_events() {
-    for options in
-        [constant(10.0), constant(1_000.0), constant(5_000.0), constant(50_000.0), Options::default()]
-    {
+    for options in [
+        constant(10.0),
+        constant(1_000.0),
+        constant(5_000.0),
+        constant(50_000.0),
+        GeneratorOptions::default(),
+    ] {
         let mut generator = generator(&options);
         for stretch in 0..3 {
             let mut counts: HashMap<EventType, f64> = HashMap::new();
@@ -100,7 +104,7 @@ fn the_mix_holds_in_any_100_000_events() {
 fn partitions_are_even_within_10_percent() {
     for partitions in [1, 3, 6, 12, 24] {
         for rate in [10.0, 100.0, 5_000.0] {
-            let mut generator = generator(&Options { partitions, ..constant(rate) });
+            let mut generator = generator(&GeneratorOptions { partitions, ..constant(rate) });
             let mut counts = vec![0_u32; partitions as usize];
             for _ in 0..100_000 {
                 let Delivery { key, partition, .. } = generator.next();
@@ -259,7 +263,7 @@ fn popular_pages_are_popular() {
 fn events_keep_the_pace_exactly() {
     for rate in [0.5, 10.0, 333.0, 5_000.0, 100_000.0] {
         // Without disorder the order of deliveries is that of the events.
-        let options = Options { out_of_orderness: 0, users: 20, ..constant(rate) };
+        let options = GeneratorOptions { out_of_orderness: 0, users: 20, ..constant(rate) };
         let mut generator = generator(&options);
         for i in 0..20_000_u32 {
             let arrival = generator.next_event();
@@ -294,7 +298,7 @@ fn disorder_stays_within_the_bound() {
 #[test]
 fn faults_have_their_shares() {
     let faults = Faults { late: 0.02, duplicates: 0.03, malformed: 0.04, ..Faults::default() };
-    let options = Options { faults, ..constant(1_000.0) };
+    let options = GeneratorOptions { faults, ..constant(1_000.0) };
     // Past the first minutes, in which the late ones are still on their way.
     let mut generator = generator(&options);
     for _ in 0..500_000 {
@@ -328,7 +332,7 @@ fn faults_have_their_shares() {
 #[test]
 fn duplicates_repeat_the_bytes() {
     let faults = Faults { duplicates: 1.0, ..Faults::default() };
-    let options = Options { faults, ..constant(100.0) };
+    let options = GeneratorOptions { faults, ..constant(100.0) };
     let mut generator = generator(&options);
     let mut open: HashMap<Vec<u8>, i64> = HashMap::new();
     let mut pairs = 0;
@@ -347,7 +351,7 @@ fn duplicates_repeat_the_bytes() {
 #[test]
 fn malformed_values_are_what_their_name_says() {
     let faults = Faults { malformed: 1.0, ..Faults::default() };
-    let spoiled = Options { faults, ..constant(100.0) };
+    let spoiled = GeneratorOptions { faults, ..constant(100.0) };
     // The same events twice: what is about to come, and its bytes. Without faults the bytes are whole.
     let (mut names, mut bytes, mut good) = (generator(&spoiled), generator(&spoiled), Vec::new());
     let mut seen = HashSet::new();
@@ -397,7 +401,8 @@ fn spoil(arrival: &Arrival<'_>, change: impl FnOnce(&mut ClickstreamEvent<'_>)) 
 #[test]
 fn bursts_draw_their_share() {
     let burst = Burst { page: 60, every: 300_000, length: 60_000, share: 0.4 };
-    let options = Options { faults: Faults { burst: Some(burst), ..Faults::default() }, ..constant(200.0) };
+    let options =
+        GeneratorOptions { faults: Faults { burst: Some(burst), ..Faults::default() }, ..constant(200.0) };
     let mut generator = generator(&options);
     let page = generator.pages()[60].clone();
     let (mut during, mut there, mut before) = (0.0, 0.0, 0.0);
@@ -428,7 +433,7 @@ fn extremes_run() {
     for (users, pages, products, partitions) in
         [(1, 1, 1, 1), (1, 1, 1, 24), (5, 2, 3, 3), (3, 3, 1, 6), (50, 9, 2, 6)]
     {
-        let options = Options { users, pages, products, partitions, ..constant(2_000.0) };
+        let options = GeneratorOptions { users, pages, products, partitions, ..constant(2_000.0) };
         let mut generator = generator(&options);
         let ids: HashSet<Vec<u8>> = (0..20_000).map(|_| generator.next().key.to_vec()).collect();
         assert_eq!(ids.len(), users as usize);
@@ -437,12 +442,12 @@ fn extremes_run() {
 
 #[test]
 fn impossible_options_are_refused_by_name() {
-    let good = Options::default;
+    let good = GeneratorOptions::default;
     let burst = |page, every, length, share| {
         let burst = Some(Burst { page, every, length, share });
-        Options { faults: Faults { burst, ..Faults::default() }, ..good() }
+        GeneratorOptions { faults: Faults { burst, ..Faults::default() }, ..good() }
     };
-    let faults = |late, duplicates, malformed| Options {
+    let faults = |late, duplicates, malformed| GeneratorOptions {
         faults: Faults { late, duplicates, malformed, ..Faults::default() },
         ..good()
     };
@@ -451,17 +456,20 @@ fn impossible_options_are_refused_by_name() {
         (constant(-1.0), "events_per_second"),
         (constant(f64::NAN), "events_per_second"),
         (constant(f64::INFINITY), "events_per_second"),
-        (Options { users: 0, ..good() }, "users"),
-        (Options { pages: 0, ..good() }, "pages"),
-        (Options { products: 0, ..good() }, "products"),
-        (Options { start: 0, ..good() }, "start"),
-        (Options { partitions: 0, ..good() }, "partitions"),
-        (Options { out_of_orderness: -1, ..good() }, "out_of_orderness"),
+        (GeneratorOptions { users: 0, ..good() }, "users"),
+        (GeneratorOptions { pages: 0, ..good() }, "pages"),
+        (GeneratorOptions { products: 0, ..good() }, "products"),
+        (GeneratorOptions { start: 0, ..good() }, "start"),
+        (GeneratorOptions { partitions: 0, ..good() }, "partitions"),
+        (GeneratorOptions { out_of_orderness: -1, ..good() }, "out_of_orderness"),
         (faults(-0.1, 0.0, 0.0), "faults.late"),
         (faults(0.0, 1.1, 0.0), "faults.duplicates"),
         (faults(0.0, 0.0, f64::NAN), "faults.malformed"),
         (faults(0.5, 0.5, 0.5), "faults.late + faults.duplicates + faults.malformed"),
-        (Options { faults: Faults { late_by: -1, ..Faults::default() }, ..good() }, "faults.late_by"),
+        (
+            GeneratorOptions { faults: Faults { late_by: -1, ..Faults::default() }, ..good() },
+            "faults.late_by",
+        ),
         (burst(100, 10, 5, 0.5), "faults.burst.page"),
         (burst(0, 0, 5, 0.5), "faults.burst.every"),
         (burst(0, 10, 11, 0.5), "faults.burst.length"),
@@ -470,6 +478,6 @@ fn impossible_options_are_refused_by_name() {
         let Err(error) = Generator::new(options) else { panic!("{field} was accepted") };
         assert_eq!(error.field, field);
     }
-    let Err(error) = Generator::new(Options { users: 0, ..good() }) else { panic!("accepted") };
+    let Err(error) = Generator::new(GeneratorOptions { users: 0, ..good() }) else { panic!("accepted") };
     assert_eq!(error.to_string(), "users is 0, allowed is 1 to 10,000,000: change it");
 }

@@ -12,8 +12,10 @@ fn cluster() -> MockCluster<'static, rdkafka::producer::DefaultProducerContext> 
     cluster
 }
 
-fn options(cluster: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>) -> super::super::Options {
-    let mut options = super::super::Options::new(&cluster.bootstrap_servers(), "group", "in", "id");
+fn options(
+    cluster: &MockCluster<'_, rdkafka::producer::DefaultProducerContext>,
+) -> super::super::MemberOptions {
+    let mut options = super::super::MemberOptions::new(&cluster.bootstrap_servers(), "group", "in", "id");
     options.transaction_timeout = Duration::from_secs(2);
     options
 }

@@ -10,7 +10,7 @@ use anyhow::bail;
 use tokio_util::sync::CancellationToken;
 use weir_gateway::ingest;
 use weir_generator::Delivery;
-use weir_kafka::{Options, Producer, TopicInspector};
+use weir_kafka::{MemberOptions, Producer, TopicInspector};
 use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
 
@@ -94,7 +94,7 @@ enum EarlierRun {
 /// Reads the pipeline's committed progress.
 fn earlier_run(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> anyhow::Result<EarlierRun> {
     let group = pipeline.windows_group();
-    let mut options = Options::new(brokers, &group, pipeline.events_topic(), "");
+    let mut options = MemberOptions::new(brokers, &group, pipeline.events_topic(), "");
     options.connection.client_id = "weir-demo".to_owned();
     let inspector = TopicInspector::connect(&options)?;
     let Some(committed) = retry_with_backoff(stop, || inspector.committed())? else {

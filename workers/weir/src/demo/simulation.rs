@@ -82,7 +82,7 @@ fn sleep_until(moment: Instant, stop: &AtomicBool) {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use weir_generator::Options;
+    use weir_generator::GeneratorOptions;
 
     use super::*;
 
@@ -120,7 +120,7 @@ mod tests {
     fn run(fails_after: usize) -> (anyhow::Result<()>, Sent, Option<usize>, i64) {
         const HISTORY: i64 = 60_000;
         // An event every two seconds: less often than a sleep lasts. At 10 times the clock one every 200 ms.
-        let options = Options { events_per_second: 0.5, ..Options::default() };
+        let options = GeneratorOptions { events_per_second: 0.5, ..GeneratorOptions::default() };
         let start = options.start + HISTORY;
         let (stop, begun) = (AtomicBool::new(false), Instant::now());
         let simulation =
