@@ -349,14 +349,14 @@ fn deletion_policy_delete_deletes_the_topics_that_were_created() {
         admin.ensure_topics(&[spec], |_| true).unwrap();
     };
     drop(operator);
-    made_anew("gone-shop.live");
+    recreated("gone-shop.live");
     let operator = Operator::start(&ns);
     await_that("the condition is set", || {
         has_event(&ns, "gone-shop", "TopicLost: TopicsSynced: topic gone-shop.live was deleted and made anew")
     });
     // And one that was recreated without a pass since.
     drop(operator);
-    made_anew("gone-shop.dead-letters");
+    recreated("gone-shop.dead-letters");
     kubectl(&ns, &["delete", "csp", "gone-shop", "--wait=false"]);
     let _operator = Operator::start(&ns);
     kubectl(&ns, &["wait", "--for=delete", "csp/gone-shop", "--timeout=120s"]);

@@ -166,7 +166,7 @@ mod tests {
         };
         let readers = [
             member(&options),
-            lookup(&options),
+            inspector(&options),
             reader(&options.connection, "x"),
             admin(&options.connection),
         ];

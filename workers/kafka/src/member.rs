@@ -33,7 +33,7 @@ struct Parts {
     // Dropped in this order: what it has in flight first.
     transactions: Transactions,
     publisher: Option<BaseProducer<DeliveryNotes>>,
-    lookup: TopicInspector,
+    inspector: TopicInspector,
     group: Group,
 }
 
@@ -45,14 +45,14 @@ impl Member {
     /// [`Error::Retry`] when no broker answers within some ten seconds; [`Error::Fatal`] for a topic that is not there, for
     /// properties that librdkafka does not know and for lacking rights.
     pub fn connect(options: MemberOptions) -> Result<Self, Error> {
-        let lookup = TopicInspector::connect(&options)?;
+        let inspector = TopicInspector::connect(&options)?;
         // Asked first, because a subscription to an unknown topic would just stay silent for a while.
-        lookup.partition_count()?;
+        inspector.partition_count()?;
         // Before joining, so that a predecessor that still runs can commit no more, and that nobody waits for a member
         // whose producer does not start.
         let transactions = Transactions::take_over(&options)?;
         let group = Group::join(&clients::member(&options), &options)?;
-        let parts = Parts { transactions, publisher: None, lookup, group };
+        let parts = Parts { transactions, publisher: None, inspector, group };
         Ok(Self { options, parts: Some(parts) })
     }
 
@@ -85,7 +85,7 @@ impl weir_log::Member for Member {
     }
 
     fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error> {
-        self.parts()?.lookup.committed()
+        self.parts()?.inspector.committed()
     }
 
     fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
@@ -96,16 +96,16 @@ impl weir_log::Member for Member {
     }
 
     fn topics(&mut self, names: &[&str]) -> Result<Vec<Option<TopicDescription>>, Error> {
-        self.parts()?.lookup.topics(names)
+        self.parts()?.inspector.topics(names)
     }
 
     fn beginning(&mut self, partition: i32) -> Result<i64, Error> {
-        self.parts()?.lookup.beginning(partition)
+        self.parts()?.inspector.beginning(partition)
     }
 
     fn ends(&mut self) -> Result<Vec<i64>, Error> {
-        let lookup = &self.parts()?.lookup;
-        (0..lookup.partition_count()?).map(|partition| lookup.high_watermark(partition)).collect()
+        let inspector = &self.parts()?.inspector;
+        (0..inspector.partition_count()?).map(|partition| inspector.high_watermark(partition)).collect()
     }
 
     fn begin(&mut self) -> Result<(), Error> {
@@ -151,7 +151,7 @@ impl weir_log::Member for Member {
         from: i64,
         sink: &mut dyn FnMut(Record<'_>),
     ) -> Result<i64, Error> {
-        self.parts()?.lookup.read(topic, partition, from, sink)
+        self.parts()?.inspector.read(topic, partition, from, sink)
     }
 
     fn leave(&mut self) -> Result<(), Error> {
@@ -161,16 +161,16 @@ impl weir_log::Member for Member {
         {
             tracing::debug!(%error, "left before everything was published");
         }
-        let Parts { transactions, publisher, lookup, group } = parts;
+        let Parts { transactions, publisher, inspector, group } = parts;
         // First the transaction: nobody can read past it while it is open.
         transactions.close();
         watchdog::close_within(
             "the member",
             LEAVE,
-            (group, publisher, lookup),
-            |(group, publisher, lookup)| {
+            (group, publisher, inspector),
+            |(group, publisher, inspector)| {
                 leaving::leave(group);
-                drop((publisher, lookup));
+                drop((publisher, inspector));
             },
         );
         Ok(())

@@ -120,7 +120,7 @@ impl Reader {
         };
         let was = &self.ids[0];
         if !was.is_empty() && !found.id.is_empty() && *was != found.id {
-            return Ok(Some(identity::made_anew(topic, was, &found.id)));
+            return Ok(Some(identity::recreated(topic, was, &found.id)));
         }
         let partitions = self.positions.len();
         if usize::try_from(found.partitions) != Ok(partitions) {

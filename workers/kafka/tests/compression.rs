@@ -31,11 +31,11 @@ fn every_compression_is_written_and_read() {
         let value = |n: i32| format!("{} {n}", "https://shop.example/products".repeat(10)).into_bytes();
         (0..500).for_each(|n| producer.send(&topic.name, 0, b"key", &value(n)).unwrap());
         producer.flush(Duration::from_secs(30)).unwrap();
-        let lookup =
+        let inspector =
             TopicInspector::connect(&MemberOptions::new(cluster.bootstrap(), "test", &topic.name, "test"))
                 .unwrap();
         let mut read = Vec::new();
-        lookup.read(&topic.name, 0, 0, &mut |record| read.push(record.value.unwrap().to_vec())).unwrap();
+        inspector.read(&topic.name, 0, 0, &mut |record| read.push(record.value.unwrap().to_vec())).unwrap();
         assert!(
             read.iter().cloned().eq((0..500).map(value)),
             "{compression:?} {setting}: {} read",

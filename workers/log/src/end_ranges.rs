@@ -1,12 +1,12 @@
-//! Window ends as a few ranges, small enough to be committed beside an offset.
+//! Window ends as a few ranges, small enough for a commit's metadata.
 
 use serde::{Deserialize, Serialize};
 
-/// Most ranges that are told apart. Each takes some 30 bytes of the 4,096 that a commit's metadata may have.
+/// Maximum number of ranges. Each takes some 30 bytes of the 4,096 that a commit's metadata may have.
 const MAX_RANGES: usize = 8;
 
-/// Ranges of window ends, in order, each with its first and its last end (milliseconds). Where there were more than a few, the two
-/// that were closest have become one: windows between them may then be in a range without reason, but none is left out.
+/// Ranges of window ends, in order, each with its first and its last end (milliseconds). Beyond the maximum, the two closest ranges
+/// are merged: windows between them are then included without reason, but none is omitted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EndRanges(Vec<(i64, i64)>);
@@ -17,19 +17,19 @@ impl EndRanges {
         &self.0
     }
 
-    /// Whether there is none.
+    /// Whether there are no ranges.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the window that ends at `end` is in one of them.
+    /// Whether the window that ends at `end` is in a range.
     pub fn contains(&self, end: i64) -> bool {
         self.0.iter().any(|(first, last)| (*first..=*last).contains(&end))
     }
 
-    /// Takes in the windows that end at `first`, every `slide` from there on, and `last`.
+    /// Adds the windows that end at `first`, every `slide` after it, up to `last`.
     pub fn add(&mut self, (first, last): (i64, i64), slide: i64) {
-        // Most events that miss a window miss those that the one before missed.
+        // Most partly late events miss the same windows as the previous one.
         if self.0.last().is_some_and(|(from, to)| *from <= first && last <= *to) {
             return;
         }
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_touches_becomes_one() {
+    fn adjacent_ranges_are_merged() {
         assert_eq!(ranges(&[(10, 30), (10, 20)]).as_slice(), [(10, 30)]);
         assert_eq!(ranges(&[(10, 30), (40, 60), (90, 90)]).as_slice(), [(10, 60), (90, 90)]);
         assert_eq!(ranges(&[(90, 90), (10, 10), (50, 50), (20, 80)]).as_slice(), [(10, 90)]);
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_few_and_none_is_left_out() {
+    fn the_number_of_ranges_is_bounded_and_no_window_is_omitted() {
         let ends: Vec<i64> = (0..1_000).map(|i| i * 7_919 % 6_007 * 10).collect();
         let mut ranges = EndRanges::default();
         for (i, end) in ends.iter().enumerate() {

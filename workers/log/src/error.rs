@@ -1,23 +1,23 @@
-//! Errors of the log: what is to be done about them, and what they are about.
+//! Errors of the log, classified by how to handle them.
 
 use std::{fmt, ops::Deref};
 
-/// What went wrong, by what is to be done about it. What nobody classified is [`Error::Fatal`].
+/// An error, classified by how to handle it. Unknown errors are [`Error::Fatal`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nothing happened: the same call may be made again later (broker away, coordinator moving, offsets not yet stable).
+    /// Transient: retry the same call later (broker unavailable, coordinator moving, offsets not yet stable).
     #[error("{0}")]
     Retry(Failure),
     /// The open transaction failed or its outcome is unknown: call [`Member::restart`](crate::Member::restart), read what was committed,
     /// go on from there.
     #[error("{0}")]
     Abort(Failure),
-    /// A person must act: wrong credentials, a topic that is not there, another process with the same transactional id.
+    /// Manual action is required: wrong credentials, a missing topic, another process with the same transactional id.
     #[error("{0}")]
     Fatal(Failure),
 }
 
-/// What failed, for people; and for logs the place, as far as the error is about one.
+/// A readable message; and for logs the topic, partition and offset, if known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     message: String,
@@ -45,13 +45,13 @@ impl Error {
         Self::Fatal(message.into())
     }
 
-    /// What failed.
+    /// The failure.
     pub fn failure(&self) -> &Failure {
         let (Self::Retry(failure) | Self::Abort(failure) | Self::Fatal(failure)) = self;
         failure
     }
 
-    /// The same, about a partition, and about an offset in it where that is known.
+    /// Adds the topic, partition and, if known, offset.
     #[must_use]
     pub fn at(mut self, topic: &str, partition: i32, offset: Option<i64>) -> Self {
         let (Self::Retry(failure) | Self::Abort(failure) | Self::Fatal(failure)) = &mut self;

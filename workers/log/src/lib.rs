@@ -1,10 +1,10 @@
-//! The seam between the exactly-once loop and whatever keeps the log.
+//! The interface between the exactly-once loop and the log.
 //!
 //! A [`Member`] is one member of a consumer group on one input topic, together with the transactional producer whose
 //! transactions carry that group's offsets. Two implementations exist: Kafka (`weir-kafka`) and an in-memory log
-//! (`weir-memory`). One conformance suite runs against both, so that the model is never kinder than Kafka.
+//! (`weir-memory`). One conformance suite runs against both, so that the model is never more lenient than Kafka.
 //!
-//! All calls block and belong on one thread. The caller drives everything: a rebalance is *reported* by [`Member::poll`]
+//! All calls block, and must be made on one thread. The caller drives everything: a rebalance is *reported* by [`Member::poll`]
 //! and takes place only when the caller answers it, so that it can commit first.
 
 mod end_ranges;
@@ -18,14 +18,14 @@ pub use end_ranges::EndRanges;
 pub use error::{Error, Failure};
 pub use progress::{PartitionProgress, ResultsProgress};
 
-/// A record as it was read.
+/// A record read from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
     /// Partition of the topic it was read from.
     pub partition: i32,
-    /// Its place in that partition.
+    /// Its offset in the partition.
     pub offset: i64,
-    /// The record's Kafka timestamp in milliseconds: the broker's clock where the topic says `LogAppendTime`.
+    /// The record's Kafka timestamp in milliseconds: by the broker's clock if the topic has `LogAppendTime`.
     pub timestamp: i64,
     /// Key, if any.
     pub key: Option<&'a [u8]>,
@@ -33,22 +33,22 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
 }
 
-/// What [`Member::poll`] hands out.
+/// What [`Member::poll`] delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item<'a> {
     /// A committed record.
     Record(Record<'a>),
-    /// Everything in the partition has been read; `offset` is the next to come, which is past the last record where what follows is
-    /// no record (transaction markers, aborted records). Reported each time the end is reached, also at once for an empty partition.
+    /// The partition was read to its end; `offset` is the next one, after any transaction markers and aborted records behind the last
+    /// record. Reported each time the end is reached, also immediately for an empty partition.
     End {
         /// The partition.
         partition: i32,
         /// The next offset.
         offset: i64,
     },
-    /// Everything committed before `offset` has been read, and an open transaction holds back what follows: the partition is neither
-    /// at its end nor idle. Reported when that is noticed, also after an [`Item::End`] at the same offset; once the transaction
-    /// ends, its records and an [`Item::End`] follow. Now and then reported for records that are merely still on their way.
+    /// Everything before `offset` was read, and an open transaction holds back what follows: the partition is neither at its end nor
+    /// idle. Reported when detected, also after an [`Item::End`] at the same offset; once the transaction ends, its records and an
+    /// [`Item::End`] follow. Occasionally reported for records that are merely not fetched yet.
     HeldBack {
         /// The partition.
         partition: i32,
@@ -57,26 +57,26 @@ pub enum Item<'a> {
     },
 }
 
-/// A change of the partitions that this member owns (eager protocol: everything is given back before anything is given
-/// out). Nothing else is polled until it is answered.
+/// A change of the partitions that this member owns (eager protocol: all partitions are revoked before any is assigned).
+/// Nothing else is polled until it is answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rebalance {
-    /// These partitions are this member's now. Answer with [`Member::assign`], once their state is there.
+    /// These partitions are now this member's. Answer with [`Member::assign`], once their state is restored.
     Assigned(Vec<i32>),
-    /// Every partition is about to be taken away. Commit what is done (the generation is still good), then answer with
+    /// All partitions are about to be revoked. Commit what is done (the generation is still valid), then answer with
     /// [`Member::unassign`].
     Revoked,
-    /// Every partition was taken away already (this member was thought dead). Nothing can be committed any more: abort,
-    /// then answer with [`Member::unassign`].
+    /// All partitions were taken away (this member was expelled). Nothing can be committed any more: abort, then answer with
+    /// [`Member::unassign`].
     Lost,
 }
 
-/// Where a group stands in one partition.
+/// A group's commit in one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// The next offset to read.
     pub offset: i64,
-    /// What the committer wrote beside it, at most 4,096 bytes.
+    /// The commit's metadata, at most 4,096 bytes.
     pub metadata: String,
 }
 
@@ -85,7 +85,7 @@ pub struct Committed {
 pub struct Output {
     /// Topic.
     pub topic: String,
-    /// Partition; always chosen by the writer, so that every implementation places it alike.
+    /// Partition; always chosen by the writer, so that all implementations agree.
     pub partition: i32,
     /// Key, if any.
     pub key: Option<Vec<u8>>,
@@ -95,11 +95,10 @@ pub struct Output {
     pub headers: Vec<(&'static str, String)>,
 }
 
-/// A topic as the cluster has it.
+/// A topic's description by the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicDescription {
-    /// Its id, as Kafka's own tools write it: a topic that was deleted and made anew has another. Empty where none is known (Kafka
-    /// before 2.8).
+    /// Its id, as shown by Kafka's own tools: a recreated topic has another one. Empty if there is none (Kafka before 2.8).
     pub id: String,
     /// Its number of partitions.
     pub partitions: i32,
@@ -119,8 +118,8 @@ pub trait Member {
     /// membership alive: call it well within the session timeout.
     ///
     /// # Errors
-    /// [`Error::Fatal`] also when the log no longer has the next offset (retention overtook the reader, or the topic was
-    /// made anew): skipping it silently would be a loss.
+    /// [`Error::Fatal`] also if the log no longer has the next offset (retention overtook the reader, or the topic was
+    /// recreated): skipping it silently would lose records.
     fn poll(
         &mut self,
         max: usize,
@@ -140,19 +139,19 @@ pub trait Member {
     /// As [`Error`] says.
     fn unassign(&mut self) -> Result<(), Error>;
 
-    /// Where the group stands in every partition of the input topic, by partition; `None` where it never committed.
+    /// The group's commit in every partition of the input topic; `None` where it never committed.
     ///
     /// # Errors
     /// [`Error::Retry`] while a transaction with offsets of this group is pending.
     fn committed(&mut self) -> Result<Vec<Option<Committed>>, Error>;
 
-    /// As [`committed`](Member::committed), of another group on another topic: what those committed who wrote this member's input.
+    /// As [`committed`](Member::committed), of another group on another topic: the writers of this member's input.
     ///
     /// # Errors
     /// As there.
     fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error>;
 
-    /// What the named topics are, in this order; `None` for one that is not there.
+    /// Descriptions of the named topics, in this order; `None` for a missing one.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -164,8 +163,7 @@ pub trait Member {
     /// As [`Error`] says.
     fn beginning(&mut self, partition: i32) -> Result<i64, Error>;
 
-    /// The offset after everything in each partition of the input topic, by partition: its high watermark, so also behind what open
-    /// transactions hold back.
+    /// The high watermark of each partition of the input topic: also past what open transactions hold back.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -186,21 +184,21 @@ pub trait Member {
     /// Commits the open transaction with the group's new offsets. `Ok` means: visible, all of it.
     ///
     /// # Errors
-    /// After any error nothing is known about the transaction: see [`Error::Abort`].
+    /// After any error the transaction's outcome is unknown: see [`Error::Abort`].
     fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error>;
 
-    /// Aborts the open transaction, if any, by starting the producer anew under the same transactional id: what it left
-    /// in flight, a late commit included, is fenced. The assignment stays.
+    /// Aborts the open transaction, if any, by restarting the producer under the same transactional id: everything it has
+    /// in flight, including a late commit, is fenced. The assignment stays.
     ///
     /// # Errors
     /// As [`Error`] says.
     fn restart(&mut self) -> Result<(), Error>;
 
-    /// Publishes outside any transaction, best effort: a loss is healed by the next value.
+    /// Publishes outside any transaction, best effort: a lost value is superseded by the next.
     fn publish(&mut self, output: Output);
 
-    /// Reads all committed records of any partition of any topic from `from` (or from the first one that is still there)
-    /// to its present end, and returns the offset reached. What a pending transaction holds back counts as not yet there.
+    /// Reads all committed records of any partition of any topic from `from` (or from its first record) to its current
+    /// end, and returns the offset reached. Records of pending transactions are not read.
     ///
     /// # Errors
     /// As [`Error`] says.

@@ -1,80 +1,79 @@
-//! How far each stage is, as it commits it beside its offsets: the one thing by which processes know of each other.
+//! The progress that each stage commits as metadata of its offsets. It is the only communication between processes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::end_ranges::EndRanges;
 use crate::identity::TopicIds;
 
-/// Where stage 1 stands in a partition: committed beside the offset, so that every process knows how far the others are.
+/// Stage 1's progress in a partition: committed as the offset's metadata, and read by all processes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PartitionProgress {
-    /// What the state was computed with. Another window over the same state would be neither the one nor the other.
+    /// The settings that the state was computed with. It cannot be continued with others.
     pub settings: String,
-    /// The offset that a restart reads from: of the last snapshot, or the first record ever read.
+    /// The offset from which a restart reads: that of the last snapshot, or of the first record ever read.
     pub from: i64,
     /// Whether there is a snapshot as of `from`.
     pub snapshot: bool,
-    /// The number of the last snapshot or decision in the state topic: what a restart must find there.
+    /// Sequence number of the last snapshot or decision in the state topic, which a restart must find there.
     pub journal: u64,
     /// The partition's watermark, milliseconds.
     pub watermark: Option<i64>,
-    /// The end up to which its windows are sealed, and their blocks written.
+    /// The end up to which windows are sealed and their blocks written.
     pub sealed: Option<i64>,
-    /// Rows of the block of the window after that which are written already: one event may seal more than fits into a transaction.
+    /// Rows already written of the next window's block: one event may seal more than fits into a transaction.
     #[serde(default)]
     pub rows: u64,
-    /// The end of its last window with an event.
+    /// The end of the partition's last window with an event.
     pub last_end: Option<i64>,
-    /// Read to its end, and silent since.
+    /// Whether the partition is idle: read to its end, without records since.
     pub idle: bool,
     /// Records read.
     pub read: u64,
     /// Events counted.
     pub counted: u64,
-    /// Events all of whose windows were sealed.
+    /// Events with all windows sealed.
     pub late: u64,
-    /// Records that are no valid event.
+    /// Records that are not valid events.
     pub dead: u64,
-    /// Counted events that missed some of their windows, because those were sealed: some final window is not whole.
+    /// Counted events that missed some of their windows because those were sealed.
     #[serde(default)]
     pub partly_late: u64,
-    /// The windows that those events missed.
+    /// The windows that partly late events missed.
     #[serde(default)]
     pub not_whole: EndRanges,
-    /// Records whose visitor belongs into another partition, as Java's partitioner has it: he is counted once in each.
+    /// Records in the wrong partition for their visitor by Java's partitioner: the visitor is counted once in each partition.
     #[serde(default)]
     pub misplaced: u64,
-    /// The log was declared to end (`--until-end`), and its last windows were sealed ahead of the clock. Until the clock has come so
-    /// far, or events have: those that come before that miss windows for it.
+    /// Whether the log was declared to end (`--until-end`) and windows are sealed ahead of the clock. Until the clock or the events
+    /// have passed the end, later events may miss windows because of it.
     #[serde(default)]
     pub ended: bool,
-    /// Where it is: the watermark that the partition had before. What missed windows by that, or by the events since, did not miss them for
-    /// the end.
+    /// If ended: the watermark before. Windows sealed by it, or by events since, were not sealed because of the declared end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before_end: Option<i64>,
-    /// Ids of the topics that all of this is about.
+    /// Ids of the topics to which the progress belongs.
     #[serde(default)]
     pub topics: TopicIds,
-    /// The greatest stamp of a record that was read: the broker's clock was at least there.
+    /// The greatest record timestamp read: a lower bound of the broker's clock.
     #[serde(default)]
     pub stamp: Option<i64>,
 }
 
-/// What a lane has emitted, committed beside the offset of the first block that it still needs.
+/// A lane's progress, committed as metadata of the offset of the first block that it still needs.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(from = "Wire", into = "Wire")]
 pub struct ResultsProgress {
-    /// The end up to which all windows of the lane were emitted.
+    /// The end up to which all windows of the lane are emitted.
     pub emitted: Option<i64>,
-    /// The end of a window of which some pages were emitted, and how many.
+    /// The end of the partly emitted window, and how many of its pages were emitted.
     pub begun: Option<(i64, u64)>,
-    /// Ids of the topics that the offset is about, and of those that are written.
+    /// Ids of the input topic and of the output topics.
     pub topics: TopicIds,
-    /// The end up to which windows were emitted into a topic that another one has since taken the place of: they are not there any more.
+    /// The end up to which results were lost with an output topic that was deleted and recreated.
     pub lost_up_to: Option<i64>,
 }
 
-/// [`ResultsProgress`] as it is stored.
+/// The stored format of [`ResultsProgress`].
 #[derive(Serialize, Deserialize)]
 struct Wire {
     emitted: UpTo,
@@ -84,8 +83,8 @@ struct Wire {
     lost_up_to: Option<i64>,
 }
 
-/// Within a window it is no plain number, so that a version that knows no such commits refuses it instead of emitting the window
-/// once more from its first page.
+/// Within a window it is not a plain number, so that versions without such commits refuse it instead of emitting the window again
+/// from its first page.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum UpTo {

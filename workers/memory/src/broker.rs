@@ -1,4 +1,4 @@
-//! The broker's handle and what an administrator or a plain producer does with it.
+//! The broker's handle, with the operations of administrators and plain producers.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub struct Broker {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    /// Signalled whenever a waiting poll may have something to report.
+    /// Signalled when a waiting poll may have something to report.
     changed: Condvar,
     clock: Clock,
 }
@@ -32,7 +32,7 @@ impl Broker {
         Self { shared: Arc::new(Shared { state, changed: Condvar::new(), clock }) }
     }
 
-    /// Starts a member. It takes its transactional id over at once and joins its group with its first poll.
+    /// Starts a member. It takes over its transactional id at once and joins its group with its first poll.
     pub fn member(&self, options: MemberOptions) -> Member {
         Member::start(self.clone(), options)
     }
@@ -42,7 +42,7 @@ impl Broker {
         self.lock().clock.now()
     }
 
-    /// Moves a manual clock on. With a system clock this does nothing.
+    /// Advances a manual clock. Does nothing with a system clock.
     pub fn advance(&self, time: Duration) {
         let mut state = self.lock();
         if let Running::Manual(now) = &mut state.clock {
@@ -60,7 +60,7 @@ impl Broker {
         state.topics.entry(name.to_owned()).or_insert(topic);
     }
 
-    /// Deletes a topic with everything in it; groups forget where they stood in it, as Kafka's do.
+    /// Deletes a topic with its records and the groups' offsets, as Kafka does.
     pub fn delete_topic(&self, name: &str) {
         let mut state = self.lock();
         state.topics.remove(name);
@@ -71,7 +71,7 @@ impl Broker {
         self.wake();
     }
 
-    /// Adds partitions to a topic, empty ones, so that it has so many. Groups hear of it when they rebalance next.
+    /// Adds empty partitions to a topic, up to `partitions`. Groups see them at their next rebalance.
     ///
     /// # Errors
     /// [`Error::Fatal`] if there is no such topic.
@@ -128,12 +128,12 @@ impl Broker {
         Ok(offset)
     }
 
-    /// All committed records that are still there, in order; none if there is no such partition.
+    /// All retained committed records, in order; none if there is no such partition.
     pub fn records(&self, topic: &str, partition: i32) -> Vec<StoredRecord> {
         self.records_from(topic, partition, 0)
     }
 
-    /// All committed records from `offset` on that are still there, in order; none if there is no such partition.
+    /// All retained committed records from `offset` on, in order; none if there is no such partition.
     pub fn records_from(&self, topic: &str, partition: i32, offset: i64) -> Vec<StoredRecord> {
         let read = self.lock().read(topic, partition, offset);
         read.map(|(records, _)| records.iter().map(|record| (**record).clone()).collect()).unwrap_or_default()
@@ -147,7 +147,7 @@ impl Broker {
         self.lock().partition(topic, partition).map(|log| log.end)
     }
 
-    /// The offset of the next record that readers get to see: where the first open transaction begins, or the end.
+    /// The last stable offset: where the first open transaction begins, or the end.
     ///
     /// # Errors
     /// [`Error::Fatal`] if there is no such partition.
@@ -179,7 +179,7 @@ impl Broker {
         self.lock().partition_mut(topic, partition).map(Partition::compact)
     }
 
-    /// Orders a fault for the holder of a transactional id.
+    /// Plans a fault for the owner of a transactional id.
     pub fn inject(&self, transactional_id: &str, fault: Fault) {
         let mut state = self.lock();
         let faults = state.faults.entry(transactional_id.to_owned()).or_default();
@@ -189,7 +189,7 @@ impl Broker {
         }
     }
 
-    /// Lets arrive what [`Fault::CommitLate`] or [`Fault::MarkersLate`] held back. Returns whether it had any effect:
+    /// Delivers what [`Fault::CommitLate`] or [`Fault::MarkersLate`] held back. Returns whether it had any effect:
     /// `false` if nothing was held, or if the commit was refused because its epoch is gone.
     pub fn release(&self, transactional_id: &str) -> bool {
         let effect = self.lock().release(transactional_id);
@@ -206,12 +206,12 @@ impl Broker {
         state
     }
 
-    /// Tells waiting polls to look again.
+    /// Wakes waiting polls.
     pub(super) fn wake(&self) {
         self.shared.changed.notify_all();
     }
 
-    /// Waits for a change, at most so long; a manual clock never waits, which the answer `None` says.
+    /// Waits for a change, at most the given time; returns `None` at once with a manual clock.
     pub(super) fn wait<'a>(
         &'a self,
         state: MutexGuard<'a, State>,

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Which clock a broker goes by. It never runs backwards.
+/// The clock of a broker. It never runs backwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     /// Real time; polls wait for data.
     System,
-    /// Starts at so many milliseconds since the epoch and moves only when told to; polls never wait.
+    /// Starts at the given milliseconds since the epoch and moves only by `advance`; polls never wait.
     Manual(i64),
 }
 
-/// A clock that runs.
+/// A running clock.
 #[derive(Debug)]
 pub(super) enum Running {
     System { epoch: i64, since: Instant },

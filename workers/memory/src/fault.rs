@@ -1,8 +1,8 @@
-//! Faults that a test orders in advance, by transactional id.
+//! Faults that a test plans in advance, by transactional id.
 
 use std::collections::VecDeque;
 
-/// Something that goes wrong once. Commit faults queue up: each commit takes one.
+/// A fault that occurs once. Commit faults queue up: each commit takes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// The next commit never arrives: the transaction stays open, the caller gets `Abort`.
@@ -16,12 +16,12 @@ pub enum Fault {
     /// [`Broker::release`](super::Broker::release), or when the id's next transaction or successor starts. Kafka answers
     /// a commit as soon as it is decided, before it has reached every partition.
     MarkersLate,
-    /// The broker is away for the next so many calls: `Retry` from every call but `send`, `commit` and `leave`. They
+    /// The broker is unavailable for this many calls: `Retry` from every call but `send`, `commit` and `leave`. They
     /// don't count as polls.
     Away(u32),
 }
 
-/// What is still to go wrong for one transactional id.
+/// The planned faults of one transactional id.
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) commits: VecDeque<Fault>,

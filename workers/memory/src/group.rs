@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir_log::Committed;
 
-/// Members that do not answer a rebalance for so long are expelled (`max.poll.interval.ms`), milliseconds.
+/// Members that do not answer a rebalance within this time are expelled (`max.poll.interval.ms`), milliseconds.
 const REBALANCE_TIMEOUT: i64 = 300_000;
 
 /// A member as the group sees it.
@@ -43,12 +43,12 @@ impl Group {
             && self.seats.iter().any(|(other, seat)| *other != id && seat.instance.as_deref() == instance)
     }
 
-    /// Whether a commit by this member in this generation is still good.
+    /// Whether a commit by this member in this generation is valid.
     pub(super) fn is_current(&self, id: u64, generation: i64) -> bool {
         self.generation == generation && self.seats.contains_key(&id)
     }
 
-    /// A static member that comes back to a stable group takes its old seat; everybody else starts a rebalance.
+    /// A static member that returns to a stable group takes its old seat; all others start a rebalance.
     pub(super) fn join(&mut self, id: u64, mut seat: Seat, now: i64) {
         let old = self
             .seats
@@ -68,7 +68,7 @@ impl Group {
         self.rebalancing.get_or_insert(now);
     }
 
-    /// Takes part in the rebalance that is under way.
+    /// Joins the current rebalance.
     pub(super) fn rejoin(&mut self, id: u64, now: i64) {
         if let Some(seat) = self.seats.get_mut(&id) {
             seat.ready = true;
@@ -88,7 +88,7 @@ impl Group {
         }
     }
 
-    /// Expels the silent and completes the rebalance once everybody left has joined it. Returns whether anything changed.
+    /// Expels timed-out members and completes the rebalance once all others have joined. Returns whether anything changed.
     pub(super) fn tick(&mut self, now: i64, partitions: impl Fn(&str) -> i32) -> bool {
         let before = self.seats.len();
         let late = self.rebalancing.is_some_and(|since| now - since >= REBALANCE_TIMEOUT);

@@ -1,12 +1,12 @@
-//! An in-memory broker: the embedded demo's log, and the ground of the deterministic simulation.
+//! An in-memory broker: the log of the embedded demo and of the deterministic simulation.
 //!
-//! Modelled after Kafka, because exactly-once stands or falls with it:
-//! - partitions stamped by the broker (`LogAppendTime`), transactions with markers that take an offset, aborted records
-//!   that nobody sees, and a last stable offset that holds all readers back at the first open transaction;
-//! - transactional ids with epochs: a successor fences its predecessor and aborts what it left open; a transaction that
-//!   takes too long is aborted by the broker; a commit that arrives late finds its epoch gone;
-//! - consumer groups under the eager classic protocol: a rebalance waits until every member has given back what it had
-//!   (or is expelled), commits are good until the generation moves, a static member that comes back in time takes its
+//! Modelled after Kafka, as far as exactly-once depends on it:
+//! - records stamped by the broker (`LogAppendTime`), transactions with markers that take an offset, invisible aborted
+//!   records, and a last stable offset that stops all readers at the first open transaction;
+//! - transactional ids with epochs: a successor fences its predecessor and aborts its open transaction; the broker aborts
+//!   a transaction that takes too long; a late commit is refused because its epoch is outdated;
+//! - consumer groups under the eager classic protocol: a rebalance waits until every member has revoked its partitions
+//!   (or is expelled), commits are valid until the generation changes, a static member that returns in time takes its
 //!   seat again without a rebalance, and (as with librdkafka) its `leave` frees nothing before the session times out;
 //! - offsets that travel in a transaction and are pending until it ends;
 //! - a commit without offsets, which no generation fences; limits on record size and metadata;
@@ -14,11 +14,11 @@
 //!
 //! Not modelled: replication and its failures, batches, compression, partial delivery of a producer's queue, several
 //! topics per member, authorisation, expiry of group offsets, delayed first rebalances. Stricter than Kafka: only `poll`
-//! keeps a member alive (librdkafka's heartbeats go on in the background), and a commit after `unassign` is refused.
+//! keeps a member alive (librdkafka sends heartbeats in the background), and a commit after `unassign` is refused.
 //! Compaction drops tombstones at once, where Kafka keeps them for `delete.retention.ms`.
 //!
 //! A [`Member`] that is dropped without [`leave`](weir_log::Member::leave) has crashed: its transaction stays open and
-//! its seat taken until they time out or a successor comes.
+//! its seat taken until they time out or a successor takes over.
 //!
 //! ```
 //! use std::time::Duration;
@@ -57,8 +57,8 @@ pub use member::{Member, MemberOptions};
 pub use partition::StoredRecord;
 pub use retention::Retention;
 
-/// Largest record in bytes of key, value and headers (librdkafka's `message.max.bytes`).
+/// Maximum size of a record: bytes of key, value and headers (librdkafka's `message.max.bytes`).
 pub const MAX_RECORD: usize = 1_000_000;
 
-/// Most bytes of metadata beside an offset (Kafka's `offset.metadata.max.bytes`).
+/// Maximum bytes of a commit's metadata (Kafka's `offset.metadata.max.bytes`).
 pub const MAX_METADATA: usize = 4096;

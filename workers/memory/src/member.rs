@@ -1,4 +1,4 @@
-//! The member: what the client library would be.
+//! The member, in place of the client library.
 
 mod membership;
 mod reading;
@@ -14,7 +14,7 @@ use weir_log::{Committed, Error, Item, Output, Rebalance, Record, TopicDescripti
 /// No group is ever in this generation.
 const NO_GENERATION: i64 = -1;
 
-/// Who a member is.
+/// The identity and timeouts of a member.
 #[derive(Debug, Clone)]
 pub struct MemberOptions {
     /// Consumer group.
@@ -25,9 +25,9 @@ pub struct MemberOptions {
     pub instance: Option<String>,
     /// Transactional id of its producer.
     pub transactional_id: String,
-    /// A member that has not polled for so long is expelled; 15 s by default.
+    /// A member that has not polled for this time is expelled; 15 s by default.
     pub session_timeout: Duration,
-    /// A transaction that is open for so long is aborted; 15 s by default.
+    /// A transaction that is open for this time is aborted; 15 s by default.
     pub transaction_timeout: Duration,
 }
 
@@ -45,7 +45,7 @@ impl MemberOptions {
     }
 }
 
-/// Where the member stands in the protocol.
+/// The member's state in the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Outside,
@@ -64,7 +64,7 @@ enum Phase {
 enum Transaction {
     None,
     Open,
-    /// Nothing goes on before `restart`.
+    /// The transaction failed: `restart` must follow.
     Failed,
 }
 
@@ -72,7 +72,7 @@ enum Transaction {
 struct Position {
     partition: i32,
     next: i64,
-    /// The end that was reported last, and whether something was held back behind it.
+    /// The last reported end, and whether something was held back after it.
     reported: Option<(i64, bool)>,
 }
 
@@ -85,11 +85,11 @@ pub struct Member {
     transaction: Transaction,
     phase: Phase,
     id: u64,
-    /// In which its partitions were given to it.
+    /// The generation of its assignment.
     generation: i64,
     owned: Vec<i32>,
     positions: Vec<Position>,
-    /// Whose turn it is.
+    /// The next partition to read.
     turn: usize,
 }
 
@@ -122,7 +122,7 @@ impl weir_log::Member for Member {
     ) -> Result<Option<Rebalance>, Error> {
         let broker = self.broker.clone();
         let deadline = Instant::now() + wait;
-        // A waiting poll has to report in as well, or it would lose its session.
+        // A waiting poll must send heartbeats too, or its session would time out.
         let heartbeat = self.options.session_timeout / 3;
         let mut state = broker.lock();
         state.reachable(&self.options.transactional_id)?;

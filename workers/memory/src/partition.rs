@@ -1,14 +1,14 @@
-//! One partition: records in offset order, with what transactions hold back and what retention gave up.
+//! One partition: records in offset order, open transactions, retention and compaction.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-/// A record as the log keeps it.
+/// A stored record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRecord {
-    /// Its place in the partition.
+    /// Its offset.
     pub offset: i64,
-    /// When the broker took it, milliseconds since the epoch.
+    /// The broker's timestamp, milliseconds since the epoch.
     pub timestamp: i64,
     /// Key, if any.
     pub key: Option<Vec<u8>>,
@@ -28,7 +28,7 @@ impl StoredRecord {
     }
 }
 
-/// What a record costs beside its bytes, so that many empty ones count too.
+/// Overhead of a record, so that many empty ones count too.
 const OVERHEAD: usize = 96;
 
 /// Records between two automatic compactions, at least; or bytes: few records may be a snapshot of megabytes.
@@ -101,7 +101,7 @@ impl Partition {
             .take_while(move |r| r.offset < stable)
     }
 
-    /// Gives up the records before an offset, as far as nothing open is touched.
+    /// Deletes the records before an offset, up to the first open transaction.
     pub(super) fn truncate(&mut self, before: i64) {
         self.start = self.start.max(before.min(self.stable()));
         while self.entries.front().is_some_and(|entry| entry.record.offset < self.start) {
@@ -109,7 +109,7 @@ impl Partition {
         }
     }
 
-    /// Gives up the oldest stable records until the limits hold.
+    /// Deletes the oldest stable records until the limits hold.
     pub(super) fn retain(&mut self, max_bytes: Option<usize>, oldest: Option<i64>) {
         let stable = self.stable();
         while let Some(entry) = self.entries.front() {
@@ -120,14 +120,14 @@ impl Partition {
             }
             self.start = entry.record.offset + 1;
             self.drop_first();
-            // With the last record go the markers behind it: no record is missing to whoever has read them.
+            // The markers after the last record are deleted with it.
             if self.entries.is_empty() {
                 self.start = self.stable();
             }
         }
     }
 
-    /// Keeps, of the stable records, the last of each key, and of those no tombstone.
+    /// Keeps only the last stable record of each key, and drops tombstones.
     pub(super) fn compact(&mut self) {
         let stable = self.stable();
         let mut newer = HashSet::new();
@@ -141,7 +141,7 @@ impl Partition {
         self.compacted = (self.entries.len(), self.bytes);
     }
 
-    /// Compacts when that is due: the work is amortised over the records written since the last time.
+    /// Compacts when due: the work is amortised over the records written since the last time.
     pub(super) fn compact_if_due(&mut self) {
         let (entries, bytes) = self.compacted;
         if self.entries.len() > 2 * entries + COMPACT_EVERY || self.bytes > 2 * bytes + COMPACT_EVERY_BYTES {

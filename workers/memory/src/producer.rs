@@ -1,4 +1,4 @@
-//! What the transaction coordinator knows of one transactional id.
+//! The transaction coordinator's state of one transactional id.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ pub(super) struct Open {
     pub(super) number: u64,
     /// When it began, by the broker's clock.
     pub(super) since: i64,
-    /// Where it wrote.
+    /// The partitions it wrote to.
     pub(super) partitions: BTreeSet<(String, i32)>,
     /// Group, topic, partition and offset that its commit will set.
     pub(super) offsets: Vec<(String, String, i32, Committed)>,
@@ -21,12 +21,12 @@ pub(super) struct Open {
 pub(super) struct Producer {
     pub(super) epoch: i64,
     pub(super) timeout: i64,
-    /// The last step of the epoch was the broker's, which aborted a transaction that took too long.
+    /// Whether the broker bumped the epoch last, by aborting a transaction that took too long.
     timed_out: bool,
     pub(super) open: Option<Open>,
     /// A commit that was decided but whose markers have not reached the output partitions.
     pub(super) unmarked: Option<Open>,
-    /// Epoch of a commit request that is still on its way.
+    /// Epoch of a delayed commit request.
     pub(super) late: Option<i64>,
 }
 
@@ -39,7 +39,7 @@ impl Producer {
         self.epoch
     }
 
-    /// The broker gave up on the open transaction.
+    /// The broker aborts the open transaction after its timeout.
     pub(super) fn time_out(&mut self) {
         self.epoch += 1;
         self.timed_out = true;

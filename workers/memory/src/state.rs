@@ -1,4 +1,4 @@
-//! Everything the broker knows, behind its one lock.
+//! The broker's whole state, behind one lock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use weir_log::{Committed, Error};
 
 #[derive(Debug)]
 pub(super) struct Topic {
-    /// No other topic ever has it, of the same name or another.
+    /// Unique over all topics ever created.
     pub(super) id: u64,
     pub(super) partitions: Vec<Partition>,
     pub(super) retention: Retention,
@@ -56,13 +56,13 @@ impl State {
         }
     }
 
-    /// A number never given before: of a transaction or a member.
+    /// A new unique number for a transaction or a member.
     pub(super) fn number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
     }
 
-    /// Lets every timeout take effect that has run out. Returns whether anything changed.
+    /// Applies all expired timeouts. Returns whether anything changed.
     pub(super) fn tick(&mut self) -> bool {
         let now = self.clock.now();
         let mut changed = false;
@@ -138,7 +138,7 @@ impl State {
         Ok(offset)
     }
 
-    /// Fences earlier holders of a transactional id, aborts what they left open and returns the new epoch.
+    /// Fences earlier owners of a transactional id, aborts their open transactions and returns the new epoch.
     pub(super) fn start_producer(&mut self, id: &str, timeout: i64) -> i64 {
         self.mark(id);
         self.end(id, false);
@@ -215,7 +215,7 @@ impl State {
         self.mark(id);
     }
 
-    /// Decides the open transaction and sets its offsets; [`State::mark`] then makes it known to the partitions.
+    /// Decides the open transaction and sets its offsets; [`State::mark`] then writes the markers.
     pub(super) fn decide(&mut self, id: &str, commit: bool) {
         self.mark(id);
         let Some(producer) = self.producers.get_mut(id) else { return };
@@ -249,7 +249,7 @@ impl State {
         }
     }
 
-    /// The commit request that was held back arrives. Returns whether it had any effect.
+    /// Delivers the held commit request. Returns whether it had any effect.
     pub(super) fn release(&mut self, id: &str) -> bool {
         let Some(producer) = self.producers.get_mut(id) else { return false };
         let late = producer.late.take();
@@ -262,12 +262,12 @@ impl State {
         marked || commits
     }
 
-    /// What the next commit meets with.
+    /// The fault of the next commit.
     pub(super) fn commit_fault(&mut self, id: &str) -> Option<Fault> {
         self.faults.get_mut(id).and_then(|faults| faults.commits.pop_front())
     }
 
-    /// Fails while the broker is away for this transactional id.
+    /// Fails while the broker is unavailable for this transactional id.
     pub(super) fn reachable(&mut self, id: &str) -> Result<(), Error> {
         match self.faults.get_mut(id) {
             Some(faults) if faults.away > 0 => {
@@ -278,7 +278,7 @@ impl State {
         }
     }
 
-    /// Committed records from an offset to the present end, and that end.
+    /// Committed records from an offset to the current end, and that end.
     pub(super) fn read(
         &self,
         topic: &str,

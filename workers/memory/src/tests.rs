@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! What the conformance suite cannot reach: faults, bounds and the clock.
+//! Tests of what the conformance suite does not cover: faults, bounds and the clock.
 
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ fn late_markers_hold_outputs_back_but_not_offsets() {
 }
 
 #[test]
-fn away_is_retry_and_no_sign_of_life() {
+fn an_outage_is_retry_and_no_heartbeat() {
     let broker = broker();
     let mut member = owner(&broker, "id");
     broker.inject("id", Fault::Away(2));
@@ -191,7 +191,7 @@ fn member_that_polls_but_never_answers_is_expelled() {
 }
 
 #[test]
-fn member_without_partitions_is_not_asked_to_give_any_back() {
+fn member_without_partitions_gets_no_revocation() {
     let broker = broker();
     broker.create_topic("one", 1);
     let mut members: Vec<Member> =
@@ -252,7 +252,7 @@ fn commit_without_offsets_is_fenced_by_nothing() {
     assert_eq!(values(&broker), ["a"]);
 }
 
-/// Also while the rebalance waits for somebody else, and the generation has not moved yet.
+/// Also while the rebalance waits for other members, before the generation changes.
 #[test]
 fn commit_after_unassign_is_refused() {
     let broker = broker();
@@ -284,7 +284,7 @@ fn assignment_is_checked() {
     assert_eq!(poll(&mut member), None);
     member.assign(&[(0, 2)]).unwrap();
     let beyond = member.poll(1, Duration::ZERO, &mut |_| ());
-    assert!(matches!(beyond, Err(Error::Fatal(_))), "the topic was made anew");
+    assert!(matches!(beyond, Err(Error::Fatal(_))), "not in the topic");
 }
 
 #[test]
@@ -326,7 +326,7 @@ fn compaction_keeps_the_last_committed_value_of_each_key() {
     member.begin().unwrap();
     member.send(keyed(Some("a"), Some("open"))).unwrap();
     broker.compact("out", 0).unwrap();
-    assert_eq!(values(&broker), ["3", "4"], "what is open replaces nothing");
+    assert_eq!(values(&broker), ["3", "4"], "uncommitted records replace nothing");
     member.restart().unwrap();
     assert_eq!(values(&broker), ["3", "4"]);
     let mut offsets = Vec::new();
@@ -372,7 +372,7 @@ fn retention_waits_for_open_transactions() {
 }
 
 #[test]
-fn each_partition_gets_its_turn() {
+fn partitions_are_read_round_robin() {
     let broker = broker();
     for n in 0..6 {
         broker.append("in", n % 2, None, Some(b"x"), &[]).unwrap();
@@ -407,7 +407,7 @@ fn waiting_poll_is_woken_by_a_record() {
     let waiting = std::thread::spawn(move || {
         asked.send(()).unwrap();
         let mut seen = Vec::new();
-        // Without a wake-up this would take an hour, the interval of its heartbeats.
+        // Without a wake-up this would take an hour, the heartbeat interval.
         member
             .poll(1, hours, &mut |item| {
                 if let Item::Record(record) = item {
@@ -422,7 +422,7 @@ fn waiting_poll_is_woken_by_a_record() {
     assert_eq!(waiting.join().unwrap(), [0]);
 }
 
-/// A snapshot is few records of many bytes: a log that counted records only kept hundreds of them.
+/// Snapshots are few large records: compaction by the number of records alone would keep hundreds of them.
 #[test]
 fn few_large_records_are_compacted_too() {
     let broker = broker();

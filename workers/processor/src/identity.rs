@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use weir_log::identity::{AFRESH, TopicIds, made_anew, replaced};
+use weir_log::identity::{AFRESH, TopicIds, recreated, replaced};
 use weir_log::{Committed, Error, Member};
 
 /// A topic that a stage expects.
@@ -81,7 +81,7 @@ pub(crate) fn outputs<M: Member>(
         if let Some(was) = committed.get(*role).filter(|was| **was != found.id) {
             tracing::warn!(
                 "{}. The results in it are lost and are not written again; later results are correct",
-                made_anew(topic, was, &found.id)
+                recreated(topic, was, &found.id)
             );
             anew.push((*role).to_owned());
         }

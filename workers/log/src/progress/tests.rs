@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What versions before commits within a window read.
+/// The format known to versions without commits within a window.
 #[derive(Debug, Deserialize)]
 struct Earlier {
     #[allow(dead_code, reason = "whether it can be read is all that is asked")]
@@ -10,7 +10,7 @@ struct Earlier {
 }
 
 #[test]
-fn a_commit_within_a_window_is_refused_by_versions_that_know_none() {
+fn a_commit_within_a_window_is_refused_by_earlier_versions() {
     let topics = TopicIds::default();
     let at = ResultsProgress { emitted: Some(10), topics: topics.clone(), ..ResultsProgress::default() };
     let within = ResultsProgress { emitted: Some(10), begun: Some((20, 3)), topics, lost_up_to: None };
@@ -29,15 +29,19 @@ fn a_commit_within_a_window_is_refused_by_versions_that_know_none() {
     }
 }
 
-/// What release 0.1 committed, and what this one does.
+/// The metadata committed by release 0.1, and by this one.
 const EARLIER: &str = include_str!("../../tests/golden/results-progress-1.json");
 const NOW: &str = include_str!("../../tests/golden/results-progress-2.json");
 
 #[test]
-fn commits_are_read_as_they_were_written() {
+fn stored_commits_are_read() {
     let earlier: ResultsProgress = serde_json::from_str(EARLIER).unwrap();
     assert_eq!((earlier.emitted, earlier.lost_up_to, earlier.topics.len()), (Some(10), None, 1));
-    assert_eq!(serde_json::to_string(&earlier).unwrap(), EARLIER.trim(), "where nothing was lost");
+    assert_eq!(
+        serde_json::to_string(&earlier).unwrap(),
+        EARLIER.trim(),
+        "without losses the format is unchanged"
+    );
     let now: ResultsProgress = serde_json::from_str(NOW).unwrap();
     assert_eq!((now.begun, now.lost_up_to, now.topics.len()), (Some((20, 3)), Some(5), 3));
     assert_eq!(serde_json::to_string(&now).unwrap(), NOW.trim());

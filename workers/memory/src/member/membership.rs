@@ -8,7 +8,7 @@ use crate::group::{Group, Seat};
 use crate::state::State;
 
 impl Member {
-    /// Reports in, and finds out whether the group wants something.
+    /// Sends a heartbeat, and returns a rebalance of the group, if any.
     pub(super) fn rebalance(&mut self, state: &mut State) -> Result<Option<Rebalance>, Error> {
         if self.phase == Phase::Left {
             return Err(Error::fatal("the member has left its group; start another"));
@@ -17,14 +17,14 @@ impl Member {
         let options = &self.options;
         state.topic(&options.topic)?;
         state.groups.entry(options.group.clone()).or_default().heartbeat(self.id, now);
-        // As librdkafka does it, a member that has nothing to give back is not asked to: it just joins anew.
+        // As in librdkafka, a member without partitions gets no revocation: it just rejoins.
         let idle = self.phase == Phase::Owning && self.owned.is_empty();
         let joins = idle || self.phase == Phase::Joining;
         if joins && self.seat(state).is_none() {
             self.fail_if_replaced(state)?;
             self.phase = Phase::Outside;
         } else if joins && state.groups.get(&self.options.group).is_some_and(Group::is_rebalancing) {
-            // Also one that had taken its old seat in a stable group, before it heard of its partitions.
+            // Also a member that took its old seat in a stable group, before it got its partitions.
             self.rejoin(state);
         }
         if self.phase == Phase::Outside {

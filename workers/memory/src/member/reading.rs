@@ -1,4 +1,4 @@
-//! What a member reads of its partitions.
+//! A member's reads from its partitions.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(super) enum Fetched {
 }
 
 impl Member {
-    /// What can be read now, each partition having the first turn in turn.
+    /// Reads what is available, round-robin over the partitions.
     pub(super) fn fetch(&mut self, state: &State, max: usize) -> Result<Vec<Fetched>, Error> {
         let mut fetched = Vec::new();
         let mut left = max;
