@@ -1,6 +1,6 @@
-//! What the cost of an event, memory and recovery grow with. The engine alone: Kafka's part depends on none of it.
+//! How the cost of an event, memory and recovery scale. The engine alone: Kafka's share does not depend on these parameters.
 //!
-//! Each point is measured in a process of its own, so that none inherits another's memory.
+//! Each point is measured in a separate process, so that memory is independent.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,7 +13,7 @@ use crate::{
     process::Process,
 };
 
-/// Events between two looks at the clock.
+/// Events between two readings of the clock.
 const BATCH: u64 = 50_000;
 /// Batches measured, after those that bring everything into its steady state, and told as one: Linux may count a thread's time in
 /// steps of 4 ms.
@@ -65,7 +65,7 @@ pub(crate) struct Restored {
 
 /// All curves.
 pub(crate) fn measure(quick: bool) -> anyhow::Result<Curves> {
-    let machine = Machine::look();
+    let machine = Machine::detect();
     let base = Shape { partitions: 1, ..Shape::default() };
     let many = Shape { users: 10_000, ..base };
     let plan: [(&str, Vec<Shape>); 5] = [

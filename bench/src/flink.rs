@@ -1,4 +1,4 @@
-//! The peer: a Flink job in one JVM, built with Maven.
+//! The Flink job for comparison: in one JVM, built with Maven.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flink/pom.xml");
 const POM: &str = include_str!("../flink/pom.xml");
 /// What Maven is told to build into, in the pom.
 const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench/flink");
-/// Enough that it does not wait for memory.
+/// Large enough that garbage collection is not the bottleneck.
 const HEAP: &str = "3g";
 
 /// The job, built.
@@ -21,7 +21,7 @@ pub(crate) struct Flink {
     classes: String,
 }
 
-/// Flink's version, from the one place that says it.
+/// Flink's version, from the pom.
 pub(crate) fn version() -> &'static str {
     let after = POM.split_once("<flink.version>").map_or("", |(_, after)| after);
     after.split_once('<').map_or("", |(version, _)| version)

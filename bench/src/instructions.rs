@@ -1,5 +1,5 @@
-//! Instructions that a fixed piece of work takes, counted by valgrind: the same on a busy machine and on a quiet one, which no
-//! time is. So a step of CI can hold them against what was accepted.
+//! Instruction counts of a fixed piece of work, by valgrind: unlike times they do not depend on the machine's load, so CI can compare
+//! them with accepted counts.
 
 use std::{collections::BTreeMap, fs, hint::black_box, process::Command};
 
@@ -22,7 +22,7 @@ const EVENTS: u64 = 60_000;
 /// Instructions by stage, for all that it was given.
 type Counts = BTreeMap<String, u64>;
 
-/// Counts, and compares with what is accepted; with `accept`, accepts. Whether nothing takes more than it may.
+/// Counts, and compares with the accepted counts; with `accept`, stores them. Returns whether all are within the limit.
 pub(crate) fn check(accept: bool) -> anyhow::Result<bool> {
     if cfg!(not(target_arch = "x86_64")) {
         println!("skipped: the accepted counts are those of x86_64");
@@ -91,7 +91,7 @@ fn read(profile: &str) -> anyhow::Result<Counts> {
     Ok(counts)
 }
 
-/// What is counted.
+/// The work that is counted.
 pub(crate) fn work() -> anyhow::Result<()> {
     let shape = Shape { rate: 600.0, users: 5_000, partitions: 1, ..Shape::default() };
     let mut generator = generator(&shape)?;
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stage_is_charged_with_what_it_calls() {
+    fn a_stages_count_includes_its_callees() {
         let profile = "fn=(1) main\ncfn=(2) weir_bench::instructions::counted_decode\ncalls=1 5\n7 999\n\n\
                        fn=(2)\n5 10\n+1 2\ncfi=(4)\ncfn=(3) other\ncalls=3 -1\n* 300\nfe=(1)\n-2 1\n\nfn=(3)\n9 300\n";
         assert_eq!(read(profile).unwrap(), Counts::from([("decode".to_owned(), 313)]));

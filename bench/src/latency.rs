@@ -1,4 +1,4 @@
-//! How long things take while events come at a steady pace, and what each process needs for it.
+//! Latencies at a steady pace, and the resources of each process.
 
 use std::{net::TcpListener, thread, time::Duration};
 
@@ -33,7 +33,7 @@ pub(crate) struct Pace {
     pub(crate) seal_to_result: Times,
     /// From the producer of an event to a subscriber of the gateway.
     pub(crate) event_to_live: Times,
-    /// Events that were stored and not yet committed as processed.
+    /// Lag: events stored and not yet committed as processed.
     pub(crate) lag_p95: f64,
     pub(crate) lag_most: f64,
     pub(crate) processes: Vec<Share>,
@@ -62,7 +62,7 @@ pub(crate) struct Share {
 
 /// Both paces, one after the other, for so long each.
 pub(crate) fn measure(seconds: u64) -> anyhow::Result<Latency> {
-    let machine = Machine::look();
+    let machine = Machine::detect();
     let paces = [1_000, 5_000].into_iter().map(|pace| at(pace, seconds)).collect::<anyhow::Result<_>>()?;
     Ok(Latency { machine, kafka: weir_broker::version().to_owned(), paces })
 }
@@ -142,9 +142,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_programs_say_is_read() {
-        let said = "to its committed result: p50 50 ms, p95 76.5 ms, p99 136 ms of 31";
-        assert_eq!(times(said).unwrap(), Times { p50: 50.0, p95: Some(76.5), p99: 136.0, count: Some(31.0) });
+    fn times_are_parsed_from_output() {
+        let output = "to its committed result: p50 50 ms, p95 76.5 ms, p99 136 ms of 31";
+        assert_eq!(
+            times(output).unwrap(),
+            Times { p50: 50.0, p95: Some(76.5), p99: 136.0, count: Some(31.0) }
+        );
         assert!(times("p50 - ms").is_err());
     }
 }

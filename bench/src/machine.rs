@@ -1,10 +1,10 @@
-//! Where, when and with what something was measured.
+//! The machine, time and versions of a measurement.
 
 use std::{fs, process::Command};
 
 use serde::{Deserialize, Serialize};
 
-/// Stands beside every stored figure.
+/// Stored with every result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// UTC.
@@ -22,7 +22,7 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    pub(crate) fn look() -> Self {
+    pub(crate) fn detect() -> Self {
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let field = |file: &str, name: &str| {
             let text = read(file);
@@ -31,17 +31,20 @@ impl Machine {
         };
         let memory = field("/proc/meminfo", "MemTotal");
         let memory: u64 = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
-        let changed =
-            if said("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { "+" };
+        let changed = if first_line("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() {
+            ""
+        } else {
+            "+"
+        };
         Self {
             date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             processor: field("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             memory_gib: (memory + (1 << 19)) >> 20,
             system: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
-            rustc: said("rustc", &["--version"]),
-            java: said("java", &["-version"]),
-            commit: said("git", &["rev-parse", "--short", "HEAD"]) + changed,
+            rustc: first_line("rustc", &["--version"]),
+            java: first_line("java", &["-version"]),
+            commit: first_line("git", &["rev-parse", "--short", "HEAD"]) + changed,
             load_average: read("/proc/loadavg")
                 .split(' ')
                 .next()
@@ -51,8 +54,8 @@ impl Machine {
     }
 }
 
-/// The first line that a program says; nothing where there is no such program.
-fn said(program: &str, arguments: &[&str]) -> String {
+/// The first line of a program's output; empty if there is no such program.
+fn first_line(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
     String::from_utf8_lossy(&text).lines().next().unwrap_or_default().to_owned()

@@ -1,7 +1,7 @@
-//! Measures the whole beside the bare limit and beside Flink, and writes down what it found: `cargo xtask bench`.
+//! Measures the processor, the bare Kafka client and Flink, and writes the results to the documentation: `cargo xtask bench`.
 //!
-//! Figures are only as good as what was computed for them: each result is checked before its time counts. CPU time per event
-//! stands beside the time by the clock, because a machine is seldom alone with the measurement.
+//! Every result is verified before its time counts. CPU time per event is measured besides wall-clock time, because the machine is
+//! rarely otherwise idle.
 
 mod curves;
 mod engine;

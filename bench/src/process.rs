@@ -1,4 +1,4 @@
-//! What a process uses, from Linux's /proc: CPU time, and the most memory it ever held.
+//! CPU time and peak memory of a process, from Linux's /proc.
 
 use std::{
     ffi::OsStr,
@@ -11,20 +11,20 @@ use std::{
 
 use anyhow::{Context, ensure};
 
-/// How often a process is looked at: its peak is read while it lives, so memory that it takes and frees, or dies with, within
-/// this time may be missed.
+/// Sampling interval: the peak is read while the process lives, so memory used for less than this time before its end may be
+/// missed.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// /proc counts CPU time in hundredths of a second on every Linux.
 const TICKS: f64 = 100.0;
 
-/// What a process used from its start to its end.
+/// Resource usage of a process from start to end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     /// Seconds by the clock.
     pub(crate) wall: f64,
     /// Seconds of CPU, user and system, all threads.
     pub(crate) cpu: f64,
-    /// The most memory it held, MiB.
+    /// Peak memory, MiB.
     pub(crate) peak: f64,
 }
 
@@ -49,7 +49,7 @@ impl Process {
         Ok(Self { child, name, begun, peak: 0.0, output, messages })
     }
 
-    /// What it used so far.
+    /// Usage so far.
     pub(crate) fn usage(&mut self) -> Usage {
         self.peak = self.peak.max(peak(self.child.id()).unwrap_or(0.0));
         let cpu = cpu(self.child.id()).unwrap_or(0.0);
@@ -58,7 +58,7 @@ impl Process {
 
     /// Waits for its end; what it used, and what it printed.
     pub(crate) fn finish(mut self) -> anyhow::Result<(Usage, String)> {
-        // Before it is waited for, an ended process still tells its CPU time, but no longer its memory.
+        // Before it is waited for, /proc still has an ended process's CPU time, but no longer its memory.
         while state(self.child.id()).is_some_and(|state| state != 'Z') {
             self.peak = self.peak.max(peak(self.child.id()).unwrap_or(0.0));
             thread::sleep(POLL_INTERVAL);
@@ -122,7 +122,7 @@ pub(crate) fn descendants(of: u32, name: &str) -> Vec<u32> {
     pids.into_iter().filter(named).filter(|&pid| parents(pid).any(|parent| parent == of)).collect()
 }
 
-/// The most memory that a living process has held, MiB.
+/// Peak memory of a living process, MiB.
 pub(crate) fn peak(pid: u32) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_tells_what_it_used_and_printed() {
+    fn usage_and_output_of_a_process_are_returned() {
         // 32 MB held at once, and some tenths of a second of work.
         let script = "x=$(head -c 32000000 /dev/zero | tr '\\0' x); i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo ${#x}";
         let (usage, printed) =
@@ -176,12 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_the_process_said() {
+    fn a_failure_contains_the_process_output() {
         let failed = Process::start(Command::new("sh").args(["-c", "echo no such thing >&2; exit 3"]))
             .unwrap()
             .finish();
-        let told = failed.unwrap_err().to_string();
-        assert!(told.contains("exit 3") && told.contains("no such thing"), "{told}");
+        let message = failed.unwrap_err().to_string();
+        assert!(message.contains("exit 3") && message.contains("no such thing"), "{message}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What was stored, as the documentation shows it.
+//! Writes stored results into the documentation.
 
 mod curves;
 mod latency;

@@ -1,4 +1,4 @@
-//! What is measured on: one broker, pipelines on it, the programs as users get them.
+//! The test bed: one broker, pipelines on it, the release programs.
 
 use std::{
     path::{Path, PathBuf},
@@ -42,7 +42,7 @@ pub(crate) struct Pipeline {
     file: PathBuf,
 }
 
-/// What a program used and what else went on at the same time.
+/// A program's usage, and the machine's other load meanwhile.
 pub(crate) struct Measured {
     pub(crate) usage: Usage,
     /// Seconds of the broker's CPU.
@@ -131,9 +131,9 @@ impl TestBed {
     }
 }
 
-/// Whether a program said what it had to; otherwise its figures are worth nothing.
-pub(crate) fn said(measured: &Measured, expected: &str) -> anyhow::Result<()> {
+/// Checks that a program's output contains `expected`; otherwise its results are invalid.
+pub(crate) fn ensure_output(measured: &Measured, expected: &str) -> anyhow::Result<()> {
     let printed = measured.printed.trim_end();
-    ensure!(printed.contains(expected), "expected {expected:?}, the program said {printed:?}");
+    ensure!(printed.contains(expected), "expected {expected:?}, the program printed {printed:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The whole beside the bare limit and beside Flink: one topic, read from its beginning to its end by each in turn.
+//! Throughput of the processor, the bare Kafka client and Flink: one topic, read from beginning to end by each in turn.
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     flink::{self, Flink},
     machine::Machine,
-    test_bed::{Load, Pipeline, TestBed, said},
+    test_bed::{Load, Pipeline, TestBed, ensure_output},
 };
 
-/// What reads the topic.
+/// The programs under comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Subject {
-    /// The client library, and nothing done with the records.
+    /// The client library alone: records are discarded.
     Drain,
     /// The same, and each record decoded and validated.
     Decode,
@@ -41,7 +41,7 @@ pub(crate) struct Run {
     pub(crate) after_start: Option<AfterStart>,
 }
 
-/// What Flink's job says of itself, from its first event on.
+/// Usage reported by Flink's job, from its first event on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AfterStart {
     pub(crate) wall_s: f64,
@@ -70,13 +70,13 @@ pub(crate) struct Throughput {
 /// Measures everything: so many events, so many rounds, in so many of which Flink takes part.
 pub(crate) fn measure(events: u64, rounds: u32, flink_rounds: u32) -> anyhow::Result<Throughput> {
     use Subject::{Decode, Drain, FlinkSlices, FlinkWindows, Weir};
-    let machine = Machine::look();
+    let machine = Machine::detect();
     let flink = if flink_rounds > 0 { Some(Flink::build()?) } else { None };
     let load = |name: &str, users, pages, events| Load { name: name.to_owned(), users, pages, events };
     let mut plan = vec![
         (load("shop", 1_000, 100, events), rounds, vec![Drain, Decode, Weir, FlinkSlices]),
         (load("crowd", 100_000, 2_000, events), rounds, vec![Drain, Decode, Weir, FlinkSlices]),
-        // So slow that it gets fewer events, and the others of the same topic to be compared with.
+        // It is so slow that it gets fewer events, with the other subjects on the same topic for comparison.
         (load("few", 1_000, 100, events / 6), 1, vec![Drain, Weir, FlinkSlices, FlinkWindows]),
     ];
     if flink.is_none() {
@@ -84,12 +84,12 @@ pub(crate) fn measure(events: u64, rounds: u32, flink_rounds: u32) -> anyhow::Re
     }
     let mut tables = Vec::new();
     for (load, rounds, subjects) in plan {
-        // A broker of its own for each load: what one leaves in the page cache is not in the other's way.
+        // A separate broker for each load, so that loads do not share the page cache.
         let bed = TestBed::new()?;
         eprintln!("{}: {} events of {} users on {} pages", load.name, load.events, load.users, load.pages);
         let (pipeline, filled) = bed.fill(&load)?;
         let mut bench = Bench { bed, load, pipeline, flink: flink.as_ref(), digest: None };
-        // Nobody is the first to read the topic from the disk.
+        // Warms the page cache, so that no subject reads from disk.
         bench.run(Drain, 0)?;
         let mut runs = Vec::new();
         for round in 1..=rounds {
@@ -154,12 +154,12 @@ impl Bench<'_> {
         let measured = match subject {
             Subject::Drain => {
                 let measured = bed.run(bed.audit(&self.pipeline).arg("--drain"))?;
-                said(&measured, &format!("{events} records read"))?;
+                ensure_output(&measured, &format!("{events} records read"))?;
                 measured
             }
             Subject::Decode => {
                 let measured = bed.run(bed.audit(&self.pipeline).args(["--drain", "--decode"]))?;
-                said(&measured, &format!("{events} records read, {events} of them valid"))?;
+                ensure_output(&measured, &format!("{events} records read, {events} of them valid"))?;
                 measured
             }
             Subject::Weir => {
@@ -199,7 +199,7 @@ impl Bench<'_> {
         let digest = |printed: &str| printed.trim_end().rsplit(' ').next().unwrap_or_default().to_owned();
         if let Some((verified, expected)) = &self.digest {
             let found = self.bed.run(self.bed.audit(&pipeline).arg("--digest"))?;
-            return said(&found, expected)
+            return ensure_output(&found, expected)
                 .with_context(|| format!("{} has other results than {}", pipeline.name, verified.name));
         }
         let checked = self.bed.run(self.bed.audit(&pipeline).arg("--ended"))?;

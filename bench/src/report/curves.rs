@@ -1,4 +1,4 @@
-//! What cost, memory and recovery grow with.
+//! The section on scaling of cost, memory and recovery.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::{
     plot::{Panel, panels},
 };
 
-/// Everything, for the documentation.
+/// The section's text.
 pub(super) fn text(found: &Curves) -> String {
     let mut text = String::from(
         "![Cost, memory and recovery](pictures/curves.svg)\n\n\
@@ -74,7 +74,7 @@ pub(super) fn picture(found: &Curves) -> String {
     panels("The engine on one core", &all)
 }
 
-/// What a curve varies, at one of its points.
+/// The value of a curve's varied parameter at a point.
 fn varied(curve: &Curve, point: &Point) -> f64 {
     let shape = &point.shape;
     match curve.varied.as_str() {

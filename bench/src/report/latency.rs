@@ -1,11 +1,11 @@
-//! How long things take at a steady pace.
+//! The latency section.
 
 use std::fmt::Write;
 
 use super::{machine, thousands};
 use crate::latency::{Latency, Times};
 
-/// Everything, for the documentation.
+/// The section's text.
 pub(super) fn text(found: &Latency) -> String {
     let mut text = String::from("| | |");
     let paces = &found.paces;

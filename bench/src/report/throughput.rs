@@ -1,4 +1,4 @@
-//! The whole beside the drain and beside Flink.
+//! The throughput section.
 
 use std::fmt::Write;
 
@@ -44,7 +44,7 @@ fn percent(share: f64) -> String {
     format!("{:.0} %", share * 100.0)
 }
 
-/// Everything, for the documentation.
+/// The section's text.
 pub(super) fn text(found: &Throughput) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "![CPU time per event](pictures/throughput.svg)\n");
@@ -88,7 +88,7 @@ pub(super) fn picture(found: &Throughput) -> String {
     bars("CPU time per event, µs (each line is ten times the one before)", &all)
 }
 
-/// A JVM's start is no cost of an event: what is told of Flink begins with its first event.
+/// CPU seconds of a run. Flink's start after its first event: the JVM's start is not a cost of an event.
 fn cpu(run: &Run) -> f64 {
     run.after_start.map_or(run.cpu_s, |after| after.cpu_s)
 }
@@ -121,7 +121,7 @@ fn beside_drain(table: &Table, subject: Subject, value: fn(&Run) -> f64) -> Vec<
     beside(table, subject, Subject::Drain, value)
 }
 
-/// What one subject needed as a multiple of what another did, by round: what the machine was busy with then, both felt.
+/// One subject's values as multiples of another's, by round, in which both had the same background load.
 fn beside(table: &Table, subject: Subject, other: Subject, value: fn(&Run) -> f64) -> Vec<f64> {
     let other = |round| runs(table, other).find(|run| run.round == round);
     runs(table, subject).filter_map(|run| Some(value(run) / value(other(run.round)?))).collect()

@@ -1,4 +1,4 @@
-//! What a computation starts from.
+//! The input of a computation.
 
 /// What a visitor did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -18,17 +18,17 @@ pub enum Kind {
 /// One valid event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Who; all events of a user are in one partition.
+    /// The user; all events of a user are in one partition.
     pub user: String,
     /// The visit, as the client names it.
     pub session: String,
-    /// What was done.
+    /// The kind of action.
     pub kind: Kind,
-    /// On which page.
+    /// The page.
     pub page: String,
-    /// When, milliseconds since the epoch.
+    /// Event time, milliseconds since the epoch.
     pub timestamp: i64,
-    /// Seconds since the visit began, as the client says; may be absurd.
+    /// Seconds since the visit began, as reported by the client; may be implausible.
     pub session_duration: Option<i32>,
 }
 
@@ -37,11 +37,11 @@ pub struct Event {
 pub enum Entry {
     /// A valid event.
     Event(Event),
-    /// A logged decision that the partition is idle: its watermark is at least this from here on (milliseconds).
+    /// A logged watermark advance of an idle partition: from here on its watermark is at least this (milliseconds).
     AdvanceWatermark(i64),
 }
 
-/// What the numbers depend on besides the logs. All times in milliseconds.
+/// The settings. All times in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Window size S: a positive multiple of the slide.
@@ -50,13 +50,13 @@ pub struct Settings {
     pub slide: i64,
     /// How far the watermark stays behind the greatest timestamp; not negative.
     pub out_of_orderness: i64,
-    /// The longest gap within a visit; not negative.
+    /// Maximum gap within a visit; not negative.
     pub session_gap: i64,
     /// Length of the ranking K.
     pub top: usize,
     /// Half-life of the usual level; positive.
     pub trending_half_life: i64,
-    /// Aligned windows needed before anything trends.
+    /// Aligned windows needed before a page can trend.
     pub warm_up: u32,
 }
 

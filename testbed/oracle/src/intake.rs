@@ -1,10 +1,10 @@
-//! Reads the logs: watermarks, what is accepted, what is late.
+//! Reads the logs: watermarks, accepted and late events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::{Entry, Event, Settings};
 
-/// An accepted event and where its partition stood.
+/// An accepted event and its partition's watermark.
 pub(crate) struct Accepted<'a> {
     pub(crate) event: &'a Event,
     pub(crate) partition: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) late: Vec<Vec<usize>>,
     /// Indices of accepted entries that miss a window, in each partition's log.
     pub(crate) partly_late: Vec<Vec<usize>>,
-    /// How many accepted events each window lacks, by end.
+    /// Number of accepted events that each window misses, by end.
     pub(crate) not_whole: BTreeMap<i64, usize>,
     /// Each partition's last watermark.
     watermarks: Vec<Option<i64>>,

@@ -19,7 +19,7 @@ pub struct Case {
 }
 
 /// Logs of a few users on a few pages: several visits under one session id, visits that straddle windows, absurd session
-/// durations, disorder up to far too late, long silences, raised watermarks, ties, and bursts that trend.
+/// durations, disorder up to far too late, long silences, advanced watermarks, ties, and bursts that trend.
 ///
 /// No silence is so long that a weight of the usual level vanishes in `f64` (1,000 half-lives).
 pub fn logs() -> impl Strategy<Value = Case> {
@@ -49,7 +49,7 @@ enum Step {
     Burst { page: u8, users: u8, views: u8 },
     /// Nothing for so many parts of a window and of the session gap.
     Silence { windows: i64, gaps: i64 },
-    /// A raised watermark, in parts of a window ahead of the clock.
+    /// An advanced watermark, in parts of a window ahead of the clock.
     WatermarkAdvance { partition: u8, ahead: i64 },
 }
 

@@ -1,4 +1,4 @@
-//! Events and windows as the product's topics carry them. Conversions alone: nothing is computed here.
+//! Conversions of events and windows from and to the records in topics: nothing is computed here.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use crate::{
     intake::{Accepted, Intake},
 };
 
-/// A client that says more than a day is not believed.
+/// Maximum plausible duration reported by a client: a day.
 const MAX_VISIT_SECONDS: i32 = 86_400;
 
 /// One visit as of some window's end.
@@ -19,19 +19,19 @@ impl Visit<'_> {
     pub(crate) fn duration(&self) -> i64 {
         let t1 = self.events[0].timestamp;
         let age = |event: &&Event| match event.session_duration {
-            Some(said) if (0..=MAX_VISIT_SECONDS).contains(&said) => i64::from(said) * 1000,
+            Some(reported) if (0..=MAX_VISIT_SECONDS).contains(&reported) => i64::from(reported) * 1000,
             _ => event.timestamp - t1,
         };
         self.events.iter().map(age).max().unwrap_or(0)
     }
 
-    /// It has exactly one event, on any page.
+    /// Whether it has exactly one event, on any page.
     pub(crate) fn is_bounce(&self) -> bool {
         self.events.len() == 1
     }
 }
 
-/// The visits of one session id as of `end`: made of what is known to that window and older than it, however long ago.
+/// The visits of one session id as of `end`: from all earlier events that were read before that window was sealed.
 pub(crate) fn of_session<'a>(
     intake: &Intake<'a>,
     session: (usize, &'a str),

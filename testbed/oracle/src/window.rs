@@ -1,4 +1,4 @@
-//! Counts one window from nothing.
+//! Counts one window from scratch.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -8,7 +8,7 @@ use crate::{
     visits::{self, Visit},
 };
 
-/// What is counted for a page, and in the same way for the site.
+/// The counts of a page, or of the site.
 #[derive(Default)]
 struct Tally<'a> {
     views: i64,

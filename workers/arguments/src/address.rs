@@ -1,11 +1,11 @@
-//! Addresses as people write them.
+//! Addresses on command lines.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-/// Brokers to begin with: `host:port`, several separated by commas. Spaces around them are left out.
+/// Bootstrap servers: `host:port`, several separated by commas. Spaces around them are ignored.
 ///
 /// # Errors
-/// Why it is none.
+/// The text is invalid: what was found and expected.
 pub fn bootstrap_servers(text: &str) -> Result<String, String> {
     let servers: Vec<&str> = text.split(',').map(str::trim).collect();
     for server in &servers {
@@ -25,10 +25,10 @@ pub fn bootstrap_servers(text: &str) -> Result<String, String> {
     Ok(servers.join(","))
 }
 
-/// Where to listen: `host:port` with an IP address or a name that means one, or a port alone, which is that of 127.0.0.1.
+/// A listen address: `host:port` with an IP address or a name that resolves to one, or a port alone, on 127.0.0.1.
 ///
 /// # Errors
-/// Why it is none.
+/// The text is invalid: what was found and expected.
 pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
     const EXPECTED: &str = "expected ADDRESS:PORT or a port alone, such as 127.0.0.1:8080, 8080, or 0.0.0.0:8080 to serve other machines too";
     if let Ok(port) = text.parse() {
@@ -51,7 +51,7 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
             format!("found the host `{host}`, which is no address and resolves to none ({error}); {EXPECTED}")
         })?
         .collect();
-    // `localhost` means ::1 first on some machines; whoever writes it in a browser gets either.
+    // `localhost` resolves to ::1 first on some machines; browsers try both.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses
         .first()
@@ -59,10 +59,10 @@ pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("found the host `{host}`, which resolves to no address; {EXPECTED}"))
 }
 
-/// The origin of a web page, as browsers send it: `https://host` or `https://host:port`, nothing behind it.
+/// The origin of a web page, as browsers send it: `https://host` or `https://host:port`, without a path.
 ///
 /// # Errors
-/// Why it is none.
+/// The text is invalid: what was found and expected.
 pub fn origin(text: &str) -> Result<String, String> {
     let expected = "expected the scheme and host of a site as browsers send it, such as https://board.example or http://localhost:3000";
     let wrong = |why: &str| Err(format!("found `{text}`{why}, {expected}"));

@@ -1,5 +1,5 @@
-//! What the programs' command lines have in common: addresses and bounded numbers. Each refusal tells what was found,
-//! what was expected, and what to do where that is not plain.
+//! Common parts of command lines: addresses and bounded numbers. Errors state what was found, what was expected, and what to do
+//! if that is not obvious.
 //!
 //! ```
 //! use weir_arguments::{bootstrap_servers, listen_address};
@@ -18,8 +18,8 @@ use clap::{CommandFactory, FromArgMatches};
 pub use address::{bootstrap_servers, listen_address, origin};
 pub use number::{Number, number};
 
-/// Parses this process's command line; a wrong one ends it with a message. An environment variable that is empty counts as
-/// not set, which is how a shell, a compose file or a manifest leaves one out.
+/// Parses this process's command line; on errors exits with a message. An empty environment variable counts as
+/// not set, as shells, compose files and manifests leave them.
 pub fn parse<A: CommandFactory + FromArgMatches>() -> A {
     let matches = without_empty_variables(A::command()).get_matches();
     A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut A::command()).exit())

@@ -1,18 +1,18 @@
-//! Numbers with bounds, told with their bounds.
+//! Bounded numbers, with errors that name the bounds.
 
 use std::{any::Any, fmt::Display, ops::RangeInclusive, str::FromStr};
 
-/// What a number on a command line can be.
+/// Types of numbers on a command line.
 pub trait Number: FromStr + PartialOrd + Display + Copy + Any + Send + Sync {}
 impl<T: FromStr + PartialOrd + Display + Copy + Any + Send + Sync> Number for T {}
 
-/// A parser of numbers within `bounds`; `meaning` says what they are, such as `events per second`.
+/// A parser of numbers within `bounds`; `meaning` describes them in errors, such as `events per second`.
 pub fn number<T: Number>(
     meaning: &'static str,
     bounds: RangeInclusive<T>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
     move |text| {
-        // What is not a number (NaN) is in no range.
+        // NaN is in no range.
         text.trim().parse().ok().filter(|number| bounds.contains(number)).ok_or_else(|| {
             format!("found `{text}`, expected {meaning} from {} to {}", bounds.start(), bounds.end())
         })

@@ -1,4 +1,4 @@
-//! What an event costs to make, encoding included: `cargo bench -p weir-generator`.
+//! Time per generated event, including encoding: `cargo bench -p weir-generator`.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 

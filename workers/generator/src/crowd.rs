@@ -1,4 +1,4 @@
-//! All visitors together: at each tick of the pace exactly one of them does something.
+//! All visitors: at each tick of the pace exactly one of them acts.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -42,7 +42,7 @@ pub(crate) struct Crowd {
     agenda: BinaryHeap<Reverse<(Micros, u32)>>,
     opened: u64,
     burst: Option<Burst>,
-    /// How many events on the burst's page the burst is short of.
+    /// Deficit of events on the burst's page.
     wanted: f64,
 }
 
@@ -60,8 +60,8 @@ impl Crowd {
             burst: options.faults.burst,
             wanted: 0.0,
         };
-        // As many visits are under way as keep the rate, so that neither a wave of first views nor one of bounces marks
-        // the beginning.
+        // The stream starts with the steady-state number of open visits, so that there is neither a wave of first views nor
+        // one of bounces.
         let thinking = crowd.pace.rate() * THINK_MEAN / SECOND as f64 * (1.0 - FIRST_EVENTS);
         for _ in 0..thinking as u64 {
             let user = crowd.roster.open(random);
@@ -122,7 +122,7 @@ impl Crowd {
         action
     }
 
-    /// The visit that is most overdue. Those whose time ran out while they waited leave without another event.
+    /// The most overdue visit. Visits that ended while they waited leave without another event.
     fn due(&mut self, now: Micros) -> Option<u32> {
         while let Some(next) = self.agenda.peek()
             && next.0.0 <= now

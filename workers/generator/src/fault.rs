@@ -1,4 +1,4 @@
-//! What can go wrong with one event on its way, and the bytes that come of it.
+//! Faults of a delivery, and the resulting bytes.
 
 use weir_events::ClickstreamEvent;
 
@@ -12,18 +12,18 @@ pub enum Fault {
     Late,
     /// The second delivery of the same bytes; the first one has no fault.
     Duplicate,
-    /// Not what consumers accept.
+    /// A value that consumers reject.
     Malformed(Defect),
 }
 
-/// What is wrong with a malformed value.
+/// The defect of a malformed value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Defect {
     /// The end is missing, from one byte to all but one.
     Truncated,
     /// The first byte is that of no known framing.
     WrongMagic,
-    /// No byte at all.
+    /// An empty value.
     Empty,
     /// The fingerprint is that of no known schema.
     UnknownFingerprint,
@@ -50,7 +50,7 @@ impl Defect {
         Defect::FarFuture,
     ];
 
-    /// What the client got wrong.
+    /// Applies a defect of the event's fields.
     pub(crate) fn spoil_event(self, event: &mut ClickstreamEvent<'_>) {
         match self {
             Self::EmptyUserId => event.user_id = "",
@@ -61,7 +61,7 @@ impl Defect {
         }
     }
 
-    /// What happened to the bytes on the way.
+    /// Applies a defect of the bytes.
     pub(crate) fn spoil_bytes(self, value: &mut Vec<u8>, random: &mut Random) {
         match self {
             Self::Truncated => value.truncate(1 + random.below(value.len() as u32 - 1) as usize),
@@ -74,7 +74,7 @@ impl Defect {
 }
 
 impl Faults {
-    /// The fault of the next event, if it is to have one.
+    /// Draws the fault of the next event, if any.
     pub(crate) fn draw(&self, random: &mut Random) -> Option<Fault> {
         let at = random.unit();
         if at < self.late {

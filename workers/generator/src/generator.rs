@@ -17,7 +17,7 @@ use crate::shop::Shop;
 pub struct Delivery<'a> {
     /// The visitor's id, also where the value is malformed.
     pub key: &'a [u8],
-    /// The event in Avro single-object encoding, or what is left of it.
+    /// The event in Avro single-object encoding, damaged if the delivery is malformed.
     pub value: &'a [u8],
     /// The partition of the key by [`weir_events::partition_of`].
     pub partition: i32,
@@ -28,14 +28,14 @@ pub struct Delivery<'a> {
     pub due: i64,
 }
 
-/// What a delivery is about, before it became bytes.
+/// A delivery before encoding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival<'a> {
-    /// The event as the visitor made it, without the fault.
+    /// The original event, without the fault.
     pub event: ClickstreamEvent<'a>,
-    /// What went wrong on the way.
+    /// The delivery's fault, if any.
     pub fault: Option<Fault>,
-    /// The visit was under way already when the stream began: events before this one may be missing.
+    /// Whether the visit began before the stream: events before this one may be missing.
     pub under_way: bool,
     /// As [`Delivery::partition`].
     pub partition: i32,
@@ -65,7 +65,7 @@ impl Generator {
     pub fn new(options: GeneratorOptions) -> Result<Self, OptionsError> {
         options.validate()?;
         let shop = Shop::new(options.pages, options.products);
-        // Streams of their own: faults change neither who the visitors are nor what they do.
+        // Separate random streams: faults change neither the visitors nor their actions.
         let seeds = Random::new(options.seed).bits();
         let [mut visitors, mut journeys, delays, defects] = [1, 2, 3, 4].map(|i| Random::new(seeds ^ i));
         Ok(Self {
@@ -82,7 +82,7 @@ impl Generator {
         })
     }
 
-    /// The next record. Never ends, and allocates nothing once the crowd and the network have had their greatest size.
+    /// The next record. The stream is endless, and allocates nothing once the crowd and the network have reached their maximum size.
     // Not an `Iterator`: a delivery borrows the generator's buffer.
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Delivery<'_> {
@@ -105,7 +105,7 @@ impl Generator {
         }
     }
 
-    /// The next record in the form that tests want: takes the same step as [`next`](Self::next), but encodes nothing.
+    /// The next record without encoding, for tests: takes the same step as [`next`](Self::next).
     pub fn next_event(&mut self) -> Arrival<'_> {
         let parcel = self.advance();
         Arrival {
@@ -117,7 +117,7 @@ impl Generator {
         }
     }
 
-    /// URLs of the pages by index, the most popular ones first.
+    /// URLs of the pages by index, most popular first.
     pub fn pages(&self) -> &[String] {
         self.shop.pages()
     }

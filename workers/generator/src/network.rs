@@ -1,4 +1,4 @@
-//! The way from the visitors to the log: most events arrive at once, some later, a few much too late or twice.
+//! Delivery delays: most events arrive at once, some later, a few much too late or twice.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,18 +10,18 @@ use crate::random::Random;
 
 /// Usual delays: exponential with this mean, milliseconds.
 const MEAN: f64 = 12.0;
-/// Longest usual delay, milliseconds.
+/// Maximum usual delay, milliseconds.
 const USUAL: f64 = 50.0;
 /// Share of the events that take longer.
 const SLOW: f64 = 0.05;
 /// Share of the allowed out-of-orderness that slow events use at most.
 const MAX_SHARE_OF_OUT_OF_ORDERNESS: f64 = 0.8;
-/// A duplicate comes at most this long after the first, milliseconds.
+/// Maximum delay of a duplicate after the first delivery, milliseconds.
 const MAX_DUPLICATE_DELAY_MS: u32 = 500;
 /// Late events are spread over this long, milliseconds.
 const SPREAD: u32 = 10_000;
 
-/// Something on its way, ordered by arrival.
+/// A delivery in flight, ordered by arrival.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Parcel {
     /// Milliseconds since the epoch.
@@ -33,7 +33,7 @@ pub(crate) struct Parcel {
 
 pub(crate) struct Network {
     faults: Faults,
-    /// Longest delay that makes nothing late, milliseconds. No record delivered before a delay's end has a greater
+    /// Maximum delay without lateness, milliseconds. No record delivered before a delay's end has a greater
     /// timestamp than that end, so a bound on delays bounds the disorder in every partition.
     bound: i64,
     sequence: u64,
@@ -67,7 +67,7 @@ impl Network {
         }
     }
 
-    /// What arrives next, unless an event that happens at `now` or later may arrive before it.
+    /// The next arrival, unless an event at `now` or later may arrive before it.
     pub(crate) fn receive(&mut self, now: i64) -> Option<Parcel> {
         if self.under_way.peek()?.0.due > now {
             return None;
@@ -80,7 +80,7 @@ impl Network {
         let slow = random.chance(SLOW);
         let late = random.unit();
         let delay = if slow {
-            // The square: most slow ones are only a little slow.
+            // Squared: most slow events are only a little slow.
             usual.max(late * late * self.bound as f64)
         } else {
             usual

@@ -1,4 +1,4 @@
-//! What can be set, and what is refused.
+//! The generator's options and their validation.
 
 use crate::pace::{Pace, Profile};
 
@@ -13,17 +13,17 @@ pub struct GeneratorOptions {
     pub pages: u32,
     /// Products of the shop. 1 to 10,000,000.
     pub products: u32,
-    /// Everything random is drawn from it.
+    /// Seed of all random choices.
     pub seed: u64,
     /// How the rate changes over the day.
     pub profile: Profile,
     /// Event time of the first event, milliseconds since the epoch. At least 1.
     pub start: i64,
-    /// Partitions of the topic that the events go to. 1 to 10,000.
+    /// Partitions of the events topic. 1 to 10,000.
     pub partitions: i32,
     /// The consumers' allowed out-of-orderness, milliseconds: no event without a fault uses more than 0.8 of it.
     pub out_of_orderness: i64,
-    /// What goes wrong on the way.
+    /// Faults on the way to the topic.
     pub faults: Faults,
 }
 
@@ -45,7 +45,7 @@ impl Default for GeneratorOptions {
     }
 }
 
-/// What goes wrong on the way. An event has at most one fault, so the shares must not add up to more than 1.
+/// Faults on the way to the topic. An event has at most one fault, so the shares must not add up to more than 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Faults {
     /// Share of the events that are delivered [`late_by`](Self::late_by).
@@ -55,9 +55,9 @@ pub struct Faults {
     pub late_by: i64,
     /// Share of the events whose bytes are delivered twice.
     pub duplicates: f64,
-    /// Share of the events whose bytes are damaged; they take the place of the good ones.
+    /// Share of the events whose bytes are damaged; they replace the original ones.
     pub malformed: f64,
-    /// A page that everybody suddenly visits.
+    /// A recurring burst of visits to one page.
     pub burst: Option<Burst>,
 }
 
@@ -68,7 +68,7 @@ impl Default for Faults {
     }
 }
 
-/// A page that everybody suddenly visits, again and again. The rate of all events stays as it is. The mix of event types
+/// A recurring burst of visits to one page. The rate of all events stays the same. The mix of event types
 /// may suffer when most of the events go to a page without products.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Burst {
@@ -82,7 +82,7 @@ pub struct Burst {
     pub share: f64,
 }
 
-/// An option that cannot be simulated.
+/// An option out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} is {found}, allowed is {allowed}: change it")]
 pub struct OptionsError {
@@ -90,7 +90,7 @@ pub struct OptionsError {
     pub field: &'static str,
     /// Its value.
     pub found: String,
-    /// What it may be.
+    /// The allowed values.
     pub allowed: String,
 }
 
@@ -142,7 +142,7 @@ impl GeneratorOptions {
     }
 }
 
-/// 9999-12-31: later timestamps are not dates any more to most readers.
+/// 9999-12-31: most programs cannot read later timestamps as dates.
 const LAST_START: i64 = 253_402_214_400_000;
 
 fn check(

@@ -1,4 +1,4 @@
-//! When the events happen: event `i` at the time by which the rate has added up to `i`.
+//! Event times: event `i` happens when the integrated rate reaches `i`.
 
 use std::f64::consts::TAU;
 
@@ -9,13 +9,13 @@ const SWING: f64 = 0.6;
 /// How the rate changes over the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Profile {
-    /// Not at all.
+    /// Constant.
     Constant,
     /// 1.6 times the mean at 20:00 UTC, 0.4 times at 08:00 UTC, a cosine between them.
     Diurnal,
 }
 
-/// Event times without drift: each is computed from its number, never from the one before.
+/// Event times without drift: each is computed from its number, never from the previous one.
 pub(crate) struct Pace {
     per_ms: f64,
     swing: f64,
@@ -41,7 +41,7 @@ impl Pace {
         self.at
     }
 
-    /// Present rate, events per second.
+    /// Current rate, events per second.
     pub(crate) fn rate(&self) -> f64 {
         1e3 * self.per_ms * self.factor(self.at)
     }

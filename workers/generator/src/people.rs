@@ -1,4 +1,4 @@
-//! The visitors: who they are, and who of them comes next.
+//! The visitors, and the choice of the next one.
 
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,7 +15,7 @@ pub(crate) struct Person {
     pub(crate) address: String,
 }
 
-/// All visitors; the index of one says his partition: `index % partitions`.
+/// All visitors; a visitor's partition is `index % partitions`.
 pub(crate) fn people(users: u32, partitions: i32, random: &mut Random) -> Vec<Person> {
     let mut agents = Table::default();
     for (i, (_, share)) in AGENTS.iter().enumerate() {
@@ -36,7 +36,7 @@ pub(crate) fn people(users: u32, partitions: i32, random: &mut Random) -> Vec<Pe
         .collect()
 }
 
-/// An address that belongs to nobody: documentation (RFC 5737, RFC 3849) or private (RFC 1918).
+/// An unassigned address: documentation (RFC 5737, RFC 3849) or private (RFC 1918).
 fn address(random: &mut Random) -> String {
     let bits = random.bits();
     let [a, b, c, d, e, f, ..] = bits.to_le_bytes();
@@ -56,13 +56,13 @@ fn address(random: &mut Random) -> String {
     }
 }
 
-/// Who is here, by partition. Partitions are kept equally busy, and nobody gets a second open visit while another of his
-/// partition has none.
+/// Open visits, by partition. Partitions are kept equally busy, and no visitor gets a second open visit while another one of the
+/// same partition has none.
 pub(crate) struct Roster {
     partitions: Vec<Partition>,
-    /// For each visitor his place in the list of his level.
+    /// For each visitor the index in the list of its level.
     places: Vec<u32>,
-    /// For each visitor how many visits he has open.
+    /// For each visitor the number of open visits.
     open: Vec<u32>,
 }
 
@@ -76,7 +76,7 @@ struct Partition {
 
 impl Roster {
     pub(crate) fn new(users: u32, partitions: i32) -> Self {
-        // Partitions beyond the number of visitors have nobody.
+        // Partitions beyond the number of visitors are empty.
         let inhabited = users.min(partitions as u32) as usize;
         let mut lists: Vec<Partition> = (0..inhabited).map(|_| Partition::default()).collect();
         let mut places = Vec::with_capacity(users as usize);
@@ -91,7 +91,7 @@ impl Roster {
         Self { partitions: lists, places, open: vec![0; users as usize] }
     }
 
-    /// Opens a visit of some visitor and returns him.
+    /// Opens a visit of a random visitor and returns the visitor.
     pub(crate) fn open(&mut self, random: &mut Random) -> u32 {
         let least = self.partitions.iter().enumerate().min_by_key(|(_, p)| (p.open, p.events));
         let partition = least.map_or(0, |(i, _)| i);
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn visitors_are_distinct_and_live_where_their_index_says() {
+    fn visitors_are_distinct_and_partitioned_by_index() {
         let people = people(500, 12, &mut Random::new(3));
         assert_eq!(people.iter().map(|p| &p.id).collect::<HashSet<_>>().len(), 500);
         for (i, person) in people.iter().enumerate() {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_a_second_visit_while_another_has_none() {
+    fn no_visitor_gets_a_second_visit_while_another_has_none() {
         let (mut roster, mut random) = (Roster::new(10, 3), Random::new(1));
         let first: HashSet<u32> = (0..9).map(|_| roster.open(&mut random)).collect();
         assert_eq!(first.len(), 9);
@@ -162,7 +162,7 @@ mod tests {
             roster.open(&mut random);
         }
         assert!(roster.open.iter().all(|open| (1..=2).contains(open)), "{:?}", roster.open);
-        // One alone is free to come.
+        // A single visitor may have several visits.
         let back = 4;
         while roster.open[back as usize] > 0 {
             roster.close(back);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_without_visitors_are_left_out() {
+    fn partitions_without_visitors_are_skipped() {
         let (mut roster, mut random) = (Roster::new(2, 24), Random::new(1));
         let users: Vec<u32> = (0..4).map(|_| roster.open(&mut random)).collect();
         assert_eq!(users.iter().filter(|u| **u == 0).count(), 2);

@@ -45,7 +45,7 @@ impl Random {
         libm::exp(mu + sigma * radius * libm::cos(std::f64::consts::TAU * self.unit()))
     }
 
-    /// An index, as probable as its weight says. The weights are not all 0.
+    /// An index with a probability proportional to its weight. The weights are not all 0.
     pub(crate) fn weighted(&mut self, weights: &[f64]) -> usize {
         let mut left = self.unit() * weights.iter().sum::<f64>();
         for (i, weight) in weights.iter().enumerate() {
@@ -54,7 +54,7 @@ impl Random {
             }
             left -= weight;
         }
-        // Rounding ate the rest: the last index that may be chosen at all.
+        // Rounding: the last index with a weight.
         weights.iter().rposition(|w| *w > 0.0).unwrap_or(0)
     }
 }

@@ -1,9 +1,9 @@
-//! The shop: its pages, how popular they are, which products they show, and where a visitor goes next.
+//! The shop: its pages and their popularity, the products they show, and the transitions between pages.
 
 use crate::names::{CATEGORIES, QUALITIES, THINGS};
 use crate::random::{Random, Table};
 
-/// What a page is for.
+/// The kind of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Home,
@@ -22,7 +22,7 @@ const NEXT: [[f64; 5]; 5] = [
     [0.30, 0.30, 0.40, 0.00, 0.00],
     [0.05, 0.15, 0.80, 0.00, 0.00],
 ];
-/// What a filled cart adds to the way to the cart.
+/// Additional weight of the cart page with a filled cart.
 const FILLED: f64 = 0.25;
 
 /// Pages and products, fixed once built.
@@ -31,7 +31,7 @@ pub(crate) struct Shop {
     kinds: Vec<Kind>,
     /// Pages by kind, weighted by the inverse of their rank among all pages.
     popular: [Table; 5],
-    /// For each page its place among the product pages.
+    /// For each page its index among the product pages.
     places: Vec<u32>,
     product_pages: u32,
     products: Vec<String>,
@@ -100,7 +100,7 @@ impl Shop {
         self.draw(LANDING, random)
     }
 
-    /// The page after `page`; another one, if luck does not insist on the same again and again.
+    /// The page after `page`: usually another one, after a bounded number of draws.
     pub(crate) fn next(&self, page: u32, filled_cart: bool, random: &mut Random) -> u32 {
         let mut row = NEXT[self.kind(page) as usize];
         if filled_cart && self.kind(page) != Kind::Cart {
@@ -141,7 +141,7 @@ impl Shop {
 /// Ranks are given out so that each kind's share of Zipf's popularity is about its share of the journeys.
 fn kind(page: u32, pages: u32) -> Kind {
     match page {
-        // Without a product page there would be nothing to buy.
+        // Every shop needs a product page.
         _ if pages <= 2 && page + 1 == pages => Kind::Product,
         0 => Kind::Home,
         3 => Kind::Cart,

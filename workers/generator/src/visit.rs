@@ -1,4 +1,4 @@
-//! One visit: how long it will be, what the visitor sees, what he can do next.
+//! One visit: its planned length, the current page, and the possible next actions.
 
 use weir_events::EventType;
 
@@ -14,7 +14,7 @@ pub(crate) const MINUTE: Micros = 60 * SECOND;
 /// Mean time between two actions.
 pub(crate) const THINK_MEAN: f64 = 7.0 * SECOND as f64;
 const THINK_SIGMA: f64 = 0.8;
-/// Nobody thinks longer, so that an engaged visit's last event comes at most this long before its planned end.
+/// Maximum think time, so that an engaged visit's last event comes at most this long before its planned end.
 const THINK_MAX: f64 = MINUTE as f64;
 
 /// Planned lengths of engaged visits; the first minute makes up for the last thought.
@@ -31,7 +31,7 @@ pub(crate) enum Plan {
 }
 const PLANS: [(Plan, f64); 3] = [(Plan::Bounce, 0.45), (Plan::Short, 0.45), (Plan::Engaged, 0.10)];
 
-/// A visit under way.
+/// An open visit.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visit {
     pub(crate) user: u32,
@@ -44,16 +44,16 @@ pub(crate) struct Visit {
     /// Events so far in the stream.
     pub(crate) events: u32,
     pub(crate) page: u32,
-    /// The page before.
+    /// The previous page.
     pub(crate) before: Option<u32>,
-    /// What the page shows, if it shows a product.
+    /// The product shown by the page, if any.
     pub(crate) product: Option<u32>,
-    /// The event before; `None` before the first.
+    /// The previous event; `None` before the first.
     pub(crate) last: Option<EventType>,
     cart: Cart,
 }
 
-/// What was put in and not yet bought; a full cart takes nothing more.
+/// Products added and not yet bought; a full cart takes no more.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cart {
     products: [u32; 4],
@@ -66,7 +66,7 @@ pub(crate) fn think(random: &mut Random) -> Micros {
     random.log_normal(mu, THINK_SIGMA).min(THINK_MAX) as Micros
 }
 
-/// What is left of a thought that is met under way: long ones are met more often, at any point of theirs.
+/// Remaining think time of a visit at the start of the stream: weighted by length, at a uniform point.
 pub(crate) fn rest_of_thought(random: &mut Random) -> Micros {
     let mu = libm::log(THINK_MEAN) + THINK_SIGMA * THINK_SIGMA / 2.0;
     (random.log_normal(mu, THINK_SIGMA).min(THINK_MAX) * random.unit()) as Micros
@@ -97,14 +97,14 @@ impl Visit {
         }
     }
 
-    /// A visit that is met under way when the stream begins: some pages seen, perhaps something in the cart.
+    /// A visit that is open when the stream begins: some pages seen, perhaps something in the cart.
     pub(crate) fn under_way(user: u32, number: u64, shop: &Shop, random: &mut Random) -> Self {
         let mut visit = Self::begin(user, number, 0, random);
-        // Who stays longer is met more often: per visit an engaged one has about 260 thoughts, a short one 6.
+        // Weighted by length: an engaged visit has about 260 events, a short one 6.
         let mean = (ENGAGED.0 + ENGAGED.1) / 2.0;
         let weights = [PLANS[1].1 * (SHORT_MEAN + THINK_MEAN / 2.0), PLANS[2].1 * mean];
         let (plan, length) = if random.weighted(&weights) == 1 {
-            // Lengths weighted by themselves: what is uniform is their square.
+            // Lengths weighted by themselves: their squares are uniform.
             let length = libm::sqrt(random.between(ENGAGED.0 * ENGAGED.0, ENGAGED.1 * ENGAGED.1));
             (Plan::Engaged, length)
         } else {
@@ -123,7 +123,7 @@ impl Visit {
         visit
     }
 
-    /// Whether the plan says that nothing more comes at `now`. Only planned bounces end after one event.
+    /// Whether the visit's plan is over at `now`. Only planned bounces end after one event.
     pub(crate) fn is_over(&self, now: Micros) -> bool {
         match self.plan {
             Plan::Bounce => self.events > 0,
@@ -131,7 +131,7 @@ impl Visit {
         }
     }
 
-    /// How much the visitor is inclined to each type of event, in the order of [`crate::mix::SHARES`]; 0 if it would make no sense.
+    /// The visitor's weight of each event type, in the order of [`crate::mix::SHARES`]; 0 if it is impossible.
     pub(crate) fn inclinations(&self, shop: &Shop) -> [f64; 5] {
         let kind = shop.kind(self.page);
         let click = match (self.last, kind) {
@@ -151,7 +151,7 @@ impl Visit {
         [1.0, click, put, buy, 0.01]
     }
 
-    /// Does it: moves, fills and empties the cart. Returns the product concerned. `target` is where a view would go.
+    /// Performs an action: moves, fills and empties the cart. Returns the product concerned. `target` is the page of a view.
     pub(crate) fn act(
         &mut self,
         kind: EventType,
@@ -179,7 +179,7 @@ impl Visit {
         product
     }
 
-    /// Where a view goes.
+    /// The target page of a view.
     pub(crate) fn destination(&self, shop: &Shop, random: &mut Random) -> u32 {
         match self.last {
             None => shop.landing(random),

@@ -1,6 +1,6 @@
-//! Topics as they should be.
+//! Administration: creates, checks and updates topics.
 //!
-//! Everything is looked at before anything is changed, so that a refusal leaves the cluster as it was.
+//! Everything is checked before anything is changed, so that a refusal leaves the cluster unchanged.
 
 mod counts;
 mod describe;
@@ -37,7 +37,7 @@ use super::error::{Class, class};
 use super::lines;
 use weir_log::TopicDescription;
 
-/// How long a new topic may take until all of its partitions have a leader.
+/// Time limit for all partitions of a new topic to have a leader.
 const LEADERS: Duration = Duration::from_secs(30);
 
 /// A topic that exists.
@@ -52,8 +52,8 @@ struct Existing<'a> {
 pub struct Admin {
     client: AdminClient<Logged>,
     connection: Connection,
-    /// Made when owners are first asked for.
-    asker: OnceLock<BaseConsumer<ConsumerNotes>>,
+    /// Created on the first request for owners.
+    owners_consumer: OnceLock<BaseConsumer<ConsumerNotes>>,
 }
 
 impl Admin {
@@ -64,7 +64,7 @@ impl Admin {
     pub fn new(connection: &Connection) -> Result<Self, AdminError> {
         let client = clients::admin(connection).create_with_context(Logged);
         let client = client.map_err(|error| unreachable(&connection.brokers, &error))?;
-        Ok(Self { client, connection: connection.clone(), asker: OnceLock::new() })
+        Ok(Self { client, connection: connection.clone(), owners_consumer: OnceLock::new() })
     }
 
     /// Creates what is missing, updates the settings named in `topics` that differ, and leaves everything else alone: other
@@ -83,7 +83,7 @@ impl Admin {
         self.ensure_topics_since(topics, |_| false, is_ours)
     }
 
-    /// The same, some time after it was seen which topics there are: one that `was_there` and is gone is not created, because an
+    /// The same, after an earlier check of the existing topics: one that `was_there` and is gone is not created, because an
     /// offset means nothing in another log.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl Admin {
         }
     }
 
-    /// Whether topics have the partitions that they should have; `present` are those that there are, with their number.
+    /// Checks topics' numbers of partitions; `present` are the existing topics with their numbers.
     ///
     /// # Errors
     /// [`AdminError::Partitions`].
@@ -168,7 +168,7 @@ impl Admin {
             .map_or(Ok(()), |mismatches| Err(AdminError::Partitions(mismatches)))
     }
 
-    /// What a topic says for a setting, its own or the cluster's.
+    /// The effective value of a topic's setting, its own or the cluster's.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
@@ -177,7 +177,7 @@ impl Admin {
         let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         let Some(found) = answer.into_iter().next() else { return Ok(None) };
         let found = found.map_err(|code| match code {
-            // A broker that was just started does not know its topics at once.
+            // A broker that has just started does not know its topics at once.
             RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => {
                 unreachable(&self.connection.brokers, &KafkaError::MetadataFetch(code))
             }
@@ -198,8 +198,7 @@ impl Admin {
         self.topics()?.get(topic).copied().ok_or_else(missing)
     }
 
-    /// The ids of the named topics, as Kafka's own tools write them; a topic that was deleted and made anew has another. What does
-    /// not exist is left out.
+    /// The ids of the named topics, as shown by Kafka's own tools; a recreated topic has another one. Missing topics are omitted.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
@@ -208,7 +207,7 @@ impl Admin {
         Ok(there.map(|(name, topic)| (name, topic.id)).collect())
     }
 
-    /// What the named topics are, in one request. What does not exist is left out.
+    /// Describes the named topics in one request. Missing topics are omitted.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`]; [`AdminError::Refused`].
@@ -230,7 +229,7 @@ impl Admin {
         Ok(found)
     }
 
-    /// Adds partitions to a topic until it has so many. No pipeline survives that, so nothing here does it but tests.
+    /// Adds partitions to a topic, up to `partitions`. Only for tests: it breaks a pipeline.
     ///
     /// # Errors
     /// [`AdminError::Refused`]; [`AdminError::Unreachable`].
@@ -245,7 +244,7 @@ impl Admin {
         }
     }
 
-    /// Deletes topics with everything in them. One that does not exist is as good as deleted.
+    /// Deletes topics with all records. A missing topic counts as deleted.
     ///
     /// # Errors
     /// [`AdminError::Refused`] for the first that stays; [`AdminError::Unreachable`].
@@ -264,7 +263,7 @@ impl Admin {
         Ok(())
     }
 
-    /// As [`delete_topics`](Self::delete_topics), and waits until the brokers no longer know them: before that they cannot be made anew.
+    /// As [`delete_topics`](Self::delete_topics), and waits until the brokers no longer know them, so that they can be recreated.
     ///
     /// # Errors
     /// As there.
@@ -280,7 +279,7 @@ impl Admin {
         Ok(())
     }
 
-    /// Deletes groups with everything that they committed. One that does not exist is as good as deleted.
+    /// Deletes groups with all commits. A missing group counts as deleted.
     ///
     /// # Errors
     /// [`AdminError::GroupRefused`] for the first that stays, such as one that has members; [`AdminError::Unreachable`].
@@ -301,7 +300,7 @@ impl Admin {
         Ok(())
     }
 
-    /// The number of partitions of every topic of the cluster. All are asked for: asking for one could create it.
+    /// The number of partitions of every topic of the cluster. Requests all topics: requesting one could create it.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`].
@@ -315,7 +314,7 @@ impl Admin {
             .collect())
     }
 
-    /// How many copies of each record every topic of the cluster keeps, in the partition that has the fewest.
+    /// The number of replicas of every topic of the cluster, in the partition with the fewest.
     fn copies(&self) -> Result<BTreeMap<String, i32>, AdminError> {
         let metadata = self.metadata()?;
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
@@ -343,14 +342,14 @@ impl Admin {
         let answer = answer.map_err(|error| unreachable(&self.connection.brokers, &error))?;
         match answer.into_iter().next() {
             Some(Ok(_)) => Ok(Change::Created),
-            // Another process of the pipeline was faster, with the same settings.
+            // Another process of the pipeline created it first, with the same settings.
             Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(Change::Unchanged),
             Some(Err((_, code))) => Err(refused("create", &topic.name, code)),
             None => Err(refused("create", &topic.name, RDKafkaErrorCode::Unknown)),
         }
     }
 
-    /// Compares topics with what was asked for.
+    /// Compares topics with their specs.
     fn differing<'a>(&self, topics: &[&'a TopicSpec]) -> Result<Vec<Existing<'a>>, AdminError> {
         if topics.is_empty() {
             return Ok(Vec::new());
@@ -373,7 +372,7 @@ impl Admin {
         Ok(differing)
     }
 
-    /// rdkafka has no incremental change, and the plain one resets what is not named: so everything set is named again.
+    /// rdkafka has no incremental change, and the plain one resets all settings that are not named: so all are named.
     fn update(&self, existing: Existing<'_>) -> Result<Change, AdminError> {
         let Existing { spec: topic, current, differences } = existing;
         let names: BTreeSet<String> = differences.into_iter().map(|difference| difference.setting).collect();
@@ -396,7 +395,7 @@ impl Admin {
         }
     }
 
-    /// A client that meets a topic without leaders takes it for missing.
+    /// Waits for leaders: clients take a topic without leaders for missing.
     fn await_leaders(&self, topics: &[&TopicSpec]) -> Result<(), AdminError> {
         let deadline = Instant::now() + LEADERS;
         for topic in topics {
@@ -423,7 +422,7 @@ impl Admin {
     }
 }
 
-/// As [`Admin::ensure_topics`], for a cluster without security and topics that nothing is known of.
+/// As [`Admin::ensure_topics`], for a cluster without security and unknown topics.
 ///
 /// # Errors
 /// As there.

@@ -1,7 +1,7 @@
-//! Records by the batch: one call into librdkafka for many.
+//! Batched consumption: one call into librdkafka for many records.
 //!
-//! rdkafka hands out one record a call, and each call asks the clock, takes locks and allocates: as much time as all of
-//! counting an event (docs/decisions/0007). librdkafka's own call for batches has no counterpart there, hence the unsafe code.
+//! rdkafka returns one record per call, and each call reads the clock, takes locks and allocates: as much time as counting an
+//! event (docs/decisions/0007). librdkafka's batch call has no counterpart there, hence the unsafe code.
 //!
 //! Of librdkafka's two calls for batches this is the one that hands messages to a callback. The other, which fills an array, moves the
 //! position past every entry, also past one that only says that the partition's end was reached: one offset too far, under a leader
@@ -27,13 +27,13 @@ use weir_log::Record;
 /// read ahead, and librdkafka, which does not see it any more, reads as much again meanwhile.
 pub(super) const MAX_RECORDS_PER_CALL: usize = 1_000;
 
-/// Where a consumer's partitions deliver to.
+/// The common queue to which a consumer's partitions deliver.
 pub(super) struct BatchQueue {
     /// A queue of our own; only this value refers to it.
     queue: *mut rd_kafka_queue_t,
     /// The topic of what is received; null before there is any.
     topic: *mut rd_kafka_topic_t,
-    /// The partitions and their own queues, which are forwarded to it.
+    /// The partitions and their own queues, which are forwarded to this one.
     partitions: Vec<(i32, *mut rd_kafka_queue_t)>,
     /// Must outlive the queue and the topic.
     consumer: Arc<BaseConsumer<ConsumerNotes>>,
@@ -42,15 +42,15 @@ pub(super) struct BatchQueue {
 // SAFETY: librdkafka's queues and topics may be used from any thread.
 unsafe impl Send for BatchQueue {}
 
-/// What a partition delivers.
+/// A delivery of a partition.
 pub(super) enum Delivery<'a> {
     Record(Record<'a>),
-    /// All that may be read was: what follows this offset is not there yet, or is held back.
+    /// Everything readable was read: what follows this offset does not exist yet, or is held back.
     End {
         partition: i32,
         offset: i64,
     },
-    /// What went wrong with a partition, in librdkafka's words.
+    /// An error of a partition, with librdkafka's text.
     Fault(RDKafkaErrorCode, String),
 }
 
@@ -61,7 +61,7 @@ impl BatchQueue {
         Self { queue, topic: ptr::null_mut(), partitions: Vec::new(), consumer }
     }
 
-    /// From now on these partitions deliver here, before they are assigned and after. False where one of them cannot be.
+    /// Makes these partitions deliver here, before and after they are assigned. False if one of them cannot.
     #[must_use]
     pub(super) fn receive(&mut self, topic: &str, partitions: impl IntoIterator<Item = i32>) -> bool {
         self.forget();
@@ -85,8 +85,8 @@ impl BatchQueue {
         true
     }
 
-    /// Says where partitions deliver to. librdkafka forgets it when it stops reading a partition, and does so some time after it
-    /// was told to, when the partition may be assigned again: so it is said ever anew.
+    /// Forwards the partitions' queues. librdkafka resets the forwarding when it stops reading a partition, which may happen after
+    /// the partition is assigned again: so it is repeated.
     fn forward(&self) {
         for &(_, partition) in &self.partitions {
             // SAFETY: both queues are alive.
@@ -106,17 +106,17 @@ impl BatchQueue {
         }
     }
 
-    /// Hands out what is there: at most `most`, or what there is after a wait. How many.
-    pub(super) fn take(&mut self, most: usize, wait: Duration, sink: &mut dyn FnMut(Delivery<'_>)) -> usize {
+    /// Delivers at most `max` available records, or those available after a wait. Returns how many.
+    pub(super) fn take(&mut self, max: usize, wait: Duration, sink: &mut dyn FnMut(Delivery<'_>)) -> usize {
         let Some(&(any, _)) = self.partitions.first() else {
             thread::sleep(wait);
             return 0;
         };
         self.forward();
-        // Rounded up: whoever waits for the rest of a millisecond would otherwise ask again and again until it is over.
+        // Rounded up: a wait of less than a millisecond would otherwise become a busy loop.
         let wait = i32::try_from(wait.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX);
         let client = self.consumer.client().native_ptr();
-        let mut taking = Taking { sink, left: most, taken: 0, panic: None, client };
+        let mut taking = Taking { sink, left: max, taken: 0, panic: None, client };
         // SAFETY: the topic is alive, and so is what the callback is given, until the call returns; nothing else uses it meanwhile.
         // All partitions deliver to one queue, so taking from one of them is taking from all.
         unsafe {
@@ -164,7 +164,7 @@ struct Taking<'a> {
     sink: &'a mut dyn FnMut(Delivery<'_>),
     left: usize,
     taken: usize,
-    /// A panic of the sink, which must not pass through librdkafka.
+    /// A panic of the sink, which must not unwind through librdkafka.
     panic: Option<Box<dyn Any + Send>>,
     client: *mut bindings::rd_kafka_t,
 }

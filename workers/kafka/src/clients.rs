@@ -1,4 +1,4 @@
-//! What each kind of client is configured with, and why.
+//! The configuration of each kind of client.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use rdkafka::config::RDKafkaLogLevel;
 use super::batch_queue::MAX_RECORDS_PER_CALL;
 use super::{Connection, MemberOptions};
 
-/// How long a single answer from the broker (metadata, offsets) is waited for.
+/// Timeout of a single request to the broker (metadata, offsets).
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
-/// What all clients share: come back soon after an outage, and notice a dead connection.
+/// Common to all clients: quick reconnects after an outage, and detection of dead connections.
 fn common(connection: &Connection) -> ClientConfig {
     let mut config = ClientConfig::new();
     config
@@ -22,7 +22,7 @@ fn common(connection: &Connection) -> ClientConfig {
         .set("reconnect.backoff.ms", "50")
         .set("reconnect.backoff.max.ms", "2000")
         .set("statistics.interval.ms", "0")
-        // Producers would by default, where the broker lets them: a deleted topic would be back with the broker's defaults.
+        // Producers would by default, if the broker allows it: a deleted topic would be recreated with the broker's defaults.
         .set("allow.auto.create.topics", "false")
         .set_log_level(RDKafkaLogLevel::Info);
     config
@@ -40,12 +40,12 @@ pub(super) fn admin(connection: &Connection) -> ClientConfig {
     extended(common(connection), connection)
 }
 
-/// A consumer of committed records that never commits and never joins: librdkafka wants a `group.id` for any assignment.
+/// A consumer of committed records that never commits and never joins: librdkafka requires a `group.id` for any assignment.
 pub(super) fn reader(connection: &Connection, group: &str) -> ClientConfig {
     extended(plain_reader(connection, group), connection)
 }
 
-/// The same, without the properties that win.
+/// The same, without the connection's further properties.
 fn plain_reader(connection: &Connection, group: &str) -> ClientConfig {
     let mut config = common(connection);
     config
@@ -54,21 +54,21 @@ fn plain_reader(connection: &Connection, group: &str) -> ClientConfig {
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("enable.partition.eof", "true")
-        // Silently jumping to another offset would be a loss.
+        // Silently resetting to another offset would lose records.
         .set("auto.offset.reset", "error")
         .set("fetch.wait.max.ms", "50")
-        // The default of a second is how long reading pauses each time the queue was full.
+        // Reading pauses for this time whenever the queue was full; the default is a second.
         .set("fetch.queue.backoff.ms", "5")
-        // Read ahead; in memory each of the usual events takes about three times its size. Fetches come on top of it.
+        // Read-ahead; a typical event takes about three times its size in memory. Fetches in progress come on top.
         .set("queued.max.messages.kbytes", "4096")
         .set("max.partition.fetch.bytes", "262144");
     config
 }
 
-/// What a member asks beside its membership.
+/// A member's client for requests besides its membership.
 pub(super) fn inspector(options: &MemberOptions) -> ClientConfig {
     let mut config = plain_reader(&options.connection, &options.group);
-    // Not that it has a session: librdkafka compares it with the max.poll.interval.ms that further properties may bring.
+    // It has no session, but librdkafka validates this against max.poll.interval.ms from further properties.
     config.set("session.timeout.ms", millis(options.session_timeout));
     extended(config, &options.connection)
 }
@@ -79,10 +79,10 @@ pub(super) fn member(options: &MemberOptions) -> ClientConfig {
     config
         .set("group.protocol", "classic")
         .set("consume.callback.max.messages", MAX_RECORDS_PER_CALL.to_string())
-        // Eager: everything is given back before anything is given out, which is what the seam says.
+        // Eager: all partitions are revoked before any is assigned, as the interface requires.
         .set("partition.assignment.strategy", "range")
         .set("session.timeout.ms", millis(options.session_timeout))
-        // Members hear of a rebalance with a heartbeat's answer, so this is how long others wait for one to begin.
+        // Members learn of a rebalance from a heartbeat's response, so this delays its start for the others.
         .set("heartbeat.interval.ms", millis((options.session_timeout / 5).min(Duration::from_secs(1))));
     if let Some(instance) = &options.instance {
         config.set("group.instance.id", instance);
@@ -96,17 +96,17 @@ pub(super) fn transactional(options: &MemberOptions) -> ClientConfig {
     config
         .set("transactional.id", &options.transactional_id)
         .set("transaction.timeout.ms", millis(options.transaction_timeout))
-        // A third, so that a request lost with its broker can be made again before the transaction times out.
+        // A third, so that a request lost with its broker can be retried before the transaction times out.
         .set("socket.timeout.ms", millis((options.transaction_timeout / 3).min(ANSWER)))
         .set("linger.ms", "5")
         .set("batch.size", "1000000")
-        // What is sent and not acknowledged is in memory beside what is being made: enough to keep a broker busy, and no more.
+        // Limits unacknowledged data in memory: enough to keep a broker busy.
         .set("queue.buffering.max.kbytes", "16384")
         .set("compression.type", "lz4");
     extended(config, &options.connection)
 }
 
-/// Best effort, outside transactions: what cannot be sent soon is not worth sending.
+/// Best effort, outside transactions: records that cannot be sent soon are dropped.
 pub(super) fn publisher(options: &MemberOptions) -> ClientConfig {
     let mut config = common(&options.connection);
     config
@@ -114,14 +114,14 @@ pub(super) fn publisher(options: &MemberOptions) -> ClientConfig {
         .set("linger.ms", "5")
         .set("compression.type", "lz4")
         .set("message.timeout.ms", "5000")
-        // A topic that was missing is looked for again that often.
+        // Retry interval for a missing topic.
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("queue.buffering.max.kbytes", "16384");
     extended(config, &options.connection)
 }
 
-/// High throughput with nothing lost: idempotent, acknowledged by all replicas, retried until `message.timeout.ms`, which
-/// is infinite, so that an outage holds the sender back instead of dropping.
+/// High throughput without losses: idempotent, acknowledged by all replicas, retried until `message.timeout.ms`, which is
+/// infinite, so that an outage blocks the sender instead of dropping records.
 pub(super) fn bulk(options: &super::ProducerOptions) -> ClientConfig {
     let mut config = common(&options.connection);
     config
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn extra_properties_win_everywhere() {
+    fn further_properties_take_precedence_everywhere() {
         let mut options = MemberOptions::new("a:1", "g", "t", "x");
         options.connection.properties = vec![("client.id".into(), "other".into())];
         for config in [member(&options), transactional(&options), publisher(&options)] {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn no_client_makes_topics() {
+    fn no_client_creates_topics() {
         let options = MemberOptions::new("a:1", "g", "t", "x");
         let producer = super::super::ProducerOptions {
             connection: Connection::new("a:1", "x"),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_fits_into_the_transaction_several_times() {
+    fn requests_can_be_retried_within_the_transaction_timeout() {
         let mut options = MemberOptions::new("a:1", "g", "t", "x");
         options.transaction_timeout = Duration::from_secs(6);
         assert_eq!(transactional(&options).get("socket.timeout.ms"), Some("2000"));

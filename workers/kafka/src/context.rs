@@ -1,4 +1,4 @@
-//! What librdkafka calls back with: log lines, errors, rebalances, delivery reports.
+//! librdkafka's callbacks: log lines, errors, rebalances, delivery reports.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::lines::log;
 
-/// A change of the assignment as librdkafka announced it.
+/// A change of the assignment, as announced by librdkafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Change {
     Assigned(Vec<i32>),
@@ -28,12 +28,11 @@ struct Noted {
     detail: String,
 }
 
-/// The consumers' context. A rebalance is only noted: librdkafka waits for `assign` or `unassign`, which may come at any
-/// later time.
+/// The consumers' context. A rebalance is only recorded: librdkafka waits for `assign` or `unassign`, which may come later.
 #[derive(Debug, Default)]
 pub(super) struct ConsumerNotes {
     noted: Mutex<Noted>,
-    /// Set before the consumer is dropped: closing waits for rebalances to be answered, and nobody else would.
+    /// Set before the consumer is dropped: closing waits for rebalances to be answered, which the context then does.
     closing: AtomicBool,
 }
 
@@ -42,12 +41,12 @@ impl ConsumerNotes {
         self.lock().change.take()
     }
 
-    /// The offset of the end of partition that was reported last: rdkafka passes on the partition only.
+    /// The offset of the last reported end of partition: rdkafka passes on only the partition.
     pub(super) fn take_end(&self) -> Option<i64> {
         self.lock().end.take()
     }
 
-    /// librdkafka's words about the last error.
+    /// librdkafka's text of the last error.
     pub(super) fn take_detail(&self) -> String {
         mem::take(&mut self.lock().detail)
     }
@@ -85,7 +84,7 @@ impl ConsumerContext for ConsumerNotes {
     ) {
         if self.closing.load(Ordering::Relaxed) {
             if let Err(error) = consumer.unassign() {
-                tracing::debug!(%error, "could not give partitions back while closing");
+                tracing::debug!(%error, "could not unassign partitions while closing");
             }
             return;
         }
@@ -104,7 +103,7 @@ fn end_offset(reason: &str) -> Option<i64> {
     after.split(' ').next()?.parse().ok()
 }
 
-/// The producers' context: remembers the first delivery that failed.
+/// The producers' context: records the first failed delivery.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryNotes {
     failed: Mutex<Option<String>>,

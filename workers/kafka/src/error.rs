@@ -1,23 +1,23 @@
-//! The one boundary where Kafka's errors become Retry, Abort or Fatal.
+//! Maps Kafka's errors to Retry, Abort or Fatal, in this one place.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use weir_log::Error;
 
-/// What is to be done about an error.
+/// How to handle an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Class {
-    /// Passes by itself.
+    /// Transient.
     Retry,
-    /// The transaction, or the membership, is gone; what was committed stands.
+    /// The transaction or the membership is lost; commits stay.
     Abort,
-    /// The producer's epoch is no longer the newest: another process, or our own transaction timed out.
+    /// The producer's epoch is outdated: by another process, or because its transaction timed out.
     Fenced,
-    /// A person must act.
+    /// Manual action is required.
     Fatal,
 }
 
-/// Sorts an error by its code. Whatever is not named here is fatal.
+/// Classifies an error by its code. Unknown codes are fatal.
 pub(super) fn class(code: RDKafkaErrorCode) -> Class {
     use RDKafkaErrorCode as C;
     match code {
@@ -52,7 +52,7 @@ pub(super) fn class(code: RDKafkaErrorCode) -> Class {
         | C::ConcurrentTransactions
         | C::UnstableOffsetCommit
         | C::ThrottlingQuotaExceeded
-        // What a broker that was just started, or the clients of one, may say for a moment.
+        // Temporary errors of a broker that has just started, and of its clients.
         | C::ListenerNotFound
         | C::StaleBrokerEpoch
         | C::FetchSessionIdNotFound
@@ -71,7 +71,7 @@ pub(super) fn class(code: RDKafkaErrorCode) -> Class {
         | C::AssignmentLost
         | C::IllegalGeneration
         | C::UnknownMemberId
-        // Who has the name now is found out by joining anew: see `Group::fenced`.
+        // Rejoining finds out whether another process has the instance id: see `Group::fenced`.
         | C::FencedInstanceId
         | C::FencedMemberEpoch
         | C::StaleMemberEpoch
@@ -89,7 +89,7 @@ pub(super) fn class(code: RDKafkaErrorCode) -> Class {
     }
 }
 
-/// What to do, for those who read a fatal error.
+/// Advice appended to a fatal error.
 fn advice(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode as C;
     match code {
@@ -122,7 +122,7 @@ pub(super) fn classify(doing: &str, error: &KafkaError) -> Error {
     }
 }
 
-/// As [`classify`], from a code and its text. Fencing counts as fatal here: only who has a transaction can excuse it.
+/// As [`classify`], from a code and its text. Fencing is fatal here: only a transaction may excuse it.
 pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error {
     let message = format!("could not {doing}: {text}{}", advice(code));
     match class(code) {
@@ -132,11 +132,11 @@ pub(super) fn of_code(doing: &str, code: RDKafkaErrorCode, text: &str) -> Error 
     }
 }
 
-/// As [`classify`], inside a transaction: what is merely retriable elsewhere leaves its outcome unknown here, so it aborts.
+/// As [`classify`], inside a transaction: a retriable error leaves the outcome unknown there, so it aborts.
 pub(super) fn in_transaction(doing: &str, error: &KafkaError) -> Error {
     let abortable = matches!(error, KafkaError::Transaction(detail) if detail.txn_requires_abort());
     match classify(doing, error) {
-        // Some errors will come again however often the transaction is made anew: a person must still act on those.
+        // Some errors recur with every new transaction: those stay fatal.
         Error::Fatal(message) if abortable && !hopeless(error) => Error::Abort(message),
         Error::Retry(message) => Error::Abort(message),
         other => other,

@@ -1,4 +1,4 @@
-//! The consumer's side of a member: polling and rebalances.
+//! The consumer side of a member: polling and rebalances.
 
 mod assignment;
 mod failures;
@@ -22,25 +22,25 @@ use failures::Beyond;
 use fencing::Fencings;
 use positions::{HELD_BACK_CHECK, Position};
 
-/// Longest wait for records before the group is heard again.
+/// Maximum wait for records before the group is polled again.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Bytes of records after which a poll ends, however many more it may hand out: the caller may have to keep what it cannot take.
+/// Bytes of records after which a poll ends, regardless of `max`: the caller may have to buffer what it cannot process.
 const MAX_POLL_BYTES: usize = 16 << 20;
 
-/// How long closing a consumer may take.
+/// Time limit for closing a consumer.
 const CLOSE: Duration = Duration::from_secs(10);
 
-/// Where this member stands between the group's calls and the caller's answers.
+/// The member's state between the group's rebalances and the caller's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MemberState {
-    /// Owns nothing and has not been offered anything.
+    /// Owns nothing, no rebalance pending.
     Outside,
-    /// Was offered partitions, not answered yet.
+    /// Was assigned partitions, not answered yet.
     Offered,
     /// Owns its partitions.
     Holding,
-    /// Must give its partitions back, not answered yet: the generation is still good.
+    /// Its partitions are being revoked, not answered yet: the generation is still valid.
     Revoked,
     /// Was expelled, not answered yet.
     Lost,
@@ -54,17 +54,18 @@ pub(super) struct Group {
     pub(super) instance: Option<String>,
     brokers: String,
     state: MemberState,
-    /// What a consumer is made with, and when the last change came that could bring this one partitions.
+    /// The consumer's configuration, for rejoining.
     config: ClientConfig,
+    /// Time of the last change that could bring partitions.
     waiting_since: Instant,
     rejoin_after: Duration,
-    /// By partition; none for those that are not held.
+    /// By partition; `None` for those that are not assigned.
     positions: Vec<Option<Position>>,
-    /// When it was last looked for what is held back.
+    /// When held-back records were last checked for.
     checked: Instant,
     beyond: Beyond,
     fencings: Fencings,
-    /// When it is to join anew after the last of them.
+    /// When to rejoin after the last fencing.
     rejoin_at: Option<Instant>,
 }
 
@@ -97,7 +98,7 @@ impl Group {
         sink: &mut dyn FnMut(Item<'_>),
     ) -> Result<Option<Rebalance>, Error> {
         if self.state == MemberState::Outside && self.waiting_since.elapsed() > self.rejoin_after {
-            tracing::warn!(group = self.group, waited = ?self.waiting_since.elapsed(), "nothing heard from the group: joining anew");
+            tracing::warn!(group = self.group, waited = ?self.waiting_since.elapsed(), "no rebalance from the group for too long: rejoining");
             self.rejoin()?;
         }
         if let Some(at) = self.rejoin_at {
@@ -113,15 +114,17 @@ impl Group {
             return self.fenced();
         }
         let deadline = Instant::now() + wait;
-        // Reported only where nothing else is: reports of an outage queue up, and those left over from one that has ended would
-        // otherwise each cost whoever waits after one a wait.
+        // Reported only if there is nothing else: stale reports of an ended outage are queued, and each would make the caller back
+        // off once more.
         let mut outage = None;
         let (mut read, mut bytes) = (0, 0);
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let holding = self.state == MemberState::Holding;
-            // Where nothing is held, the group's word is all there is to wait for.
-            if let Some(change) = self.hear(if holding { Duration::ZERO } else { left }, &mut outage)? {
+            // Without partitions, only a rebalance can arrive.
+            if let Some(change) =
+                self.poll_events(if holding { Duration::ZERO } else { left }, &mut outage)?
+            {
                 return Ok(Some(self.reported(change)));
             }
             while holding && read < max && bytes < MAX_POLL_BYTES {
@@ -139,7 +142,7 @@ impl Group {
                 }
             }
             if holding && self.checked.elapsed() >= HELD_BACK_CHECK {
-                read += self.look_for_held_back(sink);
+                read += self.detect_held_back(sink);
             }
             if read > 0 {
                 return Ok(None);
@@ -153,8 +156,8 @@ impl Group {
         }
     }
 
-    /// Hears what the group and the brokers have to say, waiting at most `wait` for it, and keeps the membership alive.
-    fn hear(&mut self, wait: Duration, outage: &mut Option<String>) -> Result<Option<Change>, Error> {
+    /// Polls the group and the brokers, waiting at most `wait`, and keeps the membership alive.
+    fn poll_events(&mut self, wait: Duration, outage: &mut Option<String>) -> Result<Option<Change>, Error> {
         let mut wait = wait;
         loop {
             match self.consumer.poll(wait) {
@@ -173,7 +176,7 @@ impl Group {
                 }
                 None => {
                     let change = self.consumer.context().take_change();
-                    // Log lines and the like also end a poll.
+                    // Log lines and other events also end a poll.
                     if change.is_some() || wait.is_zero() {
                         return Ok(change);
                     }
@@ -220,7 +223,7 @@ fn subscribed(
     Ok(Arc::new(consumer))
 }
 
-/// A message as a record, without copying.
+/// Converts a message to a record, without copying.
 pub(super) fn record<'a>(message: &'a BorrowedMessage<'_>) -> Record<'a> {
     Record {
         partition: message.partition(),

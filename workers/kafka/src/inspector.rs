@@ -1,4 +1,4 @@
-//! What a member asks beside its membership: what was committed, where partitions begin, what is in them.
+//! Reads commits, offsets and records besides a group membership.
 
 use std::{
     cell::OnceCell,
@@ -20,23 +20,23 @@ use super::reader::check_transient;
 use super::watchdog::{MAX_UNCLOSED, Unclosed};
 use weir_log::{Committed, Error, Record, TopicDescription};
 
-/// How long pending transactions are waited for before the caller is asked to try again.
+/// How long to wait for pending transactions before the caller must retry.
 const STABLE: Duration = Duration::from_secs(5);
 
-/// How long reading may go without a record before it is given up.
+/// Maximum time without a record while reading.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// A consumer under the group's name that never joins it. A connection answers in order, and the member's own may hold a
-/// request to join until all other members have joined too: whatever was asked behind it would wait as long.
+/// A consumer under the group's name that never joins it. A connection responds in order, and on the member's own a request to join
+/// may block until all other members have joined: requests after it would wait as long.
 pub struct TopicInspector {
     consumer: BaseConsumer<ConsumerNotes>,
     config: ClientConfig,
-    /// One that also sees what transactions hold back; made when somebody asks for that.
+    /// A client that also reads uncommitted records; created on first use.
     uncommitted: OnceCell<BaseConsumer<ConsumerNotes>>,
     topic: String,
     group: String,
     brokers: String,
-    /// Clients that were renewed and have not closed yet.
+    /// Replaced clients that have not closed yet.
     unclosed: Unclosed,
 }
 
@@ -61,10 +61,10 @@ impl TopicInspector {
         })
     }
 
-    /// Goes on with new clients: one that was without its brokers for long may never find them again.
+    /// Continues with new clients: one that lost its brokers for long may never find them again.
     ///
     /// # Errors
-    /// [`Error::Retry`] where too many clients did not close; the old one stays then.
+    /// [`Error::Retry`] if too many clients did not close; the old one stays then.
     pub fn renew(&mut self) -> Result<(), Error> {
         if self.unclosed.too_many() {
             return Err(Error::retry(format!(
@@ -89,7 +89,7 @@ impl TopicInspector {
         partitions::count(self.consumer.client(), &self.topic, &self.brokers)
     }
 
-    /// What the named topics are, in this order; `None` for one that is not there.
+    /// Descriptions of the named topics, in this order; `None` for a missing one.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -106,7 +106,7 @@ impl TopicInspector {
         names.iter().map(of).collect()
     }
 
-    /// Where the group stands in every partition of its topic: see [`Member::committed`](weir_log::Member::committed).
+    /// The group's commits in every partition of its topic: see [`Member::committed`](weir_log::Member::committed).
     ///
     /// # Errors
     /// [`Error::Retry`] while a transaction with offsets of the group is pending.
@@ -116,7 +116,7 @@ impl TopicInspector {
         for partition in 0..self.partition_count()? {
             list.add_partition(&self.topic, partition);
         }
-        // With read_committed librdkafka asks for stable offsets only, and asks again while they are not.
+        // With read_committed librdkafka requests stable offsets, and retries while they are not.
         let list =
             self.consumer.committed_offsets(list, STABLE).map_err(|error| classify(&doing(), &error))?;
         let mut elements = list.elements();
@@ -135,7 +135,7 @@ impl TopicInspector {
             .collect()
     }
 
-    /// The first offset that a partition of the group's topic still has.
+    /// The first retained offset of a partition of the group's topic.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -143,8 +143,7 @@ impl TopicInspector {
         Ok(self.watermarks(&self.topic, partition)?.0)
     }
 
-    /// The offset after everything committed in a partition of the group's topic: the last stable offset, where the options do not
-    /// ask for uncommitted records too.
+    /// The last stable offset of a partition of the group's topic, unless the options request uncommitted records.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -152,7 +151,7 @@ impl TopicInspector {
         Ok(self.watermarks(&self.topic, partition)?.1)
     }
 
-    /// The offset after everything in a partition of the group's topic, also what open transactions hold back: the high watermark.
+    /// The high watermark of a partition of the group's topic: also past what open transactions hold back.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -172,7 +171,7 @@ impl TopicInspector {
         Ok(self.watermarks_of(uncommitted, &self.topic, partition)?.1)
     }
 
-    /// The first offset of a partition of any topic, and the one after everything committed in it.
+    /// The first offset and the last stable offset of a partition of any topic.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -180,7 +179,7 @@ impl TopicInspector {
         self.watermarks_of(&self.consumer, topic, partition)
     }
 
-    /// The first offset, and the last that the consumer may read up to.
+    /// The first offset, and the end up to which the consumer may read.
     fn watermarks_of(
         &self,
         consumer: &BaseConsumer<ConsumerNotes>,
@@ -201,7 +200,7 @@ impl TopicInspector {
         })
     }
 
-    /// All committed records from `from`, or from the first there still is, to the end; returns the offset after them.
+    /// Reads all committed records from `from`, or from the first retained one, to the end; returns the offset after them.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -215,7 +214,7 @@ impl TopicInspector {
         self.read_messages(topic, partition, from, &mut |message| sink(record(message)))
     }
 
-    /// As [`read`](Self::read), with the headers that are text.
+    /// As [`read`](Self::read), with UTF-8 headers.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -272,7 +271,7 @@ impl TopicInspector {
                     position = message.offset() + 1;
                     progress = Instant::now();
                 }
-                // What was there when this began has been read; aborted records and markers have no other trace.
+                // Everything up to the end at the start has been read; aborted records and markers leave no other trace.
                 Some(Err(KafkaError::PartitionEOF(at))) if at == partition => {
                     let reached = self.consumer.context().take_end();
                     position = reached.unwrap_or(end).max(position);

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Decimal digits to which durations are kept: a quantile is at most a hundredth too high.
+/// Significant digits of durations: a quantile is at most 1 % too high.
 const SIGNIFICANT_DIGITS: u8 = 2;
 
-/// How long deliveries took, from `send` to the acknowledgement.
+/// Latencies of deliveries, from `send` to the acknowledgement.
 #[derive(Debug)]
 pub struct Latency(Mutex<Histogram<u64>>);
 
@@ -22,17 +22,17 @@ impl Default for Latency {
 
 impl Latency {
     pub(super) fn record(&self, micros: u64) {
-        // It grows as it needs to: no duration is too long.
+        // The histogram resizes automatically: no duration is too long.
         let _ = self.histogram().record(micros);
     }
 
-    /// The longest so far, up to a hundredth too high; zero before the first.
+    /// The maximum so far, at most 1 % too high; zero before the first.
     #[must_use]
     pub fn max(&self) -> Duration {
         Duration::from_micros(self.histogram().max())
     }
 
-    /// The duration that a share `q` (0 to 1) did not exceed, up to a hundredth too high; zero before the first.
+    /// The quantile `q` (0 to 1), at most 1 % too high; zero before the first.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Duration {
         Duration::from_micros(self.histogram().value_at_quantile(q))

@@ -1,8 +1,8 @@
-//! Leaving a group so that its other members take over at once.
+//! Leaves a group such that the other members take over at once.
 //!
 //! Closing a consumer does that for dynamic members only: librdkafka sends no `LeaveGroup` for a static member that closes
-//! (KIP-345), and the group would wait for the session to time out. It does send one after an `unsubscribe`, if it gets
-//! there before the close. It says nowhere when it did, so the group itself is asked.
+//! (KIP-345), and the group would wait for the session timeout. It does send one after an `unsubscribe`, if there is time
+//! before the close. It does not report when it did, so the group's members are polled.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use rdkafka::consumer::Consumer;
 
 use super::group::Group;
 
-/// How long leaving may take; afterwards the session times out by itself.
+/// Time limit for leaving; afterwards the session times out by itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Leaves and closes.
@@ -20,10 +20,10 @@ pub(super) fn leave(mut group: Group) {
     let deadline = Instant::now() + LEAVE_TIMEOUT;
     let consumer = group.unsubscribe();
     while Instant::now() < deadline {
-        // Serves the rebalance that unsubscribing causes.
+        // Serves the rebalance caused by unsubscribing.
         drop(consumer.poll(Duration::from_millis(20)));
         let Ok(groups) = consumer.fetch_group_list(Some(&name), LEAVE_TIMEOUT) else { continue };
-        // The broker makes a static member's id from its instance id.
+        // The broker derives a static member's id from its instance id.
         let prefix = format!("{instance}-");
         let present = groups
             .groups()

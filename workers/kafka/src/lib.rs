@@ -1,12 +1,12 @@
 //! The log on a real Kafka, through librdkafka.
 //!
 //! - [`Member`]: one member of a consumer group and its transactional producer; implements [`weir_log::Member`].
-//! - [`Producer`]: a plain, fast, never dropping producer, for the generator.
+//! - [`Producer`]: a plain, fast, lossless producer, for the generator.
 //! - [`Reader`]: follows topics without a group, for consoles and tests.
-//! - [`TopicInspector`]: what a group committed and what topics hold, without joining.
-//! - [`admin`]: makes topics as they should be.
+//! - [`TopicInspector`]: reads a group's commits and topics, without joining.
+//! - [`admin`]: creates and updates topics.
 //!
-//! What librdkafka reports becomes [`weir_log::Error`] in one place, `error.rs`; what is unknown there is fatal.
+//! librdkafka's errors become [`weir_log::Error`] in one place, `error.rs`; unknown ones are fatal.
 
 pub mod admin;
 mod batch_queue;
@@ -35,15 +35,15 @@ pub use member::Member;
 pub use producer::Producer;
 pub use reader::{Reader, Start};
 
-/// How a cluster is reached: what consumers, producers and administrators have in common.
+/// The connection to a cluster, common to consumers, producers and administrators.
 #[derive(Debug, Clone)]
 pub struct Connection {
     /// `HOST:PORT,...`.
     pub brokers: String,
     /// `client.id`, as it appears in the broker's logs and quotas. Also the name of the group that a [`Reader`] never joins.
     pub client_id: String,
-    /// Further librdkafka properties (security, mostly); they win. One that only consumers or only producers know is ignored by
-    /// the others. `max.poll.interval.ms` (5 min) is how long a rebalance may stay unanswered.
+    /// Further librdkafka properties, mostly for security; they take precedence. Properties of consumers only are ignored by
+    /// producers, and vice versa. `max.poll.interval.ms` (5 min) is the time limit for answering a rebalance.
     pub properties: Vec<(String, String)>,
 }
 
@@ -55,25 +55,25 @@ impl Connection {
     }
 }
 
-/// Which group, topic and transactional id a [`Member`] is, and where.
+/// The group, topic, transactional id and connection of a [`Member`].
 #[derive(Debug, Clone)]
 pub struct MemberOptions {
-    /// How the cluster is reached.
+    /// Connection to the cluster.
     pub connection: Connection,
     /// Consumer group.
     pub group: String,
     /// Input topic; it must exist.
     pub topic: String,
-    /// `group.instance.id`: a member that returns under this name within the session timeout moves no partition.
+    /// `group.instance.id`: a member that returns under this name within the session timeout causes no rebalance.
     pub instance: Option<String>,
-    /// `transactional.id`: whoever connects with it last has it.
+    /// `transactional.id`: the last member to connect with it fences the others.
     pub transactional_id: String,
-    /// A member that the broker does not hear for so long is expelled.
+    /// A member without heartbeats for this time is expelled.
     pub session_timeout: Duration,
-    /// The broker aborts a transaction that is open for longer.
+    /// The broker aborts transactions that are open for longer.
     pub transaction_timeout: Duration,
-    /// A member that was offered nothing for so long joins anew: librdkafka may wait without end for a coordinator whose answer
-    /// was lost. Longer than a rebalance may take, or members that only wait would disturb it.
+    /// A member without a rebalance or partitions for this time rejoins: librdkafka may wait forever for a coordinator whose
+    /// response was lost. Longer than a rebalance may take, or waiting members would disturb it.
     pub rejoin_after: Duration,
 }
 
@@ -95,13 +95,13 @@ impl MemberOptions {
     }
 }
 
-/// Where and how a [`Producer`] writes.
+/// The connection and batching of a [`Producer`].
 #[derive(Debug, Clone)]
 pub struct ProducerOptions {
-    /// How the cluster is reached.
+    /// Connection to the cluster.
     pub connection: Connection,
-    /// How batches are packed.
+    /// Compression of batches.
     pub compression: Compression,
-    /// How long a batch is filled before it is sent: more of it means fewer, bigger requests.
+    /// How long a batch is filled before it is sent: longer means fewer, larger requests.
     pub linger: Duration,
 }

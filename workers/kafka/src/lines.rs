@@ -1,5 +1,5 @@
-//! librdkafka's log lines, as ours. While brokers are away, each of a process's clients writes the same line at each attempt:
-//! of lines that differ in numbers only one comes through in some seconds, with the number of those held back.
+//! Forwards librdkafka's log lines. While brokers are unavailable, each client of a process writes the same line at each attempt:
+//! lines that differ only in numbers are rate-limited, and the number of suppressed ones is added.
 
 use std::{
     collections::HashMap,
@@ -9,12 +9,12 @@ use std::{
 
 use rdkafka::config::RDKafkaLogLevel;
 
-/// One line of a kind in so long.
+/// Minimum interval between two lines of a kind.
 const INTERVAL: Duration = Duration::from_secs(30);
-/// Kinds that are remembered; more than a client has, so this only bounds what a defect could make of it.
+/// Maximum number of kinds tracked; more than a client has, so this only bounds memory in case of a bug.
 const MAX_KINDS: usize = 256;
 
-/// Writes a line, unless one of its kind was written a short while ago.
+/// Writes a line, unless one of its kind was written recently.
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     static LIMIT: OnceLock<Mutex<Limit>> = OnceLock::new();
     if matches!(level, RDKafkaLogLevel::Debug) {
@@ -27,7 +27,7 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     else {
         return;
     };
-    // Not a field where it is zero: most lines are alone.
+    // Omitted if zero, as for most lines.
     let more =
         if held_back == 0 { String::new() } else { format!(" (and {held_back} such lines before it)") };
     match level {
@@ -42,14 +42,14 @@ pub(super) fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
     }
 }
 
-/// When a line of each kind was written last, and how many were held back since.
+/// When a line of each kind was last written, and how many were suppressed since.
 #[derive(Debug, Default)]
 struct Limit {
     kinds: HashMap<String, (Instant, u64)>,
 }
 
 impl Limit {
-    /// Whether a line is to be written, and if so how many of its kind were held back before it.
+    /// If the line is to be written, returns how many of its kind were suppressed before it.
     fn admit(&mut self, facility: &str, line: &str, now: Instant) -> Option<u64> {
         let kind = kind(facility, line);
         if let Some((written, held_back)) = self.kinds.get_mut(&kind) {
@@ -70,8 +70,7 @@ impl Limit {
     }
 }
 
-/// What a line says, without the thread that says it, without numbers (times, ports, counts), and without how often the client
-/// itself has held it back.
+/// A line without its thread, without numbers (times, ports, counts), and without the client's own count of suppressed repeats.
 fn kind(facility: &str, line: &str) -> String {
     let said = match line.strip_prefix("[thrd:").and_then(|line| line.split_once("]: ")) {
         Some((_, said)) => said,
@@ -99,7 +98,7 @@ mod tests {
                            (after 0ms in state CONNECT)";
 
     #[test]
-    fn lines_that_differ_in_numbers_are_of_one_kind() {
+    fn lines_that_differ_only_in_numbers_are_of_one_kind() {
         let again = "[thrd:app]: 127.0.0.1:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 13ms in state \
                      CONNECT, 4 identical error(s) suppressed)";
         assert_eq!(kind("FAIL", REFUSED), kind("FAIL", again));
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_of_a_kind_comes_through_and_says_how_many_did_not() {
+    fn lines_of_a_kind_are_rate_limited_and_counted() {
         let (mut limit, begin) = (Limit::default(), Instant::now());
         assert_eq!(limit.admit("FAIL", REFUSED, begin), Some(0));
         for _ in 0..7 {

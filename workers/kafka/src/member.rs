@@ -1,4 +1,4 @@
-//! [`Member`]: the seam of [`weir_log`] on Kafka.
+//! [`Member`]: implements [`weir_log::Member`] on Kafka.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::transactions::{Transactions, to_record};
 use super::{MemberOptions, clients, leaving, watchdog};
 use weir_log::{self, Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
 
-/// How long leaving may take: librdkafka may never be done with closing.
+/// Time limit for leaving: librdkafka may never finish closing.
 const LEAVE: Duration = Duration::from_secs(20);
 
 /// One member of a consumer group on one topic, and its transactional producer, on Kafka.
@@ -25,12 +25,12 @@ const LEAVE: Duration = Duration::from_secs(20);
 ///   until its session times out, and an open transaction until the broker aborts it.
 pub struct Member {
     options: MemberOptions,
-    /// None once it has left.
+    /// `None` once it has left.
     parts: Option<Parts>,
 }
 
 struct Parts {
-    // Dropped in this order: what it has in flight first.
+    // Dropped in this order: in-flight records first.
     transactions: Transactions,
     publisher: Option<BaseProducer<DeliveryNotes>>,
     inspector: TopicInspector,
@@ -46,9 +46,9 @@ impl Member {
     /// properties that librdkafka does not know and for lacking rights.
     pub fn connect(options: MemberOptions) -> Result<Self, Error> {
         let inspector = TopicInspector::connect(&options)?;
-        // Asked first, because a subscription to an unknown topic would just stay silent for a while.
+        // Checked first, because a subscription to an unknown topic would just get no records for a while.
         inspector.partition_count()?;
-        // Before joining, so that a predecessor that still runs can commit no more, and that nobody waits for a member
+        // Before joining, so that a running predecessor can no longer commit, and that the group does not wait for a member
         // whose producer does not start.
         let transactions = Transactions::take_over(&options)?;
         let group = Group::join(&clients::member(&options), &options)?;
@@ -118,7 +118,7 @@ impl weir_log::Member for Member {
 
     fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
         let Parts { transactions, group, .. } = self.parts()?;
-        // Read afresh each time: the generation of the last commit may be over.
+        // Read each time: the generation may have changed since the last commit.
         let fence = if offsets.is_empty() { None } else { Some(group.metadata()?) };
         transactions.commit(&group.topic, offsets, fence)
     }
@@ -162,7 +162,7 @@ impl weir_log::Member for Member {
             tracing::debug!(%error, "left before everything was published");
         }
         let Parts { transactions, publisher, inspector, group } = parts;
-        // First the transaction: nobody can read past it while it is open.
+        // The transaction first: consumers cannot read past it while it is open.
         transactions.close();
         watchdog::close_within(
             "the member",

@@ -1,4 +1,4 @@
-//! How many partitions a topic has, as the cluster says.
+//! The number of partitions of a topic.
 
 use rdkafka::ClientContext;
 use rdkafka::client::Client;

@@ -1,4 +1,4 @@
-//! [`Producer`]: many records, none dropped.
+//! [`Producer`]: high throughput without losses.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,19 +14,19 @@ use super::error::classify;
 use super::{Latency, ProducerOptions, clients, lines, partitions};
 use weir_log::Error;
 
-/// Writes records outside transactions: idempotent, acknowledged by all in-sync replicas, retried without end. While the
-/// broker is slow or away, [`send`](Producer::send) waits once 500,000 records or 128 MiB are under way. Whatever is not
-/// acknowledged when it is dropped is lost: [`flush`](Producer::flush) first.
+/// Writes records outside transactions: idempotent, acknowledged by all in-sync replicas, retried forever. While the broker is
+/// slow or unavailable, [`send`](Producer::send) blocks once 500,000 records or 128 MiB are in flight. Unacknowledged records are
+/// lost when it is dropped: [`flush`](Producer::flush) first.
 pub struct Producer {
-    // A thread of its own serves acknowledgements, so that their times are right however the caller paces itself.
+    // A separate thread serves acknowledgements, so that latencies do not depend on the caller's pace.
     producer: ThreadedProducer<Tally>,
 }
 
 impl Producer {
-    /// Connects lazily: a broker that is not there only shows in [`Producer::send`] waiting.
+    /// Connects lazily: an unreachable broker only makes [`Producer::send`] block.
     ///
     /// # Errors
-    /// [`Error::Fatal`] for properties that librdkafka does not know.
+    /// [`Error::Fatal`] for unknown librdkafka properties.
     pub fn connect(options: &ProducerOptions) -> Result<Self, Error> {
         let producer = clients::bulk(options)
             .create_with_context(Tally::default())
@@ -37,15 +37,15 @@ impl Producer {
     /// The number of partitions of a topic, to choose one by key.
     ///
     /// # Errors
-    /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] for a topic that is not there.
+    /// [`Error::Retry`] if no broker responds, [`Error::Fatal`] for a missing topic.
     pub fn partition_count(&self, topic: &str) -> Result<i32, Error> {
         partitions::count(self.producer.client(), topic, "the configured brokers")
     }
 
-    /// Queues a record. Waits while the queue is full.
+    /// Queues a record. Blocks while the queue is full.
     ///
     /// # Errors
-    /// [`Error::Fatal`] for what no waiting heals: a record that is too big, a partition that is not there.
+    /// [`Error::Fatal`] for permanent failures: a record that is too large, a missing partition.
     pub fn send(&self, topic: &str, partition: i32, key: &[u8], value: &[u8]) -> Result<(), Error> {
         let sent = usize::try_from(self.tally().micros()).unwrap_or(usize::MAX);
         let mut record = BaseRecord::with_opaque_to(topic, sent).partition(partition).key(key).payload(value);
@@ -71,26 +71,26 @@ impl Producer {
         self.producer.flush(wait).map_err(|error| classify("write everything in time", &error))
     }
 
-    /// Records that all in-sync replicas have.
+    /// Number of records acknowledged by all in-sync replicas.
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.tally().acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Records that were given up, and the reason of the last.
+    /// Number of failed records, and the reason of the last.
     #[must_use]
     pub fn failed(&self) -> (u64, Option<String>) {
         let reason = self.tally().reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (self.tally().failed.load(Ordering::Relaxed), reason)
     }
 
-    /// Records queued or under way.
+    /// Number of records queued or in flight.
     #[must_use]
     pub fn in_flight(&self) -> u64 {
         u64::try_from(self.producer.in_flight_count()).unwrap_or(0)
     }
 
-    /// From `send` to the acknowledgement, of the records acknowledged.
+    /// Latencies from `send` to the acknowledgement.
     #[must_use]
     pub fn latency(&self) -> &Latency {
         &self.tally().latency
@@ -101,7 +101,7 @@ impl Producer {
     }
 }
 
-/// Counts deliveries. Records carry the time of their sending in microseconds since `started`.
+/// Counts deliveries. Records carry their send time in microseconds since `started`.
 struct Tally {
     started: Instant,
     acknowledged: AtomicU64,

@@ -18,7 +18,7 @@ use super::partitions;
 use super::watchdog::{MAX_UNCLOSED, Unclosed};
 use weir_log::{Error, Record, identity};
 
-/// Lets pass what librdkafka overcomes by itself.
+/// Ignores errors that librdkafka handles itself.
 pub(super) fn check_transient(
     error: &KafkaError,
     detail: &str,
@@ -27,7 +27,7 @@ pub(super) fn check_transient(
     let Some(code) = error.rdkafka_error_code() else { return Err(classify(&doing(), error)) };
     let text = if detail.is_empty() { error.to_string() } else { detail.to_owned() };
     match class(code) {
-        // Retention took the offset between asking for it and fetching it.
+        // Retention deleted the offset between finding and fetching it.
         _ if code == RDKafkaErrorCode::AutoOffsetReset => {
             Err(Error::retry(format!("could not {}: {text}", doing())))
         }
@@ -39,11 +39,11 @@ pub(super) fn check_transient(
 /// Where a [`Reader`] starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// At the first record that is still there.
+    /// At the first retained record.
     Beginning,
-    /// After everything that is committed now.
+    /// After everything that is currently committed.
     End,
-    /// So many offsets before the end of each partition, or at its beginning.
+    /// This many offsets before the end of each partition, or at its beginning.
     Last(i64),
 }
 
@@ -51,23 +51,23 @@ type Client = BaseConsumer<ConsumerNotes>;
 /// By partition.
 type Offsets = BTreeMap<i32, i64>;
 
-/// Follows all partitions of some topics, committed records only, without a group.
+/// Follows all partitions of topics without a group; reads committed records only.
 pub struct Reader {
     consumer: Client,
     connection: Connection,
     topics: Vec<String>,
-    /// The topics' ids when reading began; none from brokers before Kafka 2.8.
+    /// The topics' ids when reading began; empty with brokers before Kafka 2.8.
     ids: Vec<String>,
-    /// The offset after everything that was read, by partition.
+    /// The next offset, by partition.
     positions: Offsets,
-    /// Where the partitions ended when that was last asked for.
+    /// The ends of the partitions at the last check.
     ends: Offsets,
-    /// Clients that were renewed and have not closed yet.
+    /// Replaced clients that have not closed yet.
     unclosed: Unclosed,
 }
 
 impl Reader {
-    /// Starts reading. Where retention overtakes it later, it goes on with the first record that is still there.
+    /// Starts reading. If retention overtakes it later, it continues at the first retained record.
     ///
     /// # Errors
     /// [`Error::Retry`] when no broker answers, [`Error::Fatal`] for a topic that is not there.
@@ -75,7 +75,7 @@ impl Reader {
         let doing = || format!("follow {topics:?} at {}", connection.brokers);
         let failed = |error: KafkaError| classify(&doing(), &error);
         let consumer = consumer(connection).map_err(failed)?;
-        // Before the offsets: those of a topic that takes its place from here on are noticed by `ask`.
+        // Before the offsets: a topic that is recreated from here on is detected by `check_ends`.
         let found = describe(consumer.client(), topics).map_err(failed)?;
         let id = |topic: &&str| match found.get(*topic) {
             Some(Ok(found)) => found.id.clone(),
@@ -92,19 +92,18 @@ impl Reader {
         Ok(Self { consumer, connection, topics, ids, positions, ends, unclosed })
     }
 
-    /// Whether all was read that was there when the ends were last asked for, which [`follow`](Self::follow) does and
-    /// [`ask`](Self::ask). Only for a reader of one topic: librdkafka reports ends by partition, not by topic.
+    /// Whether everything up to the last known ends was read; [`follow`](Self::follow) and [`check_ends`](Self::check_ends) update them.
+    /// Only for a reader of one topic: librdkafka reports ends by partition, not by topic.
     pub fn at_end(&self) -> bool {
         self.ends.iter().all(|(partition, end)| self.positions.get(partition).is_some_and(|at| at >= end))
     }
 
-    /// Asks where the topic ends now, which is what [`at_end`](Self::at_end) goes by from then on. Returns why reading must begin anew, if
-    /// it must: another topic has taken the place of the one that is read, or it has another number of partitions. Only for a reader of
-    /// one topic.
+    /// Updates the topic's ends, which [`at_end`](Self::at_end) uses from then on. If reading must start over, returns why: the topic was
+    /// recreated, or has another number of partitions. Only for a reader of one topic.
     ///
     /// # Errors
-    /// [`Error::Retry`] when no broker answers or the topic is not there, [`Error::Fatal`] where it may not be read.
-    pub fn ask(&mut self) -> Result<Option<String>, Error> {
+    /// [`Error::Retry`] if no broker responds or the topic is missing, [`Error::Fatal`] if it may not be read.
+    pub fn check_ends(&mut self) -> Result<Option<String>, Error> {
         let topic = &self.topics[0];
         let doing = || format!("find the ends of {topic:?} at {}", self.connection.brokers);
         let failed = |error: KafkaError| classify(&doing(), &error);
@@ -133,7 +132,7 @@ impl Reader {
         for (&partition, &position) in &self.positions {
             let (_, end) = self.consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
             if end < position {
-                // A broker that was just started may show less for a moment. What is really lost, librdkafka reads over from the beginning.
+                // A broker that has just started may temporarily show less. After a real loss librdkafka resets to the beginning.
                 return Err(Error::retry(format!(
                     "{topic}/{partition} ends at offset {end}, and was read up to {position}"
                 )));
@@ -144,11 +143,11 @@ impl Reader {
         Ok(None)
     }
 
-    /// Goes on reading with a new client: one that was without its brokers for long may never find them again. Only for a reader of one
+    /// Continues with a new client: one that lost its brokers for long may never find them again. Only for a reader of one
     /// topic.
     ///
     /// # Errors
-    /// As for [`follow`](Self::follow), and [`Error::Retry`] where too many clients did not close. The old client stays then.
+    /// As for [`follow`](Self::follow), and [`Error::Retry`] if too many clients did not close. The old client stays then.
     pub fn renew(&mut self) -> Result<(), Error> {
         let doing = || format!("follow {:?} at {}", self.topics, self.connection.brokers);
         if self.unclosed.too_many() {
@@ -170,16 +169,16 @@ impl Reader {
         Ok(())
     }
 
-    /// Closes it. Dropping it does too, but may take for ever; this gives it up after a while.
+    /// Closes the reader, with a time limit. Dropping it may block forever.
     pub fn close(self) {
         self.unclosed.close("a reader", self.consumer);
     }
 
-    /// Hands out up to `max` records with their topics, in the order of each partition, and returns how many. Waits at most
+    /// Delivers up to `max` records with their topics, in the order of each partition, and returns how many. Waits at most
     /// `wait` for the first.
     ///
     /// # Errors
-    /// [`Error::Retry`] when no broker is left; reading goes on by itself afterwards. [`Error::Fatal`] otherwise.
+    /// [`Error::Retry`] if no broker is left; reading continues by itself afterwards. [`Error::Fatal`] otherwise.
     pub fn poll(
         &mut self,
         max: usize,
@@ -188,7 +187,7 @@ impl Reader {
     ) -> Result<usize, Error> {
         let deadline = Instant::now() + wait;
         let mut records = 0;
-        // As for a group's member: reports left over from an outage that has ended must not hide what came after.
+        // As for a group's member: stale reports of an outage must not hide later records.
         let mut outage = None;
         while records < max {
             let patience =
@@ -199,7 +198,7 @@ impl Reader {
                     sink(message.topic(), record(&message));
                     records += 1;
                 }
-                // After the last record there may be offsets that are no records.
+                // After the last record there may be transaction markers.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     if let Some(end) = self.consumer.context().take_end() {
                         self.positions.insert(partition, end);
@@ -230,7 +229,7 @@ fn consumer(connection: &Connection) -> Result<Client, KafkaError> {
     config.create_with_context(ConsumerNotes::default())
 }
 
-/// Assigns every partition from the offset that `from` names, by partition, first offset and end. Returns these offsets, and the ends.
+/// Assigns every partition at the offset that `from` gives for its number, first offset and end. Returns these offsets and the ends.
 fn start(
     consumer: &Client,
     connection: &Connection,
@@ -243,7 +242,7 @@ fn start(
     let (mut positions, mut ends) = (Offsets::new(), Offsets::new());
     for topic in topics {
         for partition in 0..partitions::count(consumer.client(), topic, &connection.brokers)? {
-            // Asked for now, so that nothing written from here on is missed.
+            // Resolved now, so that nothing written from here on is missed.
             let (first, end) = consumer.fetch_watermarks(topic, partition, ANSWER).map_err(failed)?;
             let offset = from(partition, first, end);
             list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(failed)?;

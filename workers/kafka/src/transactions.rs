@@ -18,20 +18,20 @@ use super::error::{Class, class, classify, in_transaction, of_code};
 use super::watchdog::{Hung, Watchdog};
 use weir_log::{Committed, Error, Output};
 
-/// How long taking a transactional id over may take: the predecessor's transaction is aborted first.
+/// Time limit for taking over a transactional id: the predecessor's transaction is aborted first.
 const TAKE_OVER: Duration = Duration::from_secs(30);
 
-/// How often a broker is asked for its name before transactions are started anyhow.
+/// Maximum attempts to reach a broker before transactions are started anyway.
 const CONNECTS: u32 = 5;
 
-/// Calls that may be given up before the process must be started anew: each keeps a producer's threads, sockets and queue.
+/// Maximum number of abandoned calls before the process must restart: each keeps a producer's threads, sockets and queue.
 const MAX_HUNG: u32 = 50;
 
-/// Time between two looks for delivery reports. rdkafka's poll would wait for them by itself, but spins through what is left of
-/// its time once that is below a millisecond, and waits for all of it even when something came: a fifth of all CPU time.
+/// Interval of polling for delivery reports. rdkafka's own blocking poll spins when less than a millisecond is left, and waits for
+/// the full time even after an event: a fifth of all CPU time.
 const TURN: Duration = Duration::from_micros(500);
 
-/// How much longer than its own timeout a call may take before it is given up.
+/// How much longer than its own timeout a call may take before it is abandoned.
 const SLACK: Duration = Duration::from_secs(5);
 
 type Owned = BaseProducer<DeliveryNotes>;
@@ -42,23 +42,23 @@ pub(super) struct Transactions {
     /// The group's topic.
     topic: String,
     timeout: Duration,
-    /// None after a failed start, until the next one.
+    /// `None` after a failed start, until the next one.
     producer: Option<Arc<Owned>>,
     /// When the open transaction began.
     opened: Option<Instant>,
-    /// Where every call is made that waits for a broker.
+    /// Runs all calls that wait for a broker.
     watchdog: Watchdog,
-    /// Attempts of our own to take the id over that had no answer. One of them may still reach the broker, after the one that had: then it is
-    /// ourselves who fence us.
+    /// Our own attempts to take over the id that got no response. One of them may still reach the broker later, and would fence this
+    /// producer.
     unanswered: Cell<u32>,
-    /// Calls that did not return, each with a producer that is never freed.
+    /// Number of calls that did not return, each with a producer that is never freed.
     hung: u32,
-    /// A call that never returns, for tests of what happens then.
+    /// For tests: makes the next call hang.
     #[cfg(test)]
     hangs: Option<Hangs>,
 }
 
-/// Why a transaction was not committed.
+/// The reason why a transaction was not committed.
 enum Failure {
     /// A record was not written.
     Delivery(String),
@@ -73,7 +73,7 @@ enum Hangs {
 }
 
 impl Transactions {
-    /// Takes the transactional id over: what its last owner left open is aborted, and that owner is fenced.
+    /// Takes over the transactional id: aborts its last owner's open transaction, and fences that owner.
     pub(super) fn take_over(options: &super::MemberOptions) -> Result<Self, Error> {
         let mut transactions = Self {
             config: clients::transactional(options),
@@ -105,10 +105,10 @@ impl Transactions {
         // (KAFKA-17754), and the new epoch fences what it left in flight.
         self.opened = None;
         if let Some(producer) = self.producer.take() {
-            // One that is not destroyed in time is left to itself: fenced as well.
+            // One that is not destroyed in time is abandoned: it is fenced as well.
             if self.watchdog.run(SLACK, move || drop(producer)).is_err() {
                 self.hung += 1;
-                tracing::warn!(id = self.id, "the producer did not close: given up");
+                tracing::warn!(id = self.id, "the producer did not close: abandoned");
             }
         }
         let doing = format!("start transactions as {:?}", self.id);
@@ -133,7 +133,7 @@ impl Transactions {
                 self.unanswered.set(self.unanswered.get() + 1);
                 self.hung += 1;
                 Err(Error::retry(format!(
-                    "could not {doing}: no answer for {limit:?}, the producer is given up"
+                    "could not {doing}: no answer for {limit:?}, the producer is abandoned"
                 )))
             }
         }
@@ -144,7 +144,7 @@ impl Transactions {
         let doing = "begin a transaction";
         match self.watchdog.run(SLACK, move || producer.begin_transaction()) {
             Ok(begun) => begun.map_err(|error| self.failed(doing, &error))?,
-            Err(hung) => return Err(self.give_up(doing, &hung)),
+            Err(hung) => return Err(self.abandon(doing, &hung)),
         }
         self.opened = Some(Instant::now());
         Ok(())
@@ -195,22 +195,22 @@ impl Transactions {
                 self.unfenced(doing)?;
                 return Err(Error::abort(format!("could not {doing}: {failure}")));
             }
-            Err(hung) => return Err(self.give_up(doing, &hung)),
+            Err(hung) => return Err(self.abandon(doing, &hung)),
         }
         self.opened = None;
         Ok(())
     }
 
-    /// Leaves a producer to a call that does not return: it cannot be destroyed while it is in one. The next one fences it.
-    fn give_up(&mut self, doing: &str, hung: &Hung) -> Error {
+    /// Abandons a producer in a call that does not return: it cannot be destroyed meanwhile. The next one fences it.
+    fn abandon(&mut self, doing: &str, hung: &Hung) -> Error {
         (self.producer, self.opened) = (None, None);
         self.hung += 1;
         let limit = hung.limit;
-        tracing::warn!(id = self.id, "could not {doing}: no answer for {limit:?}, the producer is given up");
+        tracing::warn!(id = self.id, "could not {doing}: no answer for {limit:?}, the producer is abandoned");
         Error::abort(format!("could not {doing}: the call did not return for {limit:?}"))
     }
 
-    /// Aborts what is open. Best effort: what this cannot abort, the broker does when its timeout is over.
+    /// Aborts the open transaction. Best effort: otherwise the broker aborts it after its timeout.
     pub(super) fn close(mut self) {
         let open = self.opened.take().is_some();
         let Some(producer) = self.producer.take() else { return };
@@ -249,7 +249,7 @@ impl Transactions {
         }
     }
 
-    /// A producer that librdkafka gave up reports that in many words: the reason is asked for here.
+    /// The reason of a fatal error of librdkafka's producer, which is clearer than the errors of its calls.
     fn unfenced(&self, doing: &str) -> Result<(), Error> {
         let given_up = self.producer.as_ref().and_then(|producer| producer.client().fatal_error());
         let Some((code, text)) = given_up else { return Ok(()) };
@@ -260,7 +260,7 @@ impl Transactions {
         })
     }
 
-    /// The broker bumps the epoch for another owner, and also when it aborts a transaction that is open for too long.
+    /// Classifies a fencing: the broker bumps the epoch for another owner, and when it aborts a transaction after its timeout.
     fn fenced(&self, doing: &str) -> Error {
         let open = self.opened.map(|opened| opened.elapsed());
         match open {
@@ -286,12 +286,12 @@ impl Transactions {
     }
 }
 
-/// A producer that has the id, or why there is none and whether the id may be taken over all the same.
+/// Starts a producer with the id; on failure returns the error, and whether the id may have been taken over anyway.
 fn start(config: &ClientConfig, topic: &str) -> Result<Owned, (KafkaError, bool)> {
     let producer: Owned =
         config.create_with_context(DeliveryNotes::default()).map_err(|error| (error, false))?;
-    // Where no broker is connected, librdkafka asks for the coordinator again only after half a second. The connection to a
-    // bootstrap address (below 0) does not count: it is closed as soon as the brokers themselves are known.
+    // Without a connected broker, librdkafka asks for the coordinator again only after half a second. The connection to a
+    // bootstrap address (id below 0) does not count: it is closed as soon as the brokers are known.
     for _ in 0..CONNECTS {
         let metadata = producer.client().fetch_metadata(Some(topic), clients::ANSWER);
         if metadata.map_err(|error| (error, false))?.orig_broker_id() >= 0 {
@@ -307,7 +307,7 @@ fn commit(
     deadline: Instant,
     offsets: Option<(TopicPartitionList, ConsumerGroupMetadata)>,
 ) -> Result<(), Failure> {
-    // Flushed first, so that a failed delivery is told as such and not as a refused commit.
+    // Flushed first, so that a failed delivery is reported as such and not as a refused commit.
     drain(producer, deadline).map_err(Failure::Call)?;
     if let Some(failure) = producer.context().failure() {
         return Err(Failure::Delivery(failure));
@@ -318,13 +318,13 @@ fn commit(
     persist(deadline, || producer.commit_transaction(left(deadline)))
 }
 
-/// Makes a call again while librdkafka says that it may be, until the deadline.
+/// Retries a call while its error is retriable, until the deadline.
 fn persist(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Failure> {
     loop {
         match call() {
             Ok(()) => return Ok(()),
             Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < deadline => {
-                tracing::debug!(%error, "a transaction's call: again");
+                tracing::debug!(%error, "transient error of a transaction's call, retrying");
                 thread::sleep(TURN);
             }
             Err(error) => return Err(Failure::Call(error)),
@@ -341,7 +341,7 @@ fn hang(hangs: bool) {
     }
 }
 
-/// Waits until everything sent is delivered or has failed. rdkafka's own flush looks every 100 ms only.
+/// Waits until everything sent is delivered or has failed. rdkafka's own flush polls only every 100 ms.
 fn drain(producer: &Owned, deadline: Instant) -> Result<(), KafkaError> {
     loop {
         match producer.flush(Duration::ZERO) {
@@ -358,7 +358,7 @@ fn drain(producer: &Owned, deadline: Instant) -> Result<(), KafkaError> {
 }
 
 fn left(deadline: Instant) -> Duration {
-    // Zero would mean "just look"; the calls must at least get an answer under way.
+    // Zero would mean "do not wait"; the calls need at least the time for a response.
     deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 

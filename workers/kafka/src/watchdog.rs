@@ -1,7 +1,7 @@
-//! Calls that may never return.
+//! Runs calls that may never return, with a time limit.
 //!
-//! Some of librdkafka's transactional calls do not keep the timeout they are given (librdkafka #5456, #5511). A bound that must hold is kept
-//! here: they run on a thread of their own, and where one takes longer than it may, it is given up with everything it holds.
+//! Some of librdkafka's transactional calls ignore their timeout (librdkafka #5456, #5511). So they run on a thread of their own, and a
+//! call that exceeds its limit is abandoned with everything it holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,14 +11,14 @@ use std::time::Duration;
 
 type Call = Box<dyn FnOnce() + Send>;
 
-/// A thread for calls that may never return: one at a time, by whoever owns this.
+/// A thread for calls that may never return: one at a time.
 pub(super) struct Watchdog {
     name: String,
-    /// None before the first call, and after one that was given up.
+    /// `None` before the first call, and after an abandoned one.
     thread: Option<Sender<Call>>,
 }
 
-/// A call that was given up: it did not return in time, and what it holds is never freed.
+/// A call that did not return in time and was abandoned: what it holds is never freed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hung {
     pub(super) limit: Duration,
@@ -29,7 +29,7 @@ impl Watchdog {
         Self { name: name.to_owned(), thread: None }
     }
 
-    /// Runs a call and returns what it returned. A panic of it is this call's too.
+    /// Runs a call and returns its result. Propagates its panic.
     pub(super) fn run<T: Send + 'static>(
         &mut self,
         limit: Duration,
@@ -37,7 +37,7 @@ impl Watchdog {
     ) -> Result<T, Hung> {
         let (answer, answered) = mpsc::sync_channel(1);
         let call: Call = Box::new(move || {
-            // Whoever gave it up does not listen any more.
+            // The receiver is gone if the call was abandoned.
             let _ = answer.send(call());
         });
         if let Err(mpsc::SendError(call)) = self.thread().send(call) {
@@ -48,7 +48,7 @@ impl Watchdog {
         match answered.recv_timeout(limit) {
             Ok(returned) => Ok(returned),
             Err(RecvTimeoutError::Timeout) => {
-                // It ends by itself if the call returns after all.
+                // The thread ends if the call returns after all.
                 self.thread = None;
                 Err(Hung { limit })
             }
@@ -60,7 +60,7 @@ impl Watchdog {
         self.thread.get_or_insert_with(|| {
             let (calls, called) = mpsc::channel::<Call>();
             let thread = thread::Builder::new().name(self.name.clone());
-            // Without a thread the channel is closed, and the call fails as one whose thread panicked.
+            // Without a thread the channel is closed, and the call fails as if its thread had panicked.
             if let Err(error) = thread.spawn(move || called.into_iter().for_each(|call| call())) {
                 tracing::error!(%error, "cannot start a thread");
             }
@@ -69,13 +69,13 @@ impl Watchdog {
     }
 }
 
-/// Clients of one reader that may be closing at a time before no more are made: each keeps threads and sockets.
+/// Maximum number of closing clients of one reader: each keeps threads and sockets.
 pub(super) const MAX_UNCLOSED: u32 = 5;
 
-/// How long closing a client may take before it is left to itself.
+/// Time limit for closing a client before it is abandoned.
 const CLOSE: Duration = Duration::from_secs(10);
 
-/// Clients of one reader that are closing. One that closes after it was given up counts no more.
+/// The closing clients of one reader. One that closes after it was abandoned no longer counts.
 #[derive(Debug, Default)]
 pub(super) struct Unclosed(Arc<AtomicU32>);
 
@@ -84,7 +84,7 @@ impl Unclosed {
         self.0.load(Ordering::SeqCst) >= MAX_UNCLOSED
     }
 
-    /// Closes one, within [`CLOSE`] as far as the caller is concerned.
+    /// Closes a client; returns after [`CLOSE`] at the latest.
     pub(super) fn close<T: Send + 'static>(&self, what: &str, client: T) {
         self.close_within(what, CLOSE, client);
     }
@@ -99,7 +99,7 @@ impl Unclosed {
     }
 }
 
-/// Closes something, which may take for ever, and waits for it for no longer than `limit`. Whether it closed.
+/// Closes a client, which may block forever, and waits at most `limit`. Returns whether it closed.
 pub(super) fn close_within<T: Send + 'static>(
     what: &str,
     limit: Duration,
@@ -108,7 +108,7 @@ pub(super) fn close_within<T: Send + 'static>(
 ) -> bool {
     let closed = Watchdog::new("weir-close").run(limit, move || close(value)).is_ok();
     if !closed {
-        tracing::warn!("{what} did not close within {limit:?}: given up");
+        tracing::warn!("{what} did not close within {limit:?}: abandoned");
     }
     closed
 }
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_that_never_returns_is_given_up_and_the_next_one_made() {
+    fn a_hanging_call_is_abandoned_and_the_next_one_runs() {
         let mut watchdog = Watchdog::new("test");
         assert_eq!(watchdog.run(Duration::from_secs(60), || 1), Ok(1));
         let limit = Duration::from_millis(20);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_close_is_left_open() {
+    fn a_client_that_does_not_close_is_abandoned() {
         struct Stuck;
         impl Drop for Stuck {
             fn drop(&mut self) {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_closes_late_makes_room_for_another() {
+    fn a_client_that_closes_late_no_longer_counts() {
         struct Late(mpsc::Receiver<()>);
         impl Drop for Late {
             fn drop(&mut self) {

@@ -45,7 +45,7 @@ fn a_differing_setting_is_updated_and_others_stay() {
 }
 
 #[test]
-fn writing_never_asks_for_more_copies_than_there_are() {
+fn min_in_sync_replicas_never_exceed_the_replicas() {
     let cluster = Cluster::shared();
     let before = spec(&name(), 1, &[("min.insync.replicas", "1"), ("retention.ms", "1000")]);
     change(&cluster, before.clone());
@@ -79,7 +79,7 @@ fn other_partitions_are_refused_before_anything_changes() {
 }
 
 #[test]
-fn an_external_topic_is_only_looked_at() {
+fn an_external_topic_is_only_checked() {
     let cluster = Cluster::shared();
     let mut external = spec(&name(), 2, &[("retention.ms", "1000")]);
     external.management = Management::External;
@@ -91,7 +91,7 @@ fn an_external_topic_is_only_looked_at() {
 }
 
 #[test]
-fn what_kafka_refuses_is_told_with_the_topic() {
+fn a_refusal_by_kafka_names_the_topic() {
     let cluster = Cluster::shared();
     let mut spec = spec(&name(), 1, &[]);
     spec.replicas = 9;
@@ -109,7 +109,7 @@ fn an_absent_broker_is_named() {
 }
 
 #[test]
-fn a_topic_made_anew_has_another_id() {
+fn a_recreated_topic_has_another_id() {
     let cluster = Cluster::shared();
     let admin = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin")).unwrap();
     let (first, second, missing) = (name(), name(), name());
@@ -132,7 +132,7 @@ fn a_topic_made_anew_has_another_id() {
 }
 
 #[test]
-fn a_topic_of_unknown_making_is_not_changed_so_that_records_could_be_lost() {
+fn destructive_changes_of_topics_that_others_created_are_refused() {
     let cluster = Cluster::shared();
     let admin = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin")).unwrap();
     let fortnight =
@@ -143,16 +143,16 @@ fn a_topic_of_unknown_making_is_not_changed_so_that_records_could_be_lost() {
     let wanted = [new.clone(), spec(&old.name, 1, &hours)];
     let error = admin.ensure_topics(&wanted, |_| false).unwrap_err();
     let AdminError::NotOurs(differences) = &error else { panic!("{error}") };
-    let said: Vec<_> = differences.iter().map(ToString::to_string).collect();
+    let messages: Vec<_> = differences.iter().map(ToString::to_string).collect();
     let has = |text: &str| format!("topic {} has {text}", old.name);
     assert_eq!(
-        said,
+        messages,
         [
             has("cleanup.policy=compact, the pipeline says delete"),
             has("retention.ms=1209600000 (14 d), the pipeline says 7200000 (2 h)"),
         ]
     );
-    // Nothing was done, not even what would have been harmless.
+    // Nothing was changed, not even harmless settings.
     cluster.await_setting(&old.name, "compression.type", "zstd");
     cluster.await_setting(&old.name, "retention.ms", "1209600000");
     assert!(!admin.topics().unwrap().contains_key(&new.name));
@@ -161,7 +161,7 @@ fn a_topic_of_unknown_making_is_not_changed_so_that_records_could_be_lost() {
 }
 
 #[test]
-fn a_topic_has_one_owner_until_it_is_taken_over_or_made_anew() {
+fn a_topic_has_one_owner_until_it_is_taken_over_or_recreated() {
     let cluster = Cluster::shared();
     let admin = Admin::new(&Connection::new(cluster.bootstrap(), "weir-admin")).unwrap();
     let topic = spec(&name(), 1, &[]);
@@ -174,7 +174,7 @@ fn a_topic_has_one_owner_until_it_is_taken_over_or_made_anew() {
     assert!(admin.owners(&ids).unwrap().is_empty());
     assert_eq!(claim("one", true, false), None);
     assert_eq!(claim("two", true, false).as_deref(), Some("one"));
-    // That it made the topic is not forgotten when it claims it again.
+    // A repeated claim keeps the record that it created the topic.
     assert_eq!(claim("one", false, false), None);
     let owner = |ids| admin.owners(ids).unwrap().remove(&topic.name);
     assert!(owner(&ids).is_some_and(|owner| owner.pipeline == "one" && owner.ours && owner.since > 0));

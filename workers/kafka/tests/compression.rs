@@ -1,4 +1,4 @@
-//! Every compression that a document may ask for: written by our producers, made by the broker, and read.
+//! Every compression of the document: by our producers and by the broker, and read back.
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
@@ -15,7 +15,7 @@ fn every_compression_is_written_and_read() {
     let cluster = Cluster::shared();
     let all =
         [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
-    // As the producer made it; and as the broker makes it of what came without.
+    // Compressed by the producer; and by the broker from uncompressed batches.
     let cases = all.map(|by_producer| (by_producer, "producer"));
     let cases = cases.into_iter().chain(all.map(|by_broker| (Compression::None, by_broker.topic_setting())));
     for (compression, setting) in cases {
@@ -27,7 +27,7 @@ fn every_compression_is_written_and_read() {
             linger: Duration::from_millis(20),
         });
         let producer = producer.unwrap_or_else(|error| panic!("{compression:?}: {error}"));
-        // Alike, so that compressing them is worth it.
+        // Similar values, so that compression pays off.
         let value = |n: i32| format!("{} {n}", "https://shop.example/products".repeat(10)).into_bytes();
         (0..500).for_each(|n| producer.send(&topic.name, 0, b"key", &value(n)).unwrap());
         producer.flush(Duration::from_secs(30)).unwrap();

@@ -45,7 +45,7 @@ impl World for Cluster {
     }
 
     fn pass(&self, time: Duration) {
-        // The broker's clock cannot be turned; it looks for what has timed out every now and then only.
+        // The broker's clock cannot be advanced; it checks timeouts only at intervals.
         thread::sleep(time + Duration::from_secs(1));
     }
 }

@@ -1,4 +1,4 @@
-//! What only Kafka has: static members that leave, brokers that go away, topics made anew; and the plain clients.
+//! Behaviour of Kafka only: leaving static members, broker outages, recreated topics; and the plain clients.
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
@@ -16,7 +16,7 @@ use weir_manifest::Compression;
 
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Members that no timeout meets within [`CONDITION_TIMEOUT`].
+/// Members whose timeouts exceed [`CONDITION_TIMEOUT`].
 fn options(bootstrap: &str, group: &str, topic: &str) -> MemberOptions {
     let mut options = MemberOptions::new(bootstrap, group, topic, &name());
     options.session_timeout = Duration::from_secs(200);
@@ -35,7 +35,7 @@ fn poll(member: &mut Member) -> Option<Rebalance> {
     member.poll(100, Duration::from_millis(50), &mut |_| ()).unwrap()
 }
 
-/// Polls and starts whatever is assigned at 0; whether these partitions are.
+/// Polls and starts assigned partitions at 0; returns whether they are `partitions`.
 fn takes(member: &mut Member, partitions: &[i32]) -> bool {
     match poll(member) {
         Some(Rebalance::Assigned(assigned)) => {
@@ -67,7 +67,7 @@ fn values(member: &mut Member, topic: &str) -> Vec<String> {
     values
 }
 
-/// Runs something that must not wait for ever, on a thread of its own.
+/// Runs something that must not block forever, on a separate thread.
 fn ends(what: &str, run: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     thread::spawn(move || {
@@ -78,17 +78,17 @@ fn ends(what: &str, run: impl FnOnce() + Send + 'static) {
 }
 
 #[test]
-fn a_member_that_joined_anew_gets_its_share() {
+fn a_member_that_rejoined_gets_its_share() {
     let cluster = Cluster::shared();
     let (group, topic) = (name(), cluster.create(2, &[]));
     let mut holder = Member::connect(options(cluster.bootstrap(), &group, &topic)).unwrap();
     eventually("the first member has everything", || takes(&mut holder, &[0, 1]));
-    // The holder does not poll, so it does not answer the rebalance that the second one asks for.
+    // The owner does not poll, so it does not answer the rebalance that the second member starts.
     let mut impatient = options(cluster.bootstrap(), &group, &topic);
     impatient.rejoin_after = Duration::from_secs(2);
     impatient.session_timeout = Duration::from_secs(6);
     let mut waiting = Member::connect(impatient).unwrap();
-    // The holder, the second one, and the second one again: Kafka names each that joins.
+    // The owner, the second one, and the second one again: Kafka lists each join.
     let mut seen = BTreeSet::new();
     eventually("it joins anew", || {
         assert_eq!(poll(&mut waiting), None);
@@ -132,9 +132,9 @@ fn a_static_member_that_leaves_hands_over_at_once() {
         a && b
     });
     first.leave().unwrap();
-    // The session is much longer than the patience.
+    // The session is much longer than the test's timeout.
     eventually("the other to have everything", || takes(&mut second, &[0, 1]));
-    assert!(matches!(first.begin(), Err(Error::Fatal(_))), "nothing goes on after leaving");
+    assert!(matches!(first.begin(), Err(Error::Fatal(_))), "no transaction after leaving");
 }
 
 #[test]
@@ -157,17 +157,17 @@ fn dropping_does_not_wait_for_an_unanswered_rebalance() {
 }
 
 #[test]
-fn a_topic_made_anew_is_told_with_its_place() {
+fn a_recreated_topic_is_an_error_with_its_offset() {
     let cluster = Cluster::shared();
     let (topic, group) = (cluster.create(2, &[]), name());
     let mut member = Member::connect(options(cluster.bootstrap(), &group, &topic)).unwrap();
     eventually("an offer", || matches!(poll(&mut member), Some(Rebalance::Assigned(_))));
-    // As after a restart: committed was 17, and the topic has been deleted and created meanwhile.
+    // As after a restart: 17 was committed, and the topic has been recreated meanwhile.
     member.assign(&[(0, 0), (1, 17)]).unwrap();
     let deadline = Instant::now() + CONDITION_TIMEOUT;
     let error = loop {
         match member.poll(10, Duration::from_millis(50), &mut |_| ()) {
-            // What a broker shows less than before for a moment only is no reason to stop.
+            // A broker that temporarily shows less is not an error yet.
             Ok(_) | Err(Error::Retry(_)) => assert!(Instant::now() < deadline, "no error came"),
             Err(error) => break error,
         }
@@ -179,7 +179,7 @@ fn a_topic_made_anew_is_told_with_its_place() {
 }
 
 #[test]
-fn connecting_tells_an_absent_broker_from_an_absent_topic() {
+fn connecting_distinguishes_an_absent_broker_from_an_absent_topic() {
     let absent = Member::connect(options("127.0.0.1:1", "g", "t")).err().unwrap();
     let Error::Retry(message) = absent else { panic!("{absent:?}") };
     assert!(message.contains("127.0.0.1:1"), "{message}");
@@ -189,7 +189,7 @@ fn connecting_tells_an_absent_broker_from_an_absent_topic() {
     assert!(message.contains("\"not-there\"") && message.contains("create the topic"), "{message}");
 }
 
-/// Each joins anew a few times, because it may have been its own past that fenced it; then one of them believes in the other.
+/// Each rejoins a few times, because it may have fenced itself; then one of them concludes that there is another process.
 #[test]
 fn two_processes_under_one_instance_id_end_one_of_them() {
     let cluster = Cluster::shared();
@@ -206,8 +206,8 @@ fn two_processes_under_one_instance_id_end_one_of_them() {
     eventually("the second to have it", || takes(&mut second, &[0]));
     let refused = first.commit(&[(0, at(5))]);
     assert!(matches!(refused, Err(Error::Fatal(_) | Error::Abort(_))), "{refused:?}");
-    let mut told = None;
-    eventually("one of them to be told", || {
+    let mut ended = None;
+    eventually("one of them to end", || {
         for (n, member) in [&mut first, &mut second].into_iter().enumerate() {
             match member.poll(10, Duration::from_millis(50), &mut |_| ()) {
                 Ok(None) | Err(Error::Retry(_)) => {}
@@ -218,14 +218,14 @@ fn two_processes_under_one_instance_id_end_one_of_them() {
                 Ok(Some(_)) => member.unassign().unwrap(),
                 Err(Error::Fatal(message)) => {
                     assert!(message.contains("group.instance.id \"pod-0\""), "{message}");
-                    told = Some(n);
+                    ended = Some(n);
                 }
                 Err(error) => panic!("{error:?}"),
             }
         }
-        told.is_some()
+        ended.is_some()
     });
-    let survivor = if told == Some(0) { &mut second } else { &mut first };
+    let survivor = if ended == Some(0) { &mut second } else { &mut first };
     eventually("the other to have the partition", || {
         let has = takes(survivor, &[0]) || survivor.begin().is_ok() && survivor.commit(&[(0, at(0))]).is_ok();
         if !has {
@@ -235,9 +235,9 @@ fn two_processes_under_one_instance_id_end_one_of_them() {
     });
 }
 
-/// As after an outage that swallowed the answer to an attempt to join: the broker knows a newer member under the name than the process does.
+/// As after an outage in which the response to a join was lost: the broker has a newer member of that name than the process.
 #[test]
-fn a_static_member_that_its_own_past_fences_joins_anew() {
+fn a_static_member_fenced_by_its_own_earlier_join_rejoins() {
     let cluster = Cluster::shared();
     let (topic, group) = (cluster.create(1, &[]), name());
     let mut options = options(cluster.bootstrap(), &group, &topic);
@@ -266,7 +266,7 @@ fn a_static_member_that_its_own_past_fences_joins_anew() {
 
 /// The broker is killed in the middle of a transaction and comes back.
 #[test]
-fn an_outage_costs_the_open_transaction_and_nothing_else() {
+fn an_outage_aborts_only_the_open_transaction() {
     let kafka = weir_broker::Kafka::start(1).unwrap();
     let (input, out) = (name(), name());
     ensure_topics(kafka.bootstrap(), &[spec(&input, 1, &[]), spec(&out, 1, &[])]).unwrap();
@@ -296,7 +296,7 @@ fn an_outage_costs_the_open_transaction_and_nothing_else() {
     assert!(matches!(refused, Err(Error::Abort(_))), "{refused:?}");
 
     kafka.broker(0).start().unwrap();
-    // Each connection that failed meanwhile was reported, and nobody listened: that must not be told report by report.
+    // Reports of failed connections queued up meanwhile: they must not be returned one by one.
     let mut reports = 0;
     eventually("the outage to be over", || match member.poll(10, Duration::from_millis(50), &mut |_| ()) {
         Ok(None) => true,
@@ -306,7 +306,7 @@ fn an_outage_costs_the_open_transaction_and_nothing_else() {
         }
         other => panic!("{other:?}"),
     });
-    assert!(reports <= 1, "told {reports} times");
+    assert!(reports <= 1, "reported {reports} times");
     eventually("the restart", || match member.restart() {
         Ok(()) => true,
         Err(Error::Retry(_)) => false,
@@ -324,7 +324,7 @@ fn an_outage_costs_the_open_transaction_and_nothing_else() {
     assert_eq!(committed, [Some(at(1))]);
     member.begin().unwrap();
     member.send(output(&out, "again")).unwrap();
-    // The group's coordinator may still be loading: such a commit fails as a whole and is made anew.
+    // The group's coordinator may still be loading: such a commit fails as a whole and is retried.
     eventually("a commit", || match member.commit(&[(0, at(3))]) {
         Ok(()) => true,
         Err(Error::Abort(_)) => {
@@ -348,9 +348,9 @@ fn an_outage_costs_the_open_transaction_and_nothing_else() {
     });
 }
 
-/// The broker does not answer for longer than any call may take: the commit is given up, and so is the producer if it must be.
+/// The broker is stopped for longer than any call's limit: the commit is abandoned, and so is the producer if necessary.
 #[test]
-fn a_broker_that_stands_still_during_commits_costs_transactions_and_no_more() {
+fn a_broker_stopped_during_commits_aborts_only_transactions() {
     let kafka = weir_broker::Kafka::start(1).unwrap();
     let cluster = Cluster::at(kafka.bootstrap());
     let (input, out, group) = (cluster.create(1, &[]), cluster.create(1, &[]), name());
@@ -365,7 +365,7 @@ fn a_broker_that_stands_still_during_commits_costs_transactions_and_no_more() {
         member.begin().unwrap();
         member.send(output(&out, "lost")).unwrap();
         if before {
-            // What is written by now stands in the broker's way.
+            // Requests written by now wait for the broker.
             thread::sleep(Duration::from_millis(200));
         }
         kafka.broker(0).pause().unwrap();
@@ -397,7 +397,7 @@ fn a_broker_that_stands_still_during_commits_costs_transactions_and_no_more() {
         committed.push(value);
     }
     eventually("what was committed", || {
-        // A commit that had no answer may still have been decided.
+        // A commit without a response may still have been decided.
         let mut found = values(&mut member, &out);
         found.retain(|value| *value != "lost");
         found.dedup();
@@ -467,7 +467,7 @@ fn a_producer_loses_nothing_and_readers_follow_from_both_ends() {
 }
 
 #[test]
-fn a_reader_with_a_new_client_goes_on_where_it_was() {
+fn a_reader_with_a_new_client_continues_at_its_position() {
     let cluster = Cluster::shared();
     let topic = cluster.create(1, &[]);
     let options = ProducerOptions {
@@ -496,8 +496,8 @@ fn a_reader_with_a_new_client_goes_on_where_it_was() {
     };
     assert_eq!(read(&mut reader), ["one"]);
     send("two");
-    assert!(reader.at_end(), "the end that was asked for is the one before");
-    assert_eq!(reader.ask().unwrap(), None);
+    assert!(reader.at_end(), "the known end is the previous one");
+    assert_eq!(reader.check_ends().unwrap(), None);
     assert!(!reader.at_end());
     reader.renew().unwrap();
     assert_eq!(read(&mut reader), ["two"]);

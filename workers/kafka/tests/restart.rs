@@ -1,4 +1,4 @@
-//! The only broker is stopped or killed and started again, under members that have read everything.
+//! The only broker is stopped or killed and restarted, under members that have read everything.
 #![allow(clippy::unwrap_used)]
 
 mod cluster;
@@ -16,7 +16,7 @@ use weir_log::{Error, Item, Member as _, Rebalance};
 const CONDITION_TIMEOUT: Duration = Duration::from_secs(120);
 const PARTITIONS: i32 = 2;
 
-/// What members share: where reading goes on, as if committed, and what went wrong.
+/// Shared by the members: the positions, as if committed, and failures.
 #[derive(Default)]
 struct Progress {
     next: Mutex<Vec<i64>>,
@@ -36,7 +36,7 @@ fn once_there(mut call: impl FnMut() -> Result<(), Error>, progress: &Progress) 
     }
 }
 
-/// Drives a member as a worker does: before it gives lost partitions back, it makes its producer anew, which a broker that is away delays.
+/// Drives a member as a worker does: it restarts its producer before it unassigns lost partitions, which an outage delays.
 fn drive(options: MemberOptions, progress: &Progress) -> Result<(), Error> {
     let mut member = loop {
         match Member::connect(options.clone()) {
@@ -91,7 +91,7 @@ fn drive(options: MemberOptions, progress: &Progress) -> Result<(), Error> {
 }
 
 #[test]
-fn restarts_of_the_only_broker_end_nobody_and_skip_nothing() {
+fn members_survive_restarts_of_the_only_broker_and_skip_nothing() {
     let kafka = Kafka::start(1).unwrap();
     let cluster = Cluster::at(kafka.bootstrap());
     let (topic, group) = (cluster.create(PARTITIONS, &[]), name());
@@ -135,7 +135,7 @@ fn restarts_of_the_only_broker_end_nobody_and_skip_nothing() {
         progress.at_end.lock().unwrap().fill(false);
     };
     write_and_read("before");
-    // Longer than a session, so that members give up and join anew; and shorter, so that they go on.
+    // Longer than a session, so that members are expelled and rejoin; and shorter, so that they continue.
     for (round, (gracefully, away)) in [(true, 8), (false, 8), (true, 1), (false, 8)].into_iter().enumerate()
     {
         let broker = kafka.broker(0);

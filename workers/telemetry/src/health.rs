@@ -1,7 +1,7 @@
-//! What a process says of itself over HTTP: whether it lives, whether it is ready, and its figures for Prometheus.
+//! Liveness, readiness and Prometheus metrics of a process over HTTP.
 //!
-//! Alive means that its threads still take turns, whatever those turns bring: a broker that is away or a rebalance is no reason
-//! to restart anything. Ready means that it does its work, or did until a moment ago.
+//! Alive means that its threads still take turns, even unsuccessful ones: an unavailable broker or a rebalance is no reason for a
+//! restart. Ready means that its work succeeds, or did until recently.
 
 use std::{
     io,
@@ -24,22 +24,22 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use crate::millis;
 
-/// Maximum time between two turns of a thread that lives, milliseconds. Longer than any call to Kafka may take.
+/// Maximum time between two turns of a live thread, milliseconds. Longer than any call to Kafka may take.
 const LIVENESS_TIMEOUT_MS: i64 = 120_000;
 /// Maximum time since work last succeeded while a process is ready, milliseconds.
 const READINESS_TIMEOUT_MS: i64 = 30_000;
 /// Interval at which the stop flag is polled.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Why health is not served.
+/// Errors of the health server.
 #[derive(Debug, thiserror::Error)]
 pub enum HealthError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("--health: cannot listen on {address}")]
     Listen {
-        /// Which.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The cause.
         source: io::Error,
     },
     /// The server failed.
@@ -50,7 +50,7 @@ pub enum HealthError {
     Panicked,
 }
 
-/// Raises a flag when it is dropped, so also where a thread panics.
+/// Sets a flag when dropped, also if a thread panics.
 struct RaiseOnDrop<'a>(&'a AtomicBool);
 
 impl Drop for RaiseOnDrop<'_> {
@@ -59,57 +59,57 @@ impl Drop for RaiseOnDrop<'_> {
     }
 }
 
-/// The signs of life of one thread.
+/// The heartbeat of one thread.
 #[derive(Debug, Default)]
 pub struct Heartbeat {
     /// When it last took a turn, milliseconds since the epoch; 0: not yet.
     turn: AtomicI64,
     /// When its work last succeeded; 0: not yet.
     success: AtomicI64,
-    /// It came to its end in good order.
+    /// Whether it ended normally.
     ended: AtomicBool,
-    /// It may wait for as long as it must.
+    /// Whether it may wait without limit.
     patient: bool,
 }
 
 impl Heartbeat {
-    /// A turn was taken.
+    /// Records a turn.
     pub fn turn(&self) {
         self.turn.store(millis(), Ordering::Relaxed);
     }
 
-    /// A turn was taken, and it did what it is for.
+    /// Records a successful turn.
     pub fn success(&self) {
         let now = millis();
         self.turn.store(now, Ordering::Relaxed);
         self.success.store(now, Ordering::Relaxed);
     }
 
-    /// No more turns will come, and need not.
+    /// Records the normal end: no more turns follow.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
 
-    /// As before its first turn, so that the next one is seen.
+    /// Resets to the state before the first turn.
     pub fn reset(&self) {
         self.turn.store(0, Ordering::Relaxed);
     }
 
-    /// Whether no turn was taken for too long.
+    /// Whether the last turn is too long ago.
     pub fn hangs(&self, now: i64) -> bool {
         !self.patient
             && !self.ended.load(Ordering::Relaxed)
             && now - self.turn.load(Ordering::Relaxed) > LIVENESS_TIMEOUT_MS
     }
 
-    /// Whether its work succeeded a short while ago.
+    /// Whether its work succeeded recently.
     pub fn is_ready(&self, now: i64) -> bool {
         self.ended.load(Ordering::Relaxed)
             || now - self.success.load(Ordering::Relaxed) <= READINESS_TIMEOUT_MS
     }
 }
 
-/// What a process says of itself.
+/// Health and metrics of a process.
 #[derive(Debug, Default)]
 pub struct Health {
     heartbeats: Vec<(&'static str, Arc<Heartbeat>)>,
@@ -117,12 +117,12 @@ pub struct Health {
 }
 
 impl Health {
-    /// Figures under the common prefix `weir`.
+    /// A registry with the common prefix `weir`.
     pub fn new() -> Self {
         Self { heartbeats: Vec::new(), registry: Registry::with_prefix("weir") }
     }
 
-    /// A thread whose signs of life count. A `patient` one may wait without end, as a producer does for a broker that is away.
+    /// Registers a thread. A `patient` one may wait without limit, as a producer does for an unavailable broker.
     pub fn heartbeat(&mut self, name: &'static str, patient: bool) -> Arc<Heartbeat> {
         let heartbeat = Arc::new(Heartbeat { patient, ..Heartbeat::default() });
         heartbeat.turn();
@@ -130,20 +130,20 @@ impl Health {
         heartbeat
     }
 
-    /// Where figures are registered.
+    /// The metrics registry.
     pub fn registry(&mut self) -> &mut Registry {
         &mut self.registry
     }
 
-    /// The threads' heartbeats, in the order in which they were asked for.
+    /// The threads' heartbeats, in the order of registration.
     pub fn heartbeats(&self) -> impl Iterator<Item = &Heartbeat> {
         self.heartbeats.iter().map(|(_, heartbeat)| &**heartbeat)
     }
 
-    /// Runs `work` while `/healthz`, `/readyz` and `/metrics` are served at `listen`, if that is wanted.
+    /// Runs `work`, and serves `/healthz`, `/readyz` and `/metrics` at `listen`, if given.
     ///
     /// # Errors
-    /// The address is taken; or as `work` says.
+    /// The address is taken; or the errors of `work`.
     pub fn beside<E: From<HealthError>>(
         self,
         listen: Option<SocketAddr>,
@@ -158,7 +158,7 @@ impl Health {
         thread::scope(|scope| {
             let server = scope.spawn(|| self.serve(listener, &done));
             let worked = {
-                // Also where the work panics: a process that only answers that it lives would never be restarted.
+                // Also if the work panics: a process that only serves its liveness would never be restarted.
                 let _done = RaiseOnDrop(&done);
                 work()
             };
@@ -219,10 +219,10 @@ async fn metrics(State(health): State<Arc<Health>>) -> Result<OpenMetrics, Statu
 /// An answer with metrics.
 pub type OpenMetrics = ([(HeaderName, &'static str); 1], String);
 
-/// A registry's metrics, as Prometheus reads them.
+/// A registry's metrics in Prometheus' text format.
 ///
 /// # Errors
-/// 500 where they cannot be written down.
+/// 500 if they cannot be encoded.
 pub fn openmetrics(registry: &Registry) -> Result<OpenMetrics, StatusCode> {
     let mut text = String::new();
     encode(&mut text, registry).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;

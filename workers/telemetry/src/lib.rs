@@ -1,4 +1,4 @@
-//! Health, metrics and log lines of every program: written once, so that all of them answer alike.
+//! Health, metrics and log lines, common to all programs.
 //!
 //! ```
 //! use weir_telemetry::Health;

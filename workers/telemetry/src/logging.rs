@@ -8,19 +8,19 @@ use tracing_subscriber::EnvFilter;
 /// Format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Readable text.
     Text,
-    /// For machines, one object a line.
+    /// One JSON object per line.
     Json,
 }
 
 const VARIABLE: &str = "WEIR_LOG";
 
-/// Writes this process's log lines to stderr, filtered as `WEIR_LOG` says, or else by `default`. With colours only where
-/// that is a terminal and `NO_COLOR` is not set: elsewhere they would be control characters in a file.
+/// Writes this process's log lines to stderr, filtered by `WEIR_LOG`, or by `default`. Coloured only if stderr is a terminal
+/// and `NO_COLOR` is not set.
 ///
 /// # Errors
-/// `WEIR_LOG` is no filter.
+/// `WEIR_LOG` is not a valid filter.
 pub fn log_to_stderr(format: LogFormat, default: &str) -> Result<(), String> {
     let filter = match std::env::var(VARIABLE) {
         Ok(filter) if !filter.is_empty() => self::filter(&filter)?,
@@ -36,7 +36,7 @@ pub fn log_to_stderr(format: LogFormat, default: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A filter of which each part has a level. A word that is none would be taken for the name of a module, and hide all others.
+/// Parses a filter in which each part has a level. A misspelt level would be taken for a module's name, and hide all other lines.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
     let wrong = |part: &str| {
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_says_levels() {
+    fn every_part_of_a_filter_needs_a_level() {
         for good in ["debug", "WARN", "info,weir_processor=debug", "off,librdkafka=info"] {
             assert!(filter(good).is_ok(), "{good}");
         }
@@ -69,10 +69,10 @@ mod tests {
             ("weir_processor", "weir_processor"),
             ("info,,", ""),
         ] {
-            let told = filter(wrong).err().unwrap_or_default();
+            let message = filter(wrong).err().unwrap_or_default();
             assert!(
-                told.starts_with(&format!("WEIR_LOG: found `{part}`, expected one of off, error,")),
-                "{told}"
+                message.starts_with(&format!("WEIR_LOG: found `{part}`, expected one of off, error,")),
+                "{message}"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! The comparison finds what differs and forgives what rounding may do.
+//! The comparison finds all differences except rounding.
 
 use super::*;
 use crate::{Trend, compare};
@@ -7,8 +7,8 @@ fn windows() -> Vec<Window> {
     outcome([view("ann", "/a", 5), view("bob", "/b", 6), event("bob", Kind::Click, "/b", 7)]).windows
 }
 
-/// What is told after one change.
-fn told(change: impl FnOnce(&mut Vec<Window>)) -> String {
+/// The reported differences after one change.
+fn differences(change: impl FnOnce(&mut Vec<Window>)) -> String {
     let mut actual = windows();
     change(&mut actual);
     compare(&windows(), &actual).unwrap_err()
@@ -20,23 +20,23 @@ fn equal_lists_are_equal() {
 }
 
 #[test]
-fn a_number_is_told_with_its_place() {
+fn a_difference_names_its_field() {
     assert_eq!(
-        told(|actual| actual[0].pages[1].click_count = 2),
+        differences(|actual| actual[0].pages[1].click_count = 2),
         "window [-10000, 10000) /b: click_count should be 1, is 2"
     );
     assert_eq!(
-        told(|actual| actual[0].pages[0].bounce_rate = 0.5),
+        differences(|actual| actual[0].pages[0].bounce_rate = 0.5),
         "window [-10000, 10000) /a: bounce_rate should be 1.0, is 0.5"
     );
     assert_eq!(
-        told(|actual| actual[1].top[0].previous_rank = None),
+        differences(|actual| actual[1].top[0].previous_rank = None),
         "window [0, 20000) rank 1: previous_rank should be Some(1), is None"
     );
 }
 
 #[test]
-fn every_field_is_looked_at() {
+fn every_field_is_compared() {
     let changes: [fn(&mut Window); 21] = [
         |w| w.start += 1,
         |w| w.end += 1,
@@ -76,22 +76,22 @@ fn every_field_is_looked_at() {
 }
 
 #[test]
-fn windows_missing_too_many_or_twice_are_told() {
-    assert_eq!(told(|actual| drop(actual.pop())), "windows: 20000 is missing");
+fn missing_surplus_and_duplicate_windows_are_reported() {
+    assert_eq!(differences(|actual| drop(actual.pop())), "windows: 20000 is missing");
     assert_eq!(
-        told(|actual| actual.push(Window { end: 70_000, ..actual[0].clone() })),
+        differences(|actual| actual.push(Window { end: 70_000, ..actual[0].clone() })),
         "windows: 70000 should not be there"
     );
-    assert_eq!(told(|actual| actual.push(actual[1].clone())), "windows: not in order, or one twice");
-    assert_eq!(told(|actual| actual.swap(0, 1)), "windows: not in order, or one twice");
+    assert_eq!(differences(|actual| actual.push(actual[1].clone())), "windows: not in order, or one twice");
+    assert_eq!(differences(|actual| actual.swap(0, 1)), "windows: not in order, or one twice");
 }
 
 #[test]
-fn only_the_first_differences_are_told() {
+fn only_the_first_differences_are_reported() {
     let expected: Vec<Window> = (0..50).map(|end| Window { end, ..windows()[0].clone() }).collect();
-    let told = compare(&expected, &[]).unwrap_err();
-    assert_eq!(told.lines().count(), 21);
-    assert_eq!(told.lines().last(), Some("and 30 more"));
+    let report = compare(&expected, &[]).unwrap_err();
+    assert_eq!(report.lines().count(), 21);
+    assert_eq!(report.lines().last(), Some("and 30 more"));
 }
 
 fn trends(trends: &[(&str, i64, f64)]) -> Vec<Window> {
@@ -118,7 +118,7 @@ fn floats_of_trends_may_differ_by_rounding_only() {
 }
 
 #[test]
-fn a_trend_on_one_side_only_is_forgiven_on_the_threshold_alone() {
+fn a_trend_on_one_side_only_is_accepted_only_at_the_threshold() {
     // e = 0: score = x, ratio = (x + 3) / 3. So 4 views are on the threshold of the score, 10 are far above.
     let none = trends(&[]);
     let edge = trends(&[("/a", 4, 0.0)]);
@@ -133,6 +133,6 @@ fn trends_are_in_order_of_their_own_scores() {
     let expected = trends(&[("/a", 40, 10.0), ("/b", 40, 10.0)]);
     assert_eq!(compare(&expected, &expected), Ok(()));
     assert!(compare(&expected, &trends(&[("/b", 40, 10.0), ("/a", 40, 10.0)])).is_err());
-    // A rounding error that turns a tie round is none.
+    // A rounding error that swaps a tie is accepted.
     assert_eq!(compare(&expected, &trends(&[("/b", 40, 10.0 - 1e-12), ("/a", 40, 10.0)])), Ok(()));
 }

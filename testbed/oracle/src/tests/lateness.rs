@@ -15,7 +15,7 @@ fn a_late_event_changes_nothing() {
     assert_eq!(with.late, [vec![2]]);
     assert_eq!((&with.partly_late, with.not_whole.len()), (&vec![vec![]], 0), "it is late, not partly late");
     assert_eq!(with.windows, without.windows);
-    // Were 5 kept, 25 - 1 = 24 would be a visit of three; it is one of two.
+    // If 5 were kept, the visit would have three events; it has two.
     assert_eq!(page(&with, 30, "/").duration_sum_ms, 24_000);
 }
 
@@ -56,7 +56,7 @@ fn an_event_never_closes_its_own_windows() {
 }
 
 #[test]
-fn a_partly_late_event_makes_no_bounce_undone_in_a_sealed_window() {
+fn a_partly_late_event_does_not_change_a_bounce_of_a_sealed_window() {
     // 5 comes after 10 is sealed. As of 10 the visit is {8}, a bounce; as of 20 it is {5, 8}, 3 s, beside bob's.
     let events = [view("ann", "/", 8), view("bob", "/", 12), view("ann", "/", 5)];
     let outcome = outcome(events);
@@ -66,7 +66,7 @@ fn a_partly_late_event_makes_no_bounce_undone_in_a_sealed_window() {
 }
 
 #[test]
-fn a_partly_late_event_counts_in_windows_that_it_is_not_in() {
+fn a_partly_late_event_counts_for_visits_in_later_windows() {
     // 5 comes when 10 is sealed (watermark 12). It is outside [10, 30), but its visit there is {5, 12, 14}: t1 is 5.
     let events = [view("ann", "/", 12), view("ann", "/", 5), view("ann", "/", 14)];
     let row = page(&outcome(events), 30, "/").clone();
@@ -84,7 +84,7 @@ fn each_event_is_judged_by_its_own_partition() {
 }
 
 #[test]
-fn a_logged_raise_makes_events_late() {
+fn a_logged_watermark_advance_makes_events_late() {
     let entries = vec![
         Entry::Event(view("ann", "/", 1)),
         Entry::AdvanceWatermark(10_000),
@@ -94,7 +94,7 @@ fn a_logged_raise_makes_events_late() {
         Entry::AdvanceWatermark(20_000),
     ];
     let outcome = compute(&[entries], &settings());
-    assert_eq!(outcome.late, [vec![4]]); // places in the log, raises counted
+    assert_eq!(outcome.late, [vec![4]]); // indices in the log, including advances
     assert_eq!(views(&outcome), [(10, 1), (20, 2)]);
     assert_eq!((outcome.partly_late, outcome.not_whole), (vec![vec![2]], [(10_000, 1)].into()));
 }

@@ -1,4 +1,4 @@
-//! The random logs hold what they promise, and the oracle keeps its own laws on them.
+//! The random logs cover all cases, and the oracle satisfies its invariants on them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::*;
 use crate::{compare, logs};
 
 #[test]
-fn random_logs_are_full_of_what_goes_wrong() {
+fn random_logs_cover_all_irregularities() {
     let mut runner = TestRunner::deterministic();
     let cases = 400;
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
@@ -25,7 +25,7 @@ fn random_logs_are_full_of_what_goes_wrong() {
     assert!(seen.values().all(|count| *count >= cases / 20), "too seldom in {cases} cases: {seen:#?}");
 }
 
-/// What a case shows.
+/// The irregularities that a case covers.
 fn shows(case: &logs::Case) -> [(&'static str, bool); 12] {
     let outcome = compute(&case.partitions, &case.settings);
     let windows = &outcome.windows;
@@ -87,9 +87,9 @@ fn has_partly_late(case: &logs::Case) -> bool {
 proptest! {
     #![proptest_config(Config { failure_persistence: None, ..Config::with_cases(200) })]
 
-    /// Numbers of partitions are only added up: their order is nothing.
+    /// Partitions are only added up: their order does not matter.
     #[test]
-    fn the_order_of_partitions_is_nothing(case in logs::logs()) {
+    fn the_order_of_partitions_does_not_matter(case in logs::logs()) {
         let outcome = compute(&case.partitions, &case.settings);
         let turned: Vec<_> = case.partitions.iter().rev().cloned().collect();
         let turned = compute(&turned, &case.settings);
@@ -97,7 +97,7 @@ proptest! {
         prop_assert_eq!(outcome.sealed, turned.sealed);
     }
 
-    /// What is sealed is final: more of the logs adds windows and changes none.
+    /// Sealed windows are final: longer logs add windows and change none.
     #[test]
     fn sealed_windows_are_final(case in logs::logs(), keep in 0..=100_usize) {
         let whole = compute(&case.partitions, &case.settings);
@@ -109,7 +109,7 @@ proptest! {
         prop_assert!(whole.windows.iter().skip(part.windows.len()).all(|w| Some(w.end) > part.sealed));
     }
 
-    /// Late events might as well not be in the log.
+    /// Late events have no effect.
     #[test]
     fn late_events_change_nothing(case in logs::logs()) {
         let outcome = compute(&case.partitions, &case.settings);

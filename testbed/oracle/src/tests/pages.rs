@@ -1,4 +1,4 @@
-//! Which windows there are, and what is counted in them.
+//! Windows and their counts.
 
 use super::*;
 
@@ -42,13 +42,13 @@ fn the_watermark_is_the_greatest_timestamp_less_the_out_of_orderness() {
 }
 
 #[test]
-fn a_raise_below_the_watermark_does_not_move_it_back() {
+fn an_advance_below_the_watermark_does_not_move_it_back() {
     let entries = [Entry::Event(view("ann", "/", 25)), Entry::AdvanceWatermark(3_000)];
     assert_eq!(compute(&[entries.to_vec()], &settings()).sealed, Some(20_000));
 }
 
 #[test]
-fn silence_makes_no_windows() {
+fn silence_produces_no_windows() {
     let outcome = outcome([view("ann", "/", 5), view("ann", "/", 705)]);
     assert_eq!(ends(&outcome), [10, 20, 710, 720]);
     assert_eq!(outcome.sealed, Some(1_000_000));

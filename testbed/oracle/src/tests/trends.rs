@@ -153,7 +153,7 @@ fn an_event_read_after_the_sealing_does_not_begin_the_count() {
     // Aligned: [0, 40). 45 seals 40. 35 comes then, in time for 50 to 70. W = [40, 80) is sealed later still: known.
     let events = [view("ann", "/", 45), view("ann", "/", 35)];
     assert!(!window(&compute(&[log(events, 100)], &settings), 80).warming_up);
-    // After a raise to 80 it would be late; nothing then lies behind W.
+    // After an advance to 80 it would be late; then no aligned window is behind W.
     let mut entries: Vec<Entry> = vec![Entry::Event(view("ann", "/", 45)), Entry::AdvanceWatermark(80_000)];
     entries.push(Entry::Event(view("ann", "/", 35)));
     let outcome = compute(&[entries], &settings);

@@ -64,14 +64,14 @@ fn the_order_of_reading_does_not_matter_for_visits() {
 }
 
 #[test]
-fn a_believable_session_duration_is_believed_and_no_other() {
+fn only_a_plausible_session_duration_is_used() {
     let duration = |said| {
         let said = Event { session_duration: said, ..view("ann", "/", 4) };
         page(&outcome([view("ann", "/", 1), said]), 10, "/").duration_sum_ms
     };
     assert_eq!(duration(None), 3_000);
     assert_eq!(duration(Some(7)), 7_000);
-    assert_eq!(duration(Some(0)), 0); // believed, though the visit began 3 s before
+    assert_eq!(duration(Some(0)), 0); // used, though the visit began 3 s before
     assert_eq!(duration(Some(86_400)), 86_400_000);
     assert_eq!(duration(Some(86_401)), 3_000);
     assert_eq!(duration(Some(-1)), 3_000);
@@ -80,7 +80,7 @@ fn a_believable_session_duration_is_believed_and_no_other() {
 #[test]
 fn a_duration_is_the_greatest_age_before_the_end_on_any_page() {
     let said = |seconds, said| Event { session_duration: Some(said), ..view("ann", "/b", seconds) };
-    // Ages: 0 at 5, 50 at 6 (said), 7 at 12, 60 at 25 (said).
+    // Ages: 0 at 5, 50 at 6 (reported), 7 at 12, 60 at 25 (reported).
     let outcome = outcome([view("ann", "/a", 5), said(6, 50), view("ann", "/a", 12), said(25, 60)]);
     let durations: Vec<i64> = [10, 20, 30].map(|end| page(&outcome, end, "/a").duration_sum_ms).to_vec();
     assert_eq!(durations, [50_000, 50_000, 60_000]);

@@ -145,7 +145,7 @@ impl TopicReader<'_> {
                 }
             }
             if !is_pending && requested_at.elapsed() >= round {
-                let requested = reader.ask();
+                let requested = reader.check_ends();
                 // Set after the request, which may take longer than the interval.
                 requested_at = Instant::now();
                 match requested {

@@ -119,7 +119,7 @@ fn partitions_are_even_within_10_percent() {
 }
 
 #[test]
-fn journeys_make_sense() {
+fn journeys_are_consistent() {
     let visits = visits(&constant(200.0), 300_000);
     let mut purchases = 0;
     for visit in visits.values() {
@@ -199,7 +199,7 @@ fn visits_are_bounces_or_short_or_engaged() {
 }
 
 #[test]
-fn nothing_marks_the_beginning() {
+fn the_stream_starts_in_its_steady_state() {
     // Per minute: how many of the visits that are seen begin there. No wave: the first minutes look like later ones.
     let options = constant(1_000.0);
     let visits = visits(&options, 600_000);
@@ -222,7 +222,7 @@ fn nothing_marks_the_beginning() {
 }
 
 #[test]
-fn the_client_says_in_most_events_how_old_the_visit_is() {
+fn most_events_carry_the_visits_age() {
     let visits = visits(&constant(100.0), 50_000);
     let mut known = 0;
     for visit in visits.values() {
@@ -296,7 +296,7 @@ fn disorder_stays_within_the_bound() {
 }
 
 #[test]
-fn faults_have_their_shares() {
+fn faults_have_their_configured_shares() {
     let faults = Faults { late: 0.02, duplicates: 0.03, malformed: 0.04, ..Faults::default() };
     let options = GeneratorOptions { faults, ..constant(1_000.0) };
     // Past the first minutes, in which the late ones are still on their way.
@@ -349,7 +349,7 @@ fn duplicates_repeat_the_bytes() {
 }
 
 #[test]
-fn malformed_values_are_what_their_name_says() {
+fn malformed_values_have_their_defects() {
     let faults = Faults { malformed: 1.0, ..Faults::default() };
     let spoiled = GeneratorOptions { faults, ..constant(100.0) };
     // The same events twice: what is about to come, and its bytes. Without faults the bytes are whole.
@@ -399,7 +399,7 @@ fn spoil(arrival: &Arrival<'_>, change: impl FnOnce(&mut ClickstreamEvent<'_>)) 
 }
 
 #[test]
-fn bursts_draw_their_share() {
+fn bursts_have_their_configured_share() {
     let burst = Burst { page: 60, every: 300_000, length: 60_000, share: 0.4 };
     let options =
         GeneratorOptions { faults: Faults { burst: Some(burst), ..Faults::default() }, ..constant(200.0) };
@@ -429,7 +429,7 @@ fn session_ids_are_unique() {
 }
 
 #[test]
-fn extremes_run() {
+fn extreme_options_work() {
     for (users, pages, products, partitions) in
         [(1, 1, 1, 1), (1, 1, 1, 24), (5, 2, 3, 3), (3, 3, 1, 6), (50, 9, 2, 6)]
     {

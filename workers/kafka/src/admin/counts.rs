@@ -1,4 +1,4 @@
-//! Numbers of partitions: what the document says against what there is, and the one way out. Pure.
+//! Compares the document's partition counts with the topics', and states how to resolve differences. Pure.
 //!
 //! Visitors are placed by the number of partitions of the events, and so is the state; windows by that of the results, and so are
 //! the blocks. The internal topics therefore remember what a pipeline began with.
@@ -10,26 +10,26 @@ use weir_manifest::{Role, TopicSpec};
 
 use weir_log::identity::AFRESH;
 
-/// A topic whose partitions are not as many as they should be.
+/// A topic with a wrong number of partitions.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("topic {topic} has {found} partitions, the pipeline says {expected}")]
 pub struct Mismatch {
     /// The topic.
     pub topic: String,
-    /// What it has.
+    /// Its number of partitions.
     pub found: i32,
-    /// What it should have.
+    /// The expected number of partitions.
     pub expected: i32,
 }
 
-/// Topics that do not have the partitions that the pipeline says.
+/// Topics with wrong numbers of partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatches {
-    /// Each of them.
+    /// The topics.
     pub topics: Vec<Mismatch>,
-    /// What to do about all of them.
+    /// How to resolve all of them.
     pub remedy: String,
-    /// Whether the document is part of that.
+    /// Whether that involves changing the document.
     pub asks_for_another_document: bool,
 }
 
@@ -130,7 +130,7 @@ mod tests {
 
     /// What is said where these topics have so many partitions, and all others of the demo (6 for events, 3 for results) are as
     /// they should be or, below one, missing.
-    fn said(changed: &[(&str, i32)]) -> String {
+    fn report(changed: &[(&str, i32)]) -> String {
         let topics = Pipeline::demo().topics();
         let mut present: BTreeMap<String, i32> =
             topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
@@ -143,48 +143,45 @@ mod tests {
 
     #[test]
     fn the_way_out_is_one_and_the_same_whichever_number_is_asked_about() {
-        assert_eq!(said(&[]), "");
+        assert_eq!(report(&[]), "");
         // Not begun: the document is what is wrong.
         let missing = [("shop.state", 0), ("shop.blocks", 0)];
-        let events = said(&[&missing[..], &[("clickstream-events", 4)]].concat());
+        let events = report(&[&missing[..], &[("clickstream-events", 4)]].concat());
         assert!(events.ends_with("set spec.topics.events.partitions to 4"), "{events}");
-        let both = said(&[&missing[..], &[("clickstream-events", 4), ("analytics-results", 9)]].concat());
+        let both = report(&[&missing[..], &[("clickstream-events", 4), ("analytics-results", 9)]].concat());
         let expected = "set spec.topics.events.partitions to 4 and spec.topics.results.partitions to 9";
         assert!(both.ends_with(expected) && both.lines().count() == 3, "{both}");
         // Begun with four: the document was changed.
-        let changed = said(&[("clickstream-events", 4), ("shop.state", 4)]);
+        let changed = report(&[("clickstream-events", 4), ("shop.state", 4)]);
         assert!(changed.ends_with("set spec.topics.events.partitions back to 4"), "{changed}");
-        let deleted = said(&[("clickstream-events", 0), ("shop.state", 4)]);
+        let deleted = report(&[("clickstream-events", 0), ("shop.state", 4)]);
         assert!(deleted.ends_with("set spec.topics.events.partitions back to 4"), "{deleted}");
     }
 
     #[test]
     fn a_topic_that_was_changed_under_a_pipeline_is_not_explained_away_with_the_document() {
         // Raised from 6 to 8: both answers that follow, the document with 8 (state has 6) and with 6, lead to the same.
-        let raised = said(&[("clickstream-events", 8)]);
+        let added = report(&[("clickstream-events", 8)]);
+        assert!(added.contains("began with 6 partitions of clickstream-events, which has 8 now"), "{added}");
         assert!(
-            raised.contains("began with 6 partitions of clickstream-events, which has 8 now"),
-            "{raised}"
+            added.contains("set spec.topics.events.partitions to 8, and begin afresh: a new metadata.name"),
+            "{added}"
         );
-        assert!(
-            raised.contains("set spec.topics.events.partitions to 8, and begin afresh: a new metadata.name"),
-            "{raised}"
-        );
-        let followed = said(&[("shop.state", 4)]);
+        let followed = report(&[("shop.state", 4)]);
         assert!(
             followed.contains("began with 4 partitions of clickstream-events, which has 6 now"),
             "{followed}"
         );
         assert!(followed.ends_with(AFRESH) && !followed.contains("set spec"), "{followed}");
-        let results = said(&[("analytics-results", 6)]);
+        let results = report(&[("analytics-results", 6)]);
         assert!(results.contains("set spec.topics.results.partitions to 6, and begin afresh"), "{results}");
     }
 
     #[test]
     fn topics_of_one_partition_are_made_anew_or_named_otherwise() {
-        let top = said(&[("analytics-top-pages", 2)]);
+        let top = report(&[("analytics-top-pages", 2)]);
         assert!(top.contains("name another topic in spec.topics.topPages.name"), "{top}");
-        let live = said(&[("shop.live", 2)]);
+        let live = report(&[("shop.live", 2)]);
         let remedy = "delete topic shop.live, once what is in it is copied, and let it be made anew";
         assert!(live.ends_with(remedy), "{live}");
     }

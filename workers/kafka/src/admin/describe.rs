@@ -1,7 +1,7 @@
-//! What a topic is: its id and its partitions, asked of the cluster in one request that never creates a topic.
+//! Describes topics: id and partitions, in one request that never creates a topic.
 //!
-//! The id tells a topic that was deleted and made anew from the one before. rdkafka has no call for it (docs/decisions/0005),
-//! hence the unsafe code.
+//! The id distinguishes a recreated topic from the previous one. rdkafka has no call for it (docs/decisions/0005), hence the unsafe
+//! code.
 #![expect(unsafe_code, reason = "librdkafka's DescribeTopics is not in rdkafka")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,18 +16,18 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::clients::ANSWER;
 use weir_log::TopicDescription;
 
-/// What the cluster says of one topic.
+/// The cluster's description of one topic.
 type Answer = Result<TopicDescription, RDKafkaErrorCode>;
 
-/// Longer than the request itself may take, so that its end is seen.
+/// Longer than the request's own timeout, so that the response to it arrives.
 const MARGIN: Duration = Duration::from_secs(2);
 
-/// The named topics; an error code for those that are not there, or not to be seen by this user.
+/// The named topics; an error code for those that are missing or not visible to this user.
 pub(in super::super) fn describe<C: ClientContext>(
     client: &Client<C>,
     names: &[&str],
 ) -> Result<BTreeMap<String, Answer>, KafkaError> {
-    // librdkafka refuses a name that is there twice.
+    // librdkafka refuses duplicate names.
     let names: BTreeSet<&str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
     let names: Result<Vec<CString>, _> = names.into_iter().map(CString::new).collect();
     // A name with a zero byte in it.
@@ -78,12 +78,12 @@ unsafe fn read(description: *const rd::rd_kafka_TopicDescription_t) -> (String, 
         let id = rd::rd_kafka_TopicDescription_topic_id(description);
         let id = if id.is_null() { String::new() } else { text(rd::rd_kafka_Uuid_base64str(id)) };
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
-        (name, Ok(TopicDescription { id: as_tools_write_it(&id), partitions }))
+        (name, Ok(TopicDescription { id: to_url_safe(&id), partitions }))
     }
 }
 
-/// Of base64's two alphabets Kafka's tools write the one for addresses. An id of zeros is none.
-fn as_tools_write_it(id: &str) -> String {
+/// Kafka's tools use the URL-safe base64 alphabet. An id of zeros means no id.
+fn to_url_safe(id: &str) -> String {
     if id.bytes().all(|byte| byte == b'A') { String::new() } else { id.replace('+', "-").replace('/', "_") }
 }
 
@@ -141,11 +141,11 @@ impl Drop for Event {
 
 #[cfg(test)]
 mod tests {
-    use super::as_tools_write_it;
+    use super::to_url_safe;
 
     #[test]
-    fn ids_are_written_as_kafkas_tools_write_them() {
-        assert_eq!(as_tools_write_it("x+y/AAAAAAAAAAAAAAAAAA"), "x-y_AAAAAAAAAAAAAAAAAA");
-        assert_eq!(as_tools_write_it("AAAAAAAAAAAAAAAAAAAAAA"), "");
+    fn ids_are_formatted_like_kafkas_tools_do() {
+        assert_eq!(to_url_safe("x+y/AAAAAAAAAAAAAAAAAA"), "x-y_AAAAAAAAAAAAAAAAAA");
+        assert_eq!(to_url_safe("AAAAAAAAAAAAAAAAAAAAAA"), "");
     }
 }

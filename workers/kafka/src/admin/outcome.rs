@@ -1,4 +1,4 @@
-//! What became of topics, or why nothing did.
+//! Outcomes and errors of administration.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use super::settings::Difference;
 /// What was done to a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// It was not there.
+    /// The topic was missing.
     Created,
-    /// It was as it should be.
+    /// The topic was in sync.
     Unchanged,
     /// These settings had other values.
     Updated(BTreeSet<String>),
@@ -26,12 +26,12 @@ pub struct TopicOutcome {
     pub name: String,
     /// What was done.
     pub change: Change,
-    /// How many copies of each record it has, where they are fewer than they should be.
+    /// The number of replicas, if fewer than specified.
     pub copies: Option<i32>,
 }
 
 impl TopicOutcome {
-    /// What a person should know: copies that are missing.
+    /// A warning about missing replicas.
     pub fn warning(&self, spec: &TopicSpec) -> Option<String> {
         let copies = self.copies?;
         Some(format!(
@@ -42,7 +42,7 @@ impl TopicOutcome {
     }
 }
 
-/// Why topics are not as they should be.
+/// Errors of topic administration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
     /// No broker answered.
@@ -50,9 +50,9 @@ pub enum AdminError {
     Unreachable {
         /// The addresses that were tried.
         bootstrap: String,
-        /// What librdkafka says.
+        /// librdkafka's reason.
         reason: String,
-        /// How long.
+        /// The timeout.
         waited: Duration,
     },
     /// Topics exist with other partitions. Nothing was changed.
@@ -73,7 +73,7 @@ pub enum AdminError {
         /// The topic.
         topic: String,
     },
-    /// The topic was there a moment ago. Nothing was changed.
+    /// The topic disappeared since the last check. Nothing was changed.
     #[error(
         "topic {topic:?} was deleted while it was compared with the pipeline: it is not made anew, and it is looked for again"
     )]
@@ -86,9 +86,9 @@ pub enum AdminError {
     Refused {
         /// The topic.
         topic: String,
-        /// What was tried.
+        /// The attempted operation.
         doing: &'static str,
-        /// Its reason.
+        /// The broker's reason.
         reason: String,
     },
     /// The broker refused to delete a group.
@@ -96,7 +96,7 @@ pub enum AdminError {
     GroupRefused {
         /// The group.
         group: String,
-        /// Its reason.
+        /// The broker's reason.
         reason: String,
     },
 }

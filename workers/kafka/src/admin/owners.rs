@@ -1,8 +1,8 @@
-//! Whose a topic is: recorded beside the topic itself, because Kafka has no setting for it (docs/decisions/0011).
+//! Topic ownership: recorded in Kafka, which has no setting for it, as a group's offsets (docs/decisions/0011).
 //!
-//! A record is the metadata of an offset that the group [`OWNERS_GROUP`] commits for partition 0 of the topic. Nobody reads from such an
-//! offset; its number is the time of the record, milliseconds since the epoch, and so beyond any log's end: tools that watch lag
-//! see none. Kafka drops the record with the topic, or `offsets.retention.minutes` (a week) after it was last renewed.
+//! A record is the metadata of an offset that the group [`OWNERS_GROUP`] commits for partition 0 of the topic. The offset itself is
+//! unused; it is the time of the record, milliseconds since the epoch, and so beyond any log's end: lag monitors see none. Kafka
+//! deletes the record with the topic, or `offsets.retention.minutes` (a week) after the last renewal.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,10 +22,10 @@ use crate::context::ConsumerNotes;
 /// The group whose offsets carry the records. It has no members.
 pub const OWNERS_GROUP: &str = "weir.topic-owners";
 
-/// A record is renewed when it is older: well within the week that Kafka keeps it for.
+/// Age at which a record is renewed: well within the week for which Kafka keeps it.
 const RENEWED: Duration = Duration::from_secs(3_600);
 
-/// The resource of a pipeline in Kubernetes: names are the same in every cluster, uids never.
+/// The Kubernetes resource of a pipeline. Names may be equal in several clusters, uids are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resource {
     /// Its namespace.
@@ -34,8 +34,8 @@ pub struct Resource {
     pub uid: String,
 }
 
-/// Who claims topics: a pipeline by its name, and by its resource where that is known. What only has the name is of that name's resource,
-/// whichever it is: processors do not know theirs.
+/// A claimant of topics: a pipeline by its name, and by its resource if known. Processors do not know their resource: a claim by name
+/// only matches any resource of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimant {
     /// The pipeline's name.
@@ -50,28 +50,28 @@ impl From<&str> for Claimant {
     }
 }
 
-/// Whose a topic is.
+/// The recorded owner of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Owner {
-    /// The pipeline that writes it, by its name.
+    /// The name of the pipeline that writes it.
     pub pipeline: String,
-    /// The topic's id: the record says nothing about another topic of the same name.
+    /// The topic's id: the record does not apply to another topic of the same name.
     #[serde(rename = "topicID")]
     pub topic_id: String,
-    /// Whether the pipeline created it or adopted its settings, and so may change them in any way.
+    /// Whether the pipeline created the topic or adopted its settings, and so may change them.
     #[serde(default)]
     pub ours: bool,
-    /// The pipeline's resource, where an operator keeps it.
+    /// The pipeline's resource, if managed by an operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
-    /// When that was last said, milliseconds since the epoch. Kept as the offset.
+    /// When the record was last renewed, milliseconds since the epoch. Stored as the offset.
     #[serde(skip)]
     pub since: i64,
 }
 
 impl Owner {
-    /// Whether that is the claimant.
+    /// Whether the owner is the claimant.
     pub fn is(&self, claimant: &Claimant) -> bool {
         self.pipeline == claimant.pipeline && !self.is_twin_of(claimant)
     }
@@ -95,7 +95,7 @@ impl fmt::Display for Owner {
 }
 
 impl Admin {
-    /// Whose the topics are, given by name and id. What nobody owns is left out.
+    /// The owners of topics, given by name and id, without topics that have none.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`]; [`AdminError::Refused`] without the right to read the group [`OWNERS_GROUP`].
@@ -108,9 +108,9 @@ impl Admin {
         for topic in ids.keys() {
             list.add_partition(topic, 0);
         }
-        let asker = self.asker()?;
+        let consumer = self.consumer()?;
         let list = coordinated(|| {
-            let list = asker.committed_offsets(list.clone(), ANSWER)?;
+            let list = consumer.committed_offsets(list.clone(), ANSWER)?;
             list.elements().iter().try_for_each(|element| element.error())?;
             Ok(list)
         });
@@ -125,9 +125,9 @@ impl Admin {
         Ok(owners)
     }
 
-    /// Records that the pipeline owns the topics, given by name and id; `ours` are those whose settings it may change. What is
-    /// recorded already stays, and is renewed now and then. Returns the topics that somebody else has now, with their owner:
-    /// who was faster, or all others that it `may_take` nothing from.
+    /// Records the pipeline as owner of the topics, given by name and id; `ours` are those whose settings it may change. Existing
+    /// records stay, and are renewed when old. Returns the topics with another owner: one that was faster, or one from which the
+    /// pipeline may not take topics (`may_take`).
     ///
     /// # Errors
     /// As [`owners`](Self::owners).
@@ -164,17 +164,17 @@ impl Admin {
             }
         }
         if list.count() > 0 {
-            let asker = self.asker()?;
-            coordinated(|| asker.commit(&list, CommitMode::Sync))
+            let consumer = self.consumer()?;
+            coordinated(|| consumer.commit(&list, CommitMode::Sync))
                 .map_err(|error| self.owners_error("record the owner of", ids, &error))?;
         }
-        // Two that begin at the same time both find nothing: the later record stands, and both see it here or at their next look.
+        // Two concurrent claimants both find no record: the later record wins, and both see it here or at the next check.
         let mut others = if list.count() > 0 { self.owners(ids)? } else { owners };
         others.retain(|_, owner| !owner.is(&claimant));
         Ok(others)
     }
 
-    /// How many members the groups of a pipeline have: none where it does not run.
+    /// Number of members in the groups of a pipeline; 0 if it does not run.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`].
@@ -186,7 +186,7 @@ impl Admin {
         Ok(members)
     }
 
-    /// How many members a group has.
+    /// Number of members of a group.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`].
@@ -197,14 +197,14 @@ impl Admin {
     }
 
     /// A consumer under the group's name that never joins it.
-    fn asker(&self) -> Result<&BaseConsumer<ConsumerNotes>, AdminError> {
-        if let Some(asker) = self.asker.get() {
-            return Ok(asker);
+    fn consumer(&self) -> Result<&BaseConsumer<ConsumerNotes>, AdminError> {
+        if let Some(consumer) = self.owners_consumer.get() {
+            return Ok(consumer);
         }
-        let asker = clients::reader(&self.connection, OWNERS_GROUP)
+        let consumer = clients::reader(&self.connection, OWNERS_GROUP)
             .create_with_context(ConsumerNotes::default())
             .map_err(|error| unreachable(&self.connection.brokers, &error))?;
-        Ok(self.asker.get_or_init(|| asker))
+        Ok(self.owners_consumer.get_or_init(|| consumer))
     }
 
     fn owners_error(
@@ -235,12 +235,12 @@ impl Admin {
     }
 }
 
-/// Asks again while the group has no coordinator, as on brokers that have just been started: for as long as any answer is waited for.
-fn coordinated<T>(ask: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
+/// Retries while the group has no coordinator, as on brokers that have just started, up to the request timeout.
+fn coordinated<T>(request: impl Fn() -> Result<T, KafkaError>) -> Result<T, KafkaError> {
     use RDKafkaErrorCode as C;
     let deadline = Instant::now() + ANSWER;
     loop {
-        let answer = ask();
+        let answer = request();
         let code = answer.as_ref().err().and_then(KafkaError::rdkafka_error_code);
         let waits = matches!(
             code,
@@ -266,7 +266,7 @@ mod tests {
 
     /// Records outlive versions. Those of `owner-1.json` were written before resources were named.
     #[test]
-    fn records_are_read_as_they_were_written() {
+    fn stored_records_are_read() {
         let owner = |resource| Owner {
             pipeline: "shop".to_owned(),
             topic_id: "Lf8f57uRQGCbmHIHbd95ZA".to_owned(),
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_of_one_name_their_uids_decide_where_both_have_one() {
+    fn claimants_of_one_name_are_distinguished_by_uid() {
         let claimant = |uid: Option<&str>| Claimant {
             pipeline: "shop".to_owned(),
             resource: uid.map(|uid| Resource { namespace: "web".to_owned(), uid: uid.to_owned() }),

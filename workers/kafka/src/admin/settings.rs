@@ -1,17 +1,17 @@
-//! Settings of topics: which changes can lose records or change what they mean, and so need somebody's word. Pure.
+//! Settings of topics: which changes can lose records or change their meaning, and so need consent. Pure.
 
 use std::fmt;
 
-/// A setting of a topic that is not as the pipeline says.
+/// A topic setting that differs from the pipeline's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// The topic.
     pub topic: String,
     /// The setting's name.
     pub setting: String,
-    /// What it has.
+    /// The topic's value.
     pub found: String,
-    /// What the pipeline says.
+    /// The pipeline's value.
     pub expected: String,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// A time in milliseconds as people say it.
+/// A readable form of milliseconds.
 fn in_words(setting: &str, value: &str) -> String {
     const UNITS: [(i64, &str); 3] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min")];
     match value.parse::<i64>() {
@@ -40,12 +40,12 @@ fn in_words(setting: &str, value: &str) -> String {
 }
 
 impl Difference {
-    /// Whether records could be lost, be refused or mean something else by the change. What nobody named harmless is not.
+    /// Whether the change could lose or refuse records, or change their meaning. Unknown settings count as destructive.
     pub fn is_destructive(&self) -> bool {
         match self.setting.as_str() {
-            // Records are written again as they are, others as before.
+            // Existing records stay, new ones are written as before.
             "compression.type" | "min.cleanable.dirty.ratio" => false,
-            // Limits: more is harmless, and -1 is no limit.
+            // Limits: raising them is harmless, and -1 is unlimited.
             "retention.ms" | "retention.bytes" => match (limit(&self.found), limit(&self.expected)) {
                 (Some(found), Some(expected)) => expected < found,
                 _ => true,
@@ -61,7 +61,7 @@ impl Difference {
     }
 }
 
-/// A retention as a number; the greatest where it is unlimited.
+/// A retention as a number; the maximum if unlimited.
 fn limit(value: &str) -> Option<i64> {
     value.parse().ok().map(|value: i64| if value < 0 { i64::MAX } else { value })
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_lose_records_is_destructive() {
+    fn changes_that_can_lose_records_are_destructive() {
         for (setting, found, expected, destructive) in [
             ("retention.ms", "1209600000", "7200000", true),
             ("retention.ms", "-1", "7200000", true),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_says_what_there_is_and_what_is_wanted() {
+    fn a_difference_shows_both_values() {
         let difference = Difference {
             topic: "clicks".to_owned(),
             setting: "retention.ms".to_owned(),

@@ -1,4 +1,4 @@
-//! Waiting for rdkafka's administration, which is asynchronous, on an ordinary thread.
+//! Blocks a thread on rdkafka's asynchronous administration.
 
 use std::future::Future;
 use std::pin::pin;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-/// Runs a future to its end on this thread. rdkafka's own threads drive it, so nothing more of an executor is needed.
+/// Runs a future to completion on this thread. rdkafka's own threads wake it, so no further executor is needed.
 pub(super) fn wait_for<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {

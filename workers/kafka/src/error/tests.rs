@@ -12,14 +12,14 @@ fn an_absent_broker_is_retried() {
 }
 
 #[test]
-fn what_a_broker_says_that_was_just_started_is_retried() {
+fn errors_of_a_starting_broker_are_retried() {
     for code in [C::ListenerNotFound, C::StaleBrokerEpoch, C::FetchSessionIdNotFound, C::UnknownTopicId] {
         assert_eq!(class(code), Class::Retry, "{code:?}");
     }
 }
 
 #[test]
-fn lacking_rights_are_fatal() {
+fn missing_permissions_are_fatal() {
     for code in
         [C::TopicAuthorizationFailed, C::GroupAuthorizationFailed, C::TransactionalIdAuthorizationFailed]
     {
@@ -47,7 +47,7 @@ fn fencing_is_its_own_class() {
 }
 
 #[test]
-fn what_nobody_classified_is_fatal() {
+fn unclassified_errors_are_fatal() {
     for code in
         [C::Unknown, C::InvalidRequest, C::UnknownTopicOrPartition, C::Authentication, C::AutoOffsetReset]
     {

@@ -1,4 +1,4 @@
-//! Answers to rebalances, and what a commit needs of them.
+//! Answers to rebalances, and the group metadata for commits.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::error::classify;
 
 impl Group {
     pub(crate) fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
-        // Also while it holds them, to start again somewhere else.
+        // Also with assigned partitions, to restart at other offsets.
         let allowed = matches!(self.state, MemberState::Offered | MemberState::Holding);
         if !allowed || self.consumer.assignment_lost() {
             return Err(Error::abort("the partitions are no longer this member's"));
@@ -52,13 +52,13 @@ impl Group {
         self.waiting_since = Instant::now();
         self.positions.clear();
         match self.consumer.unassign() {
-            // A consumer that was fenced has nothing left to give back.
+            // A fenced consumer has nothing left to unassign.
             Err(error) if self.rejoin_at.is_none() => Err(classify("give partitions back", &error)),
             _ => Ok(()),
         }
     }
 
-    /// Starts reading anew where we are.
+    /// Restarts reading at the current positions.
     pub(super) fn start_at_positions(&mut self) -> Result<(), Error> {
         let starts: Vec<(i32, i64)> = (0..)
             .zip(&self.positions)
@@ -70,10 +70,10 @@ impl Group {
         }
     }
 
-    /// What a commit is fenced with, as of now.
+    /// The current group metadata, by which a commit is fenced.
     ///
-    /// librdkafka forgets its member id when it is expelled, and Kafka fences nothing that carries neither member id nor
-    /// generation: hence the checks, which must come after the metadata was read.
+    /// librdkafka clears its member id when it is expelled, and Kafka fences nothing without member id and generation: hence the
+    /// checks, which must come after the metadata was read.
     pub(crate) fn metadata(&self) -> Result<ConsumerGroupMetadata, Error> {
         let gone = || Error::abort(format!("this member is no longer in group {:?}", self.group));
         let metadata = self.consumer.group_metadata().ok_or_else(gone)?;
@@ -88,9 +88,9 @@ impl Group {
         }
     }
 
-    /// Answers what is open, and drops the subscription: from now on every rebalance is answered by itself.
+    /// Answers the pending rebalance, and unsubscribes: from now on rebalances are answered automatically.
     pub(crate) fn unsubscribe(&mut self) -> &BaseConsumer<ConsumerNotes> {
-        // librdkafka puts an unsubscription off while a rebalance waits for its answer.
+        // librdkafka defers an unsubscription while a rebalance waits for its answer.
         let answered = match self.state {
             MemberState::Outside | MemberState::Holding => Ok(()),
             MemberState::Offered => self.consumer.assign(&TopicPartitionList::new()),

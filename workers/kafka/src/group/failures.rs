@@ -1,4 +1,4 @@
-//! What the consumer reports: what passes, and what does not.
+//! Errors reported by the consumer: transient and fatal ones.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,18 @@ use super::positions::Position;
 use crate::clients::ANSWER;
 use crate::error::{Class, class, classify, of_code};
 
-/// How long the log must say that it does not reach our position before that is believed: a broker that was just started, or just became the
-/// leader, may show less for a moment than it had acknowledged.
+/// How long a position must be reported beyond the log's end before that is believed: a broker that has just started, or just become
+/// the leader, may temporarily return less than it had acknowledged.
 const BELIEVED_AFTER: Duration = Duration::from_secs(10);
 
-/// When a position was first, and last, found beyond what the log has, in one outage.
+/// The first and the last report, in one outage, of a position beyond the log's end.
 #[derive(Debug, Default)]
 pub(super) struct Beyond(Option<(Instant, Instant)>);
 
 impl Beyond {
-    /// Takes a report, and whether it is believed by now.
+    /// Records a report; returns whether it is believed by now.
     pub(super) fn is_believed(&mut self, now: Instant) -> bool {
-        // In one outage reports follow each other within seconds: an earlier one says nothing of this.
+        // Reports of one outage follow each other within seconds: an older one belongs to another outage.
         let first =
             self.0.filter(|(_, last)| now - *last < 3 * BELIEVED_AFTER).map_or(now, |(first, _)| first);
         self.0 = Some((first, now));
@@ -31,7 +31,7 @@ impl Beyond {
 }
 
 impl Group {
-    /// Most of what librdkafka reports while polling, it also handles. Gives the words for an outage.
+    /// Classifies an error reported while polling; librdkafka handles most of them itself. Returns the message of an outage.
     pub(super) fn judge(&mut self, error: &KafkaError, detail: &str) -> Result<Option<String>, Error> {
         let doing = format!("read topic {:?} at {}", self.topic, self.brokers);
         let Some(code) = error.rdkafka_error_code() else { return Err(classify(&doing, error)) };
@@ -56,11 +56,11 @@ impl Group {
             {
                 Ok(Some(format!("could not {doing}: {text}")))
             }
-            // One broker of several is no outage.
+            // The loss of one of several brokers is not an outage.
             Class::Retry if code == RDKafkaErrorCode::AllBrokersDown => {
                 Ok(Some(format!("could not {doing}: {text}")))
             }
-            // A rebalance that says so follows.
+            // A corresponding rebalance follows.
             Class::Retry | Class::Abort => {
                 tracing::debug!(code = ?code, text, "kafka consumer");
                 Ok(None)
@@ -69,9 +69,9 @@ impl Group {
         }
     }
 
-    /// librdkafka says that the log no longer has an offset. It is believed where the log itself says so too: the report may be about a
-    /// position that is long given up, or about an end that a broker does not show yet that was just started. Where nothing is
-    /// missing, reading starts again at the own positions.
+    /// Handles a report that the log no longer has an offset. It is believed only if the log's watermarks confirm it: the report may be
+    /// about an old position, or about an end that a restarting broker does not show yet. If nothing is missing, reading restarts at
+    /// the current positions.
     pub(super) fn gone(&mut self, text: &str) -> Error {
         let topic = self.topic.clone();
         let mut beyond = false;
@@ -80,7 +80,7 @@ impl Group {
             let (first, end) = match self.consumer.fetch_watermarks(&topic, partition, ANSWER) {
                 Ok(ends) => ends,
                 Err(error) => {
-                    // Asked again when the partition is started anew and does not deliver.
+                    // Checked again when the restarted partition does not deliver.
                     tracing::debug!(%error, partition, "could not ask what the log has");
                     continue;
                 }
@@ -119,7 +119,7 @@ impl Group {
         }
     }
 
-    /// Whether librdkafka gave this consumer up.
+    /// Checks that librdkafka's consumer has no fatal error.
     pub(super) fn alive(&self) -> Result<(), Error> {
         match self.consumer.client().fatal_error() {
             Some((code, text)) => {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_outage_may_show_less_of_the_log_for_a_while() {
+    fn each_outage_may_show_less_of_the_log_temporarily() {
         let (mut beyond, begin) = (Beyond::default(), Instant::now());
         let mut at = |seconds| beyond.is_believed(begin + Duration::from_secs(seconds));
         assert!(!at(0) && !at(9));

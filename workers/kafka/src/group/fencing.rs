@@ -1,4 +1,4 @@
-//! A static member that is fenced by its own name, and members that are offered nothing: they join anew.
+//! Rejoining: of a static member that was fenced by its instance id, and of members without a rebalance for too long.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use super::{CLOSE, Group, MemberState, subscribed};
 use crate::batch_queue::BatchQueue;
 use crate::watchdog::close_within;
 
-/// A static member that is told that its name was taken joins anew that often within so long, pausing before, until it believes that another
-/// process has its name: after an outage it may be its own past that fences it, a membership of which it never got the answer. A twin that
-/// joins anew as well comes back within seconds; three restarts of a broker within two minutes were taken for one with 300 s.
+/// A fenced static member rejoins this often within this time, with a pause before, until it concludes that another process has its
+/// instance id: after an outage it may be fenced by its own earlier join, whose response was lost. A second process that rejoins too
+/// fences it again within seconds; with 300 s, three restarts of a broker within two minutes were mistaken for one.
 const FENCINGS_EXCUSED: usize = 2;
 const FENCINGS_REMEMBERED: Duration = Duration::from_secs(45);
 const FENCED_PAUSE: Duration = Duration::from_secs(2);
@@ -22,7 +22,7 @@ const FENCED_PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Fencings(Vec<Instant>);
 
 impl Fencings {
-    /// Whether one more may be this process's own past; if so it is remembered.
+    /// Whether one more fencing may be caused by this process's own earlier join; if so, records it.
     pub(super) fn is_excused(&mut self, now: Instant) -> bool {
         self.0.retain(|at| now.duration_since(*at) < FENCINGS_REMEMBERED);
         let excused = self.0.len() < FENCINGS_EXCUSED;
@@ -34,13 +34,13 @@ impl Fencings {
 }
 
 impl Group {
-    /// Whether librdkafka gave this consumer up because another one joined under its instance id.
+    /// Whether librdkafka's consumer failed because another one joined under its instance id.
     pub(super) fn is_fenced(&self) -> bool {
         let fatal = self.consumer.client().fatal_error();
         fatal.is_some_and(|(code, _)| code == RDKafkaErrorCode::FencedInstanceId)
     }
 
-    /// What was held is lost, and after a pause it joins anew; unless that has not helped.
+    /// Handles a fencing: the partitions are lost, and the member rejoins after a pause, unless that was tried too often.
     pub(super) fn fenced(&mut self) -> Result<Option<Rebalance>, Error> {
         let now = Instant::now();
         if !self.fencings.is_excused(now) {
@@ -57,7 +57,7 @@ impl Group {
         tracing::warn!(
             group = self.group,
             instance = self.instance,
-            "fenced by the own instance id, perhaps by an earlier attempt of this process to join: joining anew"
+            "fenced by the own instance id, perhaps by an earlier join of this process: rejoining"
         );
         let had = std::mem::replace(&mut self.state, MemberState::Lost);
         if had == MemberState::Outside {
@@ -67,7 +67,7 @@ impl Group {
         Ok(Some(Rebalance::Lost))
     }
 
-    /// Starts over with a new consumer. It owns nothing, so nothing is lost.
+    /// Starts over with a new consumer, which owns nothing.
     pub(super) fn rejoin(&mut self) -> Result<(), Error> {
         self.waiting_since = Instant::now();
         let consumer = subscribed(&self.config, &self.group, &self.topic)?;
@@ -84,12 +84,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_taken_from_its_own_past_twice_and_no_more() {
+    fn two_fencings_are_excused_and_no_more() {
         let (mut fencings, begin) = (Fencings::default(), Instant::now());
         let mut at = |seconds| fencings.is_excused(begin + Duration::from_secs(seconds));
         assert!(at(0) && at(20));
-        assert!(!at(40), "a twin comes back within seconds");
-        // As restarts of a broker do it.
+        assert!(!at(40), "a second process fences again within seconds");
+        // The pattern of broker restarts.
         for outage in 1..5 {
             assert!(at(100 + 50 * outage));
         }

@@ -1,4 +1,4 @@
-//! How far each partition was read, and what is behind that.
+//! The position of each partition, and what follows it.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ use super::Group;
 use crate::batch_queue::{self, Delivery};
 use crate::context::ConsumerNotes;
 
-/// How often it is looked whether something has come behind the ends that were reported, where no record says so.
+/// Interval of checking for held-back records behind reported ends.
 pub(super) const HELD_BACK_CHECK: Duration = Duration::from_millis(100);
 
-/// A partition held.
+/// The position of an assigned partition.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Position {
     /// The next offset.
     pub(super) next: i64,
-    /// The end that was reported there, if nothing came since.
+    /// The end reported at this position, if nothing came since.
     pub(super) reported: Option<End>,
 }
 
-/// What was said of all that may be read having been read.
+/// The kind of end reported when everything readable was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Whole,
-    /// Something follows that may not be read yet.
+    /// Something follows that is not readable yet.
     HeldBack,
 }
 
@@ -43,7 +43,7 @@ impl End {
     }
 }
 
-/// What is behind an offset up to which everything that may be read was read: by the high watermark that came with the last fetch.
+/// The kind of end at an offset up to which everything readable was read, by the high watermark of the last fetch.
 pub(super) fn end_at(
     consumer: &BaseConsumer<ConsumerNotes>,
     topic: &str,
@@ -57,7 +57,7 @@ pub(super) fn end_at(
 }
 
 impl Group {
-    /// Takes what partitions have delivered; how many records and ends.
+    /// Takes what partitions have delivered; returns the number of records and ends.
     pub(super) fn take(
         &mut self,
         most: usize,
@@ -66,7 +66,7 @@ impl Group {
     ) -> Result<usize, Error> {
         let (positions, mut fault) = (&mut self.positions, None);
         let (consumer, topic) = (&self.consumer, &self.topic);
-        // What is no longer held is no longer ours.
+        // Records of partitions that are no longer assigned are dropped.
         let taken = self.batch_queue.take(most, wait, &mut |delivery| match delivery {
             Delivery::Record(record) => {
                 if let Some(position) = held(positions, record.partition) {
@@ -89,9 +89,9 @@ impl Group {
         Ok(taken)
     }
 
-    /// An open transaction that begins behind an end moves the high watermark and nothing else: no record comes of it, and no
-    /// other end.
-    pub(super) fn look_for_held_back(&mut self, sink: &mut dyn FnMut(Item<'_>)) -> usize {
+    /// Detects open transactions that begin behind a reported end: they move the high watermark, but deliver neither a record nor
+    /// another end.
+    pub(super) fn detect_held_back(&mut self, sink: &mut dyn FnMut(Item<'_>)) -> usize {
         self.checked = Instant::now();
         let mut found = 0;
         for (partition, position) in (0..).zip(&mut self.positions) {

@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Calls that never return, on librdkafka's mock of a broker.
+//! Calls that never return, on librdkafka's mock broker.
 
 use rdkafka::mocking::MockCluster;
 
@@ -29,7 +29,7 @@ fn write(transactions: &mut Transactions) -> Result<(), Error> {
 }
 
 #[test]
-fn a_commit_that_never_returns_costs_its_transaction_and_no_more() {
+fn a_hanging_commit_aborts_only_its_transaction() {
     let cluster = cluster();
     let mut transactions = Transactions::take_over(&options(&cluster)).unwrap();
     write(&mut transactions).unwrap();
@@ -43,17 +43,20 @@ fn a_commit_that_never_returns_costs_its_transaction_and_no_more() {
 }
 
 #[test]
-fn a_fencing_that_may_be_our_own_is_no_other_process() {
+fn fencing_by_an_own_earlier_attempt_aborts() {
     let cluster = cluster();
     let mut transactions = Transactions::take_over(&options(&cluster)).unwrap();
     transactions.unanswered.set(1);
     transactions.opened = Some(Instant::now());
     assert!(matches!(transactions.fenced("commit"), Error::Abort(_)));
-    assert!(matches!(transactions.fenced("commit"), Error::Fatal(_)), "another one is somebody else's");
+    assert!(
+        matches!(transactions.fenced("commit"), Error::Fatal(_)),
+        "a second fencing is by another process"
+    );
 }
 
 #[test]
-fn a_process_that_gave_up_too_many_calls_is_to_be_started_anew() {
+fn too_many_abandoned_calls_are_fatal() {
     let cluster = cluster();
     let mut transactions = Transactions::take_over(&options(&cluster)).unwrap();
     transactions.hung = MAX_HUNG - 1;

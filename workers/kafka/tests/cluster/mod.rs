@@ -1,4 +1,4 @@
-//! A real Kafka and what tests do to it from outside.
+//! A real Kafka, with administrative operations for tests.
 #![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use weir_kafka::admin::ensure_topics;
 use weir_manifest::{Compression, Management, Role, TopicSpec};
 
-/// A cluster: mostly that which all tests of a process share.
+/// A cluster: usually the one shared by all tests of a process.
 pub struct Cluster {
     bootstrap: String,
 }
@@ -27,7 +27,7 @@ pub struct Cluster {
 /// Key and value of a record.
 type KeyValue<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
-/// A name that nothing else has, also in a cluster that outlives this process.
+/// A unique name, also in a cluster that outlives this process.
 pub fn name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
@@ -66,7 +66,7 @@ impl Cluster {
     }
 
     pub fn write(&self, topic: &str, partition: i32, records: &[KeyValue<'_>]) {
-        // One request at a time keeps their order.
+        // One request at a time preserves the order.
         let producer: BaseProducer =
             self.client().set("enable.idempotence", "true").set("linger.ms", "1").create().unwrap();
         for (key, value) in records {
@@ -100,7 +100,7 @@ impl Cluster {
         found.into_iter().next().unwrap().unwrap().get(key)?.value.clone()
     }
 
-    /// Waits until a setting is shown: a broker may show the one before for a moment.
+    /// Waits until a setting is visible: a broker may briefly return the previous one.
     pub fn await_setting(&self, topic: &str, key: &str, value: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.setting(topic, key).as_deref() != Some(value) {
@@ -138,7 +138,7 @@ impl Cluster {
             .collect()
     }
 
-    /// Joins a group under an instance id, and is gone before it leaves: a static member that closes stays in its group.
+    /// Joins a group under an instance id, and closes without leaving: a static member stays in its group.
     pub fn join_and_vanish(&self, group: &str, topic: &str, instance: &str) {
         let consumer: BaseConsumer = self
             .client()

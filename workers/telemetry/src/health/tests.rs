@@ -5,7 +5,7 @@ use std::{io::Write, net::TcpStream, time::Instant};
 use super::*;
 
 #[test]
-fn life_is_turns_and_readiness_is_success() {
+fn turns_are_liveness_and_success_is_readiness() {
     let heartbeat = Heartbeat::default();
     heartbeat.turn();
     let now = millis();
@@ -27,7 +27,7 @@ fn life_is_turns_and_readiness_is_success() {
 }
 
 #[test]
-fn what_is_not_well_is_named() {
+fn failing_threads_are_named() {
     let mut health = Health::new();
     let (first, _second) = (health.heartbeat("windows", false), health.heartbeat("results", false));
     first.success();
@@ -38,7 +38,7 @@ fn what_is_not_well_is_named() {
 }
 
 #[test]
-fn a_thread_that_hangs_fails_the_probe_of_liveness_until_it_takes_a_turn() {
+fn a_hanging_thread_fails_the_liveness_probe_until_its_next_turn() {
     let mut health = Health::new();
     let (windows, waits) = (health.heartbeat("windows", false), health.heartbeat("generator", true));
     let long_ago = millis() - LIVENESS_TIMEOUT_MS - 1;
@@ -70,7 +70,7 @@ fn a_thread_that_hangs_fails_the_probe_of_liveness_until_it_takes_a_turn() {
     }
 }
 
-/// Kubernetes would be told that it lives, and nobody that it does nothing.
+/// Otherwise the liveness probe would succeed forever without any work being done.
 #[test]
 fn a_panic_of_the_work_ends_the_process() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -79,7 +79,7 @@ fn a_panic_of_the_work_ends_the_process() {
         thread::spawn(move || health.beside::<HealthError>(Some(address), || panic!("as this test wants")));
     let deadline = Instant::now() + Duration::from_secs(60);
     while !ended.is_finished() {
-        assert!(Instant::now() < deadline, "it goes on");
+        assert!(Instant::now() < deadline, "the process does not end");
         thread::sleep(STOP_POLL_INTERVAL);
     }
     assert!(ended.join().is_err());
