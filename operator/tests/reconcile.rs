@@ -341,7 +341,7 @@ fn deletion_policy_delete_deletes_the_topics_that_were_created() {
     create_and_await_objects(&ns, "gone-shop", "deletionPolicy: Delete");
     assert_eq!(get(&ns, "csp/gone-shop", "{.metadata.finalizers}"), r#"["weir.dev/topics"]"#);
     // Recreated by somebody else: no longer its own.
-    let made_anew = |topic: &str| {
+    let recreated = |topic: &str| {
         admin.delete_topics(&[topic]).unwrap();
         await_that("it is gone", || !topics("gone-shop").contains_key(topic));
         let mut spec = weir_manifest::Pipeline::demo().topics().remove(5);

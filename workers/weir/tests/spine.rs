@@ -125,7 +125,8 @@ fn an_audit_includes_decisions_about_silence() {
 fn a_run_to_the_end_waits_for_open_transactions() {
     let test = TestPipeline::new("held", "held-events");
     test.generate(500);
-    let mut options = MemberOptions::new(test.brokers, "producers", test.pipeline.events_topic(), "held-producer");
+    let mut options =
+        MemberOptions::new(test.brokers, "producers", test.pipeline.events_topic(), "held-producer");
     options.transaction_timeout = Duration::from_secs(120);
     let mut producer = Member::connect(options).unwrap();
     producer.begin().unwrap();

@@ -87,7 +87,8 @@ impl Fixture {
         let running = Running(child);
         let group = format!("{}.windows", self.name);
         let inspector =
-            TopicInspector::connect(&MemberOptions::new(Kafka::shared(), &group, &self.events(), "test")).unwrap();
+            TopicInspector::connect(&MemberOptions::new(Kafka::shared(), &group, &self.events(), "test"))
+                .unwrap();
         await_that("everything is read", || {
             let committed = inspector.committed().unwrap_or_default();
             committed.iter().flatten().map(|committed| committed.offset).sum::<i64>() == events
