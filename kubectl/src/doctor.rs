@@ -182,6 +182,11 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
             "events missed some of their windows, which are incomplete",
             "a longer window.outOfOrderness waits for them",
         ),
+        (
+            "duplicates",
+            "events were sent again and counted once",
+            "nothing to do, unless a sender gives all of its events the same event_id",
+        ),
         ("dead_letters", "records are no valid event", "`kubectl weir dead-letters` says why"),
         (
             "misplaced",

@@ -241,6 +241,7 @@ fn fields_that_decide_state_and_topics_are_immutable() {
         (r#"{"window":{"outOfOrderness":"31s"}}"#, "spec.window.outOfOrderness"),
         (r#"{"window":{"sessionGap":"31m"}}"#, "spec.window.sessionGap"),
         (r#"{"window":{"maxFuture":"0s"}}"#, "spec.window.maxFuture"),
+        (r#"{"window":{"duplicateSlack":"2m"}}"#, "spec.window.duplicateSlack"),
         (r#"{"ranking":{"trendingHalfLife":"1h"}}"#, "spec.ranking.trendingHalfLife"),
         (r#"{"ranking":{"top":11}}"#, "spec.ranking.top"),
         (r#"{"ranking":{"warmUp":3}}"#, "spec.ranking.warmUp"),

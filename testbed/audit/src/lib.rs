@@ -41,6 +41,8 @@ pub struct Report {
     pub late: usize,
     /// Events that count, but not in all of their windows, as those were sealed.
     pub partly_late: usize,
+    /// Events that were counted before and have been sent again.
+    pub duplicates: usize,
     /// The ends of the windows that lack those events.
     pub not_whole: Vec<i64>,
     /// Events of visitors who belong into another partition: each visitor is counted once in every partition with such events.
@@ -106,22 +108,24 @@ impl<'a> Audit<'a> {
             events.invalid
         );
         let partly_late = outcome.partly_late.iter().map(Vec::len).sum();
+        let duplicates: usize = outcome.duplicates.iter().map(Vec::len).sum();
         let progress = self.progress()?;
         let sum = |sum: fn(&PartitionProgress) -> u64| progress.iter().map(sum).sum::<u64>() as usize;
         // The committed counts are of these events if they are of as many, with the same decisions.
         if sum(|partition| partition.read) == events.records && events.decisions_lost == 0 && ended {
-            let counted = events.records - events.invalid - late;
-            let expected = [counted, late, partly_late, events.invalid, events.misplaced];
+            let counted = events.records - events.invalid - late - duplicates;
+            let expected = [counted, late, partly_late, duplicates, events.invalid, events.misplaced];
             let committed = [
                 sum(|partition| partition.counted),
                 sum(|partition| partition.late),
                 sum(|partition| partition.partly_late),
+                sum(|partition| partition.duplicates),
                 sum(|partition| partition.dead),
                 sum(|partition| partition.misplaced),
             ];
             ensure!(
                 committed == expected,
-                "committed as counted, late, partly late, invalid and misplaced are {committed:?}, expected {expected:?}"
+                "committed as counted, late, partly late, duplicates, invalid and misplaced are {committed:?}, expected {expected:?}"
             );
         }
         Ok(Report {
@@ -129,6 +133,7 @@ impl<'a> Audit<'a> {
             invalid: events.invalid,
             late,
             partly_late,
+            duplicates,
             not_whole: outcome.not_whole.into_keys().collect(),
             misplaced: events.misplaced,
             ended: progress.iter().any(|partition| partition.ended),
@@ -338,5 +343,6 @@ fn settings(pipeline: &Pipeline) -> Settings {
         top: ranking.top as usize,
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
+        duplicate_slack: window.duplicate_slack.as_millis(),
     }
 }

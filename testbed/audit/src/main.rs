@@ -131,6 +131,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
             ranges(&report.not_whole, pipeline.spec.window.slide.as_millis())
         );
     }
+    if report.duplicates > 0 {
+        println!(
+            "{} events are duplicates: they were counted before and have been sent again",
+            report.duplicates
+        );
+    }
     if report.misplaced > 0 {
         println!(
             "{} events are of visitors who belong into another partition: unique users count them once in each",

@@ -181,7 +181,7 @@ impl Site<'_> {
         };
         println!("at rest after {:.1} s", begun.elapsed().as_secs_f64());
         for (number, partition) in committed.partitions.iter().enumerate() {
-            let sum = partition.counted + partition.late + partition.dead;
+            let sum = partition.counted + partition.late + partition.dead + partition.duplicates;
             ensure!(
                 partition.read == sum,
                 "partition {number}: {} read, {sum} accounted for",
@@ -190,11 +190,12 @@ impl Site<'_> {
         }
         let read = committed.sum(|partition| partition.read);
         println!(
-            "{read} records read = {} counted ({} of them partly late) + {} late + {} dead; {} misplaced",
+            "{read} records read = {} counted ({} of them partly late) + {} late + {} dead + {} duplicates; {} misplaced",
             committed.sum(|partition| partition.counted),
             committed.sum(|partition| partition.partly_late),
             committed.sum(|partition| partition.late),
             committed.sum(|partition| partition.dead),
+            committed.sum(|partition| partition.duplicates),
             committed.sum(|partition| partition.misplaced),
         );
         Ok(read)

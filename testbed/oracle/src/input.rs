@@ -30,6 +30,17 @@ pub struct Event {
     pub timestamp: i64,
     /// Seconds since the visit began, as reported by the client; may be implausible.
     pub session_duration: Option<i32>,
+    /// The client's id of this event. With the user it is the event's identity; without it, or where it is empty, the
+    /// event has no identity and is never a duplicate.
+    pub event_id: Option<String>,
+}
+
+impl Event {
+    /// The user and the event id.
+    pub(crate) fn identity(&self) -> Option<(&str, &str)> {
+        let id = self.event_id.as_deref().filter(|id| !id.is_empty())?;
+        Some((&self.user, id))
+    }
 }
 
 /// One entry of a partition's log, in reading order.
@@ -58,6 +69,8 @@ pub struct Settings {
     pub trending_half_life: i64,
     /// Aligned windows needed before a page can trend.
     pub warm_up: u32,
+    /// How long an identity is held beyond size and out-of-orderness; not negative.
+    pub duplicate_slack: i64,
 }
 
 impl Settings {
@@ -68,8 +81,14 @@ impl Settings {
                 && self.size % self.slide == 0
                 && self.out_of_orderness >= 0
                 && self.session_gap >= 0
-                && self.trending_half_life > 0,
+                && self.trending_half_life > 0
+                && self.duplicate_slack >= 0,
             "these settings make no sense: {self:?}"
         );
+    }
+
+    /// H: how far a partition's watermark rises while an identity is held.
+    pub(crate) fn hold(&self) -> i64 {
+        self.size + self.out_of_orderness + self.duplicate_slack
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the logs: watermarks, accepted and late events.
+//! Reads the logs: watermarks; accepted, late and duplicate events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -29,6 +29,8 @@ pub(crate) struct Intake<'a> {
     pub(crate) late: Vec<Vec<usize>>,
     /// Indices of accepted entries that miss a window, in each partition's log.
     pub(crate) partly_late: Vec<Vec<usize>>,
+    /// Indices of duplicates in each partition's log.
+    pub(crate) duplicates: Vec<Vec<usize>>,
     /// Number of accepted events that each window misses, by end.
     pub(crate) not_whole: BTreeMap<i64, usize>,
     /// Each partition's last watermark.
@@ -42,12 +44,16 @@ impl<'a> Intake<'a> {
             sessions: HashMap::new(),
             late: Vec::new(),
             partly_late: Vec::new(),
+            duplicates: Vec::new(),
             not_whole: BTreeMap::new(),
             watermarks: Vec::new(),
         };
         for (partition, log) in partitions.iter().enumerate() {
             let mut watermark = None;
-            let (mut late, mut partly_late) = (Vec::new(), Vec::new());
+            let (mut late, mut partly_late, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
+            // For each identity, the watermark right after its last accepted event. Nothing is removed: what is no longer
+            // held is told by its age.
+            let mut identities: HashMap<(&str, &str), i64> = HashMap::new();
             for (place, entry) in log.iter().enumerate() {
                 match entry {
                     Entry::AdvanceWatermark(to) => watermark = watermark.max(Some(*to)),
@@ -55,7 +61,13 @@ impl<'a> Intake<'a> {
                         let accepted = Accepted { event, partition, before: watermark };
                         let (missed, open): (Vec<i64>, Vec<i64>) =
                             own_ends(event, settings).partition(|end| !accepted.known_to(*end));
-                        if !open.is_empty() {
+                        let is_held =
+                            |since: &i64| watermark.is_some_and(|now| now - since < settings.hold());
+                        if open.is_empty() {
+                            late.push(place);
+                        } else if event.identity().and_then(|id| identities.get(&id)).is_some_and(is_held) {
+                            duplicates.push(place);
+                        } else {
                             if !missed.is_empty() {
                                 partly_late.push(place);
                             }
@@ -63,15 +75,19 @@ impl<'a> Intake<'a> {
                                 *intake.not_whole.entry(end).or_default() += 1;
                             }
                             intake.events.push(accepted);
-                            watermark = watermark.max(Some(event.timestamp - settings.out_of_orderness));
-                        } else {
-                            late.push(place);
+                            let after = (event.timestamp - settings.out_of_orderness)
+                                .max(watermark.unwrap_or(i64::MIN));
+                            watermark = Some(after);
+                            if let Some(identity) = event.identity() {
+                                identities.insert(identity, after);
+                            }
                         }
                     }
                 }
             }
             intake.late.push(late);
             intake.partly_late.push(partly_late);
+            intake.duplicates.push(duplicates);
             intake.watermarks.push(watermark);
         }
         intake.events.sort_by_key(|accepted| accepted.event.timestamp);

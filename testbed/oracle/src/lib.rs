@@ -11,7 +11,7 @@
 //!
 //! let settings = Settings {
 //!     size: 20_000, slide: 10_000, out_of_orderness: 0, session_gap: 1_800_000,
-//!     top: 10, trending_half_life: 7_200_000, warm_up: 2,
+//!     top: 10, trending_half_life: 7_200_000, warm_up: 2, duplicate_slack: 60_000,
 //! };
 //! let view = Event {
 //!     user: "ann".into(),
@@ -20,11 +20,15 @@
 //!     page: "/".into(),
 //!     timestamp: 12_000,
 //!     session_duration: None,
+//!     event_id: Some("e1".into()),
 //! };
-//! let outcome = compute(&[vec![Entry::Event(view), Entry::AdvanceWatermark(30_000)]], &settings);
+//! let again = view.clone();
+//! let log = vec![Entry::Event(view), Entry::Event(again), Entry::AdvanceWatermark(30_000)];
+//! let outcome = compute(&[log], &settings);
 //! let ends: Vec<i64> = outcome.windows.iter().map(|window| window.end).collect();
 //! assert_eq!(ends, [20_000, 30_000]);
 //! assert_eq!(outcome.windows[0].pages[0].view_count, 1);
+//! assert_eq!(outcome.duplicates, [vec![1]]);
 //! ```
 //!
 //! # What is computed
@@ -37,8 +41,17 @@
 //!
 //! **Lateness.** An event counts in those of its S/L windows that its partition had not sealed just before it was read;
 //! its own effect on the watermark never closes its own windows. An event with no such window is *late* and changes nothing,
-//! neither visits nor the watermark (its timestamp is below that anyway). All others are *accepted*. An accepted event that
-//! misses some of its windows is *partly late*, and the windows that it misses are *not whole*.
+//! neither visits nor the watermark (its timestamp is below that anyway). All others are *accepted*, except duplicates. An
+//! accepted event that misses some of its windows is *partly late*, and the windows that it misses are *not whole*.
+//!
+//! **Duplicates.** The *identity* of an event is its user and its event id; an event without an id, or with an empty one, has
+//! none. Per partition, an accepted event has its identity *held*: let `w` be the partition's watermark right after the
+//! event was read, the event's own effect included, and `H = S + out-of-orderness +` [`Settings::duplicate_slack`]. The
+//! identity is held while the watermark is less than `w + H`, and no longer once it is `w + H` or more. An event that is not
+//! late and whose identity is held just before it is read is a *duplicate*: it changes nothing else, neither a window, a
+//! visit, the watermark nor how long the identity is held, and is not partly late. Once an identity is no longer held,
+//! the next event with it is accepted and has it held again. A copy with the same timestamp is then late: the end of its
+//! last window is at most `w + H`.
 //!
 //! **Known events.** To window `b` are known: the accepted events that were read before their partition sealed `b`. Later ones
 //! change nothing about `b`, but count fully (as members, in `t1`, ages and a visit's number of events) for every later
@@ -111,6 +124,7 @@ pub fn compute(partitions: &[Vec<Entry>], settings: &Settings) -> Outcome {
         sealed,
         late: intake.late,
         partly_late: intake.partly_late,
+        duplicates: intake.duplicates,
         not_whole: intake.not_whole,
     }
 }

@@ -13,6 +13,8 @@ pub struct Outcome {
     pub late: Vec<Vec<usize>>,
     /// For each partition, the places of its partly late events in its log: they count, but not in all of their windows.
     pub partly_late: Vec<Vec<usize>>,
+    /// For each partition, the places of its duplicates in its log; none of them is late or partly late.
+    pub duplicates: Vec<Vec<usize>>,
     /// The windows that are not whole, by end, with the number of partly late events that each lacks.
     pub not_whole: BTreeMap<i64, usize>,
 }

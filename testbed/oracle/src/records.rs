@@ -27,6 +27,7 @@ impl<'a> From<&'a Event> for ClickstreamEvent<'a> {
             ip_address: "",
             referrer: None,
             session_duration: event.session_duration,
+            event_id: event.event_id.as_deref(),
             ..ClickstreamEvent::EMPTY
         }
     }
@@ -41,6 +42,7 @@ impl From<ClickstreamEvent<'_>> for Event {
             page: event.page_url.into(),
             timestamp: event.timestamp,
             session_duration: event.session_duration,
+            event_id: event.event_id.map(Into::into),
         }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod comparing;
+mod duplicates;
 mod lateness;
 mod making_logs;
 mod pages;
@@ -9,7 +10,7 @@ mod ranks;
 mod trends;
 mod visiting;
 
-use crate::{Entry, Event, Kind, Outcome, Page, Settings, Window, compute};
+use crate::{Entry, Event, Kind, Outcome, Page, Settings, Site, Window, compute};
 
 /// Windows of 20 s every 10 s, nothing out of order, visits end after 30 s.
 fn settings() -> Settings {
@@ -21,6 +22,7 @@ fn settings() -> Settings {
         top: 3,
         trending_half_life: 20_000,
         warm_up: 2,
+        duplicate_slack: 0,
     }
 }
 
@@ -37,6 +39,7 @@ fn event(user: &str, kind: Kind, page: &str, seconds: i64) -> Event {
         page: page.into(),
         timestamp: seconds * 1000,
         session_duration: None,
+        event_id: None,
     }
 }
 

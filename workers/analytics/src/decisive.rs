@@ -17,13 +17,27 @@ pub struct DecisiveSettings {
     /// The part that an earlier release committed.
     window: String,
     all: String,
+    /// With what decides how long identities are held.
+    with_ids: String,
 }
+
+/// Begins the part that is committed only while identities are held: without any, the setting decides nothing.
+const SLACK: &str = ", duplicate slack ";
 
 impl DecisiveSettings {
     /// From window settings, a limit of `max_future` milliseconds on future events, and the number of event partitions.
     pub fn new(settings: &Settings, max_future: i64, privacy: &Privacy, inputs: i32) -> Self {
-        let Settings { size, slide, out_of_orderness, session_gap, lanes, top, trending_half_life, warm_up } =
-            settings;
+        let Settings {
+            size,
+            slide,
+            out_of_orderness,
+            session_gap,
+            lanes,
+            top,
+            trending_half_life,
+            warm_up,
+            duplicate_slack,
+        } = settings;
         let window = format!(
             "size {size} ms, slide {slide} ms, out-of-orderness {out_of_orderness} ms, session gap {session_gap} ms, trending half-life \
              {trending_half_life} ms, {lanes} lanes"
@@ -33,7 +47,8 @@ impl DecisiveSettings {
              user_agent within {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, event partitions {inputs}",
             privacy.parts().join(", "),
         );
-        Self { window, all }
+        let with_ids = format!("{all}{SLACK}{duplicate_slack} ms");
+        Self { window, all, with_ids }
     }
 
     /// From the document, with the key that it names.
@@ -47,15 +62,19 @@ impl DecisiveSettings {
         Ok(Self::new(&settings(pipeline), max_future, &privacy, spec.topics.events.partitions))
     }
 
-    /// The text that is committed.
-    pub fn as_str(&self) -> &str {
-        &self.all
+    /// The text that is committed beside a state that holds identities of events, or none.
+    pub fn committed(&self, holds_ids: bool) -> &str {
+        if holds_ids { &self.with_ids } else { &self.all }
     }
 
     /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
     pub fn refusal(&self, committed: &str) -> Option<String> {
         // An earlier release committed the window part only: compare only that.
-        let current = if committed.contains(", ranking of ") { &self.all } else { &self.window };
+        let current = match () {
+            () if committed.contains(SLACK) => &self.with_ids,
+            () if committed.contains(", ranking of ") => &self.all,
+            () => &self.window,
+        };
         if committed == current {
             return None;
         }
@@ -103,6 +122,7 @@ pub fn settings(pipeline: &Pipeline) -> Settings {
         top: ranking.top as usize,
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
+        duplicate_slack: window.duplicate_slack.as_millis(),
     }
 }
 
@@ -146,9 +166,10 @@ mod tests {
             DecisiveSettings::of(&pipeline, None).unwrap()
         };
         let demo = of(&|_| {});
-        assert_eq!(demo.refusal(demo.as_str()), None);
+        assert_eq!(demo.refusal(demo.committed(false)), None);
+        assert_eq!(demo.refusal(demo.committed(true)), None);
         assert_eq!(demo.refusal(&demo.window), None);
-        let other = of(&|spec| spec.ranking.top = 7).refusal(demo.as_str()).unwrap();
+        let other = of(&|spec| spec.ranking.top = 7).refusal(demo.committed(false)).unwrap();
         assert!(
             other.starts_with("was made with ranking of 10, and the document now says ranking of 7: "),
             "{other}"
@@ -164,7 +185,15 @@ mod tests {
         );
         assert!(of_release_before.contains("change it back, or begin afresh"), "{of_release_before}");
         // The topics already have the new count.
-        let repartitioned = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.as_str()).unwrap();
+        // While nothing is held the slack decides nothing.
+        let slack = of(&|spec| spec.window.duplicate_slack = "2m".parse().unwrap());
+        assert_eq!(slack.refusal(demo.committed(false)), None);
+        let refusal = slack.refusal(demo.committed(true)).unwrap();
+        let expected =
+            "was made with duplicate slack 60000 ms, and the document now says duplicate slack 120000 ms: ";
+        assert!(refusal.starts_with(expected), "{refusal}");
+        let repartitioned =
+            of(&|spec| spec.topics.results.partitions = 4).refusal(demo.committed(false)).unwrap();
         assert!(
             repartitioned.starts_with(
                 "was made with results partitions 3, and the document now says results partitions 4: "

@@ -1,5 +1,6 @@
 //! Stage 1: one input partition as a deterministic state machine. Its output depends only on what it has read.
 
+mod held_ids;
 mod sealing;
 mod state;
 
@@ -17,6 +18,7 @@ use crate::{
     pages::Pages,
     settings::Settings,
 };
+use held_ids::{HeldIds, identity};
 use sealing::Sealing;
 
 /// Maximum plausible visit age reported by a client, seconds.
@@ -32,6 +34,8 @@ pub enum Verdict {
     PartlyLate,
     /// All its windows are sealed: the event is not counted.
     Late,
+    /// An event of its user with its id was counted before, and is still remembered: it changes nothing.
+    Duplicate,
 }
 
 /// One input partition.
@@ -55,6 +59,7 @@ pub struct Partition<F = Extras> {
     next_aligned: Option<i64>,
     /// Blocks of windows that were still due when an event or a watermark arrived.
     blocks: Vec<Block>,
+    held: HeldIds,
 }
 
 /// A partition's progress; the field order is the snapshot format.
@@ -92,6 +97,7 @@ impl<F: Feature> Partition<F> {
             sealing: None,
             next_aligned: None,
             blocks: Vec::new(),
+            held: HeldIds::default(),
         }
     }
 
@@ -108,9 +114,20 @@ impl<F: Feature> Partition<F> {
         {
             return Verdict::Late;
         }
+        let identity = event.event_id.filter(|id| !id.is_empty()).map(|id| identity(event.user_id, id));
+        if let Some(identity) = &identity
+            && self.is_held(identity)
+        {
+            return Verdict::Duplicate;
+        }
         self.progress.greatest = self.progress.greatest.max(Some(timestamp));
         let aligned = timestamp.div_euclid(self.settings.size);
         self.advance(timestamp - self.settings.out_of_orderness);
+        if let Some(identity) = identity
+            && let Some(watermark) = self.progress.watermark
+        {
+            self.held.hold(identity, watermark.saturating_add(self.settings.held_for()));
+        }
         if self.is_behind() {
             self.next_aligned = Some(aligned);
         } else {
@@ -162,6 +179,19 @@ impl<F: Feature> Partition<F> {
     pub fn closes_windows(&self, timestamp: i64) -> bool {
         let watermark = timestamp - self.settings.out_of_orderness;
         self.progress.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide)
+    }
+
+    #[inline(never)]
+    fn is_held(&mut self, identity: &[u8; 16]) -> bool {
+        if let Some(watermark) = self.progress.watermark {
+            self.held.expire(watermark);
+        }
+        self.held.contains(identity)
+    }
+
+    /// Number of events whose identity is held.
+    pub fn held_ids(&self) -> usize {
+        self.held.len()
     }
 
     /// Whether due windows are not sealed yet.

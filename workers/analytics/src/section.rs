@@ -11,6 +11,8 @@ pub struct SectionId {
 
 /// Strings, pending events and the engine's progress; in snapshots.
 pub(crate) const ENGINE: SectionId = SectionId { tag: 0, version: 1 };
+/// Identities that are held; in snapshots.
+pub(crate) const HELD_IDS: SectionId = SectionId { tag: 2, version: 1 };
 /// Sums by page; in blocks and snapshots.
 pub(crate) const PAGES: SectionId = SectionId { tag: 1, version: 1 };
 

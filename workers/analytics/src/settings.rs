@@ -19,6 +19,8 @@ pub struct Settings {
     pub trending_half_life: i64,
     /// Number of aligned windows needed before a page can be trending.
     pub warm_up: u32,
+    /// How much longer than `size` and `out_of_orderness` an event's identity is held.
+    pub duplicate_slack: i64,
 }
 
 /// The defaults of the pipeline document, with one lane.
@@ -33,6 +35,7 @@ impl Default for Settings {
             top: 10,
             trending_half_life: 7_200_000,
             warm_up: 2,
+            duplicate_slack: 60_000,
         }
     }
 }
@@ -72,6 +75,11 @@ impl Settings {
     /// `end`.
     pub(crate) fn last_aligned(&self, end: i64) -> i64 {
         (end - self.size).div_euclid(self.size) - 1
+    }
+
+    /// By how much the watermark rises while an event's identity is held.
+    pub(crate) fn held_for(&self) -> i64 {
+        self.size + self.out_of_orderness + self.duplicate_slack
     }
 
     /// The factor by which an aligned window's weight decays with each aligned window after it.

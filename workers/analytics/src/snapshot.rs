@@ -114,16 +114,19 @@ impl<'a> SnapshotWriter<'a> {
         postcard::serialize_with_flavor(value, Buffer(&mut self.buffer))
     }
 
+    /// Elements of a list whose length is written.
+    pub(crate) fn elements<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
+        self.value(&Elements(elements))?;
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+        Ok(())
+    }
+
     /// A list, in serde's format.
     pub(crate) fn each<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
         self.value(&elements.len())?;
-        for some in elements.chunks(TOGETHER) {
-            self.value(&Elements(some))?;
-            if self.buffer.len() >= BUFFER_BYTES {
-                self.flush();
-            }
-        }
-        Ok(())
+        elements.chunks(TOGETHER).try_for_each(|some| self.elements(some))
     }
 
     /// A map of lists, in serde's format.

@@ -1,7 +1,7 @@
 //! Golden bytes of stored formats: every release reads those of the previous one.
 #![allow(clippy::unwrap_used)]
 
-use weir_analytics::{Block, Live, LiveRow, Merge, Partition, Settings};
+use weir_analytics::{Block, Live, LiveRow, Merge, Partition, Settings, Verdict};
 use weir_oracle::{Entry, Event, Kind, Window};
 
 const SETTINGS: Settings = Settings {
@@ -13,6 +13,7 @@ const SETTINGS: Settings = Settings {
     top: 10,
     trending_half_life: 600_000,
     warm_up: 1,
+    duplicate_slack: 60_000,
 };
 const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
     size: SETTINGS.size,
@@ -22,8 +23,11 @@ const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
     top: SETTINGS.top,
     trending_half_life: SETTINGS.trending_half_life,
     warm_up: SETTINGS.warm_up,
+    duplicate_slack: 0,
 };
 const SNAPSHOT: &str = include_str!("golden/snapshot-1.hex");
+/// The same with identities of some of the events.
+const SNAPSHOT_WITH_IDS: &str = include_str!("golden/snapshot-2-ids.hex");
 /// One record per line: of the windows before the snapshot, and of those after it.
 const BLOCKS_BEFORE: &str = include_str!("golden/blocks-2-before.hex");
 const BLOCKS_AFTER: &str = include_str!("golden/blocks-2-after.hex");
@@ -41,6 +45,7 @@ fn event(i: i64) -> Event {
         page: format!("/page/{}", i * i % 11),
         timestamp: 1_000_000_000 + i * 4_321 - (i % 4) * 1_000,
         session_duration: (i % 5 == 0).then_some(12),
+        event_id: None,
     }
 }
 
@@ -58,6 +63,7 @@ fn after() -> impl Iterator<Item = Event> {
         page: "/caf\u{e9}".to_owned(),
         timestamp: 1_000_380_000 + i * 500,
         session_duration: None,
+        event_id: None,
     });
     (60..90).map(event).chain(crowd)
 }
@@ -147,6 +153,27 @@ fn stored_blocks_say_what_the_oracle_says() {
         .collect();
     assert!(windows.iter().any(|window| !window.trending.is_empty()), "baselines are needed for something");
     weir_oracle::compare(&expected, &windows).unwrap();
+}
+
+#[test]
+fn identities_are_stored_and_restored_with_the_same_bytes() {
+    let with_id =
+        |(i, event): (i32, Event)| Event { event_id: (i % 3 > 0).then(|| format!("id-{i}")), ..event };
+    let events: Vec<Event> = (0..).zip(before()).map(with_id).collect();
+    let mut partition = Partition::new(0, SETTINGS);
+    assert_eq!(lines(&read(&mut partition, events.iter().cloned())), BLOCKS_BEFORE);
+    assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT_WITH_IDS.trim());
+    let mut partition = Partition::restore(0, SETTINGS, &from_hex(SNAPSHOT_WITH_IDS)).unwrap();
+    assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT_WITH_IDS.trim());
+    // All of those that are not late are held still, or the last bytes would say nothing.
+    let newest = events.last().filter(|event| event.event_id.is_some()).unwrap();
+    assert_eq!(partition.read(&newest.into()), Verdict::Duplicate);
+    let held = partition.held_ids();
+    assert!(held > 10, "{held}");
+    // Once all have expired nothing of them is left: a release that knows no identities can read it.
+    partition.advance_watermark(END);
+    seal(&mut partition);
+    assert_eq!((partition.held_ids(), partition.snapshot().unwrap()[0]), (0, 1));
 }
 
 #[test]

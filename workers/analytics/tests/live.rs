@@ -37,6 +37,7 @@ proptest! {
         let settings = Settings {
             size: s.size, slide: s.slide, out_of_orderness: s.out_of_orderness, session_gap: s.session_gap,
             lanes: 1, top: s.top, trending_half_life: s.trending_half_life, warm_up: s.warm_up,
+            duplicate_slack: s.duplicate_slack,
         };
         let mut parts = BTreeMap::new();
         let mut everything = Vec::new();
@@ -46,8 +47,10 @@ proptest! {
             for (i, entry) in log.iter().enumerate() {
                 match entry {
                     Entry::AdvanceWatermark(watermark) => partition.advance_watermark(*watermark),
-                    Entry::Event(e) if partition.read(&e.into()) != Verdict::Late => counted.push(e),
-                    Entry::Event(_) => {}
+                    Entry::Event(e) => match partition.read(&e.into()) {
+                        Verdict::Counted | Verdict::PartlyLate => counted.push(e),
+                        Verdict::Late | Verdict::Duplicate => {}
+                    },
                 }
                 // Sometimes later than the newest event.
                 let at = partition.newest().unwrap_or_default() + (i as i64 % 5) * settings.slide;
@@ -87,6 +90,7 @@ fn a_value_fits_into_a_record_for_any_number_and_length_of_pages() {
                 page: format!("/{page:0>width$}", width = length - 1),
                 timestamp: 1_000_000_000,
                 session_duration: None,
+                event_id: None,
             };
             // The last page is the most viewed.
             for _ in 0..=usize::from(page == pages - 1) {

@@ -54,6 +54,7 @@ fn events_out_of_order_are_added_to_their_slices_counts() {
             page: "/page".to_owned(),
             timestamp,
             session_duration: None,
+            event_id: None,
         };
         assert_ne!(partition.read(&(&event).into()), Verdict::Late);
         partition.take_blocks();

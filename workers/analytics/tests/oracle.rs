@@ -14,6 +14,7 @@ struct EngineOutput {
     /// The late, and the partly late, entries of each partition.
     late: Vec<Vec<usize>>,
     partly_late: Vec<Vec<usize>>,
+    duplicates: Vec<Vec<usize>>,
     /// Number of events that each window misses.
     not_whole: BTreeMap<i64, usize>,
     /// The end of each partition's last window.
@@ -31,6 +32,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> EngineOutput {
         let mut partition = Partition::new(number as i32, settings);
         output.late.push(Vec::new());
         output.partly_late.push(Vec::new());
+        output.duplicates.push(Vec::new());
         for (i, entry) in log.iter().enumerate() {
             if saves[i % saves.len()] {
                 blocks.extend(partition.take_blocks());
@@ -44,6 +46,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> EngineOutput {
                     match partition.read(&event) {
                         Verdict::Counted => {}
                         Verdict::Late => output.late[number].push(i),
+                        Verdict::Duplicate => output.duplicates[number].push(i),
                         Verdict::PartlyLate => {
                             output.partly_late[number].push(i);
                             let missed = settings.first_window_end(e.timestamp)..=partition.sealed().unwrap();
@@ -88,6 +91,7 @@ fn check_all_dropped(mut partition: Partition, settings: &weir_oracle::Settings)
         page: "/".to_owned(),
         timestamp: long_after,
         session_duration: None,
+        event_id: None,
     };
     assert_eq!(partition.read(&(&other).into()), Verdict::Counted);
     // Baselines are dropped relative to those of other pages, which takes some aligned windows.
@@ -110,6 +114,7 @@ fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
         top: s.top,
         trending_half_life: s.trending_half_life,
         warm_up: s.warm_up,
+        duplicate_slack: s.duplicate_slack,
     }
 }
 
@@ -136,6 +141,7 @@ proptest! {
         let output = run(&case, lanes, &[false]);
         prop_assert_eq!(&output.late, &expected.late);
         prop_assert_eq!(&output.partly_late, &expected.partly_late);
+        prop_assert_eq!(&output.duplicates, &expected.duplicates);
         prop_assert_eq!(&output.not_whole, &expected.not_whole);
         weir_oracle::compare(&expected.windows, &output.windows).map_err(TestCaseError::fail)?;
     }

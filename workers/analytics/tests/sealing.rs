@@ -13,6 +13,7 @@ const SETTINGS: Settings = Settings {
     top: 10,
     trending_half_life: 600_000,
     warm_up: 1,
+    duplicate_slack: 60_000,
 };
 
 /// Visitors on changing pages for two minutes, silence, and two events much later.
@@ -24,6 +25,7 @@ fn log() -> Vec<Event> {
         page: format!("/page/{}/{:0>30}", i % 7, i % 150),
         timestamp: 1_000_000_000 + timestamp,
         session_duration: None,
+        event_id: None,
     };
     (0..600).map(|i| event(i, i * 200)).chain([event(1_000, 1_500_000), event(1_001, 1_501_000)]).collect()
 }

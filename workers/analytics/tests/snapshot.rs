@@ -15,6 +15,7 @@ fn a_large_state_is_written_in_parts() {
             page: format!("/page/{i}"),
             timestamp: 1_000_000_000,
             session_duration: None,
+            event_id: None,
         };
         partition.read(&(&event).into());
         partition.take_blocks();

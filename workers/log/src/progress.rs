@@ -41,6 +41,9 @@ pub struct PartitionProgress {
     /// The windows that partly late events missed.
     #[serde(default)]
     pub not_whole: EndRanges,
+    /// Events that were counted before and have been sent again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicates: u64,
     /// Records in the wrong partition for their visitor by Java's partitioner: the visitor is counted once in each partition.
     #[serde(default)]
     pub misplaced: u64,
@@ -57,6 +60,10 @@ pub struct PartitionProgress {
     /// The greatest record timestamp read: a lower bound of the broker's clock.
     #[serde(default)]
     pub stamp: Option<i64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A lane's progress, committed as metadata of the offset of the first block that it still needs.

@@ -18,6 +18,7 @@ const SETTINGS: Settings = Settings {
     top: 10,
     trending_half_life: 600_000,
     warm_up: 2,
+    duplicate_slack: 60_000,
 };
 const NOW: i64 = 1_700_000_000_000;
 

@@ -19,6 +19,7 @@ const SETTINGS: Settings = Settings {
     top: 10,
     trending_half_life: 600_000,
     warm_up: 2,
+    duplicate_slack: 60_000,
 };
 const PARTITIONS: i32 = 2;
 

@@ -46,6 +46,7 @@ pub(crate) struct Outcomes {
     counted: Counter,
     late: Counter,
     partly_late: Counter,
+    duplicates: Counter,
     misplaced: Counter,
     invalid: Counter,
     sealed: Counter,
@@ -126,6 +127,11 @@ impl Outcomes {
             self.partly_late.clone(),
         );
         registry.register(
+            "events_duplicate",
+            "Events that had been counted before, by user_id and event_id",
+            self.duplicates.clone(),
+        );
+        registry.register(
             "events_misplaced",
             "Events of visitors who belong into another partition: each is counted once in every partition that it appears in",
             self.misplaced.clone(),
@@ -141,6 +147,7 @@ impl Outcomes {
             (&self.counted, outcomes.counted),
             (&self.late, outcomes.late),
             (&self.partly_late, outcomes.partly_late),
+            (&self.duplicates, outcomes.duplicates),
             (&self.misplaced, outcomes.misplaced),
             (&self.invalid, outcomes.invalid),
             (&self.sealed, outcomes.sealed),

@@ -22,6 +22,7 @@ impl fmt::Display for Summary {
             counted,
             late,
             partly_late,
+            duplicates,
             not_whole,
             invalid,
             invalid_for,
@@ -46,6 +47,9 @@ impl fmt::Display for Summary {
         };
         row("  partly late", *partly_late, &missed)?;
         row("late", *late, "")?;
+        if *duplicates > 0 {
+            row("duplicates", *duplicates, "  had been counted before")?;
+        }
         let reasons: Vec<String> =
             invalid_for.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row("invalid", *invalid, format!("  {}", reasons.join(", ")).trim_end())?;

@@ -25,15 +25,19 @@ fn random_logs_cover_all_irregularities() {
     assert!(seen.values().all(|count| *count >= cases / 20), "too seldom in {cases} cases: {seen:#?}");
 }
 
-/// The irregularities that a case covers.
-fn shows(case: &logs::Case) -> [(&'static str, bool); 12] {
+/// What a case shows.
+fn shows(case: &logs::Case) -> [(&'static str, bool); 22] {
     let outcome = compute(&case.partitions, &case.settings);
     let windows = &outcome.windows;
     let any = |holds: &dyn Fn(&Window) -> bool| windows.iter().any(holds);
-    let newest = case.partitions.iter().flatten().filter_map(as_event).map(|event| event.timestamp).max();
+    let events = || case.partitions.iter().flatten().filter_map(as_event);
+    let newest = events().map(|event| event.timestamp).max();
+    let ids = events().filter(|event| event.identity().is_some()).count();
+    let pairs = pairs(case, &outcome);
+    let pair = |shows: &dyn Fn(&Pair<'_>) -> bool| pairs.iter().any(shows);
     [
         ("late", outcome.late.iter().any(|late| !late.is_empty())),
-        ("partly late", has_partly_late(case)),
+        ("partly late", outcome.partly_late.iter().any(|partly_late| !partly_late.is_empty())),
         ("bounces and others", any(&|w| w.site.bounces > 0 && w.site.bounces < w.site.visits)),
         ("several visits of a session", any(&|w| w.site.visits > sessions(case, w))),
         ("pages without views", any(&|w| w.pages.iter().any(|page| page.view_count == 0))),
@@ -47,7 +51,60 @@ fn shows(case: &logs::Case) -> [(&'static str, bool); 12] {
         ("warming up", any(&|w| w.warming_up)),
         ("events not sealed", newest >= outcome.sealed),
         ("silence", windows.windows(2).any(|two| two[1].start > two[0].end)),
+        ("no ids", ids == 0),
+        ("some events without an id", (1..events().count()).contains(&ids)),
+        ("empty ids", events().any(|event| event.event_id.as_deref() == Some(""))),
+        ("duplicates that are copies", pair(&|p| p.is_duplicate && p.first == p.second)),
+        (
+            "duplicates with another timestamp",
+            pair(&|p| p.is_duplicate && p.first.timestamp != p.second.timestamp),
+        ),
+        ("duplicates on another page", pair(&|p| p.is_duplicate && p.first.page != p.second.page)),
+        ("late copies", pair(&|p| p.is_late && p.first == p.second)),
+        ("identities that count again", pair(&|p| !p.is_duplicate && !p.is_late)),
+        (
+            "one id of two users",
+            events().any(|e| {
+                let same = |other: &&Event| other.user != e.user && other.event_id == e.event_id;
+                e.identity().is_some() && events().find(same).is_some()
+            }),
+        ),
+        (
+            "repeats without an id",
+            events().any(|e| e.identity().is_none() && events().filter(|o| *o == e).count() > 1),
+        ),
     ]
+}
+
+/// An accepted event and a later one of the same identity.
+struct Pair<'a> {
+    first: &'a Event,
+    second: &'a Event,
+    is_late: bool,
+    is_duplicate: bool,
+}
+
+fn pairs<'a>(case: &'a logs::Case, outcome: &Outcome) -> Vec<Pair<'a>> {
+    let mut pairs = Vec::new();
+    for (log, (late, duplicates)) in case.partitions.iter().zip(outcome.late.iter().zip(&outcome.duplicates))
+    {
+        let events = || log.iter().enumerate().filter_map(|(place, entry)| Some((place, as_event(entry)?)));
+        for (place, first) in events().filter(|(_, event)| event.identity().is_some()) {
+            if late.contains(&place) || duplicates.contains(&place) {
+                continue;
+            }
+            let same = |(_, event): &(usize, &Event)| event.identity() == first.identity();
+            pairs.extend(events().skip_while(|(at, _)| *at <= place).filter(same).map(|(place, second)| {
+                Pair {
+                    first,
+                    second,
+                    is_late: late.contains(&place),
+                    is_duplicate: duplicates.contains(&place),
+                }
+            }));
+        }
+    }
+    pairs
 }
 
 /// How many session ids have an event in the window, late or not.
@@ -62,26 +119,6 @@ fn as_event(entry: &Entry) -> Option<&Event> {
         Entry::Event(event) => Some(event),
         Entry::AdvanceWatermark(_) => None,
     }
-}
-
-/// Some event was read after its first window was sealed and before its last was.
-fn has_partly_late(case: &logs::Case) -> bool {
-    let Settings { size, slide, out_of_orderness, .. } = case.settings;
-    case.partitions.iter().any(|log| {
-        let mut watermark = i64::MIN;
-        log.iter().any(|entry| match entry {
-            Entry::AdvanceWatermark(to) => {
-                watermark = watermark.max(*to);
-                false
-            }
-            Entry::Event(event) => {
-                let first = event.timestamp / slide * slide + slide;
-                let partly = first <= watermark && watermark < first + size - slide;
-                watermark = watermark.max(event.timestamp - out_of_orderness);
-                partly
-            }
-        })
-    })
 }
 
 proptest! {
@@ -118,5 +155,46 @@ proptest! {
             late.iter().rev().for_each(|place| drop(log.remove(*place)));
         }
         prop_assert_eq!(compute(&logs, &case.settings).windows, outcome.windows);
+    }
+
+    /// Nor do duplicates, except that they are told.
+    #[test]
+    fn duplicates_change_nothing(case in logs::logs()) {
+        let outcome = compute(&case.partitions, &case.settings);
+        let mut logs = case.partitions.clone();
+        for (log, duplicates) in logs.iter_mut().zip(&outcome.duplicates) {
+            duplicates.iter().rev().for_each(|place| drop(log.remove(*place)));
+        }
+        // Where a place is once the duplicates before it are gone.
+        let moved = |places: &[Vec<usize>]| -> Vec<Vec<usize>> {
+            let both = places.iter().zip(&outcome.duplicates);
+            both.map(|(places, gone)| {
+                places.iter().map(|place| place - gone.iter().filter(|gone| *gone < place).count()).collect()
+            })
+            .collect()
+        };
+        let expected = Outcome {
+            late: moved(&outcome.late),
+            partly_late: moved(&outcome.partly_late),
+            duplicates: vec![Vec::new(); logs.len()],
+            ..outcome.clone()
+        };
+        prop_assert_eq!(compute(&logs, &case.settings), expected);
+    }
+
+    /// An event that is sent again as it was counts once, whatever the delay.
+    #[test]
+    fn no_identity_counts_twice_with_one_timestamp(case in logs::logs()) {
+        let outcome = compute(&case.partitions, &case.settings);
+        for pair in pairs(&case, &outcome) {
+            prop_assert!(pair.first.timestamp != pair.second.timestamp || pair.is_late || pair.is_duplicate);
+        }
+    }
+
+    /// Without ids, every event that is not late counts.
+    #[test]
+    fn without_ids_there_are_no_duplicates(case in logs::logs().prop_map(logs::Case::without_ids)) {
+        let outcome = compute(&case.partitions, &case.settings);
+        prop_assert!(outcome.duplicates.iter().all(Vec::is_empty));
     }
 }

@@ -14,6 +14,7 @@ const SETTINGS: Settings = Settings {
     top: 3,
     trending_half_life: 60_000,
     warm_up: 2,
+    duplicate_slack: 60_000,
 };
 
 fn block(partition: i32, pages: usize) -> Block {

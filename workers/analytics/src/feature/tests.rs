@@ -28,6 +28,7 @@ const SETTINGS: Settings = Settings {
     top: 10,
     trending_half_life: 600_000,
     warm_up: 1,
+    duplicate_slack: 60_000,
 };
 const END: i64 = 1_000_600_000;
 const SNAPSHOT: &str = include_str!("../../tests/golden/snapshot-2.hex");

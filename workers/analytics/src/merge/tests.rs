@@ -14,6 +14,7 @@ const SETTINGS: Settings = Settings {
     top: 1_000,
     trending_half_life: 60_000,
     warm_up: 1,
+    duplicate_slack: 60_000,
 };
 
 fn block(partition: i32, end: i64, rows: impl Iterator<Item = (String, Sums)>) -> Block {

@@ -112,6 +112,10 @@ impl<F: Feature> Partition<F> {
         let end = sealing.end;
         self.sealing = None;
         self.progress.sealed = Some(end);
+        // Bounds the memory also while no event has an id.
+        if let Some(watermark) = self.progress.watermark {
+            self.held.expire(watermark);
+        }
         self.features.sealed(end, sealing.skipped, &mut self.names, &self.settings);
         if !self.is_behind()
             && let Some(aligned) = self.next_aligned.take()

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Partition, Progress};
+use super::{HeldIds, Partition, Progress};
 use crate::{
     event::{InternedEvent, Names},
     feature::Feature,
     intern::Interner,
     pages::Pages,
-    section::{ENGINE, SectionError},
+    section::{ENGINE, HELD_IDS, SectionError},
     settings::Settings,
     snapshot::{PLAIN, SECTIONS, Sections, SnapshotError, SnapshotWriter},
 };
@@ -44,12 +44,16 @@ impl<F: Feature> Partition<F> {
     pub fn write_snapshot(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
         debug_assert!(self.blocks.is_empty() && !self.is_behind(), "a snapshot does not contain blocks");
         let (pages, extras) = &self.features;
-        if extras.is_on() {
+        if extras.is_on() || !self.held.is_empty() {
             let mut out = SnapshotWriter::new(SECTIONS, sink);
             out.section(ENGINE);
             self.save_names(&mut out)?;
             self.save_progress(&mut out)?;
             self.features.save(&mut out)?;
+            if !self.held.is_empty() {
+                out.section(HELD_IDS);
+                self.held.save(&mut out)?;
+            }
             return out.finish();
         }
         let mut out = SnapshotWriter::new(PLAIN, sink);
@@ -77,17 +81,19 @@ impl<F: Feature> Partition<F> {
         settings: Settings,
         snapshot: &[u8],
     ) -> Result<Self, SnapshotError> {
-        let (names, features, progress) = match snapshot.split_first() {
+        let (names, features, progress, held) = match snapshot.split_first() {
             Some((&PLAIN, rest)) => {
                 let (names, rest) = postcard::take_from_bytes::<SavedNames<'_>>(rest)?;
                 let (pages, rest) = Pages::decode(rest, &settings)?;
-                (names, (pages, F::new(&settings)), postcard::from_bytes::<SavedProgress>(rest)?)
+                let progress = postcard::from_bytes::<SavedProgress>(rest)?;
+                (names, (pages, F::new(&settings)), progress, HeldIds::default())
             }
             Some((&SECTIONS, rest)) => {
                 let sections = Sections::read(rest)?;
                 let engine = sections.find(ENGINE)?.ok_or(SectionError::Missing(ENGINE.tag))?;
                 let (names, rest) = postcard::take_from_bytes::<SavedNames<'_>>(engine)?;
-                (names, Feature::restore(&sections, &settings)?, postcard::from_bytes(rest)?)
+                let features = Feature::restore(&sections, &settings)?;
+                (names, features, postcard::from_bytes(rest)?, HeldIds::restore(&sections)?)
             }
             Some((&other, _)) => return Err(SnapshotError::Version(other)),
             None => return Err(SnapshotError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
@@ -105,6 +111,7 @@ impl<F: Feature> Partition<F> {
             sealing: None,
             next_aligned: None,
             blocks: Vec::new(),
+            held,
         })
     }
 }

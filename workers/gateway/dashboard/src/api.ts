@@ -94,6 +94,7 @@ export interface Health {
   late: number;
   dead_letters: number;
   partly_late: number;
+  duplicates: number;
   misplaced: number;
   ended: boolean;
   unready?: string;

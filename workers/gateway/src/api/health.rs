@@ -52,6 +52,8 @@ pub struct PartitionHealth {
     partly_late: u64,
     /// The windows that those events missed, which are not whole. At most eight ranges: windows between two may be in one without reason.
     not_whole: Vec<Ends>,
+    /// Events that were counted before and have been sent again: they change nothing.
+    duplicates: u64,
     /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`), and its last windows were sealed ahead of the clock.
@@ -119,6 +121,8 @@ pub struct Health {
     dead_letters: u64,
     /// Counted events that missed some of their windows, because those were sealed: where it is not 0, some final window is not whole.
     partly_late: u64,
+    /// Events that were counted before and have been sent again: they change nothing.
+    duplicates: u64,
     /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`): its last windows are sealed ahead of the clock, in some partition.
@@ -160,6 +164,7 @@ pub async fn health(
         dead_letters: partition.dead_letters,
         partly_late: partition.partly_late,
         not_whole: partition.not_whole.as_slice().iter().map(|&(first, last)| Ends { first, last }).collect(),
+        duplicates: partition.duplicates,
         misplaced: partition.misplaced,
         ended: partition.ended,
     };
@@ -184,6 +189,7 @@ pub async fn health(
         late: partitions.iter().map(|partition| partition.late).sum(),
         dead_letters: partitions.iter().map(|partition| partition.dead_letters).sum(),
         partly_late: partitions.iter().map(|partition| partition.partly_late).sum(),
+        duplicates: partitions.iter().map(|partition| partition.duplicates).sum(),
         misplaced: partitions.iter().map(|partition| partition.misplaced).sum(),
         ended: ended(&partitions),
         results_lost_up_to,

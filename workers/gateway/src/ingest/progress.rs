@@ -107,6 +107,7 @@ pub fn progress_view(partition: i32, committed: &Committed, end: i64) -> Option<
         dead_letters: progress.dead,
         partly_late: progress.partly_late,
         not_whole: progress.not_whole,
+        duplicates: progress.duplicates,
         misplaced: progress.misplaced,
         ended: progress.ended,
     })

@@ -36,6 +36,8 @@ pub struct ProgressView {
     pub partly_late: u64,
     /// The windows that those events missed, by their ends.
     pub not_whole: EndRanges,
+    /// Events that were counted before and have been sent again.
+    pub duplicates: u64,
     /// Records whose visitor belongs into another partition.
     pub misplaced: u64,
     /// The log was declared to end, and its last windows were sealed ahead of the clock.

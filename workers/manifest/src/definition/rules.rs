@@ -167,6 +167,13 @@ pub(super) const RULES: &[Rule] = &[
     rule("spec.window", ".sessionGap", "ms(self.sessionGap) == ms(oldSelf.sessionGap)", COUNTED),
     rule("spec.window", ".maxFuture", "ms(self.maxFuture) == ms(oldSelf.maxFuture)", COUNTED),
     rule(
+        "spec.window",
+        ".duplicateSlack",
+        "(has(self.duplicateSlack) ? ms(self.duplicateSlack) : 60000) == \
+         (has(oldSelf.duplicateSlack) ? ms(oldSelf.duplicateSlack) : 60000)",
+        COUNTED,
+    ),
+    rule(
         "spec.ranking",
         ".trendingHalfLife",
         "ms(self.trendingHalfLife) == ms(oldSelf.trendingHalfLife)",

@@ -21,6 +21,16 @@ pub struct Window {
     pub session_gap: Duration,
     /// How far an event's timestamp may be ahead of the broker's clock; beyond that it is invalid.
     pub max_future: Duration,
+    /// How much longer than `size` and `outOfOrderness` an event's `event_id` is remembered: sent again within that time it counts once.
+    #[serde(skip_serializing_if = "is_default_slack")]
+    pub duplicate_slack: Duration,
+}
+
+const DEFAULT_SLACK: Duration = Duration::from_secs(60);
+
+/// Documents are written without it then, so that releases that do not know it can read them.
+fn is_default_slack(slack: &Duration) -> bool {
+    *slack == DEFAULT_SLACK
 }
 
 impl Default for Window {
@@ -32,6 +42,7 @@ impl Default for Window {
             idle_timeout: Duration::from_secs(30),
             session_gap: Duration::from_secs(1_800),
             max_future: Duration::from_secs(300),
+            duplicate_slack: DEFAULT_SLACK,
         }
     }
 }

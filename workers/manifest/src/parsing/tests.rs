@@ -28,8 +28,9 @@ fn omitted_fields_have_defaults() {
         window.idle_timeout,
         window.session_gap,
         window.max_future,
+        window.duplicate_slack,
     ];
-    assert_eq!(spans.map(|d| d.to_string()), ["5m", "10s", "30s", "30s", "30m", "5m"]);
+    assert_eq!(spans.map(|d| d.to_string()), ["5m", "10s", "30s", "30s", "30m", "5m", "1m"]);
     let events = &spec.topics.events;
     assert_eq!((events.partitions, events.replicas, events.retention.to_string()), (6, 1, "2h".to_owned()));
     assert_eq!(spec.topics.results.retention, "24h".parse::<Duration>().unwrap());
@@ -52,7 +53,7 @@ spec:
     events: {name: e, partitions: 12, replicas: 3, retention: 3h, compression: zstd, management: External}
     results: {name: r, partitions: 4, replicas: 2, retention: 1h, compression: none}
     topPages: {name: t, replicas: 1, retention: 30m, compression: lz4}
-  window: {size: 1m, slide: 5s, outOfOrderness: 0s, idleTimeout: 10s, sessionGap: 15m, maxFuture: 1m}
+  window: {size: 1m, slide: 5s, outOfOrderness: 0s, idleTimeout: 10s, sessionGap: 15m, maxFuture: 1m, duplicateSlack: 5m}
   processor:
     replicas: 3
     resources: {limits: {memory: 1Gi}}
@@ -114,7 +115,7 @@ fn all_mistakes_are_reported_at_once_with_their_paths() {
             "spec.topics.events.name: found `a b`, expected a topic name that Kafka takes: 1 to 249 of a-z, A-Z, 0-9, ., _ and -, and neither . nor ..",
             "spec.topics.events.partitions: found 0, allowed: from 1 to 1000",
             "spec.topics.results.partitions: found 1.5, expected a whole number",
-            "spec.window.sise: unknown field, allowed here: idleTimeout, maxFuture, outOfOrderness, sessionGap, size, slide",
+            "spec.window.sise: unknown field, allowed here: duplicateSlack, idleTimeout, maxFuture, outOfOrderness, sessionGap, size, slide",
             "spec.window.slide: found `10 s`, expected whole numbers with units d, h, m, s, ms in that order, such as 5m, 1h30m or 500ms, at most 36500d",
         ],
     );

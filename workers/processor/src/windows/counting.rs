@@ -7,6 +7,16 @@ use weir_log::{Output, Record};
 use super::{Input, Windows, WindowsOptions};
 use crate::dead_letter::dead_letter;
 
+/// What became of a valid event that is not late.
+pub(super) enum Accepted {
+    /// It counts in all of its windows.
+    Whole,
+    /// It counts, but not in the windows from this end to that one.
+    PartlyLate((i64, i64)),
+    /// It had been counted before.
+    Duplicate,
+}
+
 impl Windows {
     pub(super) fn apply(&mut self, input: &mut Input, record: &Record<'_>, out: &mut Vec<Output>) {
         self.outcomes.read += 1;
@@ -22,15 +32,17 @@ impl Windows {
             input.progress.ended = input.engine.watermark() <= ended_at;
         }
         match counted {
-            Ok(missed) => {
-                input.progress.counted += 1;
-                self.outcomes.counted += 1;
-                if let Some(missed) = missed {
-                    input.progress.partly_late += 1;
-                    input.progress.not_whole.add(missed, self.options.settings.slide);
-                    self.outcomes.partly_late += 1;
-                    self.outcomes.not_whole.add(missed, self.options.settings.slide);
-                }
+            Ok(Accepted::Whole) => self.add_counted(input),
+            Ok(Accepted::PartlyLate(missed)) => {
+                self.add_counted(input);
+                input.progress.partly_late += 1;
+                input.progress.not_whole.add(missed, self.options.settings.slide);
+                self.outcomes.partly_late += 1;
+                self.outcomes.not_whole.add(missed, self.options.settings.slide);
+            }
+            Ok(Accepted::Duplicate) => {
+                input.progress.duplicates += 1;
+                self.outcomes.duplicates += 1;
             }
             Err(invalid) => {
                 if invalid.reason == Reason::Late {
@@ -48,12 +60,13 @@ impl Windows {
         input.progress.read += 1;
     }
 
+    fn add_counted(&mut self, input: &mut Input) {
+        input.progress.counted += 1;
+        self.outcomes.counted += 1;
+    }
+
     /// Counts an event. If it is partly late, returns the first and the last end of the windows it missed.
-    pub(super) fn count(
-        &mut self,
-        input: &mut Input,
-        record: &Record<'_>,
-    ) -> Result<Option<(i64, i64)>, Invalid> {
+    pub(super) fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<Accepted, Invalid> {
         (self.is_misplaced, self.is_after_end) = (false, false);
         let event = self.decoder.decode(record.value.unwrap_or_default())?;
         validate(&event, record.timestamp, self.options.max_future)?;
@@ -68,18 +81,26 @@ impl Windows {
         let verdict = input.engine.read(&event);
         if let Some(sealed_by_events) = sealed_by_events {
             let last_missed = match verdict {
-                Verdict::Counted => None,
+                Verdict::Counted | Verdict::Duplicate => None,
                 Verdict::PartlyLate => input.engine.sealed(),
                 Verdict::Late => Some(self.options.settings.last_window_end(timestamp)),
             };
             self.is_after_end = last_missed > sealed_by_events;
         }
         match verdict {
-            Verdict::Counted => Ok(None),
-            Verdict::PartlyLate => Ok(input
-                .engine
-                .sealed()
-                .map(|sealed| (self.options.settings.first_window_end(timestamp), sealed))),
+            Verdict::Counted => Ok(Accepted::Whole),
+            Verdict::PartlyLate => {
+                let first = self.options.settings.first_window_end(timestamp);
+                Ok(input
+                    .engine
+                    .sealed()
+                    .map_or(Accepted::Whole, |sealed| Accepted::PartlyLate((first, sealed))))
+            }
+            Verdict::Duplicate => {
+                // It closes no window, whatever its timestamp.
+                input.before = None;
+                Ok(Accepted::Duplicate)
+            }
             Verdict::Late => {
                 let watermark = input.engine.watermark().unwrap_or_default();
                 let detail = format!(

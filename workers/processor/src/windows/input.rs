@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use weir_analytics::Partition;
+use weir_analytics::{DecisiveSettings, Partition};
 use weir_log::{Committed, PartitionProgress};
 
 use crate::journal::{Journal, WatermarkAdvance};
@@ -30,6 +30,7 @@ pub struct Input {
     pub(super) is_held_back: bool,
     pub(super) silent_since: i64,
     pub(super) progress: PartitionProgress,
+    pub(super) decisive_settings: DecisiveSettings,
     /// What a previous process wrote beyond the offset it committed: the sealed end, and the number of rows of the next window. Not
     /// written again.
     pub(super) written: Option<(Option<i64>, u64)>,
@@ -73,7 +74,9 @@ impl Input {
     pub(super) fn current_progress(&self) -> PartitionProgress {
         let (sealed, rows) = self.sealed();
         let before_end = self.progress.before_end.filter(|_| self.progress.ended);
+        let holds_ids = self.engine.held_ids() > 0;
         PartitionProgress {
+            settings: self.decisive_settings.committed(holds_ids).to_owned(),
             journal: self.journal.number(),
             watermark: self.engine.watermark(),
             sealed,

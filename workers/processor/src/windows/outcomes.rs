@@ -20,6 +20,8 @@ pub struct Outcomes {
     pub partly_late: u64,
     /// The windows that they missed.
     pub not_whole: EndRanges,
+    /// Events that had been counted before.
+    pub duplicates: u64,
     /// Records that are not valid events.
     pub invalid: u64,
     /// Invalid records by reason.

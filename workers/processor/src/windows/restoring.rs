@@ -31,7 +31,7 @@ impl Windows {
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, advances) = Journal::read(member, state, partition, heartbeat)?;
-        let mut progress = match committed {
+        let progress = match committed {
             None if journal.number() > 0 => {
                 // The state was read after the commits: another owner may have written the first of both in between.
                 if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
@@ -47,7 +47,7 @@ impl Windows {
                 return Err(orphaned.at(state, partition, None));
             }
             None => PartitionProgress {
-                settings: decisive_settings.as_str().to_owned(),
+                settings: decisive_settings.committed(false).to_owned(),
                 from: beginning,
                 ..PartitionProgress::default()
             },
@@ -67,7 +67,6 @@ impl Windows {
             let refused = Error::fatal(format!("the state of {events}/{partition} {refusal}"));
             return Err(refused.at(events, partition, None));
         }
-        decisive_settings.as_str().clone_into(&mut progress.settings);
         if progress.ended {
             tracing::warn!(
                 partition,
@@ -130,6 +129,7 @@ impl Windows {
             silent_since: now,
             written: Some((progress.sealed, progress.rows)),
             progress: PartitionProgress { topics, ..progress },
+            decisive_settings,
             before: None,
             saving: None,
         };

@@ -42,6 +42,7 @@ pub struct Counts {
     pub partly_late: u64,
     pub late: u64,
     pub dead: u64,
+    pub duplicates: u64,
 }
 
 /// The engine's output for a log.
@@ -57,6 +58,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
     for number in 0..setup.inputs {
         let (mut partition, mut count) = (Partition::new(number, settings), Counts::default());
         for step in steps(log, advances, number) {
+            let mut is_duplicate = false;
             let refused = match step {
                 Step::WatermarkAdvance(watermark) => {
                     partition.advance_watermark(watermark);
@@ -65,6 +67,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
                 Step::Record(record) => match &record.content {
                     Ok(event) => {
                         let verdict = partition.read(&event.into());
+                        is_duplicate = verdict == Verdict::Duplicate;
                         count.partly_late += u64::from(verdict == Verdict::PartlyLate);
                         (verdict == Verdict::Late).then_some((record, "late"))
                     }
@@ -72,6 +75,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
                 },
             };
             match refused {
+                None if is_duplicate => count.duplicates += 1,
                 None => count.counted += 1,
                 Some((_, "late")) => count.late += 1,
                 Some(_) => count.dead += 1,
@@ -108,6 +112,8 @@ pub struct Judged {
     pub last_end: Option<i64>,
     /// The number of partly late events of each partition.
     pub partly_late: Vec<u64>,
+    /// The number of duplicates of each partition.
+    pub duplicates: Vec<u64>,
     /// The ends of the windows that miss events.
     pub not_whole: Vec<i64>,
 }
@@ -147,8 +153,16 @@ pub fn check_by_oracle(
     if late != letters {
         return Err(format!("late are {late:?}, late dead letters are {letters:?}"));
     }
-    let accepted = log.iter().filter(|record| !letters.contains(&(record.partition, record.offset)));
-    let last = accepted.filter_map(|record| record.content.as_ref().ok()).map(|event| event.timestamp).max();
+    let timestamps =
+        logs.iter().zip(outcome.late.iter().zip(&outcome.duplicates)).flat_map(|(log, (late, twice))| {
+            log.iter().enumerate().filter_map(|(place, entry)| match entry {
+                Entry::Event(event) if !late.contains(&place) && !twice.contains(&place) => {
+                    Some(event.timestamp)
+                }
+                Entry::Event(_) | Entry::AdvanceWatermark(_) => None,
+            })
+        });
+    let last = timestamps.max();
     let last_end = last.map(|timestamp| setup.settings.last_window_end(timestamp));
     if outcome.sealed < last_end {
         return Err(format!("sealed up to {:?}, the last window ends at {last_end:?}", outcome.sealed));
@@ -159,6 +173,7 @@ pub fn check_by_oracle(
         trends: outcome.windows.iter().map(|window| window.trending.len()).sum(),
         last_end,
         partly_late: outcome.partly_late.iter().map(|late| late.len() as u64).collect(),
+        duplicates: outcome.duplicates.iter().map(|twice| twice.len() as u64).collect(),
         not_whole: outcome.not_whole.into_keys().collect(),
     })
 }

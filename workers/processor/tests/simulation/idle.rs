@@ -36,6 +36,7 @@ impl Fixture {
                 top: 3,
                 trending_half_life: 10_000,
                 warm_up: 1,
+                duplicate_slack: 0,
             },
             inputs: 3,
             result_partitions: 2,
@@ -47,6 +48,7 @@ impl Fixture {
             until_end: false,
             is_live: false,
             has_transactions: false,
+            has_ids: false,
         };
         let broker = Broker::new(Clock::Manual(START));
         setup.create_topics(&broker);
@@ -64,6 +66,7 @@ impl Fixture {
             page: "/".to_owned(),
             timestamp: START + timestamp,
             session_duration: None,
+            event_id: None,
         };
         let (key, value) = (user.into_bytes(), Some(encoded(&event)));
         let offset = self.broker.append(EVENTS, partition, Some(&key), value.as_deref(), &[]).unwrap();

@@ -42,7 +42,7 @@ const MIN_SEEDS_FOR_COVERAGE: u64 = 500;
 const MAX_FAILURES_PRINTED: usize = 10;
 
 /// Incidents that must occur at least once.
-const EXPECTED: [&str; 34] = [
+const EXPECTED: [&str; 35] = [
     "starts",
     "leaves",
     "crashes between steps",
@@ -72,6 +72,7 @@ const EXPECTED: [&str; 34] = [
     "idle decisions amid the log",
     "trends",
     "partly late",
+    "duplicates",
     "quiet phases",
     "transactions of producers",
     "misplaced",
@@ -180,6 +181,7 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let by_the_clock = setup.is_live && !setup.until_end;
     tally.add("windows sealed by the clock", if by_the_clock { advances.len() as u64 } else { 0 });
     tally.add("partly late", judged.partly_late.iter().sum());
+    tally.add("duplicates", judged.duplicates.iter().sum());
     tally.add("rows", found.rows.len() as u64);
     tally.add("trends", judged.trends as u64);
     tally.add("idle decisions", advances.len() as u64);
@@ -228,7 +230,7 @@ fn check_advances(simulation: &Simulation, advances: &[WatermarkAdvance]) -> Res
     Ok(())
 }
 
-/// The committed progress has as many partly late events as the oracle, and all windows that miss events.
+/// The committed progress has as many partly late events and duplicates as the oracle, and all windows that miss events.
 fn check_partly_late(simulation: &Simulation, judged: &Judged) -> Result<(), String> {
     let committed = simulation.committed(0).unwrap();
     let progress: Vec<PartitionProgress> = committed
@@ -239,6 +241,10 @@ fn check_partly_late(simulation: &Simulation, judged: &Judged) -> Result<(), Str
     let found: Vec<u64> = progress.iter().map(|partition| partition.partly_late).collect();
     if found != judged.partly_late {
         return Err(format!("partly late are {:?}, committed is {found:?}", judged.partly_late));
+    }
+    let found: Vec<u64> = progress.iter().map(|partition| partition.duplicates).collect();
+    if found != judged.duplicates {
+        return Err(format!("duplicates are {:?}, committed is {found:?}", judged.duplicates));
     }
     let is_reported = |end: &&i64| progress.iter().any(|partition| partition.not_whole.contains(**end));
     match judged.not_whole.iter().find(|end| !is_reported(end)) {
@@ -258,8 +264,9 @@ fn check_counts(simulation: &Simulation, expected: &[Counts]) -> Result<(), Stri
             partly_late: figure("partly_late"),
             late: figure("late"),
             dead: figure("dead"),
+            duplicates: figure("duplicates"),
         };
-        let read = expected.counted + expected.late + expected.dead;
+        let read = expected.counted + expected.late + expected.dead + expected.duplicates;
         let offset = committed.as_ref().map_or(0, |committed| committed.offset);
         let end = simulation.broker.end_offset(setup::EVENTS, partition).unwrap();
         let misplaced = simulation.visitors.borrow().misplaced(partition, simulation.setup.inputs);

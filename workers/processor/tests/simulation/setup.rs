@@ -35,6 +35,8 @@ pub struct Setup {
     pub is_live: bool,
     /// Whether some events are written in transactions, which stay open for a while and may be aborted.
     pub has_transactions: bool,
+    /// Whether most events have ids, and some are sent again.
+    pub has_ids: bool,
     /// As `weir process --until-end`: partitions are idle at once, and watermarks are advanced once all are.
     pub until_end: bool,
     /// Maximum bytes of a transaction: few, so that the windows sealed by one event need several.
@@ -60,6 +62,7 @@ impl Setup {
                 top: dice.between(1, 6) as usize,
                 trending_half_life: (size * dice.between(500, 4_000) / 1_000).max(1),
                 warm_up: dice.between(0, 3) as u32,
+                duplicate_slack: slide * dice.between(0, 3),
             },
             inputs: dice.between(1, 4) as i32,
             result_partitions: dice.between(1, 3) as i32,
@@ -71,6 +74,7 @@ impl Setup {
             block_bytes: dice.pick(&[1, 150, 900_000]),
             is_live,
             has_transactions: dice.chance(250),
+            has_ids: dice.chance(400),
         }
     }
 
@@ -137,7 +141,17 @@ impl Setup {
             top,
             trending_half_life,
             warm_up,
+            duplicate_slack,
         } = self.settings;
-        weir_oracle::Settings { size, slide, out_of_orderness, session_gap, top, trending_half_life, warm_up }
+        weir_oracle::Settings {
+            size,
+            slide,
+            out_of_orderness,
+            session_gap,
+            top,
+            trending_half_life,
+            warm_up,
+            duplicate_slack,
+        }
     }
 }

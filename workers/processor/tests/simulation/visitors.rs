@@ -31,6 +31,9 @@ pub struct Visitors {
     clock: i64,
     is_live: bool,
     has_transactions: bool,
+    has_ids: bool,
+    /// Events with ids, by user: each may be sent again.
+    sent: Vec<(usize, Event)>,
     /// Records of the open transaction, by partition and offset.
     transaction: Option<(Member, Vec<Written>)>,
     producers: u32,
@@ -58,6 +61,8 @@ impl Visitors {
             clock: 1_600_000_000_000 + dice.between(0, 10 * setup.settings.size),
             is_live: setup.is_live,
             has_transactions: setup.has_transactions,
+            has_ids: setup.has_ids,
+            sent: Vec::new(),
             transaction: None,
             producers: 0,
             held_back: Vec::new(),
@@ -199,7 +204,34 @@ impl Visitors {
             _ => Some(self.dice.pick(&[86_400, 86_401, -1, i32::MIN, i32::MAX])),
         };
         let session = format!("u{user}-{}", self.dice.pick(&[0, 0, 0, 1, 2]));
-        let event = Event { user: format!("u{user}"), session, kind, page, timestamp, session_duration };
+        let event_id = (self.has_ids && self.dice.chance(800)).then(|| self.sent.len().to_string());
+        let event =
+            Event { user: format!("u{user}"), session, kind, page, timestamp, session_duration, event_id };
+        if event.event_id.is_some() {
+            self.sent.push((user, event.clone()));
+        }
+        let value = encoded(&event);
+        self.append(broker, user, Some(value), Ok(event));
+        if self.has_ids && self.dice.chance(120) {
+            self.repeat(broker);
+        }
+    }
+
+    /// Sends an event again, a recent one mostly; some with the time of now, as a client does that corrects its clock.
+    fn repeat(&mut self, broker: &Broker) {
+        if self.sent.is_empty() {
+            return;
+        }
+        let back = self.dice.pick(&[1, 5, 20, 60, 300]).min(self.sent.len());
+        let (user, event) = &self.sent[self.sent.len() - 1 - self.dice.below(back)];
+        let user = *user;
+        if self.silences[user % self.silences.len()] != 0 {
+            return;
+        }
+        let mut event = event.clone();
+        if self.dice.chance(300) {
+            event.timestamp = self.clock;
+        }
         let value = encoded(&event);
         self.append(broker, user, Some(value), Ok(event));
     }
@@ -212,6 +244,7 @@ impl Visitors {
             page: "/0".to_owned(),
             timestamp: self.clock,
             session_duration: None,
+            event_id: None,
         };
         let (value, reason) = match self.dice.below(5) {
             0 => (None, "malformed"),

@@ -50,6 +50,7 @@ function items(model: Model): Item[] {
       title: "Events that count, but missed some of their windows because those were sealed: those windows are not whole",
       level: known && health.partly_late > 0 ? "warn" : undefined,
     },
+    ...duplicates(model),
     ...misplaced(model),
     {
       name: "dead letters",
@@ -58,6 +59,19 @@ function items(model: Model): Item[] {
       level: known && health.dead_letters > 0 ? "warn" : undefined,
     },
     { name: "events", text: known ? count(health.counted) : NONE, title: "Events counted since the pipeline began" },
+  ];
+}
+
+/** Only if there are any: senders repeat events, which is harmless with ids. */
+function duplicates(model: Model): Item[] {
+  const { health } = model;
+  if (!health || !(health.duplicates > 0)) return [];
+  return [
+    {
+      name: "duplicates",
+      text: count(health.duplicates),
+      title: "Events that were sent again with the same event_id: each counts once",
+    },
   ];
 }
 

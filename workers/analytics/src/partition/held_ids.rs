@@ -1,0 +1,146 @@
+//! Identities of events that were counted: the same event sent again counts once.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::{
+    section::{HELD_IDS, SectionError},
+    snapshot::{Sections, SnapshotError, SnapshotWriter},
+};
+
+/// Part of the identities' definition, and so of snapshots: never changes.
+const KEY: [u64; 2] = [0x7765_6972_2065_7665, 0x6e74_2069_6473_2031];
+
+/// A user and an event id, hashed.
+type Identity = [u8; 16];
+
+/// Identities, each held until the watermark has come so far. The watermark never moves back, so the first one in is the first one out.
+#[derive(Default)]
+pub(super) struct HeldIds {
+    ring: VecDeque<(Identity, i64)>,
+    /// Sequence numbers: the position in the ring, plus how many have left it.
+    numbers: HashTable<u32>,
+    left: u32,
+    hasher: DefaultHashBuilder,
+}
+
+/// The identity of an event.
+pub(super) fn identity(user_id: &str, event_id: &str) -> Identity {
+    let mut hasher = SipHasher24::new_with_keys(KEY[0], KEY[1]);
+    // The length keeps the two apart.
+    hasher.write(&(user_id.len() as u64).to_le_bytes());
+    hasher.write(user_id.as_bytes());
+    hasher.write(event_id.as_bytes());
+    hasher.finish128().as_u128().to_le_bytes()
+}
+
+impl HeldIds {
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    pub(super) fn contains(&self, identity: &Identity) -> bool {
+        let (ring, left) = (&self.ring, self.left);
+        let is_it = |&number: &u32| ring[number.wrapping_sub(left) as usize].0 == *identity;
+        self.numbers.find(self.hasher.hash_one(identity), is_it).is_some()
+    }
+
+    /// Holds an identity that is not held until the watermark reaches `until`, which is no less than for those before it.
+    pub(super) fn hold(&mut self, identity: Identity, until: i64) {
+        let Self { ring, numbers, left, hasher } = self;
+        let number = left.wrapping_add(ring.len() as u32);
+        ring.push_back((identity, until));
+        numbers.insert_unique(hasher.hash_one(identity), number, |&number| {
+            hasher.hash_one(ring[number.wrapping_sub(*left) as usize].0)
+        });
+    }
+
+    /// Lets go of what is held no longer.
+    pub(super) fn expire(&mut self, watermark: i64) {
+        while let Some(&(identity, until)) = self.ring.front()
+            && until <= watermark
+        {
+            let (first, hash) = (self.left, self.hasher.hash_one(identity));
+            if let Ok(entry) = self.numbers.find_entry(hash, |&number| number == first) {
+                entry.remove();
+            }
+            self.ring.pop_front();
+            self.left = self.left.wrapping_add(1);
+        }
+        // What a peak needed is given back.
+        if self.ring.is_empty() && self.ring.capacity() > 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Sixteen bytes per identity, and the time since the one before it.
+    pub(super) fn save(&self, out: &mut SnapshotWriter<'_>) -> Result<(), SnapshotError> {
+        let (front, back) = self.ring.as_slices();
+        let mut before = 0;
+        out.value(&self.ring.len())?;
+        for some in [front, back].into_iter().flat_map(|half| half.chunks(SAVED_TOGETHER)) {
+            let since = |&(identity, until): &(Identity, i64)| {
+                let since = until - before;
+                before = until;
+                (identity, since)
+            };
+            let some: Vec<(Identity, i64)> = some.iter().map(since).collect();
+            out.elements(&some)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn restore(sections: &Sections<'_>) -> Result<Self, SnapshotError> {
+        let mut held = Self::default();
+        let Some(body) = sections.find(HELD_IDS)? else { return Ok(held) };
+        let saved: Vec<(Identity, i64)> =
+            postcard::from_bytes(body).map_err(|_| SectionError::Malformed(HELD_IDS.tag))?;
+        let mut until = 0_i64;
+        for (identity, since) in saved {
+            until = until.wrapping_add(since);
+            held.hold(identity, until);
+        }
+        Ok(held)
+    }
+}
+
+/// Identities that are written at a time.
+const SAVED_TOGETHER: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_found_until_its_time_is_over() {
+        let mut held = HeldIds::default();
+        let ids: Vec<Identity> = (0..5_000).map(|i| identity("u", &i.to_string())).collect();
+        for round in 0..3_i64 {
+            for (i, id) in (0..).zip(&ids) {
+                let now = round * 5_000 + i;
+                held.expire(now);
+                assert!(!held.contains(id));
+                held.hold(*id, now + 100);
+                assert!(held.contains(id) && held.len() <= 100, "{now}");
+            }
+        }
+        held.expire(i64::MAX);
+        assert!(held.is_empty() && ids.iter().all(|id| !held.contains(id)));
+    }
+
+    /// Snapshots have them: they never change.
+    #[test]
+    fn identities_are_these() {
+        let hex = |id: Identity| id.map(|b| format!("{b:02x}")).concat();
+        assert_eq!(hex(identity("user-1", "event-1")), "2473c5d3a289269dbc4fd8554e3ef004");
+        assert_ne!(identity("ab", "c"), identity("a", "bc"));
+        assert_ne!(identity("a", "c"), identity("b", "c"));
+    }
+}
