@@ -26,6 +26,8 @@ pub(crate) struct Action {
     pub(crate) before: Option<u32>,
     pub(crate) product: Option<u32>,
     pub(crate) duration: Option<i32>,
+    /// Counts the actions of a generator.
+    pub(crate) number: u64,
 }
 
 /// Share of the events whose client says how old the visit is.
@@ -41,6 +43,7 @@ pub(crate) struct Crowd {
     /// Visits by the time of their next action.
     agenda: BinaryHeap<Reverse<(Micros, u32)>>,
     opened: u64,
+    acted: u64,
     burst: Option<Burst>,
     /// Deficit of events on the burst's page.
     wanted: f64,
@@ -57,6 +60,7 @@ impl Crowd {
             free: Vec::new(),
             agenda: BinaryHeap::new(),
             opened: 0,
+            acted: 0,
             burst: options.faults.burst,
             wanted: 0.0,
         };
@@ -112,7 +116,9 @@ impl Crowd {
             before: visit.before,
             product,
             duration: random.chance(DURATION_KNOWN).then_some(age as i32),
+            number: self.acted,
         };
+        self.acted += 1;
         let next = now + think(random);
         if visit.is_over(next) {
             self.leave(slot);

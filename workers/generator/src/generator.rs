@@ -54,6 +54,8 @@ pub struct Generator {
     delays: Random,
     defects: Random,
     sessions: Sessions,
+    /// The last event's id, where events have one: only then is it seen that one is sent twice.
+    event_id: Option<String>,
     value: Vec<u8>,
 }
 
@@ -78,6 +80,7 @@ impl Generator {
             delays,
             defects,
             sessions: Sessions { seed: seeds, text: String::new() },
+            event_id: (options.faults.duplicates > 0.0).then(String::new),
             value: Vec::new(),
         })
     }
@@ -87,7 +90,8 @@ impl Generator {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Delivery<'_> {
         let parcel = self.advance();
-        let mut event = event(&parcel, &self.shop, &self.people, &mut self.sessions);
+        let Self { shop, people, sessions, event_id, .. } = self;
+        let mut event = event(&parcel, shop, people, sessions, event_id.as_mut());
         self.value.clear();
         if let Some(Fault::Malformed(defect)) = parcel.fault {
             defect.spoil_event(&mut event);
@@ -108,11 +112,13 @@ impl Generator {
     /// The next record without encoding, for tests: takes the same step as [`next`](Self::next).
     pub fn next_event(&mut self) -> Arrival<'_> {
         let parcel = self.advance();
+        let partition = (parcel.action.user % self.partitions) as i32;
+        let Self { shop, people, sessions, event_id, .. } = self;
         Arrival {
-            event: event(&parcel, &self.shop, &self.people, &mut self.sessions),
+            event: event(&parcel, shop, people, sessions, event_id.as_mut()),
             fault: parcel.fault,
             under_way: parcel.action.under_way,
-            partition: (parcel.action.user % self.partitions) as i32,
+            partition,
             due: parcel.due,
         }
     }
@@ -138,6 +144,7 @@ fn event<'a>(
     shop: &'a Shop,
     people: &'a [Person],
     sessions: &'a mut Sessions,
+    event_id: Option<&'a mut String>,
 ) -> ClickstreamEvent<'a> {
     let action = &parcel.action;
     let person = &people[action.user as usize];
@@ -153,6 +160,12 @@ fn event<'a>(
         ip_address: &person.address,
         referrer: action.before.map(page),
         session_duration: action.duration,
+        event_id: event_id.map(|text| {
+            text.clear();
+            // Writing to a string cannot fail. The time keeps the ids of two runs apart.
+            let _ = write!(text, "{:x}-{:x}", action.timestamp, action.number);
+            text.as_str()
+        }),
         ..ClickstreamEvent::EMPTY
     }
 }

@@ -53,7 +53,7 @@ pub struct Faults {
     /// Milliseconds by which late events are delayed, and up to 10 s more. For all windows of an event to be closed it
     /// must exceed window size + out-of-orderness by more than the usual gap between two events of one partition.
     pub late_by: i64,
-    /// Share of the events whose bytes are delivered twice.
+    /// Share of the events whose bytes are delivered twice. Above 0 all events have ids, so that consumers can tell.
     pub duplicates: f64,
     /// Share of the events whose bytes are damaged; they replace the original ones.
     pub malformed: f64,

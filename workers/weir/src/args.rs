@@ -101,7 +101,7 @@ pub struct Generate {
     /// Share of events that come too late for all their windows.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", allow_negative_numbers = true, value_parser = share())]
     pub late: f64,
-    /// Share of events that are sent twice.
+    /// Share of events that are sent twice, with the same event_id: each counts once. Without it events have no ids.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", allow_negative_numbers = true, value_parser = share())]
     pub duplicates: f64,
     /// Share of records that are no valid event.
