@@ -114,20 +114,36 @@ impl<F: Feature> Partition<F> {
         {
             return Verdict::Late;
         }
-        let identity = event.event_id.filter(|id| !id.is_empty()).map(|id| identity(event.user_id, id));
-        if let Some(identity) = &identity
-            && self.is_held(identity)
-        {
+        match event.event_id {
+            Some(id) if !id.is_empty() => self.count_once(event, id),
+            _ => self.count(event),
+        }
+    }
+
+    /// Counts an event with an id, unless its identity is held.
+    #[inline(never)]
+    fn count_once(&mut self, event: &ClickstreamEvent<'_>, id: &str) -> Verdict {
+        let identity = identity(event.user_id, id);
+        if let Some(watermark) = self.progress.watermark {
+            self.held.expire(watermark);
+        }
+        if self.held.contains(&identity) {
             return Verdict::Duplicate;
         }
+        let verdict = self.count(event);
+        if let Some(watermark) = self.progress.watermark {
+            self.held.hold(identity, watermark.saturating_add(self.settings.held_for()));
+        }
+        verdict
+    }
+
+    /// Counts an event that is not late.
+    #[inline(always)]
+    fn count(&mut self, event: &ClickstreamEvent<'_>) -> Verdict {
+        let timestamp = event.timestamp;
         self.progress.greatest = self.progress.greatest.max(Some(timestamp));
         let aligned = timestamp.div_euclid(self.settings.size);
         self.advance(timestamp - self.settings.out_of_orderness);
-        if let Some(identity) = identity
-            && let Some(watermark) = self.progress.watermark
-        {
-            self.held.hold(identity, watermark.saturating_add(self.settings.held_for()));
-        }
         if self.is_behind() {
             self.next_aligned = Some(aligned);
         } else {
@@ -179,14 +195,6 @@ impl<F: Feature> Partition<F> {
     pub fn closes_windows(&self, timestamp: i64) -> bool {
         let watermark = timestamp - self.settings.out_of_orderness;
         self.progress.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide)
-    }
-
-    #[inline(never)]
-    fn is_held(&mut self, identity: &[u8; 16]) -> bool {
-        if let Some(watermark) = self.progress.watermark {
-            self.held.expire(watermark);
-        }
-        self.held.contains(identity)
     }
 
     /// Number of events whose identity is held.

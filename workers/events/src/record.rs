@@ -81,8 +81,9 @@ impl ClickstreamEvent<'_> {
 
     pub(crate) fn has_fields_of_version_2(&self) -> bool {
         let Self { event_id, site_id, event_name, revenue_micros, currency, properties, .. } = self;
-        let texts = event_id.is_some() || site_id.is_some() || event_name.is_some() || currency.is_some();
-        texts || revenue_micros.is_some() || properties.is_some()
+        // Without branches: it is asked for every event.
+        let texts = event_id.is_some() | site_id.is_some() | event_name.is_some() | currency.is_some();
+        texts | revenue_micros.is_some() | properties.is_some()
     }
 }
 

@@ -35,6 +35,17 @@ enum Added {
     Unknown(Skip),
 }
 
+/// Their values.
+#[derive(Default)]
+struct AddedFields<'a> {
+    event_id: Option<&'a str>,
+    site_id: Option<&'a str>,
+    event_name: Option<&'a str>,
+    revenue_micros: Option<i64>,
+    currency: Option<&'a str>,
+    properties: Option<Properties<'a>>,
+}
+
 /// The fields that version 2 added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
@@ -96,11 +107,7 @@ impl Decoder {
                 (body, find(&self.ids, |known| *known == id).ok_or(DecodeError::UnknownId(id))?)
             }
         };
-        let mut c = Cursor::new(body);
-        let mut event = event(&mut c)?;
-        added.iter().try_for_each(|added| added.read(&mut c, &mut event))?;
-        c.finish()?;
-        Ok(event)
+        event(Cursor::new(body), added)
     }
 }
 
@@ -116,6 +123,16 @@ static VERSION_2: [Added; 6] = [
 
 const fn known(field: Field) -> Added {
     Added::Known { field, optional: true }
+}
+
+/// Kept apart, so that events of version 1 do not pay for it.
+#[inline(never)]
+fn read_added<'a>(
+    added: &[Added],
+    c: &mut Cursor<'a>,
+    fields: &mut AddedFields<'a>,
+) -> Result<(), DecodeError> {
+    added.iter().try_for_each(|added| added.read(c, fields))
 }
 
 impl Field {
@@ -142,7 +159,7 @@ impl Field {
 
 impl Added {
     #[inline]
-    fn read<'a>(&self, c: &mut Cursor<'a>, event: &mut ClickstreamEvent<'a>) -> Result<(), DecodeError> {
+    fn read<'a>(&self, c: &mut Cursor<'a>, fields: &mut AddedFields<'a>) -> Result<(), DecodeError> {
         let field = match self {
             Self::Unknown(skip) => {
                 c.field = "(added later)";
@@ -157,12 +174,12 @@ impl Added {
             }
         };
         match field {
-            Field::EventId => event.event_id = Some(c.string()?),
-            Field::SiteId => event.site_id = Some(c.string()?),
-            Field::EventName => event.event_name = Some(c.string()?),
-            Field::RevenueMicros => event.revenue_micros = Some(c.long()?),
-            Field::Currency => event.currency = Some(c.string()?),
-            Field::Properties => event.properties = Some(Properties::decode(c)?),
+            Field::EventId => fields.event_id = Some(c.string()?),
+            Field::SiteId => fields.site_id = Some(c.string()?),
+            Field::EventName => fields.event_name = Some(c.string()?),
+            Field::RevenueMicros => fields.revenue_micros = Some(c.long()?),
+            Field::Currency => fields.currency = Some(c.string()?),
+            Field::Properties => fields.properties = Some(Properties::decode(c)?),
         }
         Ok(())
     }
@@ -172,7 +189,9 @@ fn find<K>(known: &[(K, Vec<Added>)], is: impl Fn(&K) -> bool) -> Option<&[Added
     known.iter().find(|(key, _)| is(key)).map(|(_, added)| added.as_slice())
 }
 
-fn event<'a>(c: &mut Cursor<'a>) -> Result<ClickstreamEvent<'a>, DecodeError> {
+/// Builds the event at the very end, where it is returned: each copy of it costs as much as a field.
+#[inline(always)]
+fn event<'a>(mut c: Cursor<'a>, added: &[Added]) -> Result<ClickstreamEvent<'a>, DecodeError> {
     c.field = "user_id";
     let user_id = c.string()?;
     c.field = "session_id";
@@ -200,6 +219,11 @@ fn event<'a>(c: &mut Cursor<'a>) -> Result<ClickstreamEvent<'a>, DecodeError> {
     let referrer = if c.present()? { Some(c.string()?) } else { None };
     c.field = "session_duration";
     let session_duration = if c.present()? { Some(c.int()?) } else { None };
+    let mut fields = AddedFields::default();
+    if !added.is_empty() {
+        read_added(added, &mut c, &mut fields)?;
+    }
+    c.finish()?;
     Ok(ClickstreamEvent {
         user_id,
         session_id,
@@ -211,7 +235,12 @@ fn event<'a>(c: &mut Cursor<'a>) -> Result<ClickstreamEvent<'a>, DecodeError> {
         ip_address,
         referrer,
         session_duration,
-        ..ClickstreamEvent::EMPTY
+        event_id: fields.event_id,
+        site_id: fields.site_id,
+        event_name: fields.event_name,
+        revenue_micros: fields.revenue_micros,
+        currency: fields.currency,
+        properties: fields.properties,
     })
 }
 
