@@ -182,11 +182,6 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
             "events missed some of their windows, which are incomplete",
             "a longer window.outOfOrderness waits for them",
         ),
-        (
-            "duplicates",
-            "events were sent again and counted once",
-            "nothing to do, unless a sender gives all of its events the same event_id",
-        ),
         ("dead_letters", "records are no valid event", "`kubectl weir dead-letters` says why"),
         (
             "misplaced",
@@ -199,6 +194,15 @@ fn of_health(health: &Result<Value, String>) -> Vec<Finding> {
         if count > 0 {
             findings.push(note(format!("{count} {what}"), remedy));
         }
+    }
+    let counted: i64 =
+        list(&health["partitions"]).iter().map(|partition| number(&partition["counted"])).sum();
+    let duplicates = number(&health["duplicates"]);
+    if duplicates > counted / 20 {
+        findings.push(note(
+            format!("{duplicates} events were sent again, and counted once"),
+            "see whether a sender gives all of its events the same event_id, or repeats what was acknowledged",
+        ));
     }
     if let Some(end) = health["results_lost_up_to"].as_i64() {
         findings.push(note(

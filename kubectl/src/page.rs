@@ -62,11 +62,31 @@ fn gateway(health: &Value) -> String {
     let mut page = format!("\ngateway: {ready}; {age}; {} events wait\n", number(&health["lag"]));
     let partitions = list(&health["partitions"]).iter().map(|partition| {
         let figure = |name: &str| number(&partition[name]).to_string();
-        ["partition", "lag", "read", "counted", "late", "partly_late", "dead_letters", "misplaced"]
-            .map(figure)
-            .to_vec()
+        [
+            "partition",
+            "lag",
+            "read",
+            "counted",
+            "late",
+            "partly_late",
+            "duplicates",
+            "dead_letters",
+            "misplaced",
+        ]
+        .map(figure)
+        .to_vec()
     });
-    let head = ["PARTITION", "LAG", "READ", "COUNTED", "LATE", "PARTLY LATE", "DEAD LETTERS", "MISPLACED"];
+    let head = [
+        "PARTITION",
+        "LAG",
+        "READ",
+        "COUNTED",
+        "LATE",
+        "PARTLY LATE",
+        "DUPLICATES",
+        "DEAD LETTERS",
+        "MISPLACED",
+    ];
     page += &table(&head, partitions.collect());
     page
 }
@@ -192,7 +212,7 @@ mod tests {
         });
         let health = json!({
             "ready": true, "reason": null, "lag": 7, "window_age_ms": 42_500,
-            "partitions": [{"partition": 0, "lag": 7, "read": 100, "counted": 90, "late": 4, "partly_late": 1, "dead_letters": 6, "misplaced": 0}],
+            "partitions": [{"partition": 0, "lag": 7, "read": 100, "counted": 88, "late": 4, "partly_late": 1, "duplicates": 2, "dead_letters": 6, "misplaced": 0}],
         });
         let now = "2026-01-01T01:02:03Z".parse().unwrap();
         assert_eq!(
@@ -210,8 +230,8 @@ events  6           this pipeline  abc
 
 gateway: ready; the newest window ended 42s ago; 7 events wait
 
-PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DEAD LETTERS  MISPLACED
-0          7    100   90       4     1            6             0
+PARTITION  LAG  READ  COUNTED  LATE  PARTLY LATE  DUPLICATES  DEAD LETTERS  MISPLACED
+0          7    100   88       4     1            2           6             0
 "
             .replace("SINCE      MESSAGE", "SINCE        MESSAGE")
             .replace("1h 2m 3s   processors", "1h 2m 3s     processors")

@@ -2,7 +2,8 @@
 //! with the offsets, because changing one of them over existing state would mix results of both values.
 
 use weir_events::{
-    IdPolicy, IpPolicy, MAX_ID, MAX_PAGE_URL, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
+    IdPolicy, IpPolicy, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES,
+    MAX_PROPERTIES_BYTES, MAX_SITE_ID, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
     UserAgentPolicy,
 };
 use weir_manifest::{Pii, Pipeline};
@@ -17,11 +18,12 @@ pub struct DecisiveSettings {
     /// The part that an earlier release committed.
     window: String,
     all: String,
-    /// With what decides how long identities are held.
-    with_ids: String,
+    /// With what decides about events of version 2.
+    version_2: String,
 }
 
-/// Begins the part that is committed only while identities are held: without any, the setting decides nothing.
+/// Begins the part that is committed once an event of version 2 was read: before, it decides nothing. A release that does not know these
+/// events refuses to continue then, instead of replaying what was counted as unknown.
 const SLACK: &str = ", duplicate slack ";
 
 impl DecisiveSettings {
@@ -47,8 +49,11 @@ impl DecisiveSettings {
              user_agent within {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, event partitions {inputs}",
             privacy.parts().join(", "),
         );
-        let with_ids = format!("{all}{SLACK}{duplicate_slack} ms");
-        Self { window, all, with_ids }
+        let version_2 = format!(
+            "{all}{SLACK}{duplicate_slack} ms, event_id within {MAX_EVENT_ID} bytes, site_id within {MAX_SITE_ID} bytes, event_name within \
+             {MAX_EVENT_NAME} bytes, properties within {MAX_PROPERTIES} entries of {MAX_PROPERTIES_BYTES} bytes"
+        );
+        Self { window, all, version_2 }
     }
 
     /// From the document, with the key that it names.
@@ -62,16 +67,21 @@ impl DecisiveSettings {
         Ok(Self::new(&settings(pipeline), max_future, &privacy, spec.topics.events.partitions))
     }
 
-    /// The text that is committed beside a state that holds identities of events, or none.
-    pub fn committed(&self, holds_ids: bool) -> &str {
-        if holds_ids { &self.with_ids } else { &self.all }
+    /// The text that is committed; `version_2` once an event of version 2 was read.
+    pub fn committed(&self, version_2: bool) -> &str {
+        if version_2 { &self.version_2 } else { &self.all }
+    }
+
+    /// Whether an event of version 2 had been read before this text was committed.
+    pub fn includes_version_2(committed: &str) -> bool {
+        committed.contains(SLACK)
     }
 
     /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
     pub fn refusal(&self, committed: &str) -> Option<String> {
         // An earlier release committed the window part only: compare only that.
         let current = match () {
-            () if committed.contains(SLACK) => &self.with_ids,
+            () if Self::includes_version_2(committed) => &self.version_2,
             () if committed.contains(", ranking of ") => &self.all,
             () => &self.window,
         };
@@ -185,7 +195,7 @@ mod tests {
         );
         assert!(of_release_before.contains("change it back, or begin afresh"), "{of_release_before}");
         // The topics already have the new count.
-        // While nothing is held the slack decides nothing.
+        // Without events of version 2 the slack decides nothing.
         let slack = of(&|spec| spec.window.duplicate_slack = "2m".parse().unwrap());
         assert_eq!(slack.refusal(demo.committed(false)), None);
         let refusal = slack.refusal(demo.committed(true)).unwrap();

@@ -10,9 +10,9 @@ mod results;
 mod skip;
 
 pub(crate) use cursor::Cursor;
-pub use decoder::Decoder;
 #[cfg(test)]
 pub(crate) use decoder::fingerprints;
+pub use decoder::{Decoder, is_version_2};
 pub use encode::encode_event;
 pub(crate) use encode::{long, string};
 pub use error::{DecodeError, Fault, SchemaError};

@@ -33,7 +33,7 @@ mod validation;
 
 pub use avro::{
     DecodeError, Decoder, Fault, SchemaError, decode_page_analytics, decode_top_pages, encode_event,
-    encode_page_analytics, encode_top_pages,
+    encode_page_analytics, encode_top_pages, is_version_2,
 };
 pub use partition::partition_of;
 pub use privacy::{IdPolicy, IpPolicy, Privacy, PrivacyError, PrivacySettings, Scratch, UserAgentPolicy};
@@ -41,6 +41,6 @@ pub use properties::Properties;
 pub use reason::{Invalid, Reason};
 pub use record::{ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPage, TopPages, TrendingPage};
 pub use validation::{
-    MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES, MAX_PROPERTIES_BYTES, MAX_SITE_ID,
-    MAX_USER_AGENT, looks_like, unit_hint, validate,
+    MAX_CURRENCY, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES, MAX_PROPERTIES_BYTES,
+    MAX_SITE_ID, MAX_USER_AGENT, looks_like, unit_hint, validate,
 };

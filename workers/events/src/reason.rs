@@ -33,8 +33,8 @@ pub enum Reason {
     SiteIdTooLong,
     /// An event's name of more than [`MAX_EVENT_NAME`](crate::MAX_EVENT_NAME) bytes.
     EventNameTooLong,
-    /// A currency that is not three upper-case letters.
-    BadCurrency,
+    /// A currency of more than [`MAX_CURRENCY`](crate::MAX_CURRENCY) bytes.
+    CurrencyTooLong,
     /// More than [`MAX_PROPERTIES`](crate::MAX_PROPERTIES) properties, or more than
     /// [`MAX_PROPERTIES_BYTES`](crate::MAX_PROPERTIES_BYTES) bytes of them.
     PropertiesTooLarge,
@@ -59,7 +59,7 @@ impl Reason {
         Self::EventIdTooLong,
         Self::SiteIdTooLong,
         Self::EventNameTooLong,
-        Self::BadCurrency,
+        Self::CurrencyTooLong,
         Self::PropertiesTooLarge,
         Self::Late,
     ];
@@ -81,7 +81,7 @@ impl Reason {
             Self::EventIdTooLong => "event_id_too_long",
             Self::SiteIdTooLong => "site_id_too_long",
             Self::EventNameTooLong => "event_name_too_long",
-            Self::BadCurrency => "bad_currency",
+            Self::CurrencyTooLong => "currency_too_long",
             Self::PropertiesTooLarge => "properties_too_large",
             Self::Late => "late",
         }
@@ -118,7 +118,7 @@ mod tests {
             codes.join(" "),
             "malformed unknown_schema empty_user_id empty_session_id empty_page_url bad_page_url \
              non_positive_timestamp future_timestamp page_url_too_long user_agent_too_long id_too_long event_id_too_long \
-             site_id_too_long event_name_too_long bad_currency properties_too_large late"
+             site_id_too_long event_name_too_long currency_too_long properties_too_large late"
         );
         assert_eq!(Reason::ALL.iter().collect::<BTreeSet<_>>().len(), codes.len());
     }

@@ -14,6 +14,8 @@ pub const MAX_EVENT_ID: usize = 64;
 pub const MAX_SITE_ID: usize = 32;
 /// Longest `event_name`, bytes.
 pub const MAX_EVENT_NAME: usize = 128;
+/// Longest `currency`, bytes: a code of ISO 4217.
+pub const MAX_CURRENCY: usize = 3;
 /// Most entries of `properties`.
 pub const MAX_PROPERTIES: usize = 32;
 /// Longest `properties`, bytes of all keys and values.
@@ -108,13 +110,7 @@ fn fields_of_version_2(event: &ClickstreamEvent<'_>) -> Result<(), Invalid> {
     within(event.event_id.unwrap_or(""), "event_id", MAX_EVENT_ID, Reason::EventIdTooLong)?;
     within(event.site_id.unwrap_or(""), "site_id", MAX_SITE_ID, Reason::SiteIdTooLong)?;
     within(event.event_name.unwrap_or(""), "event_name", MAX_EVENT_NAME, Reason::EventNameTooLong)?;
-    let is_currency = |text: &str| text.len() == 3 && text.bytes().all(|b| b.is_ascii_uppercase());
-    if !event.currency.is_none_or(is_currency) {
-        return Err(invalid(
-            Reason::BadCurrency,
-            "currency is not three upper-case letters, such as EUR (ISO 4217)".to_owned(),
-        ));
-    }
+    within(event.currency.unwrap_or(""), "currency", MAX_CURRENCY, Reason::CurrencyTooLong)?;
     let (entries, bytes) = event.properties.map_or((0, 0), Properties::size);
     if entries > MAX_PROPERTIES || bytes > MAX_PROPERTIES_BYTES {
         return Err(invalid(

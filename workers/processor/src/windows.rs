@@ -94,6 +94,7 @@ pub struct Windows {
     is_after_end: bool,
     misplaced_warning: RateLimitedWarning,
     ended_warning: RateLimitedWarning,
+    duplicates_warning: RateLimitedWarning,
     waiting_warning: RateLimitedWarning,
     live: Pace,
     end: Option<EndOfLog>,
@@ -118,6 +119,7 @@ impl Windows {
             is_after_end: false,
             misplaced_warning: RateLimitedWarning::default(),
             ended_warning: RateLimitedWarning::default(),
+            duplicates_warning: RateLimitedWarning::default(),
             waiting_warning: RateLimitedWarning::default(),
             live: Pace::new(),
             end: None,
@@ -177,6 +179,8 @@ impl Stage for Windows {
         if input.at_end && self.options.stamped_by_broker {
             self.clock.read_live(record.timestamp, now);
         }
+        // Only events that are no repeats end a silence that has begun.
+        let silence = input.at_end.then_some((input.silent_since, input.newest_at));
         (input.at_end, input.is_held_back) = (false, false);
         input.silent_since = now;
         input.progress.idle = false;
@@ -197,8 +201,12 @@ impl Stage for Windows {
             input.repeat_advances(input.next);
         }
         input.progress.stamp = input.progress.stamp.max(Some(record.timestamp));
+        let duplicates = input.progress.duplicates;
         self.apply(input, record, out);
         input.newest_at = now;
+        if let Some(silence) = silence.filter(|_| input.progress.duplicates > duplicates) {
+            (input.silent_since, input.newest_at) = silence;
+        }
         input.next = record.offset + 1;
         Ok(())
     }

@@ -508,3 +508,68 @@ fn a_commit_of_the_previous_release_is_read_and_upgraded() {
         assert_eq!(serde_json::to_string(&partition).unwrap(), golden.trim(), "the format is unchanged");
     }
 }
+
+/// A view with an id, which makes it an event of version 2.
+fn encoded_with_id(user: &str, event_id: &str, timestamp: i64) -> Vec<u8> {
+    let mut value = Vec::new();
+    encode_event(
+        &ClickstreamEvent {
+            user_id: user,
+            session_id: user,
+            page_url: "/",
+            timestamp,
+            event_id: Some(event_id),
+            ..ClickstreamEvent::EMPTY
+        },
+        &mut value,
+    );
+    value
+}
+
+#[test]
+fn version_2_events_that_an_earlier_release_refused_stay_refused() {
+    let mut fixture = Fixture::new(1);
+    fixture.view("a", START, Some(0));
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 5_000);
+    worker.leave().unwrap();
+    let before = fixture.progress().remove(0);
+    assert!(before.counted == 1 && before.from <= 1, "a restart reads again what comes now: {before:?}");
+    // As a release that knows version 1 alone: invalid, and committed as that.
+    fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
+    let refused = PartitionProgress { read: before.read + 1, dead: before.dead + 1, ..before };
+    fixture.commit(2, &serde_json::to_string(&refused).unwrap());
+    // From here on they are counted, once each, and releases before refuse to continue.
+    for _ in 0..2 {
+        fixture
+            .broker
+            .append("events", 0, None, Some(&encoded_with_id("c", "1", START + 2_000)), &[])
+            .unwrap();
+    }
+    fixture.end();
+    let progress = fixture.progress().remove(0);
+    assert_eq!(
+        (progress.read, progress.counted, progress.dead, progress.duplicates),
+        (4, 2, 1, 1),
+        "{progress:?}"
+    );
+    assert_eq!(fixture.sealed().0, 2 * 30);
+    assert!(progress.settings.contains(", duplicate slack 60000 ms, "), "{progress:?}");
+}
+
+#[test]
+fn duplicates_do_not_end_a_silence() {
+    let mut fixture = Fixture::new(2);
+    let mut worker = fixture.worker();
+    // A monitor that gives all its events one id. Only the first counts, and none of the others moves the watermark.
+    for _ in 0..60 {
+        let value = encoded_with_id("monitor", "always", fixture.broker.now());
+        fixture.broker.append("events", 0, None, Some(&value), &[]).unwrap();
+        fixture.pass(&mut worker, 10_000);
+    }
+    let progress = fixture.progress().remove(0);
+    assert_eq!((progress.counted, progress.duplicates), (1, 59), "{progress:?}");
+    let (views, early) = fixture.sealed();
+    assert_eq!(views, 30, "the window is sealed by the clock, as in a silence");
+    assert!(early <= 0, "{early}");
+}

@@ -47,9 +47,7 @@ impl fmt::Display for Summary {
         };
         row("  partly late", *partly_late, &missed)?;
         row("late", *late, "")?;
-        if *duplicates > 0 {
-            row("duplicates", *duplicates, "  had been counted before")?;
-        }
+        row("duplicates", *duplicates, "")?;
         let reasons: Vec<String> =
             invalid_for.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         row("invalid", *invalid, format!("  {}", reasons.join(", ")).trim_end())?;
@@ -93,6 +91,7 @@ mod tests {
             counted: 90,
             partly_late: 7,
             late: 6,
+            duplicates: 8,
             invalid: 4,
             misplaced: 2,
             after_end: 5,
@@ -109,6 +108,7 @@ mod tests {
   counted                   90
     partly late              7  not whole are windows that end from 2023-11-14T22:13:20Z to 2023-11-14T22:13:30Z
   late                       6
+  duplicates                 8
   invalid                    4  malformed 3, empty_user_id 1
   misplaced                  2  visitors counted once in each partition
   windows emitted           31

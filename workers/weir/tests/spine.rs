@@ -83,7 +83,8 @@ fn each_run_to_the_end_reads_the_new_events() {
     test.generate(3_000);
     let summary = run();
     assert_eq!(count(&summary, "records read"), 3_000);
-    let sum = ["counted", "late", "invalid"].map(|row| count(&summary, row)).iter().sum::<u64>();
+    let sum =
+        ["counted", "late", "duplicates", "invalid"].map(|row| count(&summary, row)).iter().sum::<u64>();
     assert!(sum == 3_000 && count(&summary, "windows emitted") > 30, "{summary}");
     assert_eq!(count(&summary, "misplaced"), 0);
     // The same again: nearly all of it is late.

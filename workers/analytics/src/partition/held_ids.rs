@@ -74,9 +74,17 @@ impl HeldIds {
             self.ring.pop_front();
             self.left = self.left.wrapping_add(1);
         }
-        // What a peak needed is given back.
-        if self.ring.is_empty() && self.ring.capacity() > 0 {
-            *self = Self::default();
+    }
+
+    /// Gives back what a peak needed and is needed no longer.
+    pub(super) fn shrink(&mut self) {
+        let length = self.ring.len();
+        if self.ring.capacity() > 4 * length + 1024 {
+            let Self { ring, numbers, left, hasher } = self;
+            ring.shrink_to(2 * length);
+            numbers.shrink_to(2 * length, |&number| {
+                hasher.hash_one(ring[number.wrapping_sub(*left) as usize].0)
+            });
         }
     }
 

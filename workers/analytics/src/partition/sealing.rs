@@ -115,6 +115,7 @@ impl<F: Feature> Partition<F> {
         // Bounds the memory also while no event has an id.
         if let Some(watermark) = self.progress.watermark {
             self.held.expire(watermark);
+            self.held.shrink();
         }
         self.features.sealed(end, sealing.skipped, &mut self.names, &self.settings);
         if !self.is_behind()

@@ -2,6 +2,7 @@
 
 use apache_avro::Schema;
 use apache_avro::rabin::Rabin;
+use apache_avro::schema::UuidSchema;
 use apache_avro::schema_compatibility::SchemaCompatibility;
 
 use super::cursor::Cursor;
@@ -150,9 +151,10 @@ impl Field {
     /// The type of a value, without null.
     fn is(self, schema: &Schema) -> bool {
         match self {
-            Self::RevenueMicros => matches!(schema, Schema::Long),
+            // Both are written alike.
+            Self::RevenueMicros => matches!(schema, Schema::Long | Schema::Int),
             Self::Properties => matches!(schema, Schema::Map(map) if matches!(*map.types, Schema::String)),
-            _ => matches!(schema, Schema::String),
+            _ => matches!(schema, Schema::String | Schema::Uuid(UuidSchema::String)),
         }
     }
 }
@@ -183,6 +185,11 @@ impl Added {
         }
         Ok(())
     }
+}
+
+/// Whether bytes are an event of version 2, in single-object encoding.
+pub fn is_version_2(bytes: &[u8]) -> bool {
+    matches!(frame(bytes), Ok(Frame::SingleObject(found, _)) if CLICKSTREAM_EVENT_FINGERPRINTS.contain(found))
 }
 
 fn find<K>(known: &[(K, Vec<Added>)], is: impl Fn(&K) -> bool) -> Option<&[Added]> {

@@ -245,12 +245,10 @@ fn fields_of_version_2_have_limits_too() {
         of(ClickstreamEvent { event_name: Some(&long_name), ..good.clone() }),
         "event_name_too_long: event_name has 129 bytes, allowed are 128"
     );
-    for currency in ["", "eur", "EURO", "€"] {
-        assert_eq!(
-            of(ClickstreamEvent { currency: Some(currency), ..good.clone() }),
-            "bad_currency: currency is not three upper-case letters, such as EUR (ISO 4217)"
-        );
-    }
+    assert_eq!(
+        of(ClickstreamEvent { currency: Some("EURO"), ..good.clone() }),
+        "currency_too_long: currency has 4 bytes, allowed are 3"
+    );
     assert_eq!(
         of(ClickstreamEvent { properties: many, ..good.clone() }),
         "properties_too_large: properties has 33 entries of 66 bytes, allowed are 32 entries of 2048 bytes"

@@ -62,6 +62,12 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "spec.window",
+        ".duplicateSlack",
+        "!has(self.duplicateSlack) || ms(self.duplicateSlack) <= 3600000",
+        "must be at most 1h: the ids of all events of that time are kept in memory",
+    ),
+    rule(
+        "spec.window",
         ".sessionGap",
         "ms(self.sessionGap) > 0",
         "must be more than 0s: without it every event is a visit",

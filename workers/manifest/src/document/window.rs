@@ -21,7 +21,7 @@ pub struct Window {
     pub session_gap: Duration,
     /// How far an event's timestamp may be ahead of the broker's clock; beyond that it is invalid.
     pub max_future: Duration,
-    /// How much longer than `size` and `outOfOrderness` an event's `event_id` is remembered: sent again within that time it counts once.
+    /// How much longer than `size` and `outOfOrderness` an event's `event_id` is remembered: sent again within that time it counts once. At most 1h; costs about 50 bytes of memory per event of that time.
     #[serde(skip_serializing_if = "is_default_slack")]
     pub duplicate_slack: Duration,
 }

@@ -10,7 +10,7 @@ use crate::{Pipeline, PipelineSpec, error::Problem};
 
 /// All problems of a document with the right shape.
 pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
-    const RULES: [fn(&PipelineSpec) -> Vec<Problem>; 10] = [
+    const RULES: [fn(&PipelineSpec) -> Vec<Problem>; 11] = [
         kafka::brokers_are_distinct,
         topics::retention_covers_the_state,
         topics::retention_is_positive,
@@ -18,6 +18,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
         window::size_is_a_multiple_of_slide,
         window::spans_are_positive,
         window::half_life_is_a_second,
+        window::slack_is_bounded,
         workloads::autoscaling_is_a_range,
         workloads::catching_up_takes_time,
         privacy::hashing_has_a_key,

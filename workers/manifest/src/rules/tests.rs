@@ -47,6 +47,11 @@ fn window() {
         ),
         ("{window: {sessionGap: 0s}}", vec![("spec.window.sessionGap", "every event is a visit")]),
         ("{window: {idleTimeout: 0s}}", vec![("spec.window.idleTimeout", "seals windows too early")]),
+        ("{window: {duplicateSlack: 1h}}", vec![]),
+        (
+            "{window: {duplicateSlack: 61m}}",
+            vec![("spec.window.duplicateSlack", "found 1h1m, expected at most 1h")],
+        ),
         ("{window: {outOfOrderness: 0s, maxFuture: 0s}}", vec![]),
         ("{ranking: {trendingHalfLife: 1s}}", vec![]),
         ("{ranking: {trendingHalfLife: 999ms}}", vec![("spec.ranking.trendingHalfLife", "at least 1s")]),

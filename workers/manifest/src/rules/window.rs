@@ -5,6 +5,9 @@ use crate::{Duration, PipelineSpec, Problem};
 /// Slices per window that the engine keeps: a day of windows every ten seconds.
 const MAX_SLICES: i64 = 8_640;
 
+/// Identities of so much more event time than the window's are part of the state.
+const MAX_SLACK: Duration = Duration::from_secs(3_600);
+
 pub(super) fn slide_is_a_tick(spec: &PipelineSpec) -> Vec<Problem> {
     let slide = spec.window.slide;
     if slide.as_millis() >= 100 {
@@ -64,4 +67,15 @@ pub(super) fn half_life_is_a_second(spec: &PipelineSpec) -> Vec<Problem> {
     }
     let message = format!("found {half_life}, expected at least 1s: a shorter memory knows no usual level");
     vec![Problem::new("spec.ranking.trendingHalfLife", message)]
+}
+
+pub(super) fn slack_is_bounded(spec: &PipelineSpec) -> Vec<Problem> {
+    let slack = spec.window.duplicate_slack;
+    if slack <= MAX_SLACK {
+        return Vec::new();
+    }
+    let message = format!(
+        "found {slack}, expected at most {MAX_SLACK}: the ids of all events of that time are kept in memory"
+    );
+    vec![Problem::new("spec.window.duplicateSlack", message)]
 }

@@ -1,7 +1,7 @@
 //! Decodes, validates and counts events.
 
 use weir_analytics::{Settings, Verdict};
-use weir_events::{Invalid, Reason, partition_of, unit_hint, validate};
+use weir_events::{Invalid, Reason, is_version_2, partition_of, unit_hint, validate};
 use weir_log::{Output, Record};
 
 use super::{Input, Windows, WindowsOptions};
@@ -65,10 +65,18 @@ impl Windows {
         self.outcomes.counted += 1;
     }
 
-    /// Counts an event. If it is partly late, returns the first and the last end of the windows it missed.
+    /// Counts an event. Returns what became of it.
     pub(super) fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<Accepted, Invalid> {
         (self.is_misplaced, self.is_after_end) = (false, false);
-        let event = self.decoder.decode(record.value.unwrap_or_default())?;
+        let value = record.value.unwrap_or_default();
+        if !input.version_2 && is_version_2(value) {
+            if input.replays() {
+                // A release that did not know these events has read it: it is dead, as it is committed.
+                return Err(Invalid { reason: Reason::UnknownSchema, detail: String::new() });
+            }
+            input.version_2 = true;
+        }
+        let event = self.decoder.decode(value)?;
         validate(&event, record.timestamp, self.options.max_future)?;
         let timestamp = event.timestamp;
         // The producer partitioned by the raw id.

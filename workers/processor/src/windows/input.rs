@@ -31,6 +31,8 @@ pub struct Input {
     pub(super) silent_since: i64,
     pub(super) progress: PartitionProgress,
     pub(super) decisive_settings: DecisiveSettings,
+    /// Whether an event of version 2 was read, ever.
+    pub(super) version_2: bool,
     /// What a previous process wrote beyond the offset it committed: the sealed end, and the number of rows of the next window. Not
     /// written again.
     pub(super) written: Option<(Option<i64>, u64)>,
@@ -74,9 +76,8 @@ impl Input {
     pub(super) fn current_progress(&self) -> PartitionProgress {
         let (sealed, rows) = self.sealed();
         let before_end = self.progress.before_end.filter(|_| self.progress.ended);
-        let holds_ids = self.engine.held_ids() > 0;
         PartitionProgress {
-            settings: self.decisive_settings.committed(holds_ids).to_owned(),
+            settings: self.decisive_settings.committed(self.version_2).to_owned(),
             journal: self.journal.number(),
             watermark: self.engine.watermark(),
             sealed,

@@ -1,6 +1,6 @@
 //! Rebuilds the state of a partition.
 
-use weir_analytics::Partition;
+use weir_analytics::{DecisiveSettings, Partition};
 use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
 use super::{Input, Windows, WindowsOptions};
@@ -111,6 +111,7 @@ impl Windows {
                 "state restored"
             );
         }
+        let version_2 = DecisiveSettings::includes_version_2(&progress.settings);
         let mut input = Input {
             number: partition,
             next: start,
@@ -129,6 +130,7 @@ impl Windows {
             silent_since: now,
             written: Some((progress.sealed, progress.rows)),
             progress: PartitionProgress { topics, ..progress },
+            version_2,
             decisive_settings,
             before: None,
             saving: None,

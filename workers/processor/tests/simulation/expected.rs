@@ -1,6 +1,9 @@
 //! The expected contents of topics: by the bare engine, byte for byte, by the oracle, and by a process without faults.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use weir_analytics::{Merge, Partition, Verdict};
 use weir_events::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
@@ -49,12 +52,15 @@ pub struct Counts {
 pub struct Expected {
     pub output: Output,
     pub counts: Vec<Counts>,
+    /// Partitions and offsets of duplicates.
+    pub duplicates: BTreeSet<(i32, i64)>,
 }
 
 /// Runs a log through the bare engine.
 pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) -> Expected {
     let settings = setup.settings;
     let (mut output, mut counts) = (Output::default(), Vec::new());
+    let mut duplicates = BTreeSet::new();
     for number in 0..setup.inputs {
         let (mut partition, mut count) = (Partition::new(number, settings), Counts::default());
         for step in steps(log, advances, number) {
@@ -68,6 +74,9 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
                     Ok(event) => {
                         let verdict = partition.read(&event.into());
                         is_duplicate = verdict == Verdict::Duplicate;
+                        if is_duplicate {
+                            duplicates.insert((number, record.offset));
+                        }
                         count.partly_late += u64::from(verdict == Verdict::PartlyLate);
                         (verdict == Verdict::Late).then_some((record, "late"))
                     }
@@ -101,7 +110,7 @@ pub fn by_engine(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) 
         }
         output.rankings.insert(result.end, encode_top_pages(&result.top));
     }
-    Expected { output, counts }
+    Expected { output, counts, duplicates }
 }
 
 /// The oracle's counts besides windows.
