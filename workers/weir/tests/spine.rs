@@ -4,6 +4,7 @@
 mod support;
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader},
     process::{Child, Stdio},
     time::Duration,
@@ -13,6 +14,7 @@ use support::TestPipeline;
 use weir_audit::{Audit, Report};
 use weir_broker::Kafka;
 use weir_events::{ClickstreamEvent, EventType, encode_event, partition_of};
+use weir_generator::{Generator, GeneratorOptions};
 use weir_kafka::{Member, MemberOptions};
 use weir_log::{Member as _, Output};
 
@@ -66,6 +68,77 @@ fn any_number_of_processes_gives_the_same_bytes() {
     }
     assert_eq!(digests[0], digests[1]);
     assert_eq!(digests[0], digests[2]);
+}
+
+/// Events with ids, in the order in which a producer sends them. With `repeats` one in ten is sent again, as a producer without idempotence
+/// does: some at once, some thousands of events later, some so late that all their windows are sealed.
+fn events_with_ids(count: u64, repeats: bool) -> Vec<(i32, Vec<u8>)> {
+    let mut generator = Generator::new(GeneratorOptions::default()).unwrap();
+    let mut records = Vec::new();
+    let mut pending: BTreeMap<u64, Vec<(i32, Vec<u8>)>> = BTreeMap::new();
+    for number in 0..count {
+        let arrival = generator.next_event();
+        let id = format!("{number:x}");
+        let mut value = Vec::new();
+        encode_event(&ClickstreamEvent { event_id: Some(&id), ..arrival.event }, &mut value);
+        let record = (arrival.partition, value);
+        if repeats && number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 < (1 << 32) / 10 {
+            let later = [1, 40, 700, 9_000, 42_000][number as usize % 5];
+            pending.entry(number + later).or_default().push(record.clone());
+        }
+        records.push(record);
+        records.extend(pending.remove(&number).into_iter().flatten());
+    }
+    records
+}
+
+fn send(test: &TestPipeline, records: Vec<(i32, Vec<u8>)>) {
+    let topic = test.pipeline.events_topic().to_owned();
+    let options = MemberOptions::new(test.brokers, "producers", &topic, &format!("{topic}-producer"));
+    let mut producer = Member::connect(options).unwrap();
+    for some in records.chunks(2_000) {
+        producer.begin().unwrap();
+        for (partition, value) in some.iter().cloned() {
+            let topic = topic.clone();
+            producer
+                .send(Output { topic, partition, key: None, value: Some(value), headers: Vec::new() })
+                .unwrap();
+        }
+        producer.commit(&[]).unwrap();
+    }
+    producer.leave().unwrap();
+}
+
+#[test]
+fn events_that_are_sent_again_change_no_result() {
+    const EVENTS: u64 = 60_000;
+    let clean = TestPipeline::new("once", "once-events");
+    send(&clean, events_with_ids(EVENTS, false));
+    assert!(process(&clean, "p0").wait().unwrap().success());
+    let expected = audit(&clean);
+    assert_eq!((expected.records, expected.duplicates), (EVENTS as usize, 0));
+
+    let repeated = TestPipeline::new("again", "again-events");
+    let records = events_with_ids(EVENTS, true);
+    let count = records.len();
+    send(&repeated, records);
+    // What is remembered survives processes that do not.
+    for kill in 0..KILLS as u64 {
+        let mut victim = process(&repeated, "p0");
+        // Not a wait for a condition: different delays kill the process at different points.
+        std::thread::sleep(Duration::from_millis(200 + 250 * kill));
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+    }
+    assert!(process(&repeated, "p0").wait().unwrap().success());
+    let report = audit(&repeated);
+    assert_eq!(report.records, count);
+    assert!(
+        report.duplicates > EVENTS as usize / 20 && report.late > 100 && report.invalid == 0,
+        "{report:?}"
+    );
+    assert_eq!(report.duplicates + report.late, count - EVENTS as usize, "{report:?}");
+    assert_eq!(report.digest, expected.digest);
 }
 
 /// The count in a row of a run's summary.
