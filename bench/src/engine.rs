@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use weir_analytics::{Block, Partition, Settings};
 use weir_events::{Decoder, validate};
-use weir_generator::{Generator, GeneratorOptions, Profile};
+use weir_generator::{Faults, Generator, GeneratorOptions, Profile};
 
 /// The length of a slide, milliseconds.
 pub(crate) const SLIDE: i64 = 10_000;
@@ -23,11 +23,22 @@ pub(crate) struct Shape {
     pub(crate) partitions: i32,
     /// Milliseconds; events arrive out of order within 0.8 of it.
     pub(crate) out_of_orderness: i64,
+    /// Whether events have ids.
+    #[serde(default)]
+    pub(crate) ids: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { users: 1_000, pages: 100, rate: 1_000.0, slides: 30, partitions: 6, out_of_orderness: 30_000 }
+        Self {
+            users: 1_000,
+            pages: 100,
+            rate: 1_000.0,
+            slides: 30,
+            partitions: 6,
+            out_of_orderness: 30_000,
+            ids: false,
+        }
     }
 }
 
@@ -114,6 +125,8 @@ pub(crate) fn generator(shape: &Shape) -> anyhow::Result<Generator> {
         pages: shape.pages,
         partitions: shape.partitions,
         out_of_orderness: shape.out_of_orderness,
+        // Events have ids where some might be sent twice, which none is.
+        faults: Faults { duplicates: if shape.ids { f64::MIN_POSITIVE } else { 0.0 }, ..Faults::default() },
         profile: Profile::Constant,
         ..GeneratorOptions::default()
     })?)

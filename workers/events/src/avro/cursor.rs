@@ -81,6 +81,11 @@ impl<'a> Cursor<'a> {
     /// The branch of a union of `[null, T]`: whether a value follows.
     #[inline]
     pub(super) fn present(&mut self) -> Result<bool, DecodeError> {
+        // As every writer writes it: one byte.
+        if let [branch @ (0 | 2), rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(*branch == 2);
+        }
         match self.long()? {
             0 => Ok(false),
             1 => Ok(true),
