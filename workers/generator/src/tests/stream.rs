@@ -349,6 +349,23 @@ fn duplicates_repeat_the_bytes() {
 }
 
 #[test]
+fn only_where_events_are_sent_twice_do_they_have_ids() {
+    let mut without = generator(&constant(100.0));
+    assert!((0..1_000).all(|_| without.next_event().event.event_id.is_none()));
+    let faults = Faults { duplicates: 0.1, ..Faults::default() };
+    let mut with = generator(&GeneratorOptions { faults, ..constant(100.0) });
+    let (mut seen, mut copies) = (HashSet::new(), 0);
+    for _ in 0..20_000 {
+        let arrival = with.next_event();
+        let (copy, id) =
+            (arrival.fault == Some(Fault::Duplicate), arrival.event.event_id.unwrap().to_owned());
+        assert_eq!(seen.insert(id), !copy, "an id is there again in a copy alone");
+        copies += u32::from(copy);
+    }
+    assert!(copies > 1_000, "{copies}");
+}
+
+#[test]
 fn malformed_values_have_their_defects() {
     let faults = Faults { malformed: 1.0, ..Faults::default() };
     let spoiled = GeneratorOptions { faults, ..constant(100.0) };
