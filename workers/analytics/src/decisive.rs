@@ -2,7 +2,7 @@
 //! with the offsets, because changing one of them over existing state would mix results of both values.
 
 use weir_events::{
-    IdPolicy, IpPolicy, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES,
+    IdPolicy, IpPolicy, MAX_CURRENCY, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES,
     MAX_PROPERTIES_BYTES, MAX_SITE_ID, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
     UserAgentPolicy,
 };
@@ -51,7 +51,7 @@ impl DecisiveSettings {
         );
         let version_2 = format!(
             "{all}{SLACK}{duplicate_slack} ms, event_id within {MAX_EVENT_ID} bytes, site_id within {MAX_SITE_ID} bytes, event_name within \
-             {MAX_EVENT_NAME} bytes, properties within {MAX_PROPERTIES} entries of {MAX_PROPERTIES_BYTES} bytes"
+             {MAX_EVENT_NAME} bytes, currency within {MAX_CURRENCY} bytes, properties within {MAX_PROPERTIES} entries of {MAX_PROPERTIES_BYTES} bytes"
         );
         Self { window, all, version_2 }
     }
@@ -72,16 +72,11 @@ impl DecisiveSettings {
         if version_2 { &self.version_2 } else { &self.all }
     }
 
-    /// Whether an event of version 2 had been read before this text was committed.
-    pub fn includes_version_2(committed: &str) -> bool {
-        committed.contains(SLACK)
-    }
-
     /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
     pub fn refusal(&self, committed: &str) -> Option<String> {
         // An earlier release committed the window part only: compare only that.
         let current = match () {
-            () if Self::includes_version_2(committed) => &self.version_2,
+            () if committed.contains(SLACK) => &self.version_2,
             () if committed.contains(", ranking of ") => &self.all,
             () => &self.window,
         };

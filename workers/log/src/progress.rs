@@ -44,6 +44,9 @@ pub struct PartitionProgress {
     /// Events that were counted before and have been sent again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicates: u64,
+    /// The offset of the first event of version 2 that was read as such. What lies before it was found invalid by a release without version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_2_from: Option<i64>,
     /// Records in the wrong partition for their visitor by Java's partitioner: the visitor is counted once in each partition.
     #[serde(default)]
     pub misplaced: u64,

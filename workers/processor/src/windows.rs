@@ -179,9 +179,9 @@ impl Stage for Windows {
         if input.at_end && self.options.stamped_by_broker {
             self.clock.read_live(record.timestamp, now);
         }
-        // Only events that are no repeats end a silence that has begun.
-        let silence = input.at_end.then_some((input.silent_since, input.newest_at));
-        (input.at_end, input.is_held_back) = (false, false);
+        // Duplicates do not end a silence that has begun.
+        let silence = input.in_silence.then_some((input.silent_since, input.newest_at));
+        (input.at_end, input.in_silence, input.is_held_back) = (false, false, false);
         input.silent_since = now;
         input.progress.idle = false;
         if record.offset < input.replay_to {
@@ -206,6 +206,7 @@ impl Stage for Windows {
         input.newest_at = now;
         if let Some(silence) = silence.filter(|_| input.progress.duplicates > duplicates) {
             (input.silent_since, input.newest_at) = silence;
+            input.in_silence = true;
         }
         input.next = record.offset + 1;
         Ok(())
@@ -267,11 +268,12 @@ impl Stage for Windows {
             input.silent_since = now;
         }
         (input.at_end, input.is_held_back) = (!input.replays(), false);
+        input.in_silence = input.at_end;
     }
 
     fn held_back(&mut self, input: &mut Input, offset: i64, _now: i64, _out: &mut Vec<Output>) {
         input.reach(offset);
-        (input.at_end, input.is_held_back) = (false, true);
+        (input.at_end, input.in_silence, input.is_held_back) = (false, false, true);
     }
 
     fn tick<M: Member>(

@@ -526,6 +526,16 @@ fn encoded_with_id(user: &str, event_id: &str, timestamp: i64) -> Vec<u8> {
     value
 }
 
+/// A commit of this release, with what it has beyond earlier ones.
+const VERSION_2: &str = include_str!("../../log/tests/golden/partition-progress-4.json");
+
+#[test]
+fn a_stored_commit_after_version_2_is_read() {
+    let stored: PartitionProgress = serde_json::from_str(VERSION_2).unwrap();
+    assert_eq!((stored.duplicates, stored.version_2_from), (1, Some(2)));
+    assert_eq!(serde_json::to_string(&stored).unwrap(), VERSION_2.trim());
+}
+
 #[test]
 fn version_2_events_that_an_earlier_release_refused_stay_refused() {
     let mut fixture = Fixture::new(1);
@@ -553,8 +563,39 @@ fn version_2_events_that_an_earlier_release_refused_stay_refused() {
         (4, 2, 1, 1),
         "{progress:?}"
     );
-    assert_eq!(fixture.sealed().0, 2 * 30);
-    assert!(progress.settings.contains(", duplicate slack 60000 ms, "), "{progress:?}");
+    let stored: PartitionProgress = serde_json::from_str(VERSION_2).unwrap();
+    assert_eq!(progress.settings, stored.settings, "{progress:?}");
+    assert_eq!((progress.version_2_from, fixture.sealed().0), (Some(2), 2 * 30), "{progress:?}");
+}
+
+#[test]
+fn they_stay_refused_after_version_2_was_read() {
+    let mut fixture = Fixture::new(1);
+    fixture.view("a", START, Some(0));
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 5_000);
+    // The next snapshot is due five minutes of event time after this one, so that what comes now is read again each time.
+    drop(worker);
+    fixture.broker.advance(Duration::from_secs(60));
+    let before = fixture.progress().remove(0);
+    assert_eq!((before.counted, before.from, before.snapshot), (1, 1, true));
+    fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
+    let refused = PartitionProgress { read: before.read + 1, dead: before.dead + 1, ..before };
+    fixture.commit(2, &serde_json::to_string(&refused).unwrap());
+    // What was refused is sent again, and that counts.
+    fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
+    for _ in 0..2 {
+        let mut worker = fixture.worker();
+        fixture.pass(&mut worker, 5_000);
+        drop(worker);
+        fixture.broker.advance(Duration::from_secs(60));
+    }
+    let progress = fixture.progress().remove(0);
+    assert_eq!((progress.from, progress.version_2_from), (1, Some(2)), "it is read again: {progress:?}");
+    fixture.end();
+    let progress = fixture.progress().remove(0);
+    let counts = (progress.read, progress.counted, progress.dead, progress.duplicates);
+    assert_eq!((counts, fixture.sealed().0), ((3, 2, 1, 0), 2 * 30), "{progress:?}");
 }
 
 #[test]
@@ -563,12 +604,15 @@ fn duplicates_do_not_end_a_silence() {
     let mut worker = fixture.worker();
     // A monitor that gives all its events one id. Only the first counts, and none of the others moves the watermark.
     for _ in 0..60 {
-        let value = encoded_with_id("monitor", "always", fixture.broker.now());
-        fixture.broker.append("events", 0, None, Some(&value), &[]).unwrap();
+        // Two at a time: between them the end of the log is not seen.
+        for _ in 0..2 {
+            let value = encoded_with_id("monitor", "always", fixture.broker.now());
+            fixture.broker.append("events", 0, None, Some(&value), &[]).unwrap();
+        }
         fixture.pass(&mut worker, 10_000);
     }
     let progress = fixture.progress().remove(0);
-    assert_eq!((progress.counted, progress.duplicates), (1, 59), "{progress:?}");
+    assert_eq!((progress.counted, progress.duplicates), (1, 119), "{progress:?}");
     let (views, early) = fixture.sealed();
     assert_eq!(views, 30, "the window is sealed by the clock, as in a silence");
     assert!(early <= 0, "{early}");

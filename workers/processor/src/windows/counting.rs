@@ -69,12 +69,19 @@ impl Windows {
     pub(super) fn count(&mut self, input: &mut Input, record: &Record<'_>) -> Result<Accepted, Invalid> {
         (self.is_misplaced, self.is_after_end) = (false, false);
         let value = record.value.unwrap_or_default();
-        if !input.version_2 && is_version_2(value) {
-            if input.replays() {
+        if is_version_2(value) {
+            let is_known = match input.progress.version_2_from {
+                None if input.replays() => false,
+                None => {
+                    input.progress.version_2_from = Some(record.offset);
+                    true
+                }
+                Some(from) => record.offset >= from,
+            };
+            if !is_known {
                 // A release that did not know these events has read it: it is dead, as it is committed.
                 return Err(Invalid { reason: Reason::UnknownSchema, detail: String::new() });
             }
-            input.version_2 = true;
         }
         let event = self.decoder.decode(value)?;
         validate(&event, record.timestamp, self.options.max_future)?;

@@ -26,13 +26,13 @@ pub struct Input {
     /// When the newest record was read, as far as known: from it live values age.
     pub(super) newest_at: i64,
     pub(super) at_end: bool,
+    /// Since the last end of the log only duplicates were read, if anything.
+    pub(super) in_silence: bool,
     /// An open transaction holds back what follows.
     pub(super) is_held_back: bool,
     pub(super) silent_since: i64,
     pub(super) progress: PartitionProgress,
     pub(super) decisive_settings: DecisiveSettings,
-    /// Whether an event of version 2 was read, ever.
-    pub(super) version_2: bool,
     /// What a previous process wrote beyond the offset it committed: the sealed end, and the number of rows of the next window. Not
     /// written again.
     pub(super) written: Option<(Option<i64>, u64)>,
@@ -77,7 +77,7 @@ impl Input {
         let (sealed, rows) = self.sealed();
         let before_end = self.progress.before_end.filter(|_| self.progress.ended);
         PartitionProgress {
-            settings: self.decisive_settings.committed(self.version_2).to_owned(),
+            settings: self.decisive_settings.committed(self.progress.version_2_from.is_some()).to_owned(),
             journal: self.journal.number(),
             watermark: self.engine.watermark(),
             sealed,

@@ -1,6 +1,6 @@
 //! Rebuilds the state of a partition.
 
-use weir_analytics::{DecisiveSettings, Partition};
+use weir_analytics::Partition;
 use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
 use super::{Input, Windows, WindowsOptions};
@@ -111,7 +111,6 @@ impl Windows {
                 "state restored"
             );
         }
-        let version_2 = DecisiveSettings::includes_version_2(&progress.settings);
         let mut input = Input {
             number: partition,
             next: start,
@@ -126,11 +125,11 @@ impl Windows {
             // The events since the last snapshot are read again, and update this.
             newest_at: if saved_at > 0 { saved_at.min(now) } else { now },
             at_end: false,
+            in_silence: false,
             is_held_back: false,
             silent_since: now,
             written: Some((progress.sealed, progress.rows)),
             progress: PartitionProgress { topics, ..progress },
-            version_2,
             decisive_settings,
             before: None,
             saving: None,
