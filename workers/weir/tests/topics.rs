@@ -255,10 +255,9 @@ fn recreated_results_are_reported_at_the_start() {
     // `--until-end` may end before stage 2 has its partitions.
     let mut running = shop.process(600);
     let log = collect_log(&mut running);
-    for text in [
-        format!("topic {} was deleted and made anew", shop.results),
-        "The results that were in it are gone".to_owned(),
-    ] {
+    for text in
+        [format!("topic {} was deleted and made anew", shop.results), "The results in it are lost".to_owned()]
+    {
         await_that(&text, || log.lock().unwrap().contains(&text));
     }
 }
