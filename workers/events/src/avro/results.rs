@@ -2,8 +2,9 @@
 
 use super::cursor::Cursor;
 use super::decoder::{Frame, frame};
-use super::encode::{header, long, optional, string};
+use super::encode::header;
 use super::error::DecodeError;
+use super::write::{long, optional, string};
 use crate::schema::{
     Fingerprints, PAGE_ANALYTICS_FINGERPRINTS, TOP_PAGES_FINGERPRINTS, TOP_PAGES_FINGERPRINTS_1,
 };
