@@ -1,169 +1,17 @@
 //! Stage 1 on the in-memory log: idle partitions, bounded logs that continue, wrong clocks, commit metadata.
 #![allow(clippy::unwrap_used)]
 
+mod fixture;
+mod version_2;
+
 use std::time::Duration;
 
-use weir_analytics::{Block, Settings};
-use weir_events::{
-    ClickstreamEvent, Decoder, EventType, IdPolicy, Privacy, PrivacySettings, encode_event, partition_of,
-};
-use weir_log::{Committed, Error, Member as _, Output, PartitionProgress, Rebalance};
-use weir_memory::{Broker, Clock, Fault, Member, MemberOptions};
-use weir_processor::windows::{EndOfLog, Windows, WindowsOptions};
-use weir_processor::worker::Worker;
-
-const START: i64 = 1_700_000_000_000;
-/// Duration of a turn, milliseconds.
-const TURN: i64 = 500;
-
-struct Fixture {
-    broker: Broker,
-    inputs: i32,
-    /// By how much the processes' clocks are ahead of the broker's.
-    skew: i64,
-    until_end: bool,
-    max_future: i64,
-    privacy: PrivacySettings,
-    key: &'static str,
-    processes: u32,
-}
-
-impl Fixture {
-    fn new(inputs: i32) -> Self {
-        let broker = Broker::new(Clock::Manual(START));
-        broker.create_topic("events", inputs);
-        broker.create_topic("blocks", 1);
-        broker.create_topic("state", inputs);
-        broker.set_compacted("state").unwrap();
-        broker.create_topic("dead-letters", 1);
-        Self {
-            broker,
-            inputs,
-            skew: 0,
-            until_end: false,
-            max_future: 300_000,
-            privacy: PrivacySettings::default(),
-            key: "secret",
-            processes: 0,
-        }
-    }
-
-    /// A new process, with default windows.
-    fn worker(&mut self) -> Worker<Windows, Member> {
-        self.processes += 1;
-        let options = WindowsOptions {
-            settings: Settings::default(),
-            max_future: self.max_future,
-            idle_timeout: 30_000,
-            inputs: self.inputs,
-            stamped_by_broker: true,
-            until_end: self.until_end,
-            snapshot_every: 300_000,
-            events: "events".to_owned(),
-            blocks: "blocks".to_owned(),
-            state: "state".to_owned(),
-            live: None,
-            dead_letters: "dead-letters".to_owned(),
-            keep_payload: true,
-        };
-        let privacy = Privacy::new(self.privacy, Some(self.key.as_bytes())).unwrap();
-        let id = format!("id-{}", self.processes);
-        let member = self.broker.member(MemberOptions::new("group", "events", &id));
-        Worker::new(Windows::new(options, Decoder::new(), privacy), member)
-    }
-
-    /// Appends a view, by default to its user's partition.
-    fn view(&self, user: &str, timestamp: i64, partition: Option<i32>) {
-        let partition = partition.unwrap_or_else(|| partition_of(user.as_bytes(), self.inputs));
-        self.broker.append("events", partition, None, Some(&encoded(user, timestamp)), &[]).unwrap();
-    }
-
-    fn turn(&self, worker: &mut Worker<Windows, Member>) -> Result<(), Error> {
-        self.broker.advance(Duration::from_millis(TURN as u64));
-        worker.step(self.broker.now() + self.skew, Duration::ZERO)
-    }
-
-    fn pass(&self, worker: &mut Worker<Windows, Member>, time: i64) {
-        for _ in 0..time / TURN {
-            self.turn(worker).unwrap();
-        }
-    }
-
-    /// Runs `weir process --until-end` to the end of the log. Returns the end of the last window.
-    fn end(&mut self) -> Option<i64> {
-        self.until_end = true;
-        let mut worker = self.worker();
-        self.until_end = false;
-        for _ in 0..200 {
-            self.turn(&mut worker).unwrap();
-            if let Some(last) = worker.stage().end_of_log() {
-                worker.leave().unwrap();
-                return last.last_window_end();
-            }
-        }
-        panic!("not at the end after 200 turns: {:?}", self.progress());
-    }
-
-    fn progress(&self) -> Vec<PartitionProgress> {
-        let mut observer = self.broker.member(MemberOptions::new("group", "events", "observer"));
-        let committed = observer.committed().unwrap().into_iter().flatten();
-        committed.map(|committed| serde_json::from_str(&committed.metadata).unwrap()).collect()
-    }
-
-    fn total(&self, figure: impl Fn(&PartitionProgress) -> u64) -> u64 {
-        self.progress().iter().map(figure).sum()
-    }
-
-    /// Views in all sealed windows, and the maximum time that a window was sealed too early, milliseconds.
-    fn sealed(&self) -> (u64, i64) {
-        let (mut views, mut early) = (0, i64::MIN);
-        for record in self.broker.records("blocks", 0) {
-            let block = Block::decode(&record.value.unwrap()).unwrap();
-            views += block.site.views;
-            early = early.max(block.end + Settings::default().out_of_orderness - record.timestamp);
-        }
-        (views, early)
-    }
-
-    /// Commits an offset and metadata as another program or an earlier process would.
-    fn commit(&self, offset: i64, metadata: &str) {
-        let mut before = self.broker.member(MemberOptions::new("group", "events", "before"));
-        for _ in 0..3 {
-            if let Some(Rebalance::Assigned(_)) = before.poll(1, Duration::ZERO, &mut |_| ()).unwrap() {
-                before.assign(&[(0, 0)]).unwrap();
-            }
-        }
-        before.begin().unwrap();
-        before.commit(&[(0, Committed { offset, metadata: metadata.to_owned() })]).unwrap();
-        before.leave().unwrap();
-    }
-
-    fn journal(&self) -> usize {
-        let state = |partition| self.broker.records("state", partition);
-        (0..self.inputs).flat_map(state).filter(|record| record.value.is_some()).count()
-    }
-}
-
-fn encoded(user: &str, timestamp: i64) -> Vec<u8> {
-    let mut value = Vec::new();
-    encode_event(
-        &ClickstreamEvent {
-            user_id: user,
-            session_id: user,
-            event_type: EventType::View,
-            page_url: "/",
-            product_id: None,
-            timestamp,
-            user_agent: "",
-            ip_address: "",
-            referrer: None,
-            session_duration: None,
-            ..ClickstreamEvent::EMPTY
-        },
-        &mut value,
-    );
-    value
-}
+use fixture::{Fixture, START, encoded};
+use weir_analytics::Settings;
+use weir_events::{IdPolicy, partition_of};
+use weir_log::{Error, Member as _, Output, PartitionProgress};
+use weir_memory::{Fault, MemberOptions};
+use weir_processor::windows::EndOfLog;
 
 /// One event every `every` milliseconds for half an hour, with a process's clock ahead by `skew`.
 fn quiet_site(every: i64, skew: i64) {
@@ -488,9 +336,9 @@ fn another_key_is_refused_without_revealing_it() {
 }
 
 /// The metadata committed by release 0.1 and by this one, without and with a declared end.
-const EARLIER: &str = include_str!("../../log/tests/golden/partition-progress-1.json");
-const NOW: &str = include_str!("../../log/tests/golden/partition-progress-2.json");
-const ENDED: &str = include_str!("../../log/tests/golden/partition-progress-3.json");
+const EARLIER: &str = include_str!("../../../log/tests/golden/partition-progress-1.json");
+const NOW: &str = include_str!("../../../log/tests/golden/partition-progress-2.json");
+const ENDED: &str = include_str!("../../../log/tests/golden/partition-progress-3.json");
 
 #[test]
 fn a_commit_of_the_previous_release_is_read_and_upgraded() {
@@ -507,112 +355,4 @@ fn a_commit_of_the_previous_release_is_read_and_upgraded() {
     for (partition, golden) in [(now, NOW), (ended, ENDED)] {
         assert_eq!(serde_json::to_string(&partition).unwrap(), golden.trim(), "the format is unchanged");
     }
-}
-
-/// A view with an id, which makes it an event of version 2.
-fn encoded_with_id(user: &str, event_id: &str, timestamp: i64) -> Vec<u8> {
-    let mut value = Vec::new();
-    encode_event(
-        &ClickstreamEvent {
-            user_id: user,
-            session_id: user,
-            page_url: "/",
-            timestamp,
-            event_id: Some(event_id),
-            ..ClickstreamEvent::EMPTY
-        },
-        &mut value,
-    );
-    value
-}
-
-/// A commit of this release, with what it has beyond earlier ones.
-const VERSION_2: &str = include_str!("../../log/tests/golden/partition-progress-4.json");
-
-#[test]
-fn a_stored_commit_after_version_2_is_read() {
-    let stored: PartitionProgress = serde_json::from_str(VERSION_2).unwrap();
-    assert_eq!((stored.duplicates, stored.version_2_from), (1, Some(2)));
-    assert_eq!(serde_json::to_string(&stored).unwrap(), VERSION_2.trim());
-}
-
-#[test]
-fn version_2_events_that_an_earlier_release_refused_stay_refused() {
-    let mut fixture = Fixture::new(1);
-    fixture.view("a", START, Some(0));
-    let mut worker = fixture.worker();
-    fixture.pass(&mut worker, 5_000);
-    worker.leave().unwrap();
-    let before = fixture.progress().remove(0);
-    assert!(before.counted == 1 && before.from <= 1, "a restart reads again what comes now: {before:?}");
-    // As a release that knows version 1 alone: invalid, and committed as that.
-    fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
-    let refused = PartitionProgress { read: before.read + 1, dead: before.dead + 1, ..before };
-    fixture.commit(2, &serde_json::to_string(&refused).unwrap());
-    // From here on they are counted, once each, and releases before refuse to continue.
-    for _ in 0..2 {
-        fixture
-            .broker
-            .append("events", 0, None, Some(&encoded_with_id("c", "1", START + 2_000)), &[])
-            .unwrap();
-    }
-    fixture.end();
-    let progress = fixture.progress().remove(0);
-    assert_eq!(
-        (progress.read, progress.counted, progress.dead, progress.duplicates),
-        (4, 2, 1, 1),
-        "{progress:?}"
-    );
-    let stored: PartitionProgress = serde_json::from_str(VERSION_2).unwrap();
-    assert_eq!(progress.settings, stored.settings, "{progress:?}");
-    assert_eq!((progress.version_2_from, fixture.sealed().0), (Some(2), 2 * 30), "{progress:?}");
-}
-
-#[test]
-fn they_stay_refused_after_version_2_was_read() {
-    let mut fixture = Fixture::new(1);
-    fixture.view("a", START, Some(0));
-    let mut worker = fixture.worker();
-    fixture.pass(&mut worker, 5_000);
-    // The next snapshot is due five minutes of event time after this one, so that what comes now is read again each time.
-    drop(worker);
-    fixture.broker.advance(Duration::from_secs(60));
-    let before = fixture.progress().remove(0);
-    assert_eq!((before.counted, before.from, before.snapshot), (1, 1, true));
-    fixture.broker.append("events", 0, None, Some(&encoded_with_id("b", "1", START + 1_000)), &[]).unwrap();
-    let refused = PartitionProgress { read: before.read + 1, dead: before.dead + 1, ..before };
-    fixture.commit(2, &serde_json::to_string(&refused).unwrap());
-    fixture.broker.append("events", 0, None, Some(&encoded_with_id("c", "1", START + 1_000)), &[]).unwrap();
-    for _ in 0..2 {
-        let mut worker = fixture.worker();
-        fixture.pass(&mut worker, 5_000);
-        drop(worker);
-        fixture.broker.advance(Duration::from_secs(60));
-    }
-    let progress = fixture.progress().remove(0);
-    assert_eq!((progress.from, progress.version_2_from), (1, Some(2)), "it is read again: {progress:?}");
-    fixture.end();
-    let progress = fixture.progress().remove(0);
-    let counts = (progress.read, progress.counted, progress.dead, progress.duplicates);
-    assert_eq!((counts, fixture.sealed().0), ((3, 2, 1, 0), 2 * 30), "{progress:?}");
-}
-
-#[test]
-fn duplicates_do_not_end_a_silence() {
-    let mut fixture = Fixture::new(2);
-    let mut worker = fixture.worker();
-    // A monitor that gives all its events one id. Only the first counts, and none of the others moves the watermark.
-    for _ in 0..60 {
-        // Two at a time: between them the end of the log is not seen.
-        for _ in 0..2 {
-            let value = encoded_with_id("monitor", "always", fixture.broker.now());
-            fixture.broker.append("events", 0, None, Some(&value), &[]).unwrap();
-        }
-        fixture.pass(&mut worker, 10_000);
-    }
-    let progress = fixture.progress().remove(0);
-    assert_eq!((progress.counted, progress.duplicates), (1, 119), "{progress:?}");
-    let (views, early) = fixture.sealed();
-    assert_eq!(views, 30, "the window is sealed by the clock, as in a silence");
-    assert!(early <= 0, "{early}");
 }
