@@ -1,9 +1,6 @@
 //! The Flink job for comparison: in one JVM, built with Maven.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, ensure};
 
@@ -11,8 +8,6 @@ use crate::test_bed::TestBed;
 
 const PROJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/flink/pom.xml");
 const POM: &str = include_str!("../flink/pom.xml");
-/// What Maven is told to build into, in the pom.
-const BUILT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench/flink");
 /// Large enough that garbage collection is not the bottleneck.
 const HEAP: &str = "3g";
 
@@ -30,7 +25,7 @@ pub(crate) fn version() -> &'static str {
 impl Flink {
     /// Compiles the job and fetches Flink's packages where they are missing.
     pub(crate) fn build() -> anyhow::Result<Self> {
-        let built = PathBuf::from(BUILT);
+        let built = weir_broker::target().join("bench/flink");
         let mut maven = Command::new("mvn");
         maven.args([
             "-q",
@@ -41,6 +36,7 @@ impl Flink {
             "dependency:copy-dependencies",
             "-DincludeScope=runtime",
         ]);
+        maven.arg(format!("-Dweir.built={}", built.display()));
         maven.arg(format!("-DoutputDirectory={}", built.join("packages").display()));
         let status =
             maven.status().context("could not run mvn: install Maven and a JDK, or leave Flink out")?;

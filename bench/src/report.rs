@@ -20,7 +20,8 @@ const PAGE: &str = "docs/performance.md";
 
 /// Keeps what was found: for the documentation, or (`quick`) where nothing is kept for long.
 pub(crate) fn store<T: Serialize>(found: &T, name: &str, quick: bool) -> anyhow::Result<()> {
-    let folder = Path::new(ROOT).join(if quick { "target/bench" } else { "bench/results" });
+    let folder =
+        if quick { weir_broker::target().join("bench") } else { Path::new(ROOT).join("bench/results") };
     fs::create_dir_all(&folder)?;
     let file = folder.join(format!("{name}.json"));
     fs::write(&file, serde_json::to_string_pretty(found)? + "\n")

@@ -16,8 +16,6 @@ use crate::process::{self, Process, Usage, busy};
 const START: &str = "2026-01-01T00:00:00Z";
 /// Event time that a preloaded topic covers, seconds.
 const SPAN: u64 = 1_800;
-/// Where `cargo xtask bench` builds.
-const PROGRAMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/release");
 
 /// What a topic is filled with: a simulated shop (`weir generate`), half an hour of event time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,7 +108,8 @@ impl TestBed {
     }
 
     fn program(&self, name: &str, pipeline: &Pipeline) -> Command {
-        let mut command = Command::new(Path::new(PROGRAMS).join(name));
+        // `cargo xtask bench` builds them in release mode.
+        let mut command = Command::new(weir_broker::target().join("release").join(name));
         command.arg("--pipeline").arg(&pipeline.file).args(["--brokers", self.bootstrap()]);
         command.env("WEIR_LOG", "warn");
         command

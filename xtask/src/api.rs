@@ -34,7 +34,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
             ]))?;
         ensure!(installed, "{name} could not be installed");
     }
-    let mut demo = Command::new(crate::target().join("debug/weir"))
+    let mut demo = Command::new(weir_broker::target().join("debug/weir"))
         .args(["demo", "--speed", "60", "--listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
         .spawn()?;

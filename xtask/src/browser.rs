@@ -3,8 +3,9 @@
 use std::{env, path::PathBuf, process::Command};
 
 use anyhow::{Context, ensure};
+use weir_broker::target;
 
-use crate::{cargo, root, succeeds, target};
+use crate::{cargo, root, succeeds};
 
 /// Names under which Chromium is found.
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];

@@ -20,7 +20,7 @@ pub(crate) fn run(options: &FaultsOptions) -> anyhow::Result<bool> {
         return Ok(false);
     }
     // The built program, not `cargo run`, which would recompile everything for this package alone.
-    let built = crate::target().join("release");
+    let built = weir_broker::target().join("release");
     let mut faults = Command::new(built.join("weir-faults"));
     let (minutes, seed) = (options.minutes.to_string(), options.seed.to_string());
     faults.current_dir(crate::root()).args(["--minutes", &minutes, "--seed", &seed, "--weir"]);

@@ -21,7 +21,7 @@ mod tool;
 mod totals;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, ExitCode},
 };
 
@@ -127,9 +127,4 @@ fn succeeds(command: &mut Command) -> anyhow::Result<bool> {
 /// The workspace's root.
 fn root() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-}
-
-/// Cargo's target folder.
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use weir_broker::target;
 
 use crate::tool::Tool;
-use crate::{cargo, root, target};
+use crate::{cargo, root};
 
 /// The program that lists a crate's dependencies.
 const CYCLONEDX: Tool = Tool { name: "cargo-cyclonedx", version: "0.5.9", arguments: &[] };

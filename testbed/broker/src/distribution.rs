@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use crate::error::Error;
+use crate::folders::cache;
 use crate::supervised::tail;
 
 const POM: &str = include_str!("../pom.xml");
@@ -63,22 +64,6 @@ impl Distribution {
         }
         Err(Error::Tool { class: class.to_owned(), output: tail(&output_of(&output)) })
     }
-}
-
-/// The folder for downloads and builds that are reused: `WEIR_CACHE`, else `weir` in the user's cache folder.
-///
-/// # Errors
-/// [`Error::Io`] when it does not exist and cannot be made.
-pub fn cache() -> Result<PathBuf, Error> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let folder = set("WEIR_CACHE")
-        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("weir")))
-        .or_else(|| set("HOME").map(|folder| folder.join(".cache/weir")))
-        .unwrap_or_else(|| env::temp_dir().join("weir"));
-    fs::create_dir_all(&folder)
-        .map_err(Error::io(format!("make the cache folder {} (set WEIR_CACHE)", folder.display())))?;
-    // Java resolves a relative class path in its own working directory.
-    folder.canonicalize().map_err(Error::io(format!("find the cache folder {}", folder.display())))
 }
 
 /// The version of the Kafka that is started, from pom.xml.

@@ -19,13 +19,15 @@ mod broker;
 mod cluster;
 mod distribution;
 mod error;
+mod folders;
 mod ports;
 mod settings;
 mod supervised;
 
 pub use broker::Broker;
 pub use cluster::{EXISTING, Kafka};
-pub use distribution::{Distribution, cache, version};
+pub use distribution::{Distribution, version};
 pub use error::Error;
+pub use folders::{cache, target};
 pub use ports::free as free_ports;
 pub use supervised::{SupervisedProcess, tail};

@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context, ensure};
 use clap::ValueEnum;
+use weir_broker::target;
 
 use super::tools::{output_of, output_with_input};
-use crate::{root, succeeds, target};
+use crate::{root, succeeds};
 
 /// Name of the kind cluster, so that no other is touched.
 const NAME: &str = "weir-e2e";
@@ -98,7 +99,7 @@ impl Images {
 
 /// Packs a compiled program into an image as the Dockerfile does: with the libraries that it links, and nothing else.
 fn pack(program: &str, image: &str) -> anyhow::Result<()> {
-    let folder = root().join("target/e2e").join(program);
+    let folder = target().join("e2e").join(program);
     let put = |file: &Path, path: &str| {
         let path = folder.join(path.trim_start_matches('/'));
         fs::create_dir_all(path.parent().context("a file has a folder")?)?;
@@ -122,12 +123,12 @@ fn pack(program: &str, image: &str) -> anyhow::Result<()> {
 
 /// Makes the kind cluster; returns its kubeconfig.
 pub(super) fn up(node_image: Option<&str>) -> anyhow::Result<PathBuf> {
-    let kubeconfig = root().join("target/e2e/kubeconfig");
+    let kubeconfig = target().join("e2e/kubeconfig");
     let mut kind = Command::new("kind");
     kind.args(["create", "cluster", "--name", NAME, "--wait", "180s", "--kubeconfig"]).arg(&kubeconfig);
     kind.arg("--config").arg(root().join("kind-config.yaml"));
     kind.args(node_image.iter().flat_map(|image| ["--image", image]));
-    fs::create_dir_all(root().join("target/e2e"))?;
+    fs::create_dir_all(target().join("e2e"))?;
     output_of(&mut kind).with_context(|| {
         format!("no cluster; one that is left over goes with `kind delete cluster --name {NAME}`")
     })?;
@@ -142,5 +143,5 @@ pub(super) fn down() -> anyhow::Result<()> {
 /// The kind cluster that an earlier run kept.
 pub(super) fn kept() -> Option<PathBuf> {
     let clusters = output_of(Command::new("kind").args(["get", "clusters"])).unwrap_or_default();
-    clusters.lines().any(|name| name == NAME).then(|| root().join("target/e2e/kubeconfig"))
+    clusters.lines().any(|name| name == NAME).then(|| target().join("e2e/kubeconfig"))
 }

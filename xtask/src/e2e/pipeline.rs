@@ -228,12 +228,12 @@ impl<'a> TestPipeline<'a> {
 
     /// Runs one of our programs on this machine, for this pipeline.
     pub(super) fn program(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
-        let folder = crate::root().join("target/e2e");
+        let folder = weir_broker::target().join("e2e");
         fs::create_dir_all(&folder)?;
         let file = folder.join(format!("{}.yaml", self.name));
         fs::write(&file, &self.manifest).with_context(|| format!("could not write {}", file.display()))?;
         let kafka = self.fixture.kafka()?;
-        let mut command = Command::new(crate::target().join("release").join(program));
+        let mut command = Command::new(weir_broker::target().join("release").join(program));
         command.args(arguments).arg("--pipeline").arg(&file).args(["--brokers", &kafka.addresses]);
         self.fixture.tools.run(&mut command)
     }

@@ -61,7 +61,7 @@ fn example(fixture: &Fixture<'_>, file: &Path, manifest: &str) -> anyhow::Result
             // The commands of a header are indented.
             for command in manifest.lines().filter_map(|line| line.strip_prefix("#   ")) {
                 if command.contains("kubectl create") {
-                    let folder = crate::root().join("target/e2e").join(name);
+                    let folder = weir_broker::target().join("e2e").join(name);
                     fs::create_dir_all(&folder)?;
                     fixture.tools.shell(NAMESPACE, &folder, command).with_context(|| command.to_owned())?;
                 }
