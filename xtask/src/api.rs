@@ -12,6 +12,8 @@ use crate::{browser, cargo, succeeds};
 
 /// The program that fuzzes the API, and its version.
 const FUZZER: (&str, &str) = ("schemathesis", "4.32.5");
+/// What the document cannot say.
+const HOOKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api.py");
 /// Endpoints without an end: server-sent events, and the WebSocket, which is no plain request.
 const ENDLESS: [&str; 2] = ["/api/v1/stream", "/api/v1/live"];
 
@@ -48,6 +50,7 @@ pub(crate) fn run() -> anyhow::Result<bool> {
         let mut command = Command::new(fuzzer);
         // It writes files into its working directory.
         command.current_dir(tools);
+        command.env("SCHEMATHESIS_HOOKS", HOOKS).env("PYTHONDONTWRITEBYTECODE", "1");
         command.args(["run", &document, "--checks", "all", "--max-time", "60", "--continue-on-failure"]);
         succeeds(command.args(ENDLESS.iter().flat_map(|path| ["--exclude-path", path])))
     });

@@ -155,7 +155,7 @@ fn a_problem_states_what_was_found_and_expected() {
             "windows?from=2&to=1",
             "from is 2 and to is 1, which is before it: expected from to be at or before to",
         ),
-        ("events?after=x", "after is `x`, expected a whole number from 0 to 4294967295"),
+        ("events?after=x", "after is `x`, expected a whole number from 0 to 9007199254740991"),
     ] {
         let answer = running.get(&format!("/api/v1/{path}"));
         assert_eq!((answer.status, answer.json()["detail"].clone()), (400, json!(detail)), "{path}");

@@ -142,7 +142,7 @@ fn a_client_that_breaks_the_protocol_is_disconnected_with_the_reason() {
         (json!({"type": "unsubscribe", "after": 1}), "unknown field `after`, expected `topics` or `pages`"),
         (json!({"type": "subscribe"}), "the message names nothing: expected `topics`"),
         (json!({"type": "subscribe", "pages": many}), "more than 20 pages"),
-        (json!({"type": "subscribe", "pages": [""]}), "page has 0 bytes"),
+        (json!({"type": "subscribe", "pages": [""]}), "page has 0 characters"),
     ] {
         let mut client = Client::open(&running);
         client.send(&message);

@@ -10,7 +10,7 @@ use super::{
     answer::{Format, json_or_table},
     error::RequestError,
     problem::CommonErrors,
-    query::{Query, Rows, limit},
+    query::{Count, Query, Rows, limit},
 };
 use crate::{
     store::{
@@ -48,7 +48,7 @@ impl Row for DeadLetter {
 
 /// The newest dead letters: why records are not counted, and where they are. Looked for every five seconds.
 #[utoipa::path(get, path = "/api/v1/dead-letters", tag = "stream", params(
-    ("limit" = Option<u32>, Query, description = "The newest so many, 1 to 200; 50 if not said.", minimum = 1, maximum = 200),
+    ("limit" = inline(Option<Count<1, { MAX_DEAD_LETTERS as u64 }>>), Query, description = "The newest so many, 1 to 200; 50 if not said."),
     ("format" = inline(Option<Format>), Query),
 ), responses(
     (status = 200, description = "The newest dead letters", content((NewestDeadLetters = "application/json"), (String = "text/csv"))),
@@ -56,7 +56,7 @@ impl Row for DeadLetter {
 ))]
 pub async fn dead_letters(
     State(state): State<Arc<PipelineState>>,
-    Query(query): Query<Rows<{ MAX_DEAD_LETTERS as u32 }>>,
+    Query(query): Query<Rows<{ MAX_DEAD_LETTERS as u64 }>>,
     headers: HeaderMap,
 ) -> Result<Response, RequestError> {
     let Rows { limit: asked, format } = query;

@@ -19,10 +19,8 @@ pub enum RequestError {
     Parameter { detail: String, source: QueryRejection },
     #[error("from is {from} and to is {to}, which is before it: expected from to be at or before to")]
     ReversedRange { from: i64, to: i64 },
-    #[error("page has {bytes} bytes, expected 1 to {MAX_PAGE_URL}")]
-    PageLength { bytes: usize },
-    #[error("q has {bytes} bytes, expected at most {max}")]
-    SearchLength { bytes: usize, max: usize },
+    #[error("page has {characters} characters, expected 1 to {MAX_PAGE_URL}")]
+    PageLength { characters: usize },
     #[error("there is no topic `{name}`, expected site, top, health or windows")]
     UnknownTopic { name: String },
     #[error("more than {max} pages on one connection")]
@@ -68,7 +66,6 @@ impl RequestError {
             | Self::Parameter { .. }
             | Self::ReversedRange { .. }
             | Self::PageLength { .. }
-            | Self::SearchLength { .. }
             | Self::UnknownTopic { .. }
             | Self::TooManyPages { .. }
             | Self::NoWebSocket { .. } => (StatusCode::BAD_REQUEST, BLANK, "Bad Request"),

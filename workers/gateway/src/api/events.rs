@@ -16,15 +16,18 @@ use crate::{
     wire::csv::{Line, Row},
 };
 
+/// Maximum number of an event in a request: the greatest that every reader of JSON has exactly.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct EventsQuery {
     /// Only events whose number is greater.
-    #[param(value_type = Option<u32>, minimum = 0)]
-    after: Option<Count<0, { u32::MAX }>>,
+    #[param(inline)]
+    after: Option<Count<0, { MAX_NUMBER }>>,
     /// The newest so many, 1 to 200; 50 if not said.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 200)]
+    #[param(inline)]
     limit: Option<Count<1, 200>>,
     #[param(inline)]
     format: Option<Format>,
@@ -66,7 +69,7 @@ pub async fn events(
 ) -> Result<Response, RequestError> {
     let EventsQuery { after, limit: asked, format } = query;
     let limit = limit(asked, 50);
-    let events = gateway.shared.default.state.events(after.map_or(0, |after| after.0.into()), limit);
+    let events = gateway.shared.default.state.events(after.map_or(0, |after| after.0), limit);
     let events = Events { instance: gateway.shared.instance.clone(), events };
     Ok(json_or_table(&headers, format, &events, &events.events))
 }

@@ -10,7 +10,8 @@ use super::{
     answer::{Format, compute, json_or_table},
     error::RequestError,
     problem::CommonErrors,
-    query::{Query, Rows, limit},
+    query::{Count, Query, Rows, limit},
+    windows::MAX_ROWS,
 };
 use crate::{
     store::PipelineState,
@@ -73,7 +74,7 @@ pub struct NowValues {
 
 /// What the open window shows right now. Provisional: final values never depend on it.
 #[utoipa::path(get, path = "/api/v1/now", tag = "live", params(
-    ("limit" = Option<u32>, Query, description = "The most viewed so many pages, 1 to 1,000; 50 if not said.", minimum = 1, maximum = 1000),
+    ("limit" = inline(Option<Count<1, { MAX_ROWS }>>), Query, description = "The most viewed so many pages, 1 to 1,000; 50 if not said."),
     ("format" = inline(Option<Format>), Query),
 ), responses(
     (status = 200, description = "Provisional values", content((NowValues = "application/json"), (String = "text/csv"))),
@@ -81,7 +82,7 @@ pub struct NowValues {
 ))]
 pub async fn now(
     State(state): State<Arc<PipelineState>>,
-    Query(query): Query<Rows<1_000>>,
+    Query(query): Query<Rows<MAX_ROWS>>,
     headers: HeaderMap,
 ) -> Result<Response, RequestError> {
     let Rows { limit: asked, format } = query;

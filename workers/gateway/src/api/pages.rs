@@ -10,7 +10,7 @@ use super::{
     answer::{Format, compute, json_or_table},
     error::RequestError,
     problem::{CommonErrors, Problem},
-    query::{Count, Query, Time, limit},
+    query::{Count, Query, Text, Time, limit},
     windows::{MAX_ROWS, chosen},
 };
 use crate::{
@@ -19,9 +19,9 @@ use crate::{
 };
 
 /// Maximum rows to skip.
-const MAX_OFFSET: u32 = 1_000_000;
-/// Maximum bytes of a search.
-const MAX_SEARCH_BYTES: usize = 256;
+const MAX_OFFSET: u64 = 1_000_000;
+/// Maximum characters of a search.
+const MAX_SEARCH_CHARS: usize = 256;
 
 /// By what pages are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
@@ -77,11 +77,11 @@ pub enum Order {
 pub struct PagesQuery {
     /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said. Name it while
     /// leafing through pages, or they change under the reader.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     window: Option<Time>,
     /// Only pages whose URL contains this, in whatever case.
-    #[param(max_length = 256)]
-    q: Option<String>,
+    #[param(inline)]
+    q: Option<Text<0, { MAX_SEARCH_CHARS }>>,
     /// What to order by; ties by page. `view_count` if not said.
     #[param(inline)]
     sort: Option<SortBy>,
@@ -89,11 +89,11 @@ pub struct PagesQuery {
     #[param(inline)]
     order: Option<Order>,
     /// 1 to 1,000; 50 if not said.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<Count<1, MAX_ROWS>>,
+    #[param(inline)]
+    limit: Option<Count<1, { MAX_ROWS }>>,
     /// How many to pass over, at most a million.
-    #[param(value_type = Option<u32>, minimum = 0, maximum = 1_000_000)]
-    offset: Option<Count<0, MAX_OFFSET>>,
+    #[param(inline)]
+    offset: Option<Count<0, { MAX_OFFSET }>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -129,10 +129,7 @@ pub async fn pages(
     let PagesQuery { window, q, sort, order, limit: asked, offset, format } = query;
     let limit = limit(asked, 50);
     let offset = offset.map_or(0, |offset| offset.0);
-    let q = q.unwrap_or_default().to_lowercase();
-    if q.len() > MAX_SEARCH_BYTES {
-        return Err(RequestError::SearchLength { bytes: q.len(), max: MAX_SEARCH_BYTES });
-    }
+    let q = q.unwrap_or_default().0.to_lowercase();
     let sort = sort.unwrap_or_default();
     let order = order.unwrap_or(if sort == SortBy::PageUrl { Order::Asc } else { Order::Desc });
     compute(move || {

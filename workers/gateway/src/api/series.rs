@@ -10,7 +10,7 @@ use super::{
     answer::{Format, compute, json_or_table},
     error::RequestError,
     problem::{CommonErrors, Problem},
-    query::{Count, Query, Time, check_page, limit, range},
+    query::{Count, PageUrl, Query, Text, Time, limit, range},
 };
 use crate::{
     store::{PipelineState, windows::WindowStore},
@@ -22,16 +22,16 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
     /// The page, as in its events; or only its path, where one page has it.
-    #[param(min_length = 1, max_length = 2048, example = "https://shop.example/cart")]
-    page: String,
+    #[param(inline, example = "https://shop.example/cart")]
+    page: PageUrl,
     /// Windows that end at or after this: milliseconds since the epoch, or RFC 3339.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     from: Option<Time>,
     /// Windows that end at or before this.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     to: Option<Time>,
     /// The newest so many windows, 1 to 10,000; 180 if not said.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 10000)]
+    #[param(inline)]
     limit: Option<Count<1, 10_000>>,
     #[param(inline)]
     format: Option<Format>,
@@ -80,9 +80,8 @@ pub async fn series(
     Query(query): Query<SeriesQuery>,
     headers: HeaderMap,
 ) -> Result<Response, RequestError> {
-    let SeriesQuery { page: url, from, to, limit: asked, format } = query;
+    let SeriesQuery { page: Text(url), from, to, limit: asked, format } = query;
     let limit = limit(asked, 180);
-    check_page(&url)?;
     let (from, to) = range(from, to)?;
     compute(move || {
         let series = {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Maximum rows of an answer, but for a series, which is at most a day of windows.
-pub(super) const MAX_ROWS: u32 = 1_000;
+pub(super) const MAX_ROWS: u64 = 1_000;
 
 /// The window that a request means: by its end, or the newest complete one.
 pub(super) fn chosen<R>(
@@ -39,14 +39,14 @@ pub(super) fn chosen<R>(
 #[into_params(parameter_in = Query)]
 pub struct WindowsQuery {
     /// Ends at or after this: milliseconds since the epoch, or RFC 3339.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     from: Option<Time>,
     /// Ends at or before this.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     to: Option<Time>,
     /// The newest so many, 1 to 1,000; 180 if not said.
-    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
-    limit: Option<Count<1, MAX_ROWS>>,
+    #[param(inline)]
+    limit: Option<Count<1, { MAX_ROWS }>>,
     #[param(inline)]
     format: Option<Format>,
 }
@@ -86,7 +86,7 @@ pub async fn windows(
 #[into_params(parameter_in = Query)]
 pub struct WindowQuery {
     /// End of the window: milliseconds since the epoch, or RFC 3339. The newest complete one if not said.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     pub(super) window: Option<Time>,
     #[param(inline)]
     pub(super) format: Option<Format>,

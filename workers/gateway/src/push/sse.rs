@@ -14,7 +14,13 @@ use tokio::{
     sync::watch,
     time::{self, Instant},
 };
-use utoipa::IntoParams;
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        ArrayBuilder, ObjectBuilder, RefOr,
+        schema::{Schema, Type},
+    },
+};
 
 use super::{
     session::{Session, Update},
@@ -25,7 +31,7 @@ use crate::{
     api::{
         error::RequestError,
         problem::Problem,
-        query::{Query, Time},
+        query::{PageUrl, Query, Time},
     },
     wire::{frame::Frame, topic::Topic},
 };
@@ -38,15 +44,28 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
 #[into_params(parameter_in = Query)]
 pub struct StreamQuery {
     /// Of `site`, `top`, `health`, `windows`, separated by commas; all of them if not said.
-    #[param(example = "site,windows")]
+    #[param(value_type = Option<TopicNames>, inline, style = Form, explode = false, example = json!(["site", "windows"]))]
     topics: Option<String>,
     /// One page to watch besides, exactly as in its events.
-    #[param(max_length = 2048)]
-    page: Option<String>,
+    #[param(inline)]
+    page: Option<PageUrl>,
     /// End of the last sealed window that the client has: it gets those since then. A `Last-Event-ID` says the same.
-    #[param(value_type = Option<String>, pattern = "^([0-9]{1,8}|[0-9]{12,14})$")]
+    #[param(inline)]
     after: Option<Time>,
 }
+
+/// What the document says of `topics`.
+enum TopicNames {}
+
+impl PartialSchema for TopicNames {
+    fn schema() -> RefOr<Schema> {
+        let names = Topic::NAMED.map(|topic| topic.name());
+        let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        ArrayBuilder::new().items(name).min_items(Some(1)).into()
+    }
+}
+
+impl ToSchema for TopicNames {}
 
 /// Live values as server-sent events: `event` names the topic, `data` is the whole value.
 #[utoipa::path(get, path = "/api/v1/stream", tag = "live", params(StreamQuery), responses(
@@ -62,7 +81,7 @@ pub(crate) async fn stream(
     let StreamQuery { topics, page, after } = query;
     let names = topics.unwrap_or_else(|| "site,top,health,windows".to_owned());
     let names = names.split(',').map(str::to_owned).collect();
-    let topics = named(names, page.into_iter().collect())?;
+    let topics = named(names, page.into_iter().map(|page| page.0).collect())?;
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
     let mut session = Session::open(&gateway)?;
     session.subscribe(topics, after.map(|after| after.0).or(last))?;

@@ -18,6 +18,9 @@ pub enum Topic {
 }
 
 impl Topic {
+    /// The topics that have a name alone.
+    pub const NAMED: [Self; 4] = [Self::Site, Self::Top, Self::Health, Self::Windows];
+
     /// Its name in messages; that of a page goes with its URL.
     pub fn name(&self) -> &'static str {
         match self {
@@ -31,7 +34,7 @@ impl Topic {
 
     /// The topic with this name; page topics have none.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Site, Self::Top, Self::Health, Self::Windows].into_iter().find(|topic| topic.name() == name)
+        Self::NAMED.into_iter().find(|topic| topic.name() == name)
     }
 }
 

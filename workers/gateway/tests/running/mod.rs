@@ -105,6 +105,18 @@ impl Running {
         self.request("GET", path, &[])
     }
 
+    /// The status of a path, whose body may never end.
+    pub fn status(&self, path: &str) -> u16 {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", self.address).as_bytes())
+            .unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).unwrap();
+        std::str::from_utf8(&start[9..]).unwrap().parse().unwrap()
+    }
+
     pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "host") {
