@@ -250,7 +250,11 @@ mod tests {
             "metadata": {"name": "shop", "generation": 2},
             "status": {"observedGeneration": 2, "conditions": [{"type": "Ready", "status": "True"}]},
         });
-        (resource, json!({"reason": null, "lag": 0, "window_age_ms": 12_000, "warnings": [], "late": 0}))
+        let health = json!({
+            "reason": null, "lag": 0, "window_age_ms": 12_000, "warnings": [], "late": 0, "duplicates": 5,
+            "partitions": [{"counted": 60}, {"counted": 40}],
+        });
+        (resource, health)
     }
 
     #[test]
@@ -287,6 +291,7 @@ mod tests {
             (json!("results cannot be read"), json!(400_000), json!(5));
         health["warnings"] = json!(["shop.live cannot be read: no such topic"]);
         health["misplaced"] = json!(9);
+        health["duplicates"] = json!(6);
         health["results_lost_up_to"] = json!(10_000);
         let found = findings(&resource, std::slice::from_ref(&pod), &[event], &Ok(health), now());
         assert_eq!(
@@ -311,6 +316,8 @@ mod tests {
   events wait: see the processors' logs
 - note: 9 records are in another partition than their visitor's
   key every event by user_id, and partition by murmur2
+- note: 6 events were sent again, and counted once
+  see whether a sender gives all of its events the same event_id, or repeats what was acknowledged
 - note: results up to the window that ends at 10000 were lost with a topic that was recreated
   they cannot be restored; later results are complete
 - 30m ago: ClickstreamPipeline shop: KafkaUnreachable

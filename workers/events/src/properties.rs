@@ -95,3 +95,37 @@ impl Serialize for Properties<'_> {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    const ENTRIES: [(&str, &str); 2] = [("a", "1"), ("b", "23")];
+
+    #[test]
+    fn entries_are_the_same_in_one_block_and_in_two() {
+        let mut buffer = b"what was there before".to_vec();
+        let one = Properties::encode(ENTRIES, &mut buffer);
+        let two = b"\x02\x02a\x021\x02\x02b\x0423\x00";
+        let two = Properties::decode(&mut Cursor::new(two)).unwrap();
+        assert_ne!(one.as_bytes(), two.as_bytes());
+        assert_eq!(one, two);
+        for properties in [one, two] {
+            assert_eq!((properties.iter(), properties.size()), (ENTRIES.to_vec(), (2, 5)));
+        }
+        let [first, second] = ENTRIES;
+        for other in [vec![], vec![first], vec![second, first], vec![first, ("b", "24")]] {
+            assert_ne!(one, Properties::encode(other, &mut Vec::new()));
+        }
+    }
+
+    #[test]
+    fn they_are_shown_and_serialised_as_a_map() {
+        let mut buffer = Vec::new();
+        let properties = Properties::encode(ENTRIES, &mut buffer);
+        assert_eq!(format!("{properties:?}"), r#"{"a": "1", "b": "23"}"#);
+        assert_eq!(serde_json::to_string(&properties).unwrap(), r#"{"a":"1","b":"23"}"#);
+    }
+}
