@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use weir_log::TopicDescription;
-use weir_manifest::groups;
+use weir_manifest::{FIRST_GENERATION, groups};
 use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
 
 /// With the value `true`: lost topics are recreated, and what refers to them is deleted. The operator removes it once that is done.
@@ -67,7 +67,7 @@ impl Loss {
                     // The rankings record which windows are in the results: without them all would be written there again.
                     Role::Results => counted && lost(Role::TopPages) || unfit,
                     Role::TopPages => counted && lost(Role::TopPages) || unfit,
-                    Role::Events | Role::Live | Role::DeadLetters => unfit,
+                    Role::Events | Role::Live | Role::DeadLetters | Role::Generations => unfit,
                 }
         };
         let delete = specs.iter().filter(goes).map(|spec| spec.name.clone()).collect();
@@ -121,7 +121,7 @@ impl fmt::Display for Loss {
             topics.join("; ")
         )?;
         if self.resets() {
-            let [windows, results] = groups(&self.pipeline);
+            let [windows, results] = groups(&self.pipeline, FIRST_GENERATION);
             write!(
                 f,
                 "What was counted speaks of the old topics and cannot go on in others. If they can come back (another Kafka answers at \

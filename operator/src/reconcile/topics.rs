@@ -229,7 +229,7 @@ pub(super) async fn reset(
     take_over: bool,
     loss: &Loss,
 ) -> Result<Reset, Error> {
-    let (specs, loss) = (pipeline.topics(), loss.clone());
+    let (specs, loss, generation) = (pipeline.topics(), loss.clone(), pipeline.generation);
     let wanted = specs.clone();
     let ids = connection.administer(move |admin| existing(admin, &wanted)).await?;
     claims.check(pipeline, &ids)?;
@@ -242,7 +242,7 @@ pub(super) async fn reset(
             }
         }
         if loss.resets() {
-            let groups = weir_manifest::groups(&claimant.pipeline);
+            let groups = weir_manifest::groups(&claimant.pipeline, generation);
             for group in &groups {
                 let members = admin.members(group)?;
                 if members > 0 {

@@ -1,6 +1,8 @@
 //! The settings that determine results besides the log: windows, ranking, privacy and its key, partition counts. They are committed
 //! with the offsets, because changing one of them over existing state would mix results of both values.
 
+use std::fmt;
+
 use weir_events::{
     IdPolicy, IpPolicy, MAX_CURRENCY, MAX_EVENT_ID, MAX_EVENT_NAME, MAX_ID, MAX_PAGE_URL, MAX_PROPERTIES,
     MAX_PROPERTIES_BYTES, MAX_SITE_ID, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
@@ -8,7 +10,7 @@ use weir_events::{
 };
 use weir_manifest::{Pii, Pipeline};
 
-use weir_log::identity::AFRESH;
+use weir_log::identity::{AFRESH, NEW_GENERATION};
 
 use crate::Settings;
 
@@ -25,6 +27,8 @@ pub struct DecisiveSettings {
 /// Begins the part that is committed once an event of version 2 was read: before, it decides nothing. A release that does not know these
 /// events refuses to continue then, instead of replaying what was counted as unknown.
 const SLACK: &str = ", duplicate slack ";
+/// Begins the part that no new generation can change.
+const EVENT_PARTITIONS: &str = "event partitions ";
 
 impl DecisiveSettings {
     /// From window settings, a limit of `max_future` milliseconds on future events, and the number of event partitions.
@@ -46,7 +50,7 @@ impl DecisiveSettings {
         );
         let all = format!(
             "{window}, ranking of {top}, warm-up {warm_up}, max future {max_future} ms, {}, page_url within {MAX_PAGE_URL} bytes, \
-             user_agent within {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, event partitions {inputs}",
+             user_agent within {MAX_USER_AGENT} bytes, ids within {MAX_ID} bytes, {EVENT_PARTITIONS}{inputs}",
             privacy.parts().join(", "),
         );
         let version_2 = format!(
@@ -72,8 +76,8 @@ impl DecisiveSettings {
         if version_2 { &self.version_2 } else { &self.all }
     }
 
-    /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
-    pub fn refusal(&self, committed: &str) -> Option<String> {
+    /// How these settings differ from those that were committed; `None` if they match.
+    pub fn difference(&self, committed: &str) -> Option<Difference> {
         // An earlier release committed the window part only: compare only that.
         let current = match () {
             () if committed.contains(SLACK) => &self.version_2,
@@ -85,16 +89,66 @@ impl DecisiveSettings {
         }
         let before = parts_missing(committed, current);
         let now = parts_missing(current, committed);
-        // The topics already match the document: a changed partition count cannot be reverted.
-        let repartitioned =
-            now.iter().any(|part| part.ends_with(" lanes") || part.starts_with("event partitions "));
-        let way_out = if repartitioned { String::new() } else { "change it back, or ".to_owned() };
-        Some(format!(
-            "was made with {}, and the document now says {}: what was counted under the one cannot go on under the other: {way_out}{AFRESH}",
-            in_words(&before),
-            in_words(&now)
-        ))
+        let repartitioned = now.iter().any(|part| part.starts_with(EVENT_PARTITIONS));
+        Some(Difference { before: in_words(&before), now: in_words(&now), repartitioned })
     }
+
+    /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
+    pub fn refusal(&self, committed: &str) -> Option<String> {
+        let difference = self.difference(committed)?;
+        // The topics already match the document: a changed partition count cannot be reverted.
+        let way_out = match difference.repartitioned {
+            true => AFRESH.to_owned(),
+            false => format!("change it back, or {NEW_GENERATION}"),
+        };
+        Some(format!("{difference}: what was counted under the one cannot go on under the other: {way_out}"))
+    }
+}
+
+/// How settings differ from those that state was computed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs as it was, in the document's terms.
+    pub before: String,
+    /// What differs as the document says it now.
+    pub now: String,
+    /// Whether visitors have moved between partitions, so that not even a new generation counts them right.
+    pub repartitioned: bool,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "was made with {}, and the document now says {}", self.before, self.now)
+    }
+}
+
+/// The engine's settings in a committed text, with which a generation is ended.
+///
+/// # Errors
+/// What the text lacks.
+pub fn settings_in(committed: &str) -> Result<Settings, String> {
+    let number = |before: &str, after: &str| {
+        let number = committed.split(", ").find_map(|part| part.strip_prefix(before)?.strip_suffix(after));
+        number.ok_or_else(|| format!("no `{before}NUMBER{after}` in {committed:?}"))
+    };
+    let parsed = |before: &str, after: &str| -> Result<i64, String> {
+        number(before, after)?.parse().map_err(|error| format!("`{before}NUMBER{after}` in {committed:?}: {error}"))
+    };
+    let small = |before: &str, after: &str| -> Result<u32, String> {
+        u32::try_from(parsed(before, after)?).map_err(|error| format!("{before}NUMBER{after}: {error}"))
+    };
+    Ok(Settings {
+        size: parsed("size ", " ms")?,
+        slide: parsed("slide ", " ms")?,
+        out_of_orderness: parsed("out-of-orderness ", " ms")?,
+        session_gap: parsed("session gap ", " ms")?,
+        lanes: small("", " lanes")?.cast_signed(),
+        top: small("ranking of ", "")? as usize,
+        trending_half_life: parsed("trending half-life ", " ms")?,
+        warm_up: small("warm-up ", "")?,
+        // Decides nothing in stage 2, which is all that a generation needs to end.
+        duplicate_slack: parsed("duplicate slack ", " ms").unwrap_or_default(),
+    })
 }
 
 /// The parts of `this` that are not in `that`.
@@ -179,7 +233,7 @@ mod tests {
             other.starts_with("was made with ranking of 10, and the document now says ranking of 7: "),
             "{other}"
         );
-        assert!(other.contains("change it back, or begin afresh"), "{other}");
+        assert!(other.contains("change it back, or begin a new generation"), "{other}");
         let of_release_before =
             of(&|spec| spec.window.size = "10m".parse().unwrap()).refusal(&demo.window).unwrap();
         assert!(
@@ -188,8 +242,7 @@ mod tests {
             ),
             "{of_release_before}"
         );
-        assert!(of_release_before.contains("change it back, or begin afresh"), "{of_release_before}");
-        // The topics already have the new count.
+        assert!(of_release_before.contains("change it back, or begin a new generation"), "{of_release_before}");
         // Without events of version 2 the slack decides nothing.
         let slack = of(&|spec| spec.window.duplicate_slack = "2m".parse().unwrap());
         assert_eq!(slack.refusal(demo.committed(false)), None);
@@ -197,17 +250,39 @@ mod tests {
         let expected =
             "was made with duplicate slack 60000 ms, and the document now says duplicate slack 120000 ms: ";
         assert!(refusal.starts_with(expected), "{refusal}");
+        let lanes = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.committed(false)).unwrap();
+        let expected = "was made with results partitions 3, and the document now says results partitions 4: ";
+        assert!(lanes.starts_with(expected) && !lanes.contains("lanes"), "{lanes}");
+        // The topics already have the new count, and visitors have moved.
         let repartitioned =
-            of(&|spec| spec.topics.results.partitions = 4).refusal(demo.committed(false)).unwrap();
+            of(&|spec| spec.topics.events.partitions = 9).refusal(demo.committed(false)).unwrap();
         assert!(
             repartitioned.starts_with(
-                "was made with results partitions 3, and the document now says results partitions 4: "
+                "was made with event partitions 3, and the document now says event partitions 9: "
             ),
             "{repartitioned}"
         );
         assert!(
-            !repartitioned.contains("change it back") && !repartitioned.contains("lanes"),
+            repartitioned.contains("begin afresh") && !repartitioned.contains("change it back"),
             "{repartitioned}"
         );
+    }
+
+    #[test]
+    fn a_committed_text_has_the_settings_with_which_its_generation_ends() {
+        let mut pipeline = Pipeline::demo();
+        let spec = &mut pipeline.spec;
+        (spec.window.size, spec.window.slide) = ("90s".parse().unwrap(), "15s".parse().unwrap());
+        (spec.window.session_gap, spec.window.out_of_orderness) = ("7m".parse().unwrap(), "11s".parse().unwrap());
+        (spec.ranking.top, spec.ranking.warm_up, spec.topics.results.partitions) = (17, 5, 4);
+        spec.ranking.trending_half_life = "3h".parse().unwrap();
+        spec.window.duplicate_slack = "2m".parse().unwrap();
+        let decisive = DecisiveSettings::of(&pipeline, None).unwrap();
+        assert_eq!(settings_in(decisive.committed(true)), Ok(settings(&pipeline)));
+        let without_ids = Settings { duplicate_slack: 0, ..settings(&pipeline) };
+        assert_eq!(settings_in(decisive.committed(false)), Ok(without_ids));
+        let damaged = decisive.committed(true).replace("warm-up 5", "warm-up many");
+        assert!(settings_in(&damaged).unwrap_err().contains("warm-up NUMBER"), "{damaged}");
+        assert!(settings_in(&decisive.window).unwrap_err().starts_with("no `ranking of NUMBER`"));
     }
 }

@@ -10,6 +10,9 @@ pub type TopicIds = BTreeMap<String, String>;
 pub const AFRESH: &str = "begin afresh: a new metadata.name, new names in spec.topics.results.name and spec.topics.topPages.name; in \
                           Kubernetes that is a new pipeline, without the operator `weir topics apply` then makes its topics";
 
+/// Advice: how other settings begin to count.
+pub const NEW_GENERATION: &str = "begin a new generation with it: `weir topics apply`, or the operator";
+
 /// The message that a topic was deleted and recreated.
 pub fn recreated(topic: &str, was: &str, is: &str) -> String {
     format!("topic {topic} was deleted and made anew: its id was {was}, it is {is}")

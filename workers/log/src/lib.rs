@@ -9,6 +9,7 @@
 
 mod end_ranges;
 mod error;
+pub mod generations;
 pub mod identity;
 mod progress;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use end_ranges::EndRanges;
 pub use error::{Error, Failure};
+pub use generations::{Generation, Generations};
 pub use progress::{PartitionProgress, ResultsProgress};
 
 /// A record read from the log.

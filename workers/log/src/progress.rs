@@ -63,6 +63,13 @@ pub struct PartitionProgress {
     /// The greatest record timestamp read: a lower bound of the broker's clock.
     #[serde(default)]
     pub stamp: Option<i64>,
+    /// After the first generation: windows up to this end are not told by it. They were told before, or events in their reach were no
+    /// longer there when it began. `None` until that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_after: Option<i64>,
+    /// The generation that has ended this one: nothing is counted here any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<u32>,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -81,6 +88,8 @@ pub struct ResultsProgress {
     pub topics: TopicIds,
     /// The end up to which results were lost with an output topic that was deleted and recreated.
     pub lost_up_to: Option<i64>,
+    /// The generation that has ended this one: all windows of the lane that every partition had sealed are emitted.
+    pub ended_by: Option<u32>,
 }
 
 /// The stored format of [`ResultsProgress`].
@@ -91,6 +100,8 @@ struct Wire {
     topics: TopicIds,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lost_up_to: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended_by: Option<u32>,
 }
 
 /// Within a window it is not a plain number, so that versions without such commits refuse it instead of emitting the window again
@@ -103,22 +114,22 @@ enum UpTo {
 }
 
 impl From<Wire> for ResultsProgress {
-    fn from(Wire { emitted, topics, lost_up_to }: Wire) -> Self {
+    fn from(Wire { emitted, topics, lost_up_to, ended_by }: Wire) -> Self {
         let (emitted, begun) = match emitted {
             UpTo::Window(emitted) => (emitted, None),
             UpTo::Within { end, begun } => (end, Some(begun)),
         };
-        Self { emitted, begun, topics, lost_up_to }
+        Self { emitted, begun, topics, lost_up_to, ended_by }
     }
 }
 
 impl From<ResultsProgress> for Wire {
-    fn from(ResultsProgress { emitted, begun, topics, lost_up_to }: ResultsProgress) -> Self {
+    fn from(ResultsProgress { emitted, begun, topics, lost_up_to, ended_by }: ResultsProgress) -> Self {
         let emitted = match begun {
             None => UpTo::Window(emitted),
             Some(begun) => UpTo::Within { end: emitted, begun },
         };
-        Self { emitted, topics, lost_up_to }
+        Self { emitted, topics, lost_up_to, ended_by }
     }
 }
 

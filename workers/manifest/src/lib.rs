@@ -46,7 +46,7 @@ pub use definition::definition;
 pub use document::ClickstreamPipeline;
 pub use document::{
     API_VERSION, Autoscaling, AutoscalingMode, Compression, DeadLetterPayload, DeadLetters, DeletionPolicy,
-    EventsTopic, FreeForm, Gateway, GatewayService, Generator, HttpRoute, IdPolicy, Ingress, IpPolicy, KIND,
+    EventsTopic, FIRST_GENERATION, FreeForm, Gateway, GatewayService, Generator, HttpRoute, IdPolicy, Ingress, IpPolicy, KIND,
     Kafka, Management, Metadata, ObjectRef, ParentRef, Pii, Pipeline, PipelineSpec, Processor, Profile,
     Ranking, ResultsTopic, Sasl, SaslMechanism, SchemaRegistry, SecretKeyRef, ServiceType, State, Tls,
     TopPagesTopic, Topics, UserAgentPolicy, Window,
@@ -57,4 +57,4 @@ pub use pattern::is_host_port;
 pub use schema::json_schema;
 #[cfg(feature = "kube")]
 pub use status::{AutoscalingStatus, Contender, PipelineStatus, ProcessorStatus, TopicStatus};
-pub use topic::{Role, TopicSpec, groups};
+pub use topic::{Role, TopicSpec, groups, is_group_of};

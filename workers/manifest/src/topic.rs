@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Compression, Duration, Management, Pipeline};
+use crate::{Compression, Duration, FIRST_GENERATION, Management, Pipeline};
 
 /// The purpose of a topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,6 +21,8 @@ pub enum Role {
     Live,
     /// Records that could not be counted.
     DeadLetters,
+    /// The generations that began after the first one.
+    Generations,
 }
 
 impl Role {
@@ -30,7 +32,7 @@ impl Role {
             Self::Events => Some("spec.topics.events.name"),
             Self::Results => Some("spec.topics.results.name"),
             Self::TopPages => Some("spec.topics.topPages.name"),
-            Self::Blocks | Self::State | Self::Live | Self::DeadLetters => None,
+            Self::Blocks | Self::State | Self::Live | Self::DeadLetters | Self::Generations => None,
         }
     }
 }
@@ -81,12 +83,41 @@ const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 
-/// The consumer groups of the two stages of the named pipeline.
-pub fn groups(pipeline: &str) -> [String; 2] {
-    ["windows", "results"].map(|stage| format!("{pipeline}.{stage}"))
+/// The name of something that each generation of a pipeline has of its own.
+fn numbered(pipeline: &str, suffix: &str, generation: u32) -> String {
+    match generation {
+        FIRST_GENERATION => format!("{pipeline}.{suffix}"),
+        later => format!("{pipeline}.{suffix}.{later}"),
+    }
+}
+
+/// The consumer groups of the two stages of a generation of the named pipeline.
+pub fn groups(pipeline: &str, generation: u32) -> [String; 2] {
+    ["windows", "results"].map(|stage| numbered(pipeline, stage, generation))
+}
+
+/// Whether a consumer group is one of the named pipeline's, in any generation.
+pub fn is_group_of(pipeline: &str, group: &str) -> bool {
+    let own = group.strip_prefix(pipeline).and_then(|rest| rest.strip_prefix('.'));
+    let (stage, generation) = own.map_or(("", None), |own| match own.split_once('.') {
+        None => (own, None),
+        Some((stage, generation)) => (stage, Some(generation)),
+    });
+    matches!(stage, "windows" | "results") && generation.is_none_or(|number| number.parse::<u32>().is_ok())
 }
 
 impl Pipeline {
+    /// The pipeline in another generation.
+    #[must_use]
+    pub fn in_generation(&self, generation: u32) -> Self {
+        Self { generation, ..self.clone() }
+    }
+
+    /// The topic that names the generations. It is made with the second one: without it the pipeline is in its first.
+    pub fn generations_topic(&self) -> String {
+        numbered(&self.metadata.name, "generations", FIRST_GENERATION)
+    }
+
     /// The topic that events are read from.
     pub fn events_topic(&self) -> &str {
         &self.spec.topics.events.name
@@ -104,13 +135,13 @@ impl Pipeline {
 
     /// The consumer group of stage 1.
     pub fn windows_group(&self) -> String {
-        let [windows, _] = groups(&self.metadata.name);
+        let [windows, _] = groups(&self.metadata.name, self.generation);
         windows
     }
 
     /// The consumer group of stage 2.
     pub fn results_group(&self) -> String {
-        let [_, results] = groups(&self.metadata.name);
+        let [_, results] = groups(&self.metadata.name, self.generation);
         results
     }
 
@@ -135,10 +166,11 @@ impl Pipeline {
     }
 
     fn internal(&self, suffix: &str) -> String {
-        format!("{}.{suffix}", self.metadata.name)
+        numbered(&self.metadata.name, suffix, self.generation)
     }
 
-    /// All topics of the pipeline, the input first. Internal topics have the higher replication factor of events and results.
+    /// All topics of the pipeline and its generation, the input first. Internal topics have the higher replication factor of events and
+    /// results.
     pub fn topics(&self) -> Vec<TopicSpec> {
         let topics = &self.spec.topics;
         let (events, results, top_pages) = (&topics.events, &topics.results, &topics.top_pages);
@@ -151,7 +183,7 @@ impl Pipeline {
         let top_pages_replicas = top_pages.replicas.unwrap_or(results.replicas);
         let top_pages_topic = Draft::new(Role::TopPages, self.top_pages_topic(), 1, top_pages_replicas);
         let top_pages_compression = top_pages.compression.unwrap_or(results.compression);
-        vec![
+        let mut specs = vec![
             TopicSpec {
                 management: events.management,
                 ..events_topic.recompressed(events.compression).kept(events.retention)
@@ -165,7 +197,17 @@ impl Pipeline {
             Draft::new(Role::State, &self.state_topic(), events.partitions, inner).compacted(),
             Draft::new(Role::Live, &self.live_topic(), 1, inner).kept_millis(10 * MINUTE),
             Draft::new(Role::DeadLetters, &self.dead_letters_topic(), 1, inner).kept_millis(7 * DAY),
-        ]
+        ];
+        if self.generation > FIRST_GENERATION {
+            specs.push(Draft::new(Role::Generations, &self.generations_topic(), 1, inner).compacted());
+        }
+        specs
+    }
+
+    /// The topics that end with the generation: those of its own.
+    pub fn topics_of_generation(&self) -> Vec<TopicSpec> {
+        let own = |role| matches!(role, Role::Blocks | Role::State | Role::Live | Role::DeadLetters);
+        self.topics().into_iter().filter(|spec| own(spec.role)).collect()
     }
 }
 

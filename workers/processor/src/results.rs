@@ -1,5 +1,7 @@
 //! Stage 2: reads blocks, writes results; per lane.
 
+use std::collections::BTreeMap;
+
 use weir_analytics::{Merge, Piece, Settings};
 use weir_events::{decode_top_pages, encode_page_analytics, encode_top_pages, partition_of};
 
@@ -8,6 +10,7 @@ use weir_log::{
 };
 
 use crate::{
+    ending,
     identity::{self, Expected},
     stage::{RecordError, Stage},
 };
@@ -34,6 +37,10 @@ pub struct ResultsOptions {
     pub result_partitions: i32,
     /// Topic of rankings, one partition.
     pub top_pages: String,
+    /// After the first generation: the end up to which windows were told by those before.
+    pub cut: Option<i64>,
+    /// The generation that ends this one: a lane whose complete windows are all emitted is marked as ended.
+    pub ended_by: Option<u32>,
 }
 
 /// Stage 2.
@@ -50,6 +57,10 @@ pub struct Lane {
     next: i64,
     topics: TopicIds,
     lost_up_to: Option<i64>,
+    /// Whether it was read to its end.
+    at_end: bool,
+    /// The generation that has ended this one, once nothing is left to emit.
+    ended_by: Option<u32>,
 }
 
 impl Results {
@@ -95,14 +106,40 @@ impl Results {
         Ok(false)
     }
 
+    /// The end up to which a lane without a commit has nothing to emit.
+    fn emitted_before<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<i64>, Error> {
+        let before = self.options.cut.map(|_| self.told_after(member)).transpose()?;
+        self.last_emitted(member, lane, before).map(|last| last.max(before))
+    }
+
+    /// The end up to which this generation, which is not the first, tells no window: stage 1 knows it once it has read an event of each
+    /// partition.
+    fn told_after<M: Member>(&self, member: &mut M) -> Result<i64, Error> {
+        let ResultsOptions { windows, events, .. } = &self.options;
+        let committed = member.committed_by(windows, events)?;
+        let told_after = |committed: &Option<Committed>| {
+            let progress = serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?;
+            progress.told_after
+        };
+        let known: Option<Vec<i64>> = committed.iter().map(told_after).collect();
+        known.and_then(|known| known.into_iter().max()).ok_or_else(|| {
+            Error::retry(format!("stage 1 of this generation has not begun to read all partitions of {events} yet"))
+        })
+    }
+
     /// The last window of a lane with a ranking, which is written last: the results of the lane are complete up to it.
-    fn last_emitted<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<i64>, Error> {
+    fn last_emitted<M: Member>(
+        &self,
+        member: &mut M,
+        lane: i32,
+        told_after: Option<i64>,
+    ) -> Result<Option<i64>, Error> {
         let mut last = None;
         member.read(&self.options.top_pages, 0, 0, &mut |record| {
             let end = record.value.and_then(|value| decode_top_pages(value).ok()).map(|top| top.window_end);
             last = last.max(end.filter(|&end| self.options.settings.lane(end) == lane));
         })?;
-        if let Some(last) = last {
+        if let Some(last) = last.filter(|&last| Some(last) > told_after) {
             tracing::warn!(
                 lane,
                 last,
@@ -144,12 +181,12 @@ impl Stage for Results {
         let outputs = [(RESULTS, &*self.options.results), (TOP_PAGES, &*self.options.top_pages)];
         let (outputs, anew) = identity::outputs(member, &outputs, &committed_ids)?;
         topics.extend(outputs);
-        let (start, ResultsProgress { emitted, mut begun, mut lost_up_to, .. }) = match committed {
+        let (start, ResultsProgress { emitted, mut begun, mut lost_up_to, ended_by, .. }) = match committed {
             // A group whose offsets were deleted or have expired may have emitted windows: none is emitted twice.
             None => (
                 beginning,
                 ResultsProgress {
-                    emitted: self.last_emitted(member, partition)?,
+                    emitted: self.emitted_before(member, partition)?,
                     ..ResultsProgress::default()
                 },
             ),
@@ -164,6 +201,9 @@ impl Stage for Results {
                     ))
                     .at(blocks, partition, Some(committed.offset))
                 })?;
+                if let Some(by) = emitted.ended_by.filter(|_| self.options.ended_by != emitted.ended_by) {
+                    return Err(ending::ended(blocks, partition, by));
+                }
                 (committed.offset, emitted)
             }
         };
@@ -186,7 +226,8 @@ impl Stage for Results {
         }
         let start = start.max(beginning);
         let merge = Merge::new(*settings, self.options.inputs, emitted).within(begun);
-        Ok((Lane { merge, next: start, topics, lost_up_to }, start))
+        let lane = Lane { merge, next: start, topics, lost_up_to, at_end: false, ended_by };
+        Ok((lane, start))
     }
 
     fn record(
@@ -203,6 +244,7 @@ impl Stage for Results {
             source: error.into(),
         })?;
         lane.next = record.offset + 1;
+        lane.at_end = false;
         Ok(())
     }
 
@@ -218,8 +260,13 @@ impl Stage for Results {
         }
     }
 
+    fn wants_commit(&self, _lanes: &BTreeMap<i32, Lane>, _now: i64) -> bool {
+        self.options.ended_by.is_some()
+    }
+
     fn end(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {
         lane.next = lane.next.max(offset);
+        lane.at_end = true;
     }
 
     fn held_back(&mut self, lane: &mut Lane, offset: i64, _now: i64, _out: &mut Vec<Output>) {
@@ -240,6 +287,7 @@ impl Stage for Results {
             begun: lane.merge.begun(),
             topics: lane.topics.clone(),
             lost_up_to: lane.lost_up_to,
+            ended_by: lane.ended_by.or(self.options.ended_by.filter(|_| lane.at_end && !lane.merge.is_behind())),
         };
         Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),

@@ -59,6 +59,8 @@ pub struct WindowsOptions {
     pub dead_letters: String,
     /// Whether dead letters carry their original bytes.
     pub keep_payload: bool,
+    /// After the first generation: the end up to which windows were told by those before.
+    pub cut: Option<i64>,
 }
 
 /// The end of a bounded log.
@@ -200,6 +202,7 @@ impl Stage for Windows {
             input.next = input.replay_to;
             input.repeat_advances(input.next);
         }
+        self.begin_generation(input, record.timestamp);
         input.progress.stamp = input.progress.stamp.max(Some(record.timestamp));
         let duplicates = input.progress.duplicates;
         self.apply(input, record, out);
@@ -269,6 +272,9 @@ impl Stage for Windows {
         }
         (input.at_end, input.is_held_back) = (!input.replays(), false);
         input.in_silence = input.at_end;
+        if input.at_end {
+            self.begin_generation(input, now);
+        }
     }
 
     fn held_back(&mut self, input: &mut Input, offset: i64, _now: i64, _out: &mut Vec<Output>) {

@@ -72,6 +72,7 @@ fn windows(broker: &Broker) -> Worker<Windows, Member> {
         live: None,
         dead_letters: "dead".to_owned(),
         keep_payload: true,
+        cut: None,
     };
     let privacy = Privacy::new(PrivacySettings::default(), None).unwrap();
     let member = broker.member(MemberOptions::new("windows", "events", "windows"));

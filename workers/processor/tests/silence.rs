@@ -38,6 +38,7 @@ fn worker(broker: &Broker, id: &str) -> Worker<Windows, Member> {
         live: Some("live".to_owned()),
         dead_letters: "dead-letters".to_owned(),
         keep_payload: true,
+        cut: None,
     };
     let privacy = Privacy::new(PrivacySettings::default(), None).unwrap();
     let member = broker.member(MemberOptions::new("group", "events", id));

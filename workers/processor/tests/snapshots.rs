@@ -61,6 +61,7 @@ impl Fixture {
             live: Some("live".to_owned()),
             dead_letters: "dead-letters".to_owned(),
             keep_payload: true,
+            cut: None,
         };
         let privacy = Privacy::new(PrivacySettings::default(), None).unwrap();
         let id = format!("id-{}", self.processes);

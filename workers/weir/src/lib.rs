@@ -10,6 +10,7 @@ mod backoff;
 pub mod console;
 pub mod demo;
 pub mod generate;
+mod generation;
 mod metrics;
 pub mod process;
 pub mod serve;
@@ -60,7 +61,9 @@ pub fn run(args: args::Args) -> anyhow::Result<()> {
         args::Command::Demo { speed, listen } => {
             demo::run(&pipeline, given.as_deref(), &demo::DemoOptions { speed, listen }, &stop)
         }
-        args::Command::Topics(args::Topics::Apply(options)) => topics::apply(&pipeline, &brokers()?, options),
+        args::Command::Topics(args::Topics::Apply(options)) => {
+            topics::apply(&pipeline, &brokers()?, &options, &stop)
+        }
         args::Command::Generate(options) => generate::run(&pipeline, &brokers()?, &options, &stop),
         args::Command::Process { until_end, instance, health, pii_key_file, transaction_bytes } => {
             let steps = process::Steps { until_end, transaction_bytes };

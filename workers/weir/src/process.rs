@@ -1,6 +1,7 @@
 //! `weir process`: both stages, each on a thread of its own, against Kafka.
 
 use std::{
+    ffi::OsString,
     fs::File,
     io::{self, Read as _},
     net::SocketAddr,
@@ -15,10 +16,10 @@ use std::{
 
 use anyhow::{anyhow, bail};
 use weir_analytics::Settings;
-use weir_analytics::decisive::{privacy_settings, settings};
+use weir_analytics::decisive::{DecisiveSettings, privacy_settings, settings};
 use weir_events::{Decoder, Privacy};
 use weir_log::{Committed, Error, Member, ResultsProgress};
-use weir_manifest::{DeadLetterPayload, Management, Pii, Pipeline};
+use weir_manifest::{DeadLetterPayload, FIRST_GENERATION, Management, Pii, Pipeline};
 use weir_processor::results::{Results, ResultsOptions};
 use weir_processor::stage::Stage;
 use weir_processor::windows::{Windows, WindowsOptions};
@@ -27,6 +28,7 @@ use weir_telemetry::millis;
 
 use crate::{
     backoff::{Backoff, retry_with_backoff},
+    generation::{self, Recorded},
     metrics::{Metrics, StageMetrics},
     stopping::{self, register_part},
     summary::Summary,
@@ -84,40 +86,100 @@ pub fn run(
     let ProcessOptions { steps, instance, health, pii_key_file } = options;
     // Before waiting for brokers: without the key nothing can start.
     let privacy = privacy(pipeline, pii_key_file.as_deref())?;
+    let decisive = decisive_settings(pipeline, &privacy);
     // With a stable name a restart aborts its predecessor's open transactions at once.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, metrics) = Metrics::registered();
+    let connect = |group: &str, topic: &str| {
+        let mut options = weir_kafka::MemberOptions::new(brokers, group, topic, &format!("{group}.{name}"));
+        options.instance.clone_from(instance);
+        weir_kafka::Member::connect(options)
+    };
     watched.beside(*health, || {
         let turn = || {
             metrics.windows.heartbeat.turn();
             metrics.results.heartbeat.turn();
         };
+        let recorded = Recorded::new(pipeline, brokers)?;
+        let read = || {
+            turn();
+            recorded.read()
+        };
+        let Some(generations) = retry_with_backoff(stop, read)? else { return Ok(()) };
+        let pipeline = &generation::current(pipeline, &decisive, &generations)?;
         topics::watched(
             pipeline,
             brokers,
             stop,
             turn,
             |checked| metrics.show_topics(pipeline, checked),
-            |fault| {
-                stages(pipeline, privacy.clone(), *steps, &metrics, stop, fault, |group, topic| {
-                    let mut options =
-                        weir_kafka::MemberOptions::new(brokers, group, topic, &format!("{group}.{name}"));
-                    options.instance.clone_from(instance);
-                    weir_kafka::Member::connect(options)
-                })
+            |signals| {
+                let part = Part {
+                    wait: POLL_TIMEOUT,
+                    transaction_bytes: steps.transaction_bytes,
+                    metrics: &metrics.windows,
+                    not_running: Some(&metrics.results),
+                    stop,
+                    signals,
+                };
+                let cut = generation::take_over(pipeline, generations.clone(), &part, connect)?;
+                let done = if pipeline.generation == FIRST_GENERATION || cut.is_some() {
+                    stages(pipeline, cut, privacy.clone(), *steps, &metrics, stop, signals, connect)
+                } else {
+                    Ok(())
+                };
+                done.and_then(|()| signals.result(pipeline))
             },
         )
     })
 }
 
-/// Runs both stages on the log of `connect`, which makes members by group and topic. Once `fault` is set they commit nothing more.
+/// What ends the processing beside the user, set by the watch over topics and generations.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// Why nothing more may be committed.
+    pub(crate) fault: OnceLock<String>,
+    /// The generation that has begun: what is done is committed, and the process leaves.
+    pub(crate) superseded: OnceLock<u32>,
+}
+
+impl Signals {
+    fn result(&self, pipeline: &Pipeline) -> anyhow::Result<()> {
+        let Some(newer) = self.superseded.get() else { return Ok(()) };
+        bail!(
+            "generation {newer} of the pipeline {} has begun, and this process has left the one before: start it again with the newest document",
+            pipeline.metadata.name
+        )
+    }
+}
+
+/// What a part of the processing is run with.
+pub(crate) struct Part<'a> {
+    /// Maximum wait for records.
+    pub(crate) wait: Duration,
+    /// Bytes of outputs after which a transaction is committed.
+    pub(crate) transaction_bytes: usize,
+    /// Where it is shown.
+    pub(crate) metrics: &'a StageMetrics,
+    /// While a generation takes over: the other stage, which does not run yet. Nothing is ready until it does.
+    pub(crate) not_running: Option<&'a StageMetrics>,
+    /// The user's stop.
+    pub(crate) stop: &'a AtomicBool,
+    /// The watch's.
+    pub(crate) signals: &'a Signals,
+}
+
+/// Runs both stages on the log of `connect`, which makes members by group and topic. `cut` is the end up to which generations before told
+/// the windows.
+#[allow(clippy::too_many_arguments, reason = "each is one thing that the two stages share")]
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
+    cut: Option<i64>,
     privacy: Privacy,
     Steps { until_end, transaction_bytes }: Steps,
     metrics: &Metrics,
     stop: &AtomicBool,
-    fault: &OnceLock<String>,
+    signals: &Signals,
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
     let settings = settings(pipeline);
@@ -127,15 +189,15 @@ pub(crate) fn stages<M: Member>(
         change(&mut summary.lock().unwrap_or_else(PoisonError::into_inner));
     };
     let wait = if until_end { POLL_TIMEOUT_UNTIL_END } else { POLL_TIMEOUT };
+    let part = |metrics| Part { wait, transaction_bytes, metrics, not_running: None, stop, signals };
     let done = thread::scope(|scope| {
         let first = scope.spawn(|| {
-            let stage = Windows::new(windows_options(pipeline, settings, until_end), Decoder::new(), privacy);
-            drive(
-                ("stage 1 (windows)", wait, transaction_bytes),
+            let options = windows_options(pipeline, settings, until_end, cut);
+            let stage = Windows::new(options, Decoder::new(), privacy);
+            part(&metrics.windows).drive_to_the_end(
+                "stage 1 (windows)",
                 || connect(&pipeline.windows_group(), pipeline.events_topic()),
                 stage,
-                &metrics.windows,
-                (stop, fault),
                 |worker| {
                     metrics.outcomes.show(worker.stage().committed_outcomes());
                     summarize(&|summary| summary.outcomes.clone_from(worker.stage().committed_outcomes()));
@@ -148,13 +210,11 @@ pub(crate) fn stages<M: Member>(
             )
         });
         let second = scope.spawn(|| {
-            let stage = Results::new(results_options(pipeline, settings));
-            let done = drive(
-                ("stage 2 (results)", wait, transaction_bytes),
+            let stage = Results::new(results_options(pipeline, settings, cut, None));
+            let done = part(&metrics.results).drive_to_the_end(
+                "stage 2 (results)",
                 || connect(&pipeline.results_group(), &pipeline.blocks_topic()),
                 stage,
-                &metrics.results,
-                (stop, fault),
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
                     let done = end == END_OF_EMPTY_LOG
@@ -179,63 +239,90 @@ pub(crate) fn stages<M: Member>(
     done
 }
 
-/// Steps a worker until it is done or `stop` is set; retries transient errors.
-fn drive<S: Stage, M: Member>(
-    (part, wait, transaction_bytes): (&str, Duration, usize),
-    mut connect: impl FnMut() -> Result<M, Error>,
-    stage: S,
-    metrics: &StageMetrics,
-    (stop, fault): (&AtomicBool, &OnceLock<String>),
-    mut done: impl FnMut(&mut Worker<S, M>) -> bool,
-) -> anyhow::Result<()> {
-    let _stop_on_panic = StopOnPanic(stop);
-    let _part = register_part(part);
-    let connect = || {
-        metrics.heartbeat.turn();
-        connect()
-    };
-    let result = retry_with_backoff(stop, connect).and_then(|member| {
-        let Some(member) = member else { return Ok(()) };
-        let heartbeat = Arc::clone(&metrics.heartbeat);
+impl Part<'_> {
+    /// Whether it is to end, with what is done committed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst) || self.signals.superseded.get().is_some()
+    }
+
+    /// Shows that it is alive.
+    pub(crate) fn heartbeat(&self) {
+        self.metrics.heartbeat.turn();
+        if let Some(not_running) = self.not_running {
+            not_running.heartbeat.turn();
+        }
+    }
+
+    /// Steps a worker until it is done or stopped; retries transient errors.
+    ///
+    /// # Errors
+    /// Errors that need the user's action.
+    pub(crate) fn drive<S: Stage, M: Member>(
+        &self,
+        name: &str,
+        mut connect: impl FnMut() -> Result<M, Error>,
+        stage: S,
+        mut done: impl FnMut(&mut Worker<S, M>) -> bool,
+    ) -> Result<(), Error> {
+        let Self { wait, transaction_bytes, metrics, not_running, stop, signals } = *self;
+        let _stop_on_panic = StopOnPanic(stop);
+        let _part = register_part(name);
+        let connect = || {
+            self.heartbeat();
+            connect()
+        };
+        let Some(member) = retry_with_backoff(stop, connect)? else { return Ok(()) };
+        let heartbeats: Vec<_> =
+            [Some(metrics), not_running].into_iter().flatten().map(|stage| Arc::clone(&stage.heartbeat)).collect();
         let mut worker = Worker::new(stage, member)
-            .with_heartbeat(move || heartbeat.turn())
+            .with_heartbeat(move || heartbeats.iter().for_each(|heartbeat| heartbeat.turn()))
             .with_transaction_bytes(transaction_bytes);
         let mut backoff = Backoff::new();
-        while !stop.load(Ordering::SeqCst) {
-            if let Some(why) = fault.get() {
+        while !self.is_stopped() {
+            if let Some(why) = signals.fault.get() {
                 return Err(Error::fatal(why.clone()));
             }
             match worker.step(millis(), wait) {
                 Ok(()) => {
                     backoff = Backoff::new();
-                    if worker.is_assigned() {
+                    if worker.is_assigned() && not_running.is_none() {
                         metrics.heartbeat.success();
                     }
                 }
                 Err(Error::Fatal(why)) => return Err(Error::Fatal(why)),
                 Err(error) => backoff.wait(&error, stop),
             }
-            metrics.heartbeat.turn();
+            self.heartbeat();
             metrics.show(worker.counts());
             if done(&mut worker) {
                 break;
             }
         }
         // The other stage may have seen the fault first, and stopped this one.
-        if let Some(why) = fault.get() {
+        if let Some(why) = signals.fault.get() {
             return Err(Error::fatal(why.clone()));
         }
         worker.leave()
-    });
-    // One stage is of no use without the other.
-    match &result {
-        Ok(()) => metrics.heartbeat.end(),
-        Err(error) => {
-            stopping::failed(&error.to_string());
-            stop.store(true, Ordering::SeqCst);
-        }
     }
-    result.map_err(|error| anyhow!("{error}"))
+
+    /// As [`drive`](Self::drive), of one of the two stages. One is of no use without the other.
+    fn drive_to_the_end<S: Stage, M: Member>(
+        &self,
+        name: &str,
+        connect: impl FnMut() -> Result<M, Error>,
+        stage: S,
+        done: impl FnMut(&mut Worker<S, M>) -> bool,
+    ) -> anyhow::Result<()> {
+        let result = self.drive(name, connect, stage, done);
+        match &result {
+            Ok(()) => self.metrics.heartbeat.end(),
+            Err(error) => {
+                stopping::failed(&error.to_string());
+                self.stop.store(true, Ordering::SeqCst);
+            }
+        }
+        result.map_err(|error| anyhow!("{error}"))
+    }
 }
 
 /// Stops the other stage when this one panics.
@@ -262,7 +349,19 @@ fn emitted_all<M: Member>(member: &mut M, settings: Settings, end: i64) -> bool 
     })
 }
 
-fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> WindowsOptions {
+/// The document's decisive settings.
+pub(crate) fn decisive_settings(pipeline: &Pipeline, privacy: &Privacy) -> DecisiveSettings {
+    let max_future = pipeline.spec.window.max_future.as_millis();
+    let inputs = pipeline.spec.topics.events.partitions;
+    DecisiveSettings::new(&settings(pipeline), max_future, privacy, inputs)
+}
+
+fn windows_options(
+    pipeline: &Pipeline,
+    settings: Settings,
+    until_end: bool,
+    cut: Option<i64>,
+) -> WindowsOptions {
     WindowsOptions {
         settings,
         max_future: pipeline.spec.window.max_future.as_millis(),
@@ -278,10 +377,17 @@ fn windows_options(pipeline: &Pipeline, settings: Settings, until_end: bool) -> 
         live: Some(pipeline.live_topic()),
         dead_letters: pipeline.dead_letters_topic(),
         keep_payload: pipeline.dead_letter_payload() == DeadLetterPayload::Keep,
+        cut,
     }
 }
 
-fn results_options(pipeline: &Pipeline, settings: Settings) -> ResultsOptions {
+/// The options of stage 2, also of a generation that ends.
+pub(crate) fn results_options(
+    pipeline: &Pipeline,
+    settings: Settings,
+    cut: Option<i64>,
+    ended_by: Option<u32>,
+) -> ResultsOptions {
     ResultsOptions {
         settings,
         inputs: pipeline.spec.topics.events.partitions,
@@ -291,6 +397,8 @@ fn results_options(pipeline: &Pipeline, settings: Settings) -> ResultsOptions {
         results: pipeline.results_topic().to_owned(),
         result_partitions: pipeline.spec.topics.results.partitions,
         top_pages: pipeline.top_pages_topic().to_owned(),
+        cut,
+        ended_by,
     }
 }
 
@@ -306,10 +414,18 @@ pub(crate) fn privacy(pipeline: &Pipeline, key_file: Option<&Path>) -> anyhow::R
     })
 }
 
+/// Whether a key is given.
+pub(crate) fn has_key(file: Option<&Path>) -> bool {
+    file.is_some() || key_variable().is_some()
+}
+
+fn key_variable() -> Option<OsString> {
+    std::env::var_os("WEIR_PII_KEY").filter(|key| !key.is_empty())
+}
+
 /// Every byte is part of the key, also a newline at the end of the file, as in a Secret's entry.
 fn pii_key(file: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
-    let variable = std::env::var_os("WEIR_PII_KEY").filter(|key| !key.is_empty());
-    let (key, source) = match (file, variable) {
+    let (key, source) = match (file, key_variable()) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
             bail!("--pii-key-file and WEIR_PII_KEY: found both, expected one: which is the key?")

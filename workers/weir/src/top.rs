@@ -10,7 +10,7 @@ use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::Pipeline;
 
-use crate::{backoff::retry_with_backoff, console::Screen};
+use crate::{backoff::retry_with_backoff, console::Screen, generation};
 
 /// Shows each window once it is sealed, and in a terminal the open one's live values, until `stop`.
 ///
@@ -22,7 +22,8 @@ pub fn run(
     from_beginning: bool,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    follow(pipeline, brokers, from_beginning, stop, |_| Ok(true))
+    let Some(pipeline) = generation::newest(pipeline, brokers, stop)? else { return Ok(()) };
+    follow(&pipeline, brokers, from_beginning, stop, |_| Ok(true))
 }
 
 /// The same; nothing is drawn before `ready`, which may announce something.

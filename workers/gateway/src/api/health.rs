@@ -129,6 +129,11 @@ pub struct Health {
     ended: bool,
     /// The end of the last window whose results went with their topic, because that was deleted and made anew; null where none did.
     results_lost_up_to: Option<i64>,
+    /// The number of the pipeline's generation: the next one begins where settings change that decide results.
+    generation: u32,
+    /// After the first generation: windows up to this end are not of this one. They were told before, or cannot be told, because events in their
+    /// reach were no longer there. Null in the first, and until it is known.
+    told_after: Option<i64>,
     /// Those partitions that something was committed for.
     partitions: Vec<PartitionHealth>,
     /// What this gateway holds.
@@ -193,6 +198,8 @@ pub async fn health(
         misplaced: partitions.iter().map(|partition| partition.misplaced).sum(),
         ended: ended(&partitions),
         results_lost_up_to,
+        generation: state.generation(),
+        told_after: partitions.iter().map(|partition| partition.told_after).max().flatten(),
         partitions: partitions.iter().map(partition).collect(),
         held: Held {
             windows,

@@ -24,7 +24,7 @@ impl Batch {
             Role::Results => decode_page_analytics(value).map(|row| records.rows.push(row)).is_ok(),
             Role::TopPages => decode_top_pages(value).map(|top| records.tops.push(top)).is_ok(),
             Role::Live => Live::decode(value).map(|live| records.lives.push(live)).is_ok(),
-            Role::Events | Role::Blocks | Role::State | Role::DeadLetters => true,
+            Role::Events | Role::Blocks | Role::State | Role::DeadLetters | Role::Generations => true,
         };
         records.from_beginning |= role == Role::TopPages && offset == 0;
         records.undecodable += u64::from(!decoded);

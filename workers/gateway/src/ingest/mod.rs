@@ -2,6 +2,7 @@
 
 mod attempts;
 mod batch;
+mod generations;
 mod progress;
 mod sampler;
 mod stop;

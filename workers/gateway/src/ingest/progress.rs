@@ -17,6 +17,9 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
     let what = state.committed_source();
     let (mut groups, mut attempts) = (None, Attempts::new(what.as_str(), state.max_age()));
     while !stop.is_requested() {
+        // Those of another generation have other names.
+        let generation = state.generation();
+        groups = groups.filter(|groups: &Groups| groups.generation == generation);
         match poll(&mut groups, state, brokers) {
             Ok(()) => {
                 state.report(&what, Source::CaughtUp);
@@ -26,7 +29,7 @@ pub(super) fn watch(state: &PipelineState, brokers: &str, stop: &Stop) {
                 state.report(&what, Source::Unavailable(error.to_string()));
                 attempts.failed(&error);
                 renew(
-                    groups.iter_mut().flat_map(|Groups { windows, results }| [windows, results]),
+                    groups.iter_mut().flat_map(|Groups { windows, results, .. }| [windows, results]),
                     &mut attempts,
                 );
             }
@@ -51,6 +54,7 @@ pub(super) fn renew<'a>(
 
 /// The consumer groups of both stages.
 struct Groups {
+    generation: u32,
     windows: TopicInspector,
     results: TopicInspector,
 }
@@ -65,6 +69,7 @@ impl Groups {
             TopicInspector::connect(&options)
         };
         Ok(Self {
+            generation: pipeline.generation,
             windows: connect(pipeline.windows_group(), pipeline.events_topic())?,
             results: connect(pipeline.results_group(), &pipeline.blocks_topic())?,
         })
@@ -73,9 +78,9 @@ impl Groups {
 
 /// Reads stage 1's progress, then the end up to which stage 2's results are lost. The progress is set even if the second read fails.
 fn poll(groups: &mut Option<Groups>, state: &PipelineState, brokers: &str) -> Result<(), Error> {
-    let Groups { windows, results } = match groups {
+    let Groups { windows, results, .. } = match groups {
         Some(groups) => groups,
-        None => groups.insert(Groups::connect(state.manifest(), brokers)?),
+        None => groups.insert(Groups::connect(&state.in_generation(), brokers)?),
     };
     let committed = windows.committed()?;
     let mut views = Vec::with_capacity(committed.len());
@@ -110,5 +115,6 @@ pub fn progress_view(partition: i32, committed: &Committed, end: i64) -> Option<
         duplicates: progress.duplicates,
         misplaced: progress.misplaced,
         ended: progress.ended,
+        told_after: progress.told_after,
     })
 }

@@ -34,7 +34,7 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &Stop) {
     ] {
         options.connection.properties.push((property.to_owned(), value.to_owned()));
     }
-    let dead_letters = pipeline.dead_letters_topic();
+    let mut dead_letters = state.in_generation().dead_letters_topic();
     let mut sampler = None;
     let mut attempts = Attempts::new(pipeline.events_topic(), state.max_age());
     let mut dead_letter_attempts = Attempts::new(&dead_letters, state.max_age());
@@ -45,6 +45,11 @@ pub(super) fn sample(state: &PipelineState, brokers: &str, stop: &Stop) {
         let done = round(&mut sampler, &options, state);
         report_outcome(state, pipeline.events_topic(), &done, &mut attempts, &mut sampler);
         if let (true, Some(Sampler { inspector, dead_letters: position, .. })) = (count == 0, &mut sampler) {
+            let now = state.in_generation().dead_letters_topic();
+            if now != dead_letters {
+                state.forget(&dead_letters);
+                dead_letters = now;
+            }
             let done = newest_dead_letters(inspector, &dead_letters, position, state);
             report_outcome(state, &dead_letters, &done, &mut dead_letter_attempts, &mut sampler);
         }

@@ -7,7 +7,7 @@ use weir_kafka::{Connection, Reader, Start};
 use weir_log::Error;
 use weir_manifest::{Pipeline, Role};
 
-use super::{attempts::Attempts, batch::Batch, progress, sampler, stop::Stop};
+use super::{attempts::Attempts, batch::Batch, generations, progress, sampler, stop::Stop};
 use crate::{
     Panicked,
     store::{PipelineState, Source},
@@ -43,12 +43,7 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &CancellationToken) ->
     let readers = Stop::new(stop.clone())
         .map_err(|error| Panicked::new("the start of the readers", &error.to_string()))?;
     let pipeline = state.manifest();
-    let live = pipeline.live_topic();
-    let topics = [
-        (Role::Results, pipeline.results_topic(), Start::Beginning),
-        (Role::TopPages, pipeline.top_pages_topic(), Start::Beginning),
-        (Role::Live, &live, Start::Last(INITIAL_LIVE_RECORDS)),
-    ];
+    let topics = [(Role::Results, pipeline.results_topic()), (Role::TopPages, pipeline.top_pages_topic())];
     let mut parts: Vec<Part<'_>> = vec![
         (
             "the reader of the consumer group's offsets".to_owned(),
@@ -58,14 +53,35 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &CancellationToken) ->
             format!("the sampler of {}", pipeline.events_topic()),
             Box::new(|| sampler::sample(state, brokers, &readers)),
         ),
+        (
+            format!("the reader of {}", pipeline.generations_topic()),
+            Box::new(|| generations::watch(state, brokers, &readers)),
+        ),
+        (
+            format!("the reader of {}", pipeline.live_topic()),
+            Box::new(|| live(state, brokers, &readers)),
+        ),
     ];
     let readers = &readers;
-    for (role, topic, start) in topics {
-        let connection = connection(role, brokers);
-        let read = move || TopicReader { state, role, topic, connection, start }.read(readers);
+    for (role, topic) in topics {
+        let (connection, start) = (connection(role, brokers), Start::Beginning);
+        let read = move || TopicReader { state, role, topic, connection, start, generation: None }.read(readers);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
+}
+
+/// Reads the live values of the newest generation.
+fn live(state: &PipelineState, brokers: &str, stop: &Stop) {
+    let (role, start) = (Role::Live, Start::Last(INITIAL_LIVE_RECORDS));
+    while !stop.is_requested() {
+        let pipeline = state.in_generation();
+        let (topic, generation) = (&pipeline.live_topic(), Some(pipeline.generation));
+        TopicReader { state, role, topic, connection: connection(role, brokers), start, generation }.read(stop);
+        if !stop.is_requested() {
+            state.forget(topic);
+        }
+    }
 }
 
 fn connection(role: Role, brokers: &str) -> Connection {
@@ -89,6 +105,8 @@ struct TopicReader<'a> {
     topic: &'a str,
     connection: Connection,
     start: Start,
+    /// Of a topic that ends with its generation: reading ends with it, too.
+    generation: Option<u32>,
 }
 
 impl TopicReader<'_> {
@@ -96,7 +114,7 @@ impl TopicReader<'_> {
     fn read(&self, stop: &Stop) {
         let mut attempts = Attempts::new(self.topic, self.state.max_age());
         let mut pause = RETRY_PAUSE;
-        while !stop.is_requested() {
+        while !self.is_over(stop) {
             match Reader::follow(&self.connection, &[self.topic], self.start) {
                 Ok(mut reader) => {
                     pause = RETRY_PAUSE;
@@ -127,7 +145,7 @@ impl TopicReader<'_> {
         let mut requested_at = Instant::now();
         // Whether the end offsets of the last request are still to be reached. An error since then voids them.
         let mut is_pending = true;
-        while !stop.is_requested() {
+        while !self.is_over(stop) {
             let mut batch = Batch::default();
             let polled = reader.poll(max, POLL_TIMEOUT, &mut |_, record| {
                 batch.record(self.role, record.offset, record.value.unwrap_or_default());
@@ -169,6 +187,10 @@ impl TopicReader<'_> {
             }
         }
         None
+    }
+
+    fn is_over(&self, stop: &Stop) -> bool {
+        stop.is_requested() || self.generation.is_some_and(|generation| generation != self.state.generation())
     }
 
     fn failed(&self, error: &Error, attempts: &mut Attempts) {

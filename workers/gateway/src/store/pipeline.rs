@@ -3,15 +3,17 @@
 use std::{
     sync::{
         Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use tokio::sync::Notify;
-use weir_analytics::Live;
+use weir_analytics::decisive::{settings, settings_in};
+use weir_analytics::{Live, Settings};
 use weir_events::{PageAnalytics, TopPages};
-use weir_manifest::{Pipeline, Role, groups};
+use weir_log::Generations;
+use weir_manifest::{FIRST_GENERATION, Pipeline, Role};
 
 use super::{
     dead_letters::{DeadLetter, DeadLetters},
@@ -43,6 +45,10 @@ pub struct PipelineState {
     changed: Notify,
     /// How many times faster than the clock event time runs, where events are simulated.
     simulated: OnceLock<f64>,
+    /// The number of the newest generation.
+    generation: AtomicU32,
+    /// What differs between the newest generation and the document that describes it here.
+    outdated: Mutex<Option<String>>,
 }
 
 /// Limits of a pipeline's state.
@@ -107,6 +113,8 @@ impl PipelineState {
             completed: Mutex::default(),
             changed: Notify::new(),
             simulated: OnceLock::new(),
+            generation: AtomicU32::new(FIRST_GENERATION),
+            outdated: Mutex::default(),
         })
     }
 
@@ -118,6 +126,43 @@ impl PipelineState {
     /// The document that describes it.
     pub fn manifest(&self) -> &Pipeline {
         &self.manifest
+    }
+
+    /// The number of the newest generation.
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// The pipeline in its newest generation: with the names of its internal topics and groups.
+    pub(crate) fn in_generation(&self) -> Pipeline {
+        self.manifest.in_generation(self.generation())
+    }
+
+    /// Sets what is recorded of the pipeline's generations. A new one has live values of its own.
+    pub fn set_generations(&self, generations: &Generations) {
+        let newest = generations.newest();
+        let number = newest.map_or(FIRST_GENERATION, |newest| newest.number);
+        let here = settings(&self.manifest);
+        let other = newest.and_then(|newest| settings_in(&newest.settings).ok()).filter(|there| {
+            Settings { duplicate_slack: here.duplicate_slack, ..*there } != here
+        });
+        *lock(&self.outdated) = other.map(|there| {
+            format!(
+                "generation {number} of the pipeline has windows of {} s every {} s or another ranking than the document of this gateway: \
+                 start it again with the newest one",
+                there.size / 1_000,
+                there.slide / 1_000
+            )
+        });
+        if self.generation.swap(number, Ordering::Relaxed) != number {
+            *self.live.write().unwrap_or_else(PoisonError::into_inner) = LiveValues::default();
+            self.changed.notify_one();
+        }
+    }
+
+    /// Drops the read state of a source that is no longer read.
+    pub(crate) fn forget(&self, source: &str) {
+        lock(&self.sources).forget(source);
     }
 
     /// Applies records. Their changes are readable when this returns.
@@ -197,7 +242,7 @@ impl PipelineState {
 
     /// Errors of the sources that readiness does not require.
     pub fn warnings(&self) -> Vec<String> {
-        lock(&self.sources).warnings()
+        lock(&self.sources).warnings().into_iter().chain(lock(&self.outdated).clone()).collect()
     }
 
     /// How long ago a topic may have been read to its end: [`StateLimits::max_age`].
@@ -208,7 +253,7 @@ impl PipelineState {
     /// The name of the committed offsets in warnings.
     pub(crate) fn committed_source(&self) -> String {
         let name = self.name();
-        format!("what the groups {} committed", groups(name).join(" and "))
+        format!("what the processors of {name} committed")
     }
 
     /// Each source, as metrics name it, and how long ago it was last read to its end.

@@ -42,6 +42,8 @@ pub struct ProgressView {
     pub misplaced: u64,
     /// The log was declared to end, and its last windows were sealed ahead of the clock.
     pub ended: bool,
+    /// After the first generation: windows up to this end are not of it.
+    pub told_after: Option<i64>,
 }
 
 /// Whether the log was declared to end and windows are sealed ahead of the clock, in any partition.

@@ -77,6 +77,11 @@ impl Sources {
         self.readings.insert(name.to_owned(), Reading::default());
     }
 
+    /// Drops a source that is no longer read.
+    pub(super) fn forget(&mut self, name: &str) {
+        self.readings.remove(name);
+    }
+
     /// Why the gateway is not ready; `None` while all needed sources are fresh.
     pub(super) fn unready(&self) -> Option<String> {
         let mut needed = self.readings.iter().filter(|(name, _)| self.needed.contains(name));

@@ -13,7 +13,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
-use weir_manifest::groups;
+use weir_manifest::is_group_of;
 
 use super::{Admin, AdminError, refused, unreachable};
 use crate::clients::{self, ANSWER};
@@ -174,16 +174,15 @@ impl Admin {
         Ok(others)
     }
 
-    /// Number of members in the groups of a pipeline; 0 if it does not run.
+    /// Number of members in the groups of a pipeline, whatever its generation; 0 if it does not run.
     ///
     /// # Errors
     /// [`AdminError::Unreachable`].
     pub fn running_members(&self, pipeline: &str) -> Result<usize, AdminError> {
-        let mut members = 0;
-        for group in groups(pipeline) {
-            members += self.members(&group)?;
-        }
-        Ok(members)
+        let found = self.client.inner().fetch_group_list(None, ANSWER);
+        let found = found.map_err(|error| unreachable(&self.connection.brokers, &error))?;
+        let own = found.groups().iter().filter(|group| is_group_of(pipeline, group.name()));
+        Ok(own.map(|group| group.members().len()).sum())
     }
 
     /// Number of members of a group.

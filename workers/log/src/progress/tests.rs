@@ -13,7 +13,8 @@ struct Earlier {
 fn a_commit_within_a_window_is_refused_by_earlier_versions() {
     let topics = TopicIds::default();
     let at = ResultsProgress { emitted: Some(10), topics: topics.clone(), ..ResultsProgress::default() };
-    let within = ResultsProgress { emitted: Some(10), begun: Some((20, 3)), topics, lost_up_to: None };
+    let within =
+        ResultsProgress { emitted: Some(10), begun: Some((20, 3)), topics, ..ResultsProgress::default() };
     for (emitted, stored, earlier_reads_it) in [
         (at, r#"{"emitted":10,"topics":"#, true),
         (within, r#"{"emitted":{"end":10,"begun":[20,3]},"topics":"#, false),

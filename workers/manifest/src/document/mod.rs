@@ -45,6 +45,17 @@ pub struct Pipeline {
     /// What it is.
     #[serde(default)]
     pub spec: PipelineSpec,
+    /// The number of its generation, which the names of its internal topics and groups carry: not in the document, but in the topic of
+    /// generations.
+    #[serde(skip, default = "first_generation")]
+    pub generation: u32,
+}
+
+/// The number of a pipeline's first generation, in which the names of internal topics and groups are plain.
+pub const FIRST_GENERATION: u32 = 1;
+
+const fn first_generation() -> u32 {
+    FIRST_GENERATION
 }
 
 /// What a pipeline is called.

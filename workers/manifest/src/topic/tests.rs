@@ -78,3 +78,39 @@ fn external_events_are_only_checked() {
     assert_eq!(topic(spec, Role::Events).management, Management::External);
     assert_eq!(topic(spec, Role::Results).management, Management::Managed);
 }
+
+#[test]
+fn each_generation_has_internal_topics_and_groups_of_its_own() {
+    let first = Pipeline::demo();
+    let second = first.in_generation(2);
+    assert_eq!(
+        (first.blocks_topic(), second.blocks_topic()),
+        ("shop.blocks".to_owned(), "shop.blocks.2".to_owned())
+    );
+    assert_eq!((second.windows_group(), second.results_group()), ("shop.windows.2".into(), "shop.results.2".into()));
+    let names = |pipeline: &Pipeline| -> Vec<String> {
+        pipeline.topics().into_iter().map(|topic| topic.name).collect()
+    };
+    assert_eq!(
+        names(&second),
+        [
+            "shop-events",
+            "shop-results",
+            "shop-top-pages",
+            "shop.blocks.2",
+            "shop.state.2",
+            "shop.live.2",
+            "shop.dead-letters.2",
+            "shop.generations"
+        ]
+    );
+    assert!(!names(&first).contains(&"shop.generations".to_owned()), "without a second one nothing is other");
+    for generation in [&first, &second] {
+        for group in [generation.windows_group(), generation.results_group()] {
+            assert!(is_group_of("shop", &group), "{group}");
+        }
+    }
+    for other in ["shop.windows.x", "shop.state", "shop-2.windows", "shop", "ashop.windows", "shop.2.windows"] {
+        assert!(!is_group_of("shop", other), "{other}");
+    }
+}

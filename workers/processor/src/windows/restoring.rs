@@ -1,9 +1,10 @@
 //! Rebuilds the state of a partition.
 
-use weir_analytics::Partition;
+use weir_analytics::{Partition, Settings};
 use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
 use super::{Input, Windows, WindowsOptions};
+use crate::ending;
 use crate::identity::{self, Expected};
 use crate::journal::Journal;
 
@@ -46,11 +47,17 @@ impl Windows {
                 ));
                 return Err(orphaned.at(state, partition, None));
             }
-            None => PartitionProgress {
-                settings: decisive_settings.committed(false).to_owned(),
-                from: beginning,
-                ..PartitionProgress::default()
-            },
+            None => {
+                // Without an event before it nothing can be missing.
+                let told_after = self.options.cut.filter(|_| beginning == 0);
+                PartitionProgress {
+                    settings: decisive_settings.committed(false).to_owned(),
+                    from: beginning,
+                    sealed: told_after,
+                    told_after,
+                    ..PartitionProgress::default()
+                }
+            }
             Some(committed) if committed.metadata.is_empty() => {
                 return Err(identity::reset_by_hand(events, partition));
             }
@@ -63,6 +70,9 @@ impl Windows {
                 })?
             }
         };
+        if let Some(by) = progress.ended_by {
+            return Err(ending::ended(events, partition, by));
+        }
         if let Some(refusal) = decisive_settings.refusal(&progress.settings) {
             let refused = Error::fatal(format!("the state of {events}/{partition} {refusal}"));
             return Err(refused.at(events, partition, None));
@@ -83,8 +93,9 @@ impl Windows {
             ));
             return Err(behind.at(state, partition, None));
         }
-        let start = progress.from;
-        let replay_to = committed.map_or(start, |committed| committed.offset);
+        let nothing_read = self.options.cut.is_some() && progress.told_after.is_none();
+        let start = if nothing_read { progress.from.max(beginning) } else { progress.from };
+        let replay_to = committed.map_or(start, |committed| committed.offset.max(start));
         if beginning > start && replay_to > start {
             let deleted = Error::fatal(format!(
                 "{events}/{partition} begins at offset {beginning}, but what was counted since the last snapshot begins at {start}: \
@@ -138,5 +149,26 @@ impl Windows {
             input.repeat_advances(input.next);
         }
         Ok((input, start))
+    }
+
+    /// In a generation that is not the first: the events before the first record, which has the broker's timestamp `stamp`, are no longer
+    /// there. Windows that they reach are not told, instead of being told wrong: no event was further ahead of its record than `max_future`,
+    /// and none reaches further than a visit's gap and a window.
+    pub(super) fn begin_generation(&self, input: &mut Input, stamp: i64) {
+        let Some(cut) = self.options.cut.filter(|_| input.progress.told_after.is_none()) else { return };
+        let Settings { size, slide, session_gap, .. } = self.options.settings;
+        let reach = stamp + self.options.max_future + session_gap;
+        let reached = reach.div_euclid(slide) * slide + size;
+        let told_after = Some(cut.max(reached));
+        input.progress.told_after = told_after;
+        input.written = Some((told_after, 0));
+        if reached > cut {
+            tracing::warn!(
+                partition = input.number,
+                cut,
+                told_after,
+                "events that windows of this generation need were deleted by retention before it began: these windows are left out"
+            );
+        }
     }
 }

@@ -103,6 +103,7 @@ impl Setup {
             state: STATE.to_owned(),
             dead_letters: DEAD_LETTERS.to_owned(),
             keep_payload: true,
+            cut: None,
         };
         Windows::new(options, Decoder::new(), Privacy::new(PrivacySettings::default(), None).unwrap())
             .with_block_bytes(self.block_bytes)
@@ -110,6 +111,8 @@ impl Setup {
 
     pub fn results(&self) -> Results {
         Results::new(ResultsOptions {
+            cut: None,
+            ended_by: None,
             settings: self.settings,
             inputs: self.inputs,
             windows: STAGES[0].0.to_owned(),

@@ -64,6 +64,7 @@ impl Fixture {
             live: None,
             dead_letters: "dead-letters".to_owned(),
             keep_payload: true,
+            cut: None,
         };
         let privacy = Privacy::new(self.privacy, Some(self.key.as_bytes())).unwrap();
         let id = format!("id-{}", self.processes);

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     console::Screen,
     metrics::Metrics,
-    process,
+    process::{self, Signals},
     threads::{join_all, part},
 };
 
@@ -49,7 +49,13 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
         match topic.role {
             Role::State => broker.set_compacted(&topic.name)?,
             // Their records are deleted once they are read: see `show`.
-            Role::Events | Role::Blocks | Role::Results | Role::TopPages | Role::Live | Role::DeadLetters => {
+            Role::Events
+            | Role::Blocks
+            | Role::Results
+            | Role::TopPages
+            | Role::Live
+            | Role::DeadLetters
+            | Role::Generations => {
             }
         }
     }
@@ -71,11 +77,12 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
             part(scope, "processing", stop, move || {
                 process::stages(
                     pipeline,
+                    None,
                     process::privacy(pipeline, None)?,
                     process::Steps::default(),
                     &Metrics::default(),
                     stop,
-                    &OnceLock::new(),
+                    &Signals::default(),
                     |group, topic| -> Result<Member, Error> {
                         Ok(broker.member(MemberOptions::new(group, topic, group)))
                     },

@@ -21,14 +21,15 @@ use super::{
 };
 use crate::{
     backoff::retry_with_backoff,
-    generate, process,
+    generate, generation, process,
     threads::{join_all, part},
     top, topics,
 };
 
 pub(super) fn run(demo: &Demo<'_>, brokers: &str) -> anyhow::Result<()> {
     let Demo { pipeline, stop, .. } = *demo;
-    topics::apply(pipeline, brokers, topics::Apply::default())?;
+    topics::apply(pipeline, brokers, &topics::Apply::default(), stop)?;
+    let Some(pipeline) = &generation::newest(pipeline, brokers, stop)? else { return Ok(()) };
     let Some(producer) = generate::producer(pipeline, brokers, stop)? else { return Ok(()) };
     let out_of_orderness = pipeline.spec.window.out_of_orderness.as_millis();
     let history = match earlier_run(pipeline, brokers, stop)? {

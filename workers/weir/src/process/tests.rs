@@ -33,11 +33,12 @@ fn heartbeats_go_on_while_the_broker_is_away() {
         let process = scope.spawn(|| {
             stages(
                 &pipeline,
+                None,
                 privacy(&pipeline, None).unwrap(),
                 Steps::default(),
                 &metrics,
                 &stop,
-                &OnceLock::new(),
+                &Signals::default(),
                 connect,
             )
         });
@@ -62,10 +63,10 @@ fn a_process_that_refuses_its_state_is_never_ready() {
         true => Err(Error::fatal("made with another window")),
         false => Ok(broker.member(MemberOptions::new(group, topic, group))),
     };
-    let (stop, fault) = (AtomicBool::new(false), OnceLock::new());
+    let (stop, signals) = (AtomicBool::new(false), Signals::default());
     let steps = Steps::default();
     let privacy = privacy(&pipeline, None).unwrap();
-    stages(&pipeline, privacy, steps, &metrics, &stop, &fault, connect).unwrap_err();
+    stages(&pipeline, None, privacy, steps, &metrics, &stop, &signals, connect).unwrap_err();
     let now = millis();
     let windows = health.heartbeats().next().unwrap();
     assert!(!windows.is_ready(now));

@@ -1,16 +1,19 @@
 //! `weir topics apply`.
 
-use std::{collections::BTreeMap, io::Write};
+use std::{collections::BTreeMap, io::Write, path::PathBuf, sync::atomic::AtomicBool};
 
 use anyhow::{Context, bail, ensure};
 use weir_kafka::Connection;
 use weir_kafka::admin::{Admin, AdminError, Change};
-use weir_manifest::{Management, Pipeline, Role, TopicSpec};
+use weir_log::Generations;
+use weir_manifest::{FIRST_GENERATION, Management, Pipeline, Role, TopicSpec};
+use weir_telemetry::millis;
 
 use super::{belongs, kept_by};
+use crate::generation;
 
-/// What may be done to topics that this pipeline did not create.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::Args)]
+/// What may be done to topics that this pipeline did not create, and what a new generation is compared by.
+#[derive(Debug, Clone, PartialEq, Eq, Default, clap::Args)]
 pub struct Apply {
     /// Change the settings of topics that this pipeline did not create, also where records are deleted by it.
     #[arg(long)]
@@ -18,15 +21,78 @@ pub struct Apply {
     /// Take topics from another pipeline, which must no longer run. What it wrote stays in them.
     #[arg(long)]
     pub take_over: bool,
+    /// The key that spec.pii hashes with, as for `weir process`: without it, and without WEIR_PII_KEY, it is not known whether the settings
+    /// of such a pipeline have changed.
+    #[arg(long, env = "WEIR_PII_KEY_FILE", value_name = "FILE")]
+    pub pii_key_file: Option<PathBuf>,
 }
 
-/// Creates the pipeline's topics, and prints the change of each.
+/// Creates the pipeline's topics, and prints the change of each. Where the document has other settings than what was counted, begins the
+/// next generation with them.
+///
+/// # Errors
+/// See [`apply_topics`]; and what was counted cannot go on in another generation.
+pub fn apply(pipeline: &Pipeline, brokers: &str, options: &Apply, stop: &AtomicBool) -> anyhow::Result<()> {
+    let Some(generations) = generation::read(pipeline, brokers, stop)? else { return Ok(()) };
+    let next = match generation::decisive_settings(pipeline, options.pii_key_file.as_deref())? {
+        Some(decisive) => generation::next(pipeline, brokers, &decisive, &generations, millis())?,
+        None => {
+            tracing::warn!(
+                "without the key of spec.pii it is not known whether settings have changed: give --pii-key-file"
+            );
+            None
+        }
+    };
+    // Visitors have moved between partitions: the processors say what to do.
+    let next = next.filter(|next| !next.difference.repartitioned);
+    let newest = generations.newest().map_or(FIRST_GENERATION, |newest| newest.number);
+    let number = next.as_ref().map_or(newest, |next| next.number);
+    apply_topics(&pipeline.in_generation(number), brokers, options)?;
+    if let Some(next) = next {
+        generation::declare(pipeline, brokers, &generations, &next)?;
+        println!(
+            "generation {number} of {} begins: {} before, {} now. Running processors of generation {newest} leave, and those that start now go on",
+            pipeline.metadata.name, next.difference.before, next.difference.now
+        );
+    }
+    delete_ended(pipeline, brokers, &generations, millis())
+}
+
+/// Deletes the internal topics and groups of generations that ended longer ago than results are kept.
+fn delete_ended(pipeline: &Pipeline, brokers: &str, generations: &Generations, now: i64) -> anyhow::Result<()> {
+    let kept = pipeline.spec.topics.results.retention.as_millis();
+    let ended = generations.iter().filter(|next| next.cut.is_some() && next.declared + kept < now);
+    let mut admin = None;
+    for next in ended.filter(|next| next.number > FIRST_GENERATION) {
+        let ended = pipeline.in_generation(next.number - 1);
+        let admin = match &admin {
+            Some(admin) => admin,
+            None => admin.insert(Admin::new(&Connection::new(brokers, "weir-admin"))?),
+        };
+        let topics = ended.topics_of_generation();
+        let names: Vec<&str> = topics.iter().map(|spec| spec.name.as_str()).collect();
+        let owners = admin.owners(&admin.ids(&names)?)?;
+        let ours = |name: &&&str| {
+            owners.get(**name).is_some_and(|owner| owner.pipeline == pipeline.metadata.name && owner.ours)
+        };
+        let names: Vec<&str> = names.iter().filter(ours).copied().collect();
+        if names.is_empty() {
+            continue;
+        }
+        admin.delete_groups(&[&*ended.windows_group(), &*ended.results_group()])?;
+        admin.delete_topics_and_wait(&names)?;
+        println!("generation {} ended long ago: deleted {}", ended.generation, names.join(", "));
+    }
+    Ok(())
+}
+
+/// Creates the topics of the pipeline's generation, and prints the change of each.
 ///
 /// # Errors
 /// The broker cannot be reached, or a topic that exists does not fit, belongs to another pipeline, or would lose records; nothing was
 /// changed then. Or another pipeline took a topic meanwhile: then what was changed is printed first.
-pub fn apply(pipeline: &Pipeline, brokers: &str, options: Apply) -> anyhow::Result<()> {
-    let Apply { adopt, take_over } = options;
+fn apply_topics(pipeline: &Pipeline, brokers: &str, options: &Apply) -> anyhow::Result<()> {
+    let Apply { adopt, take_over, .. } = *options;
     let name = &pipeline.metadata.name;
     let specs = pipeline.topics();
     let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;

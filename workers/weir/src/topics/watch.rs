@@ -1,4 +1,5 @@
-//! Checks a running pipeline's topics every few seconds on a thread of its own, which processing never waits for.
+//! Checks a running pipeline's topics, and whether its generation is still the newest, every few seconds on a thread of its own, which
+//! processing never waits for.
 
 use std::{
     sync::{
@@ -16,7 +17,7 @@ use weir_log::{Error, identity::AFRESH};
 use weir_manifest::Pipeline;
 
 use super::check::{Checked, TopicsError, check, check_again};
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, generation::Recorded, process::Signals};
 
 /// Time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
@@ -29,15 +30,14 @@ const MAX_MISSING: (Duration, Duration) = (Duration::from_secs(5), Duration::fro
 /// Maximum sleep, so that the end is noticed.
 const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Runs `work` once the topics are in order. Its argument is set to the reason when they no longer are: then nothing more may be
-/// committed. `turn` is called during the wait for the start.
+/// Runs `work` once the topics are in order. Its argument says when they no longer are, and when another generation has begun. `turn` is called during the wait for the start.
 pub(crate) fn watched(
     pipeline: &Pipeline,
     brokers: &str,
     stop: &AtomicBool,
     turn: impl Fn(),
     started: impl FnOnce(&Checked),
-    work: impl FnOnce(&OnceLock<String>) -> anyhow::Result<()>,
+    work: impl FnOnce(&Signals) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;
     let Some(checked) = first_check(&admin, pipeline, stop, turn)? else { return Ok(()) };
@@ -45,14 +45,15 @@ pub(crate) fn watched(
         warn_without_live(pipeline);
     }
     started(&checked);
-    let (fault, done) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let (signals, done) = (Arc::new(Signals::default()), Arc::new(AtomicBool::new(false)));
+    let recorded = Recorded::new(pipeline, brokers)?;
     let _end = EndOnDrop(&done);
     // The thread is not joined: it may be in a request to an unreachable broker.
     thread::spawn({
-        let (pipeline, fault, done) = (pipeline.clone(), Arc::clone(&fault), Arc::clone(&done));
-        move || watch(&admin, &pipeline, &checked, &fault, &done)
+        let (pipeline, signals, done) = (pipeline.clone(), Arc::clone(&signals), Arc::clone(&done));
+        move || watch((&admin, &recorded), &pipeline, &checked, &signals, &done)
     });
-    work(&fault)
+    work(&signals)
 }
 
 /// Ends the watch when the work ends, also by a panic.
@@ -102,7 +103,14 @@ fn warn_without_live(pipeline: &Pipeline) {
     );
 }
 
-fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock<String>, done: &AtomicBool) {
+fn watch(
+    (admin, recorded): (&Admin, &Recorded),
+    pipeline: &Pipeline,
+    checked: &Checked,
+    signals: &Signals,
+    done: &AtomicBool,
+) {
+    let Signals { fault, superseded } = signals;
     let _fault_on_panic = FaultOnPanic(fault);
     let mut missing_since: Option<Instant> = None;
     let mut before: Option<String> = None;
@@ -115,6 +123,15 @@ fn watch(admin: &Admin, pipeline: &Pipeline, checked: &Checked, fault: &OnceLock
                 return;
             }
             thread::sleep(STOP_POLL_INTERVAL);
+        }
+        match recorded.read() {
+            Ok(generations) => {
+                if let Some(newest) = generations.newest().filter(|newest| newest.number > pipeline.generation) {
+                    let _ = superseded.set(newest.number);
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "cannot read the generations"),
         }
         match check_again(admin, pipeline, &checked.ids, round == 0 || before.is_some()) {
             Ok(has_live) => {

@@ -1,0 +1,113 @@
+//! Ends a generation: first stage 1, whose commits are marked so that no process of it continues, then stage 2, which emits what
+//! every partition had sealed. Any number of processes of the next generation may do this at once, and begin again at any point.
+
+use std::collections::BTreeMap;
+
+use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress};
+
+use crate::identity;
+use crate::stage::{RecordError, Stage};
+
+/// The settings of an ended partition, instead of those it was computed with: releases that know no generations refuse to continue too.
+fn settings_of_ended(by: u32) -> String {
+    format!("the settings of a generation that generation {by} has ended")
+}
+
+/// The error for a process of an ended generation.
+pub(crate) fn ended(topic: &str, partition: i32, by: u32) -> Error {
+    let ended = Error::fatal(format!(
+        "{topic}/{partition}: generation {by} of the pipeline has begun, and ended the one of this process. Start it again with the document \
+         of the newest generation"
+    ));
+    ended.at(topic, partition, None)
+}
+
+/// Takes the place of stage 1 in the group of the generation that ends, and marks what it committed.
+pub struct Ending {
+    /// Topic of events.
+    pub events: String,
+    /// The number of the next generation.
+    pub by: u32,
+}
+
+impl Stage for Ending {
+    /// The marked commit.
+    type State = Committed;
+
+    fn restore<M: Member>(
+        &mut self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+        _now: i64,
+        _heartbeat: &dyn Fn(),
+    ) -> Result<(Committed, i64), Error> {
+        let (offset, progress) = match committed {
+            None => (member.beginning(partition)?, PartitionProgress::default()),
+            Some(committed) if committed.metadata.is_empty() => {
+                return Err(identity::reset_by_hand(&self.events, partition));
+            }
+            Some(committed) => {
+                let progress = serde_json::from_str::<PartitionProgress>(&committed.metadata);
+                let progress = progress.map_err(|error| {
+                    let unreadable = Error::fatal(format!(
+                        "the group's commit for {}/{partition} is not of this version: {error}",
+                        self.events
+                    ));
+                    unreadable.at(&self.events, partition, Some(committed.offset))
+                })?;
+                (committed.offset, progress)
+            }
+        };
+        let progress = PartitionProgress {
+            settings: settings_of_ended(self.by),
+            ended_by: Some(self.by),
+            ..progress
+        };
+        let metadata = serde_json::to_string(&progress).map_err(|error| Error::fatal(error.to_string()))?;
+        Ok((Committed { offset, metadata }, offset))
+    }
+
+    fn record(
+        &mut self,
+        _: &mut Committed,
+        _: &Record<'_>,
+        _: i64,
+        _: &mut Vec<Output>,
+    ) -> Result<(), RecordError> {
+        Ok(())
+    }
+
+    fn wants_commit(&self, _: &BTreeMap<i32, Committed>, _: i64) -> bool {
+        true
+    }
+
+    fn end(&mut self, _: &mut Committed, _: i64, _: i64, _: &mut Vec<Output>) {}
+
+    fn held_back(&mut self, _: &mut Committed, _: i64, _: i64, _: &mut Vec<Output>) {}
+
+    fn position(&self, state: &Committed) -> Committed {
+        state.clone()
+    }
+}
+
+/// The end up to which every partition had sealed its windows, where all of them are ended; `None` within if one had sealed none.
+/// The outer `None`: some are not ended yet.
+pub fn ended_at(committed: &[Option<Committed>], by: u32) -> Option<Option<i64>> {
+    let mut cut = Some(i64::MAX);
+    for committed in committed {
+        let progress = serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?;
+        progress.ended_by.filter(|&ended| ended == by)?;
+        cut = cut.min(progress.sealed);
+    }
+    Some(cut.filter(|&cut| cut < i64::MAX))
+}
+
+/// Whether every lane is ended: what was complete is emitted.
+pub fn is_drained(committed: &[Option<Committed>], by: u32) -> bool {
+    committed.iter().all(|committed| {
+        let metadata = committed.as_ref().map(|committed| &committed.metadata);
+        let progress = metadata.and_then(|text| serde_json::from_str::<ResultsProgress>(text).ok());
+        progress.is_some_and(|progress| progress.ended_by == Some(by))
+    })
+}
