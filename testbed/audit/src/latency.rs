@@ -53,7 +53,7 @@ impl fmt::Display for Delays {
     }
 }
 
-impl Audit<'_> {
+impl Audit {
     /// Measures for `time`. Reader, processes and broker must share a clock.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Audit<'_> {
 
     /// When each window was sealed by the last partition, by the broker's clock.
     fn seals(&self, ends: Vec<i64>) -> anyhow::Result<BTreeMap<i64, i64>> {
-        let (decoder, bound) = (Decoder::new(), settings(self.pipeline).out_of_orderness);
+        let (decoder, bound) = (Decoder::new(), settings(&self.pipeline).out_of_orderness);
         let mut seals: BTreeMap<i64, i64> = BTreeMap::new();
         for partition in 0..self.pipeline.spec.topics.events.partitions {
             let mut open = ends.iter().copied().peekable();

@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
 use weir_kafka::{Connection, MemberOptions, TopicInspector, admin::Admin};
-use weir_log::{PartitionProgress, Record};
-use weir_manifest::{Pipeline, Role};
+use weir_log::{Generations, PartitionProgress, Record};
+use weir_manifest::{FIRST_GENERATION, Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
 
 use decisions::Decisions;
@@ -63,27 +63,36 @@ pub struct Report {
 }
 
 /// The topics of one pipeline.
-pub struct Audit<'a> {
-    pipeline: &'a Pipeline,
+pub struct Audit {
+    /// In its newest generation.
+    pipeline: Pipeline,
     brokers: String,
     topics: TopicInspector,
-    /// Stage 1's committed progress.
-    progress: TopicInspector,
+    /// Empty where it is in its first.
+    generations: Generations,
 }
 
-impl<'a> Audit<'a> {
+impl Audit {
     /// Connects.
     ///
     /// # Errors
     /// No broker, or options that the client refuses.
-    pub fn connect(pipeline: &'a Pipeline, brokers: &str) -> anyhow::Result<Self> {
+    pub fn connect(pipeline: &Pipeline, brokers: &str) -> anyhow::Result<Self> {
         let name = format!("{}.audit", pipeline.metadata.name);
         let topics =
             TopicInspector::connect(&MemberOptions::new(brokers, &name, pipeline.events_topic(), &name))?;
-        let group = pipeline.windows_group();
-        let progress =
-            TopicInspector::connect(&MemberOptions::new(brokers, &group, pipeline.events_topic(), &name))?;
-        Ok(Self { pipeline, brokers: brokers.to_owned(), topics, progress })
+        let recorded = pipeline.generations_topic();
+        let generations = match topics.topics(&[&recorded])?.pop().flatten() {
+            None => Generations::default(),
+            Some(_) => Generations::collect(&recorded, |sink| topics.read(&recorded, 0, 0, sink).map(drop))?,
+        };
+        let number = generations.newest().map_or(FIRST_GENERATION, |newest| newest.number);
+        Ok(Self {
+            pipeline: pipeline.in_generation(number),
+            brokers: brokers.to_owned(),
+            topics,
+            generations,
+        })
     }
 
     /// Compares everything. `ended`: the log came to its end and was sealed there, as `weir process --until-end` does; then
@@ -96,7 +105,10 @@ impl<'a> Audit<'a> {
         // Read first, so that the events of these results are in the log while the pipeline runs.
         let results = self.results()?;
         let (events, outcome) = self.expected(ended)?;
-        let (expected, outstanding) = self.due(&results, &outcome, ended);
+        let progress = self.progress(&self.pipeline)?;
+        let told_after = progress.iter().filter_map(|partition| partition.told_after).max();
+        let (due, outstanding) = self.due(&results, &outcome, ended, told_after);
+        let expected: Vec<Window> = self.of_ended_generations()?.into_iter().chain(due).collect();
         weir_oracle::compare(&expected, &results.with_sums(&expected))
             .map_err(|differences| self.explained(&differences, &events, &results))?;
         let late: usize = outcome.late.iter().map(Vec::len).sum();
@@ -109,7 +121,6 @@ impl<'a> Audit<'a> {
         );
         let partly_late = outcome.partly_late.iter().map(Vec::len).sum();
         let duplicates: usize = outcome.duplicates.iter().map(Vec::len).sum();
-        let progress = self.progress()?;
         let sum = |sum: fn(&PartitionProgress) -> u64| progress.iter().map(sum).sum::<u64>() as usize;
         // The committed counts are of these events if they are of as many, with the same decisions.
         if sum(|partition| partition.read) == events.records && events.decisions_lost == 0 && ended {
@@ -199,7 +210,13 @@ impl<'a> Audit<'a> {
 
     /// The windows that must be there, and how many are outstanding. While a pipeline runs, lanes progress independently: a window that
     /// is missing between two of its lane is lost, one after the last of its lane is outstanding.
-    fn due(&self, results: &Results, outcome: &Outcome, ended: bool) -> (Vec<Window>, usize) {
+    fn due(
+        &self,
+        results: &Results,
+        outcome: &Outcome,
+        ended: bool,
+        told_after: Option<i64>,
+    ) -> (Vec<Window>, usize) {
         let slide = self.pipeline.spec.window.slide.as_millis();
         let lanes = i64::from(self.pipeline.spec.topics.results.partitions);
         let lane = |end: i64| end.div_euclid(slide).rem_euclid(lanes);
@@ -207,17 +224,57 @@ impl<'a> Audit<'a> {
         for &end in results.windows.keys() {
             last.insert(lane(end), end);
         }
-        let is_due = |window: &&Window| ended || last.get(&lane(window.end)) >= Some(&window.end);
-        let due: Vec<Window> = outcome.windows.iter().filter(is_due).cloned().collect();
-        let outstanding = outcome.windows.len() - due.len();
+        let is_due = |window: &&&Window| ended || last.get(&lane(window.end)) >= Some(&window.end);
+        let own: Vec<&Window> =
+            outcome.windows.iter().filter(|window| Some(window.end) > told_after).collect();
+        let due: Vec<Window> = own.iter().filter(is_due).map(|window| Window::clone(window)).collect();
+        let outstanding = own.len() - due.len();
         (due, outstanding)
     }
 
+    /// The windows that the generations before the newest told: each with its own settings, up to the cut of the next one. With other
+    /// policies of `pii` than the document's they cannot be compared by users.
+    fn of_ended_generations(&self) -> anyhow::Result<Vec<Window>> {
+        let mut windows = Vec::new();
+        for generation in self.generations.iter() {
+            let Some(next) = self.generations.get(generation.number + 1) else { continue };
+            let Some(cut) = next.cut else { continue };
+            let pipeline = self.pipeline.in_generation(generation.number);
+            let told = self.progress(&pipeline)?.iter().filter_map(|partition| partition.told_after).max();
+            let number = |name: &str| {
+                let mut parts = generation.settings.split(", ");
+                let number =
+                    parts.find_map(|part| part.strip_prefix(name)?.trim_end_matches(" ms").parse().ok());
+                number.with_context(|| {
+                    format!("no {name:?} in the settings of generation {}", generation.number)
+                })
+            };
+            let settings = Settings {
+                size: number("size ")?,
+                slide: number("slide ")?,
+                out_of_orderness: number("out-of-orderness ")?,
+                session_gap: number("session gap ")?,
+                top: usize::try_from(number("ranking of ")?)?,
+                trending_half_life: number("trending half-life ")?,
+                warm_up: u32::try_from(number("warm-up ")?)?,
+                duplicate_slack: number("duplicate slack ").unwrap_or(settings(&pipeline).duplicate_slack),
+            };
+            let outcome =
+                weir_oracle::compute(&self.events_of(&pipeline, number("max future ")?)?.log, &settings);
+            let own = |window: &Window| Some(window.end) > told && window.end <= cut;
+            windows.extend(outcome.windows.into_iter().filter(own));
+        }
+        Ok(windows)
+    }
+
     /// Stage 1's progress, in the partitions in which it has committed.
-    fn progress(&self) -> anyhow::Result<Vec<PartitionProgress>> {
+    fn progress(&self, pipeline: &Pipeline) -> anyhow::Result<Vec<PartitionProgress>> {
+        let options =
+            MemberOptions::new(&self.brokers, &pipeline.windows_group(), pipeline.events_topic(), "");
+        let inspector = TopicInspector::connect(&options)?;
         let begun = Instant::now();
         let committed = loop {
-            match self.progress.committed() {
+            match inspector.committed() {
                 Err(weir_log::Error::Retry(_)) if begun.elapsed() < COMMITTED_TIMEOUT => {
                     std::thread::sleep(COMMITTED_RETRY_INTERVAL);
                 }
@@ -238,7 +295,7 @@ impl<'a> Audit<'a> {
     /// # Errors
     /// The topic cannot be read.
     pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
-        let settings = settings(self.pipeline);
+        let settings = settings(&self.pipeline);
         let mut events = self.events()?;
         if ended {
             events.end(&settings);
@@ -252,20 +309,24 @@ impl<'a> Audit<'a> {
     /// # Errors
     /// The topic cannot be read.
     pub fn events(&self) -> anyhow::Result<Events> {
-        let spec = &self.pipeline.spec;
-        let mut events = Events::new(spec.topics.events.partitions, spec.window.max_future.as_millis());
-        for partition in 0..spec.topics.events.partitions {
-            events.decided(self.decisions(partition)?);
-            self.read(self.pipeline.events_topic(), partition, &mut |record| events.take(&record))?;
+        self.events_of(&self.pipeline, self.pipeline.spec.window.max_future.as_millis())
+    }
+
+    fn events_of(&self, pipeline: &Pipeline, max_future: i64) -> anyhow::Result<Events> {
+        let partitions = pipeline.spec.topics.events.partitions;
+        let mut events = Events::new(partitions, max_future);
+        for partition in 0..partitions {
+            events.decided(self.decisions(pipeline, partition)?);
+            self.read(pipeline.events_topic(), partition, &mut |record| events.take(&record))?;
             events.finish(partition);
         }
         Ok(events)
     }
 
     /// The decisions about a partition that are in the state topic.
-    fn decisions(&self, partition: i32) -> anyhow::Result<Decisions> {
+    fn decisions(&self, pipeline: &Pipeline, partition: i32) -> anyhow::Result<Decisions> {
         let (mut decisions, mut refused) = (Decisions::default(), None);
-        self.read(&self.pipeline.state_topic(), partition, &mut |record| {
+        self.read(&pipeline.state_topic(), partition, &mut |record| {
             refused = refused.take().or_else(|| decisions.take(&record).err());
         })?;
         refused.map_or(Ok(decisions), Err)

@@ -19,7 +19,7 @@ struct Row {
     unique_users: i32,
 }
 
-impl Audit<'_> {
+impl Audit {
     /// Compares every row of `topic` with this pipeline's row for the page and window: views, clicks, exact unique users. Both
     /// must have the same rows, once each. That is equivalent to a comparison with the oracle if [`compare`](Self::compare) found
     /// no differences in the pipeline's own results. Returns the number of rows.

@@ -22,7 +22,7 @@ const PROBE_PAGES: u64 = 20;
 /// Maximum time to probe: marks are identified by a page's views, and after five minutes the first leave the window.
 const MAX_PROBE_TIME: Duration = Duration::from_secs(240);
 
-impl Audit<'_> {
+impl Audit {
     /// Sends views of pages of its own, and waits for each at `gateway` (HOST:PORT). Returns the milliseconds from before the
     /// send to the message that counts it.
     ///

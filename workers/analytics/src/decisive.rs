@@ -132,7 +132,9 @@ pub fn settings_in(committed: &str) -> Result<Settings, String> {
         number.ok_or_else(|| format!("no `{before}NUMBER{after}` in {committed:?}"))
     };
     let parsed = |before: &str, after: &str| -> Result<i64, String> {
-        number(before, after)?.parse().map_err(|error| format!("`{before}NUMBER{after}` in {committed:?}: {error}"))
+        number(before, after)?
+            .parse()
+            .map_err(|error| format!("`{before}NUMBER{after}` in {committed:?}: {error}"))
     };
     let small = |before: &str, after: &str| -> Result<u32, String> {
         u32::try_from(parsed(before, after)?).map_err(|error| format!("{before}NUMBER{after}: {error}"))
@@ -242,7 +244,10 @@ mod tests {
             ),
             "{of_release_before}"
         );
-        assert!(of_release_before.contains("change it back, or begin a new generation"), "{of_release_before}");
+        assert!(
+            of_release_before.contains("change it back, or begin a new generation"),
+            "{of_release_before}"
+        );
         // Without events of version 2 the slack decides nothing.
         let slack = of(&|spec| spec.window.duplicate_slack = "2m".parse().unwrap());
         assert_eq!(slack.refusal(demo.committed(false)), None);
@@ -273,7 +278,8 @@ mod tests {
         let mut pipeline = Pipeline::demo();
         let spec = &mut pipeline.spec;
         (spec.window.size, spec.window.slide) = ("90s".parse().unwrap(), "15s".parse().unwrap());
-        (spec.window.session_gap, spec.window.out_of_orderness) = ("7m".parse().unwrap(), "11s".parse().unwrap());
+        (spec.window.session_gap, spec.window.out_of_orderness) =
+            ("7m".parse().unwrap(), "11s".parse().unwrap());
         (spec.ranking.top, spec.ranking.warm_up, spec.topics.results.partitions) = (17, 5, 4);
         spec.ranking.trending_half_life = "3h".parse().unwrap();
         spec.window.duplicate_slack = "2m".parse().unwrap();

@@ -3,7 +3,10 @@
 use serde_json::Value;
 use serde_saphyr::UserMessageFormatter;
 
-use crate::{API_VERSION, FIRST_GENERATION, KIND, Metadata, Pipeline, PipelineSpec, Problem, SpecError, rules, schema, shape};
+use crate::{
+    API_VERSION, FIRST_GENERATION, KIND, Metadata, Pipeline, PipelineSpec, Problem, SpecError, rules, schema,
+    shape,
+};
 
 impl Pipeline {
     /// Reads one YAML (or JSON) document, fills in the defaults and validates it.

@@ -59,11 +59,8 @@ impl Stage for Ending {
                 (committed.offset, progress)
             }
         };
-        let progress = PartitionProgress {
-            settings: settings_of_ended(self.by),
-            ended_by: Some(self.by),
-            ..progress
-        };
+        let progress =
+            PartitionProgress { settings: settings_of_ended(self.by), ended_by: Some(self.by), ..progress };
         let metadata = serde_json::to_string(&progress).map_err(|error| Error::fatal(error.to_string()))?;
         Ok((Committed { offset, metadata }, offset))
     }

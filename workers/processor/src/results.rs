@@ -123,7 +123,9 @@ impl Results {
         };
         let known: Option<Vec<i64>> = committed.iter().map(told_after).collect();
         known.and_then(|known| known.into_iter().max()).ok_or_else(|| {
-            Error::retry(format!("stage 1 of this generation has not begun to read all partitions of {events} yet"))
+            Error::retry(format!(
+                "stage 1 of this generation has not begun to read all partitions of {events} yet"
+            ))
         })
     }
 
@@ -287,7 +289,9 @@ impl Stage for Results {
             begun: lane.merge.begun(),
             topics: lane.topics.clone(),
             lost_up_to: lane.lost_up_to,
-            ended_by: lane.ended_by.or(self.options.ended_by.filter(|_| lane.at_end && !lane.merge.is_behind())),
+            ended_by: lane
+                .ended_by
+                .or(self.options.ended_by.filter(|_| lane.at_end && !lane.merge.is_behind())),
         };
         Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),

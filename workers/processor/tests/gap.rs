@@ -85,6 +85,8 @@ fn results(broker: &Broker) -> Worker<Results, Member> {
 
 fn results_of(group: &str, broker: &Broker) -> Worker<Results, Member> {
     let options = ResultsOptions {
+        cut: None,
+        ended_by: None,
         settings: SETTINGS,
         inputs: 1,
         windows: "windows".to_owned(),

@@ -47,7 +47,11 @@ impl Recorded {
 ///
 /// # Errors
 /// As [`Error`] says.
-pub(crate) fn newest(pipeline: &Pipeline, brokers: &str, stop: &AtomicBool) -> Result<Option<Pipeline>, Error> {
+pub(crate) fn newest(
+    pipeline: &Pipeline,
+    brokers: &str,
+    stop: &AtomicBool,
+) -> Result<Option<Pipeline>, Error> {
     Ok(read(pipeline, brokers, stop)?.map(|generations| in_newest(pipeline, &generations)))
 }
 

@@ -272,8 +272,11 @@ impl Part<'_> {
             connect()
         };
         let Some(member) = retry_with_backoff(stop, connect)? else { return Ok(()) };
-        let heartbeats: Vec<_> =
-            [Some(metrics), not_running].into_iter().flatten().map(|stage| Arc::clone(&stage.heartbeat)).collect();
+        let heartbeats: Vec<_> = [Some(metrics), not_running]
+            .into_iter()
+            .flatten()
+            .map(|stage| Arc::clone(&stage.heartbeat))
+            .collect();
         let mut worker = Worker::new(stage, member)
             .with_heartbeat(move || heartbeats.iter().for_each(|heartbeat| heartbeat.turn()))
             .with_transaction_bytes(transaction_bytes);

@@ -61,6 +61,7 @@ pub async fn dead_letters(
 ) -> Result<Response, RequestError> {
     let Rows { limit: asked, format } = query;
     let (dead_letters, read_at) = state.dead_letters(limit(asked, 50));
-    let answer = NewestDeadLetters { topic: state.in_generation().dead_letters_topic(), read_at, dead_letters };
+    let answer =
+        NewestDeadLetters { topic: state.in_generation().dead_letters_topic(), read_at, dead_letters };
     Ok(json_or_table(&headers, format, &answer, &answer.dead_letters))
 }

@@ -57,15 +57,13 @@ pub fn follow(state: &PipelineState, brokers: &str, stop: &CancellationToken) ->
             format!("the reader of {}", pipeline.generations_topic()),
             Box::new(|| generations::watch(state, brokers, &readers)),
         ),
-        (
-            format!("the reader of {}", pipeline.live_topic()),
-            Box::new(|| live(state, brokers, &readers)),
-        ),
+        (format!("the reader of {}", pipeline.live_topic()), Box::new(|| live(state, brokers, &readers))),
     ];
     let readers = &readers;
     for (role, topic) in topics {
         let (connection, start) = (connection(role, brokers), Start::Beginning);
-        let read = move || TopicReader { state, role, topic, connection, start, generation: None }.read(readers);
+        let read =
+            move || TopicReader { state, role, topic, connection, start, generation: None }.read(readers);
         parts.push((format!("the reader of {topic}"), Box::new(read)));
     }
     supervise(parts, stop)
@@ -77,7 +75,8 @@ fn live(state: &PipelineState, brokers: &str, stop: &Stop) {
     while !stop.is_requested() {
         let pipeline = state.in_generation();
         let (topic, generation) = (&pipeline.live_topic(), Some(pipeline.generation));
-        TopicReader { state, role, topic, connection: connection(role, brokers), start, generation }.read(stop);
+        TopicReader { state, role, topic, connection: connection(role, brokers), start, generation }
+            .read(stop);
         if !stop.is_requested() {
             state.forget(topic);
         }

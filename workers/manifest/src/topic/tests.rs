@@ -87,7 +87,10 @@ fn each_generation_has_internal_topics_and_groups_of_its_own() {
         (first.blocks_topic(), second.blocks_topic()),
         ("shop.blocks".to_owned(), "shop.blocks.2".to_owned())
     );
-    assert_eq!((second.windows_group(), second.results_group()), ("shop.windows.2".into(), "shop.results.2".into()));
+    assert_eq!(
+        (second.windows_group(), second.results_group()),
+        ("shop.windows.2".into(), "shop.results.2".into())
+    );
     let names = |pipeline: &Pipeline| -> Vec<String> {
         pipeline.topics().into_iter().map(|topic| topic.name).collect()
     };
@@ -110,7 +113,8 @@ fn each_generation_has_internal_topics_and_groups_of_its_own() {
             assert!(is_group_of("shop", &group), "{group}");
         }
     }
-    for other in ["shop.windows.x", "shop.state", "shop-2.windows", "shop", "ashop.windows", "shop.2.windows"] {
+    for other in ["shop.windows.x", "shop.state", "shop-2.windows", "shop", "ashop.windows", "shop.2.windows"]
+    {
         assert!(!is_group_of("shop", other), "{other}");
     }
 }

@@ -1,10 +1,7 @@
 //! The demo on a log in memory, which deletes records that no part needs any more.
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -55,8 +52,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
             | Role::TopPages
             | Role::Live
             | Role::DeadLetters
-            | Role::Generations => {
-            }
+            | Role::Generations => {}
         }
     }
     let history = demo.history();

@@ -59,7 +59,12 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: &Apply, stop: &AtomicB
 }
 
 /// Deletes the internal topics and groups of generations that ended longer ago than results are kept.
-fn delete_ended(pipeline: &Pipeline, brokers: &str, generations: &Generations, now: i64) -> anyhow::Result<()> {
+fn delete_ended(
+    pipeline: &Pipeline,
+    brokers: &str,
+    generations: &Generations,
+    now: i64,
+) -> anyhow::Result<()> {
     let kept = pipeline.spec.topics.results.retention.as_millis();
     let ended = generations.iter().filter(|next| next.cut.is_some() && next.declared + kept < now);
     let mut admin = None;

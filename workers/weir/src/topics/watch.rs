@@ -126,7 +126,9 @@ fn watch(
         }
         match recorded.read() {
             Ok(generations) => {
-                if let Some(newest) = generations.newest().filter(|newest| newest.number > pipeline.generation) {
+                if let Some(newest) =
+                    generations.newest().filter(|newest| newest.number > pipeline.generation)
+                {
                     let _ = superseded.set(newest.number);
                     return;
                 }

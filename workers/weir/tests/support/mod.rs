@@ -31,16 +31,20 @@ impl TestPipeline {
     pub fn with(brokers: &'static str, name: &str, events: &str, spec: &str, replicas: i32) -> Self {
         let (name, events) =
             (format!("{name}-{}", std::process::id()), format!("{events}-{}", std::process::id()));
-        let manifest = format!(
-            "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n{spec}  topics:\n    \
-             events: {{name: {events}, replicas: {replicas}}}\n    results: {{name: {name}-results, replicas: {replicas}}}\n    \
-             topPages: {{name: {name}-top}}\n"
-        );
+        let manifest = manifest(&name, &events, spec, replicas);
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), &manifest).unwrap();
         let test = Self { brokers, file, pipeline: Pipeline::from_yaml(&manifest).unwrap() };
         test.run(&["topics", "apply"]);
         test
+    }
+
+    /// Changes the spec in the file; `weir topics apply` is not run.
+    pub fn respecify(&mut self, spec: &str) {
+        let (name, events) = (&self.pipeline.metadata.name, &self.pipeline.spec.topics.events);
+        let manifest = manifest(name, &events.name, spec, events.replicas);
+        std::fs::write(self.file.path(), &manifest).unwrap();
+        self.pipeline = Pipeline::from_yaml(&manifest).unwrap();
     }
 
     /// The program for this pipeline; its output is dropped.
@@ -70,6 +74,14 @@ impl TestPipeline {
         let generate = ["generate", "--events", &events, "--rate", "0", "--start", "2026-01-01T00:00:00Z"];
         self.run(&[&generate[..], &FAULTS[..]].concat());
     }
+}
+
+fn manifest(name: &str, events: &str, spec: &str, replicas: i32) -> String {
+    format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: ClickstreamPipeline\nmetadata: {{name: {name}}}\nspec:\n{spec}  topics:\n    \
+         events: {{name: {events}, replicas: {replicas}}}\n    results: {{name: {name}-results, replicas: {replicas}}}\n    \
+         topPages: {{name: {name}-top}}\n"
+    )
 }
 
 /// Sends SIGTERM to a program.
