@@ -90,9 +90,13 @@ pub fn run(
     // With a stable name a restart aborts its predecessor's open transactions at once.
     let name = instance.clone().unwrap_or_else(|| format!("{}-{}", std::process::id(), millis()));
     let (watched, metrics) = Metrics::registered();
+    let recording = pipeline.generations_topic();
     let connect = |group: &str, topic: &str| {
-        let mut options = weir_kafka::MemberOptions::new(brokers, group, topic, &format!("{group}.{name}"));
-        options.instance.clone_from(instance);
+        // All processes record generations under one transactional id: of two that do so at once, one fails.
+        let of_its_own = group != recording;
+        let transactional_id = if of_its_own { format!("{group}.{name}") } else { group.to_owned() };
+        let mut options = weir_kafka::MemberOptions::new(brokers, group, topic, &transactional_id);
+        options.instance = instance.clone().filter(|_| of_its_own);
         weir_kafka::Member::connect(options)
     };
     watched.beside(*health, || {

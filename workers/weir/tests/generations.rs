@@ -175,7 +175,7 @@ fn what_a_generation_hides_is_in_none_of_its_topics() {
     let state = bytes(&test, &test.pipeline.state_topic());
     assert!(raw(&state) > 0, "the state of the first generation has ids as they are");
 
-    test.respecify("  pii: {userId: Hash}\n");
+    test.respecify("  pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}\n");
     let key = ("WEIR_PII_KEY", "a key for this test alone");
     let apply = test.weir(&["topics", "apply"]).env(key.0, key.1).stdout(Stdio::piped()).output().unwrap();
     let begun = String::from_utf8(apply.stdout).unwrap();
