@@ -263,7 +263,7 @@ mod tests {
             of(&|spec| spec.topics.events.partitions = 9).refusal(demo.committed(false)).unwrap();
         assert!(
             repartitioned.starts_with(
-                "was made with event partitions 3, and the document now says event partitions 9: "
+                "was made with event partitions 6, and the document now says event partitions 9: "
             ),
             "{repartitioned}"
         );

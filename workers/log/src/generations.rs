@@ -42,6 +42,11 @@ impl Generation {
 pub struct Generations(BTreeMap<u32, Generation>);
 
 impl Generations {
+    /// These.
+    pub fn of(generations: impl IntoIterator<Item = Generation>) -> Self {
+        Self(generations.into_iter().map(|generation| (generation.number, generation)).collect())
+    }
+
     /// Reads the topic; a missing one has none.
     ///
     /// # Errors

@@ -136,16 +136,20 @@ fn each_window_is_told_once_by_one_set_of_settings() {
     assert!(report.records == 150_000 && report.windows == told.len(), "{report:?}");
 }
 
-/// All bytes of a topic: keys, values.
+/// All bytes of a topic: keys, values, headers.
 fn bytes(test: &TestPipeline, topic: &str) -> Vec<u8> {
     let inspector = inspector(test);
     let mut bytes = Vec::new();
     let partitions = inspector.topics(&[topic]).unwrap().pop().flatten().unwrap().partitions;
     for partition in 0..partitions {
         inspector
-            .read(topic, partition, 0, &mut |record| {
+            .read_headers(topic, partition, 0, |record, headers| {
                 bytes.extend_from_slice(record.key.unwrap_or_default());
                 bytes.extend_from_slice(record.value.unwrap_or_default());
+                for (name, value) in headers {
+                    bytes.extend_from_slice(name.as_bytes());
+                    bytes.extend_from_slice(value.as_bytes());
+                }
             })
             .unwrap();
     }

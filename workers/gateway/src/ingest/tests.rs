@@ -7,12 +7,14 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
+use weir_analytics::{DecisiveSettings, Partition, Settings};
 use weir_broker::Kafka;
 use weir_events::{
     ClickstreamEvent, EventType, PageAnalytics, SiteTotals, TopPages, encode_event, encode_page_analytics,
     encode_top_pages,
 };
 use weir_kafka::{Connection, Producer, ProducerOptions, admin};
+use weir_log::Generation;
 use weir_manifest::{Compression, Pipeline};
 
 use super::*;
@@ -209,7 +211,7 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
         until("it is ready", || state.unready().is_none() && windows(&state) == [10_000]);
         kafka.broker(0).stop().unwrap();
         until("it is not ready any more", || state.unready().is_some());
-        until("all optional sources are in the warnings", || state.warnings().len() == 4);
+        until("all optional sources are in the warnings", || state.warnings().len() == 5);
         kafka.broker(0).start().unwrap();
         seal(&producer(brokers), &pipeline, 20_000);
         until("it is ready again and has the new window", || {
@@ -217,7 +219,7 @@ fn a_gateway_without_brokers_is_not_ready_until_it_has_caught_up() {
         });
         until("no warning is left", || state.warnings().is_empty());
         let labels: Vec<String> = state.read_ages().into_iter().map(|(label, _)| label).collect();
-        assert!(labels.len() == 6 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
+        assert!(labels.len() == 7 && labels.iter().any(|label| label == "committed-offsets"), "{labels:?}");
         drop(ending);
         readers.join().unwrap().unwrap();
     });
@@ -247,6 +249,67 @@ fn recreated_topics_are_read_from_their_beginning() {
         // A window is gone with the first of its topics that is found to be another; the other's records follow.
         until("nothing of the first is left", || state.windows().stats().windows == 1);
         until("it is ready", || state.unready().is_none());
+        drop(ending);
+        readers.join().unwrap().unwrap();
+    });
+}
+
+/// A partition's live values with so many views.
+fn live_values(views: i64) -> Vec<u8> {
+    let mut partition = Partition::new(0, Settings::default());
+    for view in 0..views {
+        let event = ClickstreamEvent {
+            user_id: "one",
+            session_id: "visit",
+            page_url: "/",
+            timestamp: 1_000_000 + view,
+            ..ClickstreamEvent::EMPTY
+        };
+        partition.read(&event);
+    }
+    partition.live_snapshot(0).unwrap().encode().unwrap()
+}
+
+#[test]
+fn a_gateway_follows_the_newest_generation() {
+    let (pipeline, brokers) = (pipeline("followed"), Kafka::shared());
+    admin::ensure_topics(brokers, &pipeline.topics()).unwrap();
+    let producer = producer(brokers);
+    let send = |topic: &str, value: &[u8]| {
+        producer.send(topic, 0, b"0", value).unwrap();
+        producer.flush(DEADLINE).unwrap();
+    };
+    let state = PipelineState::new(pipeline.clone(), StateLimits::default(), &needed(&pipeline)).unwrap();
+    let views = || state.live().map(|live| live.site.views);
+    let stop = CancellationToken::new();
+    thread::scope(|scope| {
+        let ending = stop.clone().drop_guard();
+        let readers = scope.spawn(|| follow(&state, brokers, &stop));
+        send(&pipeline.live_topic(), &live_values(3));
+        send(&pipeline.dead_letters_topic(), b"");
+        until("values of the first are shown", || views() == Some(3) && state.dead_letters(9).0.len() == 1);
+
+        let second = pipeline.in_generation(2);
+        admin::ensure_topics(brokers, &second.topics()).unwrap();
+        let mut faster = pipeline.clone();
+        faster.spec.window.slide = "5s".parse().unwrap();
+        let settings = DecisiveSettings::of(&faster, None).unwrap().committed(true).to_owned();
+        let declared = serde_json::to_vec(&Generation::declared(2, &settings, 0)).unwrap();
+        send(&pipeline.generations_topic(), &declared);
+        until("the second is known", || state.generation() == 2);
+        send(&second.live_topic(), &live_values(5));
+        until("values of the second are shown, and nothing of the first", || {
+            views() == Some(5) && state.dead_letters(9).0.is_empty()
+        });
+        send(&pipeline.live_topic(), &live_values(7));
+        send(&second.dead_letters_topic(), b"");
+        until("dead letters of the second are shown", || state.dead_letters(9).0.len() == 1);
+        assert_eq!(views(), Some(5), "values of the first are not read any more");
+        let warnings = state.warnings();
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("windows of 300 s every 5 s"),
+            "its document is an older one: {warnings:?}"
+        );
         drop(ending);
         readers.join().unwrap().unwrap();
     });

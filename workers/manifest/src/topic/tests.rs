@@ -97,9 +97,9 @@ fn each_generation_has_internal_topics_and_groups_of_its_own() {
     assert_eq!(
         names(&second),
         [
-            "shop-events",
-            "shop-results",
-            "shop-top-pages",
+            "clickstream-events",
+            "analytics-results",
+            "analytics-top-pages",
             "shop.blocks.2",
             "shop.state.2",
             "shop.live.2",

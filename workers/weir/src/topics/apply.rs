@@ -174,3 +174,46 @@ fn ids(admin: &Admin, specs: &[TopicSpec]) -> Result<BTreeMap<String, String>, A
     let kept = specs.iter().filter(|spec| spec.management == Management::Managed);
     admin.ids(&kept.map(|spec| spec.name.as_str()).collect::<Vec<_>>())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use weir_log::Generation;
+
+    #[test]
+    fn topics_of_an_ended_generation_are_deleted_once_results_are_that_old() {
+        let brokers = weir_broker::Kafka::shared();
+        let mut pipeline = Pipeline::new(&format!("ended-{}", std::process::id()), Pipeline::demo().spec);
+        let topics = &mut pipeline.spec.topics;
+        (topics.events.name, topics.events.replicas) = (format!("{}-events", pipeline.metadata.name), 1);
+        (topics.results.name, topics.results.replicas) = (format!("{}-results", pipeline.metadata.name), 1);
+        topics.top_pages.name = format!("{}-top", pipeline.metadata.name);
+        let kept = topics.results.retention.as_millis();
+        for generation in [1, 2] {
+            apply_topics(&pipeline.in_generation(generation), brokers, &Apply::default()).unwrap();
+        }
+        let admin = Admin::new(&Connection::new(brokers, "weir-admin")).unwrap();
+        let there = |generation: u32| {
+            let own = pipeline.in_generation(generation).topics_of_generation();
+            let all = admin.topics().unwrap();
+            own.iter().filter(|spec| all.contains_key(&spec.name)).count()
+        };
+        let recorded = |cut: Option<i64>| {
+            let second = Generation::declared(2, "other", 1_000);
+            let second = cut.map_or(second.clone(), |cut| second.after(cut));
+            Generations::of([Generation::declared(1, "settings", 1_000).after(0), second])
+        };
+        for (generations, now) in [(recorded(Some(5)), 1_000 + kept), (recorded(None), 2_000 + kept)] {
+            delete_ended(&pipeline, brokers, &generations, now).unwrap();
+            assert_eq!((there(1), there(2)), (4, 4), "too early, or it has not ended");
+        }
+        for _ in 0..2 {
+            delete_ended(&pipeline, brokers, &recorded(Some(5)), 1_001 + kept).unwrap();
+            assert_eq!((there(1), there(2)), (0, 4));
+        }
+        let left = pipeline.in_generation(2).topics();
+        assert!(left.iter().all(|spec| admin.topics().unwrap().contains_key(&spec.name)), "all others stay");
+    }
+}
