@@ -116,7 +116,12 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 
 /// `error`, met while `doing` something, outside transactions.
 pub(super) fn classify(doing: &str, error: &KafkaError) -> Error {
-    match error.rdkafka_error_code() {
+    // Of requests such as a description of topics rdkafka does not give the code by that method.
+    let code = match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    match code {
         Some(code) => of_code(doing, code, &error.to_string()),
         None => Error::fatal(format!("could not {doing}: {error}")),
     }

@@ -8,6 +8,9 @@ fn an_absent_broker_is_retried() {
         [C::BrokerTransportFailure, C::AllBrokersDown, C::OperationTimedOut, C::RequestTimedOut, C::Resolve]
     {
         assert_eq!(class(code), Class::Retry, "{code:?}");
+        for error in [KafkaError::AdminOp(code), KafkaError::MetadataFetch(code)] {
+            assert!(matches!(classify("look", &error), Error::Retry(_)), "{error:?}");
+        }
     }
 }
 

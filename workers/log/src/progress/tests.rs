@@ -47,3 +47,25 @@ fn stored_commits_are_read() {
     assert_eq!((now.begun, now.lost_up_to, now.topics.len()), (Some((20, 3)), Some(5), 3));
     assert_eq!(serde_json::to_string(&now).unwrap(), NOW.trim());
 }
+
+/// The metadata of a generation that has ended: of stage 1, and of stage 2.
+const ENDED: (&str, &str) = (
+    include_str!("../../tests/golden/partition-progress-5.json"),
+    include_str!("../../tests/golden/results-progress-3.json"),
+);
+
+#[test]
+fn stored_commits_of_an_ended_generation_are_read() {
+    let windows: PartitionProgress = serde_json::from_str(ENDED.0).unwrap();
+    assert_eq!((windows.ended_by, windows.told_after), (Some(3), Some(1_699_999_000_000)));
+    assert_eq!(serde_json::to_string(&windows).unwrap(), ENDED.0.trim());
+    let results: ResultsProgress = serde_json::from_str(ENDED.1).unwrap();
+    assert_eq!((results.ended_by, results.emitted), (Some(3), Some(10)));
+    assert_eq!(serde_json::to_string(&results).unwrap(), ENDED.1.trim());
+    let running = PartitionProgress { told_after: None, ended_by: None, ..windows };
+    let text = serde_json::to_string(&running).unwrap();
+    assert!(
+        !text.contains("told_after") && !text.contains("ended_by"),
+        "off, there is no byte of it: {text}"
+    );
+}
