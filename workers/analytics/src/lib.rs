@@ -25,6 +25,7 @@ mod block;
 pub mod decisive;
 mod event;
 mod feature;
+pub mod generation;
 mod intern;
 mod live;
 mod merge;

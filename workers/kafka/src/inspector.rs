@@ -18,7 +18,7 @@ use super::group::record;
 use super::partitions;
 use super::reader::check_transient;
 use super::watchdog::{MAX_UNCLOSED, Unclosed};
-use weir_log::{Committed, Error, Record, TopicDescription};
+use weir_log::{Committed, Error, Generations, Record, TopicDescription};
 
 /// How long to wait for pending transactions before the caller must retry.
 const STABLE: Duration = Duration::from_secs(5);
@@ -133,6 +133,17 @@ impl TopicInspector {
                 })
             })
             .collect()
+    }
+
+    /// The generations that a topic records; none if it is missing.
+    ///
+    /// # Errors
+    /// As [`Error`] says; [`Error::Fatal`] for a record of another version.
+    pub fn generations(&self, topic: &str) -> Result<Generations, Error> {
+        if self.topics(&[topic])?.iter().all(Option::is_none) {
+            return Ok(Generations::default());
+        }
+        Generations::collect(topic, |sink| self.read(topic, 0, 0, sink).map(drop))
     }
 
     /// The first retained offset of a partition of the group's topic.

@@ -103,9 +103,23 @@ impl Generations {
         self.0.get(&number)
     }
 
+    /// The numbers of the generations that ended before a time in milliseconds: their successors have taken over, and were declared before
+    /// it. Nothing reads their internal topics any more.
+    pub fn ended_before(&self, time: i64) -> impl Iterator<Item = u32> {
+        let successors = self.0.values().filter(move |next| next.cut.is_some() && next.declared < time);
+        successors.filter(|next| next.number > 1).map(|next| next.number - 1)
+    }
+
     /// All of them, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Generation> {
         self.0.values()
+    }
+}
+
+/// As later records of the same generations replace earlier ones.
+impl Extend<Generation> for Generations {
+    fn extend<T: IntoIterator<Item = Generation>>(&mut self, generations: T) {
+        self.0.extend(generations.into_iter().map(|generation| (generation.number, generation)));
     }
 }
 
@@ -167,6 +181,17 @@ mod tests {
             let one = collected(&[line]).unwrap();
             assert_eq!(serde_json::to_string(one.get(number).unwrap()).unwrap(), *line);
         }
+    }
+
+    #[test]
+    fn a_generation_has_ended_once_the_next_one_has_its_cut() {
+        let lines: Vec<&str> = STORED.lines().collect();
+        let ended = |lines: &[&str], time| collected(lines).unwrap().ended_before(time).collect::<Vec<_>>();
+        let declared = collected(&lines).unwrap().get(2).unwrap().declared;
+        assert_eq!(ended(&lines, declared + 1), [1]);
+        assert_eq!(ended(&lines, declared), [] as [u32; 0]);
+        assert_eq!(ended(&lines[..2], declared + 1), [] as [u32; 0], "the next one has not taken over yet");
+        assert_eq!(ended(&lines[..1], i64::MAX), [] as [u32; 0]);
     }
 
     #[test]

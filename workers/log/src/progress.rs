@@ -72,6 +72,16 @@ pub struct PartitionProgress {
     pub ended_by: Option<u32>,
 }
 
+impl PartitionProgress {
+    /// The decisive settings in the metadata of a group's commits; `None` if it has none. A partition that has read events of version 2
+    /// states more of them than another one.
+    pub fn settings_in<'a>(metadata: impl IntoIterator<Item = &'a str>) -> Option<String> {
+        let settings =
+            |metadata: &str| serde_json::from_str::<Self>(metadata).ok().map(|progress| progress.settings);
+        metadata.into_iter().filter_map(settings).max_by_key(String::len)
+    }
+}
+
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }

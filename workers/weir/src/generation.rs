@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{anyhow, bail};
-use weir_analytics::decisive::{DecisiveSettings, Difference, settings_in};
+use weir_analytics::decisive::{DecisiveSettings, settings_in};
+use weir_analytics::generation::{self, Next};
 use weir_kafka::{Connection, MemberOptions, TopicInspector};
 use weir_log::generations::{self, Generation, Generations};
-use weir_log::{Committed, Error, Member, PartitionProgress};
+use weir_log::{Error, Member, PartitionProgress};
 use weir_manifest::{FIRST_GENERATION, Pipeline};
 use weir_processor::ending::{self, Ending};
 use weir_processor::results::Results;
@@ -36,10 +37,7 @@ impl Recorded {
 
     /// Reads them; none while the pipeline is in its first.
     pub(crate) fn read(&self) -> Result<Generations, Error> {
-        if self.inspector.topics(&[&self.topic])?.iter().all(Option::is_none) {
-            return Ok(Generations::default());
-        }
-        Generations::collect(&self.topic, |sink| self.inspector.read(&self.topic, 0, 0, sink).map(drop))
+        self.inspector.generations(&self.topic)
     }
 }
 
@@ -89,16 +87,6 @@ pub(crate) fn current(
     Ok(in_newest(pipeline, generations))
 }
 
-/// The next generation, which other settings begin.
-pub(crate) struct Next {
-    /// It, and the first one where that is not recorded yet.
-    declared: Vec<Generation>,
-    /// Its number.
-    pub(crate) number: u32,
-    /// What is other.
-    pub(crate) difference: Difference,
-}
-
 /// Whether the document's settings begin another generation: they differ from those of the newest one.
 ///
 /// # Errors
@@ -110,21 +98,11 @@ pub(crate) fn next(
     generations: &Generations,
     now: i64,
 ) -> anyhow::Result<Option<Next>> {
-    let first;
-    let (newest, mut declared) = match generations.newest() {
-        Some(newest) => (newest, Vec::new()),
-        None => {
-            let Some(settings) = committed_settings(pipeline, brokers)? else { return Ok(None) };
-            first = Generation::declared(FIRST_GENERATION, &settings, now).after(0);
-            (&first, vec![first.clone()])
-        }
+    let committed = match generations.newest() {
+        Some(_) => None,
+        None => committed_settings(pipeline, brokers)?,
     };
-    let Some(difference) = decisive.difference(&newest.settings) else { return Ok(None) };
-    settings_in(&newest.settings)
-        .map_err(|lacks| anyhow!("generation {} cannot be ended: {lacks}", newest.number))?;
-    let number = newest.number + 1;
-    declared.push(Generation::declared(number, decisive.committed(true), now));
-    Ok(Some(Next { declared, number, difference }))
+    generation::next(decisive, generations, committed.as_deref(), now).map_err(anyhow::Error::msg)
 }
 
 /// The settings that the first generation has committed; `None` if it has not begun.
@@ -136,11 +114,7 @@ fn committed_settings(pipeline: &Pipeline, brokers: &str) -> Result<Option<Strin
         return Ok(None);
     }
     let committed = inspector.committed()?;
-    let settings = |committed: &Committed| {
-        serde_json::from_str::<PartitionProgress>(&committed.metadata).ok().map(|progress| progress.settings)
-    };
-    // A partition that has read events of version 2 says more.
-    Ok(committed.iter().flatten().filter_map(settings).max_by_key(String::len))
+    Ok(PartitionProgress::settings_in(committed.iter().flatten().map(|committed| &*committed.metadata)))
 }
 
 /// Declares the next generation. From now on processes of the last one leave.

@@ -66,10 +66,9 @@ fn delete_ended(
     now: i64,
 ) -> anyhow::Result<()> {
     let kept = pipeline.spec.topics.results.retention.as_millis();
-    let ended = generations.iter().filter(|next| next.cut.is_some() && next.declared + kept < now);
     let mut admin = None;
-    for next in ended.filter(|next| next.number > FIRST_GENERATION) {
-        let ended = pipeline.in_generation(next.number - 1);
+    for number in generations.ended_before(now - kept) {
+        let ended = pipeline.in_generation(number);
         let admin = match &admin {
             Some(admin) => admin,
             None => admin.insert(Admin::new(&Connection::new(brokers, "weir-admin"))?),
