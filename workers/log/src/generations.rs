@@ -151,6 +151,23 @@ pub fn record<M: Member>(
     member.commit(&[])
 }
 
+/// Records that a generation has begun, unless another process has. Returns what is recorded then. The member is as for [`record`].
+///
+/// # Errors
+/// As [`Error`] says: another process has taken the transactional id, and does the same.
+pub fn record_begun<M: Member>(
+    member: &mut M,
+    topic: &str,
+    begun: &Generation,
+) -> Result<Generations, Error> {
+    let now = Generations::read(member, topic)?;
+    if now.get(begun.number).is_some_and(|recorded| recorded.cut.is_some()) {
+        return Ok(now);
+    }
+    record(member, topic, &now, std::slice::from_ref(begun))?;
+    Generations::read(member, topic)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -10,8 +10,9 @@ use weir_kafka::{Connection, MemberOptions, TopicInspector};
 use weir_log::generations::{self, Generation, Generations};
 use weir_log::{Error, Member, PartitionProgress};
 use weir_manifest::{FIRST_GENERATION, Pipeline};
-use weir_processor::ending::{self, Ending};
+use weir_processor::ending::Ending;
 use weir_processor::results::Results;
+use weir_processor::takeover::{self, End, Next};
 
 use crate::backoff::{Backoff, retry_with_backoff};
 use crate::process::{self, Part};
@@ -156,26 +157,17 @@ pub(crate) fn take_over<M: Member>(
     part: &Part<'_>,
     connect: impl Fn(&str, &str) -> Result<M, Error>,
 ) -> anyhow::Result<Option<i64>> {
-    let mut told = 0;
-    for number in FIRST_GENERATION + 1..=pipeline.generation {
-        let cut = loop {
-            let recorded = |number| generations.get(number).ok_or_else(|| not_recorded(pipeline, number));
-            let generation = recorded(number)?;
-            if let Some(cut) = generation.cut {
-                break cut;
-            }
-            let before = recorded(number - 1)?;
-            tracing::info!(generation = number, "ending the generation before, to begin this one");
-            let Some(cut) = end(pipeline, before, told, part, &connect)? else { return Ok(None) };
-            let begun = generation.clone().after(cut);
-            let Some(now) = record_begun(pipeline, begun, part, &connect)? else {
-                return Ok(None);
-            };
-            generations = now;
+    loop {
+        let next = takeover::next(&generations, pipeline.generation);
+        let end = match next.map_err(|number| not_recorded(pipeline, number))? {
+            Next::Begin(cut) => return Ok(cut),
+            Next::End(end) => end,
         };
-        told = cut;
+        tracing::info!(generation = end.by(), "ending the generation before, to begin this one");
+        let Some(cut) = end_generation(pipeline, &end, part, &connect)? else { return Ok(None) };
+        let Some(now) = record_begun(pipeline, &end.begun(cut), part, &connect)? else { return Ok(None) };
+        generations = now;
     }
-    Ok((pipeline.generation > FIRST_GENERATION).then_some(told))
 }
 
 fn not_recorded(pipeline: &Pipeline, number: u32) -> anyhow::Error {
@@ -185,41 +177,37 @@ fn not_recorded(pipeline: &Pipeline, number: u32) -> anyhow::Error {
     )
 }
 
-/// Ends one generation, after which windows up to `told` were told by those before it. Returns the end up to which it has told windows;
-/// `None` after a stop.
-fn end<M: Member>(
+/// Ends one generation. Returns the end up to which it has told windows; `None` after a stop.
+fn end_generation<M: Member>(
     pipeline: &Pipeline,
-    generation: &Generation,
-    told: i64,
+    end: &End,
     part: &Part<'_>,
     connect: &impl Fn(&str, &str) -> Result<M, Error>,
 ) -> anyhow::Result<Option<i64>> {
-    let by = generation.number + 1;
+    let (by, generation) = (end.by(), end.generation());
     let ends = pipeline.in_generation(generation.number);
-    let (mut sealed, mut is_drained) = (None, false);
+    let (mut cut, mut is_drained) = (None, false);
     let stage = Ending { events: ends.events_topic().to_owned(), by };
     part.drive(
         "end of the last generation",
         || connect(&ends.windows_group(), ends.events_topic()),
         stage,
         |worker| {
-            let committed = worker.member().committed();
-            sealed = committed.ok().and_then(|committed| ending::ended_at(&committed, by));
-            sealed.is_some()
+            cut = worker.member().committed().ok().and_then(|committed| end.cut(&committed));
+            cut.is_some()
         },
     )?;
-    let Some(sealed) = sealed else { return Ok(None) };
-    let cut = sealed.map_or(told, |sealed| sealed.max(told));
-    if cut > told {
+    let Some(cut) = cut else { return Ok(None) };
+    if end.drains(cut) {
         let settings = settings_in(&generation.settings).map_err(|lacks| anyhow!("{lacks}"))?;
-        let options = process::results_options(&ends, settings, Some(told).filter(|_| by > 2), Some(by));
+        let options = process::results_options(&ends, settings, end.cut_before(), Some(by));
         part.drive(
             "last windows of the last generation",
             || connect(&ends.results_group(), &ends.blocks_topic()),
             Results::new(options),
             |worker| {
                 let committed = worker.member().committed();
-                is_drained = committed.is_ok_and(|committed| ending::is_drained(&committed, by));
+                is_drained = committed.is_ok_and(|committed| end.is_drained(&committed));
                 is_drained
             },
         )?;
@@ -234,7 +222,7 @@ fn end<M: Member>(
 /// Records that a generation has begun, unless another process has. Returns what is recorded now; `None` after a stop.
 fn record_begun<M: Member>(
     pipeline: &Pipeline,
-    begun: Generation,
+    begun: &Generation,
     part: &Part<'_>,
     connect: &impl Fn(&str, &str) -> Result<M, Error>,
 ) -> anyhow::Result<Option<Generations>> {
@@ -244,12 +232,7 @@ fn record_begun<M: Member>(
     while !part.is_stopped() {
         // Another process that does the same takes the transactional id over: then this attempt fails, and finds the record.
         let recorded = connect(&topic, &topic).and_then(|mut member| {
-            let now = Generations::read(&mut member, &topic)?;
-            let is_done = now.get(begun.number).is_some_and(|recorded| recorded.cut.is_some());
-            if !is_done {
-                generations::record(&mut member, &topic, &now, std::slice::from_ref(&begun))?;
-            }
-            let now = Generations::read(&mut member, &topic)?;
+            let now = generations::record_begun(&mut member, &topic, begun)?;
             member.leave()?;
             Ok(now)
         });
