@@ -13,8 +13,6 @@ use weir_manifest::Pipeline;
 use weir_processor::{windows, worker};
 use weir_telemetry::{Health, Heartbeat};
 
-use crate::topics::Checked;
-
 /// The metrics of both stages.
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
@@ -75,9 +73,9 @@ impl Metrics {
 
 impl Metrics {
     /// Publishes the result of the topics' check, and warns of settings that are allowed but risky.
-    pub(crate) fn show_topics(&self, pipeline: &Pipeline, checked: &Checked) {
-        self.producers_clock.set(checked.producers_clock.into());
-        if checked.producers_clock {
+    pub(crate) fn show_topics(&self, pipeline: &Pipeline, producers_clock: bool) {
+        self.producers_clock.set(producers_clock.into());
+        if producers_clock {
             tracing::warn!(
                 topic = pipeline.events_topic(),
                 "the events topic has message.timestamp.type=CreateTime: maxFuture compares events with the clocks of those who send \

@@ -22,8 +22,10 @@ use super::{
 };
 use crate::{
     console::Screen,
+    key,
     metrics::Metrics,
-    process::{self, Signals},
+    part::Signals,
+    process,
     threads::{join_all, part},
 };
 
@@ -74,7 +76,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
                 process::stages(
                     pipeline,
                     None,
-                    process::privacy(pipeline, None)?,
+                    key::privacy(pipeline, None)?,
                     process::Steps::default(),
                     &Metrics::default(),
                     stop,

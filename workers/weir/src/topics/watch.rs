@@ -17,7 +17,7 @@ use weir_log::{Error, identity::AFRESH};
 use weir_manifest::Pipeline;
 
 use super::check::{Checked, TopicsError, check, check_again};
-use crate::{backoff::Backoff, generation::Recorded, process::Signals};
+use crate::{backoff::Backoff, generation::Recorded, part::Signals};
 
 /// Time between two checks.
 const CHECK_INTERVAL: Duration = Duration::from_secs(5);
