@@ -353,7 +353,8 @@ fn only_where_events_are_sent_twice_do_they_have_ids() {
     let mut without = generator(&constant(100.0));
     assert!((0..1_000).all(|_| without.next_event().event.event_id.is_none()));
     let faults = Faults { duplicates: 0.1, ..Faults::default() };
-    let mut with = generator(&GeneratorOptions { faults: faults.clone(), ..constant(100.0) });
+    // Several events a millisecond: their times do not tell them apart.
+    let mut with = generator(&GeneratorOptions { faults: faults.clone(), ..constant(5_000.0) });
     let (mut seen, mut copies) = (HashSet::new(), 0);
     for _ in 0..20_000 {
         let arrival = with.next_event();
@@ -364,7 +365,7 @@ fn only_where_events_are_sent_twice_do_they_have_ids() {
     }
     assert!(copies > 1_000, "{copies}");
     let start = GeneratorOptions::default().start + 1;
-    let mut later = generator(&GeneratorOptions { faults, start, ..constant(100.0) });
+    let mut later = generator(&GeneratorOptions { faults, start, ..constant(5_000.0) });
     assert!((0..1_000).all(|_| !seen.contains(later.next_event().event.event_id.unwrap())), "of another run");
 }
 
