@@ -181,6 +181,7 @@ fn fixed() -> Vec<(&'static str, Value)> {
         ("window.outOfOrderness", json!("6s")),
         ("window.sessionGap", json!("2m")),
         ("window.maxFuture", json!("1m")),
+        ("window.duplicateSlack", json!("2m")),
         ("ranking.top", json!(5)),
         ("ranking.trendingHalfLife", json!("1h")),
         ("ranking.warmUp", json!(3)),
