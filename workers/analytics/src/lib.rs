@@ -43,7 +43,7 @@ pub use decisive::DecisiveSettings;
 pub use intern::Interner;
 pub use live::{Live, LiveError, LiveRow};
 pub use merge::{Merge, Piece, WindowResult};
-pub use partition::{Partition, Verdict};
+pub use partition::{MAX_VISIT_SECONDS, Partition, Verdict};
 pub use section::{Section, SectionError, SectionId};
 pub use settings::Settings;
 pub use snapshot::SnapshotError;

@@ -22,7 +22,7 @@ use held_ids::{HeldIds, identity};
 use sealing::Sealing;
 
 /// Maximum plausible visit age reported by a client, seconds.
-const MAX_VISIT_SECONDS: u32 = 86_400;
+pub const MAX_VISIT_SECONDS: u32 = 86_400;
 
 /// The outcome of reading an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,6 +216,21 @@ impl<F: Feature> Partition<F> {
     /// The end of the last sealed window.
     pub fn sealed(&self) -> Option<i64> {
         self.progress.sealed
+    }
+
+    /// The end of the window being sealed, if one is.
+    pub fn sealing(&self) -> Option<i64> {
+        self.sealing.map(|sealing| sealing.end)
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether a visit that began at or before `time` may still go on. Walks over all visits.
+    pub fn has_visit_since(&self, time: i64) -> bool {
+        self.features.0.window().has_visit_since(time)
     }
 
     /// The end of the last window with an event of this partition.

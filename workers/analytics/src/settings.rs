@@ -78,7 +78,7 @@ impl Settings {
     }
 
     /// By how much the watermark rises while an event's identity is held.
-    pub(crate) fn held_for(&self) -> i64 {
+    pub fn held_for(&self) -> i64 {
         self.size + self.out_of_orderness + self.duplicate_slack
     }
 

@@ -67,6 +67,10 @@ pub struct PartitionProgress {
     /// longer there when it began. `None` until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_after: Option<i64>,
+    /// While `told_after` may still rise: visits that began up to this time may have begun with events that were no longer there. Windows
+    /// with such a visit are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<i64>,
     /// The generation that has ended this one: nothing is counted here any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<u32>,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress};
 
 use crate::identity;
+use crate::journal::Journal;
 use crate::stage::{RecordError, Stage};
 
 /// The settings of an ended partition, instead of those it was computed with: releases that know no generations refuse to continue too.
@@ -26,6 +27,8 @@ pub(crate) fn ended(topic: &str, partition: i32, by: u32) -> Error {
 pub struct Ending {
     /// Topic of events.
     pub events: String,
+    /// Topic of the state of the generation that ends.
+    pub state: String,
     /// The number of the next generation.
     pub by: u32,
 }
@@ -40,29 +43,25 @@ impl Stage for Ending {
         partition: i32,
         committed: Option<&Committed>,
         _now: i64,
-        _heartbeat: &dyn Fn(),
+        heartbeat: &dyn Fn(),
     ) -> Result<(Committed, i64), Error> {
-        let (offset, progress) = match committed {
-            None => (member.beginning(partition)?, PartitionProgress::default()),
-            Some(committed) if committed.metadata.is_empty() => {
-                return Err(identity::reset_by_hand(&self.events, partition));
-            }
-            Some(committed) => {
-                let progress = serde_json::from_str::<PartitionProgress>(&committed.metadata);
-                let progress = progress.map_err(|error| {
-                    let unreadable = Error::fatal(format!(
-                        "the group's commit for {}/{partition} is not of this version: {error}",
-                        self.events
-                    ));
-                    unreadable.at(&self.events, partition, Some(committed.offset))
-                })?;
-                (committed.offset, progress)
+        let Self { events, state, by } = &*self;
+        let (offset, progress) = match (committed, identity::progress(events, partition, committed)?) {
+            (Some(Committed { offset, .. }), Some(progress)) => (*offset, progress),
+            _ => {
+                let (journal, ..) = Journal::read(member, state, partition, heartbeat)?;
+                if journal.number() > 0 {
+                    return Err(identity::state_without_commit(member, events, state, partition));
+                }
+                (member.beginning(partition)?, PartitionProgress::default())
             }
         };
         let progress =
-            PartitionProgress { settings: settings_of_ended(self.by), ended_by: Some(self.by), ..progress };
+            PartitionProgress { settings: settings_of_ended(*by), ended_by: Some(*by), ..progress };
         let metadata = serde_json::to_string(&progress).map_err(|error| Error::fatal(error.to_string()))?;
-        Ok((Committed { offset, metadata }, offset))
+        // It needs no record: also where retention has deleted what follows the commit.
+        let end = member.ends()?.get(partition as usize).copied().unwrap_or(offset);
+        Ok((Committed { offset, metadata }, end))
     }
 
     fn record(
@@ -83,8 +82,8 @@ impl Stage for Ending {
 
     fn held_back(&mut self, _: &mut Committed, _: i64, _: i64, _: &mut Vec<Output>) {}
 
-    fn position(&self, state: &Committed) -> Committed {
-        state.clone()
+    fn position(&self, state: &Committed) -> Option<Committed> {
+        Some(state.clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compares the existing topics with those that offsets and state belong to ([`weir_log::identity`]).
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use weir_log::identity::{AFRESH, TopicIds, recreated, replaced};
 use weir_log::{Committed, Error, Member};
@@ -17,11 +17,57 @@ pub struct Expected<'a> {
 }
 
 /// The error for a commit without a stage's metadata.
-pub(crate) fn reset_by_hand(topic: &str, partition: i32) -> Error {
+fn reset_by_hand(topic: &str, partition: i32) -> Error {
     Error::fatal(format!(
         "the group's offset for {topic}/{partition} was set by another program, such as kafka-consumer-groups --reset-offsets: nothing \
          stands beside it, so where the pipeline was is not known any more. To read again what the topic has, {AFRESH}"
     ))
+}
+
+/// What a stage has committed in a partition of its input topic; `None` without a commit.
+///
+/// # Errors
+/// [`Error::Fatal`] if the commit is not this stage's, or not of this version.
+pub(crate) fn progress<P: DeserializeOwned>(
+    topic: &str,
+    partition: i32,
+    committed: Option<&Committed>,
+) -> Result<Option<P>, Error> {
+    let Some(Committed { offset, metadata }) = committed else { return Ok(None) };
+    if metadata.is_empty() {
+        return Err(reset_by_hand(topic, partition));
+    }
+    serde_json::from_str(metadata).map(Some).map_err(|error| {
+        let unreadable = Error::fatal(format!(
+            "the group's commit for {topic}/{partition} is not of this version: {error}"
+        ));
+        unreadable.at(topic, partition, Some(*offset))
+    })
+}
+
+/// Why a partition of the state topic that holds state cannot be used without a commit: what was counted since is not known.
+pub(crate) fn state_without_commit<M: Member>(
+    member: &mut M,
+    events: &str,
+    state: &str,
+    partition: i32,
+) -> Error {
+    // The state was read after the commits: another owner may have written the first of both in between.
+    match member.committed() {
+        Err(error) => error,
+        Ok(committed) if committed.get(partition as usize).is_some_and(Option::is_some) => {
+            let first =
+                Error::retry(format!("{events}/{partition} was committed for the first time just now"));
+            first.at(events, partition, None)
+        }
+        Ok(_) => {
+            let orphaned = Error::fatal(format!(
+                "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
+                 deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
+            ));
+            orphaned.at(state, partition, None)
+        }
+    }
 }
 
 /// Checks that the topics have the expected partitions and the ids in `committed`, and returns their ids. Topics without a committed

@@ -1,5 +1,7 @@
 //! Stage 2: reads blocks, writes results; per lane.
 
+mod told_after;
+
 use std::collections::BTreeMap;
 
 use weir_analytics::{Merge, Piece, Settings};
@@ -14,6 +16,7 @@ use crate::{
     identity::{self, Expected},
     stage::{RecordError, Stage},
 };
+use told_after::ToldAfter;
 
 /// The output topics' roles in a commit.
 const RESULTS: &str = "results";
@@ -43,12 +46,18 @@ pub struct ResultsOptions {
     pub ended_by: Option<u32>,
 }
 
+/// Time between two reads of stage 1's progress while it is awaited, milliseconds.
+const PROGRESS_POLL_MS: i64 = 500;
+
 /// Stage 2.
 pub struct Results {
     options: ResultsOptions,
     windows: u64,
     /// `windows` at the last commit.
     committed: u64,
+    /// In a generation that is not the first, as it was read last.
+    told_after: ToldAfter,
+    next_progress_poll: i64,
 }
 
 /// The state of one lane.
@@ -61,17 +70,30 @@ pub struct Lane {
     at_end: bool,
     /// The generation that has ended this one, once nothing is left to emit.
     ended_by: Option<u32>,
+    /// It is not known yet which windows are told: nothing is read until then.
+    waits: bool,
 }
 
 impl Results {
     /// Stage 2 over the given topics.
     pub fn new(options: ResultsOptions) -> Self {
-        Self { options, windows: 0, committed: 0 }
+        Self {
+            options,
+            windows: 0,
+            committed: 0,
+            told_after: ToldAfter::Unknown,
+            next_progress_poll: i64::MIN,
+        }
     }
 
     /// Number of windows that this process emitted and committed.
     pub fn committed_windows(&self) -> u64 {
         self.committed
+    }
+
+    /// In a generation that is not the first: the end up to which no window is told by it in any case, as far as that is known.
+    pub fn nothing_told_up_to(&self) -> Option<i64> {
+        self.told_after.least()
     }
 
     /// Whether the lane can miss blocks that retention deleted. It cannot if stage 1 sealed no window of the lane after the last emitted
@@ -106,27 +128,25 @@ impl Results {
         Ok(false)
     }
 
-    /// The end up to which a lane without a commit has nothing to emit.
-    fn emitted_before<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<i64>, Error> {
-        let before = self.options.cut.map(|_| self.told_after(member)).transpose()?;
-        self.last_emitted(member, lane, before).map(|last| last.max(before))
+    /// In a generation that is not the first: the end up to which it tells no window.
+    fn read_told_after<M: Member>(&self, member: &mut M) -> Result<ToldAfter, Error> {
+        let ResultsOptions { windows, events, .. } = &self.options;
+        match member.committed_by(windows, events) {
+            Ok(committed) => Ok(ToldAfter::of(&committed)),
+            // A commit is in progress.
+            Err(Error::Retry(_)) => Ok(self.told_after),
+            Err(other) => Err(other),
+        }
     }
 
-    /// The end up to which this generation, which is not the first, tells no window: stage 1 knows it once it has read an event of each
-    /// partition.
-    fn told_after<M: Member>(&self, member: &mut M) -> Result<i64, Error> {
-        let ResultsOptions { windows, events, .. } = &self.options;
-        let committed = member.committed_by(windows, events)?;
-        let told_after = |committed: &Option<Committed>| {
-            let progress = serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?;
-            progress.told_after
+    /// The end up to which a lane without a commit has nothing to emit; the outer `None` while that is not known.
+    fn emitted_before<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<Option<i64>>, Error> {
+        let told_after = match self.options.cut.map(|_| self.read_told_after(member)).transpose()? {
+            None => None,
+            Some(ToldAfter::Known(end)) => Some(end),
+            Some(ToldAfter::Unknown | ToldAfter::AtLeast(_)) => return Ok(None),
         };
-        let known: Option<Vec<i64>> = committed.iter().map(told_after).collect();
-        known.and_then(|known| known.into_iter().max()).ok_or_else(|| {
-            Error::retry(format!(
-                "stage 1 of this generation has not begun to read all partitions of {events} yet"
-            ))
-        })
+        self.last_emitted(member, lane, told_after).map(|last| Some(last.max(told_after)))
     }
 
     /// The last window of a lane with a ranking, which is written last: the results of the lane are complete up to it.
@@ -183,30 +203,21 @@ impl Stage for Results {
         let outputs = [(RESULTS, &*self.options.results), (TOP_PAGES, &*self.options.top_pages)];
         let (outputs, anew) = identity::outputs(member, &outputs, &committed_ids)?;
         topics.extend(outputs);
-        let (start, ResultsProgress { emitted, mut begun, mut lost_up_to, ended_by, .. }) = match committed {
+        let mut waits = false;
+        let known = identity::progress::<ResultsProgress>(blocks, partition, committed)?;
+        if let Some(by) = known.as_ref().and_then(|progress| progress.ended_by)
+            && self.options.ended_by != Some(by)
+        {
+            return Err(ending::ended(blocks, partition, by));
+        }
+        let start = committed.map_or(beginning, |committed| committed.offset);
+        let ResultsProgress { emitted, mut begun, mut lost_up_to, ended_by, .. } = match known {
+            Some(progress) => progress,
             // A group whose offsets were deleted or have expired may have emitted windows: none is emitted twice.
-            None => (
-                beginning,
-                ResultsProgress {
-                    emitted: self.emitted_before(member, partition)?,
-                    ..ResultsProgress::default()
-                },
-            ),
-            Some(committed) if committed.metadata.is_empty() => {
-                return Err(identity::reset_by_hand(blocks, partition));
-            }
-            Some(committed) => {
-                let emitted: ResultsProgress = serde_json::from_str(&committed.metadata).map_err(|error| {
-                    let found = &committed.metadata;
-                    Error::fatal(format!(
-                        "the group's commit for {blocks}/{partition} is not of this version: {found:?}: {error}"
-                    ))
-                    .at(blocks, partition, Some(committed.offset))
-                })?;
-                if let Some(by) = emitted.ended_by.filter(|_| self.options.ended_by != emitted.ended_by) {
-                    return Err(ending::ended(blocks, partition, by));
-                }
-                (committed.offset, emitted)
+            None => {
+                let emitted = self.emitted_before(member, partition)?;
+                waits = emitted.is_none();
+                ResultsProgress { emitted: emitted.flatten(), ..ResultsProgress::default() }
             }
         };
         if start < beginning && self.can_be_missing(member, partition, emitted)? {
@@ -226,9 +237,15 @@ impl Stage for Results {
             // The pages emitted of the partly emitted window are lost too.
             begun = None;
         }
+        if waits {
+            tracing::info!(
+                lane = partition,
+                "waiting until stage 1 knows in all partitions from where on this generation tells windows"
+            );
+        }
         let start = start.max(beginning);
         let merge = Merge::new(*settings, self.options.inputs, emitted).within(begun);
-        let lane = Lane { merge, next: start, topics, lost_up_to, at_end: false, ended_by };
+        let lane = Lane { merge, next: start, topics, lost_up_to, at_end: false, ended_by, waits };
         Ok((lane, start))
     }
 
@@ -262,6 +279,31 @@ impl Stage for Results {
         }
     }
 
+    fn waits(&self, lanes: &BTreeMap<i32, Lane>) -> bool {
+        lanes.values().any(|lane| lane.waits)
+    }
+
+    fn tick<M: Member>(
+        &mut self,
+        lanes: &mut BTreeMap<i32, Lane>,
+        member: &mut M,
+        now: i64,
+        _out: &mut Vec<Output>,
+    ) -> Result<(), Error> {
+        let is_known = matches!(self.told_after, ToldAfter::Known(_)) && !self.waits(lanes);
+        if self.options.cut.is_none() || is_known || now < self.next_progress_poll {
+            return Ok(());
+        }
+        self.next_progress_poll = now + PROGRESS_POLL_MS;
+        self.told_after = self.read_told_after(member)?;
+        for (&number, lane) in lanes.iter_mut().filter(|(_, lane)| lane.waits) {
+            let Some(emitted) = self.emitted_before(member, number)? else { return Ok(()) };
+            lane.merge = Merge::new(self.options.settings, self.options.inputs, emitted);
+            lane.waits = false;
+        }
+        Ok(())
+    }
+
     fn wants_commit(&self, _lanes: &BTreeMap<i32, Lane>, _now: i64) -> bool {
         self.options.ended_by.is_some()
     }
@@ -283,7 +325,10 @@ impl Stage for Results {
         self.windows = self.committed;
     }
 
-    fn position(&self, lane: &Lane) -> Committed {
+    fn position(&self, lane: &Lane) -> Option<Committed> {
+        if lane.waits {
+            return None;
+        }
         let emitted = ResultsProgress {
             emitted: lane.merge.emitted(),
             begun: lane.merge.begun(),
@@ -293,9 +338,9 @@ impl Stage for Results {
                 .ended_by
                 .or(self.options.ended_by.filter(|_| lane.at_end && !lane.merge.is_behind())),
         };
-        Committed {
+        Some(Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),
             metadata: serde_json::to_string(&emitted).unwrap_or_default(),
-        }
+        })
     }
 }

@@ -66,6 +66,11 @@ pub trait Stage {
     /// Writes the partition's next piece of output, about one record.
     fn resume(&mut self, _state: &mut Self::State, _out: &mut Vec<Output>) {}
 
+    /// Whether nothing is to be read yet: [`Stage::tick`] decides when.
+    fn waits(&self, _states: &BTreeMap<i32, Self::State>) -> bool {
+        false
+    }
+
     /// Whether to commit although nothing was written.
     fn wants_commit(&self, _states: &BTreeMap<i32, Self::State>, _now: i64) -> bool {
         false
@@ -120,6 +125,6 @@ pub trait Stage {
     /// Everything read since the last commit is dropped, and will be read again, here or by another process.
     fn forgotten(&mut self) {}
 
-    /// The partition's position, to be committed with the outputs so far.
-    fn position(&self, state: &Self::State) -> Committed;
+    /// The partition's position, to be committed with the outputs so far; `None` while there is nothing to commit.
+    fn position(&self, state: &Self::State) -> Option<Committed>;
 }

@@ -308,19 +308,21 @@ impl Stage for Windows {
         self.outcomes.clone_from(&self.committed);
     }
 
-    fn position(&self, input: &Input) -> Committed {
+    fn position(&self, input: &Input) -> Option<Committed> {
         // During a replay the engine is behind the commit.
         if let Some(committed) = input.committed.as_ref().filter(|_| input.replays()) {
-            return committed.clone();
+            return Some(committed.clone());
         }
         let (offset, progress) = match &input.before {
             None => (input.next, input.current_progress()),
             Some((offset, before)) => {
                 let (sealed, rows) = input.sealed();
-                (*offset, PartitionProgress { sealed, rows, ..PartitionProgress::clone(before) })
+                let PartitionProgress { told_after, reach, .. } = input.progress;
+                let before = PartitionProgress::clone(before);
+                (*offset, PartitionProgress { sealed, rows, told_after, reach, ..before })
             }
         };
         let metadata = serde_json::to_string(&progress).unwrap_or_default();
-        Committed { offset, metadata }
+        Some(Committed { offset, metadata })
     }
 }

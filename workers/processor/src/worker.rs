@@ -4,6 +4,7 @@ mod outputs;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -188,7 +189,11 @@ impl<S: Stage, M: Member> Worker<S, M> {
     fn poll(&mut self, now: i64, wait: Duration) -> Result<(Option<Rebalance>, usize), Error> {
         // While items are deferred nothing more is read, but the member still takes part in the group.
         let mut blocked = self.has_backlog();
-        let (max, wait) = if blocked { (0, Duration::ZERO) } else { (MAX_RECORDS_PER_POLL, wait) };
+        let waits = self.stage.waits(&self.states);
+        if waits {
+            thread::sleep(wait);
+        }
+        let (max, wait) = if blocked || waits { (0, Duration::ZERO) } else { (MAX_RECORDS_PER_POLL, wait) };
         let mut read = 0;
         let (stage, states, out, held) = (&mut self.stage, &mut self.states, &mut self.out, &mut self.held);
         let mut failed = None;
@@ -346,7 +351,7 @@ impl<S: Stage, M: Member> Worker<S, M> {
         let positions: Vec<(i32, Committed)> = self
             .states
             .iter()
-            .map(|(&partition, state)| (partition, self.stage.position(state)))
+            .filter_map(|(&partition, state)| Some((partition, self.stage.position(state)?)))
             .filter(|(partition, position)| self.committed.get(partition) != Some(position))
             .collect();
         if positions.is_empty() && self.out.records.is_empty() {

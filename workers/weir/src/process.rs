@@ -182,8 +182,10 @@ pub(crate) fn stages<M: Member>(
                 stage,
                 |worker| {
                     let end = end.load(Ordering::SeqCst);
+                    let tells_nothing = worker.stage().nothing_told_up_to() >= Some(end);
                     let done = end == END_OF_EMPTY_LOG
-                        || end != UNKNOWN_END && emitted_all(worker.member(), settings, end);
+                        || end != UNKNOWN_END
+                            && (tells_nothing || emitted_all(worker.member(), settings, end));
                     let windows = worker.stage().committed_windows();
                     summarize(&|summary| (summary.windows, summary.reached_the_end) = (windows, done));
                     done

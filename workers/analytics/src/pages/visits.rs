@@ -45,6 +45,10 @@ impl Visit {
         VisitMetrics { bounced: self.bounced, duration: unmeasured.max(self.max_measured.into()) }
     }
 
+    pub(crate) fn began_by(&self, time: i64) -> bool {
+        self.first <= time
+    }
+
     /// The metrics that its pages' sums contain.
     pub(crate) fn flushed(&self) -> VisitMetrics {
         self.flushed

@@ -202,6 +202,11 @@ impl PageWindow {
         self.totals.get(page as usize).copied().unwrap_or_default()
     }
 
+    /// Whether a visit that began at or before `time` is kept.
+    pub(crate) fn has_visit_since(&self, time: i64) -> bool {
+        self.visits.all().iter().flatten().any(|visit| visit.began_by(time))
+    }
+
     /// The pages with an event in the window.
     pub(crate) fn pages(&self) -> impl Iterator<Item = u32> + '_ {
         let all = self.totals.iter().enumerate();

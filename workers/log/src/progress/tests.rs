@@ -62,10 +62,14 @@ fn stored_commits_of_an_ended_generation_are_read() {
     let results: ResultsProgress = serde_json::from_str(ENDED.1).unwrap();
     assert_eq!((results.ended_by, results.emitted), (Some(3), Some(10)));
     assert_eq!(serde_json::to_string(&results).unwrap(), ENDED.1.trim());
+    let reached = PartitionProgress { reach: Some(1_699_998_000_000), ..windows.clone() };
+    let text = serde_json::to_string(&reached).unwrap();
+    assert!(text.contains(r#""told_after":1699999000000,"reach":1699998000000,"ended_by":3"#), "{text}");
+    assert_eq!(serde_json::from_str::<PartitionProgress>(&text).unwrap(), reached);
     let running = PartitionProgress { told_after: None, ended_by: None, ..windows };
     let text = serde_json::to_string(&running).unwrap();
     assert!(
-        !text.contains("told_after") && !text.contains("ended_by"),
+        ["told_after", "reach", "ended_by"].iter().all(|field| !text.contains(field)),
         "off, there is no byte of it: {text}"
     );
 }

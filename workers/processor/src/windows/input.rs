@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use weir_analytics::{DecisiveSettings, Partition};
+use weir_analytics::{DecisiveSettings, MAX_VISIT_SECONDS, Partition};
 use weir_log::{Committed, PartitionProgress};
 
 use crate::journal::{Journal, WatermarkAdvance};
@@ -63,13 +63,30 @@ impl Input {
         }
     }
 
-    /// Seals windows that were written before, without writing them.
+    /// Seals windows without writing them: those that were written before, and those that are not told.
     pub(super) fn pass_over_written(&mut self) {
-        if let Some((sealed, rows)) = self.written
+        while let Some((sealed, rows)) = self.written
             && self.engine.pass_over(sealed, rows)
         {
             self.written = None;
+            // A window after all of these has begun.
+            if let Some(reach) = self.progress.reach {
+                if self.is_reached(reach) {
+                    self.progress.told_after = self.engine.sealing();
+                    self.written = Some((self.progress.told_after, 0));
+                } else {
+                    self.progress.reach = None;
+                }
+            }
         }
+    }
+
+    /// Whether the window being sealed may have a visit that began with deleted events: one that began within their reach and has not
+    /// paused since. Reports of longer visits than a day are not believed, so after a day they are told: a visitor that never pauses
+    /// must not silence a generation.
+    fn is_reached(&self, reach: i64) -> bool {
+        let limit = self.engine.settings().last_window_end(reach + i64::from(MAX_VISIT_SECONDS) * 1_000);
+        self.progress.told_after < Some(limit) && self.engine.has_visit_since(reach)
     }
 
     /// The current progress. After a restart the written windows are ahead of the engine.

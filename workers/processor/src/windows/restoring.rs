@@ -1,6 +1,6 @@
 //! Rebuilds the state of a partition.
 
-use weir_analytics::{Partition, Settings};
+use weir_analytics::Partition;
 use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
 use super::{Input, Windows, WindowsOptions};
@@ -32,43 +32,20 @@ impl Windows {
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, advances) = Journal::read(member, state, partition, heartbeat)?;
-        let progress = match committed {
+        let progress = match identity::progress::<PartitionProgress>(events, partition, committed)? {
             None if journal.number() > 0 => {
-                // The state was read after the commits: another owner may have written the first of both in between.
-                if member.committed()?.get(partition as usize).is_some_and(Option::is_some) {
-                    let first = Error::retry(format!(
-                        "{events}/{partition} was committed for the first time just now"
-                    ));
-                    return Err(first.at(events, partition, None));
-                }
-                let orphaned = Error::fatal(format!(
-                    "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
-                     deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
-                ));
-                return Err(orphaned.at(state, partition, None));
+                return Err(identity::state_without_commit(member, events, state, partition));
             }
-            None => {
-                // Without an event before it nothing can be missing.
-                let told_after = self.options.cut.filter(|_| beginning == 0);
-                PartitionProgress {
-                    settings: decisive_settings.committed(false).to_owned(),
-                    from: beginning,
-                    sealed: told_after,
-                    told_after,
-                    ..PartitionProgress::default()
-                }
+            None => PartitionProgress {
+                settings: decisive_settings.committed(false).to_owned(),
+                from: beginning,
+                ..PartitionProgress::default()
+            },
+            // A generation begins where the events begin now.
+            Some(progress) if self.options.cut.is_some() && progress.told_after.is_none() => {
+                PartitionProgress { from: progress.from.max(beginning), ..progress }
             }
-            Some(committed) if committed.metadata.is_empty() => {
-                return Err(identity::reset_by_hand(events, partition));
-            }
-            Some(committed) => {
-                serde_json::from_str::<PartitionProgress>(&committed.metadata).map_err(|error| {
-                    Error::fatal(format!(
-                        "the group's commit for {events}/{partition} is not of this version: {error}"
-                    ))
-                    .at(events, partition, Some(committed.offset))
-                })?
-            }
+            Some(progress) => progress,
         };
         if let Some(by) = progress.ended_by {
             return Err(ending::ended(events, partition, by));
@@ -93,8 +70,7 @@ impl Windows {
             ));
             return Err(behind.at(state, partition, None));
         }
-        let nothing_read = self.options.cut.is_some() && progress.told_after.is_none();
-        let start = if nothing_read { progress.from.max(beginning) } else { progress.from };
+        let start = progress.from;
         let replay_to = committed.map_or(start, |committed| committed.offset.max(start));
         if beginning > start && replay_to > start {
             let deleted = Error::fatal(format!(
@@ -151,18 +127,25 @@ impl Windows {
         Ok((input, start))
     }
 
-    /// In a generation that is not the first: the events before the first record, which has the broker's timestamp `stamp`, are no longer
-    /// there. Windows that they reach are not told, instead of being told wrong: no event was further ahead of its record than `max_future`,
-    /// and none reaches further than a visit's gap and a window.
+    /// In a generation that is not the first: decides which windows it may tell, at its first record, which has the broker's timestamp
+    /// `stamp`. The events before it may have been deleted, and windows that these reach are not told, instead of being told wrong.
+    ///
+    /// No deleted event was further ahead of this record than `max_future`. It may have had a visit for `session_gap` more, and its
+    /// identity may have been held for as long as the watermark rose by `held_for`; that is at least a window, so that also the previous
+    /// ranks of the first window told are whole. Of windows that begin after that, a visit alone can reach back (`Input::is_reached`).
     pub(super) fn begin_generation(&self, input: &mut Input, stamp: i64) {
         let Some(cut) = self.options.cut.filter(|_| input.progress.told_after.is_none()) else { return };
-        let Settings { size, slide, session_gap, .. } = self.options.settings;
-        let reach = stamp + self.options.max_future + session_gap;
-        let reached = reach.div_euclid(slide) * slide + size;
-        let told_after = Some(cut.max(reached));
-        input.progress.told_after = told_after;
-        input.written = Some((told_after, 0));
-        if reached > cut {
+        let mut told_after = cut;
+        // Without an event before it nothing can be missing.
+        if input.progress.from > 0 {
+            let settings = &self.options.settings;
+            let reach = stamp + self.options.max_future + settings.session_gap.max(settings.held_for());
+            told_after = cut.max(settings.last_window_end(reach));
+            input.progress.reach = Some(reach);
+        }
+        input.progress.told_after = Some(told_after);
+        input.written = Some((Some(told_after), 0));
+        if told_after > cut {
             tracing::warn!(
                 partition = input.number,
                 cut,

@@ -75,8 +75,8 @@ impl Stage for Echo {
         self.ending
     }
 
-    fn position(&self, next: &i64) -> Committed {
-        Committed { offset: *next, metadata: String::new() }
+    fn position(&self, next: &i64) -> Option<Committed> {
+        Some(Committed { offset: *next, metadata: String::new() })
     }
 }
 
@@ -252,13 +252,13 @@ impl Stage for Pieces {
 
     fn held_back(&mut self, _state: &mut Piecemeal, _offset: i64, _now: i64, _out: &mut Vec<Output>) {}
 
-    fn position(&self, state: &Piecemeal) -> Committed {
-        if self.is_unfinished(state) {
+    fn position(&self, state: &Piecemeal) -> Option<Committed> {
+        Some(if self.is_unfinished(state) {
             Committed { offset: state.next - 1, metadata: state.written.to_string() }
         } else {
             // For a record that will be read again, the pieces written before still count.
             Committed { offset: state.next, metadata: (state.written - self.0).to_string() }
-        }
+        })
     }
 }
 

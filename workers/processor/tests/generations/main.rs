@@ -1,0 +1,191 @@
+//! Generations where retention has deleted events, or offsets have expired.
+#![allow(clippy::unwrap_used)]
+
+mod fixture;
+
+use std::time::Duration;
+
+use fixture::{Fixture, Generation, MAX_FUTURE, START};
+use weir_analytics::Settings;
+use weir_log::{Error, Member as _};
+
+const SETTINGS: Settings = Settings {
+    size: 20_000,
+    slide: 5_000,
+    out_of_orderness: 1_000,
+    session_gap: 30_000,
+    lanes: 2,
+    top: 3,
+    trending_half_life: 600_000,
+    // Nothing trends: baselines are not there after a retention.
+    warm_up: 1_000_000,
+    duplicate_slack: 0,
+};
+/// The users of the two partitions.
+const USERS: [&str; 2] = ["ann", "bob"];
+
+/// Events of one visitor a partition, each in a visit of its own, between two times.
+fn visits(fixture: &mut Fixture, from: i64, to: i64) {
+    for at in (from..to).step_by(2_500) {
+        for user in USERS {
+            fixture.view(&format!("{user}-{}", at / 2_500), &format!("/{}", at / 2_500 % 5), at);
+        }
+    }
+}
+
+/// The first generation, which has told windows and has no processes any more; and its end.
+fn ended(fixture: &mut Fixture, settings: Settings) -> (Generation, i64) {
+    let first = fixture.generation(1, settings, None);
+    let mut process = fixture.process(&first);
+    visits(fixture, 0, 120_000);
+    fixture.run(&mut process).unwrap();
+    process.windows.leave().unwrap();
+    process.results.leave().unwrap();
+    let cut = fixture.end(&first);
+    (first, cut)
+}
+
+#[test]
+fn a_generation_ends_where_retention_has_overtaken_its_commits() {
+    let mut fixture = Fixture::new();
+    let first = fixture.generation(1, SETTINGS, None);
+    let mut process = fixture.process(&first);
+    visits(&mut fixture, 0, 120_000);
+    fixture.run(&mut process).unwrap();
+    process.windows.leave().unwrap();
+    let before = fixture.progress(&first);
+    visits(&mut fixture, 150_000, 160_000);
+    fixture.delete_events();
+    let sealed = before.iter().map(|partition| partition.as_ref().unwrap().sealed.unwrap());
+    assert_eq!(fixture.end_stage_one(&first), Ok(sealed.min().unwrap()));
+    let after = fixture.progress(&first);
+    assert!(after.iter().all(|partition| partition.as_ref().unwrap().ended_by == Some(2)), "{after:?}");
+}
+
+#[test]
+fn a_partition_with_state_but_without_a_commit_does_not_end() {
+    let mut fixture = Fixture::new();
+    let first = fixture.generation(1, SETTINGS, None);
+    let mut process = fixture.process(&first);
+    visits(&mut fixture, 0, 120_000);
+    fixture.run(&mut process).unwrap();
+    process.windows.leave().unwrap();
+    // A group of another name has no commits, like one whose offsets have expired.
+    let renamed = Generation { number: 7, ..first };
+    for partition in 0..fixture::PARTITIONS {
+        for record in fixture.broker.records(&first.state(), partition) {
+            fixture.broker.create_topic(&renamed.state(), fixture::PARTITIONS);
+            let (key, value) = (record.key.as_deref(), record.value.as_deref());
+            fixture.broker.append(&renamed.state(), partition, key, value, &[]).unwrap();
+        }
+    }
+    let Err(Error::Fatal(why)) = fixture.end_stage_one(&renamed) else { panic!("it ended") };
+    assert!(why.contains("state.7/0 holds state") && why.contains("no commit"), "{why}");
+}
+
+/// As [`visits`], and one visitor that never pauses.
+fn visits_and_a_long_one(fixture: &mut Fixture, from: i64, to: i64) {
+    for at in (from..to).step_by(10_000) {
+        fixture.view("a visitor", "/long", at);
+        visits(fixture, at, at + 10_000);
+    }
+}
+
+#[test]
+fn windows_are_left_out_while_a_visit_may_have_begun_with_deleted_events() {
+    for restarts in [false, true] {
+        let mut fixture = Fixture::new();
+        let (_, cut) = ended(&mut fixture, SETTINGS);
+        visits_and_a_long_one(&mut fixture, 120_000, 190_000);
+        fixture.delete_events();
+        visits_and_a_long_one(&mut fixture, 190_000, 400_000);
+        let settings = Settings { slide: 10_000, ..SETTINGS };
+        let second = fixture.generation(2, settings, Some(cut));
+        let mut process = fixture.process(&second);
+        fixture.run(&mut process).unwrap();
+        let progress = fixture.progress(&second);
+        let awaited = progress.iter().flatten().filter(|partition| partition.reach.is_some());
+        assert_eq!(awaited.count(), 1, "the other partition has no such visit: {progress:?}");
+        if restarts {
+            process.windows.leave().unwrap();
+            process.results.leave().unwrap();
+            process = fixture.process(&second);
+        }
+        visits_and_a_long_one(&mut fixture, 400_000, 520_000);
+        visits(&mut fixture, 520_000, 650_000);
+        fixture.run(&mut process).unwrap();
+        let told_after = fixture.told_after(&second);
+        let told = fixture.check_told(&settings, told_after);
+        // The visit's last event, a gap, and until no event can continue it.
+        let (first, over) = (told[0], 510_000 + settings.session_gap);
+        assert!(first > over && first <= over + settings.size + 2 * settings.slide, "{first}");
+        assert_eq!(told_after, START + first - settings.slide);
+    }
+}
+
+#[test]
+fn windows_are_left_out_for_a_day_at_most() {
+    const HOUR: i64 = 3_600_000;
+    let mut fixture = Fixture::new();
+    let (_, cut) = ended(&mut fixture, SETTINGS);
+    let settings = Settings { size: HOUR, slide: HOUR, session_gap: HOUR, ..SETTINGS };
+    for hour in 1..40 {
+        for minutes in [0, 25, 50] {
+            fixture.view("a visitor", "/long", hour * HOUR + minutes * 60_000);
+            fixture.view("b visitor", "/", hour * HOUR + minutes * 60_000);
+        }
+        if hour == 3 {
+            fixture.delete_events();
+        }
+    }
+    let second = fixture.generation(2, settings, Some(cut));
+    let mut process = fixture.process(&second);
+    fixture.run(&mut process).unwrap();
+    let reach = 4 * HOUR + MAX_FUTURE + HOUR + settings.out_of_orderness;
+    let told_after = fixture.told_after(&second);
+    assert_eq!(told_after, settings.last_window_end(START + reach + 24 * HOUR));
+    let told = fixture.told_ends(told_after);
+    assert!(told.len() > 5 && told[0] == told_after + HOUR, "{told:?}");
+}
+
+#[test]
+fn the_first_window_told_has_the_previous_ranks_of_the_whole_log() {
+    let mut fixture = Fixture::new();
+    let settings = Settings { session_gap: 1_000, ..SETTINGS };
+    let (_, cut) = ended(&mut fixture, settings);
+    // The window that begins at 200 s is the one before the first that begins after the reach of a visit.
+    for at in (190_000..202_600).step_by(200) {
+        fixture.view("a visitor", "/3", at);
+    }
+    fixture.delete_events();
+    // The first records that are there begin no visit.
+    for partition in 0..fixture::PARTITIONS {
+        fixture.broker.append("events", partition, None, Some(b"no event"), &[]).unwrap();
+    }
+    visits(&mut fixture, 205_000, 320_000);
+    let second = fixture.generation(2, settings, Some(cut));
+    let mut process = fixture.process(&second);
+    fixture.run(&mut process).unwrap();
+    let told_after = fixture.told_after(&second);
+    assert!(fixture.check_told(&settings, told_after).len() > 5);
+}
+
+#[test]
+fn stage_two_waits_without_an_error_until_it_is_known_what_is_told() {
+    let mut fixture = Fixture::new();
+    let (_, cut) = ended(&mut fixture, SETTINGS);
+    let second = fixture.generation(2, SETTINGS, Some(cut));
+    let mut process = fixture.process(&second);
+    visits(&mut fixture, 120_000, 200_000);
+    for _ in 0..20 {
+        fixture.broker.advance(Duration::from_millis(600));
+        process.results.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    assert!(process.results.is_assigned());
+    let committed = fixture.member(&second.results_group(), &second.blocks()).committed().unwrap();
+    assert!(committed.iter().all(Option::is_none), "nothing is committed meanwhile: {committed:?}");
+    fixture.run(&mut process).unwrap();
+    assert_eq!(fixture.told_after(&second), cut, "no event was deleted");
+    let told = fixture.check_told(&SETTINGS, cut);
+    assert_eq!(told[0], cut - START + SETTINGS.slide);
+}
