@@ -258,6 +258,7 @@ impl Audit {
                 trending_half_life: number("trending half-life ")?,
                 warm_up: u32::try_from(number("warm-up ")?)?,
                 duplicate_slack: number("duplicate slack ").unwrap_or(settings(&pipeline).duplicate_slack),
+                visits_span_users: visits_span_users(&generation.settings),
             };
             let outcome =
                 weir_oracle::compute(&self.events_of(&pipeline, number("max future ")?)?.log, &settings);
@@ -295,7 +296,11 @@ impl Audit {
     /// # Errors
     /// The topic cannot be read.
     pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
-        let settings = settings(&self.pipeline);
+        let committed = self.progress(&self.pipeline)?;
+        let settings = Settings {
+            visits_span_users: committed.iter().any(|progress| visits_span_users(&progress.settings)),
+            ..settings(&self.pipeline)
+        };
         let mut events = self.events()?;
         if ended {
             events.end(&settings);
@@ -405,5 +410,12 @@ fn settings(pipeline: &Pipeline) -> Settings {
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
         duplicate_slack: window.duplicate_slack.as_millis(),
+        visits_span_users: false,
     }
+}
+
+/// Whether a generation with these settings began before a visit was one of a user.
+fn visits_span_users(settings: &str) -> bool {
+    let version = settings.split(", ").find_map(|part| part.strip_prefix("definitions "));
+    version.is_none_or(|version| version == "1")
 }

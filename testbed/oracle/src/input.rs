@@ -20,7 +20,7 @@ pub enum Kind {
 pub struct Event {
     /// The user; all events of a user are in one partition.
     pub user: String,
-    /// The visit, as the client names it.
+    /// The visit of this user, as the client names it.
     pub session: String,
     /// The kind of action.
     pub kind: Kind,
@@ -71,6 +71,8 @@ pub struct Settings {
     pub warm_up: u32,
     /// How long an identity is held beyond size and out-of-orderness; not negative.
     pub duplicate_slack: i64,
+    /// By the first version of the definitions: a visit has one session id, whoever its users are.
+    pub visits_span_users: bool,
 }
 
 impl Settings {

@@ -19,12 +19,29 @@ impl Accepted<'_> {
     }
 }
 
+/// What the events of a visit have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Session<'a> {
+    partition: usize,
+    /// `None` where visits span users.
+    user: Option<&'a str>,
+    id: &'a str,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn of(accepted: &Accepted<'a>, settings: &Settings) -> Self {
+        let Accepted { event, partition, .. } = *accepted;
+        let user = (!settings.visits_span_users).then_some(event.user.as_str());
+        Self { partition, user, id: &event.session }
+    }
+}
+
 /// All logs, read.
 pub(crate) struct Intake<'a> {
     /// Accepted events of all partitions by timestamp.
     pub(crate) events: Vec<Accepted<'a>>,
-    /// Indices into `events`, so by timestamp too, by partition and session id.
-    pub(crate) sessions: HashMap<(usize, &'a str), Vec<usize>>,
+    /// Indices into `events`, so by timestamp too, by what visits have in common.
+    pub(crate) sessions: HashMap<Session<'a>, Vec<usize>>,
     /// Indices of late entries in each partition's log.
     pub(crate) late: Vec<Vec<usize>>,
     /// Indices of accepted entries that miss a window, in each partition's log.
@@ -92,8 +109,8 @@ impl<'a> Intake<'a> {
         }
         intake.events.sort_by_key(|accepted| accepted.event.timestamp);
         for (index, accepted) in intake.events.iter().enumerate() {
-            let key = (accepted.partition, accepted.event.session.as_str());
-            intake.sessions.entry(key).or_default().push(index);
+            let session = Session::of(accepted, settings);
+            intake.sessions.entry(session).or_default().push(index);
         }
         intake
     }

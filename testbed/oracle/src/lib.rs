@@ -11,7 +11,7 @@
 //!
 //! let settings = Settings {
 //!     size: 20_000, slide: 10_000, out_of_orderness: 0, session_gap: 1_800_000,
-//!     top: 10, trending_half_life: 7_200_000, warm_up: 2, duplicate_slack: 60_000,
+//!     top: 10, trending_half_life: 7_200_000, warm_up: 2, duplicate_slack: 60_000, visits_span_users: false,
 //! };
 //! let view = Event {
 //!     user: "ann".into(),
@@ -57,7 +57,7 @@
 //! change nothing about `b`, but count fully (as members, in `t1`, ages and a visit's number of events) for every later
 //! window. Known events with `a <= timestamp < b` are the window's *members*.
 //!
-//! **Visits.** For window `b`, take the known events with `timestamp < b` of one session id in one partition, in
+//! **Visits.** For window `b`, take the known events with `timestamp < b` of one user and session id in one partition, in
 //! timestamp order, and split where the gap is greater than the session gap. `t1` is a visit's first timestamp. Its age at an
 //! event is the event's session duration where present and within `[0, 86,400]` s, else `timestamp - t1`. Its duration is the
 //! greatest age over its events. It is a bounce if it has exactly one event, on whatever page. So a visit that began before

@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use proptest::{collection, option, prelude::*};
+use proptest::{bool::weighted, collection, option, prelude::*};
 
 use crate::{Entry, Event, Kind, Settings};
 
@@ -31,7 +31,7 @@ impl Case {
     }
 }
 
-/// Logs of a few users on a few pages: several visits under one session id, visits that straddle windows, absurd session
+/// Logs of a few users on a few pages: several visits under one session id, session ids that several users have, visits that straddle windows, absurd session
 /// durations, disorder up to far too late, long silences, advanced watermarks, ties, and bursts that trend.
 ///
 /// Most logs carry event ids, some of them on a part of their events only. Events are sent again, as they were or with
@@ -123,17 +123,21 @@ fn settings() -> impl Strategy<Value = Settings> {
         500..=4_000_i64,
         0..=3_u32,
         prop_oneof![Just(0_i64), 0..=3_000_i64, 0..=20_000_i64],
+        weighted(0.2),
     )
-        .prop_map(|(slide, windows, disorder, gap, top, half_life, warm_up, slack)| Settings {
-            size: slide * windows,
-            slide,
-            out_of_orderness: slide * disorder / 1000,
-            session_gap: slide * gap / 1000,
-            top,
-            trending_half_life: (slide * windows * half_life / 1000).max(1),
-            warm_up,
-            duplicate_slack: slide * slack / 1000,
-        })
+        .prop_map(
+            |(slide, windows, disorder, gap, top, half_life, warm_up, slack, visits_span_users)| Settings {
+                size: slide * windows,
+                slide,
+                out_of_orderness: slide * disorder / 1000,
+                session_gap: slide * gap / 1000,
+                top,
+                trending_half_life: (slide * windows * half_life / 1000).max(1),
+                warm_up,
+                duplicate_slack: slide * slack / 1000,
+                visits_span_users,
+            },
+        )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -163,7 +167,7 @@ fn action() -> impl Strategy<Value = Action> {
             Just(86_400), Just(86_401), Just(-1), Just(i32::MIN), Just(i32::MAX)
         ].prop_map(Some),
     ];
-    let session = prop_oneof![4 => Just(0_u8), 1 => 1..=2_u8];
+    let session = prop_oneof![4 => Just(0_u8), 1 => 1..SHARED, 2 => Just(SHARED)];
     (0..10_u8, session, kind, 0..6_u8, lateness(), session_duration, 0..1_000_i64).prop_map(
         |(user, session, kind, page, late, session_duration, id)| Action {
             user,
@@ -197,6 +201,13 @@ fn lateness() -> impl Strategy<Value = Lateness> {
         1 => (Just(1_000_i64), 0..=4_000_i64),
     ]
     .prop_map(|(disorder, windows)| Lateness { disorder, windows })
+}
+
+/// From this number on a session's id is the same for all users.
+const SHARED: u8 = 3;
+
+fn session_id(user: u8, session: u8) -> String {
+    if session < SHARED { format!("session-{user}-{session}") } else { format!("session-{session}") }
 }
 
 /// Turns steps into entries.
@@ -253,7 +264,7 @@ impl Writer<'_> {
         };
         let event = Event {
             user: format!("user-{}", action.user),
-            session: format!("session-{}-{}", action.user, action.session),
+            session: session_id(action.user, action.session),
             kind: action.kind,
             page: format!("/page/{}", action.page),
             timestamp: self.behind(&action.late),
@@ -285,7 +296,7 @@ impl Writer<'_> {
         }
         if let Some(user) = repeat.user {
             event.user = format!("user-{user}");
-            event.session = format!("session-{user}-0");
+            event.session = session_id(user, 0);
             partition = usize::from(user) % self.partitions.len();
         }
         self.send(partition, event);

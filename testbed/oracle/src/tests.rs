@@ -23,6 +23,7 @@ fn settings() -> Settings {
         trending_half_life: 20_000,
         warm_up: 2,
         duplicate_slack: 0,
+        visits_span_users: false,
     }
 }
 

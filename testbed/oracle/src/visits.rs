@@ -1,8 +1,8 @@
-//! Splits the events of one session id into visits.
+//! Splits the events of one user and session id into visits.
 
 use crate::{
     Event,
-    intake::{Accepted, Intake},
+    intake::{Accepted, Intake, Session},
 };
 
 /// Maximum plausible duration reported by a client: a day.
@@ -31,10 +31,10 @@ impl Visit<'_> {
     }
 }
 
-/// The visits of one session id as of `end`: from all earlier events that were read before that window was sealed.
+/// The visits of one session as of `end`: from all earlier events that were read before that window was sealed.
 pub(crate) fn of_session<'a>(
     intake: &Intake<'a>,
-    session: (usize, &'a str),
+    session: Session<'a>,
     session_gap: i64,
     end: i64,
 ) -> Vec<Visit<'a>> {

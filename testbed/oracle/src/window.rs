@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
     Kind, Page, Settings, Site, Window,
-    intake::Intake,
+    intake::{Intake, Session},
     visits::{self, Visit},
 };
 
@@ -55,7 +55,7 @@ pub(crate) fn count(intake: &Intake<'_>, settings: &Settings, end: i64) -> Optio
         let event = member.event;
         site.add_event(event.kind, &event.user);
         pages.entry(&event.page).or_default().add_event(event.kind, &event.user);
-        sessions.insert((member.partition, event.session.as_str()));
+        sessions.insert(Session::of(member, settings));
     }
     if pages.is_empty() {
         return None;

@@ -12,7 +12,7 @@ use weir_manifest::{Pii, Pipeline};
 
 use weir_log::identity::{AFRESH, NEW_GENERATION};
 
-use crate::Settings;
+use crate::{Definitions, Settings};
 
 /// The settings that state was computed with, as text for comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,11 +22,14 @@ pub struct DecisiveSettings {
     all: String,
     /// With what decides about events of version 2.
     version_2: String,
+    definitions: Definitions,
 }
 
 /// Begins the part that is committed once an event of version 2 was read: before, it decides nothing. A release that does not know these
 /// events refuses to continue then, instead of replaying what was counted as unknown.
 const SLACK: &str = ", duplicate slack ";
+/// Begins the part with the version of the definitions.
+const DEFINITIONS: &str = ", definitions ";
 /// Begins the part that no new generation can change.
 const EVENT_PARTITIONS: &str = "event partitions ";
 
@@ -43,6 +46,7 @@ impl DecisiveSettings {
             trending_half_life,
             warm_up,
             duplicate_slack,
+            definitions,
         } = settings;
         let window = format!(
             "size {size} ms, slide {slide} ms, out-of-orderness {out_of_orderness} ms, session gap {session_gap} ms, trending half-life \
@@ -57,7 +61,7 @@ impl DecisiveSettings {
             "{all}{SLACK}{duplicate_slack} ms, event_id within {MAX_EVENT_ID} bytes, site_id within {MAX_SITE_ID} bytes, event_name within \
              {MAX_EVENT_NAME} bytes, currency within {MAX_CURRENCY} bytes, properties within {MAX_PROPERTIES} entries of {MAX_PROPERTIES_BYTES} bytes"
         );
-        Self { window, all, version_2 }
+        Self { window, all, version_2, definitions: *definitions }
     }
 
     /// From the document, with the key that it names.
@@ -72,12 +76,22 @@ impl DecisiveSettings {
     }
 
     /// The text that is committed; `version_2` once an event of version 2 was read.
-    pub fn committed(&self, version_2: bool) -> &str {
-        if version_2 { &self.version_2 } else { &self.all }
+    pub fn committed(&self, version_2: bool) -> String {
+        let settings = if version_2 { &self.version_2 } else { &self.all };
+        match self.definitions {
+            // Stored texts of the first version do not name it.
+            Definitions::V1 => settings.clone(),
+            later => format!("{settings}{DEFINITIONS}{}", later as u32),
+        }
     }
 
-    /// How these settings differ from those that were committed; `None` if they match.
+    /// How these settings differ from those that were committed; `None` if they match. What was begun by earlier definitions goes on by
+    /// them: these are no difference.
     pub fn difference(&self, committed: &str) -> Option<Difference> {
+        let committed = match (definitions_in(committed), committed.split_once(DEFINITIONS)) {
+            (Ok(_), Some((settings, _))) => settings,
+            _ => committed,
+        };
         // An earlier release committed the window part only: compare only that.
         let current = match () {
             () if committed.contains(SLACK) => &self.version_2,
@@ -122,6 +136,22 @@ impl fmt::Display for Difference {
     }
 }
 
+/// The version of the definitions in a committed text.
+///
+/// # Errors
+/// One that this release does not know.
+pub fn definitions_in(committed: &str) -> Result<Definitions, String> {
+    let Some((_, version)) = committed.split_once(DEFINITIONS) else { return Ok(Definitions::V1) };
+    let known = [Definitions::V1, Definitions::V2];
+    let found = known.into_iter().find(|&known| version == (known as u32).to_string());
+    found.ok_or_else(|| {
+        format!(
+            "follows the definitions of version {version}, and this release knows them up to version {}: run a later release",
+            Definitions::NEWEST as u32
+        )
+    })
+}
+
 /// The engine's settings in a committed text, with which a generation is ended.
 ///
 /// # Errors
@@ -150,6 +180,7 @@ pub fn settings_in(committed: &str) -> Result<Settings, String> {
         warm_up: small("warm-up ", "")?,
         // Decides nothing in stage 2, which is all that a generation needs to end.
         duplicate_slack: parsed("duplicate slack ", " ms").unwrap_or_default(),
+        definitions: definitions_in(committed)?,
     })
 }
 
@@ -184,6 +215,7 @@ pub fn settings(pipeline: &Pipeline) -> Settings {
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
         duplicate_slack: window.duplicate_slack.as_millis(),
+        definitions: Definitions::NEWEST,
     }
 }
 
@@ -227,10 +259,10 @@ mod tests {
             DecisiveSettings::of(&pipeline, None).unwrap()
         };
         let demo = of(&|_| {});
-        assert_eq!(demo.refusal(demo.committed(false)), None);
-        assert_eq!(demo.refusal(demo.committed(true)), None);
+        assert_eq!(demo.refusal(&demo.committed(false)), None);
+        assert_eq!(demo.refusal(&demo.committed(true)), None);
         assert_eq!(demo.refusal(&demo.window), None);
-        let other = of(&|spec| spec.ranking.top = 7).refusal(demo.committed(false)).unwrap();
+        let other = of(&|spec| spec.ranking.top = 7).refusal(&demo.committed(false)).unwrap();
         assert!(
             other.starts_with("was made with ranking of 10, and the document now says ranking of 7: "),
             "{other}"
@@ -250,17 +282,17 @@ mod tests {
         );
         // Without events of version 2 the slack decides nothing.
         let slack = of(&|spec| spec.window.duplicate_slack = "2m".parse().unwrap());
-        assert_eq!(slack.refusal(demo.committed(false)), None);
-        let refusal = slack.refusal(demo.committed(true)).unwrap();
+        assert_eq!(slack.refusal(&demo.committed(false)), None);
+        let refusal = slack.refusal(&demo.committed(true)).unwrap();
         let expected =
             "was made with duplicate slack 60000 ms, and the document now says duplicate slack 120000 ms: ";
         assert!(refusal.starts_with(expected), "{refusal}");
-        let lanes = of(&|spec| spec.topics.results.partitions = 4).refusal(demo.committed(false)).unwrap();
+        let lanes = of(&|spec| spec.topics.results.partitions = 4).refusal(&demo.committed(false)).unwrap();
         let expected = "was made with results partitions 3, and the document now says results partitions 4: ";
         assert!(lanes.starts_with(expected) && !lanes.contains("lanes"), "{lanes}");
         // The topics already have the new count, and visitors have moved.
         let repartitioned =
-            of(&|spec| spec.topics.events.partitions = 9).refusal(demo.committed(false)).unwrap();
+            of(&|spec| spec.topics.events.partitions = 9).refusal(&demo.committed(false)).unwrap();
         assert!(
             repartitioned.starts_with(
                 "was made with event partitions 6, and the document now says event partitions 9: "
@@ -274,6 +306,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_begun_by_earlier_definitions_goes_on_by_them() {
+        let now = DecisiveSettings::of(&Pipeline::demo(), None).unwrap();
+        let first = DecisiveSettings { definitions: Definitions::V1, ..now.clone() };
+        for version_2 in [false, true] {
+            let (newest, earlier) = (now.committed(version_2), first.committed(version_2));
+            assert_eq!(newest, format!("{earlier}, definitions 2"));
+            assert_eq!((now.refusal(&earlier), now.refusal(&newest)), (None, None));
+            assert_eq!(definitions_in(&earlier), Ok(Definitions::V1));
+            assert_eq!(definitions_in(&newest), Ok(Definitions::V2));
+            assert_eq!(settings_in(&earlier).unwrap().definitions, Definitions::V1);
+            let later = format!("{earlier}, definitions 3");
+            let expected = "follows the definitions of version 3, and this release knows them up to version 2: run a later release";
+            assert_eq!(definitions_in(&later), Err(expected.to_owned()));
+            let difference = now.refusal(&later).unwrap();
+            assert!(difference.starts_with("was made with definitions 3, and the document"), "{difference}");
+        }
+    }
+
+    #[test]
     fn a_committed_text_has_the_settings_with_which_its_generation_ends() {
         let mut pipeline = Pipeline::demo();
         let spec = &mut pipeline.spec;
@@ -284,9 +335,9 @@ mod tests {
         spec.ranking.trending_half_life = "3h".parse().unwrap();
         spec.window.duplicate_slack = "2m".parse().unwrap();
         let decisive = DecisiveSettings::of(&pipeline, None).unwrap();
-        assert_eq!(settings_in(decisive.committed(true)), Ok(settings(&pipeline)));
+        assert_eq!(settings_in(&decisive.committed(true)), Ok(settings(&pipeline)));
         let without_ids = Settings { duplicate_slack: 0, ..settings(&pipeline) };
-        assert_eq!(settings_in(decisive.committed(false)), Ok(without_ids));
+        assert_eq!(settings_in(&decisive.committed(false)), Ok(without_ids));
         let damaged = decisive.committed(true).replace("warm-up 5", "warm-up many");
         assert!(settings_in(&damaged).unwrap_err().contains("warm-up NUMBER"), "{damaged}");
         assert!(settings_in(&decisive.window).unwrap_err().starts_with("no `ranking of NUMBER`"));

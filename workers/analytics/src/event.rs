@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 use weir_events::EventType;
 
-use crate::intern::Interner;
+use crate::{
+    identity::{Identity, visitor},
+    intern::Interner,
+    settings::Settings,
+};
 
 /// The page number that stands for the whole site.
 pub(crate) const SITE: u32 = 0;
@@ -25,4 +29,44 @@ pub struct Names {
     pub(crate) pages: Interner,
     pub(crate) users: Interner,
     pub(crate) sessions: Interner,
+    /// By user; empty where visits span users.
+    visitors: Vec<Identity>,
+}
+
+impl Names {
+    /// The names of a partition before its first event.
+    pub(crate) fn new() -> Self {
+        let mut names = Self::restore(<[Interner; 3]>::default(), &Settings::default());
+        // Held permanently, so that its number stays SITE. No event has an empty page_url.
+        names.pages.acquire("");
+        names
+    }
+
+    /// From the strings of pages, users and sessions.
+    pub(crate) fn restore([pages, users, sessions]: [Interner; 3], settings: &Settings) -> Self {
+        let mut visitors = Vec::new();
+        if !settings.visits_span_users() {
+            visitors.extend(users.all().iter().map(|(user_id, _)| visitor(user_id)));
+        }
+        Self { pages, users, sessions, visitors }
+    }
+
+    /// The number of a user; adds a holder.
+    pub(crate) fn acquire_user(&mut self, user_id: &str, settings: &Settings) -> u32 {
+        let number = self.users.acquire(user_id);
+        if self.users.is_new(number) && !settings.visits_span_users() {
+            let index = number as usize;
+            if index >= self.visitors.len() {
+                self.visitors.resize(index + 1, Identity::default());
+            }
+            self.visitors[index] = visitor(user_id);
+        }
+        number
+    }
+
+    /// What a visit of a user has in common with the others of the same session id that are theirs; the same for all users where visits
+    /// span users.
+    pub(crate) fn visitor(&self, user: u32) -> Identity {
+        self.visitors.get(user as usize).copied().unwrap_or_default()
+    }
 }

@@ -33,7 +33,7 @@ pub fn next(
     settings_in(&newest.settings)
         .map_err(|lacks| format!("generation {} cannot be ended: {lacks}", newest.number))?;
     let number = newest.number + 1;
-    let next = Generation::declared(number, decisive.committed(true), now);
+    let next = Generation::declared(number, &decisive.committed(true), now);
     let unrecorded = first.filter(|_| generations.newest().is_none());
     Ok(Some(Next { declared: unrecorded.into_iter().chain([next]).collect(), number, difference }))
 }
@@ -57,16 +57,16 @@ mod tests {
         let none = Generations::default();
         // Nothing has been counted yet.
         assert_eq!(next(&first, &none, None, 7), Ok(None));
-        assert_eq!(next(&first, &none, Some(first.committed(false)), 7), Ok(None));
-        let begun = next(&second, &none, Some(first.committed(false)), 7).unwrap().unwrap();
+        assert_eq!(next(&first, &none, Some(&first.committed(false)), 7), Ok(None));
+        let begun = next(&second, &none, Some(&first.committed(false)), 7).unwrap().unwrap();
         let numbers: Vec<_> = begun.declared.iter().map(|one| (one.number, one.cut, one.declared)).collect();
         assert_eq!((begun.number, numbers), (2, vec![(1, Some(0), 7), (2, None, 7)]));
         assert_eq!((&*begun.difference.before, &*begun.difference.now), ("size 300000 ms", "size 60000 ms"));
         // Once it is recorded, the record decides, whatever the group of the first one committed.
         let mut recorded = none;
         recorded.extend(begun.declared);
-        assert_eq!(next(&second, &recorded, Some(first.committed(true)), 9), Ok(None));
-        let back = next(&first, &recorded, Some(first.committed(true)), 9).unwrap().unwrap();
+        assert_eq!(next(&second, &recorded, Some(&first.committed(true)), 9), Ok(None));
+        let back = next(&first, &recorded, Some(&first.committed(true)), 9).unwrap().unwrap();
         assert_eq!((back.number, back.declared.len(), back.declared[0].number), (3, 1, 3));
     }
 

@@ -55,6 +55,11 @@ impl Interner {
         self.slots[number as usize].holders += 1;
     }
 
+    /// Whether a held number has one holder: the first one, if it was just acquired.
+    pub(crate) fn is_new(&self, number: u32) -> bool {
+        self.slots[number as usize].holders == 1
+    }
+
     /// Removes a holder. True if it was the last: the number may then be reused for another string.
     pub fn release(&mut self, number: u32) -> bool {
         let slot = &mut self.slots[number as usize];

@@ -14,7 +14,7 @@ use crate::{
     block::{RowSink, Sums},
     event::{InternedEvent, Names, SITE},
     feature::Feature,
-    section::{PAGES, Section, SectionError},
+    section::{PAGES, Section, SectionError, VISITORS},
     settings::Settings,
     snapshot::{Sections, SnapshotError, SnapshotWriter},
 };
@@ -207,12 +207,23 @@ impl Feature for Pages {
         self.window.save(out)?;
         out.each(self.baselines.all())?;
         out.each(&self.last_emitted_pages)?;
+        let visitors = self.window.visits.visitors();
+        if !visitors.is_empty() {
+            out.section(VISITORS);
+            out.each(&visitors)?;
+        }
         Ok(())
     }
 
     fn restore(sections: &Sections<'_>, settings: &Settings) -> Result<Self, SnapshotError> {
         let body = sections.find(PAGES)?.ok_or(SectionError::Missing(PAGES.tag))?;
-        Ok(Self::decode(body, settings)?.0)
+        let (mut pages, _) = Self::decode(body, settings)?;
+        if let Some(body) = sections.find(VISITORS)? {
+            let visitors = postcard::from_bytes::<Vec<_>>(body).ok();
+            let restored = visitors.filter(|visitors| pages.window.visits.set_visitors(visitors));
+            restored.ok_or(SectionError::Malformed(VISITORS.tag))?;
+        }
+        Ok(pages)
     }
 
     fn merge((): &mut (), _: &Section) -> Result<(), SectionError> {

@@ -13,12 +13,12 @@ use crate::{
     block::Block,
     event::{InternedEvent, Names},
     feature::{Extras, Feature},
-    intern::Interner,
+    identity::identity,
     live::{self, Live},
     pages::Pages,
     settings::Settings,
 };
-use held_ids::{HeldIds, identity};
+use held_ids::HeldIds;
 use sealing::Sealing;
 
 /// Maximum plausible visit age reported by a client, seconds.
@@ -82,10 +82,7 @@ impl Partition {
 impl<F: Feature> Partition<F> {
     /// A partition with other features than [`Extras`].
     pub(crate) fn with_features(number: i32, settings: Settings) -> Self {
-        let mut names =
-            Names { pages: Interner::default(), users: Interner::default(), sessions: Interner::default() };
-        // Held permanently, so that its number stays SITE. No event has an empty page_url.
-        names.pages.acquire("");
+        let names = Names::new();
         Self {
             settings,
             number,
@@ -152,7 +149,7 @@ impl<F: Feature> Partition<F> {
         }
         let interned = InternedEvent {
             page: self.names.pages.acquire(event.page_url),
-            user: self.names.users.acquire(event.user_id),
+            user: self.names.acquire_user(event.user_id, &self.settings),
             session: self.names.sessions.acquire(event.session_id),
             kind: event.event_type,
             timestamp,

@@ -21,6 +21,22 @@ pub struct Settings {
     pub warm_up: u32,
     /// How much longer than `size` and `out_of_orderness` an event's identity is held.
     pub duplicate_slack: i64,
+    /// The version of the definitions that results follow. It does not change within a generation.
+    pub definitions: Definitions,
+}
+
+/// A version of what the numbers mean: `docs/semantics.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Definitions {
+    /// A visit has one session id, whoever its users are.
+    V1 = 1,
+    /// A visit has one user and one session id.
+    V2 = 2,
+}
+
+impl Definitions {
+    /// That of generations which begin with this release.
+    pub const NEWEST: Self = Self::V2;
 }
 
 /// The defaults of the pipeline document, with one lane.
@@ -36,6 +52,7 @@ impl Default for Settings {
             trending_half_life: 7_200_000,
             warm_up: 2,
             duplicate_slack: 60_000,
+            definitions: Definitions::NEWEST,
         }
     }
 }
@@ -75,6 +92,11 @@ impl Settings {
     /// `end`.
     pub(crate) fn last_aligned(&self, end: i64) -> i64 {
         (end - self.size).div_euclid(self.size) - 1
+    }
+
+    /// Whether one visit may be of several users.
+    pub(crate) fn visits_span_users(&self) -> bool {
+        self.definitions < Definitions::V2
     }
 
     /// By how much the watermark rises while an event's identity is held.

@@ -1,7 +1,7 @@
 //! Golden bytes of stored formats: every release reads those of the previous one.
 #![allow(clippy::unwrap_used)]
 
-use weir_analytics::{Block, Live, LiveRow, Merge, Partition, Settings, Verdict};
+use weir_analytics::{Block, Definitions, Live, LiveRow, Merge, Partition, Settings, Verdict};
 use weir_oracle::{Entry, Event, Kind, Window};
 
 const SETTINGS: Settings = Settings {
@@ -14,6 +14,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 1,
     duplicate_slack: 60_000,
+    definitions: Definitions::V1,
 };
 const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
     size: SETTINGS.size,
@@ -24,10 +25,13 @@ const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
     trending_half_life: SETTINGS.trending_half_life,
     warm_up: SETTINGS.warm_up,
     duplicate_slack: 0,
+    visits_span_users: true,
 };
 const SNAPSHOT: &str = include_str!("golden/snapshot-1.hex");
 /// The same with identities of some of the events.
 const SNAPSHOT_WITH_IDS: &str = include_str!("golden/snapshot-2-ids.hex");
+/// The same by the second version of the definitions: session ids are shared by users.
+const SNAPSHOT_WITH_VISITORS: &str = include_str!("golden/snapshot-2-visitors.hex");
 /// One record per line: of the windows before the snapshot, and of those after it.
 const BLOCKS_BEFORE: &str = include_str!("golden/blocks-2-before.hex");
 const BLOCKS_AFTER: &str = include_str!("golden/blocks-2-after.hex");
@@ -174,6 +178,40 @@ fn identities_are_stored_and_restored_with_the_same_bytes() {
     partition.advance_watermark(END);
     seal(&mut partition);
     assert_eq!((partition.held_ids(), partition.snapshot().unwrap()[0]), (0, 1));
+}
+
+#[test]
+fn visitors_are_stored_and_restored_with_the_same_bytes() {
+    let settings = Settings { definitions: Definitions::V2, ..SETTINGS };
+    let by_users = weir_oracle::Settings { visits_span_users: false, ..ORACLE_SETTINGS };
+    let mut partition = Partition::new(0, settings);
+    read(&mut partition, before());
+    assert_eq!(hex(&partition.snapshot().unwrap()), SNAPSHOT_WITH_VISITORS.trim());
+    let mut restored = Partition::restore(0, settings, &from_hex(SNAPSHOT_WITH_VISITORS)).unwrap();
+    assert_eq!(hex(&restored.snapshot().unwrap()), SNAPSHOT_WITH_VISITORS.trim());
+    // Visits of both are continued: the same sums as of the log as a whole.
+    let mut blocks = read(&mut restored, after());
+    restored.advance_watermark(END);
+    blocks.extend(seal(&mut restored));
+    let log = before().chain(after()).map(Entry::Event).chain([Entry::AdvanceWatermark(END)]).collect();
+    let expected = weir_oracle::compute(&[log], &by_users).windows;
+    let visits = |row: &weir_oracle::Page| (row.page.clone(), row.visits, row.bounces, row.duration_sum_ms);
+    let mut compared = 0;
+    for block in blocks.iter().map(|record| Block::decode(record).unwrap()) {
+        let rows = block.pages.iter().filter(|row| row.sums.users > 0);
+        let found = rows.map(|row| {
+            let weir_analytics::Sums { visits, bounces, duration, .. } = row.sums;
+            (row.url.clone(), i64::from(visits), i64::from(bounces), duration)
+        });
+        let window = expected.iter().find(|window| window.end == block.end);
+        let expected: Vec<_> =
+            window.map(|window| window.pages.iter().map(visits).collect()).unwrap_or_default();
+        for row in found {
+            assert!(expected.contains(&row), "{row:?} of {expected:?}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 20, "{compared}");
 }
 
 #[test]

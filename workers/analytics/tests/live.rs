@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use weir_analytics::{Live, LiveRow, Partition, Settings, Verdict};
+use weir_analytics::{Definitions, Live, LiveRow, Partition, Settings, Verdict};
 use weir_oracle::{Entry, Event, Kind, logs};
 
 /// Site and pages of the events in `start..end`, counted one by one.
@@ -38,6 +38,7 @@ proptest! {
             size: s.size, slide: s.slide, out_of_orderness: s.out_of_orderness, session_gap: s.session_gap,
             lanes: 1, top: s.top, trending_half_life: s.trending_half_life, warm_up: s.warm_up,
             duplicate_slack: s.duplicate_slack,
+            definitions: if s.visits_span_users { Definitions::V1 } else { Definitions::V2 },
         };
         let mut parts = BTreeMap::new();
         let mut everything = Vec::new();

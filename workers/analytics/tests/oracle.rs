@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proptest::{bool::weighted, collection::vec, prelude::*, test_runner::TestCaseError};
-use weir_analytics::{Block, Merge, Partition, Settings, Verdict, WindowResult};
+use weir_analytics::{Block, Definitions, Merge, Partition, Settings, Verdict, WindowResult};
 use weir_oracle::{Entry, Page, Window, logs};
 
 /// The engine's output for a log.
@@ -115,6 +115,7 @@ fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
         trending_half_life: s.trending_half_life,
         warm_up: s.warm_up,
         duplicate_slack: s.duplicate_slack,
+        definitions: if s.visits_span_users { Definitions::V1 } else { Definitions::V2 },
     }
 }
 

@@ -1,7 +1,7 @@
 //! Windows sealed in pieces, and over restarts between the pieces, equal windows sealed at once.
 #![allow(clippy::unwrap_used)]
 
-use weir_analytics::{Block, Partition, Settings, Verdict};
+use weir_analytics::{Block, Definitions, Partition, Settings, Verdict};
 use weir_oracle::{Event, Kind};
 
 const SETTINGS: Settings = Settings {
@@ -14,6 +14,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 1,
     duplicate_slack: 60_000,
+    definitions: Definitions::NEWEST,
 };
 
 /// Visitors on changing pages for two minutes, silence, and two events much later.

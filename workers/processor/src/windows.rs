@@ -15,7 +15,7 @@ mod warnings;
 
 use std::collections::BTreeMap;
 
-use weir_analytics::{DecisiveSettings, MAX_RECORD_BYTES, Settings};
+use weir_analytics::{MAX_RECORD_BYTES, Settings};
 use weir_events::{Decoder, Privacy, Scratch};
 use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record};
 
@@ -145,15 +145,6 @@ impl Windows {
     /// With `until_end`: how the log ended, once every partition has sealed its last window.
     pub fn end_of_log(&self) -> Option<EndOfLog> {
         self.end
-    }
-
-    fn decisive_settings(&self) -> DecisiveSettings {
-        DecisiveSettings::new(
-            &self.options.settings,
-            self.options.max_future,
-            &self.privacy,
-            self.options.inputs,
-        )
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_analytics::Settings;
+use weir_analytics::{Definitions, Settings};
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_log::{Committed, Error, Member as _, ResultsProgress};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
@@ -21,6 +21,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 2,
     duplicate_slack: 60_000,
+    definitions: Definitions::NEWEST,
 };
 const START: i64 = 1_700_000_000_000;
 

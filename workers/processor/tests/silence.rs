@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_analytics::{Live, Settings};
+use weir_analytics::{Definitions, Live, Settings};
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
 use weir_processor::windows::{Windows, WindowsOptions};
@@ -19,6 +19,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 2,
     duplicate_slack: 60_000,
+    definitions: Definitions::NEWEST,
 };
 const NOW: i64 = 1_700_000_000_000;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use weir_analytics::Settings;
+use weir_analytics::{Definitions, Settings};
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_log::{Error, PartitionProgress};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
@@ -20,6 +20,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 2,
     duplicate_slack: 60_000,
+    definitions: Definitions::NEWEST,
 };
 const PARTITIONS: i32 = 2;
 

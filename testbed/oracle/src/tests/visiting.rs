@@ -85,3 +85,17 @@ fn a_duration_is_the_greatest_age_before_the_end_on_any_page() {
     let durations: Vec<i64> = [10, 20, 30].map(|end| page(&outcome, end, "/a").duration_sum_ms).to_vec();
     assert_eq!(durations, [50_000, 50_000, 60_000]);
 }
+
+#[test]
+fn users_with_the_same_session_id_have_visits_of_their_own() {
+    let shared = |user, seconds| Event { session: "1700000000".into(), ..view(user, "/", seconds) };
+    // With the id alone it is one visit of 8 s.
+    let events = || [shared("a", 1), shared("b", 4), shared("b", 9)];
+    let of_users = outcome(events());
+    let row = page(&of_users, 10, "/");
+    assert_eq!((row.visits, row.bounces, row.duration_sum_ms), (2, 1, 5_000));
+    let first_version = Settings { visits_span_users: true, ..settings() };
+    let of_ids = compute(&[log(events(), 1_000)], &first_version);
+    let row = page(&of_ids, 10, "/");
+    assert_eq!((row.visits, row.bounces, row.duration_sum_ms), (1, 0, 8_000));
+}

@@ -3,7 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{merge::Merge, settings::Settings};
+use crate::{
+    merge::Merge,
+    settings::{Definitions, Settings},
+};
 
 const SETTINGS: Settings = Settings {
     size: 20_000,
@@ -15,6 +18,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 60_000,
     warm_up: 2,
     duplicate_slack: 60_000,
+    definitions: Definitions::NEWEST,
 };
 
 fn block(partition: i32, pages: usize) -> Block {

@@ -13,6 +13,7 @@ use crate::{
     merge::{Merge, Piece},
     partition::Partition,
     section::SectionId,
+    settings::Definitions,
 };
 use searches::{SEARCHES, Searches};
 
@@ -29,6 +30,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 1,
     duplicate_slack: 60_000,
+    definitions: Definitions::V1,
 };
 const END: i64 = 1_000_600_000;
 const SNAPSHOT: &str = include_str!("../../tests/golden/snapshot-2.hex");

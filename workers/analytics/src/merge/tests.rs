@@ -15,6 +15,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 60_000,
     warm_up: 1,
     duplicate_slack: 60_000,
+    definitions: crate::settings::Definitions::NEWEST,
 };
 
 fn block(partition: i32, end: i64, rows: impl Iterator<Item = (String, Sums)>) -> Block {

@@ -1,11 +1,11 @@
-//! Visits: runs of one session's events with gaps of at most `session_gap`.
+//! Visits: runs of a user's events of one session with gaps of at most `session_gap`.
 
 use serde::{Deserialize, Serialize};
 
 use super::seen_pages::SeenPages;
-use crate::{event::SITE, timing_wheel::TimingWheel};
+use crate::{event::SITE, identity::Identity, timing_wheel::TimingWheel};
 
-/// A run of events of one session.
+/// A run of events of one visitor and session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Visit {
     pub(crate) session: u32,
@@ -25,7 +25,10 @@ pub(crate) struct Visit {
     /// Whether its metrics may have changed since they were flushed.
     #[serde(skip)]
     dirty: bool,
-    /// The next visit of the same session.
+    /// Whose it is: see [`Names::visitor`](crate::event::Names::visitor). In a section of its own.
+    #[serde(skip)]
+    pub(super) visitor: Identity,
+    /// The next visit of the same session id.
     #[serde(skip)]
     sibling: Option<u32>,
 }
@@ -68,7 +71,7 @@ impl Visit {
 pub(crate) struct Visits {
     visits: Vec<Option<Visit>>,
     free: Vec<u32>,
-    /// By session: the first of its visits, which is nearly always the only one.
+    /// By session id: the first of its visits, which is nearly always the only one.
     of_session: Vec<Option<u32>>,
     /// Visits with an event in the window, by the slice with which their first page may leave it.
     in_window: TimingWheel<u32>,
@@ -81,19 +84,21 @@ pub(crate) struct Visits {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct VisitEvent {
     pub(crate) session: u32,
+    pub(crate) visitor: Identity,
     pub(crate) timestamp: i64,
     /// The visit's age as the client reported it, milliseconds, if plausible.
     pub(crate) measured: Option<u32>,
 }
 
 impl Visits {
-    /// The visits that an event extends or joins: those of its session within `gap` of it.
+    /// The visits that an event extends or joins: those of its visitor and session within `gap` of it.
     pub(crate) fn near(&self, event: VisitEvent, gap: i64, found: &mut Vec<u32>) {
         found.clear();
         let mut next = self.first_of(event.session);
         while let Some(number) = next {
             let visit = self.get(number);
-            if event.timestamp >= visit.first - gap && event.timestamp <= visit.last + gap {
+            let is_near = event.timestamp >= visit.first - gap && event.timestamp <= visit.last + gap;
+            if is_near && visit.visitor == event.visitor {
                 found.push(number);
             }
             next = visit.sibling;
@@ -113,6 +118,7 @@ impl Visits {
             seen_pages: SeenPages::default(),
             flushed: VisitMetrics::default(),
             dirty: false,
+            visitor: event.visitor,
             sibling: None,
         };
         let Some((&number, others)) = near.split_first() else {
@@ -182,7 +188,7 @@ impl Visits {
         number
     }
 
-    /// Adds a visit to the index by session.
+    /// Adds a visit to the index by session id.
     fn index(&mut self, number: u32) {
         let session = self.get(number).session as usize;
         if session >= self.of_session.len() {
@@ -220,6 +226,25 @@ impl Visits {
             }
         }
         None
+    }
+
+    /// The visitors of all visits, in the order of their numbers; empty where visits span users.
+    pub(crate) fn visitors(&self) -> Vec<[u8; 16]> {
+        let visitors = self.visits.iter().flatten().map(|visit| visit.visitor);
+        let visitors: Vec<Identity> = visitors.collect();
+        if visitors.iter().all(|&visitor| visitor == Identity::default()) {
+            return Vec::new();
+        }
+        visitors.into_iter().map(Identity::to_le_bytes).collect()
+    }
+
+    /// Sets what [`visitors`](Self::visitors) returned; false if these are not as many as there are visits.
+    pub(crate) fn set_visitors(&mut self, visitors: &[[u8; 16]]) -> bool {
+        let matches = visitors.len() == self.len();
+        for (visit, &visitor) in self.visits.iter_mut().flatten().zip(visitors) {
+            visit.visitor = Identity::from_le_bytes(visitor);
+        }
+        matches
     }
 
     /// All visits in the order of their numbers.
@@ -275,7 +300,7 @@ mod tests {
     const GAP: i64 = 30;
 
     fn read(visits: &mut Visits, session: u32, timestamp: i64) {
-        let event = VisitEvent { session, timestamp, measured: None };
+        let event = VisitEvent { session, visitor: Identity::default(), timestamp, measured: None };
         let mut near = Vec::new();
         visits.near(event, GAP, &mut near);
         for &other in near.iter().skip(1) {

@@ -130,8 +130,8 @@ impl PageWindow {
     }
 
     fn visit(&mut self, event: &InternedEvent, slice: i64, names: &mut Names, settings: &Settings) {
-        let InternedEvent { page, session, timestamp, measured, .. } = *event;
-        let event = VisitEvent { session, timestamp, measured };
+        let InternedEvent { page, user, session, timestamp, measured, .. } = *event;
+        let event = VisitEvent { session, visitor: names.visitor(user), timestamp, measured };
         let mut near = std::mem::take(&mut self.near);
         self.visits.near(event, settings.session_gap, &mut near);
         // A visit that is joined to another passes its pages on to it.

@@ -4,23 +4,12 @@ use std::collections::VecDeque;
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use siphasher::sip128::SipHasher13;
-
-use weir_events::{MAX_EVENT_ID, MAX_ID};
 
 use crate::{
+    identity::Identity,
     section::{HELD_IDS, SectionError},
     snapshot::{Sections, SnapshotError, SnapshotWriter},
 };
-
-/// Part of the identities' definition, and so of snapshots: never changes.
-const KEY: [u64; 2] = [0x7765_6972_2065_7665, 0x6e74_2069_6473_2031];
-
-/// A user and an event id, hashed.
-type Identity = u128;
-
-/// Bytes of a user and an event id that are hashed from the stack. No valid event has more.
-const INLINE: usize = 8 + MAX_ID + MAX_EVENT_ID;
 
 /// Identities, each held until the watermark has come so far. The watermark never moves back, so the first one in is the first one out.
 #[derive(Default)]
@@ -48,24 +37,6 @@ impl Key {
         let folded = u128::from(identity as u64 ^ self.0) * u128::from((identity >> 64) as u64 ^ self.1);
         folded as u64 ^ (folded >> 64) as u64
     }
-}
-
-/// The identity of an event.
-pub(super) fn identity(user_id: &str, event_id: &str) -> Identity {
-    let hasher = SipHasher13::new_with_keys(KEY[0], KEY[1]);
-    // The length keeps the two apart.
-    let parts = [&(user_id.len() as u64).to_le_bytes()[..], user_id.as_bytes(), event_id.as_bytes()];
-    let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    if length > INLINE {
-        return hasher.hash(&parts.concat()).as_u128();
-    }
-    let mut buffer = [0; INLINE];
-    let mut end = 0;
-    for part in parts {
-        buffer[end..end + part.len()].copy_from_slice(part);
-        end += part.len();
-    }
-    hasher.hash(&buffer[..end]).as_u128()
 }
 
 impl HeldIds {
@@ -157,6 +128,7 @@ const SAVED_TOGETHER: usize = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::identity;
 
     #[test]
     fn what_is_held_is_found_until_its_time_is_over() {
@@ -173,14 +145,5 @@ mod tests {
         }
         held.expire(i64::MAX);
         assert!(held.is_empty() && ids.iter().all(|id| !held.contains(*id)));
-    }
-
-    /// Snapshots have them: they never change.
-    #[test]
-    fn identities_are_these() {
-        let hex = |id: Identity| id.to_le_bytes().map(|b| format!("{b:02x}")).concat();
-        assert_eq!(hex(identity("user-1", "event-1")), "6bb25cb98e9d01025aed72344ef2689f");
-        assert_ne!(identity("ab", "c"), identity("a", "bc"));
-        assert_ne!(identity("a", "c"), identity("b", "c"));
     }
 }

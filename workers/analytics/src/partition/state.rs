@@ -44,7 +44,7 @@ impl<F: Feature> Partition<F> {
     pub fn write_snapshot(&self, sink: &mut dyn FnMut(&[u8])) -> Result<(), SnapshotError> {
         debug_assert!(self.blocks.is_empty() && !self.is_behind(), "a snapshot does not contain blocks");
         let (pages, extras) = &self.features;
-        if extras.is_on() || !self.held.is_empty() {
+        if extras.is_on() || !self.held.is_empty() || !self.settings.visits_span_users() {
             let mut out = SnapshotWriter::new(SECTIONS, sink);
             out.section(ENGINE);
             self.save_names(&mut out)?;
@@ -98,12 +98,12 @@ impl<F: Feature> Partition<F> {
             Some((&other, _)) => return Err(SnapshotError::Version(other)),
             None => return Err(SnapshotError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
         };
-        let [pages, users, sessions] = names.map(Interner::restore);
+        let names = Names::restore(names.map(Interner::restore), &settings);
         let SavedProgress { pending, progress } = progress;
         Ok(Self {
             settings,
             number,
-            names: Names { pages, users, sessions },
+            names,
             features,
             pending,
             progress,

@@ -143,9 +143,10 @@ impl PipelineState {
         let newest = generations.newest();
         let number = newest.map_or(FIRST_GENERATION, |newest| newest.number);
         let here = settings(&self.manifest);
-        let other = newest
-            .and_then(|newest| settings_in(&newest.settings).ok())
-            .filter(|there| Settings { duplicate_slack: here.duplicate_slack, ..*there } != here);
+        let other = newest.and_then(|newest| settings_in(&newest.settings).ok()).filter(|there| {
+            let Settings { duplicate_slack, definitions, .. } = here;
+            Settings { duplicate_slack, definitions, ..*there } != here
+        });
         *lock(&self.outdated) = other.map(|there| {
             format!(
                 "generation {number} of the pipeline has windows of {} s every {} s or another ranking than the document of this gateway: \

@@ -94,7 +94,7 @@ impl Input {
         let (sealed, rows) = self.sealed();
         let before_end = self.progress.before_end.filter(|_| self.progress.ended);
         PartitionProgress {
-            settings: self.decisive_settings.committed(self.progress.version_2_from.is_some()).to_owned(),
+            settings: self.decisive_settings.committed(self.progress.version_2_from.is_some()),
             journal: self.journal.number(),
             watermark: self.engine.watermark(),
             sealed,

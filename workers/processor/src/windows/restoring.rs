@@ -1,6 +1,7 @@
 //! Rebuilds the state of a partition.
 
-use weir_analytics::Partition;
+use weir_analytics::decisive::definitions_in;
+use weir_analytics::{DecisiveSettings, Definitions, Partition, Settings};
 use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
 use super::{Input, Windows, WindowsOptions};
@@ -21,8 +22,10 @@ impl Windows {
         now: i64,
         heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
-        let WindowsOptions { settings, events, state, .. } = &self.options;
-        let decisive_settings = self.decisive_settings();
+        let definitions = self.definitions(member, partition, committed)?;
+        let WindowsOptions { events, state, .. } = &self.options;
+        let settings = Settings { definitions, ..self.options.settings };
+        let decisive_settings = self.decisive_settings(&settings);
         let topics = [
             Expected { role: "events", topic: events, partitions: self.options.inputs },
             Expected { role: "state", topic: state, partitions: self.options.inputs },
@@ -37,7 +40,7 @@ impl Windows {
                 return Err(identity::state_without_commit(member, events, state, partition));
             }
             None => PartitionProgress {
-                settings: decisive_settings.committed(false).to_owned(),
+                settings: decisive_settings.committed(false),
                 from: beginning,
                 ..PartitionProgress::default()
             },
@@ -80,9 +83,9 @@ impl Windows {
             return Err(deleted.at(events, partition, Some(start)));
         }
         let (engine, saved_at) = match snapshot {
-            None => (Partition::new(partition, *settings), 0),
+            None => (Partition::new(partition, settings), 0),
             Some(snapshot) => {
-                let engine = Partition::restore(partition, *settings, &snapshot.bytes)
+                let engine = Partition::restore(partition, settings, &snapshot.bytes)
                     .map_err(|error| Error::fatal(format!("{state}/{partition}: {error}")))
                     .map_err(|error| error.at(state, partition, None))?;
                 (engine, snapshot.taken)
@@ -125,6 +128,30 @@ impl Windows {
             input.repeat_advances(input.next);
         }
         Ok((input, start))
+    }
+
+    /// The definitions that the generation follows: it may have begun with an earlier release. They are those of the partition's commit,
+    /// or of another one's.
+    fn definitions<M: Member>(
+        &self,
+        member: &mut M,
+        partition: i32,
+        committed: Option<&Committed>,
+    ) -> Result<Definitions, Error> {
+        let others = if committed.is_none() { member.committed()? } else { Vec::new() };
+        let metadata =
+            committed.into_iter().chain(others.iter().flatten()).map(|committed| &*committed.metadata);
+        let Some(settings) = PartitionProgress::settings_in(metadata) else {
+            return Ok(self.options.settings.definitions);
+        };
+        definitions_in(&settings).map_err(|unknown| {
+            let events = &self.options.events;
+            Error::fatal(format!("the state of {events}/{partition} {unknown}")).at(events, partition, None)
+        })
+    }
+
+    fn decisive_settings(&self, settings: &Settings) -> DecisiveSettings {
+        DecisiveSettings::new(settings, self.options.max_future, &self.privacy, self.options.inputs)
     }
 
     /// In a generation that is not the first: decides which windows it may tell, at its first record, which has the broker's timestamp

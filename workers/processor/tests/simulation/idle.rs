@@ -37,6 +37,7 @@ impl Fixture {
                 trending_half_life: 10_000,
                 warm_up: 1,
                 duplicate_slack: 0,
+                ..Settings::default()
             },
             inputs: 3,
             result_partitions: 2,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_analytics::Settings;
+use weir_analytics::{Definitions, Settings};
 use weir_events::{Decoder, Privacy, PrivacySettings};
 use weir_memory::{Broker, MemberOptions};
 use weir_processor::results::{Results, ResultsOptions};
@@ -63,6 +63,7 @@ impl Setup {
                 trending_half_life: (size * dice.between(500, 4_000) / 1_000).max(1),
                 warm_up: dice.between(0, 3) as u32,
                 duplicate_slack: slide * dice.between(0, 3),
+                definitions: dice.pick(&[Definitions::V1, Definitions::V2]),
             },
             inputs: dice.between(1, 4) as i32,
             result_partitions: dice.between(1, 3) as i32,
@@ -145,6 +146,7 @@ impl Setup {
             trending_half_life,
             warm_up,
             duplicate_slack,
+            definitions,
         } = self.settings;
         weir_oracle::Settings {
             size,
@@ -155,6 +157,7 @@ impl Setup {
             trending_half_life,
             warm_up,
             duplicate_slack,
+            visits_span_users: definitions < Definitions::V2,
         }
     }
 }
