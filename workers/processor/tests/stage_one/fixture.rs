@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_analytics::{Block, Settings};
+use weir_analytics::{Block, Definitions, Settings};
 use weir_events::{
     ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event, partition_of,
 };
@@ -24,6 +24,8 @@ pub struct Fixture {
     pub max_future: i64,
     pub privacy: PrivacySettings,
     pub key: &'static str,
+    /// Those of the processes' release.
+    pub definitions: Definitions,
     processes: u32,
 }
 
@@ -43,6 +45,7 @@ impl Fixture {
             max_future: 300_000,
             privacy: PrivacySettings::default(),
             key: "secret",
+            definitions: Definitions::NEWEST,
             processes: 0,
         }
     }
@@ -51,7 +54,7 @@ impl Fixture {
     pub fn worker(&mut self) -> Worker<Windows, Member> {
         self.processes += 1;
         let options = WindowsOptions {
-            settings: Settings::default(),
+            settings: Settings { definitions: self.definitions, ..Settings::default() },
             max_future: self.max_future,
             idle_timeout: 30_000,
             inputs: self.inputs,

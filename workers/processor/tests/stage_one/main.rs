@@ -1,6 +1,7 @@
 //! Stage 1 on the in-memory log: idle partitions, bounded logs that continue, wrong clocks, commit metadata.
 #![allow(clippy::unwrap_used)]
 
+mod definitions;
 mod fixture;
 mod version_2;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_analytics::Definitions;
 use weir_events::{ClickstreamEvent, encode_event};
 use weir_log::PartitionProgress;
 
@@ -39,9 +40,11 @@ fn a_stored_commit_after_version_2_is_read() {
 #[test]
 fn version_2_events_that_an_earlier_release_refused_stay_refused() {
     let mut fixture = Fixture::new(1);
+    fixture.definitions = Definitions::V1;
     fixture.view("a", START, Some(0));
     let mut worker = fixture.worker();
     fixture.pass(&mut worker, 5_000);
+    fixture.definitions = Definitions::NEWEST;
     // The next snapshot is due five minutes of event time after this one, so that what comes now is read again each time.
     drop(worker);
     fixture.broker.advance(Duration::from_secs(60));
