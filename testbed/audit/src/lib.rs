@@ -43,6 +43,8 @@ pub struct Report {
     pub partly_late: usize,
     /// Events that were counted before and have been sent again.
     pub duplicates: usize,
+    /// Events whose page was one too many: they count under the page `(other)`.
+    pub other_pages: usize,
     /// The ends of the windows that lack those events.
     pub not_whole: Vec<i64>,
     /// Events of visitors who belong into another partition: each visitor is counted once in every partition with such events.
@@ -121,22 +123,25 @@ impl Audit {
         );
         let partly_late = outcome.partly_late.iter().map(Vec::len).sum();
         let duplicates: usize = outcome.duplicates.iter().map(Vec::len).sum();
+        let other_pages: usize = outcome.other_pages.iter().map(Vec::len).sum();
         let sum = |sum: fn(&PartitionProgress) -> u64| progress.iter().map(sum).sum::<u64>() as usize;
         // The committed counts are of these events if they are of as many, with the same decisions.
         if sum(|partition| partition.read) == events.records && events.decisions_lost == 0 && ended {
             let counted = events.records - events.invalid - late - duplicates;
-            let expected = [counted, late, partly_late, duplicates, events.invalid, events.misplaced];
+            let expected =
+                [counted, late, partly_late, duplicates, other_pages, events.invalid, events.misplaced];
             let committed = [
                 sum(|partition| partition.counted),
                 sum(|partition| partition.late),
                 sum(|partition| partition.partly_late),
                 sum(|partition| partition.duplicates),
+                sum(|partition| partition.other_pages),
                 sum(|partition| partition.dead),
                 sum(|partition| partition.misplaced),
             ];
             ensure!(
                 committed == expected,
-                "committed as counted, late, partly late, duplicates, invalid and misplaced are {committed:?}, expected {expected:?}"
+                "committed as counted, late, partly late, duplicates, under (other), invalid and misplaced are {committed:?}, expected {expected:?}"
             );
         }
         Ok(Report {
@@ -145,6 +150,7 @@ impl Audit {
             late,
             partly_late,
             duplicates,
+            other_pages,
             not_whole: outcome.not_whole.into_keys().collect(),
             misplaced: events.misplaced,
             ended: progress.iter().any(|partition| partition.ended),
@@ -258,7 +264,8 @@ impl Audit {
                 trending_half_life: number("trending half-life ")?,
                 warm_up: u32::try_from(number("warm-up ")?)?,
                 duplicate_slack: number("duplicate slack ").unwrap_or(settings(&pipeline).duplicate_slack),
-                visits_span_users: visits_span_users(&generation.settings),
+                page_limit: number("live pages within ").ok().and_then(|limit| usize::try_from(limit).ok()),
+                visits_span_users: is_of_first_version(&generation.settings),
             };
             let outcome =
                 weir_oracle::compute(&self.events_of(&pipeline, number("max future ")?)?.log, &settings);
@@ -297,9 +304,9 @@ impl Audit {
     /// The topic cannot be read.
     pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
         let committed = self.progress(&self.pipeline)?;
-        let settings = Settings {
-            visits_span_users: committed.iter().any(|progress| visits_span_users(&progress.settings)),
-            ..settings(&self.pipeline)
+        let settings = match committed.iter().any(|progress| is_of_first_version(&progress.settings)) {
+            false => settings(&self.pipeline),
+            true => Settings { page_limit: None, visits_span_users: true, ..settings(&self.pipeline) },
         };
         let mut events = self.events()?;
         if ended {
@@ -410,12 +417,13 @@ fn settings(pipeline: &Pipeline) -> Settings {
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
         duplicate_slack: window.duplicate_slack.as_millis(),
+        page_limit: Some(pipeline.spec.limits.pages as usize),
         visits_span_users: false,
     }
 }
 
-/// Whether a generation with these settings began before a visit was one of a user.
-fn visits_span_users(settings: &str) -> bool {
+/// Whether a generation with these settings follows the first version of the definitions.
+fn is_of_first_version(settings: &str) -> bool {
     let version = settings.split(", ").find_map(|part| part.strip_prefix("definitions "));
     version.is_none_or(|version| version == "1")
 }

@@ -131,6 +131,9 @@ fn run(args: &Args) -> anyhow::Result<()> {
             ranges(&report.not_whole, pipeline.spec.window.slide.as_millis())
         );
     }
+    if report.other_pages > 0 {
+        println!("{} events count under (other): their pages are beyond limits.pages", report.other_pages);
+    }
     if report.duplicates > 0 {
         println!(
             "{} events are duplicates: they were counted before and have been sent again",

@@ -71,6 +71,8 @@ pub struct Settings {
     pub warm_up: u32,
     /// How long an identity is held beyond size and out-of-orderness; not negative.
     pub duplicate_slack: i64,
+    /// So many pages of a partition may be live; `None`: any number, by the first version of the definitions.
+    pub page_limit: Option<usize>,
     /// By the first version of the definitions: a visit has one session id, whoever its users are.
     pub visits_span_users: bool,
 }

@@ -2,11 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::{Entry, Event, Settings};
+use crate::{
+    Entry, Event, Settings,
+    live_pages::{LivePages, OTHER},
+};
 
 /// An accepted event and its partition's watermark.
 pub(crate) struct Accepted<'a> {
     pub(crate) event: &'a Event,
+    /// The page that it counts under.
+    pub(crate) page: &'a str,
     pub(crate) partition: usize,
     /// The partition's watermark just before this was read; `None` (less than any) where nothing had been read.
     before: Option<i64>,
@@ -48,6 +53,8 @@ pub(crate) struct Intake<'a> {
     pub(crate) partly_late: Vec<Vec<usize>>,
     /// Indices of duplicates in each partition's log.
     pub(crate) duplicates: Vec<Vec<usize>>,
+    /// Indices of accepted entries that count under another page than their own, in each partition's log.
+    pub(crate) other_pages: Vec<Vec<usize>>,
     /// Number of accepted events that each window misses, by end.
     pub(crate) not_whole: BTreeMap<i64, usize>,
     /// Each partition's last watermark.
@@ -62,12 +69,14 @@ impl<'a> Intake<'a> {
             late: Vec::new(),
             partly_late: Vec::new(),
             duplicates: Vec::new(),
+            other_pages: Vec::new(),
             not_whole: BTreeMap::new(),
             watermarks: Vec::new(),
         };
         for (partition, log) in partitions.iter().enumerate() {
             let mut watermark = None;
             let (mut late, mut partly_late, mut duplicates) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut live_pages, mut other_pages) = (LivePages::default(), Vec::new());
             // For each identity, the watermark right after its last accepted event. Nothing is removed: what is no longer
             // held is told by its age.
             let mut identities: HashMap<(&str, &str), i64> = HashMap::new();
@@ -75,7 +84,7 @@ impl<'a> Intake<'a> {
                 match entry {
                     Entry::AdvanceWatermark(to) => watermark = watermark.max(Some(*to)),
                     Entry::Event(event) => {
-                        let accepted = Accepted { event, partition, before: watermark };
+                        let accepted = Accepted { event, page: &event.page, partition, before: watermark };
                         let (missed, open): (Vec<i64>, Vec<i64>) =
                             own_ends(event, settings).partition(|end| !accepted.known_to(*end));
                         let is_held =
@@ -91,7 +100,12 @@ impl<'a> Intake<'a> {
                             for end in missed {
                                 *intake.not_whole.entry(end).or_default() += 1;
                             }
-                            intake.events.push(accepted);
+                            let sealed = watermark.map(|watermark| sealed_by(watermark, settings.slide));
+                            let page = live_pages.page_of(event, sealed, settings);
+                            if page == OTHER {
+                                other_pages.push(place);
+                            }
+                            intake.events.push(Accepted { page, ..accepted });
                             let after = (event.timestamp - settings.out_of_orderness)
                                 .max(watermark.unwrap_or(i64::MIN));
                             watermark = Some(after);
@@ -105,6 +119,7 @@ impl<'a> Intake<'a> {
             intake.late.push(late);
             intake.partly_late.push(partly_late);
             intake.duplicates.push(duplicates);
+            intake.other_pages.push(other_pages);
             intake.watermarks.push(watermark);
         }
         intake.events.sort_by_key(|accepted| accepted.event.timestamp);
@@ -118,7 +133,7 @@ impl<'a> Intake<'a> {
     /// The greatest window end that every partition has sealed.
     pub(crate) fn sealed(&self, slide: i64) -> Option<i64> {
         let slowest = self.watermarks.iter().copied().min()??;
-        Some(slowest.div_euclid(slide) * slide)
+        Some(sealed_by(slowest, slide))
     }
 
     /// The ends of all windows that may have members.
@@ -127,6 +142,11 @@ impl<'a> Intake<'a> {
             self.events.iter().map(|accepted| first_end(accepted.event, settings)).collect();
         firsts.iter().flat_map(|&first| ends_from(first, settings)).collect()
     }
+}
+
+/// The greatest window end that a watermark has reached.
+fn sealed_by(watermark: i64, slide: i64) -> i64 {
+    watermark.div_euclid(slide) * slide
 }
 
 /// The ends of all windows that the event is in.

@@ -11,7 +11,8 @@
 //!
 //! let settings = Settings {
 //!     size: 20_000, slide: 10_000, out_of_orderness: 0, session_gap: 1_800_000,
-//!     top: 10, trending_half_life: 7_200_000, warm_up: 2, duplicate_slack: 60_000, visits_span_users: false,
+//!     top: 10, trending_half_life: 7_200_000, warm_up: 2, duplicate_slack: 60_000,
+//!     page_limit: Some(100_000), visits_span_users: false,
 //! };
 //! let view = Event {
 //!     user: "ann".into(),
@@ -53,6 +54,12 @@
 //! the next event with it is accepted and has it held again. A copy with the same timestamp is then late: the end of its
 //! last window is at most `w + H`.
 //!
+//! **Caps.** A partition counts an accepted event under its own page if that page is *live* just before the event is read, or if fewer
+//! than [`Settings::page_limit`] of its pages are; else under the page `(other)`, which is never live. Let `E` be the last end that the
+//! partition has sealed by then. A page is live if an event was counted under it whose last window ends at `E - L` or later. It is live, too,
+//! while it has a baseline: views in an aligned window (see trending) that ends at `E` or before, unless all such windows end at `E - S` or
+//! before, and the page's part in the weighted sum of the site's views is less than 1e-50.
+//!
 //! **Known events.** To window `b` are known: the accepted events that were read before their partition sealed `b`. Later ones
 //! change nothing about `b`, but count fully (as members, in `t1`, ages and a visit's number of events) for every later
 //! window. Known events with `a <= timestamp < b` are the window's *members*.
@@ -82,6 +89,7 @@
 mod comparison;
 mod input;
 mod intake;
+mod live_pages;
 pub mod logs;
 mod outcome;
 mod ranking;
@@ -125,6 +133,7 @@ pub fn compute(partitions: &[Vec<Entry>], settings: &Settings) -> Outcome {
         late: intake.late,
         partly_late: intake.partly_late,
         duplicates: intake.duplicates,
+        other_pages: intake.other_pages,
         not_whole: intake.not_whole,
     }
 }

@@ -123,10 +123,20 @@ fn settings() -> impl Strategy<Value = Settings> {
         500..=4_000_i64,
         0..=3_u32,
         prop_oneof![Just(0_i64), 0..=3_000_i64, 0..=20_000_i64],
-        weighted(0.2),
+        (weighted(0.2), option::of(1..=6_usize)),
     )
         .prop_map(
-            |(slide, windows, disorder, gap, top, half_life, warm_up, slack, visits_span_users)| Settings {
+            |(
+                slide,
+                windows,
+                disorder,
+                gap,
+                top,
+                half_life,
+                warm_up,
+                slack,
+                (visits_span_users, page_limit),
+            )| Settings {
                 size: slide * windows,
                 slide,
                 out_of_orderness: slide * disorder / 1000,
@@ -135,6 +145,7 @@ fn settings() -> impl Strategy<Value = Settings> {
                 trending_half_life: (slide * windows * half_life / 1000).max(1),
                 warm_up,
                 duplicate_slack: slide * slack / 1000,
+                page_limit: page_limit.filter(|_| !visits_span_users),
                 visits_span_users,
             },
         )

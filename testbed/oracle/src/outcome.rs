@@ -15,6 +15,8 @@ pub struct Outcome {
     pub partly_late: Vec<Vec<usize>>,
     /// For each partition, the places of its duplicates in its log; none of them is late or partly late.
     pub duplicates: Vec<Vec<usize>>,
+    /// For each partition, the places of the events in its log that count under the page `(other)`.
+    pub other_pages: Vec<Vec<usize>>,
     /// The windows that are not whole, by end, with the number of partly late events that each lacks.
     pub not_whole: BTreeMap<i64, usize>,
 }

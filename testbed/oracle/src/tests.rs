@@ -4,6 +4,7 @@
 mod comparing;
 mod duplicates;
 mod lateness;
+mod live_pages;
 mod making_logs;
 mod pages;
 mod ranks;
@@ -23,6 +24,7 @@ fn settings() -> Settings {
         trending_half_life: 20_000,
         warm_up: 2,
         duplicate_slack: 0,
+        page_limit: None,
         visits_span_users: false,
     }
 }

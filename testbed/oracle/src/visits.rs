@@ -1,9 +1,6 @@
 //! Splits the events of one user and session id into visits.
 
-use crate::{
-    Event,
-    intake::{Accepted, Intake, Session},
-};
+use crate::intake::{Accepted, Intake, Session};
 
 /// Maximum plausible duration reported by a client: a day.
 const MAX_VISIT_SECONDS: i32 = 86_400;
@@ -11,16 +8,16 @@ const MAX_VISIT_SECONDS: i32 = 86_400;
 /// One visit as of some window's end.
 pub(crate) struct Visit<'a> {
     /// In timestamp order; never empty.
-    pub(crate) events: Vec<&'a Event>,
+    pub(crate) events: Vec<&'a Accepted<'a>>,
 }
 
 impl Visit<'_> {
     /// Greatest age over its events, milliseconds.
     pub(crate) fn duration(&self) -> i64 {
-        let t1 = self.events[0].timestamp;
-        let age = |event: &&Event| match event.session_duration {
+        let t1 = self.events[0].event.timestamp;
+        let age = |accepted: &&Accepted<'_>| match accepted.event.session_duration {
             Some(reported) if (0..=MAX_VISIT_SECONDS).contains(&reported) => i64::from(reported) * 1000,
-            _ => event.timestamp - t1,
+            _ => accepted.event.timestamp - t1,
         };
         self.events.iter().map(age).max().unwrap_or(0)
     }
@@ -33,7 +30,7 @@ impl Visit<'_> {
 
 /// The visits of one session as of `end`: from all earlier events that were read before that window was sealed.
 pub(crate) fn of_session<'a>(
-    intake: &Intake<'a>,
+    intake: &'a Intake<'a>,
     session: Session<'a>,
     session_gap: i64,
     end: i64,
@@ -42,12 +39,12 @@ pub(crate) fn of_session<'a>(
     let mut visits: Vec<Visit<'a>> = Vec::new();
     let mut last = None;
     for accepted in intake.sessions[&session].iter().map(|index| &intake.events[*index]).filter(counts) {
-        let event = accepted.event;
+        let timestamp = accepted.event.timestamp;
         match (visits.last_mut(), last) {
-            (Some(visit), Some(last)) if event.timestamp - last <= session_gap => visit.events.push(event),
-            _ => visits.push(Visit { events: vec![event] }),
+            (Some(visit), Some(last)) if timestamp - last <= session_gap => visit.events.push(accepted),
+            _ => visits.push(Visit { events: vec![accepted] }),
         }
-        last = Some(event.timestamp);
+        last = Some(timestamp);
     }
     visits
 }

@@ -54,7 +54,7 @@ pub(crate) fn count(intake: &Intake<'_>, settings: &Settings, end: i64) -> Optio
     for member in intake.events[from..to].iter().filter(|accepted| accepted.known_to(end)) {
         let event = member.event;
         site.add_event(event.kind, &event.user);
-        pages.entry(&event.page).or_default().add_event(event.kind, &event.user);
+        pages.entry(member.page).or_default().add_event(event.kind, &event.user);
         sessions.insert(Session::of(member, settings));
     }
     if pages.is_empty() {
@@ -63,8 +63,8 @@ pub(crate) fn count(intake: &Intake<'_>, settings: &Settings, end: i64) -> Optio
 
     for session in sessions {
         for visit in visits::of_session(intake, session, settings.session_gap, end) {
-            let members = visit.events.iter().filter(|event| event.timestamp >= start);
-            let touched: BTreeSet<&str> = members.map(|event| event.page.as_str()).collect();
+            let members = visit.events.iter().filter(|accepted| accepted.event.timestamp >= start);
+            let touched: BTreeSet<&str> = members.map(|accepted| accepted.page).collect();
             if !touched.is_empty() {
                 site.add_visit(&visit);
             }

@@ -22,12 +22,15 @@ pub struct DecisiveSettings {
     all: String,
     /// With what decides about events of version 2.
     version_2: String,
+    page_limit: usize,
     definitions: Definitions,
 }
 
 /// Begins the part that is committed once an event of version 2 was read: before, it decides nothing. A release that does not know these
 /// events refuses to continue then, instead of replaying what was counted as unknown.
 const SLACK: &str = ", duplicate slack ";
+/// Begins the part with the number of pages that may be live.
+const LIVE_PAGES: &str = ", live pages within ";
 /// Begins the part with the version of the definitions.
 const DEFINITIONS: &str = ", definitions ";
 /// Begins the part that no new generation can change.
@@ -46,6 +49,7 @@ impl DecisiveSettings {
             trending_half_life,
             warm_up,
             duplicate_slack,
+            page_limit,
             definitions,
         } = settings;
         let window = format!(
@@ -61,7 +65,7 @@ impl DecisiveSettings {
             "{all}{SLACK}{duplicate_slack} ms, event_id within {MAX_EVENT_ID} bytes, site_id within {MAX_SITE_ID} bytes, event_name within \
              {MAX_EVENT_NAME} bytes, currency within {MAX_CURRENCY} bytes, properties within {MAX_PROPERTIES} entries of {MAX_PROPERTIES_BYTES} bytes"
         );
-        Self { window, all, version_2, definitions: *definitions }
+        Self { window, all, version_2, page_limit: *page_limit, definitions: *definitions }
     }
 
     /// From the document, with the key that it names.
@@ -77,32 +81,34 @@ impl DecisiveSettings {
 
     /// The text that is committed; `version_2` once an event of version 2 was read.
     pub fn committed(&self, version_2: bool) -> String {
-        let settings = if version_2 { &self.version_2 } else { &self.all };
-        match self.definitions {
-            // Stored texts of the first version do not name it.
-            Definitions::V1 => settings.clone(),
-            later => format!("{settings}{DEFINITIONS}{}", later as u32),
+        self.by_definitions(self.definitions, if version_2 { &self.version_2 } else { &self.all })
+    }
+
+    fn by_definitions(&self, definitions: Definitions, settings: &str) -> String {
+        let limit = format!("{LIVE_PAGES}{}", self.page_limit);
+        match definitions {
+            // Texts of the first version do not name it, and know no limit: to state one begins the next generation.
+            Definitions::V1 if self.page_limit == Settings::default().page_limit => settings.to_owned(),
+            Definitions::V1 => format!("{settings}{limit}"),
+            later => format!("{settings}{limit}{DEFINITIONS}{}", later as u32),
         }
     }
 
     /// How these settings differ from those that were committed; `None` if they match. What was begun by earlier definitions goes on by
     /// them: these are no difference.
     pub fn difference(&self, committed: &str) -> Option<Difference> {
-        let committed = match (definitions_in(committed), committed.split_once(DEFINITIONS)) {
-            (Ok(_), Some((settings, _))) => settings,
-            _ => committed,
-        };
-        // An earlier release committed the window part only: compare only that.
+        let definitions = definitions_in(committed).unwrap_or(self.definitions);
         let current = match () {
-            () if committed.contains(SLACK) => &self.version_2,
-            () if committed.contains(", ranking of ") => &self.all,
-            () => &self.window,
+            () if committed.contains(SLACK) => self.by_definitions(definitions, &self.version_2),
+            () if committed.contains(", ranking of ") => self.by_definitions(definitions, &self.all),
+            // An earlier release committed the window part only: compare only that.
+            () => self.window.clone(),
         };
         if committed == current {
             return None;
         }
-        let before = parts_missing(committed, current);
-        let now = parts_missing(current, committed);
+        let before = parts_missing(committed, &current);
+        let now = parts_missing(&current, committed);
         let repartitioned = now.iter().any(|part| part.starts_with(EVENT_PARTITIONS));
         Some(Difference { before: in_words(&before), now: in_words(&now), repartitioned })
     }
@@ -180,6 +186,9 @@ pub fn settings_in(committed: &str) -> Result<Settings, String> {
         warm_up: small("warm-up ", "")?,
         // Decides nothing in stage 2, which is all that a generation needs to end.
         duplicate_slack: parsed("duplicate slack ", " ms").unwrap_or_default(),
+        // Decides nothing there either.
+        page_limit: parsed("live pages within ", "")
+            .map_or(Settings::default().page_limit, |limit| limit as usize),
         definitions: definitions_in(committed)?,
     })
 }
@@ -215,6 +224,7 @@ pub fn settings(pipeline: &Pipeline) -> Settings {
         trending_half_life: ranking.trending_half_life.as_millis(),
         warm_up: ranking.warm_up,
         duplicate_slack: window.duplicate_slack.as_millis(),
+        page_limit: pipeline.spec.limits.pages as usize,
         definitions: Definitions::NEWEST,
     }
 }
@@ -311,7 +321,7 @@ mod tests {
         let first = DecisiveSettings { definitions: Definitions::V1, ..now.clone() };
         for version_2 in [false, true] {
             let (newest, earlier) = (now.committed(version_2), first.committed(version_2));
-            assert_eq!(newest, format!("{earlier}, definitions 2"));
+            assert_eq!(newest, format!("{earlier}, live pages within 100000, definitions 2"));
             assert_eq!((now.refusal(&earlier), now.refusal(&newest)), (None, None));
             assert_eq!(definitions_in(&earlier), Ok(Definitions::V1));
             assert_eq!(definitions_in(&newest), Ok(Definitions::V2));
@@ -321,6 +331,17 @@ mod tests {
             assert_eq!(definitions_in(&later), Err(expected.to_owned()));
             let difference = now.refusal(&later).unwrap();
             assert!(difference.starts_with("was made with definitions 3, and the document"), "{difference}");
+            // Earlier definitions know no limit.
+            let limited = DecisiveSettings { page_limit: 7, ..now.clone() };
+            let stated = limited.refusal(&earlier).unwrap();
+            assert!(
+                stated.starts_with(
+                    "was made with nothing of it, and the document now says live pages within 7: "
+                ),
+                "{stated}"
+            );
+            let other = limited.refusal(&newest).unwrap();
+            assert!(other.starts_with("was made with live pages within 100000, and"), "{other}");
         }
     }
 

@@ -12,6 +12,9 @@ use crate::{
 /// The page number that stands for the whole site.
 pub(crate) const SITE: u32 = 0;
 
+/// The page of events whose own page is beyond the limit. No valid URL is this.
+const OTHER: &str = "(other)";
+
 /// An event with its strings as numbers.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct InternedEvent {
@@ -49,6 +52,24 @@ impl Names {
             visitors.extend(users.all().iter().map(|(user_id, _)| visitor(user_id)));
         }
         Self { pages, users, sessions, visitors }
+    }
+
+    /// The number of the page that an event counts under, and whether that is another than its own: its own is neither live, nor are
+    /// fewer than `limit`. Adds a holder.
+    #[inline]
+    pub(crate) fn acquire_page(&mut self, url: &str, limit: usize) -> (u32, bool) {
+        // The site's number is held, too.
+        if self.pages.live() <= limit {
+            return (self.pages.acquire(url), false);
+        }
+        self.acquire_live_page(url, limit)
+    }
+
+    #[cold]
+    fn acquire_live_page(&mut self, url: &str, limit: usize) -> (u32, bool) {
+        let no_pages = 1 + usize::from(self.pages.find(OTHER).is_some());
+        let is_own = self.pages.live() - no_pages < limit || self.pages.find(url).is_some();
+        (self.pages.acquire(if is_own { url } else { OTHER }), !is_own)
     }
 
     /// The number of a user; adds a holder.

@@ -55,6 +55,12 @@ impl Interner {
         self.slots[number as usize].holders += 1;
     }
 
+    /// Number of held strings.
+    #[inline]
+    pub(crate) fn live(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// Whether a held number has one holder: the first one, if it was just acquired.
     pub(crate) fn is_new(&self, number: u32) -> bool {
         self.slots[number as usize].holders == 1

@@ -60,6 +60,8 @@ pub struct Partition<F = Extras> {
     /// Blocks of windows that were still due when an event or a watermark arrived.
     blocks: Vec<Block>,
     held: HeldIds,
+    /// Whether the last event that counted did so under another page than its own.
+    is_other_page: bool,
 }
 
 /// A partition's progress; the field order is the snapshot format.
@@ -95,6 +97,7 @@ impl<F: Feature> Partition<F> {
             next_aligned: None,
             blocks: Vec::new(),
             held: HeldIds::default(),
+            is_other_page: false,
         }
     }
 
@@ -147,8 +150,10 @@ impl<F: Feature> Partition<F> {
             self.progress.first_aligned =
                 Some(self.progress.first_aligned.map_or(aligned, |first| first.min(aligned)));
         }
+        let (page, is_other) = self.names.acquire_page(event.page_url, self.settings.live_pages());
+        self.is_other_page = is_other;
         let interned = InternedEvent {
-            page: self.names.pages.acquire(event.page_url),
+            page,
             user: self.names.acquire_user(event.user_id, &self.settings),
             session: self.names.sessions.acquire(event.session_id),
             kind: event.event_type,
@@ -192,6 +197,11 @@ impl<F: Feature> Partition<F> {
     pub fn closes_windows(&self, timestamp: i64) -> bool {
         let watermark = timestamp - self.settings.out_of_orderness;
         self.progress.sealed.is_none_or(|sealed| watermark - sealed >= self.settings.slide)
+    }
+
+    /// Whether the last event that counted did so under the page `(other)`, because too many pages were live.
+    pub fn is_other_page(&self) -> bool {
+        self.is_other_page
     }
 
     /// Number of events whose identity is held.

@@ -21,6 +21,8 @@ pub struct Settings {
     pub warm_up: u32,
     /// How much longer than `size` and `out_of_orderness` an event's identity is held.
     pub duplicate_slack: i64,
+    /// How many pages of a partition may be live.
+    pub page_limit: usize,
     /// The version of the definitions that results follow. It does not change within a generation.
     pub definitions: Definitions,
 }
@@ -28,9 +30,9 @@ pub struct Settings {
 /// A version of what the numbers mean: `docs/semantics.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Definitions {
-    /// A visit has one session id, whoever its users are.
+    /// A visit has one session id, whoever its users are, and any number of pages is live.
     V1 = 1,
-    /// A visit has one user and one session id.
+    /// A visit has one user and one session id, and the number of live pages is limited.
     V2 = 2,
 }
 
@@ -52,6 +54,7 @@ impl Default for Settings {
             trending_half_life: 7_200_000,
             warm_up: 2,
             duplicate_slack: 60_000,
+            page_limit: 100_000,
             definitions: Definitions::NEWEST,
         }
     }
@@ -97,6 +100,12 @@ impl Settings {
     /// Whether one visit may be of several users.
     pub(crate) fn visits_span_users(&self) -> bool {
         self.definitions < Definitions::V2
+    }
+
+    /// How many pages may be live.
+    #[inline]
+    pub(crate) fn live_pages(&self) -> usize {
+        if self.definitions < Definitions::V2 { usize::MAX } else { self.page_limit }
     }
 
     /// By how much the watermark rises while an event's identity is held.

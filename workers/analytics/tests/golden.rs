@@ -14,6 +14,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 1,
     duplicate_slack: 60_000,
+    page_limit: 100_000,
     definitions: Definitions::V1,
 };
 const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
@@ -25,6 +26,7 @@ const ORACLE_SETTINGS: weir_oracle::Settings = weir_oracle::Settings {
     trending_half_life: SETTINGS.trending_half_life,
     warm_up: SETTINGS.warm_up,
     duplicate_slack: 0,
+    page_limit: None,
     visits_span_users: true,
 };
 const SNAPSHOT: &str = include_str!("golden/snapshot-1.hex");

@@ -15,6 +15,7 @@ struct EngineOutput {
     late: Vec<Vec<usize>>,
     partly_late: Vec<Vec<usize>>,
     duplicates: Vec<Vec<usize>>,
+    other_pages: Vec<Vec<usize>>,
     /// Number of events that each window misses.
     not_whole: BTreeMap<i64, usize>,
     /// The end of each partition's last window.
@@ -33,6 +34,7 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> EngineOutput {
         output.late.push(Vec::new());
         output.partly_late.push(Vec::new());
         output.duplicates.push(Vec::new());
+        output.other_pages.push(Vec::new());
         for (i, entry) in log.iter().enumerate() {
             if saves[i % saves.len()] {
                 blocks.extend(partition.take_blocks());
@@ -43,7 +45,12 @@ fn run(case: &logs::Case, lanes: i32, saves: &[bool]) -> EngineOutput {
                 Entry::AdvanceWatermark(watermark) => partition.advance_watermark(*watermark),
                 Entry::Event(e) => {
                     let event = e.into();
-                    match partition.read(&event) {
+                    let verdict = partition.read(&event);
+                    if matches!(verdict, Verdict::Counted | Verdict::PartlyLate) && partition.is_other_page()
+                    {
+                        output.other_pages[number].push(i);
+                    }
+                    match verdict {
                         Verdict::Counted => {}
                         Verdict::Late => output.late[number].push(i),
                         Verdict::Duplicate => output.duplicates[number].push(i),
@@ -115,6 +122,7 @@ fn settings(s: &weir_oracle::Settings, lanes: i32) -> Settings {
         trending_half_life: s.trending_half_life,
         warm_up: s.warm_up,
         duplicate_slack: s.duplicate_slack,
+        page_limit: s.page_limit.unwrap_or(100_000),
         definitions: if s.visits_span_users { Definitions::V1 } else { Definitions::V2 },
     }
 }
@@ -143,6 +151,7 @@ proptest! {
         prop_assert_eq!(&output.late, &expected.late);
         prop_assert_eq!(&output.partly_late, &expected.partly_late);
         prop_assert_eq!(&output.duplicates, &expected.duplicates);
+        prop_assert_eq!(&output.other_pages, &expected.other_pages);
         prop_assert_eq!(&output.not_whole, &expected.not_whole);
         weir_oracle::compare(&expected.windows, &output.windows).map_err(TestCaseError::fail)?;
     }

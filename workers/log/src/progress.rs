@@ -44,6 +44,9 @@ pub struct PartitionProgress {
     /// Events that were counted before and have been sent again.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicates: u64,
+    /// Counted events whose page was one too many: they count under the page `(other)`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub other_pages: u64,
     /// The offset of the first event of version 2 that was read as such. What lies before it was found invalid by a release without version 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version_2_from: Option<i64>,

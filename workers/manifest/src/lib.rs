@@ -47,9 +47,9 @@ pub use document::ClickstreamPipeline;
 pub use document::{
     API_VERSION, Autoscaling, AutoscalingMode, Compression, DeadLetterPayload, DeadLetters, DeletionPolicy,
     EventsTopic, FIRST_GENERATION, FreeForm, Gateway, GatewayService, Generator, HttpRoute, IdPolicy,
-    Ingress, IpPolicy, KIND, Kafka, Management, Metadata, ObjectRef, ParentRef, Pii, Pipeline, PipelineSpec,
-    Processor, Profile, Ranking, ResultsTopic, Sasl, SaslMechanism, SchemaRegistry, SecretKeyRef,
-    ServiceType, State, Tls, TopPagesTopic, Topics, UserAgentPolicy, Window,
+    Ingress, IpPolicy, KIND, Kafka, Limits, Management, Metadata, ObjectRef, ParentRef, Pii, Pipeline,
+    PipelineSpec, Processor, Profile, Ranking, ResultsTopic, Sasl, SaslMechanism, SchemaRegistry,
+    SecretKeyRef, ServiceType, State, Tls, TopPagesTopic, Topics, UserAgentPolicy, Window,
 };
 pub use duration::{Duration, DurationError};
 pub use error::{Problem, SpecError};

@@ -21,6 +21,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 2,
     duplicate_slack: 60_000,
+    page_limit: 100_000,
     definitions: Definitions::NEWEST,
 };
 const START: i64 = 1_700_000_000_000;

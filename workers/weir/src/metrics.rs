@@ -45,6 +45,7 @@ pub(crate) struct Outcomes {
     late: Counter,
     partly_late: Counter,
     duplicates: Counter,
+    other_pages: Counter,
     misplaced: Counter,
     invalid: Counter,
     sealed: Counter,
@@ -130,6 +131,11 @@ impl Outcomes {
             self.duplicates.clone(),
         );
         registry.register(
+            "events_other_page",
+            "Events counted under the page (other), because too many pages were live",
+            self.other_pages.clone(),
+        );
+        registry.register(
             "events_misplaced",
             "Events of visitors who belong into another partition: each is counted once in every partition that it appears in",
             self.misplaced.clone(),
@@ -146,6 +152,7 @@ impl Outcomes {
             (&self.late, outcomes.late),
             (&self.partly_late, outcomes.partly_late),
             (&self.duplicates, outcomes.duplicates),
+            (&self.other_pages, outcomes.other_pages),
             (&self.misplaced, outcomes.misplaced),
             (&self.invalid, outcomes.invalid),
             (&self.sealed, outcomes.sealed),

@@ -23,6 +23,7 @@ impl fmt::Display for Summary {
             late,
             partly_late,
             duplicates,
+            other_pages,
             not_whole,
             invalid,
             invalid_for,
@@ -46,6 +47,9 @@ impl fmt::Display for Summary {
             false => format!("  not whole are windows that end from {}", ranges.join(", ")),
         };
         row("  partly late", *partly_late, &missed)?;
+        if *other_pages > 0 {
+            row("  other pages", *other_pages, "  pages beyond limits.pages are counted as (other)")?;
+        }
         row("late", *late, "")?;
         row("duplicates", *duplicates, "")?;
         let reasons: Vec<String> =
@@ -92,6 +96,7 @@ mod tests {
             partly_late: 7,
             late: 6,
             duplicates: 8,
+            other_pages: 9,
             invalid: 4,
             misplaced: 2,
             after_end: 5,
@@ -107,6 +112,7 @@ mod tests {
   records read             100
   counted                   90
     partly late              7  not whole are windows that end from 2023-11-14T22:13:20Z to 2023-11-14T22:13:30Z
+    other pages              9  pages beyond limits.pages are counted as (other)
   late                       6
   duplicates                 8
   invalid                    4  malformed 3, empty_user_id 1

@@ -26,7 +26,7 @@ fn random_logs_cover_all_irregularities() {
 }
 
 /// What a case shows.
-fn shows(case: &logs::Case) -> [(&'static str, bool); 22] {
+fn shows(case: &logs::Case) -> [(&'static str, bool); 23] {
     let outcome = compute(&case.partitions, &case.settings);
     let windows = &outcome.windows;
     let any = |holds: &dyn Fn(&Window) -> bool| windows.iter().any(holds);
@@ -60,6 +60,7 @@ fn shows(case: &logs::Case) -> [(&'static str, bool); 22] {
             pair(&|p| p.is_duplicate && p.first.timestamp != p.second.timestamp),
         ),
         ("duplicates on another page", pair(&|p| p.is_duplicate && p.first.page != p.second.page)),
+        ("events under the other page", outcome.other_pages.iter().any(|places| !places.is_empty())),
         ("late copies", pair(&|p| p.is_late && p.first == p.second)),
         ("identities that count again", pair(&|p| !p.is_duplicate && !p.is_late)),
         (
@@ -177,6 +178,7 @@ proptest! {
             late: moved(&outcome.late),
             partly_late: moved(&outcome.partly_late),
             duplicates: vec![Vec::new(); logs.len()],
+            other_pages: moved(&outcome.other_pages),
             ..outcome.clone()
         };
         prop_assert_eq!(compute(&logs, &case.settings), expected);

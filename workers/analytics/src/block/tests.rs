@@ -18,6 +18,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 60_000,
     warm_up: 2,
     duplicate_slack: 60_000,
+    page_limit: 100_000,
     definitions: Definitions::NEWEST,
 };
 

@@ -30,6 +30,7 @@ const SETTINGS: Settings = Settings {
     trending_half_life: 600_000,
     warm_up: 1,
     duplicate_slack: 60_000,
+    page_limit: 100_000,
     definitions: Definitions::V1,
 };
 const END: i64 = 1_000_600_000;

@@ -112,6 +112,7 @@ impl<F: Feature> Partition<F> {
             next_aligned: None,
             blocks: Vec::new(),
             held,
+            is_other_page: false,
         })
     }
 }

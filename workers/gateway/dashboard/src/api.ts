@@ -95,6 +95,7 @@ export interface Health {
   dead_letters: number;
   partly_late: number;
   duplicates: number;
+  other_pages: number;
   misplaced: number;
   ended: boolean;
   unready?: string;

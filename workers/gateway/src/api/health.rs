@@ -54,6 +54,8 @@ pub struct PartitionHealth {
     not_whole: Vec<Ends>,
     /// Events that were counted before and have been sent again: they change nothing.
     duplicates: u64,
+    /// Counted events whose page was one too many (`limits.pages`): they count under the page `(other)`.
+    other_pages: u64,
     /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`), and its last windows were sealed ahead of the clock.
@@ -123,6 +125,8 @@ pub struct Health {
     partly_late: u64,
     /// Events that were counted before and have been sent again: they change nothing.
     duplicates: u64,
+    /// Counted events whose page was one too many (`limits.pages`): they count under the page `(other)`.
+    other_pages: u64,
     /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`): its last windows are sealed ahead of the clock, in some partition.
@@ -170,6 +174,7 @@ pub async fn health(
         partly_late: partition.partly_late,
         not_whole: partition.not_whole.as_slice().iter().map(|&(first, last)| Ends { first, last }).collect(),
         duplicates: partition.duplicates,
+        other_pages: partition.other_pages,
         misplaced: partition.misplaced,
         ended: partition.ended,
     };
@@ -195,6 +200,7 @@ pub async fn health(
         dead_letters: partitions.iter().map(|partition| partition.dead_letters).sum(),
         partly_late: partitions.iter().map(|partition| partition.partly_late).sum(),
         duplicates: partitions.iter().map(|partition| partition.duplicates).sum(),
+        other_pages: partitions.iter().map(|partition| partition.other_pages).sum(),
         misplaced: partitions.iter().map(|partition| partition.misplaced).sum(),
         ended: ended(&partitions),
         results_lost_up_to,

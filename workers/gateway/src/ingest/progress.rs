@@ -113,6 +113,7 @@ pub fn progress_view(partition: i32, committed: &Committed, end: i64) -> Option<
         partly_late: progress.partly_late,
         not_whole: progress.not_whole,
         duplicates: progress.duplicates,
+        other_pages: progress.other_pages,
         misplaced: progress.misplaced,
         ended: progress.ended,
         told_after: progress.told_after,

@@ -38,6 +38,8 @@ pub struct ProgressView {
     pub not_whole: EndRanges,
     /// Events that were counted before and have been sent again.
     pub duplicates: u64,
+    /// Counted events whose page was one too many: they count under the page `(other)`.
+    pub other_pages: u64,
     /// Records whose visitor belongs into another partition.
     pub misplaced: u64,
     /// The log was declared to end, and its last windows were sealed ahead of the clock.

@@ -151,6 +151,7 @@ fn health(state: &PipelineState) -> Value {
         "dead_letters": partitions.iter().map(|partition| partition.dead_letters).sum::<u64>(),
         "partly_late": partitions.iter().map(|partition| partition.partly_late).sum::<u64>(),
         "duplicates": partitions.iter().map(|partition| partition.duplicates).sum::<u64>(),
+        "other_pages": partitions.iter().map(|partition| partition.other_pages).sum::<u64>(),
         "misplaced": partitions.iter().map(|partition| partition.misplaced).sum::<u64>(),
         "ended": ended(partitions),
         "unready": state.unready(),

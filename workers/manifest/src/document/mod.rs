@@ -5,6 +5,7 @@
 
 mod exposure;
 mod kafka;
+mod limits;
 mod privacy;
 #[cfg(feature = "kube")]
 mod resource;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use exposure::{GatewayService, HttpRoute, Ingress, ParentRef, ServiceType};
 pub use kafka::{Kafka, Sasl, SaslMechanism, SchemaRegistry, Tls};
+pub use limits::Limits;
 pub use privacy::{DeadLetterPayload, DeadLetters, IdPolicy, IpPolicy, Pii, UserAgentPolicy};
 pub use topics::{Compression, EventsTopic, Management, ResultsTopic, TopPagesTopic, Topics};
 pub use window::{Ranking, Window};
@@ -157,6 +159,9 @@ pub struct PipelineSpec {
     pub gateway: Gateway,
     /// The top pages and the trending pages of a window.
     pub ranking: Ranking,
+    /// What a partition's state may hold at most.
+    #[serde(skip_serializing_if = "Limits::are_default")]
+    pub limits: Limits,
     /// What is hidden of visitors.
     pub pii: Pii,
     /// What is kept of records that cannot be counted.

@@ -63,6 +63,9 @@ impl Windows {
     fn add_counted(&mut self, input: &mut Input) {
         input.progress.counted += 1;
         self.outcomes.counted += 1;
+        let is_other_page = u64::from(input.engine.is_other_page());
+        input.progress.other_pages += is_other_page;
+        self.outcomes.other_pages += is_other_page;
     }
 
     /// Counts an event. Returns what became of it.

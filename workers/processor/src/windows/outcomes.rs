@@ -22,6 +22,8 @@ pub struct Outcomes {
     pub not_whole: EndRanges,
     /// Events that had been counted before.
     pub duplicates: u64,
+    /// Counted events whose page was one too many: they count under the page `(other)`.
+    pub other_pages: u64,
     /// Records that are not valid events.
     pub invalid: u64,
     /// Invalid records by reason.

@@ -63,6 +63,7 @@ impl Setup {
                 trending_half_life: (size * dice.between(500, 4_000) / 1_000).max(1),
                 warm_up: dice.between(0, 3) as u32,
                 duplicate_slack: slide * dice.between(0, 3),
+                page_limit: dice.pick(&[1, 3, 100_000]),
                 definitions: dice.pick(&[Definitions::V1, Definitions::V2]),
             },
             inputs: dice.between(1, 4) as i32,
@@ -146,6 +147,7 @@ impl Setup {
             trending_half_life,
             warm_up,
             duplicate_slack,
+            page_limit,
             definitions,
         } = self.settings;
         weir_oracle::Settings {
@@ -157,6 +159,7 @@ impl Setup {
             trending_half_life,
             warm_up,
             duplicate_slack,
+            page_limit: Some(page_limit).filter(|_| definitions >= Definitions::V2),
             visits_span_users: definitions < Definitions::V2,
         }
     }

@@ -51,6 +51,7 @@ function items(model: Model): Item[] {
       level: known && health.partly_late > 0 ? "warn" : undefined,
     },
     ...duplicates(model),
+    ...otherPages(model),
     ...misplaced(model),
     {
       name: "dead letters",
@@ -71,6 +72,20 @@ function duplicates(model: Model): Item[] {
       name: "duplicates",
       text: count(health.duplicates),
       title: "Events that were sent again with the same event_id: each counts once",
+    },
+  ];
+}
+
+/** Only if there are any: the site has more pages than the pipeline's limit. */
+function otherPages(model: Model): Item[] {
+  const { health } = model;
+  if (!health || !(health.other_pages > 0)) return [];
+  return [
+    {
+      name: "under (other)",
+      text: count(health.other_pages),
+      title: "Events of pages beyond limits.pages: they count in the site's totals and under the page (other), not under their own",
+      level: "warn",
     },
   ];
 }
