@@ -38,7 +38,7 @@ proptest! {
             size: s.size, slide: s.slide, out_of_orderness: s.out_of_orderness, session_gap: s.session_gap,
             lanes: 1, top: s.top, trending_half_life: s.trending_half_life, warm_up: s.warm_up,
             duplicate_slack: s.duplicate_slack,
-            page_limit: s.page_limit.unwrap_or(100_000),
+            page_limit: 100_000,
             definitions: if s.visits_span_users { Definitions::V1 } else { Definitions::V2 },
         };
         let mut parts = BTreeMap::new();
