@@ -187,6 +187,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule("spec.ranking", ".top", "self.top == oldSelf.top", COUNTED),
     rule("spec.ranking", ".warmUp", "self.warmUp == oldSelf.warmUp", COUNTED),
+    rule("spec.limits", ".pages", "self.pages == oldSelf.pages", COUNTED),
     rule("spec.pii", ".userId", "self.userId == oldSelf.userId", COUNTED),
     rule("spec.pii", ".ipAddress", "self.ipAddress == oldSelf.ipAddress", COUNTED),
     rule("spec.pii", ".userAgent", "self.userAgent == oldSelf.userAgent", COUNTED),

@@ -182,6 +182,7 @@ fn fixed() -> Vec<(&'static str, Value)> {
         ("window.sessionGap", json!("2m")),
         ("window.maxFuture", json!("1m")),
         ("window.duplicateSlack", json!("2m")),
+        ("limits.pages", json!(5)),
         ("ranking.top", json!(5)),
         ("ranking.trendingHalfLife", json!("1h")),
         ("ranking.warmUp", json!(3)),
