@@ -282,8 +282,14 @@ fn metrics_and_health_report_the_age_of_the_newest_window() {
 fn health_reports_partly_late_misplaced_and_sealed_ahead() {
     let running = Running::start();
     let not_whole = serde_json::from_value(json!([[END, END + 10_000]])).unwrap();
-    let view =
-        ProgressView { partly_late: 3, not_whole, misplaced: 5, ended: true, ..ProgressView::default() };
+    let view = ProgressView {
+        partly_late: 3,
+        not_whole,
+        misplaced: 5,
+        other_pages: 7,
+        ended: true,
+        ..ProgressView::default()
+    };
     let ahead = i64::MAX / 2;
     running.state.set_progress(vec![
         view.clone(),
@@ -291,10 +297,13 @@ fn health_reports_partly_late_misplaced_and_sealed_ahead() {
     ]);
     let health = running.get("/api/v1/health").json();
     assert_eq!(
-        (&health["partly_late"], &health["misplaced"], &health["ended"]),
-        (&json!(6), &json!(10), &json!(true))
+        (&health["partly_late"], &health["misplaced"], &health["other_pages"], &health["ended"]),
+        (&json!(6), &json!(10), &json!(14), &json!(true))
     );
-    assert_eq!(health["partitions"][1]["partly_late"], 3);
+    assert_eq!(
+        (&health["partitions"][1]["partly_late"], &health["partitions"][1]["other_pages"]),
+        (&json!(3), &json!(7))
+    );
     assert_eq!(health["partitions"][1]["not_whole"], json!([{"first": END, "last": END + 10_000}]));
     let one = ProgressView { watermark: Some(ahead), ..view };
     running.state.set_progress(vec![one]);

@@ -48,6 +48,19 @@ fn stored_commits_are_read() {
     assert_eq!(serde_json::to_string(&now).unwrap(), NOW.trim());
 }
 
+/// The metadata of stage 1 since results follow the second version of the definitions.
+const LIMITED: &str = include_str!("../../tests/golden/partition-progress-6.json");
+
+#[test]
+fn a_stored_commit_with_events_under_the_other_page_is_read() {
+    let progress: PartitionProgress = serde_json::from_str(LIMITED).unwrap();
+    assert_eq!((progress.other_pages, progress.reach), (4, Some(1_699_998_000_000)));
+    assert!(progress.settings.ends_with(", live pages within 100000, definitions 2"), "{progress:?}");
+    assert_eq!(serde_json::to_string(&progress).unwrap(), LIMITED.trim());
+    let text = serde_json::to_string(&PartitionProgress { other_pages: 0, ..progress }).unwrap();
+    assert!(!text.contains("other_pages"), "{text}");
+}
+
 /// The metadata of a generation that has ended: of stage 1, and of stage 2.
 const ENDED: (&str, &str) = (
     include_str!("../../tests/golden/partition-progress-5.json"),

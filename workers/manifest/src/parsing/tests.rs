@@ -34,7 +34,7 @@ fn omitted_fields_have_defaults() {
     let events = &spec.topics.events;
     assert_eq!((events.partitions, events.replicas, events.retention.to_string()), (6, 1, "2h".to_owned()));
     assert_eq!(spec.topics.results.retention, "24h".parse::<Duration>().unwrap());
-    assert_eq!((spec.ranking.top, spec.ranking.warm_up), (10, 2));
+    assert_eq!((spec.ranking.top, spec.ranking.warm_up, spec.limits.pages), (10, 2, 100_000));
 }
 
 /// Every field of the document, with values other than the defaults.
@@ -54,6 +54,7 @@ spec:
     results: {name: r, partitions: 4, replicas: 2, retention: 1h, compression: none}
     topPages: {name: t, replicas: 1, retention: 30m, compression: lz4}
   window: {size: 1m, slide: 5s, outOfOrderness: 0s, idleTimeout: 10s, sessionGap: 15m, maxFuture: 1m, duplicateSlack: 5m}
+  limits: {pages: 5}
   processor:
     replicas: 3
     resources: {limits: {memory: 1Gi}}
@@ -104,7 +105,7 @@ fn all_mistakes_are_reported_at_once_with_their_paths() {
   processor:
 ",
         &[
-            "spec.colour: unknown field, allowed here: deadLetters, deletionPolicy, gateway, generator, image, imagePullSecrets, kafka, pii, processor, ranking, state, topics, window",
+            "spec.colour: unknown field, allowed here: deadLetters, deletionPolicy, gateway, generator, image, imagePullSecrets, kafka, limits, pii, processor, ranking, state, topics, window",
             "spec.generator.enabled: found `yes`, expected true or false",
             "spec.generator.eventsPerSecond: found 0.01, allowed: from 0.1 to 1000000",
             "spec.generator.users: found -1, allowed: from 1 to 10000000",

@@ -246,6 +246,8 @@ impl Fixture {
             trending_half_life: settings.trending_half_life,
             warm_up: settings.warm_up,
             duplicate_slack: settings.duplicate_slack,
+            page_limit: None,
+            visits_span_users: false,
         };
         let mut expected = weir_oracle::compute(&self.logs, &settings).windows;
         expected.retain(|window| window.end > after);

@@ -6,7 +6,7 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::{Fixture, Generation, MAX_FUTURE, START};
-use weir_analytics::Settings;
+use weir_analytics::{Definitions, Settings};
 use weir_log::{Error, Member as _};
 
 const SETTINGS: Settings = Settings {
@@ -20,6 +20,8 @@ const SETTINGS: Settings = Settings {
     // Nothing trends: baselines are not there after a retention.
     warm_up: 1_000_000,
     duplicate_slack: 0,
+    page_limit: 100_000,
+    definitions: Definitions::NEWEST,
 };
 /// The users of the two partitions.
 const USERS: [&str; 2] = ["ann", "bob"];

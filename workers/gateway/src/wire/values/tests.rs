@@ -67,6 +67,7 @@ fn health_covers_the_partitions_with_a_commit() {
         dead_letters: u64::from(n) * 1_000,
         partly_late: u64::from(n) * 10_000,
         duplicates: u64::from(n) * 1_000_000,
+        other_pages: u64::from(n) * 10_000_000,
         misplaced: u64::from(n) * 100_000,
         ended: n == 2,
         ..ProgressView::default()
@@ -81,7 +82,8 @@ fn health_covers_the_partitions_with_a_commit() {
         state.set_progress(views);
         let health = json!({"partitions": partitions, "expected_partitions": expected, "watermark": watermark,
             "heard": null, "lag": sum, "counted": sum * 10, "late": sum * 100, "dead_letters": sum * 1_000,
-            "partly_late": sum * 10_000, "duplicates": sum * 1_000_000, "misplaced": sum * 100_000, "ended": ended, "unready": null, "warnings": [],
+            "partly_late": sum * 10_000, "duplicates": sum * 1_000_000, "other_pages": sum * 10_000_000, "misplaced": sum * 100_000,
+            "ended": ended, "unready": null, "warnings": [],
             "simulated": null});
         assert_eq!(value(&state, &Topic::Health), health);
     }
