@@ -13,7 +13,7 @@ use crate::{ClickstreamPipeline, Duration, pattern};
 /// The definition of [`ClickstreamPipeline`], as `crds/` has it.
 ///
 /// What it admits, [`Pipeline::validate`](crate::Pipeline::validate) takes, and the other way round, but for what only a comparison
-/// with the object before can tell: what a running pipeline's state depends on does not change.
+/// with the object before can tell: names, partitions and replicas of topics do not change.
 pub fn definition() -> CustomResourceDefinition {
     let mut definition = ClickstreamPipeline::crd();
     for version in &mut definition.spec.versions {

@@ -56,5 +56,7 @@ pub use error::{Problem, SpecError};
 pub use pattern::is_host_port;
 pub use schema::json_schema;
 #[cfg(feature = "kube")]
-pub use status::{AutoscalingStatus, Contender, PipelineStatus, ProcessorStatus, TopicStatus};
+pub use status::{
+    AutoscalingStatus, Contender, GenerationStatus, PipelineStatus, ProcessorStatus, TopicStatus,
+};
 pub use topic::{Role, TopicSpec, groups, is_group_of};

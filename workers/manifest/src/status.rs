@@ -25,9 +25,27 @@ pub struct PipelineStatus {
     /// What the autoscaler last decided; absent where it is off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<AutoscalingStatus>,
-    /// The topics.
+    /// The generation of settings that it is in, once these have changed; absent in the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<GenerationStatus>,
+    /// The topics; those of ended generations too, until they are deleted.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub topics: Vec<TopicStatus>,
+}
+
+/// A generation: what is counted with one set of settings. Other settings begin the next one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GenerationStatus {
+    /// Its number, which the names of its internal topics and consumer groups carry.
+    pub number: u32,
+    /// The end of the last window that the generations before emitted (RFC 3339). Absent until this one has taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<String>,
+    /// The end up to which windows are not emitted by this generation (RFC 3339): later than the cut where events that they need had been
+    /// deleted by retention. Absent until that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_after: Option<String>,
 }
 
 /// An operator that stands back for another.

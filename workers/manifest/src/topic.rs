@@ -91,6 +91,14 @@ fn numbered(pipeline: &str, suffix: &str, generation: u32) -> String {
     }
 }
 
+/// Ends of the names of internal topics: those that each generation has of its own, and the one that names the generations.
+const BLOCKS: &str = "blocks";
+const STATE: &str = "state";
+const LIVE: &str = "live";
+const DEAD_LETTERS: &str = "dead-letters";
+const OF_EACH_GENERATION: [&str; 4] = [BLOCKS, STATE, LIVE, DEAD_LETTERS];
+const GENERATIONS: &str = "generations";
+
 /// The consumer groups of the two stages of a generation of the named pipeline.
 pub fn groups(pipeline: &str, generation: u32) -> [String; 2] {
     ["windows", "results"].map(|stage| numbered(pipeline, stage, generation))
@@ -106,6 +114,18 @@ pub fn is_group_of(pipeline: &str, group: &str) -> bool {
     matches!(stage, "windows" | "results") && generation.is_none_or(|number| number.parse::<u32>().is_ok())
 }
 
+/// Whether a topic's name is that of an internal topic of the named pipeline, in any generation. Kafka takes `.` and `_` for the same.
+pub(crate) fn is_internal_topic_of(pipeline: &str, topic: &str) -> bool {
+    let topic = topic.replace('_', ".");
+    let own = topic.strip_prefix(pipeline).and_then(|rest| rest.strip_prefix('.'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    own.is_some_and(|own| {
+        let (suffix, generation) =
+            own.split_once('.').map_or((own, None), |(suffix, number)| (suffix, Some(number)));
+        OF_EACH_GENERATION.contains(&suffix) && generation.is_none_or(is_number) || own == GENERATIONS
+    })
+}
+
 impl Pipeline {
     /// The pipeline in another generation.
     #[must_use]
@@ -115,7 +135,7 @@ impl Pipeline {
 
     /// The topic that names the generations. It is made with the second one: without it the pipeline is in its first.
     pub fn generations_topic(&self) -> String {
-        numbered(&self.metadata.name, "generations", FIRST_GENERATION)
+        numbered(&self.metadata.name, GENERATIONS, FIRST_GENERATION)
     }
 
     /// The topic that events are read from.
@@ -147,22 +167,22 @@ impl Pipeline {
 
     /// The topic between the two stages.
     pub fn blocks_topic(&self) -> String {
-        self.internal("blocks")
+        self.internal(BLOCKS)
     }
 
     /// The topic of stage 1's snapshots and decisions.
     pub fn state_topic(&self) -> String {
-        self.internal("state")
+        self.internal(STATE)
     }
 
     /// The topic of live values.
     pub fn live_topic(&self) -> String {
-        self.internal("live")
+        self.internal(LIVE)
     }
 
     /// The topic of records that could not be counted.
     pub fn dead_letters_topic(&self) -> String {
-        self.internal("dead-letters")
+        self.internal(DEAD_LETTERS)
     }
 
     fn internal(&self, suffix: &str) -> String {

@@ -20,10 +20,6 @@ const fn rule(at: &'static str, field: &'static str, rule: &'static str, message
     Rule { at, field: Some(field), rule, message }
 }
 
-/// Another value over the same state would be neither the one nor the other: processors refuse it.
-const COUNTED: &str = "is fixed: what was counted with one value cannot go on with another, and processors refuse it; make a new \
-                       pipeline with another metadata.name and other names of topics.results and topics.topPages, and cut over";
-
 /// Kafka's own tool changes it without anything here.
 const COPIES: &str = "is fixed: Kafka gives a topic its copies when it is made; move them with kafka-reassign-partitions and leave this as it \
                       is, or make a new pipeline with new topics";
@@ -124,9 +120,9 @@ pub(super) const RULES: &[Rule] = &[
         at: "",
         field: Some(".spec.topics"),
         rule: "[self.spec.topics.events.name, self.spec.topics.results.name, self.spec.topics.topPages.name].all(topic, \
-               !(topic.replace('.', '_') in [self.metadata.name + '_blocks', self.metadata.name + '_state', \
-               self.metadata.name + '_live', self.metadata.name + '_dead-letters']))",
-        message: "must not name an internal topic (NAME.blocks, .state, .live, .dead-letters); Kafka takes . and _ for the same",
+               !topic.matches('^' + self.metadata.name + '[._](generations|(blocks|state|live|dead-letters)([._][0-9]+)?)$'))",
+        message: "must not name an internal topic (NAME.generations, or NAME.blocks, .state, .live, .dead-letters with a generation's \
+                  number or without); Kafka takes . and _ for the same",
     },
     rule(
         "spec.topics",
@@ -167,30 +163,6 @@ pub(super) const RULES: &[Rule] = &[
          (has(oldSelf.topPages.replicas) ? oldSelf.topPages.replicas : oldSelf.results.replicas)",
         COPIES,
     ),
-    rule("spec.window", ".size", "ms(self.size) == ms(oldSelf.size)", COUNTED),
-    rule("spec.window", ".slide", "ms(self.slide) == ms(oldSelf.slide)", COUNTED),
-    rule("spec.window", ".outOfOrderness", "ms(self.outOfOrderness) == ms(oldSelf.outOfOrderness)", COUNTED),
-    rule("spec.window", ".sessionGap", "ms(self.sessionGap) == ms(oldSelf.sessionGap)", COUNTED),
-    rule("spec.window", ".maxFuture", "ms(self.maxFuture) == ms(oldSelf.maxFuture)", COUNTED),
-    rule(
-        "spec.window",
-        ".duplicateSlack",
-        "(has(self.duplicateSlack) ? ms(self.duplicateSlack) : 60000) == \
-         (has(oldSelf.duplicateSlack) ? ms(oldSelf.duplicateSlack) : 60000)",
-        COUNTED,
-    ),
-    rule(
-        "spec.ranking",
-        ".trendingHalfLife",
-        "ms(self.trendingHalfLife) == ms(oldSelf.trendingHalfLife)",
-        COUNTED,
-    ),
-    rule("spec.ranking", ".top", "self.top == oldSelf.top", COUNTED),
-    rule("spec.ranking", ".warmUp", "self.warmUp == oldSelf.warmUp", COUNTED),
-    rule("spec.limits", ".pages", "self.pages == oldSelf.pages", COUNTED),
-    rule("spec.pii", ".userId", "self.userId == oldSelf.userId", COUNTED),
-    rule("spec.pii", ".ipAddress", "self.ipAddress == oldSelf.ipAddress", COUNTED),
-    rule("spec.pii", ".userAgent", "self.userAgent == oldSelf.userAgent", COUNTED),
     // As long as `crate::rules::unsupported` says so.
     rule(
         "spec.kafka",

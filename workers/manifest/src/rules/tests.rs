@@ -88,10 +88,20 @@ fn topics() {
         ),
         (
             "{topics: {events: {name: shop.state}}}",
-            vec![("spec.topics.events.name", "the internal topic (`shop.state`)")],
+            vec![("spec.topics.events.name", "found `shop.state`, the name of an internal topic")],
         ),
-        ("{topics: {results: {name: shop_live}}}", vec![("spec.topics.results.name", "`shop.live`")]),
+        ("{topics: {results: {name: shop_live}}}", vec![("spec.topics.results.name", "`shop_live`")]),
+        (
+            "{topics: {results: {name: shop.generations}}}",
+            vec![("spec.topics.results.name", "an internal topic")],
+        ),
+        ("{topics: {events: {name: shop.blocks.2}}}", vec![("spec.topics.events.name", "an internal topic")]),
+        (
+            "{topics: {topPages: {name: shop_dead-letters.10}}}",
+            vec![("spec.topics.topPages.name", "an internal topic")],
+        ),
         ("{topics: {results: {name: shop.blocks-2}}}", vec![]),
+        ("{topics: {results: {name: shop.blocks.two}, topPages: {name: shop.generations.2}}}", vec![]),
         ("{topics: {events: {partitions: 1000, replicas: 32767}}}", vec![]),
         (
             "{topics: {events: {partitions: 1001, replicas: 0}}}",

@@ -1,27 +1,27 @@
 //! Rules about topics.
 
-use crate::{Management, Pipeline, PipelineSpec, Problem, Role};
+use crate::topic::is_internal_topic_of;
+use crate::{Management, Pipeline, PipelineSpec, Problem};
 
 pub(super) fn names_are_distinct(pipeline: &Pipeline) -> Vec<Problem> {
     let topics = pipeline.topics();
+    let public: Vec<_> = topics.iter().filter_map(|topic| Some((topic.role.path()?, &*topic.name))).collect();
     // Kafka's metrics write `.` as `_`, so its brokers refuse names that differ in nothing else.
     let key = |name: &str| name.replace('.', "_");
-    let place = |role: Role| role.path().map_or_else(|| "the internal topic".to_owned(), str::to_owned);
     let mut problems = Vec::new();
-    for (i, topic) in topics.iter().enumerate() {
-        if let Some(first) = topics[..i].iter().find(|t| key(&t.name) == key(&topic.name)) {
-            // The internal names follow from metadata.name; what can be changed is the public one.
-            let (path, other) = match topic.role.path() {
-                Some(path) => (path, first),
-                None => (first.role.path().unwrap_or("metadata.name"), topic),
-            };
-            let message = format!(
-                "found the name of {} (`{}`), expected a topic of its own; Kafka also takes . and _ for the same",
-                place(other.role),
-                other.name,
-            );
-            problems.push(Problem::new(path, message));
-        }
+    for (i, (path, name)) in public.iter().enumerate() {
+        let clash = match public[..i].iter().find(|(_, first)| key(first) == key(name)) {
+            Some((first, other)) => format!("{first} (`{other}`)"),
+            None if is_internal_topic_of(&pipeline.metadata.name, name) => {
+                let internal = "NAME.generations, or NAME.blocks, .state, .live, .dead-letters with a generation's number or without";
+                format!("an internal topic ({internal})")
+            }
+            None => continue,
+        };
+        let message = format!(
+            "found `{name}`, the name of {clash}, expected a topic of its own; Kafka also takes . and _ for the same"
+        );
+        problems.push(Problem::new(*path, message));
     }
     problems
 }
