@@ -107,10 +107,7 @@ impl DecisiveSettings {
         if committed == current {
             return None;
         }
-        let before = parts_missing(committed, &current);
-        let now = parts_missing(&current, committed);
-        let repartitioned = now.iter().any(|part| part.starts_with(EVENT_PARTITIONS));
-        Some(Difference { before: in_words(&before), now: in_words(&now), repartitioned })
+        Some(Difference::of_parts(&parts_missing(committed, &current), &parts_missing(&current, committed)))
     }
 
     /// Why state with other settings cannot be continued, and what to do; `None` if `committed` matches.
@@ -134,6 +131,26 @@ pub struct Difference {
     pub now: String,
     /// Whether visitors have moved between partitions, so that not even a new generation counts them right.
     pub repartitioned: bool,
+}
+
+impl Difference {
+    /// How the recorded settings of one generation differ from those of the next.
+    pub fn between(before: &str, now: &str) -> Self {
+        // What was committed before events of version 2 were read does not state what decides about them.
+        let version_2 = now
+            .split_once(SLACK)
+            .map(|(_, rest)| rest.split_once(LIVE_PAGES).map_or(rest, |(of_it, _)| of_it));
+        let now = match version_2 {
+            Some(part) if !before.contains(SLACK) => now.replace(&format!("{SLACK}{part}"), ""),
+            _ => now.to_owned(),
+        };
+        Self::of_parts(&parts_missing(before, &now), &parts_missing(&now, before))
+    }
+
+    fn of_parts(before: &[&str], now: &[&str]) -> Self {
+        let repartitioned = now.iter().any(|part| part.starts_with(EVENT_PARTITIONS));
+        Self { before: in_words(before), now: in_words(now), repartitioned }
+    }
 }
 
 impl fmt::Display for Difference {
@@ -343,6 +360,27 @@ mod tests {
             let other = limited.refusal(&newest).unwrap();
             assert!(other.starts_with("was made with live pages within 100000, and"), "{other}");
         }
+    }
+
+    #[test]
+    fn settings_of_two_generations_are_compared_as_they_are_recorded() {
+        let of = |size: &str| {
+            let mut pipeline = Pipeline::demo();
+            pipeline.spec.window.size = size.parse().unwrap();
+            DecisiveSettings::of(&pipeline, None).unwrap()
+        };
+        let (first, second) = (of("5m"), of("1m"));
+        // The first one has read no event of version 2.
+        for version_2 in [false, true] {
+            let difference = Difference::between(&first.committed(version_2), &second.committed(true));
+            assert_eq!((&*difference.before, &*difference.now), ("size 300000 ms", "size 60000 ms"));
+            assert!(!difference.repartitioned);
+        }
+        let mut pipeline = Pipeline::demo();
+        pipeline.spec.window.duplicate_slack = "2m".parse().unwrap();
+        let slack = DecisiveSettings::of(&pipeline, None).unwrap();
+        let difference = Difference::between(&first.committed(true), &slack.committed(true));
+        assert_eq!(difference.now, "duplicate slack 120000 ms");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod counts;
 mod describe;
+mod ended;
 mod outcome;
 mod owners;
 mod settings;
@@ -26,6 +27,7 @@ use weir_manifest::{Management, TopicSpec};
 
 pub use self::counts::{Mismatch, Mismatches};
 pub(super) use self::describe::describe;
+pub use self::ended::EndedGeneration;
 pub use self::outcome::{AdminError, Change, TopicOutcome};
 pub use self::owners::{Claimant, OWNERS_GROUP, Owner, Resource};
 pub use self::settings::Difference;

@@ -81,6 +81,11 @@ impl TopicInspector {
         Ok(())
     }
 
+    /// The group's topic.
+    pub(crate) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     /// The number of partitions of the group's topic.
     ///
     /// # Errors

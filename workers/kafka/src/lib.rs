@@ -13,6 +13,7 @@ mod batch_queue;
 mod clients;
 mod context;
 mod error;
+mod generations;
 mod group;
 mod inspector;
 mod latency;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 use weir_manifest::Compression;
 
+pub use generations::record_generations;
 pub use inspector::TopicInspector;
 pub use latency::Latency;
 pub use member::Member;

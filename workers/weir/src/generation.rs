@@ -6,9 +6,8 @@ use std::sync::atomic::AtomicBool;
 use anyhow::bail;
 use weir_analytics::decisive::DecisiveSettings;
 use weir_analytics::generation::{self, Next};
-use weir_kafka::{Connection, MemberOptions, TopicInspector};
-use weir_log::generations::{self, Generation, Generations};
-use weir_log::{Error, Member, PartitionProgress};
+use weir_kafka::{Connection, MemberOptions, TopicInspector, record_generations};
+use weir_log::{Error, Generations};
 use weir_manifest::{FIRST_GENERATION, Pipeline};
 
 use crate::backoff::retry_with_backoff;
@@ -104,12 +103,7 @@ pub(crate) fn next(
 fn committed_settings(pipeline: &Pipeline, brokers: &str) -> Result<Option<String>, Error> {
     let first = pipeline.in_generation(FIRST_GENERATION);
     let options = MemberOptions::new(brokers, &first.windows_group(), first.events_topic(), "");
-    let inspector = TopicInspector::connect(&options)?;
-    if inspector.topics(&[first.events_topic()])?.iter().all(Option::is_none) {
-        return Ok(None);
-    }
-    let committed = inspector.committed()?;
-    Ok(PartitionProgress::settings_in(committed.iter().flatten().map(|committed| &*committed.metadata)))
+    TopicInspector::connect(&options)?.committed_settings()
 }
 
 /// Declares the next generation. From now on processes of the last one leave.
@@ -122,22 +116,8 @@ pub(crate) fn declare(
     generations: &Generations,
     next: &Next,
 ) -> Result<(), Error> {
-    record(pipeline, generations, &next.declared, |topic| {
-        weir_kafka::Member::connect(MemberOptions::new(brokers, topic, topic, topic))
-    })
-}
-
-fn record<M: Member>(
-    pipeline: &Pipeline,
-    expected: &Generations,
-    generations: &[Generation],
-    connect: impl FnOnce(&str) -> Result<M, Error>,
-) -> Result<(), Error> {
     let topic = pipeline.generations_topic();
-    let mut member = connect(&topic)?;
-    let recorded = generations::record(&mut member, &topic, expected, generations);
-    member.leave()?;
-    recorded
+    record_generations(&Connection::new(brokers, &topic), &topic, generations, &next.declared)
 }
 
 /// The decisive settings of a document; `None` if it takes a key that is not given.

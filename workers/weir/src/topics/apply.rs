@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, sync::atomic::AtomicB
 
 use anyhow::{Context, bail, ensure};
 use weir_kafka::Connection;
-use weir_kafka::admin::{Admin, AdminError, Change};
+use weir_kafka::admin::{Admin, AdminError, Change, EndedGeneration, Owner};
 use weir_log::Generations;
 use weir_manifest::{FIRST_GENERATION, Management, Pipeline, Role, TopicSpec};
 use weir_telemetry::millis;
@@ -65,27 +65,16 @@ fn delete_ended(
     generations: &Generations,
     now: i64,
 ) -> anyhow::Result<()> {
-    let kept = pipeline.spec.topics.results.retention.as_millis();
-    let mut admin = None;
-    for number in generations.ended_before(now - kept) {
-        let ended = pipeline.in_generation(number);
-        let admin = match &admin {
-            Some(admin) => admin,
-            None => admin.insert(Admin::new(&Connection::new(brokers, "weir-admin"))?),
-        };
-        let topics = ended.topics_of_generation();
-        let names: Vec<&str> = topics.iter().map(|spec| spec.name.as_str()).collect();
-        let owners = admin.owners(&admin.ids(&names)?)?;
-        let ours = |name: &&&str| {
-            owners.get(**name).is_some_and(|owner| owner.pipeline == pipeline.metadata.name && owner.ours)
-        };
-        let names: Vec<&str> = names.iter().filter(ours).copied().collect();
-        if names.is_empty() {
-            continue;
-        }
-        admin.delete_groups(&[&*ended.windows_group(), &*ended.results_group()])?;
-        admin.delete_topics_and_wait(&names)?;
-        println!("generation {} ended long ago: deleted {}", ended.generation, names.join(", "));
+    if generations.newest().is_none() {
+        return Ok(());
+    }
+    let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;
+    let name = pipeline.metadata.name.as_str();
+    let is_ours = |_: &str, _: &str, owner: Option<&Owner>| {
+        owner.is_some_and(|owner| owner.pipeline == name && owner.ours)
+    };
+    for EndedGeneration { number, topics } in admin.delete_ended(pipeline, generations, now, is_ours)? {
+        println!("generation {number} ended long ago: deleted {}", topics.join(", "));
     }
     Ok(())
 }
