@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_manifest::{ClickstreamPipeline, Management, Pipeline, TopicSpec};
+use weir_manifest::{ClickstreamPipeline, FIRST_GENERATION, Management, Pipeline, TopicSpec};
 
 use crate::Error;
 
@@ -29,7 +29,10 @@ impl Claims {
             }
             let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
             let owner = format!("{namespace}/{}", other.metadata.name.as_deref().unwrap_or_default());
-            let names: BTreeSet<String> = kept(&Pipeline::from(other)).map(|topic| topic.name).collect();
+            let generation = other.status.as_ref().and_then(|status| status.generation.as_ref());
+            let number = generation.map_or(FIRST_GENERATION, |generation| generation.number);
+            let names: BTreeSet<String> =
+                kept(&Pipeline::from(other).in_generation(number)).map(|topic| topic.name).collect();
             for topic in other.status.iter().flat_map(|status| &status.topics) {
                 if let Some(id) = topic.topic_id.as_ref().filter(|_| names.contains(&topic.name)) {
                     claims.ids.insert(id.clone(), owner.clone());
@@ -57,9 +60,11 @@ impl Claims {
     }
 }
 
-/// The topics that a pipeline claims.
+/// The topics that a pipeline claims: those of its generation, and of the first one, in which another of its name begins.
 fn kept(pipeline: &Pipeline) -> impl Iterator<Item = TopicSpec> {
-    pipeline.topics().into_iter().filter(|topic| topic.management == Management::Managed)
+    let mut topics = pipeline.topics();
+    topics.extend(pipeline.in_generation(FIRST_GENERATION).topics_of_generation());
+    topics.into_iter().filter(|topic| topic.management == Management::Managed)
 }
 
 /// Older pipelines come first. Of two from the same second, uids decide, because they never change.

@@ -18,6 +18,8 @@ pub enum ConditionType {
     TopicsSynced,
     /// The objects are in sync.
     ObjectsSynced,
+    /// The newest settings are those that results are counted with.
+    Generation,
     /// The processors run.
     ProcessorAvailable,
     /// The gateway runs.
@@ -32,12 +34,13 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ready,
         Self::Valid,
         Self::KafkaReachable,
         Self::TopicsSynced,
         Self::ObjectsSynced,
+        Self::Generation,
         Self::ProcessorAvailable,
         Self::GatewayAvailable,
         Self::GeneratorAvailable,
@@ -53,6 +56,7 @@ impl ConditionType {
             Self::KafkaReachable => "KafkaReachable",
             Self::TopicsSynced => "TopicsSynced",
             Self::ObjectsSynced => "ObjectsSynced",
+            Self::Generation => "Generation",
             Self::ProcessorAvailable => "ProcessorAvailable",
             Self::GatewayAvailable => "GatewayAvailable",
             Self::GeneratorAvailable => "GeneratorAvailable",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use weir_kafka::admin::{AdminError, Mismatches};
+use weir_log::identity::AFRESH;
 use weir_manifest::{Role, SpecError};
 
 use crate::loss::{Loss, RECREATE};
@@ -100,11 +101,32 @@ pub enum Error {
     /// Lost topics are about to be recreated, once the processors have ended.
     #[error("{}: recreated because of the annotation {RECREATE}, once the processors have ended", .0.names())]
     Recreating(Loss),
+    /// The topic of generations no longer has the one that the pipeline is in.
+    #[error(
+        "{topic} no longer has generation {number}, in which the pipeline is. Pods are not changed, and none begins in an earlier one. If the \
+         topic can come back, bring it back. If not, set the annotation {RECREATE}: \"true\": the record is made again from status.generation, \
+         if that has a cut. Else {AFRESH}"
+    )]
+    GenerationLost {
+        /// The topic.
+        topic: String,
+        /// The number of the generation.
+        number: u32,
+    },
+    /// What is recorded of the generations could not be read.
+    #[error("the generations of the pipeline are not known: {0}")]
+    GenerationsUnknown(String),
+    /// The next generation could not be recorded.
+    #[error("the next generation could not be recorded, will be retried: {0}")]
+    GenerationNotRecorded(String),
+    /// The settings changed, and the generation before cannot be ended.
+    #[error("pods are not changed, because the settings cannot: {0}. Change them back, or {AFRESH}")]
+    GenerationCannotEnd(String),
     /// Processors would refuse the existing state.
-    #[error("pods are not changed, because new processors would refuse to go on: the state of {place} {why}")]
+    #[error("pods are not changed, because new processors would refuse to go on: the state of {topic} {why}")]
     StateDiffers {
-        /// Topic and partition.
-        place: String,
+        /// The topic.
+        topic: String,
         /// What differs, and the way out.
         why: String,
     },
@@ -218,7 +240,10 @@ impl Error {
             Self::SecretKeyUnfit { .. } => "SecretKeyUnfit",
             Self::SecretKeyMissing { .. } => "SecretKeyMissing",
             Self::TopicClaimed { .. } | Self::TopicOwned { .. } | Self::TwinOwned { .. } => "TopicClaimed",
-            Self::TopicLost(_) => "TopicLost",
+            Self::TopicLost(_) | Self::GenerationLost { .. } => "TopicLost",
+            Self::GenerationsUnknown(_) => "GenerationsUnknown",
+            Self::GenerationNotRecorded(_) => "GenerationNotRecorded",
+            Self::GenerationCannotEnd(_) => "GenerationCannotEnd",
             Self::StateDiffers { .. } => "StateDiffers",
             Self::Offsets(_) => "OffsetsUnknown",
             Self::Recreating(_) => "RecreatingTopics",

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use weir_kafka::admin::{Admin, AdminError};
 use weir_kafka::{MemberOptions, TopicInspector};
+use weir_log::{Committed, Generation, Generations, PartitionProgress};
 use weir_manifest::SaslMechanism;
 
 use crate::Error;
@@ -140,20 +141,62 @@ impl Connection {
     pub async fn committed(&self, group: String, topic: String) -> Result<Option<Vec<(i32, String)>>, Error> {
         let options = self.options(&group, &topic);
         let read = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
-        match self.run_blocking(read).await? {
-            Ok(committed) => {
-                let known =
-                    (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata)));
-                Ok(Some(known.collect()))
-            }
-            Err(weir_log::Error::Retry(why) | weir_log::Error::Abort(why)) => {
-                Err(Error::Offsets(why.to_string()))
-            }
-            Err(error) => {
-                tracing::warn!(%error, group, "not allowed to read the committed offsets");
-                Ok(None)
-            }
-        }
+        let committed = known(self.run_blocking(read).await?, &group)?;
+        Ok(committed.map(|committed| {
+            (0..).zip(committed).filter_map(|(partition, at)| Some((partition, at?.metadata))).collect()
+        }))
+    }
+
+    /// The generations that a topic records.
+    ///
+    /// # Errors
+    /// [`Error::KafkaSlow`]; [`Error::KafkaBusy`]; [`Error::GenerationsUnknown`] if they cannot be read.
+    pub async fn generations(&self, topic: String) -> Result<Generations, Error> {
+        let options = self.options(&topic, &topic);
+        let read =
+            move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.generations(&topic)));
+        self.run_blocking(read).await?.map_err(|error| Error::GenerationsUnknown(error.to_string()))
+    }
+
+    /// Records generations after those that are `recorded`.
+    ///
+    /// # Errors
+    /// [`Error::KafkaSlow`]; [`Error::KafkaBusy`]; [`Error::GenerationNotRecorded`], also if others were recorded meanwhile.
+    pub async fn record_generations(
+        &self,
+        topic: String,
+        recorded: Generations,
+        declared: Vec<Generation>,
+    ) -> Result<(), Error> {
+        let client = self.client();
+        let record = move || Ok(weir_kafka::record_generations(&client, &topic, &recorded, &declared));
+        self.run_blocking(record).await?.map_err(|error| Error::GenerationNotRecorded(error.to_string()))
+    }
+
+    /// The decisive settings that a group has committed in a topic; `None` if it has committed nothing.
+    ///
+    /// # Errors
+    /// As [`committed`](Self::committed).
+    pub async fn committed_settings(&self, group: String, topic: String) -> Result<Option<String>, Error> {
+        let options = self.options(&group, &topic);
+        let read =
+            move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed_settings()));
+        known(self.run_blocking(read).await?, &group).map(Option::flatten)
+    }
+
+    /// The end up to which windows are not emitted by the generation of a stage 1 group; `None` until all its partitions know it.
+    ///
+    /// # Errors
+    /// As [`committed`](Self::committed).
+    pub async fn told_after(&self, group: String, topic: String) -> Result<Option<i64>, Error> {
+        let options = self.options(&group, &topic);
+        let read = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
+        let committed = known(self.run_blocking(read).await?, &group)?.unwrap_or_default();
+        let told_after = |committed: &Option<Committed>| {
+            serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?.told_after
+        };
+        let all: Option<Vec<i64>> = committed.iter().map(told_after).collect();
+        Ok(all.and_then(|all| all.into_iter().max()))
     }
 
     /// Runs `work` with an admin client on a blocking thread.
@@ -222,6 +265,20 @@ impl Connection {
             waited if waited < MIN_OUTAGE_TIME => busy(),
             waited => Error::KafkaSlow { bootstrap: self.bootstrap.clone(), waited },
         })
+    }
+}
+
+/// What a group has committed; `None` if this user is not allowed to read it.
+fn known<T>(read: Result<T, weir_log::Error>, group: &str) -> Result<Option<T>, Error> {
+    match read {
+        Ok(committed) => Ok(Some(committed)),
+        Err(weir_log::Error::Retry(why) | weir_log::Error::Abort(why)) => {
+            Err(Error::Offsets(why.to_string()))
+        }
+        Err(error) => {
+            tracing::warn!(%error, group, "not allowed to read the committed offsets");
+            Ok(None)
+        }
     }
 }
 

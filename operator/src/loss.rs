@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use weir_log::TopicDescription;
-use weir_manifest::{FIRST_GENERATION, groups};
-use weir_manifest::{Management, Role, TopicSpec, TopicStatus};
+use weir_manifest::{Management, Role, TopicSpec, TopicStatus, groups};
 
 /// With the value `true`: lost topics are recreated, and what refers to them is deleted. The operator removes it once that is done.
 pub(crate) const RECREATE: &str = "weir.dev/recreate-topics";
@@ -30,15 +29,16 @@ struct Lost {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
     pipeline: String,
+    generation: u32,
     topics: Vec<Lost>,
     /// Existing topics that are deleted before the pipeline starts over.
     delete: Vec<String>,
 }
 
 impl Loss {
-    /// Compares the topics with `before`, their last known state.
+    /// Compares the topics of a pipeline's generation with `before`, their last known state.
     pub(crate) fn of(
-        pipeline: &str,
+        (pipeline, generation): (&str, u32),
         specs: &[TopicSpec],
         before: &[TopicStatus],
         found: &Described,
@@ -71,7 +71,7 @@ impl Loss {
                 }
         };
         let delete = specs.iter().filter(goes).map(|spec| spec.name.clone()).collect();
-        Some(Self { pipeline: pipeline.to_owned(), topics, delete })
+        Some(Self { pipeline: pipeline.to_owned(), generation, topics, delete })
     }
 
     /// Whether offsets or state refer to a lost topic: then processors must end and start without state.
@@ -121,7 +121,7 @@ impl fmt::Display for Loss {
             topics.join("; ")
         )?;
         if self.resets() {
-            let [windows, results] = groups(&self.pipeline, FIRST_GENERATION);
+            let [windows, results] = groups(&self.pipeline, self.generation);
             write!(
                 f,
                 "What was counted speaks of the old topics and cannot go on in others. If they can come back (another Kafka answers at \
@@ -136,6 +136,13 @@ impl fmt::Display for Loss {
         }
         if !self.delete.is_empty() {
             write!(f, "the topics {} are deleted with what is in them, ", self.delete.join(", "))?;
+        }
+        if self.topics.iter().any(|topic| topic.role == Role::Generations) {
+            let number = self.generation;
+            write!(
+                f,
+                "the record of generation {number} is made again from status.generation, if that has a cut, "
+            )?;
         }
         write!(f, "missing topics are recreated, and processors continue")?;
         if self.resets() {
@@ -170,7 +177,7 @@ mod tests {
     /// The loss of the demo's topics where these are gone, and these have another id and this number of partitions.
     fn loss(gone: &[&str], replaced: &[(&str, i32)]) -> Option<Loss> {
         let (before, found) = known(gone, replaced);
-        Loss::of("shop", &Pipeline::demo().topics(), &before, &found)
+        Loss::of(("shop", 1), &Pipeline::demo().topics(), &before, &found)
     }
 
     fn known(gone: &[&str], replaced: &[(&str, i32)]) -> (Vec<TopicStatus>, Described) {
@@ -225,14 +232,14 @@ mod tests {
     fn brokers_without_topic_ids_report_no_loss() {
         let (before, mut found) = known(&[], &[]);
         found.values_mut().for_each(|topic| topic.id.clear());
-        assert_eq!(Loss::of("shop", &Pipeline::demo().topics(), &before, &found), None);
+        assert_eq!(Loss::of(("shop", 1), &Pipeline::demo().topics(), &before, &found), None);
     }
 
     #[test]
     fn topics_that_others_recreated_are_kept_and_not_owned() {
         let (before, found) = known(&["shop.live"], &[("clickstream-events", 6)]);
         let specs = Pipeline::demo().topics();
-        let after = Loss::of("shop", &specs, &before, &found).map(|loss| loss.after(&before, &specs));
+        let after = Loss::of(("shop", 1), &specs, &before, &found).map(|loss| loss.after(&before, &specs));
         let after: Vec<_> = after.into_iter().flatten().collect();
         let of = |name: &str| {
             let topic = after.iter().find(|topic| topic.name == name);

@@ -51,6 +51,8 @@ fn boundary_values_of_rules_are_admitted() {
         "ranking: {trendingHalfLife: 1s}, generator: {eventsPerSecond: 0.1}",
         "topics: {events: {retention: 1m, management: External}, results: {retention: 1m}, topPages: {retention: 1m}}",
         "topics: {results: {name: shop.blocks-2}}",
+        "topics: {results: {name: shop.blocks.two}, topPages: {name: shop.generations.2}}",
+        "topics: {results: {name: ashop.blocks}, topPages: {name: shop.windows}}",
         "processor: {replicas: 1000, autoscaling: {minReplicas: 6, mode: Lag, catchUp: 1s}}",
         "pii: {userId: Hash, hashKeySecretRef: {name: pii, key: key}}",
     ] {
@@ -121,6 +123,9 @@ fn every_error_is_reported_with_its_field() {
         ("shop", "topics: {events: {name: shop_live}}", "spec.topics", "an internal topic"),
         ("shop", "topics: {results: {name: shop.blocks}}", "spec.topics", "an internal topic"),
         ("shop", "topics: {topPages: {name: shop.dead-letters}}", "spec.topics", "an internal topic"),
+        ("shop", "topics: {results: {name: shop.generations}}", "spec.topics", "an internal topic"),
+        ("shop", "topics: {events: {name: shop.blocks.2}}", "spec.topics", "an internal topic"),
+        ("shop", "topics: {topPages: {name: shop_state.10}}", "spec.topics", "an internal topic"),
         (
             "shop",
             "topics: {events: {partitions: 1001}}",
@@ -214,7 +219,7 @@ fn collect(schema: &Value, path: &str, rules: &mut Vec<(String, String, String)>
 }
 
 #[test]
-fn fields_that_decide_state_and_topics_are_immutable() {
+fn names_partitions_and_replicas_of_topics_are_immutable() {
     let namespace = namespace("fixed");
     cluster()
         .apply(
@@ -237,26 +242,25 @@ fn fields_that_decide_state_and_topics_are_immutable() {
         (r#"{"topics":{"events":{"replicas":3}}}"#, "spec.topics.events.replicas"),
         (r#"{"topics":{"results":{"replicas":3}}}"#, "spec.topics.results.replicas"),
         (r#"{"topics":{"topPages":{"replicas":3}}}"#, "spec.topics.topPages.replicas"),
-        (r#"{"window":{"size":"1m"}}"#, "spec.window.size"),
-        (r#"{"window":{"slide":"5s"}}"#, "spec.window.slide"),
-        (r#"{"window":{"outOfOrderness":"31s"}}"#, "spec.window.outOfOrderness"),
-        (r#"{"window":{"sessionGap":"31m"}}"#, "spec.window.sessionGap"),
-        (r#"{"window":{"maxFuture":"0s"}}"#, "spec.window.maxFuture"),
-        (r#"{"window":{"duplicateSlack":"2m"}}"#, "spec.window.duplicateSlack"),
-        (r#"{"ranking":{"trendingHalfLife":"1h"}}"#, "spec.ranking.trendingHalfLife"),
-        (r#"{"ranking":{"top":11}}"#, "spec.ranking.top"),
-        (r#"{"ranking":{"warmUp":3}}"#, "spec.ranking.warmUp"),
-        (r#"{"pii":{"userId":"Hash","hashKeySecretRef":{"name":"pii","key":"key"}}}"#, "spec.pii.userId"),
-        (r#"{"pii":{"ipAddress":"Drop"}}"#, "spec.pii.ipAddress"),
-        (r#"{"pii":{"userAgent":"Drop"}}"#, "spec.pii.userAgent"),
     ] {
         let error = patch(spec).unwrap_err();
         assert!(error.contains(place) && error.contains("is fixed"), "{spec}: {error}");
         refusals.push(error);
     }
     assert_eq!(unused(&refusals, true), Vec::<String>::new(), "rules that nothing here offends against");
-    // Another notation of the same value is no change, and fields that state does not depend on may change.
-    patch(r#"{"window":{"size":"300s","idleTimeout":"1m"},"topics":{"topPages":{"replicas":1}}}"#).unwrap();
+    // Settings that decide results may change: they begin a generation.
+    for spec in [
+        r#"{"window":{"size":"1m","slide":"5s","outOfOrderness":"31s"}}"#,
+        r#"{"window":{"sessionGap":"31m","maxFuture":"0s","duplicateSlack":"2m"}}"#,
+        r#"{"ranking":{"trendingHalfLife":"1h","top":11,"warmUp":3}}"#,
+        r#"{"pii":{"userId":"Hash","ipAddress":"Drop","userAgent":"Drop","hashKeySecretRef":{"name":"pii","key":"key"}}}"#,
+    ] {
+        patch(spec).unwrap();
+    }
+    // As before only within the rules of a single document.
+    let error = patch(r#"{"window":{"size":"61s"}}"#).unwrap_err();
+    assert!(error.contains("spec.window.size") && error.contains("a multiple of slide"), "{error}");
+    patch(r#"{"window":{"size":"60s","idleTimeout":"1m"},"topics":{"topPages":{"replicas":1}}}"#).unwrap();
     patch(r#"{"topics":{"results":{"retention":"2h"},"events":{"compression":"lz4"}}}"#).unwrap();
     cluster().kubectl(&["scale", "csp", "shop", "--namespace", &namespace, "--replicas=4"]).unwrap();
     let shown = cluster().kubectl(&["get", "csp", "--namespace", &namespace]).unwrap();

@@ -10,55 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kube::Client;
-use kube::config::Kubeconfig;
 use serde_json::{Value, json};
+use support::killed::dies_after;
 use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, pipeline};
-
-/// Runs an operator whose process ends right after its `n`th write to the API server; `false` if it had fewer writes to do.
-fn dies_after(ns: &str, name: &str, n: usize) -> bool {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let died = runtime.block_on(async {
-        let config = Kubeconfig::read_from(cluster().kubeconfig()).unwrap();
-        let mut config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
-        config.default_namespace = ns.to_owned();
-        let inner = Client::try_from(config).unwrap();
-        let (writes, dead) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
-        let last = Arc::clone(&dead);
-        let client = tower::service_fn(move |request: axum::http::Request<kube::client::Body>| {
-            let (inner, writes, dead) = (inner.clone(), Arc::clone(&writes), Arc::clone(&last));
-            async move {
-                let counts = request.method() != "GET" && !request.uri().path().contains("/leases");
-                let answer = inner.send(request).await;
-                if counts && writes.fetch_add(1, Ordering::SeqCst) + 1 >= n {
-                    dead.notify_one();
-                    std::future::pending::<()>().await;
-                }
-                answer
-            }
-        });
-        let options = Operator::options(ns);
-        let serve =
-            weir_operator::serve(Client::new(client, ns), options, "test".to_owned(), std::future::pending());
-        let (ns, name) = (ns.to_owned(), name.to_owned());
-        let rests = tokio::task::spawn_blocking(move || {
-            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
-            while condition(&ns, &name, "ObjectsSynced") != "True Synced" {
-                if std::time::Instant::now() > deadline {
-                    return;
-                }
-                std::thread::sleep(std::time::Duration::from_millis(500));
-            }
-        });
-        tokio::select! {
-            biased;
-            () = dead.notified() => true,
-            ended = serve => panic!("the operator ended: {ended:?}"),
-            _ = rests => false,
-        }
-    });
-    runtime.shutdown_background();
-    died
-}
 
 /// The objects of a pipeline, with `NAME` for its name and without fields that the API server adds.
 fn made(ns: &str, name: &str) -> Vec<Value> {
@@ -99,7 +53,8 @@ fn killed_after_any_write_the_next_start_converges() {
         // One namespace each, because an operator reconciles all pipelines of its namespace.
         let ns = namespace(&format!("{ns}-{n:02}"));
         cluster().apply(&pipeline(&ns, &name, "deletionPolicy: Delete")).unwrap();
-        if !dies_after(&ns, &name, n) {
+        let rests = || condition(&ns, &name, "ObjectsSynced") == "True Synced";
+        if !dies_after(&ns, n, rests) {
             break;
         }
         deaths = n;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod cleanup;
+mod generations;
 mod keeper;
 mod pods;
 mod resolve;
@@ -215,13 +216,15 @@ async fn pass(context: &Context, resource: &ClickstreamPipeline) -> Result<Actio
     }
     if let Some(worked) = worked {
         outcome.waiting = worked.waits;
+        outcome.progressing |= worked.takes_over;
         let settled = outcome.conditions.iter().all(workloads::is_settled);
-        let turn = rollout::end_turn(context, resource, &worked.connection, settled).await;
+        let turn = rollout::end_turn(context, resource, &worked.pipeline, &worked.connection, settled).await;
         // Ready pods do not progress further: only sealed windows are awaited.
         *(if settled { &mut outcome.waiting } else { &mut outcome.progressing }) |= turn;
         let ready = outcome.status.processor.ready_replicas;
         let autoscaling = &mut outcome.status.autoscaling;
-        let scaled = scaling::scale(context, resource, &worked.connection, ready, autoscaling).await;
+        let scaled =
+            scaling::scale(context, resource, &worked.pipeline, &worked.connection, ready, autoscaling).await;
         outcome.conditions.extend(scaled.condition);
         outcome.notes.extend(scaled.notes);
         outcome.error = outcome.error.take().or(scaled.error);

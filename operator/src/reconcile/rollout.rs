@@ -117,10 +117,11 @@ fn image(manifest: &Value) -> Option<&str> {
 }
 
 /// Ends this pipeline's turn once its pods are ready and have sealed a window since. Without events no window is sealed: then ready
-/// is enough after the time in which one would have been. Returns whether the pipeline still holds the turn.
+/// is enough after the time in which one would have been. `pipeline` is in its newest generation. Returns whether the pipeline still holds the turn.
 pub(super) async fn end_turn(
     context: &Context,
     resource: &ClickstreamPipeline,
+    pipeline: &Pipeline,
     connection: &Connection,
     settled: bool,
 ) -> bool {
@@ -140,7 +141,6 @@ pub(super) async fn end_turn(
                 + window.idle_timeout.as_millis(),
         ),
     };
-    let pipeline = Pipeline::from(resource);
     let committed = connection.committed(pipeline.results_group(), pipeline.blocks_topic()).await;
     let sealed = committed.ok().flatten().map(|committed| {
         let emitted = committed

@@ -30,10 +30,11 @@ pub(super) fn is_active(resource: &ClickstreamPipeline) -> bool {
     matches!(resource.spec.processor.autoscaling.mode, AutoscalingMode::Lag | AutoscalingMode::LagDryRun)
 }
 
-/// Samples the lag, and writes another number of processors if needed.
+/// Samples the lag of the pipeline in its newest generation, and writes another number of processors if needed.
 pub(super) async fn scale(
     context: &Context,
     resource: &ClickstreamPipeline,
+    pipeline: &Pipeline,
     connection: &Connection,
     ready: i32,
     status: &mut Option<AutoscalingStatus>,
@@ -59,7 +60,6 @@ pub(super) async fn scale(
     if memory.last_sample().is_some_and(|last| at - last < MIN_SAMPLE_GAP_MS) {
         return Scaled::default();
     }
-    let pipeline = Pipeline::from(resource);
     let sample = connection.sample(pipeline.windows_group(), pipeline.events_topic().to_owned()).await;
     let replicas = resource.spec.processor.replicas;
     let decision =

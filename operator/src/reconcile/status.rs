@@ -63,6 +63,7 @@ pub(super) fn readable(found: &DynamicObject) -> PipelineStatus {
     serde_json::from_value(status.clone()).unwrap_or_else(|_| PipelineStatus {
         operator: status["operator"].as_str().map(str::to_owned),
         contender: serde_json::from_value(status["contender"].clone()).ok(),
+        generation: serde_json::from_value(status["generation"].clone()).ok(),
         conditions: serde_json::from_value(status["conditions"].clone()).unwrap_or_default(),
         ..PipelineStatus::default()
     })

@@ -3,15 +3,15 @@
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
-use weir_analytics::DecisiveSettings;
-use weir_log::PartitionProgress;
+use weir_analytics::generation::Next;
+use weir_log::Generations;
 use weir_manifest::{ClickstreamPipeline, Pipeline, PipelineStatus, SpecError, State};
 
 use super::apply::Applied;
 use super::resolve::Resolved;
 use super::topics::{Before, Reset};
 use super::workloads::Objects;
-use super::{Outcome, apply, resolve, rollout, status, topics, workloads};
+use super::{Outcome, apply, generations, resolve, rollout, status, topics, workloads};
 use crate::Error;
 use crate::claims::Claims;
 use crate::conditions::{Condition, ConditionStatus, ConditionType, EventNote};
@@ -26,8 +26,20 @@ use crate::objects::{self, Hashes, Input};
 pub(super) struct Worked {
     pub(super) objects: Objects,
     pub(super) connection: Connection,
+    /// The pipeline in its newest generation.
+    pub(super) pipeline: Pipeline,
     /// Whether the pipeline waits for its rollout turn.
     pub(super) waits: bool,
+    /// Whether its newest generation is taking over.
+    pub(super) takes_over: bool,
+}
+
+/// What the steps work on.
+struct Work<'a> {
+    context: &'a Context,
+    resource: &'a ClickstreamPipeline,
+    connection: &'a Connection,
+    claims: &'a Claims,
 }
 
 /// Runs the steps. An error ends them, and is reported by the condition that it prevents.
@@ -36,12 +48,25 @@ pub(super) async fn work(
     resource: &ClickstreamPipeline,
     outcome: &mut Outcome,
 ) -> Result<Worked, Error> {
-    let pipeline = Pipeline::from(resource);
-    let resolved = resolve_document(context, &pipeline, outcome).await?;
-    let connection = resolved.connection;
+    let document = Pipeline::from(resource);
+    let resolved = resolve_document(context, &document, outcome).await?;
+    let key = resolved.pii_key.as_deref();
     let all = context.pipelines.state();
     let claims = Claims::older(resource, all.iter().filter_map(|other| other.0.as_ref().ok()));
-    let mut go_on = sync_topics(context, resource, &pipeline, &connection, &claims, outcome).await?;
+    let work = Work { context, resource, connection: &resolved.connection, claims: &claims };
+    let (recorded, reached) = match generations::read(work.connection, &document).await {
+        Ok(recorded) => (Some(recorded), Ok(())),
+        Err(error) => (None, Err(error)),
+    };
+    let number = generations::newest_number(recorded.as_ref(), &outcome.status);
+    let pipeline = document.in_generation(number);
+    let go_on = work.sync_topics(&pipeline, reached, outcome).await?;
+    let (recorded, restored) = work.restore(&pipeline, key, recorded, outcome).await;
+    let mut go_on = go_on && restored;
+    if outcome.error.is_none() && is_set(resource, RECREATE) {
+        // The annotation applies to one loss only, whatever else fails.
+        remove_annotation(context, resource, RECREATE).await?;
+    }
 
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
     let found = apply::found(context, &namespace, &name).await;
@@ -57,18 +82,34 @@ pub(super) async fn work(
     let recreated =
         if is_set(resource, RECREATE) { begin_recreation(&mut input.pipeline, outcome) } else { None };
     go_on |= recreated.is_some();
-    if go_on && outcome.error.as_ref().is_none_or(Error::is_waiting) {
-        let generation = resource.metadata.generation.unwrap_or_default();
-        go_on =
-            is_state_accepted(&input, resolved.pii_key.as_deref(), &connection, generation, outcome).await;
+    let configured = Hashes::of(&input).processor == outcome.status.processor.config_hash;
+    let mut next = None;
+    // Pods with settings of which it is not known whether they begin a generation would only refuse.
+    let mut may_roll = configured;
+    if let Some(recorded) = &recorded
+        && go_on
+        && outcome.error.as_ref().is_none_or(Error::is_waiting)
+    {
+        let found = generations::next(work.connection, &input.pipeline, key, recorded, configured).await;
+        match found {
+            Ok(found) => (next, may_roll) = (found, true),
+            Err(error) => {
+                refuse_settings(outcome, resource.metadata.generation.unwrap_or_default(), error);
+                go_on = false;
+            }
+        }
     }
-    let takes_turns = go_on && recreated.is_none();
-    let (objects, waits) =
-        apply_objects(context, resource, &input, found, Change { go_on, takes_turns }, outcome).await?;
+    let change = Change { go_on, may_roll, takes_turns: recreated.is_none() };
+    let begin = next.zip(recorded.as_ref());
+    let (objects, waits, begun) = work.apply_objects(&input, found, change, begin, outcome).await?;
     if let Some(loss) = recreated.filter(|loss| !loss.resets() || workloads::ended(&name, &objects)) {
-        reset_topics(resource, &input.pipeline, &connection, &claims, &loss, outcome).await;
+        work.reset_topics(&input.pipeline, &loss, outcome).await;
     }
-    Ok(Worked { objects, connection, waits })
+    let (pipeline, takes_over) = match begun.or(recorded) {
+        Some(recorded) => work.report(&input.pipeline, &recorded, outcome).await,
+        None => (input.pipeline, false),
+    };
+    Ok(Worked { objects, connection: resolved.connection, pipeline, waits, takes_over })
 }
 
 /// Whether an annotation of the operator's is set.
@@ -91,53 +132,189 @@ async fn resolve_document(
     Ok(resolved)
 }
 
-/// Syncs the topics. Returns whether objects may follow: pods without topics would only wait, and with another pipeline's topics do
-/// harm. Pods that already run go on.
-async fn sync_topics(
-    context: &Context,
-    resource: &ClickstreamPipeline,
-    pipeline: &Pipeline,
-    connection: &Connection,
-    claims: &Claims,
-    outcome: &mut Outcome,
-) -> Result<bool, Error> {
-    let before = Before {
-        claimant: topics::claimant(resource),
-        adopt: is_set(resource, ADOPT),
-        take_over: is_set(resource, TAKE_OVER),
-        topics: outcome.status.topics.clone(),
-        conditions: outcome.status.conditions.clone(),
-        generation: resource.metadata.generation.unwrap_or_default(),
-    };
-    let status = outcome.status.clone();
-    let intend = async move |topics| {
-        let written = status::write(context, resource, PipelineStatus { topics, ..status }, &[]).await?;
-        if written { Ok(()) } else { Err(Error::KeptNoLonger) }
-    };
-    let topics = topics::sync(connection, pipeline, claims, before, intend).await;
-    let go_on = match &topics.error {
-        None => true,
-        // The objects belong to the other operator, too.
-        Some(Error::KeptNoLonger) => return Err(Error::KeptNoLonger),
-        Some(error) => {
-            let known = outcome.status.topics.iter().any(|topic| topic.topic_id.is_some());
-            // As they were found last, for this generation.
-            let synced = topics.conditions.iter().any(|condition| {
-                condition.type_ == ConditionType::TopicsSynced && condition.status == ConditionStatus::True
-            });
-            pipeline.spec.state == State::Suspended
-                || known && (error.is_unreachable() || error.is_waiting() && synced)
-        }
-    };
-    outcome.conditions.extend(topics.conditions);
-    outcome.status.topics = topics.status;
-    outcome.notes.extend(topics.notes);
-    outcome.error = topics.error;
-    if outcome.error.is_none() && is_set(resource, RECREATE) {
-        // The annotation applies to one loss only, whatever else fails.
-        remove_annotation(context, resource, RECREATE).await?;
+impl Work<'_> {
+    /// Syncs the topics of the pipeline's generation. Returns whether objects may follow: pods without topics would only wait, and with
+    /// another pipeline's topics do harm. Pods that already run go on.
+    async fn sync_topics(
+        &self,
+        pipeline: &Pipeline,
+        reached: Result<(), Error>,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Error> {
+        let Self { context, resource, connection, claims } = *self;
+        let before = Before {
+            claimant: topics::claimant(resource),
+            adopt: is_set(resource, ADOPT),
+            take_over: is_set(resource, TAKE_OVER),
+            topics: outcome.status.topics.clone(),
+            conditions: outcome.status.conditions.clone(),
+            generation: resource.metadata.generation.unwrap_or_default(),
+        };
+        let status = outcome.status.clone();
+        let intend = async move |topics| {
+            let written = status::write(context, resource, PipelineStatus { topics, ..status }, &[]).await?;
+            if written { Ok(()) } else { Err(Error::KeptNoLonger) }
+        };
+        let topics = topics::sync(connection, pipeline, claims, before, reached, intend).await;
+        let go_on = match &topics.error {
+            None => true,
+            // The objects belong to the other operator, too.
+            Some(Error::KeptNoLonger) => return Err(Error::KeptNoLonger),
+            Some(error) => {
+                let known = outcome.status.topics.iter().any(|topic| topic.topic_id.is_some());
+                // As they were found last, for this generation.
+                let synced = topics.conditions.iter().any(|condition| {
+                    condition.type_ == ConditionType::TopicsSynced
+                        && condition.status == ConditionStatus::True
+                });
+                pipeline.spec.state == State::Suspended
+                    || known && (error.is_unreachable() || error.is_waiting() && synced)
+            }
+        };
+        topics.conditions.into_iter().for_each(|condition| outcome.replace(condition));
+        outcome.status.topics = topics.status;
+        outcome.notes.extend(topics.notes);
+        outcome.error = topics.error;
+        Ok(go_on)
     }
-    Ok(go_on)
+
+    /// Makes the record of the newest generation again, where it is lost and that is wanted. Returns what is recorded, and whether objects
+    /// may follow.
+    async fn restore(
+        &self,
+        pipeline: &Pipeline,
+        key: Option<&[u8]>,
+        recorded: Option<Generations>,
+        outcome: &mut Outcome,
+    ) -> (Option<Generations>, bool) {
+        let Some(recorded) = recorded else { return (None, true) };
+        if !generations::is_lost(&recorded, &outcome.status) {
+            return (Some(recorded), true);
+        }
+        if outcome.error.is_some() {
+            return (None, true);
+        }
+        let restored = match is_set(self.resource, RECREATE) {
+            true => generations::restore(self.connection, pipeline, key, &recorded, &outcome.status).await,
+            false => Err(generations::lost(pipeline, &outcome.status)),
+        };
+        match restored {
+            Ok(restored) => (Some(restored), true),
+            Err(error) => {
+                outcome.replace(Condition::of(ConditionType::TopicsSynced, &error));
+                outcome.error = Some(error);
+                (None, false)
+            }
+        }
+    }
+
+    /// Begins the next generation: makes its topics, then records it. Returns all generations; `None` if it has not begun.
+    async fn begin(
+        &self,
+        pipeline: &Pipeline,
+        recorded: &Generations,
+        next: Next,
+        outcome: &mut Outcome,
+    ) -> Result<Option<Generations>, Error> {
+        let pipeline = pipeline.in_generation(next.number);
+        self.sync_topics(&pipeline, Ok(()), outcome).await?;
+        if outcome.error.is_some() {
+            return Ok(None);
+        }
+        match generations::record(self.connection, &pipeline, recorded, next.declared).await {
+            Ok(all) => Ok(Some(all)),
+            Err(error) => {
+                outcome.replace(Condition::of(ConditionType::Generation, &error));
+                outcome.error = Some(error);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Reports the newest generation, and deletes what those that ended long ago have left. Returns the pipeline in the newest one, and
+    /// whether that is taking over.
+    async fn report(
+        &self,
+        pipeline: &Pipeline,
+        recorded: &Generations,
+        outcome: &mut Outcome,
+    ) -> (Pipeline, bool) {
+        let takes_over = generations::report(self.resource, recorded, outcome);
+        let pipeline = pipeline.in_generation(generations::newest_number(Some(recorded), &outcome.status));
+        if outcome.error.is_none() {
+            generations::find_gap(self.connection, &pipeline, recorded, outcome).await;
+            let claimant = topics::claimant(self.resource);
+            generations::delete_ended(self.connection, &pipeline, claimant, recorded, outcome).await;
+        }
+        (pipeline, takes_over)
+    }
+
+    /// Applies the objects; before them the generation that the document begins. Returns them, whether the pipeline waits for its rollout
+    /// turn, and all generations if one has begun.
+    async fn apply_objects(
+        &self,
+        input: &Input,
+        found: Vec<Found>,
+        mut change: Change,
+        begin: Option<(Next, &Generations)>,
+        outcome: &mut Outcome,
+    ) -> Result<(Objects, bool, Option<Generations>), Error> {
+        let Self { context, resource, .. } = *self;
+        let namespace = resource.namespace().unwrap_or_default();
+        let desired = objects::build(input);
+        let waits = match change.go_on && change.may_roll && change.takes_turns {
+            true => rollout::take_turn(context, resource, &found, &desired),
+            false => None,
+        };
+        let mut begun = None;
+        if let Some((next, recorded)) = begin
+            && waits.is_none()
+        {
+            begun = self.begin(&input.pipeline, recorded, next, outcome).await?;
+            change.go_on = begun.is_some();
+        }
+        let applied = match waits {
+            _ if !change.go_on => Ok(apply::keep(&input.uid, found)),
+            None if change.may_roll => {
+                let settled = rollout::is_applied(resource);
+                apply::apply(context, &namespace, &input.uid, found, desired, settled).await
+            }
+            _ => apply::scale(context, &namespace, &input.uid, found, &desired).await,
+        };
+        let applied = applied.map_err(|error| outcome.failed(ConditionType::ObjectsSynced, error))?;
+        outcome.conditions.extend(synced(&applied, waits.as_deref(), change.go_on && change.may_roll));
+        outcome.notes.extend(applied.notes);
+        outcome.error = outcome.error.take().or(applied.error);
+        Ok((applied.objects, waits.is_some(), begun))
+    }
+
+    /// Resets what refers to lost topics, once the processors have ended.
+    async fn reset_topics(&self, pipeline: &Pipeline, loss: &Loss, outcome: &mut Outcome) {
+        let Self { resource, connection, claims, .. } = *self;
+        let (claimant, take_over) = (topics::claimant(resource), is_set(resource, TAKE_OVER));
+        match topics::reset(connection, pipeline, claims, claimant, take_over, loss).await {
+            Ok(Reset::Running(group, members)) => {
+                for condition in &mut outcome.conditions {
+                    if condition.type_ == ConditionType::TopicsSynced {
+                        condition.message +=
+                            &format!("; Kafka still knows {members} members of the group {group}");
+                    }
+                }
+            }
+            Ok(Reset::Done) => {
+                outcome.status.topics = loss.after(&outcome.status.topics, &pipeline.topics());
+                let note = format!("{}: processors start over", loss.names());
+                let reason = "TopicsReset".to_owned();
+                outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
+            }
+            Err(error) => {
+                if !error.is_waiting() {
+                    outcome.replace(Condition::of(ConditionType::TopicsSynced, &error));
+                }
+                outcome.error = Some(error);
+            }
+        }
+    }
 }
 
 /// The lost topics that are to be recreated, if that is the error. Until the offsets are deleted the pipeline is suspended.
@@ -155,24 +332,19 @@ fn begin_recreation(pipeline: &mut Pipeline, outcome: &mut Outcome) -> Option<Lo
     Some(loss)
 }
 
-/// Whether new processors would accept the existing state.
-async fn is_state_accepted(
-    input: &Input,
-    key: Option<&[u8]>,
-    connection: &Connection,
-    generation: i64,
-    outcome: &mut Outcome,
-) -> bool {
-    let Err(error) = check_state(input, key, connection, &outcome.status).await else { return true };
+/// Reports why the document's settings cannot be counted with.
+fn refuse_settings(outcome: &mut Outcome, generation: i64, error: Error) {
     if error.is_waiting() {
         keep_state_conditions(outcome, generation, &error);
     } else {
-        let differs = matches!(error, Error::StateDiffers { .. });
-        let status = if differs { ConditionStatus::False } else { ConditionStatus::Unknown };
-        outcome.replace(Condition { status, ..Condition::of(ConditionType::Valid, &error) });
+        let (type_, status) = match error {
+            Error::GenerationCannotEnd(_) => (ConditionType::Generation, ConditionStatus::False),
+            Error::StateDiffers { .. } => (ConditionType::Valid, ConditionStatus::False),
+            _ => (ConditionType::Valid, ConditionStatus::Unknown),
+        };
+        outcome.replace(Condition { status, ..Condition::of(type_, &error) });
     }
     outcome.error = Some(error);
-    false
 }
 
 /// Without time to read the state, earlier conditions of this generation stand. For a new generation they are Unknown: its objects are
@@ -193,38 +365,10 @@ fn keep_state_conditions(outcome: &mut Outcome, generation: i64, error: &Error) 
 struct Change {
     /// Whether any is.
     go_on: bool,
+    /// Whether pods may get the document. Else only their numbers change.
+    may_roll: bool,
     /// Whether rollouts take turns with other pipelines.
     takes_turns: bool,
-}
-
-/// Applies the objects. Returns them, and whether the pipeline waits for its rollout turn.
-async fn apply_objects(
-    context: &Context,
-    resource: &ClickstreamPipeline,
-    input: &Input,
-    found: Vec<Found>,
-    change: Change,
-    outcome: &mut Outcome,
-) -> Result<(Objects, bool), Error> {
-    let namespace = resource.namespace().unwrap_or_default();
-    let desired = objects::build(input);
-    let waits = match change.takes_turns {
-        true => rollout::take_turn(context, resource, &found, &desired),
-        false => None,
-    };
-    let applied = match waits {
-        None if change.go_on => {
-            let settled = rollout::is_applied(resource);
-            apply::apply(context, &namespace, &input.uid, found, desired, settled).await
-        }
-        Some(_) => apply::scale(context, &namespace, &input.uid, found, &desired).await,
-        None => Ok(apply::keep(&input.uid, found)),
-    };
-    let applied = applied.map_err(|error| outcome.failed(ConditionType::ObjectsSynced, error))?;
-    outcome.conditions.extend(synced(&applied, waits.as_deref(), change.go_on));
-    outcome.notes.extend(applied.notes);
-    outcome.error = outcome.error.take().or(applied.error);
-    Ok((applied.objects, waits.is_some()))
 }
 
 /// The ObjectsSynced condition; none if nothing was to be changed.
@@ -257,62 +401,6 @@ fn synced(applied: &Applied, waits: Option<&str>, go_on: bool) -> Option<Conditi
         return condition(ConditionStatus::True, "Synced", message);
     }
     None
-}
-
-/// Resets what refers to lost topics, once the processors have ended.
-async fn reset_topics(
-    resource: &ClickstreamPipeline,
-    pipeline: &Pipeline,
-    connection: &Connection,
-    claims: &Claims,
-    loss: &Loss,
-    outcome: &mut Outcome,
-) {
-    let (claimant, take_over) = (topics::claimant(resource), is_set(resource, TAKE_OVER));
-    match topics::reset(connection, pipeline, claims, claimant, take_over, loss).await {
-        Ok(Reset::Running(group, members)) => {
-            for condition in &mut outcome.conditions {
-                if condition.type_ == ConditionType::TopicsSynced {
-                    condition.message +=
-                        &format!("; Kafka still knows {members} members of the group {group}");
-                }
-            }
-        }
-        Ok(Reset::Done) => {
-            outcome.status.topics = loss.after(&outcome.status.topics, &pipeline.topics());
-            let note = format!("{}: processors start over", loss.names());
-            let reason = "TopicsReset".to_owned();
-            outcome.notes.push(EventNote { warning: true, reason, action: "SyncTopics", note });
-        }
-        Err(error) => {
-            if !error.is_waiting() {
-                outcome.replace(Condition::of(ConditionType::TopicsSynced, &error));
-            }
-            outcome.error = Some(error);
-        }
-    }
-}
-
-/// Fails if processors that are about to be created or rolled would refuse the existing state.
-async fn check_state(
-    input: &Input,
-    key: Option<&[u8]>,
-    connection: &Connection,
-    status: &PipelineStatus,
-) -> Result<(), Error> {
-    let pipeline = &input.pipeline;
-    if Hashes::of(input).processor == status.processor.config_hash {
-        return Ok(());
-    }
-    // A document without the key that it needs was refused earlier.
-    let Ok(made_with) = DecisiveSettings::of(pipeline, key) else { return Ok(()) };
-    let (group, topic) = (pipeline.windows_group(), pipeline.events_topic().to_owned());
-    let committed = connection.committed(group, topic.clone()).await?.unwrap_or_default();
-    let refusal = committed.iter().find_map(|(partition, metadata)| {
-        let progress: PartitionProgress = serde_json::from_str(metadata).ok()?;
-        Some((format!("{topic}/{partition}"), made_with.refusal(&progress.settings)?))
-    });
-    refusal.map_or(Ok(()), |(place, why)| Err(Error::StateDiffers { place, why }))
 }
 
 /// Removes an annotation of the resource.

@@ -46,22 +46,27 @@ pub(super) struct Before {
 /// Topic ids by name.
 type Ids = BTreeMap<String, String>;
 
-/// Brings the topics in sync, or changes none if there is an objection. `intend` receives the topics that are about to be created.
+/// Brings the topics in sync, or changes none if there is an objection. `reached` is the result of an earlier request. `intend` receives the topics that are about to be created.
 pub(super) async fn sync(
     connection: &Connection,
     pipeline: &Pipeline,
     claims: &Claims,
     before: Before,
+    reached: Result<(), Error>,
     intend: impl AsyncFnOnce(Vec<TopicStatus>) -> Result<(), Error>,
 ) -> Topics {
     let reachable =
         Condition::new(ConditionType::KafkaReachable, ConditionStatus::True, "Answered", "Kafka answers");
     let mut topics =
         Topics { conditions: vec![reachable], status: before.topics.clone(), notes: Vec::new(), error: None };
-    match topics.sync(connection, pipeline, claims, &before, intend).await {
+    let synced = match reached {
+        Ok(()) => topics.sync(connection, pipeline, claims, &before, intend).await,
+        Err(error) => Err(error),
+    };
+    match synced {
         Ok(warnings) => {
             topics.conditions.push(if warnings.is_empty() {
-                let message = format!("{} topics in sync", topics.status.len());
+                let message = format!("{} topics in sync", pipeline.topics().len());
                 Condition::new(ConditionType::TopicsSynced, ConditionStatus::True, "Synced", message)
             } else {
                 Condition::new(
@@ -87,7 +92,11 @@ pub(super) async fn sync(
             } else if error.is_waiting() {
                 topics.conditions = waiting(&before.conditions, before.generation, &error);
             } else {
-                topics.conditions.push(Condition::of(ConditionType::TopicsSynced, &error));
+                let unread = matches!(error, Error::GenerationsUnknown(_));
+                let status = if unread { ConditionStatus::Unknown } else { ConditionStatus::False };
+                topics
+                    .conditions
+                    .push(Condition { status, ..Condition::of(ConditionType::TopicsSynced, &error) });
             }
             topics.error = Some(error);
         }
@@ -123,7 +132,9 @@ impl Topics {
         let Before { adopt, take_over, .. } = *before;
         let inspect_since = |known: Vec<TopicStatus>| {
             let (wanted, claimant) = (specs.clone(), before.claimant.clone());
-            connection.administer(move |admin| inspect(admin, &wanted, &claimant, &known, take_over))
+            let generation = pipeline.generation;
+            connection
+                .administer(move |admin| inspect(admin, &wanted, generation, &claimant, &known, take_over))
         };
         let (ids, owners) = inspect_since(before.topics.clone()).await?.map_err(Error::TopicLost)?;
         claims.check(pipeline, &ids)?;
@@ -135,7 +146,8 @@ impl Topics {
         }
         let events_owner = of_another(pipeline.events_topic()).map(ToString::to_string);
         self.status = expected(&specs, &ids, &self.status);
-        if self.status.iter().any(|topic| topic.topic_id.is_none() && topic.created) {
+        let is_own = |topic: &TopicStatus| specs.iter().any(|spec| spec.name == topic.name);
+        if self.status.iter().any(|topic| topic.topic_id.is_none() && topic.created && is_own(topic)) {
             intend(self.status.clone()).await?;
         }
         let wanted = specs.clone();
@@ -160,7 +172,9 @@ impl Topics {
                 let wanted = specs.clone();
                 let made = connection.administer(move |admin| existing(admin, &wanted)).await;
                 let made = made.unwrap_or_default();
-                self.disown(|topic| topic.topic_id.is_none() && !made.contains_key(&topic.name));
+                self.disown(|topic| {
+                    topic.topic_id.is_none() && is_own(topic) && !made.contains_key(&topic.name)
+                });
                 return Err(error);
             }
             Err(error) => return Err(error),
@@ -169,7 +183,7 @@ impl Topics {
         let found = outcomes.iter().filter(|topic| topic.change != Change::Created).map(|topic| &topic.name);
         let found: BTreeSet<&String> = found.filter(|name| !there.contains(*name)).collect();
         self.disown(|topic| found.contains(&topic.name));
-        for topic in &mut self.status {
+        for topic in self.status.iter_mut().filter(|topic| is_own(topic)) {
             topic.topic_id = ids.remove(&topic.name);
         }
         let created: Vec<&str> = outcomes
@@ -290,12 +304,13 @@ type Inspected = (Ids, BTreeMap<String, Owner>);
 fn inspect(
     admin: &Admin,
     specs: &[TopicSpec],
+    generation: u32,
     claimant: &Claimant,
     known: &[TopicStatus],
     take_over: bool,
 ) -> Result<Result<Inspected, Loss>, AdminError> {
     let names: Vec<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
-    let lost = |found: &Described| Loss::of(&claimant.pipeline, specs, known, found);
+    let lost = |found: &Described| Loss::of((&claimant.pipeline, generation), specs, known, found);
     let mut found = admin.describe_topics(&names)?;
     if lost(&found).is_some() {
         // A broker that has just restarted may not know all of its topics.
@@ -402,7 +417,7 @@ fn is_output(spec: &TopicSpec) -> bool {
     spec.role != Role::Events
 }
 
-/// The expected status of the topics. A topic with a known id is unchanged: see [`Loss`].
+/// The expected status of the topics. A topic with a known id is unchanged: see [`Loss`]. Those of other generations stay as they are.
 fn expected(specs: &[TopicSpec], ids: &BTreeMap<String, String>, before: &[TopicStatus]) -> Vec<TopicStatus> {
     let topic = |spec: &TopicSpec| {
         let old = before.iter().find(|topic| topic.name == spec.name);
@@ -416,10 +431,11 @@ fn expected(specs: &[TopicSpec], ids: &BTreeMap<String, String>, before: &[Topic
         };
         TopicStatus { name: spec.name.clone(), topic_id: id.cloned(), partitions: spec.partitions, created }
     };
-    specs.iter().map(topic).collect()
+    let of_others = before.iter().filter(|topic| specs.iter().all(|spec| spec.name != topic.name));
+    specs.iter().map(topic).chain(of_others.cloned()).collect()
 }
 
-fn event_note(reason: &str, note: String) -> EventNote {
+pub(super) fn event_note(reason: &str, note: String) -> EventNote {
     EventNote { warning: false, reason: reason.to_owned(), action: "SyncTopics", note }
 }
 

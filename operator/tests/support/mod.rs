@@ -1,6 +1,9 @@
 //! One control plane for the tests of a binary.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod killed;
+pub mod processing;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -70,7 +70,8 @@ async fn without_a_sample_the_number_stays_and_the_condition_is_false() {
     let before =
         AutoscalingStatus { desired_replicas: 2, events_per_processor: Some(12), ..Default::default() };
     let mut status = Some(before.clone());
-    let scaled = scale(&context, &resource, &failing_connection(), 2, &mut status).await;
+    let scaled =
+        scale(&context, &resource, &Pipeline::from(&resource), &failing_connection(), 2, &mut status).await;
     let message = "the offsets could not be read from Kafka: the number of processors stays";
     assert_eq!(condition_fields(&scaled), Some((ConditionStatus::False, "NoSample", message)));
     assert!(scaled.notes.is_empty() && scaled.error.is_none() && asked.lock().unwrap().is_empty());
@@ -84,7 +85,7 @@ async fn a_restarted_operator_restores_its_state_from_the_status() {
     let capacity = || context.memory(&("web".to_owned(), "shop".to_owned())).unwrap().capacity();
     for stored in [12, 99] {
         let mut status = Some(AutoscalingStatus { events_per_processor: Some(stored), ..Default::default() });
-        scale(&context, &resource, &failing_connection(), 2, &mut status).await;
+        scale(&context, &resource, &Pipeline::from(&resource), &failing_connection(), 2, &mut status).await;
         assert_eq!(capacity(), Some(12.0));
     }
 }
@@ -151,7 +152,15 @@ async fn only_a_successful_write_starts_the_cooldown() {
         let mut resource = shop(mode);
         resource.spec.processor.autoscaling.min_replicas = 4;
         let capacity = AutoscalingStatus { events_per_processor: Some(10), ..AutoscalingStatus::default() };
-        let scaled = scale(&context, &resource, &failing_connection(), 2, &mut Some(capacity)).await;
+        let scaled = scale(
+            &context,
+            &resource,
+            &Pipeline::from(&resource),
+            &failing_connection(),
+            2,
+            &mut Some(capacity),
+        )
+        .await;
         assert_eq!(scaled.error.is_some(), answer == 403, "{scaled:?}");
         let memory = context.memory(&("web".to_owned(), "shop".to_owned())).unwrap();
         assert_eq!(decided(memory, Timestamp::now()).1, reason, "{mode:?} {answer}");
@@ -167,7 +176,8 @@ async fn a_suspended_pipeline_is_neither_sampled_nor_scaled() {
     resource.spec.processor.autoscaling.min_replicas = 4;
     let before = AutoscalingStatus { desired_replicas: 2, ..AutoscalingStatus::default() };
     let mut status = Some(before.clone());
-    let scaled = scale(&context, &resource, &failing_connection(), 0, &mut status).await;
+    let scaled =
+        scale(&context, &resource, &Pipeline::from(&resource), &failing_connection(), 0, &mut status).await;
     assert_eq!(
         condition_fields(&scaled),
         Some((ConditionStatus::FalseForNow, "Suspended", "spec.state is Suspended"))
@@ -182,7 +192,8 @@ async fn turning_autoscaling_off_is_reported_only_if_it_was_on() {
     let (context, _) = server(500, "");
     let mut resource = shop(AutoscalingMode::Disabled);
     let mut status = Some(AutoscalingStatus::default());
-    let scaled = scale(&context, &resource, &failing_connection(), 2, &mut status).await;
+    let scaled =
+        scale(&context, &resource, &Pipeline::from(&resource), &failing_connection(), 2, &mut status).await;
     assert!(scaled.condition.is_none() && status.is_none(), "{scaled:?} {status:?}");
     set_condition(
         &mut resource,
@@ -193,7 +204,8 @@ async fn turning_autoscaling_off_is_reported_only_if_it_was_on() {
             "2 processors are right",
         ),
     );
-    let scaled = scale(&context, &resource, &failing_connection(), 2, &mut status).await;
+    let scaled =
+        scale(&context, &resource, &Pipeline::from(&resource), &failing_connection(), 2, &mut status).await;
     assert_eq!(
         condition_fields(&scaled).map(|(status, reason, _)| (status, reason)),
         Some((ConditionStatus::FalseForNow, "Off"))

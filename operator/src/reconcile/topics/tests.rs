@@ -114,7 +114,7 @@ async fn pass(pipeline: &Pipeline, known: Vec<TopicStatus>, meanwhile: impl FnOn
         meanwhile();
         Ok(())
     };
-    sync(&Connection::new(Kafka::shared()), pipeline, &Claims::default(), before, meanwhile).await
+    sync(&Connection::new(Kafka::shared()), pipeline, &Claims::default(), before, Ok(()), meanwhile).await
 }
 
 fn outcome(topics: &Topics) -> String {
