@@ -1,5 +1,5 @@
-//! Changes every field of the document under load, one after the other: the expected effect occurs, results stay right, and changes of
-//! fixed fields are refused. A field of the definition that is not listed here fails the part.
+//! Changes every field of the document under load, one after the other: the expected effect occurs, results stay right, settings that
+//! decide results begin generations, and changes of fixed fields are refused. A field of the definition that is not listed here fails the part.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -165,17 +165,9 @@ fn edits(image: &str, has_routes: bool) -> Vec<(&'static str, Value, Effect)> {
     ]
 }
 
-/// Path below `spec`, and another value that is refused.
-fn fixed() -> Vec<(&'static str, Value)> {
+/// Path below `spec`, and another value, with which the next generation begins. Those of `pii` are last: the oracle knows one set of them.
+fn decisive() -> Vec<(&'static str, Value)> {
     vec![
-        ("topics.events.name", json!("other")),
-        ("topics.events.partitions", json!(12)),
-        ("topics.events.replicas", json!(3)),
-        ("topics.results.name", json!("other")),
-        ("topics.results.partitions", json!(6)),
-        ("topics.results.replicas", json!(3)),
-        ("topics.topPages.name", json!("other")),
-        ("topics.topPages.replicas", json!(3)),
         ("window.size", json!("40s")),
         ("window.slide", json!("4s")),
         ("window.outOfOrderness", json!("6s")),
@@ -189,6 +181,20 @@ fn fixed() -> Vec<(&'static str, Value)> {
         ("pii.userId", json!("Keep")),
         ("pii.ipAddress", json!("Drop")),
         ("pii.userAgent", json!("Drop")),
+    ]
+}
+
+/// Path below `spec`, and another value that is refused.
+fn fixed() -> Vec<(&'static str, Value)> {
+    vec![
+        ("topics.events.name", json!("other")),
+        ("topics.events.partitions", json!(12)),
+        ("topics.events.replicas", json!(3)),
+        ("topics.results.name", json!("other")),
+        ("topics.results.partitions", json!(6)),
+        ("topics.results.replicas", json!(3)),
+        ("topics.topPages.name", json!("other")),
+        ("topics.topPages.replicas", json!(3)),
         ("kafka.tls", json!({})),
         ("kafka.sasl", json!({"mechanism": "PLAIN", "secretRef": {"name": "user"}})),
         ("kafka.schemaRegistry", json!({"url": "http://registry"})),
@@ -251,6 +257,14 @@ pub(super) fn run(fixture: &Fixture<'_>) -> anyhow::Result<()> {
         }
     }
     ensure!(failed.is_empty(), "{}", failed.join("\n"));
+    for (number, (path, value)) in (2..).zip(decisive()) {
+        if path == "pii.userId" {
+            let compared = || pipeline.with_current_document()?.compare(false, &[]);
+            fixture.journal.step("compare all generations with the oracle", compared)?;
+        }
+        let what = format!("{path}: {}, which begins generation {number}", shortened(&value));
+        pipeline.scenario_without_audit(&what, 2, || begin(fixture, &pipeline, path, &value, number))?;
+    }
     fixture.journal.step("delete it", || pipeline.delete())
 }
 
@@ -301,6 +315,22 @@ fn edit(
     }
 }
 
+/// Changes a field that decides results, and waits until a generation with it has taken over.
+fn begin(
+    fixture: &Fixture<'_>,
+    pipeline: &TestPipeline<'_>,
+    path: &str,
+    value: &Value,
+    number: u32,
+) -> anyhow::Result<()> {
+    pipeline.patch(&patch(path, value))?;
+    fixture.tools.await_that(&format!("generation {number} is in the status"), || {
+        Ok(fixture.get("csp/edited --output jsonpath={.status.generation.number}")? == number.to_string())
+    })?;
+    pipeline.condition("Generation", "True", "TakenOver")?;
+    pipeline.ready()
+}
+
 /// The merge patch that sets a field of the spec.
 fn patch(path: &str, value: &Value) -> String {
     let set = path.rsplit('.').fold(value.clone(), |value, name| json!({ name: value }));
@@ -316,7 +346,7 @@ fn shortened(value: &Value) -> String {
     }
 }
 
-/// Checks that each field of the definition is edited or known to be fixed, and that every listed field exists.
+/// Checks that each field of the definition is edited, begins a generation, or is known to be fixed, and that every listed field exists.
 fn complete(fixture: &Fixture<'_>, edits: &[(&'static str, Value, Effect)]) -> anyhow::Result<()> {
     let definition: Value =
         serde_json::from_str(&fixture.tools.kubectl("get crd clickstreampipelines.weir.dev --output json")?)?;
@@ -325,9 +355,9 @@ fn complete(fixture: &Fixture<'_>, edits: &[(&'static str, Value, Effect)]) -> a
         .context("the definition has no spec")?;
     let mut fields = Vec::new();
     leaves(spec, "", &mut fields);
-    let fixed = fixed();
+    let others = [fixed(), decisive()].concat();
     let listed: Vec<&str> =
-        edits.iter().map(|(path, ..)| *path).chain(fixed.iter().map(|(path, _)| *path)).collect();
+        edits.iter().map(|(path, ..)| *path).chain(others.iter().map(|(path, _)| *path)).collect();
     let within = |field: &str, path: &str| field == path || field.starts_with(&format!("{path}."));
     let unlisted: Vec<&String> =
         fields.iter().filter(|field| !listed.iter().any(|path| within(field, path))).collect();
