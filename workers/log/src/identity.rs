@@ -11,7 +11,8 @@ pub const AFRESH: &str = "begin afresh: a new metadata.name, new names in spec.t
                           Kubernetes that is a new pipeline, without the operator `weir topics apply` then makes its topics";
 
 /// Advice: how other settings begin to count.
-pub const NEW_GENERATION: &str = "begin a new generation with it: `weir topics apply`";
+pub const NEW_GENERATION: &str = "begin a new generation with it: `weir topics apply`, or in Kubernetes that edit of \
+                                  the pipeline";
 
 /// The message that a topic was deleted and recreated.
 pub fn recreated(topic: &str, was: &str, is: &str) -> String {
