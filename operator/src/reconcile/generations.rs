@@ -1,5 +1,7 @@
 //! The pipeline's generations: which is the newest, whether the document begins the next one, and what is reported of it.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use weir_analytics::DecisiveSettings;
 use weir_analytics::decisive::Difference;
@@ -110,8 +112,14 @@ pub(super) async fn restore(
     record(connection, pipeline, recorded, (FIRST_GENERATION..=number).map(restored).collect()).await
 }
 
-/// Reports the newest generation in the status, its condition, and an event when it begins. Returns whether it is taking over.
-pub(super) fn report(resource: &ClickstreamPipeline, recorded: &Generations, outcome: &mut Outcome) -> bool {
+/// Reports the newest generation in the status, its condition, and an event when it begins. Returns whether it takes over just now:
+/// within the `deadline`, unless it waits for the pipeline to run.
+pub(super) fn report(
+    resource: &ClickstreamPipeline,
+    recorded: &Generations,
+    outcome: &mut Outcome,
+    deadline: Duration,
+) -> bool {
     let Some(newest) = recorded.newest().filter(|newest| newest.number > FIRST_GENERATION) else {
         // The condition of an edit that was taken back.
         let reported = outcome.status.conditions.iter().any(is_of_generation);
@@ -143,7 +151,10 @@ pub(super) fn report(resource: &ClickstreamPipeline, recorded: &Generations, out
         let notes: Vec<_> = begun.filter_map(|one| Some(began(recorded.get(one.number - 1)?, one))).collect();
         outcome.notes.extend(notes);
     }
+    let since = Timestamp::now().as_millisecond() - newest.declared;
     newest.cut.is_none()
+        && resource.spec.state == State::Running
+        && u128::try_from(since).is_ok_and(|since| since < deadline.as_millis())
 }
 
 fn is_of_generation(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
@@ -255,3 +266,6 @@ pub(super) async fn delete_ended(
 fn time(millis: i64) -> String {
     Timestamp::from_millisecond(millis).map_or_else(|_| millis.to_string(), |time| time.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub(super) struct Worked {
     pub(super) pipeline: Pipeline,
     /// Whether the pipeline waits for its rollout turn.
     pub(super) waits: bool,
-    /// Whether its newest generation is taking over.
+    /// Whether its newest generation takes over just now.
     pub(super) takes_over: bool,
 }
 
@@ -107,7 +107,13 @@ pub(super) async fn work(
     }
     let (pipeline, takes_over) = match begun.or(recorded) {
         Some(recorded) => work.report(&input.pipeline, &recorded, outcome).await,
-        None => (input.pipeline, false),
+        None => {
+            let generation = resource.metadata.generation.unwrap_or_default();
+            let stands =
+                Condition::repeated(ConditionType::Generation, &outcome.status.conditions, generation);
+            outcome.conditions.extend(stands);
+            (input.pipeline, false)
+        }
     };
     Ok(Worked { objects, connection: resolved.connection, pipeline, waits, takes_over })
 }
@@ -232,14 +238,15 @@ impl Work<'_> {
     }
 
     /// Reports the newest generation, and deletes what those that ended long ago have left. Returns the pipeline in the newest one, and
-    /// whether that is taking over.
+    /// whether it takes over just now.
     async fn report(
         &self,
         pipeline: &Pipeline,
         recorded: &Generations,
         outcome: &mut Outcome,
     ) -> (Pipeline, bool) {
-        let takes_over = generations::report(self.resource, recorded, outcome);
+        let takes_over =
+            generations::report(self.resource, recorded, outcome, self.context.progress_deadline);
         let pipeline = pipeline.in_generation(generations::newest_number(Some(recorded), &outcome.status));
         if outcome.error.is_none() {
             generations::find_gap(self.connection, &pipeline, recorded, outcome).await;
@@ -358,7 +365,8 @@ fn keep_state_conditions(outcome: &mut Outcome, generation: i64, error: &Error) 
         ..Condition::of(ConditionType::ObjectsSynced, error)
     };
     let objects = before(ConditionType::ObjectsSynced).unwrap_or_else(unknown);
-    valid.into_iter().chain([objects]).for_each(|condition| outcome.replace(condition));
+    let stands = valid.into_iter().chain(before(ConditionType::Generation));
+    stands.chain([objects]).for_each(|condition| outcome.replace(condition));
 }
 
 /// Which changes of the objects are allowed.
