@@ -184,7 +184,7 @@ impl Connection {
         known(self.run_blocking(read).await?, &group).map(Option::flatten)
     }
 
-    /// The end up to which windows are not emitted by the generation of a stage 1 group; `None` until all its partitions know it.
+    /// The end up to which windows are not emitted by the generation of a stage 1 group; `None` until all its partitions know it for good.
     ///
     /// # Errors
     /// As [`committed`](Self::committed).
@@ -193,7 +193,9 @@ impl Connection {
         let read = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
         let committed = known(self.run_blocking(read).await?, &group)?.unwrap_or_default();
         let told_after = |committed: &Option<Committed>| {
-            serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?.told_after
+            let progress = serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?;
+            // Until then it may still rise.
+            progress.told_after.filter(|_| progress.reach.is_none())
         };
         let all: Option<Vec<i64>> = committed.iter().map(told_after).collect();
         Ok(all.and_then(|all| all.into_iter().max()))

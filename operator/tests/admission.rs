@@ -252,7 +252,7 @@ fn names_partitions_and_replicas_of_topics_are_immutable() {
     for spec in [
         r#"{"window":{"size":"1m","slide":"5s","outOfOrderness":"31s"}}"#,
         r#"{"window":{"sessionGap":"31m","maxFuture":"0s","duplicateSlack":"2m"}}"#,
-        r#"{"ranking":{"trendingHalfLife":"1h","top":11,"warmUp":3}}"#,
+        r#"{"ranking":{"trendingHalfLife":"1h","top":11,"warmUp":3},"limits":{"pages":5000}}"#,
         r#"{"pii":{"userId":"Hash","ipAddress":"Drop","userAgent":"Drop","hashKeySecretRef":{"name":"pii","key":"key"}}}"#,
     ] {
         patch(spec).unwrap();

@@ -162,10 +162,8 @@ fn is_of_generation(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::
 }
 
 fn began(before: &Generation, begun: &Generation) -> EventNote {
-    let mut note = format!("generation {} begins", begun.number);
-    if let Some(Difference { before, now, .. }) = Difference::between(&before.settings, &begun.settings) {
-        note += &format!(": {before} before, {now} now");
-    }
+    let Difference { before, now, .. } = Difference::between(&before.settings, &begun.settings);
+    let mut note = format!("generation {} begins: {before} before, {now} now", begun.number);
     if let Some(cut) = begun.cut {
         note += &format!(". Its results are of windows that end after {}", time(cut));
     }
