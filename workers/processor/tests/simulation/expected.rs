@@ -8,14 +8,14 @@ use std::{
 use weir_analytics::{Merge, Partition, Verdict};
 use weir_events::{decode_page_analytics, decode_top_pages, encode_page_analytics, encode_top_pages};
 use weir_memory::{Broker, Clock, Member};
-use weir_oracle::{Entry, Window};
+use weir_oracle::{Entry, Outcome, Window};
 use weir_processor::results::Results;
 use weir_processor::windows::Windows;
 use weir_processor::worker::Worker;
 
 use crate::{
     found::{self, Output, WatermarkAdvance},
-    setup::{EVENTS, STAGES, Setup},
+    setup::{EVENTS, Setup},
     visitors::Written,
 };
 
@@ -54,6 +54,16 @@ pub struct Expected {
     pub counts: Vec<Counts>,
     /// Partitions and offsets of duplicates.
     pub duplicates: BTreeSet<(i32, i64)>,
+}
+
+impl Expected {
+    /// Without what a generation does not tell: each partition's blocks up to its end in `told_after`, and windows up to `after`.
+    pub fn tell_after(&mut self, told_after: &[Option<i64>], after: Option<i64>) {
+        let Output { blocks, rows, rankings, .. } = &mut self.output;
+        blocks.retain(|(partition, end), _| Some(*end) > told_after[*partition as usize]);
+        rows.retain(|(end, _), _| Some(*end) > after);
+        rankings.retain(|end, _| Some(*end) > after);
+    }
 }
 
 /// Runs a log through the bare engine.
@@ -127,27 +137,38 @@ pub struct Judged {
     pub not_whole: Vec<i64>,
 }
 
-/// Compares the output with the oracle, and checks that all windows are sealed.
+/// Each partition's log as the oracle reads it, and the offsets of its entries.
+fn entries(
+    setup: &Setup,
+    log: &[Written],
+    advances: &[WatermarkAdvance],
+) -> (Vec<Vec<Entry>>, Vec<Vec<i64>>) {
+    let partitions = (0..setup.inputs).map(|partition| {
+        let valid = steps(log, advances, partition).into_iter().filter_map(|step| match step {
+            Step::WatermarkAdvance(watermark) => Some((-1, Entry::AdvanceWatermark(watermark))),
+            Step::Record(record) => Some((record.offset, Entry::Event(record.content.clone().ok()?))),
+        });
+        let (offsets, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();
+        (entries, offsets)
+    });
+    partitions.unzip()
+}
+
+/// The oracle's results for a log.
+pub fn by_oracle(setup: &Setup, log: &[Written], advances: &[WatermarkAdvance]) -> Outcome {
+    weir_oracle::compute(&entries(setup, log, advances).0, &setup.oracle())
+}
+
+/// Compares the output with the oracle, and checks that all windows are sealed. Windows up to `after` are not told.
 pub fn check_by_oracle(
     setup: &Setup,
     log: &[Written],
     advances: &[WatermarkAdvance],
     found: &Output,
+    after: Option<i64>,
 ) -> Result<Judged, String> {
-    let settings = setup.oracle();
-    let mut offsets = Vec::new();
-    let logs: Vec<Vec<Entry>> = (0..setup.inputs)
-        .map(|partition| {
-            let valid = steps(log, advances, partition).into_iter().filter_map(|step| match step {
-                Step::WatermarkAdvance(watermark) => Some((-1, Entry::AdvanceWatermark(watermark))),
-                Step::Record(record) => Some((record.offset, Entry::Event(record.content.clone().ok()?))),
-            });
-            let (entry_offsets, entries): (Vec<i64>, Vec<Entry>) = valid.unzip();
-            offsets.push(entry_offsets);
-            entries
-        })
-        .collect();
-    let outcome = weir_oracle::compute(&logs, &settings);
+    let (logs, offsets) = entries(setup, log, advances);
+    let mut outcome = weir_oracle::compute(&logs, &setup.oracle());
     let late: Vec<(i32, i64)> = (0..)
         .zip(&outcome.late)
         .flat_map(|(partition, late)| late.iter().map(move |&index| (partition, index)))
@@ -176,6 +197,7 @@ pub fn check_by_oracle(
     if outcome.sealed < last_end {
         return Err(format!("sealed up to {:?}, the last window ends at {last_end:?}", outcome.sealed));
     }
+    outcome.windows.retain(|window| Some(window.end) > after);
     weir_oracle::compare(&outcome.windows, &windows(found, &outcome.windows))?;
     Ok(Judged {
         windows: outcome.windows.len(),
@@ -228,10 +250,10 @@ impl Undisturbed {
     pub const TURN: i64 = 500;
 
     pub fn start(setup: &Setup, broker: &Broker, name: &str) -> Self {
-        let member = |stage: usize| broker.member(setup.member(STAGES[stage], name, false));
+        let member = |stage: usize| broker.member(setup.member(stage, name, false));
         Self {
             windows: Worker::new(setup.windows(), member(0)),
-            results: Worker::new(setup.results(), member(1)),
+            results: Worker::new(setup.results(None), member(1)),
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use weir_log::{Committed, Error, Item, Member, Output, Rebalance, Record, TopicDescription};
 
-use crate::{setup::STATE, simulation::Simulation};
+use crate::simulation::Simulation;
 
 /// The planned faults of one stage of a process.
 #[derive(Default)]
@@ -45,6 +45,8 @@ pub enum MemberFault {
 pub struct FaultyMember {
     member: weir_memory::Member,
     id: String,
+    /// The generation that its group and topics are of, and the stage.
+    role: (u32, Option<usize>),
     fault_plan: Rc<FaultPlan>,
     simulation: Weak<Simulation>,
 }
@@ -59,13 +61,16 @@ fn is_due(count: &Cell<Option<u32>>) -> bool {
 impl FaultyMember {
     pub fn new(
         options: weir_memory::MemberOptions,
+        role: (u32, Option<usize>),
         fault_plan: Rc<FaultPlan>,
         simulation: &Rc<Simulation>,
     ) -> Self {
         let id = options.transactional_id.clone();
+        simulation.ids.borrow_mut().insert(id.clone());
         Self {
             member: simulation.broker.member(options),
             id,
+            role,
             fault_plan,
             simulation: Rc::downgrade(simulation),
         }
@@ -108,7 +113,8 @@ impl Member for FaultyMember {
     ) -> Result<Option<Rebalance>, Error> {
         self.before_call()?;
         let simulation = self.simulation();
-        let max = if simulation.dice.chance(600) { simulation.dice.between(1, 25) as usize } else { max };
+        let few = simulation.dice.between(1, 25) as usize;
+        let max = if simulation.dice.chance(600) { max.min(few) } else { max };
         let rebalance = self.member.poll(max, wait, sink)?;
         match rebalance {
             Some(Rebalance::Assigned(_)) => simulation.note("assignments"),
@@ -175,11 +181,11 @@ impl Member for FaultyMember {
             )
         });
         // The hardest case for a decision: its offsets become visible before its records.
-        if output.topic == STATE {
-            self.simulation().check_decision(&self.id, &output);
+        let is_state = output.topic.starts_with("shop.state");
+        if is_state {
+            self.simulation().check_decision(&self.id, self.role.0, &output);
         }
-        if output.topic == STATE && !self.simulation().is_settling.get() && self.simulation().dice.chance(80)
-        {
+        if is_state && !self.simulation().is_settling.get() && self.simulation().dice.chance(80) {
             self.simulation().leave_in_doubt(&self.id, &self.fault_plan);
         }
         self.member.send(output)
@@ -192,7 +198,9 @@ impl Member for FaultyMember {
         match &result {
             Ok(()) => {
                 self.simulation().note("commits");
-                self.simulation().check_progress(&self.id, offsets);
+                if self.role.1 == Some(0) {
+                    self.simulation().check_progress(&self.id, self.role.0, offsets);
+                }
             }
             Err(Error::Abort(why)) if why.contains("no answer") => {
                 self.simulation().note("commits without answer")

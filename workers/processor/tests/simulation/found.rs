@@ -6,7 +6,7 @@ use weir_analytics::Block;
 use weir_events::{decode_page_analytics, decode_top_pages};
 use weir_memory::{Broker, StoredRecord};
 
-use crate::setup::{BLOCKS, DEAD_LETTERS, RESULTS, STATE, Setup, TOP_PAGES};
+use crate::setup::{RESULTS, Setup, TOP_PAGES};
 
 /// A logged idle decision: the partition's watermark is advanced before its record at `offset` is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,14 +21,14 @@ pub struct WatermarkAdvance {
 }
 
 /// The watermark advances in the state topic.
-pub fn advances(broker: &Broker, inputs: i32) -> Vec<WatermarkAdvance> {
+pub fn advances(broker: &Broker, setup: &Setup) -> Vec<WatermarkAdvance> {
     let of = |partition| {
         broker
-            .records(STATE, partition)
+            .records(&setup.state(), partition)
             .into_iter()
             .filter_map(move |record| advance_watermark(partition, &record))
     };
-    (0..inputs).flat_map(of).collect()
+    (0..setup.inputs).flat_map(of).collect()
 }
 
 fn advance_watermark(partition: i32, record: &StoredRecord) -> Option<WatermarkAdvance> {
@@ -65,7 +65,7 @@ pub struct Output {
     pub dead_letters: BTreeMap<(i32, i64), DeadLetter>,
 }
 
-/// Reads all outputs.
+/// Reads all outputs of a generation.
 ///
 /// # Errors
 /// Something is there twice or out of order.
@@ -74,7 +74,7 @@ pub fn output(broker: &Broker, setup: &Setup) -> Result<Output, String> {
     let mut order = Order::default();
     for lane in 0..setup.settings.lanes {
         let mut parts = BTreeMap::new();
-        for record in broker.records(BLOCKS, lane) {
+        for record in broker.records(&setup.blocks(), lane) {
             let mut block = Block::decode(&record.value.unwrap()).unwrap();
             order.then(format!("lane {lane}: blocks of partition {}", block.partition), block.end)?;
             let whole: Option<Block> = parts.remove(&block.partition);
@@ -107,6 +107,9 @@ pub fn output(broker: &Broker, setup: &Setup) -> Result<Output, String> {
             let value = record.value.unwrap();
             let row = decode_page_analytics(&value).unwrap();
             assert_eq!(record.key.as_deref(), Some(row.page_url.as_bytes()), "results are keyed by page");
+            if Some(row.window_end) <= setup.cut {
+                continue;
+            }
             let lane = setup.settings.lane(row.window_end);
             order.then(format!("results {partition}: windows of lane {lane}"), row.window_end)?;
             once("row", &mut output.rows, (row.window_end, row.page_url), value)?;
@@ -115,10 +118,13 @@ pub fn output(broker: &Broker, setup: &Setup) -> Result<Output, String> {
     for record in broker.records(TOP_PAGES, 0) {
         let value = record.value.unwrap();
         let end = decode_top_pages(&value).unwrap().window_end;
+        if Some(end) <= setup.cut {
+            continue;
+        }
         order.then(format!("rankings of lane {}", setup.settings.lane(end)), end)?;
         once("ranking", &mut output.rankings, end, value)?;
     }
-    for record in broker.records(DEAD_LETTERS, 0) {
+    for record in broker.records(&setup.dead_letters(), 0) {
         let header = |name: &str| {
             record.headers.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone()).unwrap()
         };

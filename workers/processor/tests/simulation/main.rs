@@ -9,11 +9,14 @@ mod dice;
 mod expected;
 mod faulty_member;
 mod found;
+mod generations;
 mod idle;
 mod process;
 mod setup;
 mod simulation;
+mod takeover;
 mod tally;
+mod told;
 mod trouble;
 mod visitors;
 
@@ -29,8 +32,10 @@ use std::{
 
 use expected::{Counts, Judged};
 use found::WatermarkAdvance;
+use setup::Setup;
 use simulation::Simulation;
 use tally::Tally;
+use told::Part;
 use visitors::Written;
 use weir_log::PartitionProgress;
 use weir_processor::windows::EndOfLog;
@@ -44,7 +49,7 @@ const MIN_SEEDS_FOR_COVERAGE: u64 = 500;
 const MAX_FAILURES_PRINTED: usize = 10;
 
 /// Incidents that must occur at least once.
-const EXPECTED: [&str; 35] = [
+const EXPECTED: [&str; 44] = [
     "starts",
     "leaves",
     "crashes between steps",
@@ -80,6 +85,15 @@ const EXPECTED: [&str; 35] = [
     "misplaced",
     "windows sealed by the clock",
     "logs compared with an undisturbed process",
+    "generations declared",
+    "settings changed back",
+    "take-overs begun",
+    "cuts recorded",
+    "superseded processes left",
+    "refused processes",
+    "events deleted that a generation needs",
+    "windows left out after events were deleted",
+    "windows told after some were left out",
 ];
 
 #[test]
@@ -135,10 +149,15 @@ fn a_seed_determines_everything() {
 fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let simulation = Simulation::new(seed, traced);
     simulation.run()?;
-    let setup = &simulation.setup;
+    simulation.check_all_ended()?;
+    let number = simulation.newest();
+    let setup = &simulation.generation(number).after(simulation.cuts()[&number]);
+    let (told, left_out) = told::check(&simulation)?;
+    let part = Part::of(&simulation, setup);
     let visitors = simulation.visitors.borrow();
-    let log = &visitors.log;
-    let advances: Vec<WatermarkAdvance> = simulation.advances.borrow().iter().copied().collect();
+    let log = &part.log;
+    let advances: Vec<WatermarkAdvance> =
+        simulation.advances.borrow().get(&number).into_iter().flatten().copied().collect();
     let end = |partition| {
         let of = log.iter().filter(|record| record.partition == partition);
         of.map(|record| record.offset + 1).max().unwrap_or_default()
@@ -146,12 +165,13 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let mid_log = advances.iter().filter(|advance| advance.offset < end(advance.partition)).count();
 
     let found = found::output(&simulation.broker, setup)?;
-    let expected = expected::by_engine(setup, log, &advances);
-    check_advances(&simulation, &advances, &expected.duplicates)?;
+    let mut expected = expected::by_engine(setup, log, &advances);
+    expected.tell_after(&part.told_after, part.after);
+    check_advances(&simulation, setup, &advances, &expected.duplicates)?;
     expected.output.compare(&found)?;
-    check_counts(&simulation, &expected.counts)?;
-    let judged = expected::check_by_oracle(setup, log, &advances, &found)?;
-    check_partly_late(&simulation, &judged)?;
+    check_counts(&simulation, setup, log, &expected.counts)?;
+    let judged = expected::check_by_oracle(setup, log, &advances, &found, part.after)?;
+    check_partly_late(&simulation, setup, &judged)?;
     if setup.until_end
         && simulation
             .finished
@@ -165,7 +185,7 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
             simulation.finished.borrow()
         ));
     }
-    if mid_log == 0 && !setup.has_transactions {
+    if number == 1 && mid_log == 0 && !setup.has_transactions {
         // Without watermark advances in the middle of the log every run gives the same results.
         let undisturbed = expected::by_one_process(setup, log)?;
         found::same("rows of an undisturbed run", &undisturbed.rows, &found.rows)?;
@@ -176,10 +196,21 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let mut tally = simulation.tally.take();
     tally.add("records", log.len() as u64);
     tally.add("dead letters", found.dead_letters.len() as u64);
-    tally.add("windows", judged.windows as u64);
+    tally.add("windows", told as u64);
+    tally.add("windows left out after events were deleted", left_out as u64);
+    if number > 1 {
+        tally.add("generations begun", u64::from(number) - 1);
+        tally.add("windows told in runs with generations", told as u64);
+    }
+    if setup.cut.is_some() && part.after > setup.cut && judged.windows > 0 {
+        tally.add("windows told after some were left out", judged.windows as u64);
+    }
     tally.add("windows that are not whole", judged.not_whole.len() as u64);
     tally.add("transactions of producers", visitors.held_back.len() as u64);
-    tally.add("misplaced", (0..setup.inputs).map(|p| visitors.misplaced(p, setup.inputs)).sum());
+    tally.add(
+        "misplaced",
+        (0..setup.inputs).map(|p| visitors::misplaced(&visitors.log, p, setup.inputs)).sum(),
+    );
     let by_the_clock = setup.is_live && !setup.until_end;
     tally.add("windows sealed by the clock", if by_the_clock { advances.len() as u64 } else { 0 });
     tally.add("partly late", judged.partly_late.iter().sum());
@@ -196,6 +227,7 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
 /// A process that stalled within a step uses an outdated clock, and may be too early.
 fn check_advances(
     simulation: &Simulation,
+    setup: &Setup,
     advances: &[WatermarkAdvance],
     duplicates: &BTreeSet<(i32, i64)>,
 ) -> Result<(), String> {
@@ -204,7 +236,7 @@ fn check_advances(
             return Err(format!("{:?} was followed by {:?}", pair[0], pair[1]));
         }
     }
-    if simulation.setup.until_end {
+    if setup.until_end {
         return Ok(());
     }
     if simulation.count("stalls within a step") + simulation.count("stalls after a commit") > 0 {
@@ -222,9 +254,8 @@ fn check_advances(
         }
     }
     for advance in advances {
-        let sealed =
-            advance.watermark.div_euclid(simulation.setup.settings.slide) * simulation.setup.settings.slide;
-        if sealed + simulation.setup.settings.out_of_orderness > advance.timestamp {
+        let sealed = advance.watermark.div_euclid(setup.settings.slide) * setup.settings.slide;
+        if sealed + setup.settings.out_of_orderness > advance.timestamp {
             return Err(format!("{advance:?} sealed a window before its time"));
         }
         // Duplicates do not end a silence.
@@ -234,7 +265,7 @@ fn check_advances(
                 && !duplicates.contains(&(r.partition, r.offset))
         };
         let last = visitors.log.iter().rfind(ends_silence);
-        if last.is_some_and(|last| advance.timestamp - last.timestamp < simulation.setup.idle_timeout) {
+        if last.is_some_and(|last| advance.timestamp - last.timestamp < setup.idle_timeout) {
             return Err(format!("{advance:?} came before the partition was idle"));
         }
     }
@@ -242,8 +273,8 @@ fn check_advances(
 }
 
 /// The committed progress has as many partly late events and duplicates as the oracle, and all windows that miss events.
-fn check_partly_late(simulation: &Simulation, judged: &Judged) -> Result<(), String> {
-    let committed = simulation.committed(0).unwrap();
+fn check_partly_late(simulation: &Simulation, setup: &Setup, judged: &Judged) -> Result<(), String> {
+    let committed = simulation.committed(setup, 0).unwrap();
     let progress: Vec<PartitionProgress> = committed
         .iter()
         .flatten()
@@ -265,8 +296,13 @@ fn check_partly_late(simulation: &Simulation, judged: &Judged) -> Result<(), Str
 }
 
 /// The committed numbers of counted, late and dead records are the expected ones.
-fn check_counts(simulation: &Simulation, expected: &[Counts]) -> Result<(), String> {
-    let committed = simulation.committed(0).unwrap();
+fn check_counts(
+    simulation: &Simulation,
+    setup: &Setup,
+    log: &[Written],
+    expected: &[Counts],
+) -> Result<(), String> {
+    let committed = simulation.committed(setup, 0).unwrap();
     for ((committed, &expected), partition) in committed.iter().zip(expected).zip(0..) {
         let progress = simulation::progress_of(committed);
         let figure = |name: &str| progress[name].as_u64().unwrap_or_default();
@@ -280,7 +316,7 @@ fn check_counts(simulation: &Simulation, expected: &[Counts]) -> Result<(), Stri
         let read = expected.counted + expected.late + expected.dead + expected.duplicates;
         let offset = committed.as_ref().map_or(0, |committed| committed.offset);
         let end = simulation.broker.end_offset(setup::EVENTS, partition).unwrap();
-        let misplaced = simulation.visitors.borrow().misplaced(partition, simulation.setup.inputs);
+        let misplaced = visitors::misplaced(log, partition, setup.inputs);
         if found != expected || figure("read") != read || offset != end || figure("misplaced") != misplaced {
             return Err(format!("partition {partition}: read {read}, {expected:?}, committed {committed:?}"));
         }

@@ -16,7 +16,7 @@ use crate::{
     dice::Dice,
     found::{self, WatermarkAdvance},
     process::Process,
-    setup::{BLOCKS, DEAD_LETTERS, RESULTS, STAGES, STATE, Setup, TOP_PAGES},
+    setup::{RESULTS, Setup, TOP_PAGES},
     tally::Tally,
     visitors::Visitors,
 };
@@ -34,7 +34,17 @@ const START: i64 = 1_700_000_000_000;
 type Group = Vec<Option<Committed>>;
 
 pub struct Simulation {
+    /// The pipeline in its first generation.
     pub setup: Setup,
+    /// All declared generations, the first included.
+    pub generations: RefCell<Vec<Setup>>,
+    /// Those whose stages have begun in some process.
+    pub generations_begun: RefCell<BTreeSet<u32>>,
+    /// Generations and partitions that were marked as ended.
+    pub ended: RefCell<BTreeSet<(u32, i32)>>,
+    /// The ends of all windows told, and the offset up to which rankings were looked at.
+    pub told: RefCell<BTreeSet<i64>>,
+    pub told_to: Cell<i64>,
     pub broker: Broker,
     pub dice: Dice,
     pub visitors: RefCell<Visitors>,
@@ -42,13 +52,13 @@ pub struct Simulation {
     pub tally: RefCell<Tally>,
     /// All transactional ids used so far.
     pub ids: RefCell<BTreeSet<String>>,
-    /// Logged watermark advances, collected before compaction deletes them.
-    pub advances: RefCell<BTreeSet<WatermarkAdvance>>,
+    /// Logged watermark advances by generation, collected before compaction deletes them.
+    pub advances: RefCell<BTreeMap<u32, BTreeSet<WatermarkAdvance>>>,
     /// An earlier committed position of each partition of events.
     pub read_long_ago: RefCell<Vec<i64>>,
     pub names: Cell<u32>,
-    /// The maximum committed number of records read, by partition of events.
-    progress: RefCell<BTreeMap<i32, i64>>,
+    /// The maximum committed number of records read, by generation and partition of events.
+    progress: RefCell<BTreeMap<(u32, i32), i64>>,
     /// At the end: the end of the log reported by each process.
     pub finished: RefCell<Vec<Option<EndOfLog>>>,
     /// Whether no more faults may occur.
@@ -77,6 +87,11 @@ impl Simulation {
             is_settling: Cell::new(false),
             traced,
             failure: RefCell::default(),
+            generations: RefCell::new(vec![setup.clone()]),
+            generations_begun: RefCell::default(),
+            ended: RefCell::default(),
+            told: RefCell::default(),
+            told_to: Cell::new(0),
             setup,
             broker,
             dice,
@@ -113,7 +128,9 @@ impl Simulation {
                 1..=160 => self.visitors.borrow_mut().write(&self.broker),
                 161..=170 => self.pass(self.dice.between(0, 2 * self.setup.idle_timeout)),
                 171..=175 => self.quiet(),
-                n if n <= 175 + fault_rate => self.disturb(),
+                176..=183 => self.declare(),
+                184..=190 => self.delete_events(),
+                n if n <= 190 + fault_rate => self.disturb(),
                 _ => {
                     if let Some(process) = self.someone() {
                         self.step(&process, self.dice.below(2));
@@ -152,12 +169,16 @@ impl Simulation {
     }
 
     /// One step of one stage of a process, unless it is stalled.
-    pub fn step(&self, process: &Rc<Process>, stage: usize) {
+    pub fn step(self: &Rc<Self>, process: &Rc<Process>, stage: usize) {
         let now = self.broker.now();
         if now < process.asleep_until.get() {
             return;
         }
-        match process.step(stage, now) {
+        let is_superseded = process.generation < self.newest();
+        if is_superseded && (self.is_settling.get() || self.dice.chance(60)) {
+            return self.leave(process, "superseded processes left");
+        }
+        match process.step(self, stage, now) {
             Ok(()) => self.check_finished(process),
             Err(Error::Retry(_)) => self.note("steps put off"),
             Err(Error::Fatal(_)) if process.is_dead() => self.remove(process),
@@ -166,12 +187,28 @@ impl Simulation {
                 process.die();
                 self.remove(process);
             }
+            Err(Error::Fatal(why)) if is_superseded && is_refusal(&why) => {
+                self.note("refused processes");
+                process.die();
+                self.remove(process);
+            }
             Err(error) => self.fail(format!("{}, stage {}: {error:?}", process.name, stage + 1)),
         }
     }
 
+    /// A process leaves, unless it is within a step.
+    pub fn leave(&self, process: &Rc<Process>, what: &'static str) {
+        if let Some(left) = process.leave() {
+            self.note(what);
+            self.remove(process);
+            if left.is_err() {
+                self.note("leaves that failed");
+            }
+        }
+    }
+
     /// All other processes run while one stalls, until its session and its transaction may have timed out.
-    pub fn meanwhile(&self) {
+    pub fn meanwhile(self: &Rc<Self>) {
         let (steps, setup) = (self.dice.between(2, 10), &self.setup);
         let max_timeout = setup.session_timeout.max(setup.transaction_timeout) + 100;
         let time = self.dice.pick(&[max_timeout / 3, max_timeout, 2 * max_timeout]);
@@ -197,18 +234,21 @@ impl Simulation {
 
     /// Collects the watermark advances that are in the log now.
     pub fn collect_advances(&self) {
-        self.advances.borrow_mut().extend(found::advances(&self.broker, self.setup.inputs));
+        for setup in self.generations.borrow().iter() {
+            let mut advances = self.advances.borrow_mut();
+            advances.entry(setup.generation).or_default().extend(found::advances(&self.broker, setup));
+        }
     }
 
     /// Committed progress never moves backwards, not even during a replay.
-    pub fn check_progress(&self, id: &str, offsets: &[(i32, Committed)]) {
-        for (partition, committed) in offsets.iter().filter(|_| id.starts_with(STAGES[0].0)) {
+    pub fn check_progress(self: &Rc<Self>, id: &str, generation: u32, offsets: &[(i32, Committed)]) {
+        for (partition, committed) in offsets {
+            self.check_not_ended(id, generation, *partition, committed);
             let read = progress_of(&Some(committed.clone()))["read"].as_i64().unwrap();
-            let before = self.progress.borrow_mut().insert(*partition, read).unwrap_or_default();
-            if read < before
-                || committed.offset < read
-                || !self.setup.has_transactions && committed.offset != read
-            {
+            let before =
+                self.progress.borrow_mut().insert((generation, *partition), read).unwrap_or_default();
+            let is_dense = !self.setup.has_transactions && !self.setup.deletes_events;
+            if read < before || committed.offset < read || is_dense && committed.offset != read {
                 self.fail(format!("{id}: partition {partition} was at {before}, is at {committed:?}"));
             }
         }
@@ -216,27 +256,28 @@ impl Simulation {
 
     /// A watermark advance follows from the committed progress: the slowest partition that is not idle, or if all are, the last
     /// window, but never beyond the broker's clock, whatever the process's clock shows.
-    pub fn check_decision(&self, id: &str, output: &Output) {
+    pub fn check_decision(&self, id: &str, generation: u32, output: &Output) {
+        let setup = self.generation(generation);
         // A process that stalled since it read the progress saw older values.
         let is_sure = self.count("stalls within a step") + self.count("stalls after a commit") == 0;
         let decision = found::decision(output.key.as_deref(), output.value.as_deref()).filter(|_| is_sure);
-        let (Some((_, watermark)), Some(committed)) = (decision, self.committed(0)) else { return };
+        let (Some((_, watermark)), Some(committed)) = (decision, self.committed(&setup, 0)) else { return };
         let progress: Vec<Value> = committed.iter().map(progress_of).collect();
         let busy: Vec<&Value> = progress.iter().filter(|partition| partition["idle"] != true).collect();
         let expected = if busy.is_empty() {
             progress.iter().filter_map(|partition| partition["last_end"].as_i64()).max()
-        } else if self.setup.until_end {
+        } else if setup.until_end {
             None
         } else {
             busy.iter().map(|partition| partition["watermark"].as_i64()).min().flatten()
         };
-        let by_the_clock = self.broker.now() - self.setup.settings.out_of_orderness;
-        let is_right = match self.setup.until_end {
+        let by_the_clock = self.broker.now() - setup.settings.out_of_orderness;
+        let is_right = match setup.until_end {
             true => expected == Some(watermark),
             false => {
                 // An advance by the clock may be anything up to it: a process's bound of the clock depends on what it read.
                 expected.is_some_and(|expected| watermark <= expected.min(by_the_clock))
-                    && (self.setup.is_live || expected == Some(watermark))
+                    && (setup.is_live || expected == Some(watermark))
             }
         };
         if !is_right {
@@ -247,7 +288,9 @@ impl Simulation {
 
     /// A process reports the end of the log only if every partition has committed it as sealed.
     fn check_finished(&self, process: &Process) {
-        let (Some(EndOfLog::Sealed(last)), Some(committed)) = (process.finished(), self.committed(0)) else {
+        let (Some(EndOfLog::Sealed(last)), Some(committed)) =
+            (process.finished(), self.committed(&self.setup, 0))
+        else {
             return;
         };
         let sealed = |committed| progress_of(committed)["sealed"].as_i64();
@@ -259,10 +302,10 @@ impl Simulation {
         }
     }
 
-    /// The commits of a stage's group; `None` while a commit is in progress.
-    pub fn committed(&self, stage: usize) -> Option<Group> {
-        let (group, topic) = STAGES[stage];
-        self.broker.member(MemberOptions::new(group, topic, "observer")).committed().ok()
+    /// The commits of a stage's group in a generation; `None` while a commit is in progress.
+    pub fn committed(&self, setup: &Setup, stage: usize) -> Option<Group> {
+        let (group, topic) = setup.stage(stage);
+        self.broker.member(MemberOptions::new(&group, &topic, "observer")).committed().ok()
     }
 
     /// Without further faults, everything must be done within a bounded number of turns.
@@ -308,30 +351,46 @@ impl Simulation {
 
     /// Whether the last window with an event is sealed.
     fn has_sealed_all(&self) -> bool {
-        let Some(committed) = self.committed(0) else { return false };
+        let newest = self.generation(self.newest());
+        let Some(committed) = self.committed(&newest, 0) else { return false };
+        if committed.iter().any(Option::is_none) {
+            return false;
+        }
         let figures = |name: &'static str| committed.iter().map(move |c| progress_of(c)[name].as_i64());
         figures("sealed").min().flatten() >= figures("last_end").max().flatten()
     }
 
     /// The ends of all topics, and the commits of both groups.
     fn position(&self) -> Option<(Vec<i64>, [Group; 2])> {
-        let partitions = |topic: &'static str, count| (0..count).map(move |partition| (topic, partition));
-        let ends = partitions(BLOCKS, self.setup.settings.lanes)
-            .chain(partitions(STATE, self.setup.inputs))
-            .chain(partitions(RESULTS, self.setup.result_partitions))
-            .chain([(TOP_PAGES, 0), (DEAD_LETTERS, 0)])
-            .map(|(topic, partition)| self.broker.end_offset(topic, partition).unwrap())
+        let newest = self.generation(self.newest());
+        let partitions = |topic: &str, count| -> Vec<(String, i32)> {
+            (0..count).map(|partition| (topic.to_owned(), partition)).collect()
+        };
+        let ends = partitions(&newest.blocks(), newest.settings.lanes)
+            .into_iter()
+            .chain(partitions(&newest.state(), newest.inputs))
+            .chain(partitions(RESULTS, newest.result_partitions))
+            .chain([(TOP_PAGES.to_owned(), 0), (newest.dead_letters(), 0)])
+            .map(|(topic, partition)| self.broker.end_offset(&topic, partition).unwrap())
             .collect();
-        Some((ends, [self.committed(0)?, self.committed(1)?]))
+        Some((ends, [self.committed(&newest, 0)?, self.committed(&newest, 1)?]))
     }
 
-    fn fail(&self, why: String) {
+    pub fn fail(&self, why: String) {
         self.failure.borrow_mut().get_or_insert(why);
     }
 
     fn check(&self) -> Result<(), String> {
+        self.check_told();
         self.failure.borrow_mut().take().map_or(Ok(()), Err)
     }
+}
+
+/// Whether an error is one for a process of a generation that has ended: its commits are marked, or it needs events that are deleted.
+fn is_refusal(why: &str) -> bool {
+    ["ended the one of this process", "is gone, the log has", "retention deleted it"]
+        .iter()
+        .any(|refusal| why.contains(refusal))
 }
 
 /// Stage 1's commit metadata; null without a commit.

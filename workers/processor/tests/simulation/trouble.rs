@@ -7,7 +7,7 @@ use weir_memory::Fault;
 use crate::{
     faulty_member::{FaultPlan, MemberFault},
     process::Process,
-    setup::{EVENTS, STAGES, STATE},
+    setup::EVENTS,
     simulation::{Simulation, progress_of},
 };
 
@@ -20,7 +20,7 @@ impl Simulation {
         let dice = &self.dice;
         let Some(process) = self.someone() else { return self.start() };
         let stage = dice.below(2);
-        let id = format!("{}.{}", STAGES[stage].0, process.name);
+        let id = self.transactional_id(&process, stage);
         let fault_plan = &process.fault_plans[stage];
         let soon = Some(dice.between(0, 12) as u32);
         match dice.below(18) {
@@ -31,15 +31,7 @@ impl Simulation {
             }
             1 => fault_plan.dies_in.set(soon),
             2 | 3 => self.start(),
-            4 => {
-                if let Some(left) = process.leave() {
-                    self.note("leaves");
-                    self.remove(&process);
-                    if left.is_err() {
-                        self.note("leaves that failed");
-                    }
-                }
-            }
+            4 => self.leave(&process, "leaves"),
             5 => {
                 self.note("stalls between steps");
                 let time = self.setup.session_timeout * dice.between(500, 4_000) / 1_000;
@@ -71,6 +63,16 @@ impl Simulation {
             16 => self.release_commits(),
             _ => self.shorten(),
         }
+    }
+
+    /// The transactional id of a process in its own generation, or of the first that it ends.
+    fn transactional_id(&self, process: &Process, stage: usize) -> String {
+        let mut begun = self.generations_begun.borrow().iter().max().copied().unwrap_or(1);
+        if !process.is_taking_over() {
+            begun = process.generation;
+        }
+        let (group, _) = self.generation(begun.min(process.generation)).stage(stage);
+        format!("{group}.{}", process.name)
     }
 
     /// The next commit is held back, and its process crashes or stalls: so it stays in doubt for the others.
@@ -114,12 +116,15 @@ impl Simulation {
 
     /// Starts a process under a name, even if another process uses it.
     fn start_as(self: &Rc<Self>, name: &str, is_static: bool) {
-        let process = Process::start(self, name, is_static);
+        // Some have read what is recorded before the last declaration.
+        let newest = self.newest();
+        let is_outdated = newest > 1 && !self.is_settling.get() && self.dice.chance(100);
+        let generation = if is_outdated { newest - 1 } else { newest };
+        let process = Process::start(self, generation, name, is_static);
         for rival in self.processes.borrow().iter().filter(|other| other.name == name) {
             rival.has_rival.set(true);
             process.has_rival.set(true);
         }
-        self.ids.borrow_mut().extend(STAGES.map(|(group, _)| format!("{group}.{name}")));
         self.processes.borrow_mut().push(Rc::new(process));
     }
 
@@ -127,10 +132,17 @@ impl Simulation {
     fn shorten(&self) {
         self.collect_advances();
         self.note("compactions");
-        for partition in 0..self.setup.inputs {
-            self.broker.compact(STATE, partition).unwrap();
+        for setup in self.generations.borrow().iter() {
+            for partition in 0..setup.inputs {
+                self.broker.compact(&setup.state(), partition).unwrap();
+            }
         }
-        if let Some(committed) = self.committed(0) {
+        // Without its first snapshot a generation needs all events that are there.
+        if self.setup.has_generations && !self.setup.deletes_events {
+            return;
+        }
+        let newest = self.generation(self.newest());
+        if let Some(committed) = self.committed(&newest, 0) {
             self.note("retentions");
             // Events covered by a snapshot are read again only by an owner that does not yet know of a rebalance.
             let covered = committed.iter().map(progress_of);

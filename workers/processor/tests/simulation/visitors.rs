@@ -7,10 +7,11 @@ use weir_oracle::{Event, Kind};
 
 use crate::{
     dice::Dice,
-    setup::{EVENTS, MAX_FUTURE, Setup},
+    setup::{EVENTS, Setup},
 };
 
 /// A record of the events topic.
+#[derive(Clone)]
 pub struct Written {
     pub partition: i32,
     pub offset: i64,
@@ -32,6 +33,9 @@ pub struct Visitors {
     is_live: bool,
     has_transactions: bool,
     has_ids: bool,
+    /// Whether a copy may have another timestamp. Not where its first may be deleted and it then counts.
+    has_corrected_clocks: bool,
+    max_future: i64,
     /// Events with ids, by user: each may be sent again.
     sent: Vec<(usize, Event)>,
     /// Records of the open transaction, by partition and offset.
@@ -62,6 +66,8 @@ impl Visitors {
             is_live: setup.is_live,
             has_transactions: setup.has_transactions,
             has_ids: setup.has_ids,
+            has_corrected_clocks: !setup.deletes_events,
+            max_future: setup.max_future,
             sent: Vec::new(),
             transaction: None,
             producers: 0,
@@ -75,14 +81,6 @@ impl Visitors {
 
     pub fn are_done(&self) -> bool {
         self.left <= 0
-    }
-
-    /// Number of valid events in a partition that is not their user's.
-    pub fn misplaced(&self, partition: i32, inputs: i32) -> u64 {
-        let events = self.log.iter().filter(|record| record.partition == partition);
-        let elsewhere = |event: &Event| partition_of(event.user.as_bytes(), inputs) != partition;
-        events.filter_map(|record| record.content.as_ref().ok()).filter(|event| elsewhere(event)).count()
-            as u64
     }
 
     /// Writes a few records.
@@ -204,6 +202,7 @@ impl Visitors {
             _ => Some(self.dice.pick(&[86_400, 86_401, -1, i32::MIN, i32::MAX])),
         };
         let session = format!("u{user}-{}", self.dice.pick(&[0, 0, 0, 1, 2]));
+        let timestamp = if self.is_live { timestamp.min(broker.now() + self.max_future) } else { timestamp };
         let event_id = (self.has_ids && self.dice.chance(800)).then(|| self.sent.len().to_string());
         let event =
             Event { user: format!("u{user}"), session, kind, page, timestamp, session_duration, event_id };
@@ -229,7 +228,7 @@ impl Visitors {
             return;
         }
         let mut event = event.clone();
-        if self.dice.chance(300) {
+        if self.dice.chance(300) && self.has_corrected_clocks {
             event.timestamp = self.clock;
         }
         let value = encoded(&event);
@@ -242,7 +241,7 @@ impl Visitors {
             session: format!("u{user}-0"),
             kind: Kind::View,
             page: "/0".to_owned(),
-            timestamp: self.clock,
+            timestamp: if self.is_live { broker.now() } else { self.clock },
             session_duration: None,
             event_id: None,
         };
@@ -256,7 +255,7 @@ impl Visitors {
             }
             3 => (Some(encoded(&Event { page: String::new(), ..sound })), "empty_page_url"),
             _ => {
-                let timestamp = broker.now() + MAX_FUTURE + 1;
+                let timestamp = broker.now() + self.max_future + 1;
                 (Some(encoded(&Event { timestamp, ..sound })), "future_timestamp")
             }
         };
@@ -300,6 +299,13 @@ impl Visitors {
     fn page(&self) -> String {
         format!("/{}", self.dice.pick(&[0, 0, 0, 1, 1, 2, 3, 4, 5]))
     }
+}
+
+/// Number of valid events in a partition that is not their user's.
+pub fn misplaced(log: &[Written], partition: i32, inputs: i32) -> u64 {
+    let events = log.iter().filter(|record| record.partition == partition);
+    let elsewhere = |event: &Event| partition_of(event.user.as_bytes(), inputs) != partition;
+    events.filter_map(|record| record.content.as_ref().ok()).filter(|event| elsewhere(event)).count() as u64
 }
 
 /// The event as it is in the topic.
