@@ -56,6 +56,7 @@ pub struct Generator {
     sessions: Sessions,
     /// The last event's id, where events have one: only then is it seen that one is sent twice.
     event_id: Option<String>,
+    urls: DistinctUrls,
     value: Vec<u8>,
 }
 
@@ -81,6 +82,7 @@ impl Generator {
             defects,
             sessions: Sessions { seed: seeds, text: String::new() },
             event_id: (options.faults.duplicates > 0.0).then(String::new),
+            urls: DistinctUrls { share: options.faults.distinct_urls, seed: seeds, text: String::new() },
             value: Vec::new(),
         })
     }
@@ -90,8 +92,8 @@ impl Generator {
     #[allow(clippy::should_implement_trait)]
     pub fn next(&mut self) -> Delivery<'_> {
         let parcel = self.advance();
-        let Self { shop, people, sessions, event_id, .. } = self;
-        let mut event = event(&parcel, shop, people, sessions, event_id.as_mut());
+        let Self { shop, people, sessions, event_id, urls, .. } = self;
+        let mut event = event(&parcel, shop, people, sessions, event_id.as_mut(), urls);
         self.value.clear();
         if let Some(Fault::Malformed(defect)) = parcel.fault {
             defect.spoil_event(&mut event);
@@ -113,9 +115,9 @@ impl Generator {
     pub fn next_event(&mut self) -> Arrival<'_> {
         let parcel = self.advance();
         let partition = (parcel.action.user % self.partitions) as i32;
-        let Self { shop, people, sessions, event_id, .. } = self;
+        let Self { shop, people, sessions, event_id, urls, .. } = self;
         Arrival {
-            event: event(&parcel, shop, people, sessions, event_id.as_mut()),
+            event: event(&parcel, shop, people, sessions, event_id.as_mut(), urls),
             fault: parcel.fault,
             under_way: parcel.action.under_way,
             partition,
@@ -145,6 +147,7 @@ fn event<'a>(
     people: &'a [Person],
     sessions: &'a mut Sessions,
     event_id: Option<&'a mut String>,
+    urls: &'a mut DistinctUrls,
 ) -> ClickstreamEvent<'a> {
     let action = &parcel.action;
     let person = &people[action.user as usize];
@@ -153,7 +156,7 @@ fn event<'a>(
         user_id: &person.id,
         session_id: sessions.id(action.visit),
         event_type: action.kind,
-        page_url: page(action.page),
+        page_url: urls.url(page(action.page), action.number),
         product_id: action.product.map(|product| shop.product(product)),
         timestamp: action.timestamp,
         user_agent: person.agent,
@@ -167,6 +170,26 @@ fn event<'a>(
             text.as_str()
         }),
         ..ClickstreamEvent::EMPTY
+    }
+}
+
+/// URLs with a click id, as links in advertisements have: each is a page of its own.
+struct DistinctUrls {
+    share: f64,
+    seed: u64,
+    text: String,
+}
+
+impl DistinctUrls {
+    /// The URL of the page of an event with this number.
+    fn url<'a>(&'a mut self, page: &'a str, number: u64) -> &'a str {
+        if self.share <= 0.0 || Random::new(self.seed ^ number).unit() >= self.share {
+            return page;
+        }
+        self.text.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{page}?click={number:x}");
+        &self.text
     }
 }
 

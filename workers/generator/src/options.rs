@@ -45,7 +45,7 @@ impl Default for GeneratorOptions {
     }
 }
 
-/// Faults on the way to the topic. An event has at most one fault, so the shares must not add up to more than 1.
+/// Faults on the way to the topic. An event is late, sent twice or malformed, so these shares must not add up to more than 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Faults {
     /// Share of the events that are delivered [`late_by`](Self::late_by).
@@ -57,6 +57,8 @@ pub struct Faults {
     pub duplicates: f64,
     /// Share of the events whose bytes are damaged; they replace the original ones.
     pub malformed: f64,
+    /// Share of the events whose page's URL is like no other, as where links carry a click id.
+    pub distinct_urls: f64,
     /// A recurring burst of visits to one page.
     pub burst: Option<Burst>,
 }
@@ -64,7 +66,7 @@ pub struct Faults {
 impl Default for Faults {
     /// No fault; `late_by` fits windows of 5 min with an out-of-orderness of 30 s.
     fn default() -> Self {
-        Self { late: 0.0, late_by: 390_000, duplicates: 0.0, malformed: 0.0, burst: None }
+        Self { late: 0.0, late_by: 390_000, duplicates: 0.0, malformed: 0.0, distinct_urls: 0.0, burst: None }
     }
 }
 
@@ -112,7 +114,7 @@ impl GeneratorOptions {
             start,
             partitions,
             out_of_orderness,
-            faults: Faults { late, late_by, duplicates, malformed, burst },
+            faults: Faults { late, late_by, duplicates, malformed, distinct_urls, burst },
         } = self;
         let rate = *events_per_second;
         check("events_per_second", rate, rate > 0.0 && rate <= 1e6, "above 0, at most 1,000,000")?;
@@ -123,8 +125,12 @@ impl GeneratorOptions {
         check("partitions", partitions, (1..=10_000).contains(partitions), "1 to 10,000")?;
         let day = "0 ms to 1 day (86400000 ms)";
         check("out_of_orderness", out_of_orderness, (0..=86_400_000).contains(out_of_orderness), day)?;
-        let shares =
-            [("faults.late", late), ("faults.duplicates", duplicates), ("faults.malformed", malformed)];
+        let shares = [
+            ("faults.late", late),
+            ("faults.duplicates", duplicates),
+            ("faults.malformed", malformed),
+            ("faults.distinct_urls", distinct_urls),
+        ];
         for (field, share) in shares {
             check(field, share, (0.0..=1.0).contains(share), "a share of 0 to 1")?;
         }

@@ -107,6 +107,9 @@ pub struct Generate {
     /// Share of records that are no valid event.
     #[arg(long, default_value_t = 0.0, value_name = "SHARE", allow_negative_numbers = true, value_parser = share())]
     pub malformed: f64,
+    /// Share of events whose page has a URL like no other, as where links carry a click id: pages beyond limits.pages count as (other).
+    #[arg(long, default_value_t = 0.0, value_name = "SHARE", allow_negative_numbers = true, value_parser = share())]
+    pub distinct_urls: f64,
     /// Every 10 minutes of event time, for 2 minutes, send two events in five to this page (0: the most popular one), so
     /// that it trends.
     #[arg(long, value_name = "PAGE", allow_negative_numbers = true, value_parser = number("a page's number", 0..=999_999_u32))]

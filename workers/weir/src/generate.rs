@@ -37,8 +37,18 @@ const SLEEP_RANGE_MS: (i64, i64) = (5, 100);
 /// # Errors
 /// Invalid options, or records that the brokers refused.
 pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &AtomicBool) -> anyhow::Result<()> {
-    let Generate { events, rate, start, seed, late, duplicates, malformed, burst, health: listen } =
-        options.clone();
+    let Generate {
+        events,
+        rate,
+        start,
+        seed,
+        late,
+        duplicates,
+        malformed,
+        distinct_urls,
+        burst,
+        health: listen,
+    } = options.clone();
     let burst = burst.map(|page| Burst { page, ..BURST });
     let paced = rate != Some(0.0);
     if !paced && start.is_none() {
@@ -58,7 +68,7 @@ pub fn run(pipeline: &Pipeline, brokers: &str, options: &Generate, stop: &Atomic
     let options = GeneratorOptions {
         events_per_second: rate.filter(|_| paced).unwrap_or(defaults.events_per_second),
         seed: seed.unwrap_or(defaults.seed),
-        faults: Faults { late, duplicates, malformed, burst, ..defaults.faults },
+        faults: Faults { late, duplicates, malformed, distinct_urls, burst, ..defaults.faults },
         ..defaults
     };
     let pace = pace(&options);
@@ -177,6 +187,7 @@ fn named(error: &OptionsError) -> anyhow::Error {
         "faults.late" => "--late",
         "faults.duplicates" => "--duplicates",
         "faults.malformed" => "--malformed",
+        "faults.distinct_urls" => "--distinct-urls",
         "faults.late + faults.duplicates + faults.malformed" => "--late + --duplicates + --malformed",
         "faults.burst.page" => "--burst",
         other => other,

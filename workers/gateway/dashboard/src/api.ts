@@ -117,6 +117,7 @@ export interface SampledEvent {
   event_type: string;
   page_url: string;
   product_id: string | null;
+  event_name: string | null;
   visitor: string;
   browser: string;
 }

@@ -43,8 +43,19 @@ pub struct Events {
 }
 
 impl Row for SampledEvent {
-    const COLUMNS: &'static [&'static str] =
-        &["number", "timestamp", "event_type", "page_url", "product_id", "visitor", "browser"];
+    const COLUMNS: &'static [&'static str] = &[
+        "number",
+        "timestamp",
+        "event_type",
+        "page_url",
+        "product_id",
+        "visitor",
+        "browser",
+        "site_id",
+        "event_name",
+        "revenue_micros",
+        "currency",
+    ];
 
     fn write(&self, line: &mut Line<'_>) {
         line.number(self.number);
@@ -54,6 +65,10 @@ impl Row for SampledEvent {
         line.text(self.product_id.as_deref().unwrap_or_default());
         line.text(&self.visitor);
         line.text(&self.browser);
+        line.text(self.site_id.as_deref().unwrap_or_default());
+        line.text(self.event_name.as_deref().unwrap_or_default());
+        line.optional(self.revenue_micros);
+        line.text(self.currency.as_deref().unwrap_or_default());
     }
 }
 

@@ -56,7 +56,7 @@ pub struct PartitionHealth {
     duplicates: u64,
     /// Counted events whose page was one too many (`limits.pages`): they count under the page `(other)`.
     other_pages: u64,
-    /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
+    /// Records whose visitor belongs into another partition: such a visitor is counted once in each partition with such records.
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`), and its last windows were sealed ahead of the clock.
     ended: bool,
@@ -127,7 +127,7 @@ pub struct Health {
     duplicates: u64,
     /// Counted events whose page was one too many (`limits.pages`): they count under the page `(other)`.
     other_pages: u64,
-    /// Records whose visitor belongs into another partition: he is counted once in each that he appears in.
+    /// Records whose visitor belongs into another partition: such a visitor is counted once in each partition with such records.
     misplaced: u64,
     /// The log was declared to end (`weir process --until-end`): its last windows are sealed ahead of the clock, in some partition.
     ended: bool,

@@ -32,6 +32,14 @@ pub struct SampledEvent {
     pub page_url: String,
     /// With what product, if with one.
     pub product_id: Option<String>,
+    /// Of which site, if the event says so.
+    pub site_id: Option<String>,
+    /// What happened in the site's own words, if the event says so.
+    pub event_name: Option<String>,
+    /// For how much, in millionths of the currency, if for anything.
+    pub revenue_micros: Option<i64>,
+    /// Of the revenue: three letters of ISO 4217.
+    pub currency: Option<String>,
     /// A name for the visitor that means nothing outside of this process and its life.
     pub visitor: String,
     /// The family of the visitor's browser.
@@ -92,6 +100,10 @@ impl EventSample {
             event_type: event.event_type,
             page_url: event.page_url.to_owned(),
             product_id: event.product_id.map(str::to_owned),
+            site_id: event.site_id.map(str::to_owned),
+            event_name: event.event_name.map(str::to_owned),
+            revenue_micros: event.revenue_micros,
+            currency: event.currency.map(str::to_owned),
             visitor: event.user_id.chars().take(VISITOR_DIGITS).collect(),
             browser: event.user_agent.to_owned(),
         });
@@ -125,7 +137,12 @@ mod tests {
             ip_address: "192.0.2.77",
             referrer: Some("https://private.example/"),
             session_duration: None,
-            ..ClickstreamEvent::EMPTY
+            event_id: Some("mail-from-alice"),
+            site_id: Some("shop"),
+            event_name: Some("checkout"),
+            revenue_micros: Some(19_990_000),
+            currency: Some("EUR"),
+            properties: None,
         };
         encode_event(&event, &mut bytes);
         bytes
@@ -140,7 +157,10 @@ mod tests {
             assert!(!shown.contains(secret), "{shown}");
         }
         assert!(shown.contains("Firefox") && shown.contains("/<script>"), "{shown}");
-        assert_eq!(sample.recent(0, 1)[0].visitor.len(), VISITOR_DIGITS);
+        let shown = &sample.recent(0, 1)[0];
+        assert_eq!(shown.visitor.len(), VISITOR_DIGITS);
+        let texts = [&shown.site_id, &shown.event_name, &shown.currency].map(|text| text.as_deref().unwrap());
+        assert_eq!((texts, shown.revenue_micros), (["shop", "checkout", "EUR"], Some(19_990_000)));
         let mut other = EventSample::new().unwrap();
         other.offer(&event(5), 1_000);
         assert_ne!(sample.recent(0, 1)[0].visitor, other.recent(0, 1)[0].visitor);

@@ -442,6 +442,24 @@ fn bursts_have_their_configured_share() {
 }
 
 #[test]
+fn distinct_urls_have_their_share_and_change_nothing_else() {
+    let faults = Faults { distinct_urls: 0.25, ..Faults::default() };
+    let mut with = generator(&GeneratorOptions { faults, ..constant(200.0) });
+    let mut without = generator(&constant(200.0));
+    let mut urls = HashSet::new();
+    for _ in 0..40_000 {
+        let (event, plain) = (with.next_event().event, without.next_event().event);
+        if let Some((page, _)) = event.page_url.split_once("?click=") {
+            assert_eq!(page, plain.page_url);
+            assert!(urls.insert(event.page_url.to_owned()), "{}", event.page_url);
+        } else {
+            assert_eq!(event, plain);
+        }
+    }
+    assert!((9_600..10_400).contains(&urls.len()), "{}", urls.len());
+}
+
+#[test]
 fn session_ids_are_unique() {
     let mut sessions = Sessions { seed: 7, text: String::new() };
     let ids: HashSet<String> = (0..200_000).map(|visit| sessions.id(visit).to_owned()).collect();

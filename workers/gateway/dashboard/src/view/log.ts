@@ -7,6 +7,12 @@ import type { Model } from "../model";
 
 const MAX_SHOWN_EVENTS = 60;
 
+/** The kind, and the site's own name for it if it has one. */
+function what({ event_type, event_name }: SampledEvent): string {
+  const kind = event_type.replaceAll("_", " ").toLowerCase();
+  return event_name ? `${kind}: ${short(event_name)}` : kind;
+}
+
 export class Log {
   private readonly body = el("tbody");
   private readonly pause = el("button", { type: "button", "aria-pressed": "false", click: () => this.toggle() }, "Pause");
@@ -55,7 +61,7 @@ export class Log {
     const shown = this.events.filter((event) => chosen === null || event.page_url === chosen).reverse();
     this.body.replaceChildren(
       ...shown.map((event) =>
-        el("tr", {}, el("td", {}, clock(event.timestamp)), el("td", { class: `kind ${event.event_type.toLowerCase()}` }, event.event_type.replaceAll("_", " ").toLowerCase()), el("td", { class: "page", title: event.page_url }, short(event.page_url)), el("td", { title: event.browser }, event.visitor)),
+        el("tr", {}, el("td", {}, clock(event.timestamp)), el("td", { class: `kind ${event.event_type.toLowerCase()}` }, what(event)), el("td", { class: "page", title: event.page_url }, short(event.page_url)), el("td", { title: event.browser }, event.visitor)),
       ),
     );
     setText(this.note, shown.length > 0 ? "UTC, at most 20 a second; visitors are masked." : chosen === null ? "No events yet." : "None of the last sampled events is on this page.");
