@@ -43,6 +43,7 @@ pub fn generate(pipeline: &Pipeline, start: &str) {
         late: 0.0,
         duplicates: 0.0,
         malformed: 0.0,
+        distinct_urls: 0.0,
         burst: None,
         health: None,
     };
