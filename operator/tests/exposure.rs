@@ -167,6 +167,7 @@ fn seal_windows(ns: &str, name: &str, spec: &str) {
         late: 0.0,
         duplicates: 0.0,
         malformed: 0.0,
+        distinct_urls: 0.0,
         burst: None,
         health: None,
     };
