@@ -19,6 +19,9 @@ use crate::{
 use held::{Held, Packing};
 use pass::Pass;
 
+/// Instead of the offset of a block that was read from another lane.
+const OF_ANOTHER_LANE: i64 = i64::MAX;
+
 /// The complete result of one sealed window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WindowResult {
@@ -98,6 +101,19 @@ impl<F: Feature> Merge<F> {
         let header = block::read(record, &mut packing)?;
         let block = packing.finish(&header, offset);
         self.hold(header.partition, header.end, block)
+    }
+
+    /// Adds a record of a block of another lane, which covers the windows of this one before it as one of its own does.
+    ///
+    /// # Errors
+    /// As [`Merge::read`].
+    pub fn cover(&mut self, record: &[u8]) -> Result<(), BlockError> {
+        self.read(record, OF_ANOTHER_LANE)
+    }
+
+    /// The end up to which a partition has covered the lane, by the blocks read.
+    pub fn covered(&self, partition: i32) -> Option<i64> {
+        self.covered.get(partition as usize).copied().flatten()
     }
 
     fn hold(&mut self, partition: i32, end: i64, mut block: Held) -> Result<(), BlockError> {
@@ -208,7 +224,8 @@ impl<F: Feature> Merge<F> {
 
     /// The offset of the first block that a later window needs. `None`: a restart may continue at the next offset.
     pub fn needed(&self) -> Option<i64> {
-        self.blocks.values().flatten().flatten().map(|block| block.offset).min()
+        let offsets = self.blocks.values().flatten().flatten().map(|block| block.offset);
+        offsets.filter(|&offset| offset != OF_ANOTHER_LANE).min()
     }
 
     /// The end up to which every window is emitted.

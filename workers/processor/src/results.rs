@@ -1,5 +1,6 @@
 //! Stage 2: reads blocks, writes results; per lane.
 
+mod covering;
 mod told_after;
 
 use std::collections::BTreeMap;
@@ -70,6 +71,8 @@ pub struct Lane {
     at_end: bool,
     /// The generation that has ended this one, once nothing is left to emit.
     ended_by: Option<u32>,
+    /// Of a generation that has ended: whether all windows are covered that its partitions have sealed.
+    is_covered: bool,
     /// It is not known yet which windows are told: nothing is read until then.
     waits: bool,
 }
@@ -245,7 +248,16 @@ impl Stage for Results {
         }
         let start = start.max(beginning);
         let merge = Merge::new(*settings, self.options.inputs, emitted).within(begun);
-        let lane = Lane { merge, next: start, topics, lost_up_to, at_end: false, ended_by, waits };
+        let lane = Lane {
+            merge,
+            next: start,
+            topics,
+            lost_up_to,
+            at_end: false,
+            ended_by,
+            waits,
+            is_covered: false,
+        };
         Ok((lane, start))
     }
 
@@ -263,7 +275,7 @@ impl Stage for Results {
             source: error.into(),
         })?;
         lane.next = record.offset + 1;
-        lane.at_end = false;
+        (lane.at_end, lane.is_covered) = (false, false);
         Ok(())
     }
 
@@ -290,6 +302,12 @@ impl Stage for Results {
         now: i64,
         _out: &mut Vec<Output>,
     ) -> Result<(), Error> {
+        if self.options.ended_by.is_some() {
+            for (&number, lane) in lanes.iter_mut().filter(|(_, lane)| lane.at_end && !lane.is_covered) {
+                covering::cover(&self.options, member, number, lane)?;
+                lane.is_covered = true;
+            }
+        }
         let is_known = matches!(self.told_after, ToldAfter::Known(_)) && !self.waits(lanes);
         if self.options.cut.is_none() || is_known || now < self.next_progress_poll {
             return Ok(());
@@ -336,7 +354,7 @@ impl Stage for Results {
             lost_up_to: lane.lost_up_to,
             ended_by: lane
                 .ended_by
-                .or(self.options.ended_by.filter(|_| lane.at_end && !lane.merge.is_behind())),
+                .or(self.options.ended_by.filter(|_| lane.is_covered && !lane.merge.is_behind())),
         };
         Some(Committed {
             offset: lane.merge.needed().unwrap_or(lane.next),

@@ -17,8 +17,6 @@ pub const GENERATIONS: &str = "shop.generations";
 
 /// How far ahead of its record an event may be where no events are deleted, milliseconds.
 const MAX_FUTURE: i64 = 300_000;
-/// Bytes of a transaction that has all outputs of a step.
-const LARGE_TRANSACTION: usize = 4_000_000;
 /// Sizes of windows in slides, at most.
 const MAX_SLIDES: i64 = 8;
 
@@ -60,7 +58,7 @@ impl Setup {
         let has_generations = dice.chance(300);
         let deletes_events = is_live && has_generations && dice.chance(700);
         let settings = Self::settings(dice, is_live, deletes_events);
-        let setup = Self {
+        Self {
             generation: 1,
             cut: None,
             settings,
@@ -73,22 +71,12 @@ impl Setup {
             session_timeout: dice.between(2_000, 6_000),
             transaction_timeout: dice.pick(&[1_000, 4_000, 15_000]),
             until_end: !has_generations && dice.chance(150),
-            transaction_bytes: dice.pick(&[600, 3_000, LARGE_TRANSACTION]),
+            transaction_bytes: dice.pick(&[600, 3_000, 4_000_000]),
             block_bytes: dice.pick(&[1, 150, 900_000]),
             is_live,
             has_transactions: dice.chance(250),
             has_ids: dice.chance(400),
-        };
-        setup.with_covered_lanes()
-    }
-
-    /// Where a generation ends while the blocks are written that cover a silence, the lanes without one yet lack windows that are
-    /// sealed (docs/decisions/0018): here a transaction has all of them, or there is one lane.
-    fn with_covered_lanes(mut self) -> Self {
-        if self.has_generations && self.transaction_bytes < LARGE_TRANSACTION {
-            self.settings.lanes = 1;
         }
-        self
     }
 
     /// Settings for one generation.
@@ -128,7 +116,7 @@ impl Setup {
         } else {
             Self::settings(dice, last.is_live, last.deletes_events)
         };
-        Self { generation: last.generation + 1, settings, ..last.clone() }.with_covered_lanes()
+        Self { generation: last.generation + 1, settings, ..last.clone() }
     }
 
     /// The generation with its cut.
