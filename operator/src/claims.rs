@@ -127,6 +127,24 @@ mod tests {
     }
 
     #[test]
+    fn topics_of_later_generations_are_claimed_too() {
+        let (mut old, mut new) = (pipeline("old", 1, "k:1", "a"), pipeline("new", 2, "k:1", "old.blocks.2"));
+        assert_eq!(refusal(&new, &[&old, &new], &[]), "");
+        let generation = Some(weir_manifest::GenerationStatus { number: 2, ..Default::default() });
+        old.status = Some(PipelineStatus { generation, ..PipelineStatus::default() });
+        assert!(
+            refusal(&new, &[&old, &new], &[])
+                .starts_with("topic old.blocks.2 belongs to the older pipeline web/old")
+        );
+        // One of the same name in another namespace begins in the first generation.
+        new = pipeline("old", 2, "k:1", "c");
+        (new.metadata.namespace, new.metadata.uid) = (Some("shop".to_owned()), Some("new".to_owned()));
+        new.spec.topics.events.name = "b".to_owned();
+        new.spec.topics.top_pages.name = "d".to_owned();
+        assert!(refusal(&new, &[&old, &new], &[]).contains("belongs to the older pipeline web/old"));
+    }
+
+    #[test]
     fn a_topic_that_is_only_read_is_not_claimed() {
         let mut old = pipeline("old", 1, "k:1", "old-results");
         let mut new = pipeline("new", 2, "k:1", "new-results");

@@ -38,7 +38,15 @@ fn workloads_stay_unchanged_while_kafka_or_the_api_server_is_down() {
     // Changes that do not concern Kafka are applied without it.
     kubectl(&ns, &["scale", "csp", "away-shop", "--replicas=3"]);
     await_that("it is scaled", || get(&ns, "statefulset/away-shop", "{.spec.replicas}") == "3");
+    // Whether these settings begin a generation is not known without it: pods keep the document that they have.
+    let pods =
+        || get(&ns, "statefulset/away-shop", "{.spec.template.metadata.annotations.weir\\.dev/config-hash}");
+    let (hash, edit) = (pods(), r#"{"spec":{"window":{"size":"1m"},"processor":{"replicas":4}}}"#);
+    kubectl(&ns, &["patch", "csp", "away-shop", "--type=merge", "--patch", edit]);
+    await_that("it is scaled", || get(&ns, "statefulset/away-shop", "{.spec.replicas}") == "4");
+    assert!(!hash.is_empty() && pods() == hash, "{hash}");
     kafka.broker(0).start().unwrap();
+    await_that("the pods follow", || pods() != hash);
     await_within(150, "it recovers by itself", || {
         condition(&ns, "away-shop", "KafkaReachable") == "True Answered"
             && condition(&ns, "away-shop", "TopicsSynced") == "True Synced"
