@@ -15,6 +15,9 @@ pub(crate) const SITE: u32 = 0;
 /// The page of events whose own page is beyond the limit. No valid URL is this.
 const OTHER: &str = "(other)";
 
+/// In place of a visitor's identity.
+const UNKNOWN: Identity = 0;
+
 /// An event with its strings as numbers.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct InternedEvent {
@@ -32,7 +35,7 @@ pub struct Names {
     pub(crate) pages: Interner,
     pub(crate) users: Interner,
     pub(crate) sessions: Interner,
-    /// By user; empty where visits span users.
+    /// By user, once it was asked for; 0 until then. Empty where visits span users.
     visitors: Vec<Identity>,
 }
 
@@ -47,11 +50,8 @@ impl Names {
 
     /// From the strings of pages, users and sessions.
     pub(crate) fn restore([pages, users, sessions]: [Interner; 3], settings: &Settings) -> Self {
-        let mut visitors = Vec::new();
-        if !settings.visits_span_users() {
-            visitors.extend(users.all().iter().map(|(user_id, _)| visitor(user_id)));
-        }
-        Self { pages, users, sessions, visitors }
+        let known = if settings.visits_span_users() { 0 } else { users.len() };
+        Self { pages, users, sessions, visitors: vec![UNKNOWN; known] }
     }
 
     /// The number of the page that an event counts under, and whether that is another than its own: its own is neither live, nor are
@@ -78,16 +78,20 @@ impl Names {
         if self.users.is_new(number) && !settings.visits_span_users() {
             let index = number as usize;
             if index >= self.visitors.len() {
-                self.visitors.resize(index + 1, Identity::default());
+                self.visitors.resize(index + 1, UNKNOWN);
             }
-            self.visitors[index] = visitor(user_id);
+            self.visitors[index] = UNKNOWN;
         }
         number
     }
 
     /// What a visit of a user has in common with the others of the same session id that are theirs; the same for all users where visits
     /// span users.
-    pub(crate) fn visitor(&self, user: u32) -> Identity {
-        self.visitors.get(user as usize).copied().unwrap_or_default()
+    pub(crate) fn visitor(&mut self, user: u32) -> Identity {
+        let Some(known) = self.visitors.get_mut(user as usize) else { return UNKNOWN };
+        if *known == UNKNOWN {
+            *known = visitor(self.users.text(user));
+        }
+        *known
     }
 }

@@ -207,10 +207,9 @@ impl Feature for Pages {
         self.window.save(out)?;
         out.each(self.baselines.all())?;
         out.each(&self.last_emitted_pages)?;
-        let visitors = self.window.visits.visitors();
-        if !visitors.is_empty() {
+        if self.window.visits.have_visitors() {
             out.section(VISITORS);
-            out.each(&visitors)?;
+            self.window.visits.visitors().for_each(|visitor| out.bytes(&visitor));
         }
         Ok(())
     }
@@ -219,9 +218,8 @@ impl Feature for Pages {
         let body = sections.find(PAGES)?.ok_or(SectionError::Missing(PAGES.tag))?;
         let (mut pages, _) = Self::decode(body, settings)?;
         if let Some(body) = sections.find(VISITORS)? {
-            let visitors = postcard::from_bytes::<Vec<_>>(body).ok();
-            let restored = visitors.filter(|visitors| pages.window.visits.set_visitors(visitors));
-            restored.ok_or(SectionError::Malformed(VISITORS.tag))?;
+            let is_whole = pages.window.visits.set_visitors(body);
+            is_whole.then_some(()).ok_or(SectionError::Malformed(VISITORS.tag))?;
         }
         Ok(pages)
     }

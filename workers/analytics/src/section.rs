@@ -13,7 +13,7 @@ pub struct SectionId {
 pub(crate) const ENGINE: SectionId = SectionId { tag: 0, version: 1 };
 /// Identities that are held; in snapshots.
 pub(crate) const HELD_IDS: SectionId = SectionId { tag: 2, version: 1 };
-/// The visitor of each visit, where visits do not span users; in snapshots.
+/// The visitor of each visit, sixteen bytes each, where visits do not span users; in snapshots.
 pub(crate) const VISITORS: SectionId = SectionId { tag: 3, version: 1 };
 /// Sums by page; in blocks and snapshots.
 pub(crate) const PAGES: SectionId = SectionId { tag: 1, version: 1 };

@@ -114,6 +114,14 @@ impl<'a> SnapshotWriter<'a> {
         postcard::serialize_with_flavor(value, Buffer(&mut self.buffer))
     }
 
+    /// Bytes as they are.
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.flush();
+        }
+    }
+
     /// Elements of a list whose length is written.
     pub(crate) fn elements<T: Serialize>(&mut self, elements: &[T]) -> postcard::Result<()> {
         self.value(&Elements(elements))?;

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::seen_pages::SeenPages;
 use crate::{event::SITE, identity::Identity, timing_wheel::TimingWheel};
 
+/// Bytes of a visitor in a snapshot.
+const SAVED_VISITOR: usize = size_of::<Identity>();
+
 /// A run of events of one visitor and session.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Visit {
@@ -228,23 +231,24 @@ impl Visits {
         None
     }
 
-    /// The visitors of all visits, in the order of their numbers; empty where visits span users.
-    pub(crate) fn visitors(&self) -> Vec<[u8; 16]> {
-        let visitors = self.visits.iter().flatten().map(|visit| visit.visitor);
-        let visitors: Vec<Identity> = visitors.collect();
-        if visitors.iter().all(|&visitor| visitor == Identity::default()) {
-            return Vec::new();
-        }
-        visitors.into_iter().map(Identity::to_le_bytes).collect()
+    /// Whether visits do not span users.
+    pub(crate) fn have_visitors(&self) -> bool {
+        self.visits.iter().flatten().next().is_some_and(|visit| visit.visitor != Identity::default())
     }
 
-    /// Sets what [`visitors`](Self::visitors) returned; false if these are not as many as there are visits.
-    pub(crate) fn set_visitors(&mut self, visitors: &[[u8; 16]]) -> bool {
-        let matches = visitors.len() == self.len();
+    /// The visitors of all visits, in the order of their numbers.
+    pub(crate) fn visitors(&self) -> impl Iterator<Item = [u8; SAVED_VISITOR]> {
+        self.visits.iter().flatten().map(|visit| visit.visitor.to_le_bytes())
+    }
+
+    /// Sets what [`visitors`](Self::visitors) returned, one after the other; false if these are not as many as there are visits.
+    pub(crate) fn set_visitors(&mut self, saved: &[u8]) -> bool {
+        let (visitors, rest) = saved.as_chunks::<SAVED_VISITOR>();
+        let is_whole = rest.is_empty() && visitors.len() == self.len();
         for (visit, &visitor) in self.visits.iter_mut().flatten().zip(visitors) {
             visit.visitor = Identity::from_le_bytes(visitor);
         }
-        matches
+        is_whole
     }
 
     /// All visits in the order of their numbers.
