@@ -60,6 +60,7 @@ impl Traffic {
                 late_by: window.size.as_millis() + 2 * out_of_orderness + 5_000,
                 duplicates: 0.01,
                 malformed: 0.005,
+                distinct_urls: 0.0,
                 burst: None,
             },
             ..weir_generator::GeneratorOptions::default()
