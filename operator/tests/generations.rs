@@ -331,6 +331,9 @@ fn another_key_begins_a_generation_also_for_a_pipeline_that_is_applied_again() {
     await_generation(&ns, name, 2);
     let began = emitted(&ns, name, "GenerationBegan").remove(0);
     assert!(began.contains("pii key ") && !began.contains("abcdef"), "{began}");
+    // Processors with that key take the recorded settings for theirs.
+    std::fs::write(file.path(), "0123456789abcdef0123456789abcdeX").unwrap();
+    process_with(&shop, Some(file.path().to_owned())).unwrap();
 
     // Applied again over the same topics with another window.
     kubectl(&ns, &["delete", "csp", name]);
@@ -363,6 +366,35 @@ fn settings_that_cannot_end_are_reported_and_pods_are_not_changed() {
     edit(&ns, name, SIZE_5M);
     await_that("the condition is True again", || condition(&ns, name, "Generation") == "True First");
     assert_eq!((set(), topics(&format!("{name}.")).len()), (before, 4));
+    drop(operator);
+}
+
+#[test]
+fn a_generation_whose_topics_do_not_fit_is_not_begun_and_pods_are_not_changed() {
+    let name = "unfit";
+    let (ns, operator) = counted(name);
+    let mut others = document(&ns, name).in_generation(2).topics_of_generation();
+    others.truncate(1);
+    others[0].partitions = 5;
+    admin().ensure_topics(&others, |_| true).unwrap();
+    let config_hash = || {
+        let path = "{.spec.template.metadata.annotations.weir\\.dev/config-hash}";
+        get(&ns, &format!("statefulset/{name}"), path)
+    };
+    let before = config_hash();
+    edit(&ns, name, SIZE_1M);
+    await_that("the condition is set", || {
+        condition(&ns, name, "TopicsSynced") == "False TopicPartitionsDiffer"
+            && condition(&ns, name, "Ready") == "False TopicPartitionsDiffer"
+    });
+    assert!(message(&ns, name, "TopicsSynced").contains("unfit.blocks.2 has 5 partitions"));
+    assert!(!before.is_empty() && config_hash() == before, "{before}");
+    assert_eq!((status(&ns, name, "number"), recorded(&document(&ns, name)).newest()), (String::new(), None));
+    // Once they fit, it begins.
+    admin().delete_topics_and_wait(&["unfit.blocks.2"]).unwrap();
+    nudge(&ns, name);
+    await_generation(&ns, name, 2);
+    assert_ne!(config_hash(), before);
     drop(operator);
 }
 
