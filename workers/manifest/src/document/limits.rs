@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Limits {
-    /// Pages of an events partition that are live at once: in a recent window, or with a usual level. Events of further pages count under the page `(other)`. A live page costs about 150 bytes of memory.
+    /// Pages of an events partition that are live at once: in a recent window, or with a usual level. Events of further pages count under the page `(other)`.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub pages: u32,
 }
