@@ -94,9 +94,13 @@ impl Fixture {
     pub fn member(&mut self, group: &str, topic: &str) -> Member {
         self.processes += 1;
         // Hours pass between two steps.
-        let session_timeout = Duration::from_secs(1_000_000);
+        let timeout = Duration::from_secs(1_000_000);
         let id = format!("{group}-{}", self.processes);
-        self.broker.member(MemberOptions { session_timeout, ..MemberOptions::new(group, topic, &id) })
+        self.broker.member(MemberOptions {
+            session_timeout: timeout,
+            transaction_timeout: timeout,
+            ..MemberOptions::new(group, topic, &id)
+        })
     }
 
     pub fn process(&mut self, generation: &Generation) -> Process {

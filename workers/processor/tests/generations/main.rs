@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fixture::{Fixture, Generation, MAX_FUTURE, START};
 use weir_analytics::{Definitions, Settings};
-use weir_log::{Error, Member as _};
+use weir_log::{Error, Member as _, Output};
 
 const SETTINGS: Settings = Settings {
     size: 20_000,
@@ -190,4 +190,38 @@ fn stage_two_waits_without_an_error_until_it_is_known_what_is_told() {
     assert_eq!(fixture.told_after(&second), cut, "no event was deleted");
     let told = fixture.check_told(&SETTINGS, cut);
     assert_eq!(told[0], cut - START + SETTINGS.slide);
+}
+
+#[test]
+fn a_generation_that_has_read_nothing_begins_where_the_events_begin_now() {
+    let mut fixture = Fixture::new();
+    // An open transaction holds back what follows: the generation commits, and has read nothing.
+    let mut producer = fixture.member("producers", "events");
+    producer.begin().unwrap();
+    for partition in 0..fixture::PARTITIONS {
+        let (topic, key, value) = ("events".to_owned(), None, Some(b"no event".to_vec()));
+        producer.send(Output { topic, partition, key, value, headers: Vec::new() }).unwrap();
+    }
+    let second = fixture.generation(2, SETTINGS, Some(0));
+    let mut process = fixture.process(&second);
+    fixture.run(&mut process).unwrap();
+    process.windows.leave().unwrap();
+    let before = fixture.progress(&second);
+    let has_read_nothing = before.iter().flatten().filter(|it| it.told_after.is_none() && it.from == 0);
+    assert_eq!(has_read_nothing.count(), 2, "{before:?}");
+    producer.restart().unwrap();
+    visits(&mut fixture, 100_000, 110_000);
+    fixture.delete_events();
+    visits(&mut fixture, 110_000, 120_000);
+    // One partition has its first snapshot with the first commit, the other without.
+    let mut process = fixture.process(&second);
+    while fixture.progress(&second).iter().flatten().all(|partition| partition.read == 0) {
+        fixture.broker.advance(Duration::from_millis(600));
+        process.windows.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    process.windows.leave().unwrap();
+    let begun = fixture.progress(&second);
+    assert_eq!(begun.iter().flatten().filter(|it| it.read > 0 && !it.snapshot).count(), 1, "{begun:?}");
+    let mut process = fixture.process(&second);
+    fixture.run(&mut process).unwrap();
 }

@@ -1,7 +1,7 @@
 //! The pipeline on the in-memory log under faults: a seed determines the settings, the log, the processes, their order and
 //! the faults. In every case the committed results are those of a run without faults.
 //!
-//! `WEIR_SIM_SEEDS=N` runs seeds 0 to N-1; `WEIR_SIM_SEED=S` runs only seed S, and prints a trace with
+//! `WEIR_SIM_SEEDS=N` runs N seeds, from `WEIR_SIM_FIRST` or 0 on; `WEIR_SIM_SEED=S` runs only seed S, and prints a trace with
 //! `-- --nocapture`.
 #![allow(clippy::unwrap_used)]
 
@@ -101,7 +101,10 @@ fn results_are_those_of_an_undisturbed_run() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let seeds = match number("WEIR_SIM_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("WEIR_SIM_SEEDS").unwrap_or(SEEDS),
+        None => {
+            let first = number("WEIR_SIM_FIRST").unwrap_or(0);
+            first..first + number("WEIR_SIM_SEEDS").unwrap_or(SEEDS)
+        }
     };
     let (next, all) = (AtomicU64::new(seeds.start), Mutex::new((Tally::default(), Vec::new())));
     thread::scope(|scope| {
