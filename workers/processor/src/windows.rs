@@ -192,6 +192,10 @@ impl Stage for Windows {
         if input.replays() {
             input.next = input.replay_to;
             input.repeat_advances(input.next);
+            // Of what an advance has sealed a part may have been written before a restart: the rest goes before this record.
+            while self.is_unfinished(input) {
+                self.resume(input, out);
+            }
         }
         self.begin_generation(input, record.timestamp);
         input.progress.stamp = input.progress.stamp.max(Some(record.timestamp));

@@ -33,8 +33,9 @@ pub struct Visitors {
     is_live: bool,
     has_transactions: bool,
     has_ids: bool,
-    /// Whether a copy may have another timestamp. Not where its first may be deleted and it then counts.
-    has_corrected_clocks: bool,
+    /// Whether events are deleted that a generation needs. Then few say how long their visit has lasted, as that hides when it began; and
+    /// copies have the timestamp of the first, which may be deleted.
+    deletes_events: bool,
     max_future: i64,
     /// Events with ids, by user: each may be sent again.
     sent: Vec<(usize, Event)>,
@@ -66,13 +67,13 @@ impl Visitors {
             is_live: setup.is_live,
             has_transactions: setup.has_transactions,
             has_ids: setup.has_ids,
-            has_corrected_clocks: !setup.deletes_events,
+            deletes_events: setup.deletes_events,
             max_future: setup.max_future,
             sent: Vec::new(),
             transaction: None,
             producers: 0,
             held_back: Vec::new(),
-            left: dice.between(60, 260),
+            left: dice.between(60, 260) * if setup.deletes_events { 2 } else { 1 },
             silences,
             log: Vec::new(),
             dice,
@@ -198,6 +199,7 @@ impl Visitors {
     fn event(&mut self, broker: &Broker, user: usize, kind: Kind, page: String, timestamp: i64) {
         let session_duration = match self.dice.between(1, 10) {
             1..=6 => None,
+            _ if self.deletes_events && self.dice.chance(950) => None,
             7..=9 => Some(self.dice.between(0, 60) as i32),
             _ => Some(self.dice.pick(&[86_400, 86_401, -1, i32::MIN, i32::MAX])),
         };
@@ -228,7 +230,7 @@ impl Visitors {
             return;
         }
         let mut event = event.clone();
-        if self.dice.chance(300) && self.has_corrected_clocks {
+        if self.dice.chance(300) && !self.deletes_events {
             event.timestamp = self.clock;
         }
         let value = encoded(&event);

@@ -3,6 +3,7 @@
 
 mod definitions;
 mod fixture;
+mod partly_written;
 mod version_2;
 
 use std::time::Duration;
