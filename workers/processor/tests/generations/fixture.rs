@@ -241,6 +241,11 @@ impl Fixture {
 
     /// Checks that the windows told after `after` are those of the whole log with these settings; returns their ends, from the start.
     pub fn check_told(&self, settings: &Settings, after: i64) -> Vec<i64> {
+        self.check_told_between(settings, after, i64::MAX)
+    }
+
+    /// As [`check_told`](Self::check_told), of a generation that has ended at `until`.
+    pub fn check_told_between(&self, settings: &Settings, after: i64, until: i64) -> Vec<i64> {
         let settings = weir_oracle::Settings {
             size: settings.size,
             slide: settings.slide,
@@ -254,7 +259,7 @@ impl Fixture {
             visits_span_users: false,
         };
         let mut expected = weir_oracle::compute(&self.logs, &settings).windows;
-        expected.retain(|window| window.end > after);
+        expected.retain(|window| window.end > after && window.end <= until);
         let told = self.told(after, &expected);
         weir_oracle::compare(&expected, &told).unwrap();
         told.iter().map(|window| window.end - START).collect()

@@ -225,3 +225,36 @@ fn a_generation_that_has_read_nothing_begins_where_the_events_begin_now() {
     let mut process = fixture.process(&second);
     fixture.run(&mut process).unwrap();
 }
+
+#[test]
+fn a_generation_that_ends_amid_a_silence_tells_what_it_has_sealed() {
+    let mut fixture = Fixture::new();
+    let first = fixture.generation(1, SETTINGS, None);
+    let mut process = fixture.process(&first);
+    visits(&mut fixture, 0, 60_000);
+    for at in (60_000..130_000).step_by(2_500) {
+        fixture.view("ann", "/", at);
+    }
+    fixture.run(&mut process).unwrap();
+    process.windows.leave().unwrap();
+    // The other partition jumps over its silence, with a block for each lane: here each is a transaction.
+    fixture.view("bob", "/", 130_000);
+    let mut windows = fixture.process(&first).windows.with_transaction_bytes(1);
+    let jumped =
+        |fixture: &mut Fixture| fixture.progress(&first)[0].as_ref().unwrap().sealed.unwrap() - START;
+    while jumped(&mut fixture) < 120_000 {
+        fixture.broker.advance(Duration::from_millis(600));
+        windows.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    windows.leave().unwrap();
+    assert_eq!(
+        jumped(&mut fixture),
+        120_000,
+        "the block of the other lane, which ends at 125 s, is not written"
+    );
+    process.results.leave().unwrap();
+    let cut = fixture.end(&first);
+    assert_eq!(cut, START + 120_000);
+    let told = fixture.check_told_between(&SETTINGS, 0, cut);
+    assert_eq!(told.last(), Some(&120_000));
+}
