@@ -315,6 +315,12 @@ impl Stage for Results {
         self.next_progress_poll = now + PROGRESS_POLL_MS;
         self.told_after = self.read_told_after(member)?;
         for (&number, lane) in lanes.iter_mut().filter(|(_, lane)| lane.waits) {
+            // What retention deletes meanwhile is of windows that are not told: reading begins after it.
+            if member.beginning(number)? > lane.next {
+                let blocks = &self.options.blocks;
+                let deleted = "blocks were deleted while it was not known yet from where on windows are told";
+                return Err(Error::abort(deleted).at(blocks, number, Some(lane.next)));
+            }
             let Some(emitted) = self.emitted_before(member, number)? else { return Ok(()) };
             lane.merge = Merge::new(self.options.settings, self.options.inputs, emitted);
             lane.waits = false;

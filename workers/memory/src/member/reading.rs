@@ -27,6 +27,10 @@ impl Member {
             let position = &mut self.positions[(self.turn + step) % count];
             let log = state.partition(&self.options.topic, position.partition)?;
             if position.next < log.start || position.next > log.end {
+                // Nothing is to be read, so nothing is missed yet: a real client has read ahead.
+                if max == 0 {
+                    continue;
+                }
                 let gone = Error::fatal(format!(
                     "offset {} of partition {} of {} is gone, the log has {} to {}; records were lost to retention, or \
                      the topic was made anew",

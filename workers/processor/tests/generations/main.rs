@@ -35,14 +35,20 @@ fn visits(fixture: &mut Fixture, from: i64, to: i64) {
     }
 }
 
-/// The first generation, which has told windows and has no processes any more; and its end.
-fn ended(fixture: &mut Fixture, settings: Settings) -> (Generation, i64) {
+/// The first generation, which has told windows and has no processes any more.
+fn counted(fixture: &mut Fixture, settings: Settings) -> Generation {
     let first = fixture.generation(1, settings, None);
     let mut process = fixture.process(&first);
     visits(fixture, 0, 120_000);
     fixture.run(&mut process).unwrap();
     process.windows.leave().unwrap();
     process.results.leave().unwrap();
+    first
+}
+
+/// As [`counted`], and ended; with its end.
+fn ended(fixture: &mut Fixture, settings: Settings) -> (Generation, i64) {
+    let first = counted(fixture, settings);
     let cut = fixture.end(&first);
     (first, cut)
 }
@@ -50,11 +56,7 @@ fn ended(fixture: &mut Fixture, settings: Settings) -> (Generation, i64) {
 #[test]
 fn a_generation_ends_where_retention_has_overtaken_its_commits() {
     let mut fixture = Fixture::new();
-    let first = fixture.generation(1, SETTINGS, None);
-    let mut process = fixture.process(&first);
-    visits(&mut fixture, 0, 120_000);
-    fixture.run(&mut process).unwrap();
-    process.windows.leave().unwrap();
+    let first = counted(&mut fixture, SETTINGS);
     let before = fixture.progress(&first);
     visits(&mut fixture, 150_000, 160_000);
     fixture.delete_events();
@@ -67,11 +69,7 @@ fn a_generation_ends_where_retention_has_overtaken_its_commits() {
 #[test]
 fn a_partition_with_state_but_without_a_commit_does_not_end() {
     let mut fixture = Fixture::new();
-    let first = fixture.generation(1, SETTINGS, None);
-    let mut process = fixture.process(&first);
-    visits(&mut fixture, 0, 120_000);
-    fixture.run(&mut process).unwrap();
-    process.windows.leave().unwrap();
+    let first = counted(&mut fixture, SETTINGS);
     // A group of another name has no commits, like one whose offsets have expired.
     let renamed = Generation { number: 7, ..first };
     for partition in 0..fixture::PARTITIONS {
@@ -123,6 +121,29 @@ fn windows_are_left_out_while_a_visit_may_have_begun_with_deleted_events() {
         assert!(first > over && first <= over + settings.size + 2 * settings.slide, "{first}");
         assert_eq!(told_after, START + first - settings.slide);
     }
+}
+
+#[test]
+fn blocks_may_be_deleted_while_stage_two_waits() {
+    let mut fixture = Fixture::new();
+    let (_, cut) = ended(&mut fixture, SETTINGS);
+    visits_and_a_long_one(&mut fixture, 120_000, 190_000);
+    fixture.delete_events();
+    visits_and_a_long_one(&mut fixture, 190_000, 400_000);
+    let second = fixture.generation(2, SETTINGS, Some(cut));
+    let mut process = fixture.process(&second);
+    fixture.run(&mut process).unwrap();
+    // The partition without a long visit writes blocks meanwhile, and retention takes them.
+    for lane in 0..SETTINGS.lanes {
+        let end = fixture.broker.end_offset(&second.blocks(), lane).unwrap();
+        assert!(end > 0, "no blocks in lane {lane}");
+        fixture.broker.truncate(&second.blocks(), lane, end).unwrap();
+    }
+    visits_and_a_long_one(&mut fixture, 400_000, 520_000);
+    visits(&mut fixture, 520_000, 650_000);
+    fixture.run(&mut process).unwrap();
+    let told_after = fixture.told_after(&second);
+    assert!(fixture.check_told(&SETTINGS, told_after).len() > 5);
 }
 
 #[test]
