@@ -3,15 +3,9 @@
 
 mod support;
 
-use std::sync::atomic::AtomicBool;
-
+use support::processing::{generate, message, process};
 use support::{Operator, await_that, cluster, condition, get, kubectl, namespace, nudge, pipeline};
-use weir_broker::Kafka;
 use weir_manifest::Pipeline;
-
-fn message(ns: &str, name: &str, type_: &str) -> String {
-    get(ns, &format!("csp/{name}"), &format!("{{.status.conditions[?(@.type==\"{type_}\")].message}}"))
-}
 
 #[test]
 fn a_gateway_is_exposed_as_the_document_says() {
@@ -159,22 +153,8 @@ fn a_new_image_is_rolled_out_to_one_pipeline_after_the_other() {
 /// Sends 600 events that span six seconds, and processes them.
 fn seal_windows(ns: &str, name: &str, spec: &str) {
     let document = Pipeline::from_yaml(&pipeline(ns, name, spec)).unwrap();
-    let generate = weir::args::Generate {
-        events: Some(600),
-        rate: Some(0.0),
-        start: Some("2026-01-01T00:00:00Z".parse().unwrap()),
-        seed: None,
-        late: 0.0,
-        duplicates: 0.0,
-        malformed: 0.0,
-        distinct_urls: 0.0,
-        burst: None,
-        health: None,
-    };
-    weir::generate::run(&document, Kafka::shared(), &generate, &AtomicBool::new(false)).unwrap();
-    let steps = weir::process::Steps { until_end: true, ..weir::process::Steps::default() };
-    let options = weir::process::ProcessOptions { steps, ..weir::process::ProcessOptions::default() };
-    weir::process::run(&document, Kafka::shared(), &options, &AtomicBool::new(false)).unwrap();
+    generate(&document, "2026-01-01T00:00:00Z");
+    process(&document).unwrap();
 }
 
 #[test]

@@ -10,8 +10,10 @@ use std::{
 };
 
 use serde_json::json;
+use weir_analytics::DecisiveSettings;
 use weir_gateway::store::{Source, dead_letters::DeadLetter, progress::ProgressView};
-use weir_manifest::Pipeline;
+use weir_log::generations::{Generation, Generations};
+use weir_manifest::{Pipeline, PipelineSpec};
 
 use running::Running;
 
@@ -311,6 +313,28 @@ fn health_reports_partly_late_misplaced_and_sealed_ahead() {
     assert_eq!(running.get("/api/v1/health").json()["results_lost_up_to"], END);
     let lag = running.get("/api/v1/health").json()["watermark_lag_ms"].as_i64().unwrap();
     assert!(lag < 0, "negative ahead of the clock: {lag}");
+}
+
+#[test]
+fn health_warns_of_a_generation_that_answers_differently() {
+    let running = Running::start();
+    let begin = |change: fn(&mut PipelineSpec)| {
+        let mut document = running.state.manifest().clone();
+        change(&mut document.spec);
+        let settings = DecisiveSettings::of(&document, None).unwrap().committed(true);
+        let second = Generation::declared(2, &settings, 0).after(0);
+        running.state.set_generations(&Generations::of([second]));
+        let health = running.get("/api/v1/health").json();
+        assert_eq!(health["generation"], 2);
+        health["warnings"].to_string()
+    };
+    let changes: [fn(&mut PipelineSpec); 2] =
+        [|spec| spec.limits.pages = 7, |spec| spec.window.duplicate_slack = "2m".parse().unwrap()];
+    for warnings in changes.map(begin) {
+        assert!(!warnings.contains("generation"), "{warnings}");
+    }
+    let warnings = begin(|spec| spec.window.size = "1m".parse().unwrap());
+    assert!(warnings.contains("generation 2 of the pipeline has windows of 60 s every 10 s"), "{warnings}");
 }
 
 #[test]

@@ -144,8 +144,9 @@ impl PipelineState {
         let number = newest.map_or(FIRST_GENERATION, |newest| newest.number);
         let here = settings(&self.manifest);
         let other = newest.and_then(|newest| settings_in(&newest.settings).ok()).filter(|there| {
-            let Settings { duplicate_slack, definitions, .. } = here;
-            Settings { duplicate_slack, definitions, ..*there } != here
+            // What shows in no answer of the gateway.
+            let Settings { duplicate_slack, page_limit, definitions, .. } = here;
+            Settings { duplicate_slack, page_limit, definitions, ..*there } != here
         });
         *lock(&self.outdated) = other.map(|there| {
             format!(
