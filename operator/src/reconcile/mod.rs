@@ -56,6 +56,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// Requeue interval while other pipelines roll first: each pass reads everything from Kafka and the API server.
 const TURN_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Requeue interval while the watch is behind; its next event comes earlier.
+const BEHIND_INTERVAL: Duration = Duration::from_secs(1);
+
 /// With the value `true`: the operator leaves the pipeline alone.
 const PAUSED: &str = "weir.dev/paused";
 
@@ -123,7 +126,7 @@ pub fn after_failure(resource: Arc<Resource>, error: &Error, context: Arc<Contex
     Action::requeue(pause)
 }
 
-/// A pass over a pipeline that this operator keeps; `Break` during the backoff after a failure.
+/// A pass over a pipeline that this operator keeps; `Break` during the backoff after a failure, and while the watch is behind.
 async fn reconcile_kept(
     context: &Context,
     resource: &Resource,
@@ -153,6 +156,9 @@ async fn reconcile_kept(
     }
     if let Some(left) = context.remaining_backoff(resource) {
         return Ok(ControlFlow::Break(Action::requeue(left)));
+    }
+    if status::is_outdated(context, resource).await? {
+        return Ok(ControlFlow::Break(Action::requeue(BEHIND_INTERVAL)));
     }
     let action = match &resource.0 {
         Ok(readable) => pass(context, readable).await,

@@ -57,6 +57,13 @@ pub(super) async fn found(
     Ok(found.filter(|found| found.uid() == resource.uid()))
 }
 
+/// Whether the API server has a later version of the resource, or none: an event of an object can begin a pass before the watch has
+/// the status that the last pass wrote. It would write an earlier one, and emit the same events again.
+pub(super) async fn is_outdated(context: &Context, resource: &Resource) -> Result<bool, Error> {
+    let found = found(context, resource).await?;
+    Ok(found.is_none_or(|found| found.resource_version() != resource.resource_version()))
+}
+
 /// The decodable part of its status. If the status itself does not decode it starts empty, except for the keeper.
 pub(super) fn readable(found: &DynamicObject) -> PipelineStatus {
     let status = &found.data["status"];

@@ -81,3 +81,32 @@ async fn workloads_that_cannot_be_read_are_unknown() {
         ("False InvalidSpec", "False InvalidSpec")
     );
 }
+
+#[tokio::test]
+async fn a_pass_waits_for_the_watch_to_have_what_the_last_one_wrote() {
+    let writes = Arc::new(Mutex::new(0));
+    let log = Arc::clone(&writes);
+    let context = context(move |request| {
+        let reads = request.method() == Method::GET;
+        *log.lock().unwrap() += u32::from(!reads);
+        let lists_pipelines = request.uri().path().ends_with("/clickstreampipelines");
+        let answer = match (reads, lists_pipelines) {
+            (true, true) => Response::new(Body::from(
+                br#"{"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [{"apiVersion": "weir.dev/v1alpha1",
+                "kind": "ClickstreamPipeline", "metadata": {"name": "shop", "resourceVersion": "7"}, "status": {"operator": "shop/weir-operator"}}]}"#
+                    .to_vec(),
+            )),
+            _ => Response::builder().status(403).body(Body::from(br#"{"kind": "Status", "code": 403}"#.to_vec())).unwrap(),
+        };
+        std::future::ready(Ok(answer))
+    });
+    let of_version = |version: &str| {
+        let mut resource = shop(|spec| spec.topics.events.partitions = 0).0.clone().unwrap();
+        resource.metadata.resource_version = Some(version.to_owned());
+        Arc::new(DeserializeGuard(Ok(resource)))
+    };
+    let action = reconcile(of_version("6"), Arc::clone(&context)).await.unwrap();
+    assert_eq!((action, *writes.lock().unwrap()), (Action::requeue(BEHIND_INTERVAL), 0));
+    reconcile(of_version("7"), context).await.unwrap_err();
+    assert!(*writes.lock().unwrap() > 0);
+}
