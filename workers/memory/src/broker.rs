@@ -179,6 +179,11 @@ impl Broker {
         self.lock().partition_mut(topic, partition).map(Partition::compact)
     }
 
+    /// How often members have called `committed_by` (also for `committed`), `ends` or `read`.
+    pub fn requests(&self, method: &str) -> u64 {
+        self.lock().requests.get(method).copied().unwrap_or_default()
+    }
+
     /// Plans a fault for the owner of a transactional id.
     pub fn inject(&self, transactional_id: &str, fault: Fault) {
         let mut state = self.lock();

@@ -198,6 +198,7 @@ impl weir_log::Member for Member {
     fn committed_by(&mut self, group: &str, topic: &str) -> Result<Vec<Option<Committed>>, Error> {
         let mut state = self.broker.lock();
         state.reachable(&self.options.transactional_id)?;
+        state.count("committed_by");
         let count = state.topic(topic)?.partitions.len() as i32;
         if state.is_pending(group) {
             return Err(Error::retry(format!("a transaction with offsets of group {group} is pending")));
@@ -234,6 +235,7 @@ impl weir_log::Member for Member {
     fn ends(&mut self) -> Result<Vec<i64>, Error> {
         let mut state = self.broker.lock();
         state.reachable(&self.options.transactional_id)?;
+        state.count("ends");
         Ok(state.topic(&self.options.topic)?.partitions.iter().map(|log| log.end).collect())
     }
 
@@ -298,6 +300,7 @@ impl weir_log::Member for Member {
     ) -> Result<i64, Error> {
         let mut state = self.broker.lock();
         state.reachable(&self.options.transactional_id)?;
+        state.count("read");
         let (records, end) = state.read(topic, partition, from)?;
         drop(state);
         for stored in &records {

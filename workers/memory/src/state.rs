@@ -41,6 +41,8 @@ pub(super) struct State {
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) producers: BTreeMap<String, Producer>,
     pub(super) faults: BTreeMap<String, Faults>,
+    /// Reads that cost a request each, by the method of the member.
+    pub(super) requests: BTreeMap<&'static str, u64>,
     last_number: u64,
 }
 
@@ -52,6 +54,7 @@ impl State {
             groups: BTreeMap::new(),
             producers: BTreeMap::new(),
             faults: BTreeMap::new(),
+            requests: BTreeMap::new(),
             last_number: 0,
         }
     }
@@ -60,6 +63,11 @@ impl State {
     pub(super) fn number(&mut self) -> u64 {
         self.last_number += 1;
         self.last_number
+    }
+
+    /// Counts a request.
+    pub(super) fn count(&mut self, method: &'static str) {
+        *self.requests.entry(method).or_default() += 1;
     }
 
     /// Applies all expired timeouts. Returns whether anything changed.

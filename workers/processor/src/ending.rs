@@ -25,12 +25,18 @@ pub(crate) fn ended(topic: &str, partition: i32, by: u32) -> Error {
 
 /// Takes the place of stage 1 in the group of the generation that ends, and marks what it committed.
 pub struct Ending {
-    /// Topic of events.
-    pub events: String,
-    /// Topic of the state of the generation that ends.
-    pub state: String,
-    /// The number of the next generation.
-    pub by: u32,
+    events: String,
+    state: String,
+    by: u32,
+    /// The ends of the events' partitions, read once per assignment.
+    ends: Option<Vec<i64>>,
+}
+
+impl Ending {
+    /// With the topics of events and of the state of the generation that ends; `by` is the number of the next one.
+    pub fn new(events: &str, state: &str, by: u32) -> Self {
+        Self { events: events.to_owned(), state: state.to_owned(), by, ends: None }
+    }
 }
 
 impl Stage for Ending {
@@ -45,7 +51,7 @@ impl Stage for Ending {
         _now: i64,
         heartbeat: &dyn Fn(),
     ) -> Result<(Committed, i64), Error> {
-        let Self { events, state, by } = &*self;
+        let Self { events, state, by, ends } = self;
         let (offset, progress) = match (committed, identity::progress(events, partition, committed)?) {
             (Some(Committed { offset, .. }), Some(progress)) => (*offset, progress),
             _ => {
@@ -60,7 +66,11 @@ impl Stage for Ending {
             PartitionProgress { settings: settings_of_ended(*by), ended_by: Some(*by), ..progress };
         let metadata = serde_json::to_string(&progress).map_err(|error| Error::fatal(error.to_string()))?;
         // It needs no record: also where retention has deleted what follows the commit.
-        let end = member.ends()?.get(partition as usize).copied().unwrap_or(offset);
+        let ends = match ends {
+            Some(ends) => ends,
+            None => ends.insert(member.ends()?),
+        };
+        let end = ends.get(partition as usize).copied().unwrap_or(offset);
         Ok((Committed { offset, metadata }, end))
     }
 
@@ -76,6 +86,10 @@ impl Stage for Ending {
 
     fn wants_commit(&self, _: &BTreeMap<i32, Committed>, _: i64) -> bool {
         true
+    }
+
+    fn forgotten(&mut self) {
+        self.ends = None;
     }
 
     fn end(&mut self, _: &mut Committed, _: i64, _: i64, _: &mut Vec<Output>) {}

@@ -131,20 +131,24 @@ impl Results {
         Ok(false)
     }
 
-    /// In a generation that is not the first: the end up to which it tells no window.
-    fn read_told_after<M: Member>(&self, member: &mut M) -> Result<ToldAfter, Error> {
+    /// In a generation that is not the first: reads the end up to which it tells no window, unless that is known.
+    fn read_told_after<M: Member>(&mut self, member: &mut M) -> Result<(), Error> {
         let ResultsOptions { windows, events, .. } = &self.options;
-        match member.committed_by(windows, events) {
-            Ok(committed) => Ok(ToldAfter::of(&committed)),
-            // A commit is in progress.
-            Err(Error::Retry(_)) => Ok(self.told_after),
-            Err(other) => Err(other),
+        if matches!(self.told_after, ToldAfter::Known(_)) {
+            return Ok(());
         }
+        match member.committed_by(windows, events) {
+            Ok(committed) => self.told_after = ToldAfter::of(&committed),
+            // A commit is in progress.
+            Err(Error::Retry(_)) => {}
+            Err(other) => return Err(other),
+        }
+        Ok(())
     }
 
     /// The end up to which a lane without a commit has nothing to emit; the outer `None` while that is not known.
     fn emitted_before<M: Member>(&self, member: &mut M, lane: i32) -> Result<Option<Option<i64>>, Error> {
-        let told_after = match self.options.cut.map(|_| self.read_told_after(member)).transpose()? {
+        let told_after = match self.options.cut.map(|_| self.told_after) {
             None => None,
             Some(ToldAfter::Known(end)) => Some(end),
             Some(ToldAfter::Unknown | ToldAfter::AtLeast(_)) => return Ok(None),
@@ -199,6 +203,9 @@ impl Stage for Results {
         _heartbeat: &dyn Fn(),
     ) -> Result<(Lane, i64), Error> {
         let beginning = member.beginning(partition)?;
+        if self.options.cut.is_some() && committed.is_none() {
+            self.read_told_after(member)?;
+        }
         let ResultsOptions { settings, blocks, .. } = &self.options;
         let topics = [Expected { role: "blocks", topic: blocks, partitions: settings.lanes }];
         let committed_ids = identity::committed(committed);
@@ -313,7 +320,7 @@ impl Stage for Results {
             return Ok(());
         }
         self.next_progress_poll = now + PROGRESS_POLL_MS;
-        self.told_after = self.read_told_after(member)?;
+        self.read_told_after(member)?;
         for (&number, lane) in lanes.iter_mut().filter(|(_, lane)| lane.waits) {
             // What retention deletes meanwhile is of windows that are not told: reading begins after it.
             if member.beginning(number)? > lane.next {

@@ -61,7 +61,9 @@ fn a_generation_ends_where_retention_has_overtaken_its_commits() {
     visits(&mut fixture, 150_000, 160_000);
     fixture.delete_events();
     let sealed = before.iter().map(|partition| partition.as_ref().unwrap().sealed.unwrap());
+    let requests = fixture.broker.requests("ends");
     assert_eq!(fixture.end_stage_one(&first), Ok(sealed.min().unwrap()));
+    assert_eq!(fixture.broker.requests("ends") - requests, 1, "once for all partitions");
     let after = fixture.progress(&first);
     assert!(after.iter().all(|partition| partition.as_ref().unwrap().ended_by == Some(2)), "{after:?}");
 }
@@ -200,11 +202,17 @@ fn stage_two_waits_without_an_error_until_it_is_known_what_is_told() {
     let second = fixture.generation(2, SETTINGS, Some(cut));
     let mut process = fixture.process(&second);
     visits(&mut fixture, 120_000, 200_000);
-    for _ in 0..20 {
+    let mut polls = 0;
+    while polls < 20 {
+        let before = fixture.broker.requests("committed_by");
         fixture.broker.advance(Duration::from_millis(600));
         process.results.step(fixture.broker.now(), Duration::ZERO).unwrap();
+        if process.results.is_assigned() {
+            let reads = fixture.broker.requests("committed_by") - before;
+            assert!(polls == 0 || reads == 1, "commits are read {reads} times in a poll");
+            polls += 1;
+        }
     }
-    assert!(process.results.is_assigned());
     let committed = fixture.member(&second.results_group(), &second.blocks()).committed().unwrap();
     assert!(committed.iter().all(Option::is_none), "nothing is committed meanwhile: {committed:?}");
     fixture.run(&mut process).unwrap();

@@ -125,7 +125,7 @@ impl TakeOver {
             Next::Begin(cut) => Some(simulation.generation(self.number).after(cut)),
             Next::End(end) => {
                 let ends = simulation.generation(end.generation().number);
-                let stage = Ending { events: EVENTS.to_owned(), state: ends.state(), by: end.by() };
+                let stage = Ending::new(EVENTS, &ends.state(), end.by());
                 let worker = Worker::new(stage, self.member(simulation, &ends, 0));
                 self.phase = Phase::Ending(end, Box::new(worker));
                 simulation.note("take-overs begun");
