@@ -91,6 +91,12 @@ impl Settings {
         end.div_euclid(self.slide).rem_euclid(i64::from(self.lanes)) as i32
     }
 
+    /// The end of a lane's last window that ends at or before a time.
+    pub fn last_end_in_lane(&self, lane: i32, time: i64) -> i64 {
+        let last = time.div_euclid(self.slide);
+        (last - (last - i64::from(lane)).rem_euclid(i64::from(self.lanes))) * self.slide
+    }
+
     /// The last aligned window `[k * size, (k + 1) * size)` that ended at or before the start of the window that ends at
     /// `end`.
     pub(crate) fn last_aligned(&self, end: i64) -> i64 {

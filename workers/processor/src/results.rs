@@ -121,10 +121,7 @@ impl Results {
                 return Ok(true);
             }
             let Some(sealed) = progress.sealed else { continue };
-            // The lane's last sealed window.
-            let ends = (0..i64::from(settings.lanes)).map(|back| sealed - back * settings.slide);
-            let last = ends.into_iter().find(|&end| settings.lane(end) == lane);
-            if last.is_some_and(|last| emitted.is_none_or(|emitted| emitted < last)) {
+            if emitted < Some(settings.last_end_in_lane(lane, sealed)) {
                 return Ok(true);
             }
         }
@@ -309,11 +306,13 @@ impl Stage for Results {
         now: i64,
         _out: &mut Vec<Output>,
     ) -> Result<(), Error> {
-        if self.options.ended_by.is_some() {
-            for (&number, lane) in lanes.iter_mut().filter(|(_, lane)| lane.at_end && !lane.is_covered) {
-                covering::cover(&self.options, member, number, lane)?;
-                lane.is_covered = true;
-            }
+        // Together, so that each lane that covers others is read once.
+        if self.options.ended_by.is_some()
+            && lanes.values().all(|lane| lane.at_end)
+            && lanes.values().any(|lane| !lane.is_covered)
+        {
+            covering::cover(&self.options, member, lanes)?;
+            lanes.values_mut().for_each(|lane| lane.is_covered = true);
         }
         let is_known = matches!(self.told_after, ToldAfter::Known(_)) && !self.waits(lanes);
         if self.options.cut.is_none() || is_known || now < self.next_progress_poll {

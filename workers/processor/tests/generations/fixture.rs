@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_analytics::Settings;
+use weir_analytics::{Block, Settings};
 use weir_events::{Decoder, Privacy, PrivacySettings, decode_page_analytics, decode_top_pages, encode_event};
 use weir_log::{Error, Member as _, PartitionProgress};
 use weir_memory::{Broker, Clock, Member, MemberOptions};
@@ -185,18 +185,46 @@ impl Fixture {
     /// Ends a generation, and returns its cut.
     pub fn end(&mut self, generation: &Generation) -> i64 {
         let cut = self.end_stage_one(generation).unwrap();
+        self.end_stage_two(generation).unwrap();
+        cut
+    }
+
+    /// Emits what is complete of a generation of which stage 1 has ended.
+    pub fn end_stage_two(&mut self, generation: &Generation) -> Result<(), Error> {
         let by = generation.number + 1;
         let member = self.member(&generation.results_group(), &generation.blocks());
         let mut worker = Worker::new(generation.results(Some(by)), member);
         for _ in 0..20 {
             self.broker.advance(Duration::from_millis(600));
-            worker.step(self.broker.now(), Duration::ZERO).unwrap();
-            if ending::is_drained(&worker.member().committed().unwrap(), by) {
-                worker.leave().unwrap();
-                return cut;
+            worker.step(self.broker.now(), Duration::ZERO)?;
+            if ending::is_drained(&worker.member().committed()?, by) {
+                return worker.leave();
             }
         }
         panic!("generation {} is not drained", generation.number);
+    }
+
+    /// Another generation of the same settings with the blocks of one, changed, and its commits of stage 1.
+    pub fn copy(&mut self, of: &Generation, number: u32, change: impl Fn(&mut Block)) -> Generation {
+        let copy = self.generation(number, of.settings, of.cut);
+        for lane in 0..of.settings.lanes {
+            for record in self.broker.records(&of.blocks(), lane) {
+                let mut block = Block::decode(&record.value.unwrap()).unwrap();
+                change(&mut block);
+                for record in block.encode().unwrap() {
+                    self.broker.append(&copy.blocks(), lane, None, Some(&record), &[]).unwrap();
+                }
+            }
+        }
+        let committed = self.member(&of.windows_group(), "events").committed().unwrap();
+        let mut member = self.member(&copy.windows_group(), "events");
+        while member.poll(1, Duration::ZERO, &mut |_| ()).unwrap().is_none() {}
+        member.assign(&[]).unwrap();
+        member.begin().unwrap();
+        let commits: Vec<_> = (0..).zip(committed).filter_map(|(number, at)| Some((number, at?))).collect();
+        member.commit(&commits).unwrap();
+        member.leave().unwrap();
+        copy
     }
 
     /// What stage 1 of a generation has committed.

@@ -6,7 +6,7 @@ mod fixture;
 use std::time::Duration;
 
 use fixture::{Fixture, Generation, MAX_FUTURE, START};
-use weir_analytics::{Definitions, Settings};
+use weir_analytics::{Block, Definitions, Settings};
 use weir_log::{Error, Member as _, Output};
 
 const SETTINGS: Settings = Settings {
@@ -255,35 +255,63 @@ fn a_generation_that_has_read_nothing_begins_where_the_events_begin_now() {
     fixture.run(&mut process).unwrap();
 }
 
-#[test]
-fn a_generation_that_ends_amid_a_silence_tells_what_it_has_sealed() {
-    let mut fixture = Fixture::new();
-    let first = fixture.generation(1, SETTINGS, None);
+/// A first generation that has ended while a partition jumped over its silence, after the first of the blocks with which it does so; with
+/// its cut, which is that block's end.
+fn ended_amid_a_silence(fixture: &mut Fixture, lanes: i32) -> (Generation, i64) {
+    let settings = Settings { lanes, ..SETTINGS };
+    let first = fixture.generation(1, settings, None);
     let mut process = fixture.process(&first);
-    visits(&mut fixture, 0, 60_000);
+    visits(fixture, 0, 60_000);
     for at in (60_000..130_000).step_by(2_500) {
         fixture.view("ann", "/", at);
     }
     fixture.run(&mut process).unwrap();
     process.windows.leave().unwrap();
+    process.results.leave().unwrap();
     // The other partition jumps over its silence, with a block for each lane: here each is a transaction.
     fixture.view("bob", "/", 130_000);
     let mut windows = fixture.process(&first).windows.with_transaction_bytes(1);
     let jumped =
         |fixture: &mut Fixture| fixture.progress(&first)[0].as_ref().unwrap().sealed.unwrap() - START;
-    while jumped(&mut fixture) < 120_000 {
+    let first_block = 125_000 - i64::from(lanes - 1) * settings.slide;
+    while jumped(fixture) < first_block {
         fixture.broker.advance(Duration::from_millis(600));
         windows.step(fixture.broker.now(), Duration::ZERO).unwrap();
     }
     windows.leave().unwrap();
-    assert_eq!(
-        jumped(&mut fixture),
-        120_000,
-        "the block of the other lane, which ends at 125 s, is not written"
-    );
-    process.results.leave().unwrap();
-    let cut = fixture.end(&first);
-    assert_eq!(cut, START + 120_000);
-    let told = fixture.check_told_between(&SETTINGS, 0, cut);
-    assert_eq!(told.last(), Some(&120_000));
+    assert_eq!(jumped(fixture), first_block, "the blocks of the other lanes are not written");
+    let cut = fixture.end_stage_one(&first).unwrap();
+    assert_eq!(cut, START + first_block);
+    (first, cut)
+}
+
+#[test]
+fn a_generation_that_ends_amid_a_silence_tells_what_it_has_sealed() {
+    for lanes in [2, 4] {
+        let mut fixture = Fixture::new();
+        let (first, cut) = ended_amid_a_silence(&mut fixture, lanes);
+        let reads = fixture.broker.requests("read");
+        fixture.end_stage_two(&first).unwrap();
+        assert_eq!(
+            fixture.broker.requests("read") - reads,
+            1,
+            "the lane that covers the others is read once"
+        );
+        let told = fixture.check_told_between(&first.settings, 0, cut);
+        assert_eq!(told.last(), Some(&(cut - START)));
+    }
+}
+
+#[test]
+fn a_block_with_events_covers_no_window_of_another_lane() {
+    let mut fixture = Fixture::new();
+    let (first, cut) = ended_amid_a_silence(&mut fixture, 2);
+    let is_last = |block: &Block| (block.partition, block.end) == (0, cut);
+    let copy = fixture.copy(&first, 7, |block| {
+        if is_last(block) {
+            block.site.users = 1
+        }
+    });
+    let Err(Error::Fatal(why)) = fixture.end_stage_two(&copy) else { panic!("it ended") };
+    assert!(why.contains("blocks.7/0: the last block of partition 0 has events"), "{why}");
 }
