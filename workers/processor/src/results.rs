@@ -5,7 +5,7 @@ mod told_after;
 
 use std::collections::BTreeMap;
 
-use weir_analytics::{Merge, Piece, Settings};
+use weir_analytics::{Block, Merge, Piece, Settings};
 use weir_events::{decode_top_pages, encode_page_analytics, encode_top_pages, partition_of};
 
 use weir_log::{
@@ -99,33 +99,83 @@ impl Results {
         self.told_after.least()
     }
 
-    /// Whether the lane can miss blocks that retention deleted. It cannot if stage 1 sealed no window of the lane after the last emitted
-    /// one: stage 1 commits its sealed end in the transaction that writes the blocks.
+    /// The end of a lane's first window after the last emitted one.
+    fn next_end(&self, lane: i32, emitted: Option<i64>) -> Option<i64> {
+        let settings = &self.options.settings;
+        let lap = i64::from(settings.lanes) * settings.slide;
+        emitted.map(|emitted| settings.last_end_in_lane(lane, emitted) + lap)
+    }
+
+    /// The partitions of which stage 1 has written blocks that a lane needs after the last emitted window: it commits its sealed end in
+    /// the transaction that writes them. Later blocks stand for those without events.
     ///
     /// # Errors
     /// As [`Error`] says.
-    fn can_be_missing<M: Member>(
+    fn needed_of<M: Member>(
+        &self,
+        member: &mut M,
+        lane: i32,
+        emitted: Option<i64>,
+    ) -> Result<Vec<i32>, Error> {
+        let ResultsOptions { settings, windows, events, .. } = &self.options;
+        let next = self.next_end(lane, emitted);
+        let is_needed = |committed: &Committed| {
+            let Ok(progress) = serde_json::from_str::<PartitionProgress>(&committed.metadata) else {
+                return true;
+            };
+            let last = progress.sealed.map(|sealed| settings.last_end_in_lane(lane, sealed));
+            // A window has the views of the one before it, too.
+            let has_events = progress.last_end.map(|end| end + settings.slide) >= next;
+            // With rows the block of the next window is partly written.
+            (progress.rows > 0 || emitted < last) && progress.last_end.is_some() && has_events
+        };
+        let committed = member.committed_by(windows, events)?;
+        let partitions = (0..).zip(committed.iter().map(Option::as_ref));
+        let needed = partitions.filter(|(_, committed)| committed.is_some_and(is_needed));
+        Ok(needed.map(|(partition, _)| partition).collect())
+    }
+
+    /// Whether a lane without a commit misses blocks that retention deleted: of a partition whose blocks are needed, the first one that is
+    /// left is of a later window than the first that is to be emitted.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    fn misses_blocks<M: Member>(
         &self,
         member: &mut M,
         lane: i32,
         emitted: Option<i64>,
     ) -> Result<bool, Error> {
-        let committed = member.committed_by(&self.options.windows, &self.options.events)?;
-        let ResultsOptions { settings, .. } = &self.options;
-        for committed in committed.iter().flatten() {
-            let Ok(progress) = serde_json::from_str::<PartitionProgress>(&committed.metadata) else {
-                return Ok(true);
-            };
-            if progress.rows > 0 {
-                // The block of the next window is partly written.
-                return Ok(true);
-            }
-            let Some(sealed) = progress.sealed else { continue };
-            if emitted < Some(settings.last_end_in_lane(lane, sealed)) {
-                return Ok(true);
-            }
+        if member.beginning(lane)? == 0 {
+            return Ok(false);
         }
-        Ok(false)
+        let needed = self.needed_of(member, lane, emitted)?;
+        if needed.is_empty() {
+            return Ok(false);
+        }
+        let mut first = BTreeMap::new();
+        member.read(&self.options.blocks, lane, 0, &mut |record| {
+            // What cannot be read is reported when it is merged.
+            if let Ok(block) = Block::decode(record.value.unwrap_or_default()) {
+                first.entry(block.partition).or_insert(block.end);
+            }
+        })?;
+        let next = self.next_end(lane, emitted);
+        Ok(needed.iter().any(|partition| first.get(partition).is_none_or(|first| Some(*first) > next)))
+    }
+
+    /// The error for blocks that retention deleted before they were read.
+    fn deleted(&self, lane: i32, beginning: i64, needed: Option<i64>) -> Error {
+        let blocks = &self.options.blocks;
+        let from =
+            needed.map_or("earlier ones".to_owned(), |needed| format!("those from offset {needed} on"));
+        let deleted = Error::fatal(format!(
+            "{blocks}/{lane} begins at offset {beginning}, and {from} are needed: retention deleted them before they were read. To go on, \
+             give the pipeline a new name and new names for its results (topics.results, topics.topPages), so that nothing is counted \
+             twice, and a longer topics.events.retention, for which blocks are kept too: what the events topic still has is counted \
+             there from the start"
+        ));
+        deleted.at(blocks, lane, needed)
     }
 
     /// In a generation that is not the first: reads the end up to which it tells no window, unless that is known.
@@ -227,15 +277,12 @@ impl Stage for Results {
                 ResultsProgress { emitted: emitted.flatten(), ..ResultsProgress::default() }
             }
         };
-        if start < beginning && self.can_be_missing(member, partition, emitted)? {
-            let deleted = Error::fatal(format!(
-                "{}/{partition} begins at offset {beginning}, and blocks are needed from offset {start} on: retention deleted them before \
-                 they were read. To go on, give the pipeline a new name and new names for its results (topics.results, \
-                 topics.topPages), so that nothing is counted twice, and a longer topics.events.retention, for which blocks are kept \
-                 too: what the events topic still has is counted there from the start",
-                self.options.blocks
-            ));
-            return Err(deleted.at(blocks, partition, Some(start)));
+        let is_missing = match committed {
+            Some(_) => start < beginning && !self.needed_of(member, partition, emitted)?.is_empty(),
+            None => !waits && self.misses_blocks(member, partition, emitted)?,
+        };
+        if is_missing {
+            return Err(self.deleted(partition, beginning, committed.map(|_| start)));
         }
         if !anew.is_empty() {
             lost_up_to = lost_up_to.max(emitted);
@@ -321,13 +368,16 @@ impl Stage for Results {
         self.next_progress_poll = now + PROGRESS_POLL_MS;
         self.read_told_after(member)?;
         for (&number, lane) in lanes.iter_mut().filter(|(_, lane)| lane.waits) {
-            // What retention deletes meanwhile is of windows that are not told: reading begins after it.
+            // Reading begins after what retention has deleted meanwhile.
             if member.beginning(number)? > lane.next {
                 let blocks = &self.options.blocks;
                 let deleted = "blocks were deleted while it was not known yet from where on windows are told";
                 return Err(Error::abort(deleted).at(blocks, number, Some(lane.next)));
             }
             let Some(emitted) = self.emitted_before(member, number)? else { return Ok(()) };
+            if self.misses_blocks(member, number, emitted)? {
+                return Err(self.deleted(number, lane.next, None));
+            }
             lane.merge = Merge::new(self.options.settings, self.options.inputs, emitted);
             lane.waits = false;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use weir_analytics::{Block, Settings};
 use weir_events::{Decoder, Privacy, PrivacySettings, decode_page_analytics, decode_top_pages, encode_event};
 use weir_log::{Error, Member as _, PartitionProgress};
-use weir_memory::{Broker, Clock, Member, MemberOptions};
+use weir_memory::{Broker, Clock, Member, MemberOptions, StoredRecord};
 use weir_oracle::{Entry, Event, Kind, Window};
 use weir_processor::{
     ending::{self, Ending},
@@ -20,6 +20,8 @@ pub const MAX_FUTURE: i64 = 1_000;
 
 pub struct Fixture {
     pub broker: Broker,
+    /// Of processes that start from now on, milliseconds.
+    pub idle_timeout: i64,
     /// The logs from their beginnings, also where retention has deleted them.
     logs: Vec<Vec<Entry>>,
     processes: u32,
@@ -79,7 +81,12 @@ impl Fixture {
         broker.create_topic("results", 1);
         broker.create_topic("top", 1);
         broker.create_topic("dead-letters", 1);
-        Self { broker, logs: vec![Vec::new(); PARTITIONS as usize], processes: 0 }
+        Self {
+            broker,
+            idle_timeout: 3_600_000_000,
+            logs: vec![Vec::new(); PARTITIONS as usize],
+            processes: 0,
+        }
     }
 
     /// Declares a generation: its topics are there.
@@ -108,7 +115,7 @@ impl Fixture {
             settings: generation.settings,
             inputs: PARTITIONS,
             max_future: MAX_FUTURE,
-            idle_timeout: 3_600_000_000,
+            idle_timeout: self.idle_timeout,
             stamped_by_broker: true,
             until_end: false,
             snapshot_every: 60_000,
@@ -155,6 +162,18 @@ impl Fixture {
         for partition in 0..PARTITIONS {
             let end = self.broker.end_offset("events", partition).unwrap();
             self.broker.truncate("events", partition, end).unwrap();
+        }
+    }
+
+    /// Deletes the blocks of windows up to an end, and what was written before them.
+    pub fn delete_blocks(&self, generation: &Generation, end: i64) {
+        for lane in 0..generation.settings.lanes {
+            let records = self.broker.records(&generation.blocks(), lane);
+            let is_one = |record: &StoredRecord| {
+                Block::decode(record.value.as_ref().unwrap()).is_ok_and(|block| block.end <= end)
+            };
+            let last = records.iter().filter(|record| is_one(record)).map(|record| record.offset).max();
+            self.broker.truncate(&generation.blocks(), lane, last.unwrap() + 1).unwrap();
         }
     }
 

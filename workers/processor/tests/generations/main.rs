@@ -28,8 +28,13 @@ const USERS: [&str; 2] = ["ann", "bob"];
 
 /// Events of one visitor a partition, each in a visit of its own, between two times.
 fn visits(fixture: &mut Fixture, from: i64, to: i64) {
+    visits_of(fixture, &USERS, from, to);
+}
+
+/// As [`visits`], of these users alone.
+fn visits_of(fixture: &mut Fixture, users: &[&str], from: i64, to: i64) {
     for at in (from..to).step_by(2_500) {
-        for user in USERS {
+        for user in users {
             fixture.view(&format!("{user}-{}", at / 2_500), &format!("/{}", at / 2_500 % 5), at);
         }
     }
@@ -146,6 +151,87 @@ fn blocks_may_be_deleted_while_stage_two_waits() {
     fixture.run(&mut process).unwrap();
     let told_after = fixture.told_after(&second);
     assert!(fixture.check_told(&SETTINGS, told_after).len() > 5);
+}
+
+#[test]
+fn deleted_blocks_of_windows_that_are_told_are_missed() {
+    // Those of windows that are told, too, are deleted; or only the others.
+    for deleted_up_to in [650_000, 500_000] {
+        let mut fixture = Fixture::new();
+        let (_, cut) = ended(&mut fixture, SETTINGS);
+        visits_and_a_long_one(&mut fixture, 120_000, 190_000);
+        fixture.delete_events();
+        visits_and_a_long_one(&mut fixture, 190_000, 400_000);
+        // The partition without a long visit is ahead.
+        visits_of(&mut fixture, &USERS[1..], 400_000, 650_000);
+        let second = fixture.generation(2, SETTINGS, Some(cut));
+        let mut process = fixture.process(&second);
+        fixture.run(&mut process).unwrap();
+        fixture.delete_blocks(&second, START + deleted_up_to);
+        for at in (400_000..520_000).step_by(10_000) {
+            fixture.view("a visitor", "/long", at);
+        }
+        visits_of(&mut fixture, &USERS[..1], 400_000, 650_000);
+        visits(&mut fixture, 650_000, 700_000);
+        let done = fixture.run(&mut process);
+        let told_after = fixture.told_after(&second) - START;
+        assert!(told_after > 500_000 && told_after < 600_000, "{told_after}");
+        match done {
+            Ok(()) if deleted_up_to < told_after => {
+                assert!(fixture.check_told(&SETTINGS, START + told_after).len() > 5);
+            }
+            Err(Error::Fatal(why)) if deleted_up_to > told_after => {
+                assert!(why.contains("retention deleted them"), "{why}");
+            }
+            other => panic!("{other:?}, deleted up to {deleted_up_to}, told after {told_after}"),
+        }
+    }
+}
+
+#[test]
+fn blocks_that_were_deleted_before_stage_two_began_are_missed() {
+    let mut fixture = Fixture::new();
+    let first = fixture.generation(1, SETTINGS, None);
+    let mut process = fixture.process(&first);
+    visits_of(&mut fixture, &USERS[1..], 0, 120_000);
+    for _ in 0..20 {
+        fixture.broker.advance(Duration::from_millis(600));
+        process.windows.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    fixture.delete_blocks(&first, START + 60_000);
+    visits_of(&mut fixture, &USERS[..1], 0, 120_000);
+    let Err(Error::Fatal(why)) = fixture.run(&mut process) else { panic!("it goes on without them") };
+    assert!(why.contains("retention deleted them"), "{why}");
+}
+
+#[test]
+fn a_silent_partition_misses_no_blocks() {
+    let mut fixture = Fixture::new();
+    fixture.idle_timeout = 1_000;
+    let first = counted(&mut fixture, SETTINGS);
+    let mut process = fixture.process(&first);
+    visits_of(&mut fixture, &USERS[..1], 150_000, 200_000);
+    fixture.run(&mut process).unwrap();
+    process.results.leave().unwrap();
+    // The other partition follows without events, in jumps.
+    visits_of(&mut fixture, &USERS[..1], 220_000, 400_000);
+    for _ in 0..20 {
+        fixture.broker.advance(Duration::from_secs(60));
+        process.windows.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    // Its group of stage 2 has no commits, and the rankings tell what was emitted.
+    let copy = fixture.copy(&first, 7, |_| ());
+    let emitted = fixture.told_ends(0).into_iter().max().unwrap();
+    fixture.delete_blocks(&copy, emitted);
+    let mut results = fixture.process(&copy).results;
+    for _ in 0..5 {
+        fixture.broker.advance(Duration::from_millis(600));
+        results.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    // For the oracle, which knows no idle partitions.
+    visits(&mut fixture, 450_000, 455_000);
+    let told = fixture.check_told_between(&SETTINGS, 0, START + 415_000);
+    assert_eq!(told.last(), Some(&415_000));
 }
 
 #[test]
