@@ -31,7 +31,7 @@ use warnings::RateLimitedWarning;
 
 /// Topics, settings and limits of stage 1. Times in milliseconds.
 pub struct WindowsOptions {
-    /// Engine settings.
+    /// Engine settings; after the first generation with the definitions that are recorded of it.
     pub settings: Settings,
     /// Maximum time that an event may be ahead of its record's timestamp.
     pub max_future: i64,

@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::bail;
-use weir_analytics::decisive::DecisiveSettings;
+use anyhow::{anyhow, bail};
+use weir_analytics::Settings;
+use weir_analytics::decisive::{self, DecisiveSettings, definitions_in};
 use weir_analytics::generation::{self, Next};
 use weir_kafka::{Connection, MemberOptions, TopicInspector, record_generations};
 use weir_log::{Error, Generations};
@@ -81,6 +82,19 @@ pub(crate) fn current(
     Ok(in_newest(pipeline, generations))
 }
 
+/// The document's engine settings, with the definitions that are recorded of the newest generation.
+///
+/// # Errors
+/// A version of the definitions that this release does not know.
+pub(crate) fn settings(pipeline: &Pipeline, generations: &Generations) -> anyhow::Result<Settings> {
+    let mut settings = decisive::settings(pipeline);
+    if let Some(newest) = generations.newest() {
+        settings.definitions = definitions_in(&newest.settings)
+            .map_err(|unknown| anyhow!("generation {} of the pipeline {unknown}", newest.number))?;
+    }
+    Ok(settings)
+}
+
 /// Whether the document's settings begin another generation: they differ from those of the newest one.
 ///
 /// # Errors
@@ -129,4 +143,31 @@ pub(crate) fn decisive_settings(
         return Ok(None);
     }
     Ok(Some(key::decisive_settings(pipeline, &key::privacy(pipeline, key_file)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use weir_analytics::Definitions;
+    use weir_log::Generation;
+
+    use super::*;
+
+    #[test]
+    fn a_generation_has_the_definitions_that_are_recorded_of_it() {
+        let pipeline = Pipeline::demo();
+        let definitions = |recorded: &str| {
+            let recorded = recorded.split_terminator('|').map(|text| Generation::declared(2, text, 0));
+            settings(&pipeline, &Generations::of(recorded)).map(|settings| settings.definitions)
+        };
+        assert_eq!(definitions("").unwrap(), Definitions::NEWEST);
+        assert_eq!(definitions("size 1 ms").unwrap(), Definitions::V1);
+        assert_eq!(definitions("size 1 ms, definitions 2").unwrap(), Definitions::V2);
+        let later = definitions("size 1 ms, definitions 3").unwrap_err().to_string();
+        assert!(
+            later.starts_with("generation 2 of the pipeline follows the definitions of version 3"),
+            "{later}"
+        );
+    }
 }

@@ -13,7 +13,6 @@ use std::{
 
 use anyhow::anyhow;
 use weir_analytics::Settings;
-use weir_analytics::decisive::settings;
 use weir_events::{Decoder, Privacy};
 use weir_log::{Committed, Error, Member, ResultsProgress};
 use weir_manifest::{FIRST_GENERATION, Pipeline};
@@ -107,6 +106,7 @@ pub fn run(
         };
         let Some(generations) = retry_with_backoff(stop, read)? else { return Ok(()) };
         let pipeline = &generation::current(pipeline, &decisive, &generations)?;
+        let settings = generation::settings(pipeline, &generations)?;
         topics::watched(
             pipeline,
             brokers,
@@ -124,7 +124,7 @@ pub fn run(
                 };
                 let cut = takeover::take_over(pipeline, generations.clone(), &part, connect)?;
                 let done = if pipeline.generation == FIRST_GENERATION || cut.is_some() {
-                    stages(pipeline, cut, privacy.clone(), *steps, &metrics, stop, signals, connect)
+                    stages(pipeline, settings, cut, privacy.clone(), *steps, &metrics, stop, signals, connect)
                 } else {
                     Ok(())
                 };
@@ -139,6 +139,7 @@ pub fn run(
 #[allow(clippy::too_many_arguments, reason = "each is one thing that the two stages share")]
 pub(crate) fn stages<M: Member>(
     pipeline: &Pipeline,
+    settings: Settings,
     cut: Option<i64>,
     privacy: Privacy,
     Steps { until_end, transaction_bytes }: Steps,
@@ -147,7 +148,6 @@ pub(crate) fn stages<M: Member>(
     signals: &Signals,
     connect: impl Fn(&str, &str) -> Result<M, Error> + Sync,
 ) -> anyhow::Result<()> {
-    let settings = settings(pipeline);
     let end = AtomicI64::new(UNKNOWN_END);
     let summary = Mutex::new(Summary::default());
     let summarize = |change: &dyn Fn(&mut Summary)| {

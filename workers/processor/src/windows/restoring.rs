@@ -130,15 +130,19 @@ impl Windows {
         Ok((input, start))
     }
 
-    /// The definitions that the generation follows: it may have begun with an earlier release. They are those of the partition's commit,
-    /// or of another one's.
+    /// The definitions that the generation follows: it may have begun with an earlier release. They are those of the partition's commit, or
+    /// those that its record has; the first generation has none, and follows another partition's commit.
     fn definitions<M: Member>(
         &self,
         member: &mut M,
         partition: i32,
         committed: Option<&Committed>,
     ) -> Result<Definitions, Error> {
-        let others = if committed.is_none() { member.committed()? } else { Vec::new() };
+        let others = match committed {
+            None if self.options.cut.is_some() => return Ok(self.options.settings.definitions),
+            None => member.committed()?,
+            Some(_) => Vec::new(),
+        };
         let metadata =
             committed.into_iter().chain(others.iter().flatten()).map(|committed| &*committed.metadata);
         let Some(settings) = PartitionProgress::settings_in(metadata) else {

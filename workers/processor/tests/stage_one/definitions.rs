@@ -31,6 +31,25 @@ fn a_generation_goes_on_by_the_definitions_that_it_began_with() {
 }
 
 #[test]
+fn a_partition_without_a_commit_follows_what_is_recorded_of_its_generation() {
+    let mut fixture = Fixture::new(2);
+    fixture.cut = Some(0);
+    fixture.view("a", START, Some(0));
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 5_000);
+    let settings = fixture.progress().remove(0).settings;
+    let other = PartitionProgress { settings, ..PartitionProgress::default() };
+    let mut fixture = Fixture::new(2);
+    (fixture.cut, fixture.definitions) = (Some(0), Definitions::V1);
+    fixture.commit(0, &serde_json::to_string(&other).unwrap());
+    fixture.view("b", START, Some(1));
+    let mut worker = fixture.worker();
+    fixture.pass(&mut worker, 5_000);
+    let settings = &fixture.progress()[1].settings;
+    assert!(!settings.contains("definitions"), "{settings}");
+}
+
+#[test]
 fn definitions_of_a_later_release_are_refused() {
     let mut fixture = Fixture::new(1);
     fixture.view("a", START, Some(0));

@@ -26,6 +26,8 @@ pub struct Fixture {
     pub key: &'static str,
     /// Those of the processes' release.
     pub definitions: Definitions,
+    /// After the first generation: where it begins.
+    pub cut: Option<i64>,
     processes: u32,
 }
 
@@ -46,6 +48,7 @@ impl Fixture {
             privacy: PrivacySettings::default(),
             key: "secret",
             definitions: Definitions::NEWEST,
+            cut: None,
             processes: 0,
         }
     }
@@ -67,7 +70,7 @@ impl Fixture {
             live: None,
             dead_letters: "dead-letters".to_owned(),
             keep_payload: true,
-            cut: None,
+            cut: self.cut,
         };
         let privacy = Privacy::new(self.privacy, Some(self.key.as_bytes())).unwrap();
         let id = format!("id-{}", self.processes);

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use weir_analytics::decisive;
 use weir_gateway::{
     ingest::{self, Batch},
     store::dead_letters::DeadLetter,
@@ -75,6 +76,7 @@ pub(super) fn run(demo: &Demo<'_>) -> anyhow::Result<()> {
             part(scope, "processing", stop, move || {
                 process::stages(
                     pipeline,
+                    decisive::settings(pipeline),
                     None,
                     key::privacy(pipeline, None)?,
                     process::Steps::default(),

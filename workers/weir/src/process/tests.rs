@@ -3,6 +3,7 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
 
+use weir_analytics::decisive::settings;
 use weir_memory::{Broker, Clock, Fault, MemberOptions};
 
 use super::*;
@@ -33,6 +34,7 @@ fn heartbeats_go_on_while_the_broker_is_away() {
         let process = scope.spawn(|| {
             stages(
                 &pipeline,
+                settings(&pipeline),
                 None,
                 privacy(&pipeline, None).unwrap(),
                 Steps::default(),
@@ -66,7 +68,8 @@ fn a_process_that_refuses_its_state_is_never_ready() {
     let (stop, signals) = (AtomicBool::new(false), Signals::default());
     let steps = Steps::default();
     let privacy = privacy(&pipeline, None).unwrap();
-    stages(&pipeline, None, privacy, steps, &metrics, &stop, &signals, connect).unwrap_err();
+    stages(&pipeline, settings(&pipeline), None, privacy, steps, &metrics, &stop, &signals, connect)
+        .unwrap_err();
     let now = millis();
     let windows = health.heartbeats().next().unwrap();
     assert!(!windows.is_ready(now));
