@@ -30,7 +30,7 @@ pub struct DecisiveSettings {
 /// events refuses to continue then, instead of replaying what was counted as unknown.
 const SLACK: &str = ", duplicate slack ";
 /// Begins the part with the number of pages that may be live.
-const LIVE_PAGES: &str = ", live pages within ";
+const LIVE_PAGES: &str = "live pages within ";
 /// Begins the part with the version of the definitions.
 const DEFINITIONS: &str = ", definitions ";
 /// Begins the part that no new generation can change.
@@ -85,7 +85,7 @@ impl DecisiveSettings {
     }
 
     fn by_definitions(&self, definitions: Definitions, settings: &str) -> String {
-        let limit = format!("{LIVE_PAGES}{}", self.page_limit);
+        let limit = format!(", {LIVE_PAGES}{}", self.page_limit);
         match definitions {
             // Texts of the first version do not name it, and know no limit: to state one begins the next generation.
             Definitions::V1 if self.page_limit == Settings::default().page_limit => settings.to_owned(),
@@ -139,7 +139,7 @@ impl Difference {
         // What was committed before events of version 2 were read does not state what decides about them.
         let version_2 = now
             .split_once(SLACK)
-            .map(|(_, rest)| rest.split_once(LIVE_PAGES).map_or(rest, |(of_it, _)| of_it));
+            .map(|(_, rest)| rest.split(&format!(", {LIVE_PAGES}")).next().unwrap_or(rest));
         let now = match version_2 {
             Some(part) if !before.contains(SLACK) => now.replace(&format!("{SLACK}{part}"), ""),
             _ => now.to_owned(),
@@ -204,8 +204,7 @@ pub fn settings_in(committed: &str) -> Result<Settings, String> {
         // Decides nothing in stage 2, which is all that a generation needs to end.
         duplicate_slack: parsed("duplicate slack ", " ms").unwrap_or_default(),
         // Decides nothing there either.
-        page_limit: parsed("live pages within ", "")
-            .map_or(Settings::default().page_limit, |limit| limit as usize),
+        page_limit: parsed(LIVE_PAGES, "").map_or(Settings::default().page_limit, |limit| limit as usize),
         definitions: definitions_in(committed)?,
     })
 }
@@ -221,9 +220,10 @@ fn in_words(parts: &[&str]) -> String {
     if parts.is_empty() {
         return "nothing of it".to_owned();
     }
-    let in_words = |part: &&str| match part.strip_suffix(" lanes") {
-        Some(count) => format!("results partitions {count}"),
-        None => (*part).to_owned(),
+    let in_words = |part: &&str| match (part.strip_suffix(" lanes"), part.strip_prefix(LIVE_PAGES)) {
+        (Some(count), _) => format!("results partitions {count}"),
+        (_, Some(limit)) => format!("limits.pages {limit}"),
+        _ => (*part).to_owned(),
     };
     parts.iter().map(in_words).collect::<Vec<_>>().join(", ")
 }
@@ -352,13 +352,11 @@ mod tests {
             let limited = DecisiveSettings { page_limit: 7, ..now.clone() };
             let stated = limited.refusal(&earlier).unwrap();
             assert!(
-                stated.starts_with(
-                    "was made with nothing of it, and the document now says live pages within 7: "
-                ),
+                stated.starts_with("was made with nothing of it, and the document now says limits.pages 7: "),
                 "{stated}"
             );
             let other = limited.refusal(&newest).unwrap();
-            assert!(other.starts_with("was made with live pages within 100000, and"), "{other}");
+            assert!(other.starts_with("was made with limits.pages 100000, and"), "{other}");
         }
     }
 
