@@ -28,6 +28,7 @@ pub struct Fixture {
     pub definitions: Definitions,
     /// After the first generation: where it begins.
     pub cut: Option<i64>,
+    pub page_limit: usize,
     processes: u32,
 }
 
@@ -49,6 +50,7 @@ impl Fixture {
             key: "secret",
             definitions: Definitions::NEWEST,
             cut: None,
+            page_limit: Settings::default().page_limit,
             processes: 0,
         }
     }
@@ -57,7 +59,11 @@ impl Fixture {
     pub fn worker(&mut self) -> Worker<Windows, Member> {
         self.processes += 1;
         let options = WindowsOptions {
-            settings: Settings { definitions: self.definitions, ..Settings::default() },
+            settings: Settings {
+                definitions: self.definitions,
+                page_limit: self.page_limit,
+                ..Settings::default()
+            },
             max_future: self.max_future,
             idle_timeout: 30_000,
             inputs: self.inputs,

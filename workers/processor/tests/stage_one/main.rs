@@ -1,6 +1,7 @@
 //! Stage 1 on the in-memory log: idle partitions, bounded logs that continue, wrong clocks, commit metadata.
 #![allow(clippy::unwrap_used)]
 
+mod bad_input;
 mod definitions;
 mod fixture;
 mod partly_written;
