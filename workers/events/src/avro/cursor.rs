@@ -5,13 +5,15 @@ use super::error::{DecodeError, Fault};
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
     length: usize,
+    /// Items of arrays and maps so far.
+    items: u64,
     /// The field being read, for errors.
     pub(super) field: &'static str,
 }
 
 impl<'a> Cursor<'a> {
     pub(crate) fn new(body: &'a [u8]) -> Self {
-        Self { rest: body, length: body.len(), field: "" }
+        Self { rest: body, length: body.len(), items: 0, field: "" }
     }
 
     #[cold]
@@ -94,7 +96,8 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads an array's or a map's blocks, item by item. A block that claims more items than there are bytes left is a
-    /// fault, so that a few bytes cannot cost a long loop or a large allocation.
+    /// fault, so that a few bytes cannot cost a long loop or a large allocation; and so are more items than bytes altogether, because
+    /// items without bytes may come in any number of blocks.
     pub(crate) fn blocks(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<(), DecodeError>,
@@ -108,7 +111,8 @@ impl<'a> Cursor<'a> {
                 // The block's size in bytes, for readers that skip whole blocks.
                 self.long()?;
             }
-            if count.unsigned_abs() > self.rest.len() as u64 {
+            self.items = self.items.saturating_add(count.unsigned_abs());
+            if count.unsigned_abs() > self.rest.len() as u64 || self.items > self.length as u64 {
                 return Err(self.fault(Fault::Truncated));
             }
             for _ in 0..count.unsigned_abs() {

@@ -97,6 +97,16 @@ pub enum SchemaError {
         /// The type that contains itself.
         name: String,
     },
+    /// Its types, each used many times, would be too large in memory.
+    #[error(
+        "the schema has more than {max} types once {name} stands for the whole of its type, expected fewer: use it less often"
+    )]
+    TooLarge {
+        /// The type that is one too many.
+        name: String,
+        /// The maximum.
+        max: usize,
+    },
     /// The schema is not of a record.
     #[error("the schema is not a record, expected analytics.events.ClickstreamEvent")]
     NotARecord,

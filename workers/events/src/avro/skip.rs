@@ -66,6 +66,15 @@ impl Skip {
         })
     }
 
+    /// Number of shapes that it is made of.
+    fn size(&self) -> usize {
+        1 + match self {
+            Self::Number | Self::Bytes | Self::Fixed(_) => 0,
+            Self::Union(parts) | Self::Record(parts) => parts.iter().map(Self::size).sum(),
+            Self::Array(item) | Self::Map(item) => item.size(),
+        }
+    }
+
     /// Moves the cursor behind a value.
     pub(super) fn pass(&self, c: &mut Cursor<'_>) -> Result<(), DecodeError> {
         match self {
@@ -86,17 +95,30 @@ impl Skip {
     }
 }
 
+/// Maximum shapes of a schema. A name stands for the whole of its type each time it is used, so that without a limit a schema of thirty
+/// types, each with two of the one before it, would fill the memory.
+pub(super) const MAX_SHAPES: usize = 10_000;
+
 /// Named types seen so far; Avro defines a name before its use, except in recursive types.
 #[derive(Default)]
-pub(super) struct Names(HashMap<Name, Skip>);
+pub(super) struct Names {
+    known: HashMap<Name, Skip>,
+    /// Shapes that were copied for a name.
+    copied: usize,
+}
 
 impl Names {
     fn define(&mut self, name: &Name, skip: Skip) -> Skip {
-        self.0.insert(name.clone(), skip.clone());
+        self.known.insert(name.clone(), skip.clone());
         skip
     }
 
-    fn get(&self, name: &Name) -> Result<Skip, SchemaError> {
-        self.0.get(name).cloned().ok_or_else(|| SchemaError::Recursive { name: name.to_string() })
+    fn get(&mut self, name: &Name) -> Result<Skip, SchemaError> {
+        let known = self.known.get(name).ok_or_else(|| SchemaError::Recursive { name: name.to_string() })?;
+        self.copied += known.size();
+        if self.copied > MAX_SHAPES {
+            return Err(SchemaError::TooLarge { name: name.to_string(), max: MAX_SHAPES });
+        }
+        Ok(known.clone())
     }
 }

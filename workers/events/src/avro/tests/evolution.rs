@@ -111,6 +111,51 @@ fn an_array_of_nulls_cannot_keep_the_reader_busy() {
     assert!(matches!(decoder.decode(&min), Err(DecodeError::Body { fault: Fault::Truncated, .. })));
 }
 
+/// Items without bytes, in as many blocks as fit: each claims no more than what is left, and all of them the square of it.
+#[test]
+fn many_arrays_of_nulls_cannot_keep_the_reader_busy() {
+    let event = &encoded(&bytes::EVENT)[HEADER..];
+    let nulls = r#"{"type": "array", "items": "null"}"#;
+    let lists = format!(r#"{{"type": "array", "items": {nulls}}}"#);
+    let empty = r#"{"type": "array", "items": {"type": "record", "name": "Empty", "fields": []}}"#;
+    for (items, written) in [
+        (nulls, [vec![40; 100], vec![0]].concat()),
+        (empty, [vec![40; 100], vec![0]].concat()),
+        // Each list is one block of its own and an end.
+        (&lists, [&[100][..], &[40, 0].repeat(50), &[0]].concat()),
+    ] {
+        let json = with_fields(&format!(r#"{{"name": "void", "type": {items}, "default": []}}"#));
+        let mut decoder = Decoder::new();
+        decoder.register(0, &json).unwrap();
+        let claim = [&[0; 5][..], event, &written].concat();
+        let fault = decoder.decode(&claim).unwrap_err();
+        assert!(matches!(fault, DecodeError::Body { fault: Fault::Truncated, .. }), "{items}: {fault}");
+        // As many as there are bytes are no harm.
+        let few = [&[0; 5][..], event, &[2, 0], &[0; 10]].concat();
+        assert!(!matches!(decoder.decode(&few), Err(DecodeError::Body { .. })), "{items}");
+    }
+}
+
+#[test]
+fn a_schema_that_grows_when_it_is_spelled_out_is_refused() {
+    let tree = |levels: usize| {
+        let leaf = r#"{"type": "record", "name": "T0", "fields": [{"name": "a", "type": "int"}]}"#.to_owned();
+        let tree = (1..levels).fold(leaf, |below, level| {
+            let again = format!("T{}", level - 1);
+            format!(
+                r#"{{"type": "record", "name": "T{level}", "fields": [{{"name": "a", "type": {below}}}, {{"name": "b", "type": "{again}"}}]}}"#
+            )
+        });
+        with_fields(&format!(r#"{{"name": "tree", "type": ["null", {tree}], "default": null}}"#))
+    };
+    Decoder::new().register(1, &tree(10)).unwrap();
+    let refused = Decoder::new().register(1, &tree(30)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the schema has more than 10000 types once analytics.events.T11 stands for the whole of its type, expected fewer: use it less often"
+    );
+}
+
 #[test]
 fn blocks_may_have_a_size() {
     let json =
