@@ -178,3 +178,120 @@ fn a_changed_document_is_validated_again() {
     assert_eq!(paths, ["spec.generator.eventsPerSecond", "spec.topics.events.partitions"]);
     assert_eq!(Pipeline::demo().validate(), Ok(()));
 }
+
+/// Names that a shell, a path or Kafka might take for something else, numbers at and beyond the edges of their types.
+#[test]
+fn hostile_values_are_refused_by_path() {
+    let duration = "expected whole numbers with units d, h, m, s, ms in that order, such as 5m, 1h30m or 500ms, at most 36500d";
+    let topic =
+        "expected a topic name that Kafka takes: 1 to 249 of a-z, A-Z, 0-9, ., _ and -, and neither . nor ..";
+    let name = "expected the name of an object in Kubernetes: labels of a-z, 0-9 and -, joined by dots";
+    let (long, deep) = ("a".repeat(250), "../".repeat(40));
+    for (spec, path, found, expected) in [
+        ("window: {size: -5m}", "window.size", "`-5m`", duration),
+        ("window: {slide: -0s}", "window.slide", "`-0s`", duration),
+        ("window: {size: 0}", "window.size", "0", "expected a text"),
+        ("window: {size: 9223372036854775808ms}", "window.size", "`9223372036854775808ms`", duration),
+        (
+            "window: {size: 10s, slide: 5m}",
+            "window.size",
+            "10s",
+            "expected a multiple of window.slide (5m): windows are made of whole slides, such as 5m",
+        ),
+        ("processor: {replicas: -1}", "processor.replicas", "-1", "allowed: from 0 to 1000"),
+        ("processor: {replicas: 2147483648}", "processor.replicas", "2147483648", "allowed: from 0 to 1000"),
+        (
+            "processor: {replicas: 18446744073709551616}",
+            "processor.replicas",
+            "1.8446744073709552e+19",
+            "expected a whole number",
+        ),
+        ("processor: {replicas: 1e9}", "processor.replicas", "1000000000.0", "expected a whole number"),
+        ("processor: {replicas: '2'}", "processor.replicas", "`2`", "expected a whole number"),
+        ("topics: {events: {partitions: -1}}", "topics.events.partitions", "-1", "allowed: from 1 to 1000"),
+        ("topics: {events: {name: ''}}", "topics.events.name", "``", topic),
+        ("topics: {events: {name: .}}", "topics.events.name", "`.`", topic),
+        ("topics: {events: {name: ..}}", "topics.events.name", "`..`", topic),
+        ("topics: {events: {name: a/b}}", "topics.events.name", "`a/b`", topic),
+        ("topics: {events: {name: \"a\\0b\"}}", "topics.events.name", "`a\\0b`", topic),
+        ("topics: {events: {name: \"a\\u202eb\"}}", "topics.events.name", "`a\\u{202e}b`", topic),
+        ("topics: {events: {name: é}}", "topics.events.name", "`é`", topic),
+        (&format!("topics: {{events: {{name: {long}}}}}"), "topics.events.name", &format!("`{long}`"), topic),
+        (
+            "pii: {userId: Hash, hashKeySecretRef: {name: other/pii, key: k}}",
+            "pii.hashKeySecretRef.name",
+            "`other/pii`",
+            name,
+        ),
+        (
+            &format!("pii: {{hashKeySecretRef: {{name: '{deep}', key: k}}}}"),
+            "pii.hashKeySecretRef.name",
+            &format!("`{deep}`"),
+            name,
+        ),
+        ("imagePullSecrets: [{name: -x}]", "imagePullSecrets[0].name", "`-x`", name),
+    ] {
+        refused(&format!("spec: {{{spec}}}"), &[&format!("spec.{path}: found {found}, {expected}")]);
+    }
+}
+
+#[test]
+fn no_number_is_not_a_number() {
+    for number in [".nan", ".inf", "-.INF"] {
+        let error =
+            parse(&format!("spec: {{generator: {{eventsPerSecond: {number}}}}}")).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{number}` is not a finite number at line 4")), "{error}");
+    }
+}
+
+/// A Secret is read by pods, and pods read those of their own namespace alone.
+#[test]
+fn no_secret_of_another_namespace_can_be_named() {
+    for (spec, path, allowed) in [
+        (
+            "kafka: {tls: {clientCertSecretRef: {name: s, namespace: other}}}",
+            "kafka.tls.clientCertSecretRef",
+            "name",
+        ),
+        (
+            "kafka: {tls: {caSecretRef: {name: s, key: k, namespace: other}}}",
+            "kafka.tls.caSecretRef",
+            "key, name",
+        ),
+        (
+            "kafka: {sasl: {mechanism: PLAIN, secretRef: {name: s, namespace: other}}}",
+            "kafka.sasl.secretRef",
+            "name",
+        ),
+        ("pii: {hashKeySecretRef: {name: s, key: k, namespace: other}}", "pii.hashKeySecretRef", "key, name"),
+        ("imagePullSecrets: [{name: s, namespace: other}]", "imagePullSecrets[0]", "name"),
+    ] {
+        refused(
+            &format!("spec: {{{spec}}}"),
+            &[&format!("spec.{path}.namespace: unknown field, allowed here: {allowed}")],
+        );
+    }
+}
+
+/// A few kilobytes that would be gigabytes, or a stack's depth, once they are read.
+#[test]
+fn documents_that_grow_are_refused() {
+    let aliases: String =
+        (1..9).map(|i| format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 10].join(","))).collect();
+    for (name, text, why) in [
+        ("aliases of aliases", format!("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n{aliases}"), "limit"),
+        ("an alias of itself", "a: &a [*a]".to_owned(), "line 1"),
+        ("lists in lists", format!("spec: {}", "[".repeat(100_000)), "limit"),
+        ("groups in groups", format!("spec: {}", "{a: ".repeat(100_000)), "limit"),
+        (
+            "groups by their indentation",
+            (0..2_000).map(|i| format!("{}a:\n", " ".repeat(i))).collect(),
+            "limit",
+        ),
+    ] {
+        let error = Pipeline::from_yaml(&text).unwrap_err();
+        assert!(matches!(error, SpecError::Yaml(_)), "{name}: {error}");
+        let error = error.to_string();
+        assert!(error.contains(why) && error.len() < 300, "{name}: {error}");
+    }
+}
