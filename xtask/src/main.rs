@@ -11,6 +11,7 @@ mod crds;
 mod deny;
 mod e2e;
 mod faults;
+mod fuzz;
 mod generated;
 mod kafka;
 mod olm;
@@ -80,6 +81,8 @@ enum Task {
     E2e(e2e::E2eOptions),
     /// Restart and kill brokers and processors, hold transactions open, fall silent and so on; then compare with the oracle
     Faults(faults::FaultsOptions),
+    /// Fuzz the decoders for longer than the tests do; findings are added to testbed/fuzz/corpus
+    Fuzz(fuzz::FuzzOptions),
     /// Run every test and print how many lines of each crate they reach
     Coverage,
 }
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         Task::Deny => deny::run(),
         Task::E2e(options) => e2e::run(&options),
         Task::Faults(options) => faults::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Coverage => coverage::run(),
     };
     match done {

@@ -133,11 +133,12 @@ impl LiveRow {
     }
 
     fn add(&mut self, other: &Self) {
-        self.views += other.views;
-        self.clicks += other.clicks;
-        self.carts += other.carts;
-        self.conversions += other.conversions;
-        self.users += other.users;
+        // What others wrote to the topic may be beyond all bounds.
+        self.views = self.views.saturating_add(other.views);
+        self.clicks = self.clicks.saturating_add(other.clicks);
+        self.carts = self.carts.saturating_add(other.carts);
+        self.conversions = self.conversions.saturating_add(other.conversions);
+        self.users = self.users.saturating_add(other.users);
     }
 
     fn count(&mut self, counts: &Counts) {

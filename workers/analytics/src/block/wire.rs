@@ -176,6 +176,9 @@ pub(crate) fn read(bytes: &[u8], rows: &mut dyn RowSink) -> Result<Header, Block
         }
         Some((&POSTCARD, _)) => {
             let block: Block = postcard::from_bytes(bytes)?;
+            if block.partition < 0 {
+                return Err(BlockError::Broken(bytes.len()));
+            }
             for page in &block.pages {
                 rows.page(&page.url, &page.sums);
             }
