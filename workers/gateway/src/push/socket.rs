@@ -37,6 +37,9 @@ const CLOSE_READ_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long sending the reason may take.
 const CLOSE_SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Maximum bytes of a close frame's reason (RFC 6455, 5.5): a client drops the connection for a longer one, without any reason.
+const MAX_REASON_BYTES: usize = 123;
+
 /// A message from a client.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
@@ -81,6 +84,16 @@ impl CloseReason {
         Self(1008, why.into())
     }
 
+    /// The frame; messages of clients may be quoted in the reason, so it is cut to what fits.
+    fn frame(self) -> CloseFrame {
+        let Self(code, mut reason) = self;
+        if reason.len() > MAX_REASON_BYTES {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES - '…'.len_utf8()));
+            reason.push('…');
+        }
+        CloseFrame { code, reason: reason.into() }
+    }
+
     /// 1009: a message is too long.
     fn too_long() -> Self {
         Self(1009, format!("a message has at most {MAX_MESSAGE_BYTES} bytes"))
@@ -121,7 +134,7 @@ async fn serve(gateway: Gateway, mut session: Session, mut socket: WebSocket) {
         gateway.shared.evicted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
     tracing::info!(code, %reason, "closing a WebSocket connection");
-    let close = CloseFrame { code, reason: reason.into() };
+    let close = CloseReason(code, reason).frame();
     let _ = time::timeout(CLOSE_SEND_TIMEOUT, socket.send(Message::Close(Some(close)))).await;
     // A connection that is closed while there is something unread is reset, and its client may never see the reason.
     let _ = time::timeout(CLOSE_READ_TIMEOUT, async { while let Some(Ok(_)) = socket.recv().await {} }).await;
@@ -242,3 +255,6 @@ pub(super) fn named(topics: Vec<String>, pages: Vec<String>) -> Result<Vec<Topic
     }
     Ok(named)
 }
+
+#[cfg(test)]
+mod tests;

@@ -62,6 +62,7 @@ pub struct Server {
     listener: TcpListener,
     router: Router,
     gateway: Gateway,
+    request_head_timeout: Duration,
 }
 
 impl Server {
@@ -84,7 +85,7 @@ impl Server {
         let guard = Guard { origins: options.origins.clone().into(), loopback };
         let router =
             routes::router(gateway.clone()).layer(middleware::from_fn_with_state(guard, guard::guard));
-        Ok(Self { listener, router, gateway })
+        Ok(Self { listener, router, gateway, request_head_timeout: REQUEST_HEAD_TIMEOUT })
     }
 
     /// The bound address.
@@ -109,11 +110,11 @@ impl Server {
         publish: impl Future<Output = ()> + Send + 'static,
         stop: impl Future<Output = ()>,
     ) -> Result<(), Panicked> {
-        let Self { listener, router, gateway } = self;
+        let Self { listener, router, gateway, request_head_timeout } = self;
         let mut publisher = tokio::spawn(publish);
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         tokio::select! {
-            () = accept(&listener, &permits, &router) => {}
+            () = accept(&listener, &permits, &router, request_head_timeout) => {}
             () = stop => {}
             ended = &mut publisher => {
                 let panic = ended.err().and_then(|error| error.try_into_panic().ok());
@@ -138,11 +139,18 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(1_024)
 }
 
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, router: &Router) {
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+    router: &Router,
+    request_head_timeout: Duration,
+) {
     loop {
         let Ok(permit) = Arc::clone(permits).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(connection(stream, router.clone(), permit))),
+            Ok((stream, _)) => {
+                drop(tokio::spawn(connection(stream, router.clone(), request_head_timeout, permit)))
+            }
             Err(error) => {
                 // Usually too many open files: the pause lets other connections end.
                 tracing::warn!(%error, "cannot accept a connection, retrying");
@@ -152,7 +160,12 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, router: &Route
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePermit) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    request_head_timeout: Duration,
+    permit: OwnedSemaphorePermit,
+) {
     // Small messages must not wait for more.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
@@ -160,7 +173,7 @@ async fn connection(stream: TcpStream, router: Router, permit: OwnedSemaphorePer
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_HEAD_TIMEOUT)
+        .header_read_timeout(request_head_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(with_write_timeout(stream, WRITE_TIMEOUT)), service)
