@@ -119,7 +119,7 @@ impl Target {
             Ok(Err(error)) if error.trim().is_empty() => Err(Finding::Silent),
             Ok(Err(error)) => {
                 let words = error.split('`').step_by(2).flat_map(str::chars);
-                Ok(words.filter(|c| !c.is_ascii_digit()).take(80).collect())
+                Ok(words.filter(|c| !c.is_ascii_hexdigit()).take(80).collect())
             }
             // In powers of two, so that some inputs of every size are kept.
             Ok(Ok(())) => Ok(format!("ok {} {}", bytes.len().ilog2_or_zero(), peak.ilog2_or_zero())),

@@ -228,7 +228,8 @@ fn read_sections(reader: &mut Reader<'_>, rows: &mut dyn RowSink) -> Result<Sums
                 return Err(broken);
             }
             site = Some(read_pages(&mut Reader { rest: body }, rows).ok_or(broken)?);
-        } else {
+        } else if !body.is_empty() {
+            // Without rows it says nothing, and is not written.
             rows.row(id, body);
         }
     }
