@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::broker::{Broker, State};
 use crate::error::Error;
-use crate::settings::{Ports, properties};
+use crate::settings::{Ports, Proxied, properties};
 use crate::{Distribution, ports};
 
 /// Names an existing cluster for [`Kafka::shared`]: `HOST:PORT,...`.
@@ -24,6 +24,7 @@ pub struct Kafka {
     // Dropped in this order: first the brokers, then their data.
     brokers: Vec<Broker>,
     bootstrap: String,
+    proxied: Vec<Proxied>,
     distribution: Distribution,
     data: TempDir,
 }
@@ -35,11 +36,27 @@ impl Kafka {
     /// # Errors
     /// What [`Distribution::install`] reports; [`Error::Died`] or [`Error::NotReady`] with the end of a broker's log.
     pub fn start(brokers: usize) -> Result<Self, Error> {
+        Self::start_with(brokers, false)
+    }
+
+    /// As [`Kafka::start`], with a second listener per broker for clients that connect through a proxy: see [`Kafka::proxied`].
+    /// The caller provides the proxy.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_proxied(brokers: usize) -> Result<Self, Error> {
+        Self::start_with(brokers, true)
+    }
+
+    fn start_with(brokers: usize, proxied: bool) -> Result<Self, Error> {
         let mut attempts = 1;
         loop {
-            let mut free = ports::free(2 * brokers);
-            let controllers = free.split_off(free.len() / 2);
-            match Self::start_at(&Ports { clients: free, controllers }) {
+            let mut clients = ports::free(if proxied { 4 } else { 2 } * brokers);
+            let controllers = clients.split_off(brokers);
+            let (controllers, others) = controllers.split_at(brokers);
+            let proxied =
+                others.chunks_exact(2).map(|pair| Proxied { broker: pair[0], proxy: pair[1] }).collect();
+            match Self::start_at(&Ports { clients, controllers: controllers.to_vec(), proxied }) {
                 Err(Error::PortTaken { .. }) if attempts < MAX_ATTEMPTS => attempts += 1,
                 started => return started,
             }
@@ -52,7 +69,7 @@ impl Kafka {
     /// As [`Kafka::start`], and [`Error::PortTaken`].
     pub fn start_on(brokers: usize, first: u16) -> Result<Self, Error> {
         let clients = (first..).take(brokers).collect();
-        Self::start_at(&Ports { clients, controllers: ports::free(brokers) })
+        Self::start_at(&Ports { clients, controllers: ports::free(brokers), proxied: Vec::new() })
     }
 
     /// The bootstrap servers of one cluster for all tests of a process: that of `WEIR_TEST_KAFKA` if set, else a broker
@@ -77,6 +94,12 @@ impl Kafka {
     #[must_use]
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The listeners for clients behind a proxy, by broker; empty unless it was started with them.
+    #[must_use]
+    pub fn proxied(&self) -> &[Proxied] {
+        &self.proxied
     }
 
     /// The broker with this index, from 0, which is also its node id.
@@ -121,7 +144,8 @@ impl Kafka {
             .prefix("weir-kafka-")
             .tempdir()
             .map_err(Error::io("make a temporary folder"))?;
-        let mut kafka = Self { brokers: Vec::new(), bootstrap: String::new(), distribution, data };
+        let (brokers, proxied) = (Vec::new(), ports.proxied.clone());
+        let mut kafka = Self { brokers, bootstrap: String::new(), proxied, distribution, data };
         let folder = kafka.data.path().to_owned();
         for (index, port) in ports.clients.iter().enumerate() {
             let settings = folder.join(format!("broker-{index}.properties"));

@@ -30,4 +30,5 @@ pub use distribution::{Distribution, version};
 pub use error::Error;
 pub use folders::{cache, target};
 pub use ports::free as free_ports;
+pub use settings::Proxied;
 pub use supervised::{SupervisedProcess, tail};

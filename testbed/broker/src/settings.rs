@@ -8,6 +8,17 @@ use std::path::Path;
 pub(crate) struct Ports {
     pub(crate) clients: Vec<u16>,
     pub(crate) controllers: Vec<u16>,
+    /// Listeners whose clients are told of other ports, where a proxy listens; empty without a proxy.
+    pub(crate) proxied: Vec<Proxied>,
+}
+
+/// A broker's listener for clients behind a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proxied {
+    /// Where the broker listens.
+    pub broker: u16,
+    /// Where its clients are told to connect: the proxy's port.
+    pub proxy: u16,
 }
 
 /// The properties of the broker with this index, which keeps its log in `data`.
@@ -21,15 +32,21 @@ pub(crate) fn properties(index: usize, ports: &Ports, data: &Path) -> String {
         .map(|(index, port)| format!("{index}@127.0.0.1:{port}"))
         .collect();
     let (client, controller) = (ports.clients[index], ports.controllers[index]);
+    let (listener, advertised) = match ports.proxied.get(index) {
+        None => (String::new(), String::new()),
+        Some(Proxied { broker, proxy }) => {
+            (format!(",PROXIED://127.0.0.1:{broker}"), format!(",PROXIED://127.0.0.1:{proxy}"))
+        }
+    };
     format!(
         "\
 process.roles=broker,controller
 node.id={index}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{advertised}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false

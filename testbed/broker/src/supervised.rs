@@ -43,6 +43,14 @@ impl SupervisedProcess {
         Ok(self.shell.try_wait()?.is_none())
     }
 
+    /// The status that the program ended with, 128 and its number after a signal; `None` while it runs.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn status(&mut self) -> io::Result<Option<i32>> {
+        Ok(self.shell.try_wait()?.map(|status| status.code().unwrap_or(-1)))
+    }
+
     /// Sends the signal of this name (`TERM`, `STOP`); false when the program is gone.
     ///
     /// # Errors
