@@ -106,6 +106,13 @@ pub(super) fn transactional(options: &MemberOptions) -> ClientConfig {
     extended(config, &options.connection)
 }
 
+/// The time after which librdkafka sends a request again at the earliest: a fifth less than the configured one.
+pub(super) fn resend_after(config: &ClientConfig) -> Duration {
+    let millis = |name, default| config.get(name).and_then(|value| value.parse().ok()).unwrap_or(default);
+    let backoff: u64 = millis("retry.backoff.ms", 100) * 4 / 5;
+    Duration::from_millis(backoff.min(millis("retry.backoff.max.ms", 1_000)))
+}
+
 /// Best effort, outside transactions: records that cannot be sent soon are dropped.
 pub(super) fn publisher(options: &MemberOptions) -> ClientConfig {
     let mut config = common(&options.connection);
@@ -154,6 +161,16 @@ mod tests {
         for config in [member(&options), transactional(&options), publisher(&options)] {
             assert_eq!(config.get("client.id"), Some("other"));
         }
+    }
+
+    #[test]
+    fn requests_are_sent_again_after_the_configured_time() {
+        let mut options = MemberOptions::new("a:1", "g", "t", "x");
+        assert_eq!(resend_after(&transactional(&options)), Duration::from_millis(80));
+        options.connection.properties = vec![("retry.backoff.ms".into(), "50".into())];
+        assert_eq!(resend_after(&transactional(&options)), Duration::from_millis(40));
+        options.connection.properties.push(("retry.backoff.max.ms".into(), "20".into()));
+        assert_eq!(resend_after(&transactional(&options)), Duration::from_millis(20));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -103,20 +104,39 @@ fn end_offset(reason: &str) -> Option<i64> {
     after.split(' ').next()?.parse().ok()
 }
 
-/// The producers' context: records the first failed delivery.
+/// How long librdkafka may keep back the line of a failed connection whose last failure was the same: 30 s, and some more.
+const MAX_UNREPORTED: Duration = Duration::from_secs(35);
+
+/// The producers' context: records the first failed delivery, and the last failed connection.
 #[derive(Debug, Default)]
 pub(super) struct DeliveryNotes {
     failed: Mutex<Option<String>>,
+    interrupted: Mutex<Option<Instant>>,
 }
 
 impl DeliveryNotes {
     pub(super) fn failure(&self) -> Option<String> {
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    /// Whether a connection may have failed lately with a request under way. Only the log has it: errors are for the application when
+    /// no broker is left.
+    pub(super) fn was_interrupted(&self) -> bool {
+        let last = *self.interrupted.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() <= MAX_UNREPORTED)
+    }
+
+    /// Notes a line about a failed connection, or a request without a response.
+    fn note_line(&self, facility: &str) {
+        if let "FAIL" | "REQTMOUT" = facility {
+            *self.interrupted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+    }
 }
 
 impl ClientContext for DeliveryNotes {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.note_line(facility);
         log(level, facility, line);
     }
 
@@ -146,6 +166,15 @@ impl ProducerContext for DeliveryNotes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn failed_connections_are_noted() {
+        let notes = DeliveryNotes::default();
+        notes.note_line("GETPID");
+        assert!(!notes.was_interrupted());
+        notes.note_line("FAIL");
+        assert!(notes.was_interrupted());
+    }
 
     #[test]
     fn end_offset_is_read_from_the_reason() {

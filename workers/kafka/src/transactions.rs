@@ -46,6 +46,13 @@ pub(super) struct Transactions {
     producer: Option<Arc<Owned>>,
     /// When the open transaction began.
     opened: Option<Instant>,
+    /// A request that is sent again is so after this time at the earliest, and because its connection failed.
+    resend_after: Duration,
+    /// Whether librdkafka reports failed connections.
+    reports_failures: bool,
+    /// Whether a request of the last commit may have been sent twice, so that the first one may still be under way. Delivered amid the
+    /// next transaction of the same epoch, a commit would end it too early (KAFKA-17754): so a new producer begins that one.
+    may_be_under_way: bool,
     /// Runs all calls that wait for a broker.
     watchdog: Watchdog,
     /// Our own attempts to take over the id that got no response. One of them may still reach the broker later, and would fence this
@@ -75,8 +82,12 @@ enum Hangs {
 impl Transactions {
     /// Takes over the transactional id: aborts its last owner's open transaction, and fences that owner.
     pub(super) fn take_over(options: &super::MemberOptions) -> Result<Self, Error> {
+        let config = clients::transactional(options);
         let mut transactions = Self {
-            config: clients::transactional(options),
+            resend_after: clients::resend_after(&config),
+            reports_failures: config.get("log.connection.close") != Some("false"),
+            config,
+            may_be_under_way: false,
             id: options.transactional_id.clone(),
             topic: options.topic.clone(),
             timeout: options.transaction_timeout,
@@ -103,7 +114,7 @@ impl Transactions {
         }
         // Destroyed first: a producer whose last outcome is unknown may neither finish nor begin anything more
         // (KAFKA-17754), and the new epoch fences what it left in flight.
-        self.opened = None;
+        (self.opened, self.may_be_under_way) = (None, false);
         if let Some(producer) = self.producer.take() {
             // One that is not destroyed in time is abandoned: it is fenced as well.
             if self.watchdog.run(SLACK, move || drop(producer)).is_err() {
@@ -140,6 +151,9 @@ impl Transactions {
     }
 
     pub(super) fn begin(&mut self) -> Result<(), Error> {
+        if self.may_be_under_way {
+            self.restart()?;
+        }
         let producer = Arc::clone(self.ready()?);
         let doing = "begin a transaction";
         match self.watchdog.run(SLACK, move || producer.begin_transaction()) {
@@ -181,15 +195,27 @@ impl Transactions {
             None => None,
         };
         let deadline = Instant::now() + self.timeout;
+        let (resend_after, reports_failures) = (self.resend_after, self.reports_failures);
         #[cfg(test)]
         let hangs = self.hangs.take_if(|hangs| *hangs == Hangs::Commit).is_some();
         let committed = self.watchdog.run(self.timeout + SLACK, move || {
             #[cfg(test)]
             hang(hangs);
-            commit(&producer, deadline, offsets)
+            let begun = Instant::now();
+            commit(&producer, deadline, offsets)?;
+            let took = begun.elapsed();
+            Ok(took >= resend_after && (!reports_failures || was_interrupted(&producer)))
         });
         match committed {
-            Ok(Ok(())) => {}
+            Ok(Ok(may_be_under_way)) => {
+                self.may_be_under_way = may_be_under_way;
+                if self.may_be_under_way {
+                    tracing::debug!(
+                        id = self.id,
+                        "a request of the commit may have been sent twice: a new producer goes on"
+                    );
+                }
+            }
             Ok(Err(Failure::Call(error))) => return Err(self.failed(doing, &error)),
             Ok(Err(Failure::Delivery(failure))) => {
                 self.unfenced(doing)?;
@@ -330,6 +356,19 @@ fn persist(deadline: Instant, mut call: impl FnMut() -> Result<(), KafkaError>) 
             Err(error) => return Err(Failure::Call(error)),
         }
     }
+}
+
+/// Whether a connection of the producer may have failed lately. librdkafka's log lines wait to be polled, and count as in flight until
+/// then.
+fn was_interrupted(producer: &Owned) -> bool {
+    let deadline = Instant::now() + SLACK / 5;
+    while producer.in_flight_count() > 0 {
+        producer.poll(Duration::ZERO);
+        if Instant::now() >= deadline {
+            return true;
+        }
+    }
+    producer.context().was_interrupted()
 }
 
 #[cfg(test)]

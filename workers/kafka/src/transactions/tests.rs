@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 //! Calls that never return, on librdkafka's mock broker.
 
+use rdkafka::ClientContext as _;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 
@@ -65,4 +68,55 @@ fn too_many_abandoned_calls_are_fatal() {
     assert!(matches!(write(&mut transactions), Err(Error::Abort(_))));
     let Err(Error::Fatal(why)) = transactions.restart() else { panic!("it goes on") };
     assert!(why.starts_with("50 calls of the Kafka client did not return"), "{why}");
+}
+
+/// A commit that took as long as a repetition does, with a connection that failed, may have been sent twice, and the first one may
+/// still be under way: the next transaction must have another epoch, which is what a new producer begins with.
+#[test]
+fn a_commit_that_may_have_been_repeated_is_followed_by_a_new_producer() {
+    let cluster = cluster();
+    let mut transactions = Transactions::take_over(&options(&cluster)).unwrap();
+    let producer = |transactions: &Transactions| Arc::clone(transactions.producer.as_ref().unwrap());
+    let first = producer(&transactions);
+    let is_first = |transactions: &Transactions| Arc::ptr_eq(&producer(transactions), &first);
+    transactions.resend_after = Duration::ZERO;
+    write(&mut transactions).unwrap();
+    write(&mut transactions).unwrap();
+    assert!(is_first(&transactions), "no connection failed");
+    transactions.resend_after = Duration::MAX;
+    first.context().log(RDKafkaLogLevel::Info, "FAIL", "a broker: Disconnected");
+    write(&mut transactions).unwrap();
+    write(&mut transactions).unwrap();
+    assert!(is_first(&transactions), "there was no time to send anything again");
+    transactions.resend_after = Duration::ZERO;
+    write(&mut transactions).unwrap();
+    assert!(is_first(&transactions), "not before the next transaction");
+    write(&mut transactions).unwrap();
+    assert!(!is_first(&transactions));
+}
+
+/// As it happens: librdkafka sends the commit again by itself, and reports success.
+#[test]
+fn a_commit_whose_connection_failed_is_followed_by_a_new_producer() {
+    let cluster = cluster();
+    let mut transactions = Transactions::take_over(&options(&cluster)).unwrap();
+    let first = Arc::clone(transactions.producer.as_ref().unwrap());
+    cluster.request_errors(RDKafkaApiKey::EndTxn, &[RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT]);
+    write(&mut transactions).unwrap();
+    write(&mut transactions).unwrap();
+    assert!(!Arc::ptr_eq(&first, transactions.producer.as_ref().unwrap()));
+}
+
+/// Where the user has silenced failed connections, time alone decides.
+#[test]
+fn silenced_failures_are_taken_for_granted() {
+    let cluster = cluster();
+    let mut options = options(&cluster);
+    options.connection.properties = vec![("log.connection.close".into(), "false".into())];
+    let mut transactions = Transactions::take_over(&options).unwrap();
+    let first = Arc::clone(transactions.producer.as_ref().unwrap());
+    transactions.resend_after = Duration::ZERO;
+    write(&mut transactions).unwrap();
+    write(&mut transactions).unwrap();
+    assert!(!Arc::ptr_eq(&first, transactions.producer.as_ref().unwrap()));
 }
