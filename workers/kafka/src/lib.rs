@@ -13,6 +13,8 @@ mod batch_queue;
 mod clients;
 mod context;
 mod error;
+#[cfg(feature = "failpoints")]
+mod failpoint;
 mod generations;
 mod group;
 mod inspector;

@@ -73,6 +73,19 @@ impl weir_log::Member for Member {
         if let Some(publisher) = &parts.publisher {
             publisher.poll(Duration::ZERO);
         }
+        #[cfg(feature = "failpoints")]
+        {
+            let mut read = false;
+            let polled = parts.group.poll(max, wait, &mut |item| {
+                read |= matches!(item, Item::Record(_));
+                sink(item);
+            });
+            if read {
+                super::failpoint::reached(super::failpoint::Step::Polled);
+            }
+            polled
+        }
+        #[cfg(not(feature = "failpoints"))]
         parts.group.poll(max, wait, sink)
     }
 

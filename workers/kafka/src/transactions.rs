@@ -15,6 +15,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::clients;
 use super::context::DeliveryNotes;
 use super::error::{Class, class, classify, in_transaction, of_code};
+#[cfg(feature = "failpoints")]
+use super::failpoint::{self, Step};
 use super::watchdog::{Hung, Watchdog};
 use weir_log::{Committed, Error, Output};
 
@@ -209,6 +211,10 @@ impl Transactions {
         match committed {
             Ok(Ok(may_be_under_way)) => {
                 self.may_be_under_way = may_be_under_way;
+                #[cfg(feature = "failpoints")]
+                if self.may_be_under_way && !failpoint::has_fresh_producer() {
+                    self.may_be_under_way = false;
+                }
                 if self.may_be_under_way {
                     tracing::debug!(
                         id = self.id,
@@ -338,10 +344,19 @@ fn commit(
     if let Some(failure) = producer.context().failure() {
         return Err(Failure::Delivery(failure));
     }
+    #[cfg(feature = "failpoints")]
+    failpoint::reached(Step::Produced);
     if let Some((list, fence)) = offsets {
         persist(deadline, || producer.send_offsets_to_transaction(&list, &fence, left(deadline)))?;
+        #[cfg(feature = "failpoints")]
+        failpoint::reached(Step::OffsetsSent);
     }
-    persist(deadline, || producer.commit_transaction(left(deadline)))
+    #[cfg(feature = "failpoints")]
+    failpoint::commit_sent();
+    persist(deadline, || producer.commit_transaction(left(deadline)))?;
+    #[cfg(feature = "failpoints")]
+    failpoint::reached(Step::Committed);
+    Ok(())
 }
 
 /// Retries a call while its error is retriable, until the deadline.
