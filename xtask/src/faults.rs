@@ -4,25 +4,53 @@ use std::process::Command;
 
 use crate::{cargo, succeeds};
 
+/// The profile of what is built: not the released one, as failpoints are compiled in.
+const PROFILE: &str = "faults";
+
 #[derive(clap::Args)]
 pub(crate) struct FaultsOptions {
-    /// How long faults go on
+    /// The faults, such as F1 F4; all when absent
+    faults: Vec<String>,
+    /// How long the mix (F25) goes on
     #[arg(long, default_value_t = 10)]
     minutes: u64,
     /// Order and moments of the faults
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Fewer faults, and a quarter of the repetitions, as for CI
+    #[arg(long)]
+    short: bool,
+    /// Write the table into docs/reliability.md
+    #[arg(long)]
+    write: bool,
 }
 
-/// Builds in release mode, then runs testbed/faults; whether it found no difference.
+/// Builds with failpoints, then runs testbed/faults; whether every invariant held.
 pub(crate) fn run(options: &FaultsOptions) -> anyhow::Result<bool> {
-    if !succeeds(&mut cargo(&["build", "--release", "--locked", "-p", "weir", "-p", "weir-faults"]))? {
+    let FaultsOptions { faults, minutes, seed, short, write } = options;
+    let build = [
+        "build",
+        "--profile",
+        PROFILE,
+        "--locked",
+        "-p",
+        "weir",
+        "-p",
+        "weir-faults",
+        "--features",
+        "weir/failpoints",
+    ];
+    if !succeeds(&mut cargo(&build))? {
         return Ok(false);
     }
     // The built program, not `cargo run`, which would recompile everything for this package alone.
-    let built = weir_broker::target().join("release");
-    let mut faults = Command::new(built.join("weir-faults"));
-    let (minutes, seed) = (options.minutes.to_string(), options.seed.to_string());
-    faults.current_dir(crate::root()).args(["--minutes", &minutes, "--seed", &seed, "--weir"]);
-    succeeds(faults.arg(built.join("weir")))
+    let built = weir_broker::target().join(PROFILE);
+    let mut suite = Command::new(built.join("weir-faults"));
+    suite.current_dir(crate::root()).args(faults);
+    suite
+        .args(["--minutes", &minutes.to_string(), "--seed", &seed.to_string(), "--weir"])
+        .arg(built.join("weir"));
+    suite.args(short.then_some("--short"));
+    suite.args(write.then_some("--page=docs/reliability.md"));
+    succeeds(&mut suite)
 }

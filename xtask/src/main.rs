@@ -79,7 +79,7 @@ enum Task {
     Deny,
     /// Install the product on a real cluster and test it there: scaling, another image, lost pods, against the oracle
     E2e(e2e::E2eOptions),
-    /// Restart and kill brokers and processors, hold transactions open, fall silent and so on; then compare with the oracle
+    /// Inject faults by name into pipelines on real brokers, and check every invariant (docs/reliability.md)
     Faults(faults::FaultsOptions),
     /// Fuzz the decoders for longer than the tests do; findings are added to testbed/fuzz/corpus
     Fuzz(fuzz::FuzzOptions),

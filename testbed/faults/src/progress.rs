@@ -1,6 +1,6 @@
 //! The pipeline's progress, as its processors committed it.
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use weir_kafka::{MemberOptions, TopicInspector};
 use weir_log::PartitionProgress;
 use weir_manifest::Pipeline;
@@ -31,6 +31,11 @@ impl Progress {
         self.committed().ok().flatten()
     }
 
+    /// The committed offsets.
+    pub(crate) fn offsets(&self) -> anyhow::Result<Vec<Option<i64>>> {
+        Ok(self.0.committed()?.into_iter().map(|committed| committed.map(|at| at.offset)).collect())
+    }
+
     fn committed(&self) -> anyhow::Result<Option<Committed>> {
         let (mut partitions, mut lag) = (Vec::new(), 0);
         for (number, committed) in (0..).zip(self.0.committed()?) {
@@ -52,6 +57,18 @@ impl Committed {
     pub(crate) fn at_rest(&self) -> bool {
         let last = self.partitions.iter().map(|partition| partition.last_end).max().flatten();
         self.lag == 0 && self.partitions.iter().all(|partition| partition.idle) && self.sealed() >= last
+    }
+
+    /// I4: every record read is counted, late, dead or a duplicate; and as many were read as there are, where that is known.
+    pub(crate) fn accounted(&self, records: Option<u64>) -> anyhow::Result<()> {
+        for (number, partition) in self.partitions.iter().enumerate() {
+            let sum = partition.counted + partition.late + partition.dead + partition.duplicates;
+            let read = partition.read;
+            ensure!(read == sum, "partition {number}: {read} read, {sum} accounted for");
+        }
+        let read = self.sum(|partition| partition.read);
+        ensure!(records.is_none_or(|records| records == read), "{records:?} are there, {read} were read");
+        Ok(())
     }
 
     pub(crate) fn sum(&self, of: impl Fn(&PartitionProgress) -> u64) -> u64 {

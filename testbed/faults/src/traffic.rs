@@ -20,6 +20,21 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// One event per this many is from a client without keys: its visitors are always in another partition than theirs.
 const EVENTS_PER_MISPLACED: u64 = 50;
 
+/// The shop's rate and its clients' faults.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrafficOptions {
+    pub(crate) events_per_second: f64,
+    /// Shares of the events.
+    pub(crate) late: f64,
+    pub(crate) duplicates: f64,
+    pub(crate) malformed: f64,
+}
+
+impl TrafficOptions {
+    pub(crate) const COMMON: Self =
+        Self { events_per_second: 300.0, late: 0.01, duplicates: 0.01, malformed: 0.005 };
+}
+
 /// State shared by the senders and the faults.
 #[derive(Default)]
 pub(crate) struct Traffic {
@@ -42,12 +57,19 @@ impl Traffic {
     }
 
     /// Sends the shop's events when they are due until it is stopped. While quiet they are dropped.
-    pub(crate) fn run(&self, pipeline: &Pipeline, brokers: &str, rate: f64, seed: u64) -> anyhow::Result<()> {
+    pub(crate) fn run(
+        &self,
+        pipeline: &Pipeline,
+        brokers: &str,
+        options: TrafficOptions,
+        seed: u64,
+    ) -> anyhow::Result<()> {
         let start = now();
+        let TrafficOptions { events_per_second, late, duplicates, malformed } = options;
         let (window, topic) = (&pipeline.spec.window, pipeline.events_topic());
         let out_of_orderness = window.out_of_orderness.as_millis();
         let mut shop = Generator::new(weir_generator::GeneratorOptions {
-            events_per_second: rate,
+            events_per_second,
             users: 500,
             pages: 50,
             seed,
@@ -56,10 +78,10 @@ impl Traffic {
             partitions: pipeline.spec.topics.events.partitions,
             out_of_orderness,
             faults: Faults {
-                late: 0.01,
+                late,
                 late_by: window.size.as_millis() + 2 * out_of_orderness + 5_000,
-                duplicates: 0.01,
-                malformed: 0.005,
+                duplicates,
+                malformed,
                 distinct_urls: 0.0,
                 burst: None,
             },

@@ -1,0 +1,144 @@
+//! F25: faults in random order, for a time.
+
+use std::{
+    fmt,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use rand::{RngExt, seq::SliceRandom};
+use rand_pcg::Pcg64;
+
+use super::Case;
+use crate::{
+    invariants::Outcome,
+    pipeline::{Cluster, TestPipeline},
+    traffic,
+};
+
+/// A fault that is injected and healed again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Every broker is stopped in an orderly way and started again, one after the other.
+    RollBrokers,
+    /// A broker is killed and started again after so many seconds.
+    KillBroker { away: u64 },
+    /// A processor is killed and started again.
+    KillProcessor,
+    /// A processor is stopped by SIGTERM and started again.
+    RestartProcessor,
+    /// No events are sent.
+    Quiet { seconds: u64 },
+    /// A transaction with events stays open, then commits or aborts.
+    OpenTransaction { seconds: u64, commits: bool },
+    /// A record larger than what brokers take uncompressed.
+    Oversized,
+}
+
+impl Fault {
+    /// One of each, in random order.
+    fn all(random: &mut Pcg64) -> Vec<Self> {
+        let mut all = vec![
+            Self::RollBrokers,
+            Self::KillBroker { away: random.random_range(1..=15) },
+            Self::KillProcessor,
+            Self::RestartProcessor,
+            // Longer than the idle timeout, and longer than a window.
+            Self::Quiet { seconds: random.random_range(10..=20) },
+            Self::Quiet { seconds: random.random_range(60..=80) },
+            Self::OpenTransaction { seconds: random.random_range(15..=40), commits: true },
+            Self::OpenTransaction { seconds: random.random_range(15..=40), commits: false },
+            Self::Oversized,
+        ];
+        all.shuffle(random);
+        all
+    }
+}
+
+/// Two thirds of the time on three brokers, one third on a single one.
+pub(crate) fn run(case: &Case, weir: &Path, minutes: u64, seed: u64) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for (brokers, third) in [(case.brokers, 2), (1, 1)] {
+        let duration = third * Duration::from_secs(20 * minutes);
+        println!("{brokers} broker(s), {} s of faults", duration.as_secs());
+        let cluster = Cluster::start(brokers)?;
+        let mut pipeline = TestPipeline::start("f25", &cluster, weir, &case.setup, seed, false)?;
+        pipeline.await_progress("the first window")?;
+        inject_for(&mut pipeline, duration)?;
+        outcome.add(pipeline.check()?);
+    }
+    outcome.note = format!("{minutes} min, seed {seed}");
+    Ok(outcome)
+}
+
+fn inject_for(pipeline: &mut TestPipeline<'_>, duration: Duration) -> anyhow::Result<()> {
+    let (begun, mut faults) = (Instant::now(), Vec::new());
+    while begun.elapsed() < duration {
+        let fault: Fault = match faults.pop() {
+            Some(fault) => fault,
+            None => {
+                faults = Fault::all(&mut pipeline.random);
+                continue;
+            }
+        };
+        fault.inject(pipeline).with_context(|| fault.to_string())?;
+        pipeline.await_progress(&fault.to_string())?;
+        pipeline.outcome.repetitions += 1;
+    }
+    Ok(())
+}
+
+impl Fault {
+    pub(super) fn inject(self, pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+        let processor = pipeline.random.random_range(0..pipeline.processors.count());
+        let kafka = &pipeline.cluster.kafka;
+        let broker = kafka.broker(pipeline.random.random_range(0..kafka.brokers().len()));
+        match self {
+            Self::RollBrokers => {
+                for broker in kafka.brokers() {
+                    broker.stop()?;
+                    broker.start()?;
+                }
+            }
+            Self::KillBroker { away } => {
+                broker.kill()?;
+                thread::sleep(Duration::from_secs(away));
+                broker.start()?;
+            }
+            Self::KillProcessor => pipeline.processors.kill(processor)?,
+            Self::RestartProcessor => pipeline.processors.restart(processor)?,
+            Self::Quiet { seconds } => {
+                pipeline.traffic.quiet(true);
+                thread::sleep(Duration::from_secs(seconds));
+                pipeline.traffic.quiet(false);
+            }
+            Self::OpenTransaction { seconds, commits } => {
+                let open = Duration::from_secs(seconds);
+                traffic::transaction(&pipeline.document, pipeline.brokers(), open, commits)?;
+            }
+            Self::Oversized => traffic::oversized(&pipeline.document, pipeline.brokers())?,
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RollBrokers => write!(f, "every broker restarted, one after the other"),
+            Self::KillBroker { away } => write!(f, "a broker killed, away for {away} s"),
+            Self::KillProcessor => write!(f, "a processor killed"),
+            Self::RestartProcessor => write!(f, "a processor restarted"),
+            Self::Quiet { seconds } => write!(f, "no events for {seconds} s"),
+            Self::OpenTransaction { seconds, commits: true } => {
+                write!(f, "a transaction open for {seconds} s, committed")
+            }
+            Self::OpenTransaction { seconds, commits: false } => {
+                write!(f, "a transaction open for {seconds} s, aborted")
+            }
+            Self::Oversized => write!(f, "an event of 3 MB, compressed"),
+        }
+    }
+}

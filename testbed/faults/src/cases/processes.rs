@@ -1,0 +1,126 @@
+//! Faults of processors.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, ensure};
+use rand::RngExt;
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, Producer as _},
+};
+
+use crate::pipeline::TestPipeline;
+
+/// The steps of the protocol at which builds with the feature `failpoints` can be killed.
+const STEPS: [&str; 5] = ["polled", "produced", "offsets-sent", "commit-sent", "committed"];
+const KILLS_PER_STEP: u32 = 20;
+/// A step is reached at most so often before the kill: both stages, at different moments of a window.
+const MAX_COUNT: u32 = 24;
+const FREEZES: u32 = 6;
+const SCALINGS: [usize; 6] = [1, 6, 2, 1, 6, 2];
+const SCALING_INTERVAL: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// F1: all processors have failpoints, and die again and again.
+pub(super) fn killed_at_failpoints(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    let kills = pipeline.repetitions(KILLS_PER_STEP);
+    let mut due: Vec<&str> = STEPS.iter().flat_map(|step| (0..kills).map(move |_| *step)).collect();
+    let count = pipeline.processors.count();
+    let mut armed = vec![false; count];
+    pipeline.outcome.note = format!("{kills} kills at each of {} steps", STEPS.len());
+    while !due.is_empty() || armed.contains(&true) {
+        for (number, armed) in armed.iter_mut().enumerate() {
+            if !*armed && let Some(step) = due.pop() {
+                let at = pipeline.random.random_range(1..=MAX_COUNT);
+                pipeline.processors.arm(number, &format!("{step}:{at}:kill"))?;
+                *armed = true;
+            }
+        }
+        let mut killed = Vec::new();
+        pipeline.wait_until("a processor reaches its failpoint", |pipeline| {
+            for number in 0..count {
+                if pipeline.processors.is_killed(number)? {
+                    killed.push(number);
+                }
+            }
+            Ok(!killed.is_empty())
+        })?;
+        for number in killed {
+            armed[number] = false;
+            pipeline.outcome.repetitions += 1;
+            if due.is_empty() {
+                pipeline.processors.launch(number, None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// F2: a processor stops itself with a transaction open. Once the others have taken its partitions over, and the broker has aborted the
+/// transaction, it goes on: nothing of it may be committed.
+pub(super) fn zombies(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    const REFUSED: &str = "transaction aborted, resuming";
+    for number in 0..pipeline.repetitions(FREEZES) {
+        let step = ["produced", "offsets-sent", "polled"][number as usize % 3];
+        let zombie = pipeline.random.random_range(0..pipeline.processors.count());
+        let at = pipeline.random.random_range(3..=MAX_COUNT);
+        let frozen = pipeline.processors.count_in_log(zombie, "failpoint reached");
+        let refused = pipeline.processors.count_in_log(zombie, REFUSED);
+        pipeline.processors.arm(zombie, &format!("{step}:{at}:stop"))?;
+        pipeline.wait_until("the processor freezes", |pipeline| {
+            Ok(pipeline.processors.count_in_log(zombie, "failpoint reached") > frozen)
+        })?;
+        // Windows are sealed only once every partition has an owner that goes on: past the session's timeout. Two of them: the
+        // first may have been sealed when it froze.
+        for _ in 0..2 {
+            pipeline.await_progress(&format!("a processor frozen at {step}"))?;
+        }
+        pipeline.processors.signal(zombie, "CONT")?;
+        if step != "polled" {
+            pipeline.wait_until("the zombie's commit is refused", |pipeline| {
+                Ok(pipeline.processors.count_in_log(zombie, REFUSED) > refused)
+            })?;
+        }
+        pipeline.await_progress("the zombie went on")?;
+        pipeline.outcome.repetitions += 1;
+    }
+    Ok(())
+}
+
+/// F3: the processor whose id is taken must end, with a reason, and go on when it is started again.
+pub(super) fn hijacked(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    for group in [pipeline.document.windows_group(), pipeline.document.results_group()] {
+        let id = format!("{group}.{}", pipeline.processors.name(0));
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", pipeline.brokers()).set("transactional.id", &id);
+        let hijacker: BaseProducer = config.create()?;
+        hijacker.init_transactions(REQUEST_TIMEOUT).context("take the transactional id")?;
+        pipeline.wait_until("the processor ends", |pipeline| Ok(pipeline.processors.status(0)?.is_some()))?;
+        let log = pipeline.processors.log(0);
+        let expected = format!("another process uses the transactional id {id:?}");
+        ensure!(log.contains(&expected), "its log lacks {expected:?}:\n{}", weir_broker::tail(&log));
+        ensure!(pipeline.processors.status(0)? == Some(1), "status {:?}", pipeline.processors.status(0)?);
+        drop(hijacker);
+        pipeline.processors.launch(0, None)?;
+        pipeline.await_progress("a transactional id was taken")?;
+        pipeline.outcome.repetitions += 1;
+    }
+    Ok(())
+}
+
+/// F21.
+pub(super) fn scaled(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    for count in SCALINGS {
+        while pipeline.processors.count() < count {
+            pipeline.processors.add()?;
+        }
+        while pipeline.processors.count() > count {
+            pipeline.processors.remove()?;
+        }
+        // Not until it is stable: the next change may come amid a rebalance.
+        thread::sleep(SCALING_INTERVAL);
+        pipeline.processors.restart_ended()?;
+        pipeline.outcome.repetitions += 1;
+    }
+    Ok(())
+}
