@@ -181,6 +181,46 @@ pub(crate) const CASES: &[Case] = &[
         setup: Setup { window: (60, 5), ..Setup::COMMON },
         run: Run::Mix,
     },
+    Case {
+        name: "F26",
+        title: "no events for longer than the idle timeout, then than a window",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Heals(mix::quiet),
+    },
+    Case {
+        name: "F27",
+        title: "producers' transactions open for 40 s, committed and aborted",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Heals(mix::open_transactions),
+    },
+    Case {
+        name: "F28",
+        title: "records of 3 MB in compressed batches",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Heals(mix::oversized),
+    },
+    Case {
+        name: "F29",
+        title: "every broker restarted, one after the other, four times",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Heals(mix::rolled),
+    },
+    Case {
+        name: "F29-single",
+        title: "the only broker restarted four times",
+        brokers: 1,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Heals(mix::rolled),
+    },
 ];
 
 /// Injects the fault and checks what came of it.

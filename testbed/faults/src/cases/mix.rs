@@ -73,6 +73,37 @@ pub(crate) fn run(case: &Case, weir: &Path, minutes: u64, seed: u64) -> anyhow::
     Ok(outcome)
 }
 
+/// F26: silence longer than the idle timeout, and longer than a window.
+pub(super) fn quiet(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    let window = pipeline.document.spec.window.size.as_millis() as u64 / 1_000;
+    one_by_one(pipeline, &[Fault::Quiet { seconds: window / 2 }, Fault::Quiet { seconds: 2 * window }])
+}
+
+/// F27: producers' transactions, committed and aborted.
+pub(super) fn open_transactions(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    let open = |commits| Fault::OpenTransaction { seconds: 40, commits };
+    one_by_one(pipeline, &[open(true), open(false)])
+}
+
+/// F28.
+pub(super) fn oversized(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    one_by_one(pipeline, &[Fault::Oversized; 3])
+}
+
+/// F29.
+pub(super) fn rolled(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    one_by_one(pipeline, &[Fault::RollBrokers; 4])
+}
+
+fn one_by_one(pipeline: &mut TestPipeline<'_>, faults: &[Fault]) -> anyhow::Result<()> {
+    for fault in faults {
+        fault.inject(pipeline)?;
+        pipeline.await_progress(&fault.to_string())?;
+        pipeline.outcome.repetitions += 1;
+    }
+    Ok(())
+}
+
 fn inject_for(pipeline: &mut TestPipeline<'_>, duration: Duration) -> anyhow::Result<()> {
     let (begun, mut faults) = (Instant::now(), Vec::new());
     while begun.elapsed() < duration {
