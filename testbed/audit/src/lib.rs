@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use weir_events::{Decoder, validate};
 use weir_kafka::{Connection, MemberOptions, TopicInspector, admin::Admin};
-use weir_log::{Generations, PartitionProgress, Record};
+use weir_log::{Generation, Generations, PartitionProgress, Record};
 use weir_manifest::{FIRST_GENERATION, Pipeline, Role};
 use weir_oracle::{Outcome, Settings, Window};
 
@@ -53,7 +53,9 @@ pub struct Report {
     pub ended: bool,
     /// Windows that equal the oracle's in every field.
     pub windows: usize,
-    /// Their rows.
+    /// Windows of generations whose topics have been deleted since they ended: nothing tells what they were counted with.
+    pub not_compared: usize,
+    /// Rows of those that equal the oracle's.
     pub rows: usize,
     /// Windows that the oracle has and the topics do not have yet.
     pub outstanding: usize,
@@ -106,12 +108,14 @@ impl Audit {
         self.check_topics()?;
         // Read first, so that the events of these results are in the log while the pipeline runs.
         let results = self.results()?;
-        let (events, outcome) = self.expected(ended)?;
         let progress = self.progress(&self.pipeline)?;
-        let told_after = progress.iter().filter_map(|partition| partition.told_after).max();
-        let (due, outstanding) = self.due(&results, &outcome, ended, told_after);
-        let expected: Vec<Window> = self.of_ended_generations()?.into_iter().chain(due).collect();
-        weir_oracle::compare(&expected, &results.with_sums(&expected))
+        let told_after = told_after(&progress, self.generations.newest());
+        let (events, outcome) = self.expected_after(ended, told_after)?;
+        let (due, outstanding) = self.due(&results, &outcome, ended);
+        let (mut expected, deleted_up_to) = self.of_ended_generations()?;
+        expected.extend(due);
+        let is_compared = |end: i64| Some(end) > deleted_up_to;
+        weir_oracle::compare(&expected, &results.with_sums(&expected, is_compared))
             .map_err(|differences| self.explained(&differences, &events, &results))?;
         let late: usize = outcome.late.iter().map(Vec::len).sum();
         let refused = self.dead_letters()?;
@@ -155,6 +159,7 @@ impl Audit {
             misplaced: events.misplaced,
             ended: progress.iter().any(|partition| partition.ended),
             windows: expected.len(),
+            not_compared: results.windows.keys().filter(|&&end| !is_compared(end)).count(),
             rows: expected.iter().map(|window| window.pages.len()).sum(),
             outstanding,
             digest: results.digest(),
@@ -216,13 +221,7 @@ impl Audit {
 
     /// The windows that must be there, and how many are outstanding. While a pipeline runs, lanes progress independently: a window that
     /// is missing between two of its lane is lost, one after the last of its lane is outstanding.
-    fn due(
-        &self,
-        results: &Results,
-        outcome: &Outcome,
-        ended: bool,
-        told_after: Option<i64>,
-    ) -> (Vec<Window>, usize) {
+    fn due(&self, results: &Results, outcome: &Outcome, ended: bool) -> (Vec<Window>, usize) {
         let slide = self.pipeline.spec.window.slide.as_millis();
         let lanes = i64::from(self.pipeline.spec.topics.results.partitions);
         let lane = |end: i64| end.div_euclid(slide).rem_euclid(lanes);
@@ -230,23 +229,29 @@ impl Audit {
         for &end in results.windows.keys() {
             last.insert(lane(end), end);
         }
-        let is_due = |window: &&&Window| ended || last.get(&lane(window.end)) >= Some(&window.end);
-        let own: Vec<&Window> =
-            outcome.windows.iter().filter(|window| Some(window.end) > told_after).collect();
-        let due: Vec<Window> = own.iter().filter(is_due).map(|window| Window::clone(window)).collect();
-        let outstanding = own.len() - due.len();
+        let is_due = |window: &Window| ended || last.get(&lane(window.end)) >= Some(&window.end);
+        let due: Vec<Window> = outcome.windows.iter().filter(|window| is_due(window)).cloned().collect();
+        let outstanding = outcome.windows.len() - due.len();
         (due, outstanding)
     }
 
     /// The windows that the generations before the newest told: each with its own settings, up to the cut of the next one. With other
-    /// policies of `pii` than the document's they cannot be compared by users.
-    fn of_ended_generations(&self) -> anyhow::Result<Vec<Window>> {
-        let mut windows = Vec::new();
+    /// policies of `pii` than the document's they cannot be compared by users. And the end of the last one whose generation's topics
+    /// have been deleted.
+    fn of_ended_generations(&self) -> anyhow::Result<(Vec<Window>, Option<i64>)> {
+        let (mut windows, mut deleted_up_to) = (Vec::new(), None);
         for generation in self.generations.iter() {
             let Some(next) = self.generations.get(generation.number + 1) else { continue };
             let Some(cut) = next.cut else { continue };
             let pipeline = self.pipeline.in_generation(generation.number);
-            let told = self.progress(&pipeline)?.iter().filter_map(|partition| partition.told_after).max();
+            if self.topics.topics(&[&pipeline.state_topic()])?.iter().all(Option::is_none) {
+                deleted_up_to = deleted_up_to.max(Some(cut));
+                continue;
+            }
+            let told_after = told_after(&self.progress(&pipeline)?, Some(generation));
+            if told_after >= Some(cut) {
+                continue;
+            }
             let number = |name: &str| {
                 let mut parts = generation.settings.split(", ");
                 let number =
@@ -267,12 +272,11 @@ impl Audit {
                 page_limit: number("live pages within ").ok().and_then(|limit| usize::try_from(limit).ok()),
                 visits_span_users: is_of_first_version(&generation.settings),
             };
-            let outcome =
-                weir_oracle::compute(&self.events_of(&pipeline, number("max future ")?)?.log, &settings);
-            let own = |window: &Window| Some(window.end) > told && window.end <= cut;
-            windows.extend(outcome.windows.into_iter().filter(own));
+            let events = self.events_of(&pipeline, number("max future ")?)?;
+            windows
+                .extend(weir_oracle::compute_between(&events.log, &settings, told_after, Some(cut)).windows);
         }
-        Ok(windows)
+        Ok((windows, deleted_up_to))
     }
 
     /// Stage 1's progress, in the partitions in which it has committed.
@@ -303,6 +307,10 @@ impl Audit {
     /// # Errors
     /// The topic cannot be read.
     pub fn expected(&self, ended: bool) -> anyhow::Result<(Events, Outcome)> {
+        self.expected_after(ended, None)
+    }
+
+    fn expected_after(&self, ended: bool, after: Option<i64>) -> anyhow::Result<(Events, Outcome)> {
         let committed = self.progress(&self.pipeline)?;
         let settings = match committed.iter().any(|progress| is_of_first_version(&progress.settings)) {
             false => settings(&self.pipeline),
@@ -312,7 +320,7 @@ impl Audit {
         if ended {
             events.end(&settings);
         }
-        let outcome = weir_oracle::compute(&events.log, &settings);
+        let outcome = weir_oracle::compute_between(&events.log, &settings, after, None);
         Ok((events, outcome))
     }
 
@@ -420,6 +428,13 @@ fn settings(pipeline: &Pipeline) -> Settings {
         page_limit: Some(pipeline.spec.limits.pages as usize),
         visits_span_users: false,
     }
+}
+
+/// The end of the last window that a generation does not tell: that of the last one before it, or a later one where retention had deleted
+/// events. One that ended before it told any has the first only.
+fn told_after(progress: &[PartitionProgress], generation: Option<&Generation>) -> Option<i64> {
+    let committed = progress.iter().filter_map(|partition| partition.told_after).max();
+    committed.max(generation.and_then(|generation| generation.cut))
 }
 
 /// Whether a generation with these settings follows the first version of the definitions.

@@ -149,6 +149,12 @@ fn run(args: &Args) -> anyhow::Result<()> {
     if report.ended && !args.ended {
         println!("the log was declared to end (--until-end): its last windows are sealed ahead of the clock");
     }
+    if report.not_compared > 0 {
+        println!(
+            "{} windows are not compared: the topics of the generations that told them have been deleted since these ended",
+            report.not_compared
+        );
+    }
     println!(
         "{} records: {} invalid, {} late. {} windows with {} rows equal the oracle in every field, {} are outstanding. digest {}",
         report.records,

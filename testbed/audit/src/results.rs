@@ -74,11 +74,13 @@ impl Results {
         Ok(())
     }
 
-    /// The windows in the oracle's form. The sums behind the ratios are not in the topics: they are taken from `expected`.
+    /// The windows whose ends are `compared`, in the oracle's form. The sums behind the ratios are not in the topics: they are taken from
+    /// `expected`.
     #[must_use]
-    pub fn with_sums(&self, expected: &[Window]) -> Vec<Window> {
+    pub fn with_sums(&self, expected: &[Window], compared: impl Fn(i64) -> bool) -> Vec<Window> {
         let expected: BTreeMap<i64, &Window> = expected.iter().map(|window| (window.end, window)).collect();
-        let complete = self.windows.values().cloned().map(|mut window| {
+        let windows = self.windows.values().filter(|window| compared(window.end));
+        let complete = windows.cloned().map(|mut window| {
             window.pages.sort_by(|a, b| a.page.cmp(&b.page));
             let expected = expected.get(&window.end).copied();
             window.with_sums(expected)

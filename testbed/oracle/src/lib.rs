@@ -113,12 +113,29 @@ pub use outcome::{Outcome, Page, Ranked, Site, Trend, Window};
 /// # Panics
 /// If a setting makes no sense: see [`Settings`].
 pub fn compute(partitions: &[Vec<Entry>], settings: &Settings) -> Outcome {
+    compute_between(partitions, settings, None, None)
+}
+
+/// As [`compute`], with only those of the windows that end after `after` and up to `until`; the others are not worked out where they
+/// have no part in these.
+///
+/// # Panics
+/// As [`compute`].
+pub fn compute_between(
+    partitions: &[Vec<Entry>],
+    settings: &Settings,
+    after: Option<i64>,
+    until: Option<i64>,
+) -> Outcome {
     settings.check();
     let intake = intake::Intake::read(partitions, settings);
     let sealed = intake.sealed(settings.slide);
+    let last = until.map_or(sealed, |until| sealed.map(|sealed| sealed.min(until)));
     let mut done: BTreeMap<i64, Window> = BTreeMap::new();
     for end in intake.ends(settings) {
-        if sealed.is_none_or(|sealed| end > sealed) {
+        // The one before the first gives the previous ranks, and aligned ones the usual level.
+        let has_part = Some(end + settings.slide) > after || end % settings.size == 0;
+        if last.is_none_or(|last| end > last) || !has_part {
             continue;
         }
         if let Some(mut window) = window::count(&intake, settings, end) {
@@ -128,7 +145,7 @@ pub fn compute(partitions: &[Vec<Entry>], settings: &Settings) -> Outcome {
         }
     }
     Outcome {
-        windows: done.into_values().collect(),
+        windows: done.into_values().filter(|window| Some(window.end) > after).collect(),
         sealed,
         late: intake.late,
         partly_late: intake.partly_late,

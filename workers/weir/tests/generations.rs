@@ -13,7 +13,7 @@ use support::TestPipeline;
 use weir_audit::{Audit, Report};
 use weir_broker::Kafka;
 use weir_events::decode_top_pages;
-use weir_kafka::{MemberOptions, TopicInspector};
+use weir_kafka::{Connection, MemberOptions, TopicInspector, admin::Admin};
 use weir_log::Generations;
 
 const FIRST: &str = "  window: {size: 5m, slide: 10s}\n";
@@ -134,6 +134,23 @@ fn each_window_is_told_once_by_one_set_of_settings() {
     assert!(told.keys().next_back() > Some(&(third + 100_000)), "{third} {told:?}");
     let report = audit(&test);
     assert!(report.records == 150_000 && report.windows == told.len(), "{report:?}");
+
+    // Twice before any process runs: the fourth ends without having told a window.
+    for (spec, begun) in [(SECOND, "generation 4 of "), (FIRST, "generation 5 of ")] {
+        test.respecify(spec);
+        assert!(test.output(&["topics", "apply"]).contains(begun));
+    }
+    generate(&test, "30000", "2026-01-01T00:30:00Z");
+    assert!(process(&test, "p1", &["--until-end"]).wait().unwrap().success());
+    let report = audit(&test);
+    assert!(report.records == 180_000 && report.windows == sizes(&test).len(), "{report:?}");
+
+    // Nothing tells what windows were counted with whose generation's topics are deleted.
+    let admin = Admin::new(&Connection::new(test.brokers, "generations")).unwrap();
+    admin.delete_topics_and_wait(&[&test.pipeline.in_generation(1).state_topic()]).unwrap();
+    let left = audit(&test);
+    let of_first = sizes(&test).range(..=cut).count();
+    assert_eq!((left.not_compared, left.windows), (of_first, report.windows - of_first));
 }
 
 /// All bytes of a topic: keys, values, headers.

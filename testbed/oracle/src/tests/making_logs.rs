@@ -9,7 +9,25 @@ use proptest::{
 };
 
 use super::*;
-use crate::{compare, logs};
+use crate::{compare, compute_between, logs};
+
+proptest! {
+    #![proptest_config(Config::with_cases(400))]
+
+    #[test]
+    fn some_windows_are_those_of_all(case in logs::logs(), parts in (0..=1_000_i64, 0..=1_000_i64)) {
+        let all = compute(&case.partitions, &case.settings);
+        let mut ends = all.windows.iter().map(|window| window.end);
+        let first = ends.next().unwrap_or_default();
+        let last = ends.next_back().unwrap_or(first);
+        let at = |part| first + (last - first) * part / 1_000;
+        let (after, until) = (at(parts.0), at(parts.1));
+        let some = compute_between(&case.partitions, &case.settings, Some(after), Some(until));
+        let own: Vec<_> = all.windows.iter().filter(|window| after < window.end && window.end <= until).cloned().collect();
+        prop_assert_eq!(some.windows, own);
+        prop_assert_eq!((some.late, some.duplicates), (all.late, all.duplicates));
+    }
+}
 
 #[test]
 fn random_logs_cover_all_irregularities() {
