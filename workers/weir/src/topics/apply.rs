@@ -51,7 +51,7 @@ pub fn apply(pipeline: &Pipeline, brokers: &str, options: &Apply, stop: &AtomicB
     if let Some(next) = next {
         generation::declare(pipeline, brokers, &generations, &next)?;
         println!(
-            "generation {number} of {} begins: {} before, {} now. Running processors of generation {newest} leave, and those that start now go on",
+            "generation {number} of {} begins: {} before, {} now. Running processors of generation {newest} leave by themselves; others go on: start them then, or now under other names (--instance)",
             pipeline.metadata.name, next.difference.before, next.difference.now
         );
     }
