@@ -2,7 +2,8 @@
 //!
 //! Closing a consumer does that for dynamic members only: librdkafka sends no `LeaveGroup` for a static member that closes
 //! (KIP-345), and the group would wait for the session timeout. It does send one after an `unsubscribe`, if there is time
-//! before the close. It does not report when it did, so the group's members are polled.
+//! before the close, and no join is under way: a member that is stopped amid a rebalance joins first. It does not report when it
+//! left, so the group's members are polled.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ pub(super) fn leave(mut group: Group) {
     let Some(instance) = group.instance.clone() else { return };
     let name = group.group.clone();
     let deadline = Instant::now() + LEAVE_TIMEOUT;
+    group.finish_joining(deadline);
     let consumer = group.unsubscribe();
     while Instant::now() < deadline {
         // Serves the rebalance caused by unsubscribing.

@@ -137,6 +137,45 @@ fn a_static_member_that_leaves_hands_over_at_once() {
     assert!(matches!(first.begin(), Err(Error::Fatal(_))), "no transaction after leaving");
 }
 
+/// While a join is under way librdkafka does not leave, so that the others would wait for the session to time out.
+#[test]
+fn a_static_member_that_leaves_amid_a_rebalance_hands_over() {
+    let cluster = Cluster::shared();
+    let (topic, group) = (cluster.create(2, &[]), name());
+    let start = |instance: &str| {
+        let mut options = options(cluster.bootstrap(), &group, &topic);
+        options.instance = Some(instance.to_owned());
+        Member::connect(options).unwrap()
+    };
+    let (mut first, mut second) = (start("pod-0"), start("pod-1"));
+    let (mut a, mut b) = (false, false);
+    eventually("both to share", || {
+        a |= takes(&mut first, &[0]);
+        b |= takes(&mut second, &[1]);
+        a && b
+    });
+    let mut third = start("pod-2");
+    eventually("a revocation", || {
+        poll(&mut third);
+        poll(&mut second) == Some(Rebalance::Revoked)
+    });
+    second.unassign().unwrap();
+    // It joins again, which lasts until the first one does too.
+    eventually("the group to be rebalanced", || {
+        poll(&mut third);
+        assert_eq!(poll(&mut second), None);
+        cluster.members(&group).len() == 3
+    });
+    let leaving = thread::spawn(move || second.leave().unwrap());
+    let (mut a, mut c) = (false, false);
+    eventually("the others to share", || {
+        a |= takes(&mut first, &[0]);
+        c |= takes(&mut third, &[1]);
+        a && c
+    });
+    leaving.join().unwrap();
+}
+
 #[test]
 fn dropping_does_not_wait_for_an_unanswered_rebalance() {
     let cluster = Cluster::shared();

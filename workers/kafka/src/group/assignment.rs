@@ -1,6 +1,6 @@
 //! Answers to rebalances, and the group metadata for commits.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::{Offset, TopicPartitionList};
@@ -10,6 +10,9 @@ use super::positions::Position;
 use super::{Group, MemberState};
 use crate::context::ConsumerNotes;
 use crate::error::classify;
+
+/// How long a single poll waits for the end of a join.
+const JOIN_POLL: Duration = Duration::from_millis(20);
 
 impl Group {
     pub(crate) fn assign(&mut self, starts: &[(i32, i64)]) -> Result<(), Error> {
@@ -85,6 +88,23 @@ impl Group {
             MemberState::Outside | MemberState::Lost => Err(gone()),
             _ if self.consumer.assignment_lost() => Err(gone()),
             MemberState::Offered | MemberState::Holding | MemberState::Revoked => Ok(metadata),
+        }
+    }
+
+    /// Waits until a join that is under way has ended, and leaves its offer unanswered.
+    pub(crate) fn finish_joining(&mut self, deadline: Instant) {
+        while Instant::now() < deadline && self.rejoin_at.is_none() && !self.is_fenced() {
+            let ended = match self.state {
+                MemberState::Offered | MemberState::Holding => return,
+                MemberState::Revoked | MemberState::Lost => self.unassign(),
+                MemberState::Outside => self.poll_events(JOIN_POLL, &mut None).map(|change| {
+                    change.map(|change| self.reported(change));
+                }),
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "could not join before leaving");
+                return;
+            }
         }
     }
 
