@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use weir_kafka::admin::{Admin, AdminError};
 use weir_kafka::{MemberOptions, TopicInspector};
-use weir_log::{Committed, Generation, Generations, PartitionProgress};
+use weir_log::{Generation, Generations, ToldAfter};
 use weir_manifest::SaslMechanism;
 
 use crate::Error;
@@ -184,21 +184,15 @@ impl Connection {
         known(self.run_blocking(read).await?, &group).map(Option::flatten)
     }
 
-    /// The end up to which windows are not emitted by the generation of a stage 1 group; `None` until all its partitions know it for good.
+    /// The end up to which windows are not emitted by the generation of a stage 1 group.
     ///
     /// # Errors
     /// As [`committed`](Self::committed).
-    pub async fn told_after(&self, group: String, topic: String) -> Result<Option<i64>, Error> {
+    pub async fn told_after(&self, group: String, topic: String) -> Result<ToldAfter, Error> {
         let options = self.options(&group, &topic);
         let read = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
-        let committed = known(self.run_blocking(read).await?, &group)?.unwrap_or_default();
-        let told_after = |committed: &Option<Committed>| {
-            let progress = serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()?;
-            // Until then it may still rise.
-            progress.told_after.filter(|_| progress.reach.is_none())
-        };
-        let all: Option<Vec<i64>> = committed.iter().map(told_after).collect();
-        Ok(all.and_then(|all| all.into_iter().max()))
+        let committed = known(self.run_blocking(read).await?, &group)?;
+        Ok(committed.map_or(ToldAfter::Unknown, |committed| ToldAfter::of(&committed)))
     }
 
     /// Runs `work` with an admin client on a blocking thread.

@@ -79,6 +79,11 @@ impl Loss {
         self.topics.iter().any(|topic| matches!(topic.role, Role::Events | Role::State | Role::Blocks))
     }
 
+    /// Whether only some of these topics are lost.
+    pub(crate) fn is_within(&self, topics: &[String]) -> bool {
+        self.topics.iter().all(|lost| topics.contains(&lost.name))
+    }
+
     /// Topics that are to be deleted.
     pub(crate) fn to_delete(&self) -> &[String] {
         &self.delete

@@ -136,9 +136,7 @@ fn an_edit_of_the_window_begins_a_generation() {
     generate(&minute, "2026-01-01T00:10:00Z");
     process(&minute).unwrap();
     nudge(&ns, name);
-    await_that("the cut is reported", || condition(&ns, name, "Generation") == "True TakenOver");
-    nudge(&ns, name);
-    await_that("what is left out is known", || !status(&ns, name, "toldAfter").is_empty());
+    await_that("it has taken over", || condition(&ns, name, "Generation") == "True TakenOver");
     let cut = recorded(&shop).newest().unwrap().cut.unwrap();
     let time = k8s_time(cut);
     assert_eq!((status(&ns, name, "cut"), status(&ns, name, "toldAfter")), (time.clone(), time.clone()));
@@ -165,13 +163,32 @@ fn an_edit_of_the_window_begins_a_generation() {
     generate(&shop, "2026-01-01T00:20:00Z");
     process(&shop).unwrap();
     nudge(&ns, name);
-    await_that("the cut is reported", || condition(&ns, name, "Generation") == "True TakenOver");
+    await_that("it has taken over", || condition(&ns, name, "Generation") == "True TakenOver");
     assert!(sizes(&shop).last_key_value().is_some_and(|(_, size)| *size == 300));
 
     // With the pipeline the topics of all generations are deleted.
     assert_eq!(topics(&format!("{name}.")).len(), 13);
     kubectl(&ns, &["delete", "csp", name, "--timeout=120s"]);
     assert_eq!(topics(&format!("{name}.")), BTreeMap::new());
+}
+
+#[test]
+fn an_edit_before_the_first_commit_begins_a_generation_once_it_is_seen_what_was_counted_with() {
+    let (ns, name) = (namespace("of-early"), "early");
+    let operator = Operator::start(&ns);
+    cluster().apply(&pipeline(&ns, name, &format!("{SPEC}, deletionPolicy: Delete"))).unwrap();
+    await_that("the objects are there", || condition(&ns, name, "ObjectsSynced") == "True Synced");
+    let config_hash = || get(&ns, &format!("csp/{name}"), "{.status.processor.configHash}");
+    let before = config_hash();
+    edit(&ns, name, SIZE_1M);
+    await_that("the pods have the document", || config_hash() != before);
+    assert_eq!(status(&ns, name, "number"), "");
+    // As a pod with the document of before does that has not ended yet.
+    generate(&document(&ns, name), "2026-01-01T00:00:00Z");
+    process(&document(&ns, name)).unwrap();
+    nudge(&ns, name);
+    await_generation(&ns, name, 2);
+    drop(operator);
 }
 
 fn k8s_time(millis: i64) -> String {
@@ -220,6 +237,13 @@ fn what_a_killed_operator_has_left_is_gone_on_with() {
     drop(operator);
     let second = document(&ns, name).in_generation(2);
     admin().ensure_topics(&second.topics(), |_| true).unwrap();
+    // One that the status knows is gone: nothing has been counted in it.
+    let gone = second.state_topic();
+    admin().delete_topics_and_wait(&[&gone]).unwrap();
+    let id = "0ZF3HL99Tty8C2vrbYmNZg";
+    let known = json!({"name": gone, "topicID": id, "partitions": 4, "created": true});
+    let known = json!([{"op": "add", "path": "/status/topics/-", "value": known}]).to_string();
+    kubectl(&ns, &["patch", "csp", name, "--subresource=status", "--type=json", "--patch", &known]);
     edit(&ns, name, SIZE_1M);
     let operator = Operator::start(&ns);
     await_generation(&ns, name, 2);
@@ -250,12 +274,23 @@ fn topics_of_an_ended_generation_are_deleted_once_results_are_that_old() {
     process(&minute).unwrap();
     pass(&ns, name, &operator);
     assert_eq!(topics(&format!("{name}.")).len(), 9, "it has just ended");
-    // As if it had been declared long ago.
+    // As if it had been declared long ago. A processor of the first one still runs, which Kafka refuses to delete the group for.
+    let mut member = join(&document(&ns, name));
     let all = recorded(&minute);
     let newest = all.newest().unwrap();
     let old = Generation::declared(2, &newest.settings, 1_000).after(newest.cut.unwrap());
     let topic = minute.generations_topic();
     record_generations(&Connection::new(Kafka::shared(), "test"), &topic, &all, &[old]).unwrap();
+    nudge(&ns, name);
+    await_that("the refusal is a warning", || condition(&ns, name, "Generation") == "True EndedTopicsLeft");
+    let text = message(&ns, name, "Generation");
+    assert!(
+        text.contains("are left: ")
+            && text.contains("Delete on the group expired.windows, or delete the group"),
+        "{text}"
+    );
+    assert_ne!(condition(&ns, name, "Ready"), "False GroupRefused");
+    member.leave().unwrap();
     nudge(&ns, name);
     await_that("the topics of the first one are gone", || topics(&format!("{name}.")).len() == 5);
     assert!(
@@ -283,7 +318,7 @@ fn a_lost_topic_of_generations_is_reported_and_nothing_begins_in_the_first() {
     let minute = with(&ns, name, &format!("{SPEC}, {MINUTE}"));
     process(&minute).unwrap();
     nudge(&ns, name);
-    await_that("the cut is reported", || condition(&ns, name, "Generation") == "True TakenOver");
+    await_that("it has taken over", || condition(&ns, name, "Generation") == "True TakenOver");
     let (before, cut) = (recorded(&minute), status(&ns, name, "cut"));
 
     let topic = minute.generations_topic();
@@ -398,8 +433,8 @@ fn a_generation_whose_topics_do_not_fit_is_not_begun_and_pods_are_not_changed() 
     drop(operator);
 }
 
-/// Commits this metadata in every partition, in the place of stage 1.
-fn commit(pipeline: &Pipeline, metadata: &str) {
+/// Joins the group of stage 1, and gets all partitions.
+fn join(pipeline: &Pipeline) -> weir_kafka::Member {
     let (group, topic) = (pipeline.windows_group(), pipeline.events_topic());
     let mut member =
         weir_kafka::Member::connect(MemberOptions::new(Kafka::shared(), &group, topic, "stuck")).unwrap();
@@ -411,9 +446,16 @@ fn commit(pipeline: &Pipeline, metadata: &str) {
     };
     let starts: Vec<_> = assigned.iter().map(|partition| (*partition, 0)).collect();
     member.assign(&starts).unwrap();
+    member
+}
+
+/// Commits this metadata in every partition, in the place of stage 1.
+fn commit(pipeline: &Pipeline, metadata: &str) {
+    let mut member = join(pipeline);
     member.begin().unwrap();
     let at = Committed { offset: 0, metadata: metadata.to_owned() };
-    let commits: Vec<_> = assigned.iter().map(|partition| (*partition, at.clone())).collect();
+    let partitions = 0..pipeline.spec.topics.events.partitions;
+    let commits: Vec<_> = partitions.map(|partition| (partition, at.clone())).collect();
     member.commit(&commits).unwrap();
     member.leave().unwrap();
 }

@@ -62,6 +62,8 @@ pub struct Context {
     progress: Mutex<HashMap<WorkloadKey, (Progress, Instant)>>,
     /// Start of the deletion of a pipeline's topics, by uid.
     cleanups: Mutex<HashMap<String, tokio::time::Instant>>,
+    /// The last generation of which nothing is left in Kafka, by the pipeline's uid.
+    cleared: Mutex<HashMap<String, u32>>,
     /// The pipeline that is being rolled: one at a time.
     rolling: Mutex<Option<Turn>>,
 }
@@ -125,6 +127,7 @@ impl Context {
             memories: Mutex::default(),
             progress: Mutex::default(),
             cleanups: Mutex::default(),
+            cleared: Mutex::default(),
             rolling: Mutex::default(),
         }
     }
@@ -158,6 +161,20 @@ impl Context {
         now.duration_since(*self.cleanups().entry(uid).or_insert(now))
     }
 
+    /// The last generation of a pipeline of which nothing is left in Kafka, as far as this process knows; 0 for none.
+    pub(crate) fn cleared(&self, uid: &str) -> u32 {
+        self.cleared_by_uid().get(uid).copied().unwrap_or_default()
+    }
+
+    /// Records it.
+    pub(crate) fn record_cleared(&self, uid: String, generation: u32) {
+        self.cleared_by_uid().insert(uid, generation);
+    }
+
+    fn cleared_by_uid(&self) -> MutexGuard<'_, HashMap<String, u32>> {
+        self.cleared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn cleanups(&self) -> MutexGuard<'_, HashMap<String, tokio::time::Instant>> {
         self.cleanups.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,6 +189,7 @@ impl Context {
         let all: HashSet<String> = pipelines.iter().map(|resource| key(&**resource)).collect();
         let uids: HashSet<String> = pipelines.iter().filter_map(|resource| resource.uid()).collect();
         self.cleanups().retain(|uid, _| uids.contains(uid));
+        self.cleared_by_uid().retain(|uid, _| uids.contains(uid));
         let mut kept = self.kept();
         kept.retain(|pipeline, _| all.contains(pipeline));
         self.progress().retain(|(namespace, name, _), _| all.contains(&format!("{namespace}/{name}")));

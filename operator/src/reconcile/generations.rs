@@ -6,8 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use weir_analytics::DecisiveSettings;
 use weir_analytics::decisive::Difference;
 use weir_analytics::generation::{self, Next};
-use weir_kafka::admin::{Claimant, EndedGeneration, Owner};
-use weir_log::{Generation, Generations};
+use weir_kafka::admin::{AdminError, Claimant, EndedGeneration, Owner};
+use weir_log::{Generation, Generations, ToldAfter};
 use weir_manifest::{
     ClickstreamPipeline, FIRST_GENERATION, GenerationStatus, Pipeline, PipelineStatus, State,
 };
@@ -38,20 +38,20 @@ fn known_number(status: &PipelineStatus) -> u32 {
     status.generation.as_ref().map_or(FIRST_GENERATION, |known| known.number)
 }
 
-/// The generation that the document's settings begin. `configured`: the processors have the document already, so that in the first
-/// generation its settings are those that were counted with.
+/// The generation that the document's settings begin. `counted`: processors run with the document, so that in the first generation its
+/// settings are those that are counted with. Those that only have it may refuse what others committed before they ended.
 pub(super) async fn next(
     connection: &Connection,
     pipeline: &Pipeline,
     key: Option<&[u8]>,
     recorded: &Generations,
-    configured: bool,
+    counted: bool,
 ) -> Result<Option<Next>, Error> {
     // A document without the key that it needs was refused earlier.
     let Ok(decisive) = DecisiveSettings::of(pipeline, key) else { return Ok(None) };
     let committed = match recorded.newest() {
         Some(_) => None,
-        None if configured => return Ok(None),
+        None if counted => return Ok(None),
         None => committed_settings(connection, &pipeline.in_generation(FIRST_GENERATION)).await?,
     };
     let now = Timestamp::now().as_millisecond();
@@ -139,6 +139,7 @@ pub(super) fn report(
         cut: newest.cut.map(time),
         told_after: known.and_then(|known| known.told_after).filter(|_| newest.cut.is_some()),
     };
+    let takes_over = status.told_after.is_none() && resource.spec.state == State::Running;
     // That of settings that could not begin the next one stands.
     if !outcome.conditions.iter().any(|found| found.type_ == ConditionType::Generation) {
         outcome.conditions.push(condition(newest, &status, resource.spec.state));
@@ -152,9 +153,7 @@ pub(super) fn report(
         outcome.notes.extend(notes);
     }
     let since = Timestamp::now().as_millisecond() - newest.declared;
-    newest.cut.is_none()
-        && resource.spec.state == State::Running
-        && u128::try_from(since).is_ok_and(|since| since < deadline.as_millis())
+    takes_over && u128::try_from(since).is_ok_and(|since| since < deadline.as_millis())
 }
 
 fn is_of_generation(condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition) -> bool {
@@ -172,14 +171,21 @@ fn began(before: &Generation, begun: &Generation) -> EventNote {
 
 fn condition(newest: &Generation, status: &GenerationStatus, state: State) -> Condition {
     let (number, before) = (newest.number, newest.number - 1);
+    let when = if state == State::Suspended { " once spec.state is Running" } else { "" };
+    let taking_over = |message| {
+        Condition::new(ConditionType::Generation, ConditionStatus::FalseForNow, "TakingOver", message)
+    };
     let Some(cut) = &status.cut else {
-        let when = if state == State::Suspended { " once spec.state is Running" } else { "" };
-        let message = format!(
+        return taking_over(format!(
             "generation {number} takes over{when}: its processors emit the windows of generation {before} that are complete, read the \
              events that are there again, and go on after the last of these windows; no results come meanwhile"
-        );
-        let status = ConditionStatus::FalseForNow;
-        return Condition::new(ConditionType::Generation, status, "TakingOver", message);
+        ));
+    };
+    let Some(told_after) = &status.told_after else {
+        return taking_over(format!(
+            "generation {number} takes over{when}: the last window of generation {before} ends at {cut}, and its processors read the events \
+             that are there again; results come once all partitions know from which window on that is enough"
+        ));
     };
     let mut message = match newest.cut {
         Some(1..) => {
@@ -189,7 +195,7 @@ fn condition(newest: &Generation, status: &GenerationStatus, state: State) -> Co
         }
         _ => format!("results of generation {number} are of all windows: those before it emitted none"),
     };
-    if let Some(told_after) = status.told_after.as_ref().filter(|told_after| *told_after != cut) {
+    if told_after != cut {
         message += &format!(
             "; windows that end after that and up to {told_after} are left out, because retention had deleted events that they need"
         );
@@ -197,7 +203,7 @@ fn condition(newest: &Generation, status: &GenerationStatus, state: State) -> Co
     Condition::new(ConditionType::Generation, ConditionStatus::True, "TakenOver", message)
 }
 
-/// Adds what the newest generation leaves out to the status, once its processors know it.
+/// Adds what the newest generation leaves out to the status, once its processors know it: it has taken over.
 pub(super) async fn find_gap(
     connection: &Connection,
     pipeline: &Pipeline,
@@ -211,7 +217,7 @@ pub(super) async fn find_gap(
     let Some(newest) = recorded.newest() else { return };
     let (group, topic) = (pipeline.windows_group(), pipeline.events_topic().to_owned());
     let told_after = connection.told_after(group, topic).await;
-    let Ok(Some(told_after)) = told_after else { return };
+    let Ok(ToldAfter::Known(told_after)) = told_after else { return };
     let Some(status) = &mut outcome.status.generation else { return };
     status.told_after = Some(time(told_after));
     let found = condition(newest, status, State::Running);
@@ -222,24 +228,23 @@ pub(super) async fn find_gap(
     outcome.replace(found);
 }
 
-/// Deletes the internal topics and groups of generations that ended longer ago than results are kept.
+/// Deletes the internal topics and groups of generations that ended longer ago than results are kept, but those up to `cleared`, of which
+/// nothing is left. Returns the last one of which nothing is left now. What Kafka refuses is a warning, and is tried again.
 pub(super) async fn delete_ended(
     connection: &Connection,
     pipeline: &Pipeline,
     claimant: Claimant,
     recorded: &Generations,
+    cleared: u32,
     outcome: &mut Outcome,
-) {
-    let now = Timestamp::now().as_millisecond();
-    let before = now - pipeline.spec.topics.results.retention.as_millis();
-    let ended: Vec<u32> = recorded.ended_before(before).collect();
-    if ended.is_empty() {
-        return;
-    }
+) -> u32 {
+    let before = Timestamp::now().as_millisecond() - pipeline.spec.topics.results.retention.as_millis();
+    let ended: Vec<u32> = recorded.ended_before(before).filter(|&number| number > cleared).collect();
+    let Some(&last) = ended.last() else { return cleared };
     let created: Vec<_> = outcome.status.topics.iter().filter(|topic| topic.created).cloned().collect();
-    let (document, all) = (pipeline.clone(), recorded.clone());
+    let (document, numbers) = (pipeline.clone(), ended.clone());
     let deleted = connection.administer(move |admin| {
-        admin.delete_ended(&document, &all, now, |topic, id, owner: Option<&Owner>| match owner {
+        admin.delete_ended(&document, &numbers, |topic, id, owner: Option<&Owner>| match owner {
             Some(owner) => owner.ours && owner.is(&claimant),
             None => created.iter().any(|own| own.name == topic && own.topic_id.as_deref() == Some(id)),
         })
@@ -254,9 +259,42 @@ pub(super) async fn delete_ended(
                 ended.into_iter().flat_map(|number| pipeline.in_generation(number).topics_of_generation());
             let gone: Vec<String> = gone.map(|spec| spec.name).collect();
             outcome.status.topics.retain(|topic| !gone.contains(&topic.name));
+            return last;
         }
+        Err(Error::Kafka(error)) if way_out(&error).is_some() => warn_of_left(&error, outcome),
         Err(error) => {
             outcome.error.get_or_insert(error);
+        }
+    }
+    cleared
+}
+
+/// What lets Kafka delete what it has refused to delete.
+fn way_out(refused: &AdminError) -> Option<String> {
+    match refused {
+        AdminError::Refused { topic, doing: "delete", .. } => {
+            Some(format!("grant the operator's user Delete on the topic {topic}, or delete the topic"))
+        }
+        AdminError::Refused { topic, .. } => {
+            Some(format!("grant the operator's user Describe on the topic {topic}"))
+        }
+        AdminError::GroupRefused { group, .. } => Some(format!(
+            "grant the operator's user Delete on the group {group}, or delete the group; end processors that still run in it"
+        )),
+        _ => None,
+    }
+}
+
+/// Adds to the condition that something of ended generations could not be deleted.
+fn warn_of_left(refused: &AdminError, outcome: &mut Outcome) {
+    let way_out = way_out(refused).unwrap_or_default();
+    let left = format!("; topics and groups of ended generations are left: {refused}: {way_out}");
+    let mut conditions = outcome.conditions.iter_mut();
+    if let Some(condition) = conditions.find(|found| found.type_ == ConditionType::Generation) {
+        condition.message += &left;
+        if condition.status == ConditionStatus::True {
+            condition.status = ConditionStatus::TrueWithWarning;
+            condition.reason = "EndedTopicsLeft".to_owned();
         }
     }
 }

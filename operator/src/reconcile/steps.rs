@@ -90,9 +90,14 @@ pub(super) async fn work(
         && go_on
         && outcome.error.as_ref().is_none_or(Error::is_waiting)
     {
-        let found = generations::next(work.connection, &input.pipeline, key, recorded, configured).await;
+        let counted = configured && is_ready(resource);
+        let found = generations::next(work.connection, &input.pipeline, key, recorded, counted).await;
         match found {
             Ok(found) => (next, may_roll) = (found, true),
+            // The processors have the document already, and say themselves what they refuse.
+            Err(error) if configured && recorded.newest().is_none() => {
+                tracing::warn!(%error, "cannot compare the document with what the first generation was counted with");
+            }
             Err(error) => {
                 refuse_settings(outcome, resource.metadata.generation.unwrap_or_default(), error);
                 go_on = false;
@@ -121,6 +126,14 @@ pub(super) async fn work(
 /// Whether an annotation of the operator's is set.
 fn is_set(resource: &ClickstreamPipeline, annotation: &str) -> bool {
     resource.annotations().get(annotation).is_some_and(|value| value == "true")
+}
+
+/// Whether the last pass found everything ready, for this document.
+fn is_ready(resource: &ClickstreamPipeline) -> bool {
+    let conditions = resource.status.as_ref().map_or(&[][..], |status| &status.conditions);
+    let generation = resource.metadata.generation.unwrap_or_default();
+    let ready = Condition::repeated(ConditionType::Ready, conditions, generation);
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
 }
 
 /// Validates the document, and reads the Secrets that it names.
@@ -224,6 +237,17 @@ impl Work<'_> {
     ) -> Result<Option<Generations>, Error> {
         let pipeline = pipeline.in_generation(next.number);
         self.sync_topics(&pipeline, Ok(()), outcome).await?;
+        let of_generation = pipeline.topics_of_generation().into_iter().map(|spec| spec.name);
+        // Where nothing is recorded, the record is of that attempt, too.
+        let record = recorded.newest().is_none().then(|| pipeline.generations_topic());
+        let own: Vec<String> = of_generation.chain(record).collect();
+        if let Some(Error::TopicLost(loss)) = &outcome.error
+            && loss.is_within(&own)
+        {
+            // Of an attempt to begin it that failed: nothing has been counted in them.
+            outcome.status.topics = loss.after(&outcome.status.topics, &pipeline.topics());
+            self.sync_topics(&pipeline, Ok(()), outcome).await?;
+        }
         if outcome.error.is_some() {
             return Ok(None);
         }
@@ -251,7 +275,12 @@ impl Work<'_> {
         if outcome.error.is_none() {
             generations::find_gap(self.connection, &pipeline, recorded, outcome).await;
             let claimant = topics::claimant(self.resource);
-            generations::delete_ended(self.connection, &pipeline, claimant, recorded, outcome).await;
+            let uid = self.resource.uid().unwrap_or_default();
+            let cleared = self.context.cleared(&uid);
+            let cleared =
+                generations::delete_ended(self.connection, &pipeline, claimant, recorded, cleared, outcome)
+                    .await;
+            self.context.record_cleared(uid, cleared);
         }
         (pipeline, takes_over)
     }

@@ -12,6 +12,7 @@ mod error;
 pub mod generations;
 pub mod identity;
 mod progress;
+mod told_after;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use end_ranges::EndRanges;
 pub use error::{Error, Failure};
 pub use generations::{Generation, Generations};
 pub use progress::{PartitionProgress, ResultsProgress};
+pub use told_after::ToldAfter;
 
 /// A record read from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,6 @@
 //! Stage 2: reads blocks, writes results; per lane.
 
 mod covering;
-mod told_after;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +8,8 @@ use weir_analytics::{Block, Merge, Piece, Settings};
 use weir_events::{decode_top_pages, encode_page_analytics, encode_top_pages, partition_of};
 
 use weir_log::{
-    Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress, identity::TopicIds,
+    Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress, ToldAfter,
+    identity::TopicIds,
 };
 
 use crate::{
@@ -17,7 +17,6 @@ use crate::{
     identity::{self, Expected},
     stage::{RecordError, Stage},
 };
-use told_after::ToldAfter;
 
 /// The output topics' roles in a commit.
 const RESULTS: &str = "results";

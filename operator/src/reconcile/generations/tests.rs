@@ -70,12 +70,14 @@ fn a_generation_that_takes_over_is_looked_at_often_but_not_for_ever() {
     let takes_over = |resource: &ClickstreamPipeline, cut, age: i64| {
         let (outcome, takes_over) = reported(resource, &generations(&[Some(0), cut], now() - age));
         let condition = outcome.conditions.last().unwrap().clone();
-        assert_eq!(condition.status == ConditionStatus::FalseForNow, cut.is_none(), "{condition:?}");
+        let is_awaited = outcome.status.generation.unwrap().told_after.is_none();
+        assert_eq!(condition.status == ConditionStatus::FalseForNow, is_awaited, "{condition:?}");
         takes_over
     };
     let running = shop(Some((2, None)));
     assert!(takes_over(&running, None, 1_000) && !takes_over(&running, None, 301_000));
-    assert!(!takes_over(&running, Some(5), 1_000));
+    let taken_over = shop(Some((2, Some("1970-01-01T00:00:00.005Z"))));
+    assert!(takes_over(&running, Some(5), 1_000) && !takes_over(&taken_over, Some(5), 1_000));
     let mut suspended = running;
     suspended.spec.state = State::Suspended;
     assert!(!takes_over(&suspended, None, 1_000));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use weir_log::Generations;
 use weir_manifest::Pipeline;
 
 use super::{Admin, AdminError, Owner};
@@ -17,21 +16,18 @@ pub struct EndedGeneration {
 }
 
 impl Admin {
-    /// Deletes the internal topics and groups of generations that ended longer ago than results are kept, `now` in milliseconds. `is_ours`
-    /// gets the name, id and recorded owner of a topic; others stay.
+    /// Deletes the internal topics and groups of generations that have ended. `is_ours` gets the name, id and recorded owner of a topic;
+    /// others stay.
     ///
     /// # Errors
     /// [`AdminError::GroupRefused`] if processors of such a generation still run; [`AdminError::Refused`]; [`AdminError::Unreachable`].
     pub fn delete_ended(
         &self,
         pipeline: &Pipeline,
-        generations: &Generations,
-        now: i64,
+        ended: &[u32],
         is_ours: impl Fn(&str, &str, Option<&Owner>) -> bool,
     ) -> Result<Vec<EndedGeneration>, AdminError> {
-        let before = now - pipeline.spec.topics.results.retention.as_millis();
-        let ended: Vec<_> =
-            generations.ended_before(before).map(|number| pipeline.in_generation(number)).collect();
+        let ended: Vec<_> = ended.iter().map(|&number| pipeline.in_generation(number)).collect();
         let topics = |ended: &Pipeline| ended.topics_of_generation().into_iter().map(|spec| spec.name);
         let all: Vec<String> = ended.iter().flat_map(topics).collect();
         let ids = self.ids(&all.iter().map(String::as_str).collect::<Vec<_>>())?;

@@ -65,7 +65,9 @@ fn delete_ended(
     generations: &Generations,
     now: i64,
 ) -> anyhow::Result<()> {
-    if generations.newest().is_none() {
+    let before = now - pipeline.spec.topics.results.retention.as_millis();
+    let ended: Vec<u32> = generations.ended_before(before).collect();
+    if ended.is_empty() {
         return Ok(());
     }
     let admin = Admin::new(&Connection::new(brokers, "weir-admin"))?;
@@ -73,7 +75,7 @@ fn delete_ended(
     let is_ours = |_: &str, _: &str, owner: Option<&Owner>| {
         owner.is_some_and(|owner| owner.pipeline == name && owner.ours)
     };
-    for EndedGeneration { number, topics } in admin.delete_ended(pipeline, generations, now, is_ours)? {
+    for EndedGeneration { number, topics } in admin.delete_ended(pipeline, &ended, is_ours)? {
         println!("generation {number} ended long ago: deleted {}", topics.join(", "));
     }
     Ok(())

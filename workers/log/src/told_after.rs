@@ -1,10 +1,10 @@
 //! From where on a generation that is not the first tells windows: known once its stage 1 knows it in every partition.
 
-use weir_log::{Committed, PartitionProgress};
+use crate::{Committed, PartitionProgress};
 
 /// The end up to which a generation tells no window, as far as its stage 1 has committed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ToldAfter {
+pub enum ToldAfter {
     /// Some partition has committed nothing of it.
     Unknown,
     /// Some partition may still leave out windows after this end.
@@ -15,7 +15,7 @@ pub(super) enum ToldAfter {
 
 impl ToldAfter {
     /// By stage 1's commits in all partitions.
-    pub(super) fn of(committed: &[Option<Committed>]) -> Self {
+    pub fn of(committed: &[Option<Committed>]) -> Self {
         let progress = |committed: &Option<Committed>| {
             serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()
         };
@@ -33,7 +33,7 @@ impl ToldAfter {
     }
 
     /// The end up to which no window is told in any case.
-    pub(super) fn least(self) -> Option<i64> {
+    pub fn least(self) -> Option<i64> {
         match self {
             Self::Unknown => None,
             Self::AtLeast(end) | Self::Known(end) => Some(end),
