@@ -14,12 +14,15 @@ pub(crate) struct FaultsOptions {
     /// How long the mix (F25) goes on
     #[arg(long, default_value_t = 10)]
     minutes: u64,
-    /// Order and moments of the faults
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Order and moments of the faults; the mix goes on so long with each of several, as in 1,2,3
+    #[arg(long, default_value = "1")]
+    seed: String,
     /// Fewer faults, and a quarter of the repetitions, as for CI
     #[arg(long)]
     short: bool,
+    /// Keep the logs of processors in this folder
+    #[arg(long, value_name = "FOLDER")]
+    logs: Option<std::path::PathBuf>,
     /// Write the table into docs/reliability.md
     #[arg(long)]
     write: bool,
@@ -27,7 +30,7 @@ pub(crate) struct FaultsOptions {
 
 /// Builds with failpoints, then runs testbed/faults; whether every invariant held.
 pub(crate) fn run(options: &FaultsOptions) -> anyhow::Result<bool> {
-    let FaultsOptions { faults, minutes, seed, short, write } = options;
+    let FaultsOptions { faults, minutes, seed, short, logs, write } = options;
     let build = [
         "build",
         "--profile",
@@ -47,10 +50,9 @@ pub(crate) fn run(options: &FaultsOptions) -> anyhow::Result<bool> {
     let built = weir_broker::target().join(PROFILE);
     let mut suite = Command::new(built.join("weir-faults"));
     suite.current_dir(crate::root()).args(faults);
-    suite
-        .args(["--minutes", &minutes.to_string(), "--seed", &seed.to_string(), "--weir"])
-        .arg(built.join("weir"));
+    suite.args(["--minutes", &minutes.to_string(), "--seed", seed, "--weir"]).arg(built.join("weir"));
     suite.args(short.then_some("--short"));
+    suite.args(logs.iter().flat_map(|logs| ["--logs".as_ref(), logs.as_os_str()]));
     suite.args(write.then_some("--page=docs/reliability.md"));
     succeeds(&mut suite)
 }

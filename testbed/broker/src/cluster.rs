@@ -1,6 +1,7 @@
 //! A cluster: brokers that know each other, and the folder they keep their data in.
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ impl Kafka {
     /// # Errors
     /// What [`Distribution::install`] reports; [`Error::Died`] or [`Error::NotReady`] with the end of a broker's log.
     pub fn start(brokers: usize) -> Result<Self, Error> {
-        Self::start_with(brokers, false)
+        Self::start_with(brokers, false, &[])
     }
 
     /// As [`Kafka::start`], with a second listener per broker for clients that connect through a proxy: see [`Kafka::proxied`].
@@ -45,10 +46,18 @@ impl Kafka {
     /// # Errors
     /// As [`Kafka::start`].
     pub fn start_proxied(brokers: usize) -> Result<Self, Error> {
-        Self::start_with(brokers, true)
+        Self::start_with(brokers, true, &[])
     }
 
-    fn start_with(brokers: usize, proxied: bool) -> Result<Self, Error> {
+    /// As [`Kafka::start_proxied`], with one broker per folder, which keeps its log there: such as on disks that can be full.
+    ///
+    /// # Errors
+    /// As [`Kafka::start`].
+    pub fn start_proxied_in(folders: &[PathBuf]) -> Result<Self, Error> {
+        Self::start_with(folders.len(), true, folders)
+    }
+
+    fn start_with(brokers: usize, proxied: bool, folders: &[PathBuf]) -> Result<Self, Error> {
         let mut attempts = 1;
         loop {
             let mut clients = ports::free(if proxied { 4 } else { 2 } * brokers);
@@ -56,7 +65,7 @@ impl Kafka {
             let (controllers, others) = controllers.split_at(brokers);
             let proxied =
                 others.chunks_exact(2).map(|pair| Proxied { broker: pair[0], proxy: pair[1] }).collect();
-            match Self::start_at(&Ports { clients, controllers: controllers.to_vec(), proxied }) {
+            match Self::start_at(&Ports { clients, controllers: controllers.to_vec(), proxied }, folders) {
                 Err(Error::PortTaken { .. }) if attempts < MAX_ATTEMPTS => attempts += 1,
                 started => return started,
             }
@@ -69,7 +78,7 @@ impl Kafka {
     /// As [`Kafka::start`], and [`Error::PortTaken`].
     pub fn start_on(brokers: usize, first: u16) -> Result<Self, Error> {
         let clients = (first..).take(brokers).collect();
-        Self::start_at(&Ports { clients, controllers: ports::free(brokers), proxied: Vec::new() })
+        Self::start_at(&Ports { clients, controllers: ports::free(brokers), proxied: Vec::new() }, &[])
     }
 
     /// The bootstrap servers of one cluster for all tests of a process: that of `WEIR_TEST_KAFKA` if set, else a broker
@@ -138,7 +147,7 @@ impl Kafka {
         }
     }
 
-    fn start_at(ports: &Ports) -> Result<Self, Error> {
+    fn start_at(ports: &Ports, folders: &[PathBuf]) -> Result<Self, Error> {
         let distribution = Distribution::install()?;
         let data = tempfile::Builder::new()
             .prefix("weir-kafka-")
@@ -149,7 +158,12 @@ impl Kafka {
         let folder = kafka.data.path().to_owned();
         for (index, port) in ports.clients.iter().enumerate() {
             let settings = folder.join(format!("broker-{index}.properties"));
-            let text = properties(index, ports, &folder.join(format!("broker-{index}")));
+            let log = match folders.get(index) {
+                None => folder.join(format!("broker-{index}")),
+                // By port, as another attempt may have left something there.
+                Some(folder) => folder.join(port.to_string()),
+            };
+            let text = properties(index, ports, &log);
             fs::write(&settings, text).map_err(Error::io("write a broker's properties"))?;
             kafka.brokers.push(Broker {
                 index,

@@ -3,6 +3,7 @@
 mod brokers;
 mod commits;
 mod data;
+mod gateway;
 mod mix;
 mod network;
 mod processes;
@@ -134,6 +135,22 @@ pub(crate) const CASES: &[Case] = &[
         run: Run::Heals(brokers::frozen),
     },
     Case {
+        name: "F11",
+        title: "a broker's disk is full, then every broker's",
+        brokers: 3,
+        is_short: false,
+        setup: Setup { disks: true, ..Setup::COMMON },
+        run: Run::Heals(brokers::disk_full),
+    },
+    Case {
+        name: "F12",
+        title: "processors' clocks jump, two hours ahead and behind, and apart from each other",
+        brokers: 3,
+        is_short: false,
+        setup: Setup { clocks: true, ..Setup::COMMON },
+        run: Run::Heals(processes::wrong_clocks),
+    },
+    Case {
         name: "F13",
         title: "10 % duplicates, 5 % late events, 2 % records that are none",
         brokers: 3,
@@ -166,12 +183,44 @@ pub(crate) const CASES: &[Case] = &[
         run: Run::Stops(topics::partitions_added),
     },
     Case {
+        name: "F20",
+        title: "a processor is killed by the kernel as it needs more memory than its limit",
+        brokers: 3,
+        is_short: false,
+        setup: Setup { processors: 3, limits: true, ..Setup::COMMON },
+        run: Run::Heals(processes::out_of_memory),
+    },
+    Case {
         name: "F21",
         title: "1, then 6, then 2 processors, and again",
         brokers: 3,
         is_short: true,
         setup: Setup { processors: 1, partitions: 6, ..Setup::COMMON },
         run: Run::Heals(processes::scaled),
+    },
+    Case {
+        name: "F22",
+        title: "a gateway's clients that never read, and a storm of clients",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Heals(gateway::hostile_clients),
+    },
+    Case {
+        name: "F24",
+        title: "retention deletes events that stopped processors have not read",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Stops(topics::deleted_while_stopped),
+    },
+    Case {
+        name: "F24-slow",
+        title: "retention deletes events that slow processors have not read",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::COMMON,
+        run: Run::Stops(topics::deleted_while_reading),
     },
     Case {
         name: "F25",
@@ -220,6 +269,30 @@ pub(crate) const CASES: &[Case] = &[
         is_short: false,
         setup: Setup::COMMON,
         run: Run::Heals(mix::rolled),
+    },
+    Case {
+        name: "R1",
+        title: "5,000 events/s, a processor restarted",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::FAST,
+        run: Run::Heals(mix::processor_restarted),
+    },
+    Case {
+        name: "R2",
+        title: "5,000 events/s, a processor killed",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::FAST,
+        run: Run::Heals(mix::processor_killed),
+    },
+    Case {
+        name: "R3",
+        title: "5,000 events/s, a broker killed, away for 20 s",
+        brokers: 3,
+        is_short: false,
+        setup: Setup::FAST,
+        run: Run::Heals(mix::broker_killed),
     },
 ];
 

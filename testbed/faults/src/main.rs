@@ -7,7 +7,10 @@
 //! `cargo xtask faults F1 F4` runs these faults; without names the whole suite.
 
 mod cases;
+mod clock;
+mod disk;
 mod invariants;
+mod memory;
 mod pipeline;
 mod processors;
 mod progress;
@@ -27,11 +30,11 @@ use clap::Parser;
 
 use cases::{CASES, Case, Run};
 use invariants::Outcome;
-use pipeline::{Cluster, TestPipeline};
+use pipeline::{Cluster, RunOptions, TestPipeline};
 use table::Row;
 
 /// Faults on real brokers, by name and from a seed; then every invariant.
-#[derive(Parser)]
+#[derive(Parser, Clone)]
 #[command(name = "weir-faults")]
 struct Args {
     /// The faults, such as F1 F4; all when absent.
@@ -39,15 +42,18 @@ struct Args {
     /// How long the mix (F25) goes on: two thirds of it on three brokers, one third on a single one.
     #[arg(long, default_value_t = 10)]
     minutes: u64,
-    /// Order and moments of the faults.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Order and moments of the faults; the mix goes on so long with each of several, other faults take the first.
+    #[arg(long = "seed", default_value = "1", value_delimiter = ',')]
+    seeds: Vec<u64>,
     /// Fewer faults, and a quarter of the repetitions.
     #[arg(long)]
     short: bool,
     /// The program under test, with the feature `failpoints`.
     #[arg(long, value_name = "FILE")]
     weir: PathBuf,
+    /// Where the logs of processors stay, in a folder per fault; they are deleted when absent.
+    #[arg(long, value_name = "FOLDER")]
+    logs: Option<PathBuf>,
     /// Where the table is written: between two marks of this page.
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
@@ -69,7 +75,7 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let mut cluster: Option<Cluster> = None;
     let mut rows = Vec::new();
     for case in chosen {
-        println!("\n{}: {}, seed {}", case.name, case.title, args.seed);
+        println!("\n{}: {}, {}", case.name, case.title, listed(&args.seeds));
         let began = Instant::now();
         let outcome = run_case(case, &mut cluster, args).unwrap_or_else(|error| {
             let mut outcome = Outcome::default();
@@ -90,35 +96,34 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     let failed: Vec<&str> =
         rows.iter().filter(|row| !row.outcome.violations().is_empty()).map(|row| row.case.name).collect();
-    ensure!(failed.is_empty(), "failed: {}, seed {}", failed.join(" "), args.seed);
+    ensure!(failed.is_empty(), "failed: {}, {}", failed.join(" "), listed(&args.seeds));
     println!(
-        "every invariant held in {:.1} minutes, seed {}",
+        "every invariant held in {:.1} minutes, {}",
         begun.elapsed().as_secs_f64() / 60.0,
-        args.seed
+        listed(&args.seeds)
     );
     Ok(())
 }
 
 fn run_case(case: &Case, cluster: &mut Option<Cluster>, args: &Args) -> anyhow::Result<Outcome> {
+    let Args { weir, seeds, short: is_short, logs, .. } = args.clone();
+    let seed = seeds.first().copied().unwrap_or(1);
+    let options = RunOptions { weir, seed, is_short, logs };
     if let Run::Mix = case.run {
         *cluster = None;
-        return cases::run_mix(case, &args.weir, args.minutes, args.seed);
+        return cases::run_mix(case, &options, &args.seeds, args.minutes);
     }
     // One cluster for many faults, each with topics of its own.
-    let started = match cluster.take().filter(|cluster| cluster.kafka.brokers().len() == case.brokers) {
+    let suits = |cluster: &Cluster| {
+        cluster.kafka.brokers().len() == case.brokers && cluster.disks.is_empty() != case.setup.disks
+    };
+    let started = match cluster.take().filter(suits) {
         Some(started) => started,
-        None => Cluster::start(case.brokers)?,
+        None => Cluster::start(case.brokers, case.setup.disks)?,
     };
     let cluster = cluster.insert(started);
     cluster.heal()?;
-    let pipeline = TestPipeline::start(
-        &case.name.to_lowercase(),
-        cluster,
-        &args.weir,
-        &case.setup,
-        args.seed,
-        args.short,
-    )?;
+    let pipeline = TestPipeline::start(&case.name.to_lowercase(), cluster, &case.setup, &options)?;
     cases::run(case, pipeline)
 }
 
@@ -134,6 +139,11 @@ fn chosen(names: &[String], is_short: bool) -> anyhow::Result<Vec<&'static Case>
     let is_named = |case: &&Case| names.iter().any(|name| case.name.eq_ignore_ascii_case(name));
     let is_chosen = |case: &&Case| if names.is_empty() { !is_short || case.is_short } else { is_named(case) };
     Ok(CASES.iter().filter(is_chosen).collect())
+}
+
+/// Seeds, such as `seed 1, 2`.
+fn listed(seeds: &[u64]) -> String {
+    format!("seed {}", seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
 }
 
 /// Seconds with one decimal.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::PathBuf,
     process::Command,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -18,6 +18,8 @@ use weir_broker::Kafka;
 use weir_manifest::Pipeline;
 
 use crate::{
+    clock,
+    disk::Disk,
     invariants::{Outcome, committed_offsets, transactions},
     processors::{Processors, Program},
     progress::{Committed, Progress},
@@ -29,6 +31,8 @@ use crate::{
 /// Maximum time until results go on after a fault, and until everything is at rest in the end.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(180);
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The size of a broker's disk that can be full.
+const DISK_MIB: u32 = 384;
 
 /// Brokers, and the proxies before them.
 pub(crate) struct Cluster {
@@ -36,9 +40,24 @@ pub(crate) struct Cluster {
     pub(crate) proxy: Proxy,
     /// The addresses of the proxies.
     proxied: String,
+    /// Where the brokers keep their logs, if these can be full. Dropped last.
+    pub(crate) disks: Vec<Disk>,
+}
+
+/// How the suite runs, whichever the fault is.
+#[derive(Debug, Clone)]
+pub(crate) struct RunOptions {
+    /// The program under test.
+    pub(crate) weir: PathBuf,
+    pub(crate) seed: u64,
+    /// A share of the repetitions, as for CI.
+    pub(crate) is_short: bool,
+    /// Where the logs of processors stay.
+    pub(crate) logs: Option<PathBuf>,
 }
 
 /// How a pipeline under test differs from others.
+#[allow(clippy::struct_excessive_bools, reason = "each says whether one means is there")]
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) partitions: u32,
@@ -48,6 +67,12 @@ pub(crate) struct Setup {
     pub(crate) traffic: TrafficOptions,
     /// Whether processors connect through the proxy.
     pub(crate) proxied: bool,
+    /// Whether brokers keep their logs on disks that can be full.
+    pub(crate) disks: bool,
+    /// Whether processors have clocks that can be set.
+    pub(crate) clocks: bool,
+    /// Whether the memory of processors can be limited.
+    pub(crate) limits: bool,
     /// For the processors.
     pub(crate) environment: &'static [(&'static str, &'static str)],
 }
@@ -59,7 +84,16 @@ impl Setup {
         window: (20, 3),
         traffic: TrafficOptions::COMMON,
         proxied: false,
+        disks: false,
+        clocks: false,
+        limits: false,
         environment: &[],
+    };
+
+    /// For how long results stay away: more events, and nothing faulty in them.
+    pub(crate) const FAST: Self = Self {
+        traffic: TrafficOptions { events_per_second: 5_000.0, late: 0.0, duplicates: 0.0, malformed: 0.0 },
+        ..Self::COMMON
     };
 }
 
@@ -80,12 +114,19 @@ pub(crate) struct TestPipeline<'a> {
 }
 
 impl Cluster {
-    pub(crate) fn start(brokers: usize) -> anyhow::Result<Self> {
-        let kafka = Kafka::start_proxied(brokers)?;
+    pub(crate) fn start(brokers: usize, has_disks: bool) -> anyhow::Result<Self> {
+        let disks = if has_disks { brokers } else { 0 };
+        let disks = (0..disks).map(|_| Disk::mount(DISK_MIB)).collect::<anyhow::Result<Vec<_>>>()?;
+        let kafka = if has_disks {
+            let folders: Vec<PathBuf> = disks.iter().map(|disk| disk.folder().to_owned()).collect();
+            Kafka::start_proxied_in(&folders)?
+        } else {
+            Kafka::start_proxied(brokers)?
+        };
         let proxy = Proxy::start(kafka.proxied()).context("start the proxies")?;
         let addresses = kafka.proxied().iter().map(|listener| format!("127.0.0.1:{}", listener.proxy));
         let proxied = addresses.collect::<Vec<_>>().join(",");
-        Ok(Self { kafka, proxy, proxied })
+        Ok(Self { kafka, proxy, proxied, disks })
     }
 
     /// Starts what a fault left down.
@@ -105,33 +146,36 @@ impl<'a> TestPipeline<'a> {
     pub(crate) fn start(
         name: &str,
         cluster: &'a Cluster,
-        weir: &Path,
         setup: &Setup,
-        seed: u64,
-        is_short: bool,
+        options: &RunOptions,
     ) -> anyhow::Result<Self> {
+        let RunOptions { weir, seed, is_short, logs } = options.clone();
         let folder = tempfile::tempdir()?;
+        let logs = logs.map_or_else(|| folder.path().to_owned(), |logs| logs.join(name));
+        fs::create_dir_all(&logs)?;
         let (file, bootstrap) = (folder.path().join("pipeline.yaml"), cluster.kafka.bootstrap());
         let document = manifest(name, setup, cluster.kafka.brokers().len());
         fs::write(&file, &document)?;
         let document = Arc::new(Pipeline::from_yaml(&document)?);
-        let applied = Command::new(weir)
+        let applied = Command::new(&weir)
             .args(["topics", "apply", "--brokers", bootstrap, "--pipeline"])
             .arg(&file)
             .output()?;
         ensure!(applied.status.success(), "weir topics apply: {}", String::from_utf8_lossy(&applied.stderr));
         let program = Program {
-            weir: weir.to_owned(),
-            folder: folder.path().to_owned(),
+            weir,
+            folder: logs,
             pipeline: file,
             brokers: if setup.proxied { cluster.proxied.clone() } else { bootstrap.to_owned() },
             environment: setup.environment.iter().map(|&(name, value)| (name.into(), value.into())).collect(),
+            clock: setup.clocks.then(|| clock::compile(folder.path())).transpose()?,
+            limits: setup.limits,
         };
         let traffic = Arc::new(Traffic::default());
         let sender = thread::spawn({
             let (traffic, document) = (Arc::clone(&traffic), Arc::clone(&document));
-            let (brokers, options) = (bootstrap.to_owned(), setup.traffic);
-            move || traffic.run(&document, &brokers, options, seed)
+            let (brokers, traffic_options) = (bootstrap.to_owned(), setup.traffic);
+            move || traffic.run(&document, &brokers, traffic_options, seed)
         });
         Ok(Self {
             processors: Processors::start(program, setup.processors)?,

@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use weir_broker::{SupervisedProcess, tail};
+
+use crate::{clock, memory::MemoryLimit};
 
 /// Maximum time of a processor's stop, and until a processor does what is waited for.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -27,6 +29,10 @@ pub(crate) struct Program {
     pub(crate) pipeline: PathBuf,
     pub(crate) brokers: String,
     pub(crate) environment: Vec<(String, String)>,
+    /// What gives each a clock that can be set.
+    pub(crate) clock: Option<PathBuf>,
+    /// Whether the memory of each can be limited.
+    pub(crate) limits: bool,
 }
 
 /// Processes that share a pipeline's partitions.
@@ -45,10 +51,11 @@ struct Processor {
     process: SupervisedProcess,
     /// The failpoint that its process was started with: it is to end with SIGKILL.
     failpoint: Option<String>,
+    memory: Option<MemoryLimit>,
 }
 
 impl Processors {
-    pub(crate) fn start(program: Program, count: usize) -> io::Result<Self> {
+    pub(crate) fn start(program: Program, count: usize) -> anyhow::Result<Self> {
         let mut processors = Self { program, running: Vec::new(), ended: Vec::new(), restarts: 0 };
         (0..count).try_for_each(|_| processors.add())?;
         Ok(processors)
@@ -58,18 +65,42 @@ impl Processors {
         self.running.len()
     }
 
+    /// Another command of the program, for the same pipeline.
+    pub(crate) fn weir(&self) -> Command {
+        let Program { weir, pipeline, brokers, .. } = &self.program;
+        let mut command = Command::new(weir);
+        command.args(["--brokers", brokers, "--pipeline"]).arg(pipeline);
+        command
+    }
+
     /// The name that a processor has in its group and its transactional ids.
     pub(crate) fn name(&self, number: usize) -> &str {
         &self.running[number].name
     }
 
     /// Starts one more.
-    pub(crate) fn add(&mut self) -> io::Result<()> {
+    pub(crate) fn add(&mut self) -> anyhow::Result<()> {
+        let Program { folder, clock, limits, .. } = &self.program;
         let name = format!("p{}", self.running.len());
-        let log = self.program.folder.join(format!("{name}.log"));
-        let process = self.program.start(&name, &log, None)?;
-        self.running.push(Processor { name, log, process, failpoint: None });
+        let log = folder.join(format!("{name}.log"));
+        if let Some(library) = clock {
+            clock::set(library, &clock_of(&log), 0)?;
+        }
+        let memory = limits.then(|| MemoryLimit::new(&name)).transpose()?;
+        let process = self.program.start(&name, &log, None, memory.as_ref())?;
+        self.running.push(Processor { name, log, process, failpoint: None, memory });
         Ok(())
+    }
+
+    /// Sets the clock of a processor ahead by so many seconds.
+    pub(crate) fn set_clock(&self, number: usize, ahead: i64) -> anyhow::Result<()> {
+        let library = self.program.clock.as_ref().context("processors have no clocks")?;
+        clock::set(library, &clock_of(&self.running[number].log), ahead)
+    }
+
+    /// The limit of a processor's memory.
+    pub(crate) fn memory(&self, number: usize) -> anyhow::Result<&MemoryLimit> {
+        self.running[number].memory.as_ref().context("processors have no limits")
     }
 
     /// Stops the last one for good.
@@ -145,7 +176,8 @@ impl Processors {
     /// Starts a processor again.
     pub(crate) fn launch(&mut self, number: usize, failpoint: Option<&str>) -> io::Result<()> {
         let processor = &mut self.running[number];
-        processor.process = self.program.start(&processor.name, &processor.log, failpoint)?;
+        processor.process =
+            self.program.start(&processor.name, &processor.log, failpoint, processor.memory.as_ref())?;
         processor.failpoint = failpoint.map(str::to_owned);
         self.restarts += 1;
         Ok(())
@@ -158,10 +190,23 @@ impl Processors {
 }
 
 impl Program {
-    fn start(&self, name: &str, log: &Path, failpoint: Option<&str>) -> io::Result<SupervisedProcess> {
-        // Supervised programs get no environment of their own: `env` gives it, and becomes the program.
-        let mut command = Command::new("env");
-        command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
+    fn start(
+        &self,
+        name: &str,
+        log: &Path,
+        failpoint: Option<&str>,
+        memory: Option<&MemoryLimit>,
+    ) -> io::Result<SupervisedProcess> {
+        let mut environment = self.environment.clone();
+        if let Some(library) = &self.clock {
+            environment.extend(clock::environment(library, &clock_of(log)));
+        }
+        // Supervised programs get no environment of their own: `env` gives it, and becomes the program. So does `sh`, in a group.
+        let mut command = Command::new(if memory.is_some() { "sh" } else { "env" });
+        if let Some(memory) = memory {
+            command.args(["-c", r#"echo $$ >"$0" && exec env "$@""#]).arg(memory.processes());
+        }
+        command.args(environment.iter().map(|(name, value)| format!("{name}={value}")));
         command.args(failpoint.map(|failpoint| format!("WEIR_FAILPOINT={failpoint}")));
         command.arg(&self.weir).args([
             "process",
@@ -173,6 +218,11 @@ impl Program {
         ]);
         SupervisedProcess::start(command.arg(&self.pipeline), log, None)
     }
+}
+
+/// The file that the clock of the processor with this log follows.
+fn clock_of(log: &Path) -> PathBuf {
+    log.with_extension("clock")
 }
 
 impl Processor {

@@ -8,7 +8,9 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use crate::pipeline::TestPipeline;
+use weir_broker::{Broker, Kafka};
+
+use crate::{disk::Disk, pipeline::TestPipeline};
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(10);
 const AWAY: Duration = Duration::from_secs(5);
@@ -27,18 +29,22 @@ pub(super) fn restarted_and_killed(pipeline: &mut TestPipeline<'_>) -> anyhow::R
         pipeline.await_progress(&format!("broker {number} killed"))?;
         pipeline.outcome.repetitions += 2;
     }
-    kafka.brokers().iter().try_for_each(weir_broker::Broker::kill)?;
-    // All at once, as none serves without the others: a majority makes the quorum.
+    kafka.brokers().iter().try_for_each(Broker::kill)?;
+    start_all(kafka)?;
+    pipeline.await_progress("all brokers killed")?;
+    pipeline.outcome.repetitions += 1;
+    Ok(())
+}
+
+/// Starts all at once, as none serves without the others: a majority makes the quorum.
+fn start_all(kafka: &Kafka) -> anyhow::Result<()> {
     thread::scope(|scope| {
         let started: Vec<_> = kafka.brokers().iter().map(|broker| scope.spawn(|| broker.start())).collect();
         started.into_iter().try_for_each(|started| match started.join() {
             Ok(started) => Ok(started?),
             Err(_) => bail!("the start of a broker panicked"),
         })
-    })?;
-    pipeline.await_progress("all brokers killed")?;
-    pipeline.outcome.repetitions += 1;
-    Ok(())
+    })
 }
 
 /// F6: the brokers that lead what the pipeline's progress depends on.
@@ -72,6 +78,29 @@ pub(super) fn frozen(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
         pipeline.await_progress(&format!("broker {number} frozen"))?;
         pipeline.outcome.repetitions += 1;
     }
+    Ok(())
+}
+
+/// F11: a broker whose disk is full ends, and so do two of three, which nothing goes on without.
+pub(super) fn disk_full(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    let (kafka, disks) = (&pipeline.cluster.kafka, &pipeline.cluster.disks);
+    disks[0].fill()?;
+    pipeline.wait_until("the broker ends", |_| Ok(!kafka.broker(0).runs()?))?;
+    pipeline.await_progress("a disk is full")?;
+    disks[0].free()?;
+    kafka.broker(0).start()?;
+    pipeline.await_progress("it has room again")?;
+    pipeline.outcome.repetitions += 1;
+    disks.iter().try_for_each(Disk::fill)?;
+    pipeline.wait_until("a majority of the brokers ends", |_| {
+        let running: Result<Vec<bool>, _> = kafka.brokers().iter().map(Broker::runs).collect();
+        Ok(running?.into_iter().filter(|running| !running).count() >= 2)
+    })?;
+    thread::sleep(AWAY);
+    disks.iter().try_for_each(Disk::free)?;
+    start_all(kafka)?;
+    pipeline.await_progress("every disk was full")?;
+    pipeline.outcome.repetitions += 1;
     Ok(())
 }
 

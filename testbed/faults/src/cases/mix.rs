@@ -1,9 +1,7 @@
 //! F25: faults in random order, for a time.
 
 use std::{
-    fmt,
-    path::Path,
-    thread,
+    fmt, thread,
     time::{Duration, Instant},
 };
 
@@ -14,7 +12,7 @@ use rand_pcg::Pcg64;
 use super::Case;
 use crate::{
     invariants::Outcome,
-    pipeline::{Cluster, TestPipeline},
+    pipeline::{Cluster, RunOptions, TestPipeline},
     traffic,
 };
 
@@ -57,19 +55,24 @@ impl Fault {
     }
 }
 
-/// Two thirds of the time on three brokers, one third on a single one.
-pub(crate) fn run(case: &Case, weir: &Path, minutes: u64, seed: u64) -> anyhow::Result<Outcome> {
+/// With each seed two thirds of the time on three brokers, one third on a single one.
+pub(crate) fn run(case: &Case, options: &RunOptions, seeds: &[u64], minutes: u64) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    for (brokers, third) in [(case.brokers, 2), (1, 1)] {
-        let duration = third * Duration::from_secs(20 * minutes);
-        println!("{brokers} broker(s), {} s of faults", duration.as_secs());
-        let cluster = Cluster::start(brokers)?;
-        let mut pipeline = TestPipeline::start("f25", &cluster, weir, &case.setup, seed, false)?;
-        pipeline.await_progress("the first window")?;
-        inject_for(&mut pipeline, duration)?;
-        outcome.add(pipeline.check()?);
+    for &seed in seeds {
+        for (brokers, third) in [(case.brokers, 2), (1, 1)] {
+            let duration = third * Duration::from_secs(20 * minutes);
+            println!("seed {seed}: {brokers} broker(s), {} s of faults", duration.as_secs());
+            let (name, options) = (format!("f25-{seed}-{brokers}"), RunOptions { seed, ..options.clone() });
+            let cluster = Cluster::start(brokers, false)?;
+            let mut pipeline = TestPipeline::start(&name, &cluster, &case.setup, &options)?;
+            pipeline.await_progress("the first window")?;
+            inject_for(&mut pipeline, duration)?;
+            let of_seed = pipeline.check()?;
+            println!("seed {seed}: {}", of_seed.invariants());
+            outcome.add(of_seed);
+        }
     }
-    outcome.note = format!("{minutes} min, seed {seed}");
+    outcome.note = format!("{minutes} min each, {}", crate::listed(seeds));
     Ok(outcome)
 }
 
@@ -93,6 +96,21 @@ pub(super) fn oversized(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
 /// F29.
 pub(super) fn rolled(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
     one_by_one(pipeline, &[Fault::RollBrokers; 4])
+}
+
+/// R1.
+pub(super) fn processor_restarted(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    one_by_one(pipeline, &[Fault::RestartProcessor; 6])
+}
+
+/// R2.
+pub(super) fn processor_killed(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    one_by_one(pipeline, &[Fault::KillProcessor; 6])
+}
+
+/// R3.
+pub(super) fn broker_killed(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    one_by_one(pipeline, &[Fault::KillBroker { away: 20 }; 3])
 }
 
 fn one_by_one(pipeline: &mut TestPipeline<'_>, faults: &[Fault]) -> anyhow::Result<()> {

@@ -1,6 +1,9 @@
 //! Faults of processors.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use rand::RngExt;
@@ -19,6 +22,11 @@ const MAX_COUNT: u32 = 24;
 const FREEZES: u32 = 6;
 const SCALINGS: [usize; 6] = [1, 6, 2, 1, 6, 2];
 const SCALING_INTERVAL: Duration = Duration::from_secs(10);
+/// Seconds that the clocks of the processors are ahead, in turn: apart from each other, all ahead, all behind, right again.
+const CLOCKS: [[i64; 2]; 5] = [[3_600, -3_600], [-3_600, 3_600], [7_200, 7_200], [-7_200, -7_200], [0, 0]];
+const OUT_OF_MEMORY: u32 = 12;
+/// How long a processor may get by with the memory that it has.
+const TIGHT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// F1: all processors have failpoints, and die again and again.
@@ -120,5 +128,50 @@ pub(super) fn scaled(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
         pipeline.processors.restart_ended()?;
         pipeline.outcome.repetitions += 1;
     }
+    Ok(())
+}
+
+/// F12: clocks jump while the processors run, then the processors are restarted with them.
+pub(super) fn wrong_clocks(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    for clocks in CLOCKS {
+        for (number, ahead) in clocks.into_iter().enumerate() {
+            pipeline.processors.set_clock(number, ahead)?;
+        }
+        // The first may have been sealed before.
+        for _ in 0..3 {
+            pipeline.await_progress(&format!("clocks ahead by {clocks:?} s"))?;
+        }
+        for number in 0..clocks.len() {
+            pipeline.processors.restart(number)?;
+        }
+        pipeline.await_progress(&format!("restarted with clocks ahead by {clocks:?} s"))?;
+        pipeline.outcome.repetitions += 1;
+    }
+    Ok(())
+}
+
+/// F20: the limit is lowered to what a processor uses, so that the kernel kills it wherever it needs the next page.
+pub(super) fn out_of_memory(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    let (mut survived, tight) = (0, pipeline.repetitions(OUT_OF_MEMORY));
+    for _ in 0..tight {
+        let number = pipeline.random.random_range(0..pipeline.processors.count());
+        let kills = pipeline.processors.memory(number)?.kills()?;
+        let begun = Instant::now();
+        pipeline.wait_until("the kernel kills it", |pipeline| {
+            pipeline.processors.memory(number)?.tighten()?;
+            Ok(begun.elapsed() > TIGHT || pipeline.processors.status(number)?.is_some())
+        })?;
+        pipeline.processors.memory(number)?.lift()?;
+        if pipeline.processors.status(number)?.is_some() {
+            ensure!(pipeline.processors.memory(number)?.kills()? > kills, "it ended, but not by the kernel");
+            pipeline.outcome.repetitions += 1;
+            pipeline.processors.launch(number, None)?;
+        } else {
+            survived += 1;
+        }
+        pipeline.await_progress("out of memory")?;
+    }
+    pipeline.outcome.note = format!("{} kills, {survived} got by", pipeline.outcome.repetitions);
+    ensure!(pipeline.outcome.repetitions > 0, "the kernel killed none");
     Ok(())
 }
