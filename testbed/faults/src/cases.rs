@@ -49,6 +49,14 @@ pub(crate) const CASES: &[Case] = &[
         run: Run::Heals(processes::killed_at_failpoints),
     },
     Case {
+        name: "F1-bites",
+        title: "F1 with offsets in a transaction of their own: must be found",
+        brokers: 3,
+        is_short: true,
+        setup: Setup { processors: 3, environment: &[("WEIR_WITHOUT", "one-transaction")], ..Setup::COMMON },
+        run: Run::Bites(processes::killed_once_offsets_are_sent),
+    },
+    Case {
         name: "F2",
         title: "a processor freezes in a transaction, past session and transaction timeout, and comes back",
         brokers: 3,

@@ -62,7 +62,7 @@ impl Outcome {
     pub(crate) fn expect_violation(&mut self) {
         let found: Vec<&str> = std::mem::take(&mut self.violated).into_keys().collect();
         if found.is_empty() {
-            self.violated("F4", &anyhow::anyhow!("nothing was found, although a cure is taken out"));
+            self.violated("bites", &anyhow::anyhow!("nothing was found, although a cure is taken out"));
         } else {
             self.held.clear();
             self.note = format!("found by {}; {}", found.join(", "), self.note);

@@ -2,7 +2,7 @@
 //! switched off. For testbed/faults alone, in builds with the feature `failpoints`.
 //!
 //! `WEIR_FAILPOINT=produced:7:kill` sends SIGKILL to the process when it reaches that step for the seventh time, in any of its
-//! threads; `stop` instead of `kill` sends SIGSTOP. `WEIR_WITHOUT=fresh-producer` switches a cure off.
+//! threads; `stop` instead of `kill` sends SIGSTOP. `WEIR_WITHOUT=fresh-producer` switches a cure off, which must then be found.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +26,14 @@ pub(super) enum Step {
     Committed,
 }
 
-/// The name of the cure against a delayed commit of an earlier transaction.
-const FRESH_PRODUCER: &str = "fresh-producer";
+/// What a build can be made to lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cure {
+    /// A new producer after a commit that may have been sent twice.
+    FreshProducer,
+    /// Offsets in the transaction of the outputs, and not in the next one.
+    OneTransaction,
+}
 
 /// Moments after the commit's call at which `commit-sent` strikes: before and after the broker has it.
 const MAX_UNDER_WAY: Duration = Duration::from_millis(12);
@@ -58,9 +64,13 @@ pub(super) fn commit_sent() {
     }
 }
 
-/// Whether a new producer is made after a commit that may have been sent twice.
-pub(super) fn has_fresh_producer() -> bool {
-    std::env::var("WEIR_WITHOUT").as_deref() != Ok(FRESH_PRODUCER)
+/// Whether this cure is switched off.
+pub(super) fn is_without(cure: Cure) -> bool {
+    let name = match cure {
+        Cure::FreshProducer => "fresh-producer",
+        Cure::OneTransaction => "one-transaction",
+    };
+    std::env::var("WEIR_WITHOUT").as_deref() == Ok(name)
 }
 
 fn due(step: Step) -> Option<&'static Failpoint> {

@@ -16,7 +16,7 @@ use super::clients;
 use super::context::DeliveryNotes;
 use super::error::{Class, class, classify, in_transaction, of_code};
 #[cfg(feature = "failpoints")]
-use super::failpoint::{self, Step};
+use super::failpoint::{self, Cure, Step};
 use super::watchdog::{Hung, Watchdog};
 use weir_log::{Committed, Error, Output};
 
@@ -212,7 +212,7 @@ impl Transactions {
             Ok(Ok(may_be_under_way)) => {
                 self.may_be_under_way = may_be_under_way;
                 #[cfg(feature = "failpoints")]
-                if self.may_be_under_way && !failpoint::has_fresh_producer() {
+                if failpoint::is_without(Cure::FreshProducer) {
                     self.may_be_under_way = false;
                 }
                 if self.may_be_under_way {
@@ -347,6 +347,11 @@ fn commit(
     #[cfg(feature = "failpoints")]
     failpoint::reached(Step::Produced);
     if let Some((list, fence)) = offsets {
+        #[cfg(feature = "failpoints")]
+        if failpoint::is_without(Cure::OneTransaction) {
+            persist(deadline, || producer.commit_transaction(left(deadline)))?;
+            producer.begin_transaction().map_err(Failure::Call)?;
+        }
         persist(deadline, || producer.send_offsets_to_transaction(&list, &fence, left(deadline)))?;
         #[cfg(feature = "failpoints")]
         failpoint::reached(Step::OffsetsSent);

@@ -17,6 +17,7 @@ use crate::pipeline::TestPipeline;
 /// The steps of the protocol at which builds with the feature `failpoints` can be killed.
 const STEPS: [&str; 5] = ["polled", "produced", "offsets-sent", "commit-sent", "committed"];
 const KILLS_PER_STEP: u32 = 20;
+const KILLS_THAT_BITE: usize = 6;
 /// A step is reached at most so often before the kill: both stages, at different moments of a window.
 const MAX_COUNT: u32 = 24;
 const FREEZES: u32 = 6;
@@ -32,10 +33,18 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// F1: all processors have failpoints, and die again and again.
 pub(super) fn killed_at_failpoints(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
     let kills = pipeline.repetitions(KILLS_PER_STEP);
-    let mut due: Vec<&str> = STEPS.iter().flat_map(|step| (0..kills).map(move |_| *step)).collect();
-    let count = pipeline.processors.count();
-    let mut armed = vec![false; count];
     pipeline.outcome.note = format!("{kills} kills at each of {} steps", STEPS.len());
+    killed_at(pipeline, STEPS.iter().flat_map(|step| (0..kills).map(move |_| *step)).collect())
+}
+
+/// As F1, at one step: with the cure that it shows the lack of, few kills are enough.
+pub(super) fn killed_once_offsets_are_sent(pipeline: &mut TestPipeline<'_>) -> anyhow::Result<()> {
+    pipeline.outcome.note = format!("{KILLS_THAT_BITE} kills");
+    killed_at(pipeline, vec!["offsets-sent"; KILLS_THAT_BITE])
+}
+
+fn killed_at(pipeline: &mut TestPipeline<'_>, mut due: Vec<&str>) -> anyhow::Result<()> {
+    let mut armed = vec![false; pipeline.processors.count()];
     while !due.is_empty() || armed.contains(&true) {
         for (number, armed) in armed.iter_mut().enumerate() {
             if !*armed && let Some(step) = due.pop() {
