@@ -190,12 +190,13 @@ impl Broker {
         let faults = state.faults.entry(transactional_id.to_owned()).or_default();
         match fault {
             Fault::Away(calls) => faults.away += calls,
+            Fault::RestartHangs => faults.restarts += 1,
             commit => faults.commits.push_back(commit),
         }
     }
 
-    /// Delivers what [`Fault::CommitLate`] or [`Fault::MarkersLate`] held back. Returns whether it had any effect:
-    /// `false` if nothing was held, or if the commit was refused because its epoch is gone.
+    /// Delivers what faults held back, such as [`Fault::CommitLate`] or [`Fault::MarkersLate`]. Returns whether it had any
+    /// effect: `false` if nothing was held, or if it was refused because its epoch is gone.
     pub fn release(&self, transactional_id: &str) -> bool {
         let effect = self.lock().release(transactional_id);
         self.wake();

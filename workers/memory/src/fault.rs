@@ -16,6 +16,19 @@ pub enum Fault {
     /// [`Broker::release`](super::Broker::release), or when the id's next transaction or successor starts. Kafka answers
     /// a commit as soon as it is decided, before it has reached every partition.
     MarkersLate,
+    /// The next commit succeeds, but was sent twice: the first request is still under way, and arrives at
+    /// [`Broker::release`](super::Broker::release). The client knows that a connection failed, not more: it begins the next transaction
+    /// with a new producer (KAFKA-17754).
+    CommitTwice,
+    /// The next commit never returns and is given up, nothing of it has arrived: the caller gets `Abort`. All of it arrives at
+    /// [`Broker::release`](super::Broker::release).
+    CommitHangs,
+    /// As [`CommitTwice`](Self::CommitTwice), of the request that begins the transaction (`AddPartitionsToTxn`), and unnoticed: what arrives
+    /// after the transaction's end begins another one, without records.
+    BeginTwice,
+    /// The next restart never returns and is given up: the caller gets `Retry`. It arrives at
+    /// [`Broker::release`](super::Broker::release), and fences what the same process has started since.
+    RestartHangs,
     /// The broker is unavailable for this many calls: `Retry` from every call but `send`, `commit` and `leave`. They
     /// don't count as polls.
     Away(u32),
@@ -25,5 +38,6 @@ pub enum Fault {
 #[derive(Debug, Default)]
 pub(super) struct Faults {
     pub(super) commits: VecDeque<Fault>,
+    pub(super) restarts: u32,
     pub(super) away: u32,
 }

@@ -10,6 +10,7 @@
 //!   seat again without a rebalance, and (as with librdkafka) its `leave` frees nothing before the session times out;
 //! - offsets that travel in a transaction and are pending until it ends;
 //! - a commit without offsets, which no generation fences; limits on record size and metadata;
+//! - requests that arrive late, after their answer was given up or that of a second one came ([`Fault`]);
 //! - retention and compaction, so that memory stays bounded where a topic says so.
 //!
 //! Not modelled: replication and its failures, batches, compression, partial delivery of a producer's queue, several
@@ -53,7 +54,7 @@ mod tests;
 pub use broker::Broker;
 pub use clock::Clock;
 pub use fault::Fault;
-pub use member::{Member, MemberOptions};
+pub use member::{Careless, Member, MemberOptions};
 pub use partition::StoredRecord;
 pub use retention::Retention;
 

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use self::reading::{Fetched, record};
 use super::broker::Broker;
 use super::clock::millis;
+use super::producer::Request;
 use weir_log::{Committed, Error, Item, Output, Rebalance, Record, TopicDescription};
 
 /// No group is ever in this generation.
@@ -43,6 +44,18 @@ impl MemberOptions {
             transaction_timeout: Duration::from_secs(15),
         }
     }
+}
+
+/// What a careless client does, for tests that show that the harm is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Careless {
+    /// Its commits name no generation of the group, as those of clients before KIP-447: nothing refuses them once the partitions
+    /// have moved.
+    NoGeneration,
+    /// After a failed commit the same producer goes on, in the same epoch.
+    SameProducer,
+    /// After a commit that may have been sent twice the same producer goes on.
+    NoFreshProducer,
 }
 
 /// The member's state in the protocol.
@@ -91,12 +104,28 @@ pub struct Member {
     positions: Vec<Position>,
     /// The next partition to read.
     turn: usize,
+    /// A request of the last commit may be under way: a new producer begins the next transaction.
+    may_be_under_way: bool,
+    /// Restarts that were given up: each may still fence what was started since.
+    unanswered: u32,
+    careless: Option<Careless>,
 }
 
 impl Member {
+    /// Makes the member careless.
+    #[must_use]
+    pub fn with_careless(self, careless: Option<Careless>) -> Self {
+        Self { careless, ..self }
+    }
+
     pub(super) fn start(broker: Broker, options: MemberOptions) -> Self {
-        let epoch =
-            broker.lock().start_producer(&options.transactional_id, millis(options.transaction_timeout));
+        let mut state = broker.lock();
+        let epoch = state.start_producer(&options.transactional_id, millis(options.transaction_timeout));
+        if let Some(producer) = state.producers.get_mut(&options.transactional_id) {
+            // What the last process hung in arrives while it lives, if at all.
+            producer.late.retain(|late| !matches!(late.request, Request::Start));
+        }
+        drop(state);
         broker.wake();
         Self {
             broker,
@@ -109,6 +138,9 @@ impl Member {
             owned: Vec::new(),
             positions: Vec::new(),
             turn: 0,
+            may_be_under_way: false,
+            unanswered: 0,
+            careless: None,
         }
     }
 }
@@ -241,6 +273,9 @@ impl weir_log::Member for Member {
 
     fn begin(&mut self) -> Result<(), Error> {
         self.broker.lock().reachable(&self.options.transactional_id)?;
+        if self.may_be_under_way && self.careless != Some(Careless::NoFreshProducer) {
+            self.restart()?;
+        }
         match self.transaction {
             Transaction::None => {
                 self.transaction = Transaction::Open;
@@ -260,25 +295,38 @@ impl weir_log::Member for Member {
             .enlist(id, self.epoch, Some((&topic, partition)))
             .map(|open| open.number)
             .and_then(|number| state.append(&topic, partition, number, Self::stored(output)));
+        drop(state);
         if sent.is_err() {
             self.transaction = Transaction::Failed;
         }
-        sent.map(|_| ())
+        sent.map(|_| ()).map_err(|error| self.fenced_by_itself(error))
     }
 
     fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
         self.expect_open()?;
         let result = self.try_commit(offsets);
         self.transaction = if result.is_ok() { Transaction::None } else { Transaction::Failed };
-        result
+        result.map_err(|error| self.fenced_by_itself(error))
     }
 
     fn restart(&mut self) -> Result<(), Error> {
         let mut state = self.broker.lock();
         let MemberOptions { transactional_id, transaction_timeout, .. } = &self.options;
         state.reachable(transactional_id)?;
+        if self.careless == Some(Careless::SameProducer)
+            && state.producers.get(transactional_id).is_some_and(|producer| producer.epoch == self.epoch)
+        {
+            state.end(transactional_id, false);
+            self.transaction = Transaction::None;
+            return Ok(());
+        }
+        if state.restart_hangs(transactional_id) {
+            state.hold(transactional_id, self.epoch, Request::Start);
+            self.unanswered += 1;
+            return Err(Error::retry("the restart did not return"));
+        }
         self.epoch = state.start_producer(transactional_id, millis(*transaction_timeout));
-        self.transaction = Transaction::None;
+        (self.transaction, self.may_be_under_way) = (Transaction::None, false);
         self.broker.wake();
         Ok(())
     }

@@ -26,8 +26,33 @@ pub(super) struct Producer {
     pub(super) open: Option<Open>,
     /// A commit that was decided but whose markers have not reached the output partitions.
     pub(super) unmarked: Option<Open>,
-    /// Epoch of a delayed commit request.
-    pub(super) late: Option<i64>,
+    /// Requests that are under way, in the order in which they arrive.
+    pub(super) late: Vec<Late>,
+}
+
+/// A request that is under way, and the epoch of the producer that sent it.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) epoch: i64,
+    pub(super) request: Request,
+}
+
+#[derive(Debug)]
+pub(super) enum Request {
+    /// Begins a transaction.
+    Begin,
+    /// Commits the open transaction.
+    End,
+    /// Adds offsets to the open transaction, and commits it.
+    Commit {
+        group: String,
+        member: u64,
+        generation: Option<i64>,
+        topic: String,
+        offsets: Vec<(i32, Committed)>,
+    },
+    /// Starts a producer.
+    Start,
 }
 
 impl Producer {

@@ -7,7 +7,7 @@ use super::clock::{Running, millis};
 use super::fault::{Fault, Faults};
 use super::group::Group;
 use super::partition::{Partition, StoredRecord};
-use super::producer::{Open, Producer};
+use super::producer::{Late, Open, Producer, Request};
 use super::retention::Retention;
 use super::{MAX_METADATA, MAX_RECORD};
 use weir_log::{Committed, Error};
@@ -179,11 +179,11 @@ impl State {
         Ok(open)
     }
 
-    /// Makes group offsets part of the open transaction, provided that the member's generation is still good.
+    /// Makes group offsets part of the open transaction, provided that the member's generation is still good, if it names one.
     pub(super) fn enlist_offsets(
         &mut self,
         (id, epoch): (&str, i64),
-        (group, member, generation): (&str, u64, i64),
+        (group, member, generation): (&str, u64, Option<i64>),
         topic: &str,
         offsets: &[(i32, Committed)],
     ) -> Result<(), Error> {
@@ -197,7 +197,9 @@ impl State {
             }
         }
         self.producers.get(id).map_or(Ok(()), |producer| producer.check(id, epoch))?;
-        if !self.groups.get(group).is_some_and(|group| group.is_current(member, generation)) {
+        if let Some(generation) = generation
+            && !self.groups.get(group).is_some_and(|group| group.is_current(member, generation))
+        {
             return Err(Error::abort(format!(
                 "the partitions of generation {generation} of group {group} have moved; go on from what was committed"
             )));
@@ -257,22 +259,63 @@ impl State {
         }
     }
 
-    /// Delivers the held commit request. Returns whether it had any effect.
+    /// Holds a request of the producer back until [`State::release`].
+    pub(super) fn hold(&mut self, id: &str, epoch: i64, request: Request) {
+        if let Some(producer) = self.producers.get_mut(id) {
+            producer.late.push(Late { epoch, request });
+        }
+    }
+
+    /// Delivers what is held back. Returns whether it had any effect.
     pub(super) fn release(&mut self, id: &str) -> bool {
         let Some(producer) = self.producers.get_mut(id) else { return false };
-        let late = producer.late.take();
-        let marked = producer.unmarked.is_some();
-        let commits = producer.open.is_some() && late == Some(producer.epoch);
+        let late = std::mem::take(&mut producer.late);
+        let mut has_effect = producer.unmarked.is_some();
         self.mark(id);
-        if commits {
-            self.end(id, true);
+        for Late { epoch, request } in late {
+            has_effect |= self.deliver(id, epoch, request);
         }
-        marked || commits
+        has_effect
+    }
+
+    fn deliver(&mut self, id: &str, epoch: i64, request: Request) -> bool {
+        let Some(producer) = self.producers.get(id) else { return false };
+        let (timeout, is_current) = (producer.timeout, producer.epoch == epoch);
+        let is_open = is_current && producer.open.is_some();
+        match request {
+            Request::Start => {
+                self.start_producer(id, timeout);
+                true
+            }
+            Request::Begin => is_current && !is_open && self.enlist(id, epoch, None).is_ok(),
+            Request::End => {
+                if is_open {
+                    self.end(id, true);
+                }
+                is_open
+            }
+            Request::Commit { group, member, generation, topic, offsets } => {
+                let member = (&*group, member, generation);
+                let commits = is_open && self.enlist_offsets((id, epoch), member, &topic, &offsets).is_ok();
+                if commits {
+                    self.end(id, true);
+                }
+                commits
+            }
+        }
     }
 
     /// The fault of the next commit.
     pub(super) fn commit_fault(&mut self, id: &str) -> Option<Fault> {
         self.faults.get_mut(id).and_then(|faults| faults.commits.pop_front())
+    }
+
+    /// Whether the next restart hangs.
+    pub(super) fn restart_hangs(&mut self, id: &str) -> bool {
+        let Some(faults) = self.faults.get_mut(id) else { return false };
+        let hangs = faults.restarts > 0;
+        faults.restarts = faults.restarts.saturating_sub(1);
+        hangs
     }
 
     /// Fails while the broker is unavailable for this transactional id.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Broker, Clock, Fault, MAX_METADATA, MAX_RECORD, Member, MemberOptions, Retention};
+use super::{Broker, Careless, Clock, Fault, MAX_METADATA, MAX_RECORD, Member, MemberOptions, Retention};
 use weir_log::{Committed, Error, Item, Member as _, Output, Rebalance};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -122,6 +122,94 @@ fn late_commit_is_refused_after_the_timeout() {
     assert_eq!(member.committed().unwrap(), [None, None]);
     assert!(!broker.release("id"));
     assert_eq!(values(&broker), Vec::<String>::new());
+}
+
+#[test]
+fn commit_that_was_sent_twice_ends_no_later_transaction() {
+    for (careless, expected) in [(None, &["a"][..]), (Some(Careless::NoFreshProducer), &["a", "b"])] {
+        let broker = broker();
+        let mut member = owner(&broker, "id").with_careless(careless);
+        broker.inject("id", Fault::CommitTwice);
+        begin(&mut member, "a");
+        member.commit(&[(0, at(1))]).unwrap();
+        begin(&mut member, "b");
+        assert_eq!(broker.release("id"), careless.is_some());
+        assert_eq!(values(&broker), expected);
+    }
+}
+
+#[test]
+fn producer_that_goes_on_after_a_late_commit_is_committed_by_it() {
+    let broker = broker();
+    let mut member = owner(&broker, "id").with_careless(Some(Careless::SameProducer));
+    broker.inject("id", Fault::CommitLate);
+    begin(&mut member, "a");
+    member.commit(&[(0, at(1))]).unwrap_err();
+    member.restart().unwrap();
+    begin(&mut member, "b");
+    assert!(broker.release("id"));
+    assert_eq!(values(&broker), ["b"]);
+}
+
+#[test]
+fn commit_that_hangs_takes_effect_unless_somebody_restarts() {
+    for restarts in [false, true] {
+        let broker = broker();
+        let mut member = owner(&broker, "id");
+        broker.inject("id", Fault::CommitHangs);
+        begin(&mut member, "a");
+        assert!(matches!(member.commit(&[(0, at(1))]), Err(Error::Abort(_))));
+        assert_eq!(member.committed().unwrap()[0], None);
+        if restarts {
+            member.restart().unwrap();
+        }
+        assert_eq!(broker.release("id"), !restarts);
+        assert_eq!(member.committed().unwrap()[0], (!restarts).then(|| at(1)));
+    }
+}
+
+#[test]
+fn transaction_begun_by_a_late_request_times_out() {
+    let broker = broker();
+    let mut member = owner(&broker, "id");
+    broker.inject("id", Fault::BeginTwice);
+    begin(&mut member, "a");
+    member.commit(&[(0, at(1))]).unwrap();
+    assert!(broker.release("id"));
+    broker.advance(15 * SECOND);
+    member.begin().unwrap();
+    assert!(matches!(member.send(output("b")), Err(Error::Abort(_))));
+    member.restart().unwrap();
+    begin(&mut member, "c");
+    member.commit(&[]).unwrap();
+    assert_eq!(values(&broker), ["a", "c"]);
+}
+
+#[test]
+fn restart_that_hangs_fences_its_own_process_once() {
+    let broker = broker();
+    let mut member = owner(&broker, "id");
+    broker.inject("id", Fault::RestartHangs);
+    assert!(matches!(member.restart(), Err(Error::Retry(_))));
+    member.restart().unwrap();
+    begin(&mut member, "a");
+    assert!(broker.release("id"));
+    assert!(matches!(member.commit(&[(0, at(1))]), Err(Error::Abort(_))));
+    member.restart().unwrap();
+    begin(&mut member, "b");
+    let _successor = broker.member(MemberOptions::new("group", "in", "id"));
+    assert!(matches!(member.commit(&[(0, at(1))]), Err(Error::Fatal(_))), "it was not its own");
+    assert_eq!(values(&broker), [] as [&str; 0]);
+}
+
+#[test]
+fn commit_that_names_no_generation_is_fenced_by_nothing() {
+    let broker = broker();
+    let mut member = owner(&broker, "id").with_careless(Some(Careless::NoGeneration));
+    member.unassign().unwrap();
+    begin(&mut member, "a");
+    member.commit(&[(0, at(1))]).unwrap();
+    assert_eq!(values(&broker), ["a"]);
 }
 
 #[test]
