@@ -31,6 +31,15 @@ impl Dice {
         self.between(1, 1000) <= thousandths
     }
 
+    /// Runs something with a stream of its own: what comes after does not depend on how much of it is used.
+    pub fn apart<T>(&self, run: impl FnOnce() -> T) -> T {
+        let own = Pcg64Mcg::seed_from_u64(self.0.borrow_mut().next_u64());
+        let after = self.0.replace(own);
+        let done = run();
+        self.0.replace(after);
+        done
+    }
+
     pub fn pick<T: Copy>(&self, from: &[T]) -> T {
         from[self.below(from.len())]
     }

@@ -2,13 +2,17 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     rc::{Rc, Weak},
     time::Duration,
 };
 
 use weir_log::{Committed, Error, Item, Member, Output, Rebalance, Record, TopicDescription};
 
-use crate::simulation::Simulation;
+use crate::{
+    planted::{self, Planted},
+    simulation::Simulation,
+};
 
 /// The planned faults of one stage of a process.
 #[derive(Default)]
@@ -49,6 +53,11 @@ pub struct FaultyMember {
     role: (u32, Option<usize>),
     fault_plan: Rc<FaultPlan>,
     simulation: Weak<Simulation>,
+    planted: Option<Planted>,
+    /// For planted bugs: the snapshot that is being written, whether partitions are being revoked, the offsets after the last records.
+    snapshot: Vec<u8>,
+    is_revoked: bool,
+    after_last: BTreeMap<i32, i64>,
 }
 
 /// Counts down; returns whether the fault is due.
@@ -67,8 +76,14 @@ impl FaultyMember {
     ) -> Self {
         let id = options.transactional_id.clone();
         simulation.ids.borrow_mut().insert(id.clone());
+        let planted = simulation.setup.planted;
+        let member = simulation.broker.member(options);
         Self {
-            member: simulation.broker.member(options),
+            member: member.with_careless(planted.and_then(Planted::careless)),
+            planted,
+            snapshot: Vec::new(),
+            is_revoked: false,
+            after_last: BTreeMap::new(),
             id,
             role,
             fault_plan,
@@ -82,6 +97,21 @@ impl FaultyMember {
 
     fn trace(&self, what: impl FnOnce() -> String) {
         self.simulation().trace(|| format!("{}: {}", self.id, what()));
+    }
+
+    /// Requests of an earlier transaction arrive amid this one, which may not come to its end.
+    fn deliver_late(&self) {
+        let simulation = self.simulation();
+        if simulation.is_settling.get()
+            || !simulation.dice.chance(100)
+            || !simulation.broker.release(&self.id)
+        {
+            return;
+        }
+        simulation.note("late requests amid a transaction");
+        if simulation.dice.chance(500) {
+            self.fault_plan.dies_in.set(Some(simulation.dice.between(0, 2) as u32));
+        }
     }
 
     fn before_call(&self) -> Result<(), Error> {
@@ -115,7 +145,22 @@ impl Member for FaultyMember {
         let simulation = self.simulation();
         let few = simulation.dice.between(1, 25) as usize;
         let max = if simulation.dice.chance(600) { max.min(few) } else { max };
-        let rebalance = self.member.poll(max, wait, sink)?;
+        let (planted, after_last) = (self.planted, &mut self.after_last);
+        let rebalance = self.member.poll(max, wait, &mut |item| {
+            if let Item::Record(record) = item {
+                after_last.insert(record.partition, record.offset + 1);
+            }
+            sink(match (planted, item) {
+                (Some(Planted::HeldBackIsTheEnd), Item::HeldBack { partition, offset }) => {
+                    Item::End { partition, offset }
+                }
+                (Some(Planted::PositionAfterLastRecord), Item::End { partition, offset }) => {
+                    Item::End { partition, offset: after_last.get(&partition).copied().unwrap_or(offset) }
+                }
+                (_, item) => item,
+            });
+        })?;
+        self.is_revoked = rebalance == Some(Rebalance::Revoked);
         match rebalance {
             Some(Rebalance::Assigned(_)) => simulation.note("assignments"),
             Some(Rebalance::Revoked) => simulation.note("partitions revoked"),
@@ -170,8 +215,9 @@ impl Member for FaultyMember {
         self.member.begin()
     }
 
-    fn send(&mut self, output: Output) -> Result<(), Error> {
+    fn send(&mut self, mut output: Output) -> Result<(), Error> {
         self.before_call()?;
+        self.deliver_late();
         self.trace(|| {
             format!(
                 "send to {}/{}, key {:?}",
@@ -188,11 +234,37 @@ impl Member for FaultyMember {
         if is_state && !self.simulation().is_settling.get() && self.simulation().dice.chance(80) {
             self.simulation().leave_in_doubt(&self.id, &self.fault_plan);
         }
+        let key = output.key.clone().unwrap_or_default();
+        match self.planted {
+            Some(Planted::SnapshotBeforeData) if is_state && key.starts_with(b"snapshot") => {
+                self.member.publish(output);
+                return Ok(());
+            }
+            Some(Planted::WallClockIdleness) if is_state && key.starts_with(b"raise/") => return Ok(()),
+            Some(Planted::IdsInMemory) if is_state && key == b"snapshot/0" => {
+                output.value = output.value.as_deref().map(planted::without_ids);
+                self.snapshot = output.value.clone().unwrap_or_default();
+            }
+            Some(Planted::IdsInMemory) if is_state && key == b"snapshot" => {
+                output.value = output.value.as_deref().map(|it| planted::manifest_of(&self.snapshot, it));
+            }
+            _ => {}
+        }
         self.member.send(output)
     }
 
     fn commit(&mut self, offsets: &[(i32, Committed)]) -> Result<(), Error> {
         self.before_call()?;
+        self.deliver_late();
+        if self.planted == Some(Planted::CommitAfterRevoke) && std::mem::take(&mut self.is_revoked) {
+            self.member.unassign()?;
+            self.simulation().meanwhile();
+        }
+        if self.planted == Some(Planted::OffsetsOutside) && !offsets.is_empty() {
+            self.member.commit(&[])?;
+            self.before_call()?;
+            self.member.begin()?;
+        }
         let result = self.member.commit(offsets);
         self.trace(|| format!("commit {offsets:?}: {result:?}"));
         match &result {

@@ -146,11 +146,12 @@ impl Simulation {
 
     /// Each window that was told since the last look is told once, by the generation whose cuts it lies between.
     pub fn check_told(&self) {
-        if self.newest() == 1 {
+        let records = self.broker.records_from(TOP_PAGES, 0, self.told_to.get());
+        if records.is_empty() {
             return;
         }
         let cuts = self.cuts();
-        for record in self.broker.records_from(TOP_PAGES, 0, self.told_to.get()) {
+        for record in records {
             self.told_to.set(record.offset + 1);
             let top = decode_top_pages(&record.value.unwrap()).unwrap();
             let (end, size) = (top.window_end, top.window_end - top.window_start);

@@ -55,6 +55,7 @@ impl Fixture {
             is_live: false,
             has_transactions: false,
             has_ids: false,
+            planted: None,
         };
         let broker = Broker::new(Clock::Manual(START));
         setup.create_topics(&broker);

@@ -2,15 +2,18 @@
 //! the faults. In every case the committed results are those of a run without faults.
 //!
 //! `WEIR_SIM_SEEDS=N` runs N seeds, from `WEIR_SIM_FIRST` or 0 on; `WEIR_SIM_SEED=S` runs only seed S, and prints a trace with
-//! `-- --nocapture`.
+//! `-- --nocapture`; with `WEIR_SIM_ONLY=3,7-9` only these of its actions take place. Failures are printed with as few actions as
+//! they need.
 #![allow(clippy::unwrap_used)]
 
+mod case;
 mod dice;
 mod expected;
 mod faulty_member;
 mod found;
 mod generations;
 mod idle;
+mod planted;
 mod process;
 mod setup;
 mod simulation;
@@ -22,7 +25,7 @@ mod visitors;
 
 use std::{
     collections::BTreeSet,
-    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -30,8 +33,10 @@ use std::{
     thread,
 };
 
+use case::Case;
 use expected::{Counts, Judged};
 use found::WatermarkAdvance;
+use planted::Planted;
 use setup::Setup;
 use simulation::Simulation;
 use tally::Tally;
@@ -47,9 +52,11 @@ const THREADS: usize = 2;
 const MIN_SEEDS_FOR_COVERAGE: u64 = 500;
 /// Maximum number of failures printed.
 const MAX_FAILURES_PRINTED: usize = 10;
+/// Maximum number of failures that are made smaller.
+const MAX_SHRUNK: usize = 3;
 
 /// Incidents that must occur at least once.
-const EXPECTED: [&str; 44] = [
+const EXPECTED: [&str; 49] = [
     "starts",
     "leaves",
     "crashes between steps",
@@ -70,6 +77,11 @@ const EXPECTED: [&str; 44] = [
     "markers late",
     "commits without answer",
     "commits refused",
+    "commits sent twice",
+    "commits that hang",
+    "transactions begun twice",
+    "restarts that hang",
+    "late requests amid a transaction",
     "held commits let go",
     "outages",
     "outages within a step",
@@ -106,6 +118,7 @@ fn results_are_those_of_an_undisturbed_run() {
             first..first + number("WEIR_SIM_SEEDS").unwrap_or(SEEDS)
         }
     };
+    let only = std::env::var("WEIR_SIM_ONLY").ok().map(|text| case::numbers(&text));
     let (next, all) = (AtomicU64::new(seeds.start), Mutex::new((Tally::default(), Vec::new())));
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -115,12 +128,12 @@ fn results_are_those_of_an_undisturbed_run() {
                     if seed >= seeds.end {
                         return;
                     }
-                    let outcome = catch_unwind(AssertUnwindSafe(|| run(seed, seeds.end - seeds.start == 1)));
+                    let case = Case { only: only.clone(), ..Case::seed(seed) };
+                    let outcome = case.attempt(seeds.end - seeds.start == 1).1;
                     let mut all = all.lock().unwrap();
                     match outcome {
-                        Ok(Ok(tally)) => all.0.include(&tally),
-                        Ok(Err(why)) => all.1.push((seed, why)),
-                        Err(_) => all.1.push((seed, "panicked, see above".to_owned())),
+                        Ok(tally) => all.0.include(&tally),
+                        Err(why) => all.1.push((seed, why)),
                     }
                 }
             });
@@ -129,8 +142,13 @@ fn results_are_those_of_an_undisturbed_run() {
     let (tally, mut failures) = all.into_inner().unwrap();
     println!("over {} seeds:\n{tally}", seeds.end - seeds.start);
     failures.sort();
-    for (seed, why) in failures.iter().take(MAX_FAILURES_PRINTED) {
-        println!("seed {seed}: {why}\n  WEIR_SIM_SEED={seed} cargo test -p weir-processor --test simulation");
+    for (place, (seed, why)) in failures.iter().take(MAX_FAILURES_PRINTED).enumerate() {
+        let again = |case: &Case| format!("  {case} cargo test -p weir-processor --test simulation");
+        println!("seed {seed}: {why}\n{}", again(&Case::seed(*seed)));
+        if place < MAX_SHRUNK && only.is_none() {
+            let (small, why) = Case::seed(*seed).shrunk();
+            println!("with fewer actions: {why}\n{}", again(&small));
+        }
     }
     assert!(failures.is_empty(), "{} of {} seeds failed", failures.len(), seeds.end - seeds.start);
     if seeds.end - seeds.start >= MIN_SEEDS_FOR_COVERAGE {
@@ -140,23 +158,68 @@ fn results_are_those_of_an_undisturbed_run() {
     }
 }
 
+/// Each bug, the number of seeds among which it must be found, and words of what is found. "Not quiet": processing stops, as the journal and
+/// the commits contradict each other.
+const PLANTED: [(Planted, u64, &[&str]); 11] = [
+    (Planted::OffsetsOutside, 200, &["not quiet", "twice"]),
+    (Planted::CommitAfterRevoke, 400, &["twice", "was at"]),
+    (Planted::ReusedProducer, 400, &["twice"]),
+    (Planted::NoFreshProducer, 800, &["twice"]),
+    (Planted::SnapshotBeforeData, 200, &["not quiet"]),
+    (Planted::WallClockIdleness, 200, &["should not be there", "late are", "too many"]),
+    (Planted::IdsInMemory, 400, &["should be", "duplicates are"]),
+    (Planted::WatermarkPassesClock, 200, &["decided", "before its time"]),
+    (Planted::EarlyGeneration, 200, &["has not ended"]),
+    (Planted::HeldBackIsTheEnd, 200, &["held the partition back"]),
+    (Planted::PositionAfterLastRecord, 400, &["committed Some"]),
+];
+
+/// The first case in which a planted bug is found, and how.
+fn found_by(planted: Planted, seeds: u64) -> (Case, String) {
+    let case = |seed| Case { planted: Some(planted), ..Case::seed(seed) };
+    let found = (0..seeds).find_map(|seed| Some((case(seed), case(seed).attempt(false).1.err()?)));
+    found.unwrap_or_else(|| panic!("{planted:?} is not found in {seeds} seeds"))
+}
+
+#[test]
+fn planted_bugs_are_found() {
+    for (planted, seeds, words) in PLANTED {
+        let (case, why) = found_by(planted, seeds);
+        let line = format!("{planted:?}, seed {}: {why:.200}", case.seed);
+        println!("{line}");
+        assert!(words.iter().any(|word| why.contains(word)), "{line}");
+    }
+}
+
+#[test]
+fn failures_are_made_small() {
+    let (case, _) = found_by(Planted::CommitAfterRevoke, 400);
+    let (actions, _) = case.attempt(false);
+    let (small, why) = case.shrunk();
+    println!("of {actions} actions are left: {small}: {why:.200}");
+    assert_eq!(small.attempt(false).1, Err(why));
+    let only = small.only.clone().unwrap();
+    assert!(only.len() * 4 < actions as usize, "{} of {actions} actions are left", only.len());
+    let text = small.to_string();
+    assert_eq!(case::numbers(text.split_once("ONLY=").unwrap().1), only);
+}
+
 #[test]
 fn a_seed_determines_everything() {
     for seed in 0..40 {
-        let [first, second] = [0, 1].map(|_| run(seed, false).unwrap());
+        let [first, second] = [0, 1].map(|_| Case::seed(seed).attempt(false).1.unwrap());
         assert_eq!(first, second, "seed {seed}");
     }
 }
 
-/// Runs one seed, then checks everything.
-fn run(seed: u64, traced: bool) -> Result<Tally, String> {
-    let simulation = Simulation::new(seed, traced);
+/// Runs a simulation, then checks everything.
+fn run(simulation: &Rc<Simulation>) -> Result<Tally, String> {
     simulation.run()?;
     simulation.check_all_ended()?;
     let number = simulation.newest();
     let setup = &simulation.generation(number).after(simulation.cuts()[&number]);
-    let (told, left_out) = told::check(&simulation)?;
-    let part = Part::of(&simulation, setup);
+    let (told, left_out) = told::check(simulation)?;
+    let part = Part::of(simulation, setup);
     let visitors = simulation.visitors.borrow();
     let log = &part.log;
     let advances: Vec<WatermarkAdvance> =
@@ -170,11 +233,11 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
     let found = found::output(&simulation.broker, setup)?;
     let mut expected = expected::by_engine(setup, log, &advances);
     expected.tell_after(&part.told_after, part.after);
-    check_advances(&simulation, setup, &advances, &expected.duplicates)?;
+    check_advances(simulation, setup, &advances, &expected.duplicates)?;
     expected.output.compare(&found)?;
-    check_counts(&simulation, setup, log, &expected.counts)?;
+    check_counts(simulation, setup, log, &expected.counts)?;
     let judged = expected::check_by_oracle(setup, log, &advances, &found, part.after)?;
-    check_partly_late(&simulation, setup, &judged)?;
+    check_partly_late(simulation, setup, &judged)?;
     if setup.until_end
         && simulation
             .finished
@@ -188,7 +251,7 @@ fn run(seed: u64, traced: bool) -> Result<Tally, String> {
             simulation.finished.borrow()
         ));
     }
-    if number == 1 && mid_log == 0 && !setup.has_transactions {
+    if number == 1 && mid_log == 0 && !setup.has_transactions && !log.is_empty() {
         // Without watermark advances in the middle of the log every run gives the same results.
         let undisturbed = expected::by_one_process(setup, log)?;
         found::same("rows of an undisturbed run", &undisturbed.rows, &found.rows)?;

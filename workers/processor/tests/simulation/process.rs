@@ -14,6 +14,7 @@ use weir_processor::worker::Worker;
 
 use crate::{
     faulty_member::{FaultPlan, FaultyMember},
+    planted::Planted,
     setup::Setup,
     simulation::Simulation,
     takeover::TakeOver,
@@ -51,7 +52,10 @@ impl Process {
             is_static,
             asleep_until: Cell::new(0),
             has_rival: Cell::new(false),
-            skew: simulation.dice.pick(&[0, 0, -700, 900, 20_000]),
+            skew: match simulation.setup.planted {
+                Some(Planted::WatermarkPassesClock) => 3_600_000,
+                _ => simulation.dice.pick(&[0, 0, -700, 900, 20_000]),
+            },
             fault_plans,
         };
         if generation == 1 {

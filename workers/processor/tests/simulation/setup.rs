@@ -8,7 +8,7 @@ use weir_memory::{Broker, MemberOptions};
 use weir_processor::results::{Results, ResultsOptions};
 use weir_processor::windows::{Windows, WindowsOptions};
 
-use crate::dice::Dice;
+use crate::{dice::Dice, planted::Planted};
 
 pub const EVENTS: &str = "events";
 pub const RESULTS: &str = "results";
@@ -50,6 +50,7 @@ pub struct Setup {
     pub transaction_bytes: usize,
     /// Maximum bytes of a block's record: few, so that some blocks need several.
     pub block_bytes: usize,
+    pub planted: Option<Planted>,
 }
 
 impl Setup {
@@ -76,6 +77,7 @@ impl Setup {
             is_live,
             has_transactions: dice.chance(250),
             has_ids: dice.chance(400),
+            planted: None,
         }
     }
 
@@ -177,7 +179,7 @@ impl Setup {
             settings: self.settings,
             max_future: self.max_future,
             idle_timeout: self.idle_timeout,
-            stamped_by_broker: true,
+            stamped_by_broker: self.planted != Some(Planted::WatermarkPassesClock),
             until_end: self.until_end,
             snapshot_every: self.settings.size,
             live: None,

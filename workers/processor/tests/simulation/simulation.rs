@@ -13,6 +13,7 @@ use weir_memory::{Broker, Clock, MemberOptions};
 use weir_processor::windows::EndOfLog;
 
 use crate::{
+    case::Case,
     dice::Dice,
     found::{self, WatermarkAdvance},
     process::Process,
@@ -63,15 +64,19 @@ pub struct Simulation {
     pub finished: RefCell<Vec<Option<EndOfLog>>>,
     /// Whether no more faults may occur.
     pub is_settling: Cell<bool>,
+    case: Case,
+    /// Number of actions so far.
+    pub actions: Cell<u32>,
     /// Whether to print a trace.
     traced: bool,
     failure: RefCell<Option<String>>,
 }
 
 impl Simulation {
-    pub fn new(seed: u64, traced: bool) -> Rc<Self> {
+    pub fn new(case: &Case, traced: bool) -> Rc<Self> {
+        let seed = case.seed;
         let dice = Dice::new(2 * seed);
-        let setup = Setup::draw(&dice);
+        let setup = Setup { planted: case.planted, ..Setup::draw(&dice) };
         let broker = Broker::new(Clock::Manual(START));
         setup.create_topics(&broker);
         Rc::new(Self {
@@ -85,6 +90,8 @@ impl Simulation {
             progress: RefCell::default(),
             finished: RefCell::default(),
             is_settling: Cell::new(false),
+            case: case.clone(),
+            actions: Cell::new(0),
             traced,
             failure: RefCell::default(),
             generations: RefCell::new(vec![setup.clone()]),
@@ -122,24 +129,39 @@ impl Simulation {
         self.is_settling.set(fault_rate == 0);
         let max_pause = self.dice.pick(&[5, 40, 200]);
         self.start();
-        while !self.visitors.borrow().are_done() {
-            self.pass(self.dice.between(0, max_pause));
-            match self.dice.between(1, 1000) {
-                1..=160 => self.visitors.borrow_mut().write(&self.broker),
-                161..=170 => self.pass(self.dice.between(0, 2 * self.setup.idle_timeout)),
-                171..=175 => self.quiet(),
-                176..=183 => self.declare(),
-                184..=190 => self.delete_events(),
-                n if n <= 190 + fault_rate => self.disturb(),
-                _ => {
-                    if let Some(process) = self.someone() {
-                        self.step(&process, self.dice.below(2));
-                    }
-                }
+        loop {
+            let action = self.actions.get();
+            if self.case.ends_before(action).unwrap_or_else(|| self.visitors.borrow().are_done()) {
+                break;
             }
+            self.actions.set(action + 1);
+            self.pass(self.dice.between(0, max_pause));
+            let what = self.dice.between(1, 1000);
+            // Each with a stream of its own, so that others stay the same where one does not take place.
+            self.dice.apart(|| {
+                if self.case.takes(action) {
+                    self.act(what, fault_rate);
+                }
+            });
             self.check()?;
         }
         self.run_until_quiet()
+    }
+
+    fn act(self: &Rc<Self>, what: i64, fault_rate: i64) {
+        match what {
+            1..=160 => self.visitors.borrow_mut().write(&self.broker),
+            161..=170 => self.pass(self.dice.between(0, 2 * self.setup.idle_timeout)),
+            171..=175 => self.quiet(),
+            176..=183 => self.declare(),
+            184..=190 => self.delete_events(),
+            n if n <= 190 + fault_rate => self.disturb(),
+            _ => {
+                if let Some(process) = self.someone() {
+                    self.step(&process, self.dice.below(2));
+                }
+            }
+        }
     }
 
     /// All processes run for longer than the idle timeout, or than a window, without new records.

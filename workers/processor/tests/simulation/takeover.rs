@@ -13,8 +13,9 @@ use weir_processor::{
 
 use crate::{
     faulty_member::{FaultPlan, FaultyMember},
+    planted::Planted,
     setup::{EVENTS, GENERATIONS, Setup},
-    simulation::Simulation,
+    simulation::{Simulation, progress_of},
 };
 
 /// What a process does before its stages run.
@@ -125,6 +126,12 @@ impl TakeOver {
             Next::Begin(cut) => Some(simulation.generation(self.number).after(cut)),
             Next::End(end) => {
                 let ends = simulation.generation(end.generation().number);
+                if simulation.setup.planted == Some(Planted::EarlyGeneration) {
+                    let committed = simulation.committed(&ends, 0).unwrap_or_default();
+                    let sealed = committed.iter().filter_map(|it| progress_of(it)["sealed"].as_i64()).min();
+                    self.phase = Phase::Recording(end, sealed.unwrap_or_default());
+                    return None;
+                }
                 let stage = Ending::new(EVENTS, &ends.state(), end.by());
                 let worker = Worker::new(stage, self.member(simulation, &ends, 0));
                 self.phase = Phase::Ending(end, Box::new(worker));

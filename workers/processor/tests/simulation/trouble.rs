@@ -23,7 +23,7 @@ impl Simulation {
         let id = self.transactional_id(&process, stage);
         let fault_plan = &process.fault_plans[stage];
         let soon = Some(dice.between(0, 12) as u32);
-        match dice.below(18) {
+        match dice.below(20) {
             0 => {
                 self.note("crashes between steps");
                 process.die();
@@ -61,6 +61,15 @@ impl Simulation {
                 self.pass(dice.between(0, max_timeout + 500));
             }
             16 => self.release_commits(),
+            17 | 18 => {
+                let (what, fault) = dice.pick(&[
+                    ("commits sent twice", Fault::CommitTwice),
+                    ("commits that hang", Fault::CommitHangs),
+                    ("transactions begun twice", Fault::BeginTwice),
+                    ("restarts that hang", Fault::RestartHangs),
+                ]);
+                self.order(&id, what, fault);
+            }
             _ => self.shorten(),
         }
     }
