@@ -318,8 +318,15 @@ pub(crate) fn run(case: &Case, mut pipeline: TestPipeline<'_>) -> anyhow::Result
             pipeline.give_up()
         }
         Run::Bites(inject) => {
-            inject(&mut pipeline)?;
-            let mut outcome = pipeline.check()?;
+            let mut outcome = match inject(&mut pipeline) {
+                Ok(()) => pipeline.check()?,
+                // What a cure prevents may make the processors stand still.
+                Err(error) => {
+                    let mut outcome = pipeline.give_up()?;
+                    outcome.violated("I7", &error);
+                    outcome
+                }
+            };
             outcome.expect_violation();
             Ok(outcome)
         }
