@@ -130,17 +130,18 @@ impl DerefMut for Row {
 }
 
 impl Sums {
-    /// Adds another partition's sums, except the baseline.
+    /// Adds another partition's sums, except the baseline. They saturate: what exceeds its type is no sum of events, and must neither end the
+    /// process nor look like a small number.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.views += other.views;
-        self.clicks += other.clicks;
-        self.conversions += other.conversions;
-        self.users += other.users;
-        self.visits += other.visits;
-        self.bounces += other.bounces;
-        self.duration += other.duration;
+        self.views = self.views.saturating_add(other.views);
+        self.clicks = self.clicks.saturating_add(other.clicks);
+        self.conversions = self.conversions.saturating_add(other.conversions);
+        self.users = self.users.saturating_add(other.users);
+        self.visits = self.visits.saturating_add(other.visits);
+        self.bounces = self.bounces.saturating_add(other.bounces);
+        self.duration = self.duration.saturating_add(other.duration);
         self.previous_views = match (self.previous_views, other.previous_views) {
-            (Some(a), Some(b)) => Some(a + b),
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
             (a, b) => a.or(b),
         };
     }

@@ -208,3 +208,21 @@ proptest! {
         let _ = Block::decode(&record);
     }
 }
+
+#[test]
+fn sums_beyond_their_type_stay_at_its_limit() {
+    let most = Sums {
+        views: u64::MAX,
+        clicks: u64::MAX,
+        conversions: u64::MAX,
+        users: u32::MAX,
+        visits: u32::MAX,
+        bounces: u32::MAX,
+        duration: i64::MAX,
+        previous_views: Some(u64::MAX),
+        ..Sums::default()
+    };
+    let mut sums = most;
+    sums.add(&most);
+    assert_eq!(sums, most);
+}
