@@ -63,7 +63,7 @@ pub trait Feature: Sized {
     ///
     /// # Errors
     /// The section has a later version, or is damaged.
-    fn restore(sections: &Sections<'_>, settings: &Settings) -> Result<Self, SnapshotError>;
+    fn restore(sections: &Sections<'_>, names: &Names, settings: &Settings) -> Result<Self, SnapshotError>;
 
     /// Adds the section of one partition to those of the others; ignores sections of other features.
     ///
@@ -108,7 +108,7 @@ impl Feature for () {
         Ok(())
     }
 
-    fn restore(_: &Sections<'_>, _: &Settings) -> Result<Self, SnapshotError> {
+    fn restore(_: &Sections<'_>, _: &Names, _: &Settings) -> Result<Self, SnapshotError> {
         Ok(())
     }
 
@@ -173,8 +173,8 @@ impl<A: Feature, B: Feature> Feature for (A, B) {
         self.1.save(out)
     }
 
-    fn restore(sections: &Sections<'_>, settings: &Settings) -> Result<Self, SnapshotError> {
-        Ok((A::restore(sections, settings)?, B::restore(sections, settings)?))
+    fn restore(sections: &Sections<'_>, names: &Names, settings: &Settings) -> Result<Self, SnapshotError> {
+        Ok((A::restore(sections, names, settings)?, B::restore(sections, names, settings)?))
     }
 
     fn merge(merged: &mut Self::Merged, section: &Section) -> Result<(), SectionError> {

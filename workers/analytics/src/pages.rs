@@ -1,14 +1,13 @@
 //! Sums by page over the window: events, visitors, visits and baselines. The engine's first feature.
 
 mod baseline;
+mod saved;
 mod seen_pages;
 mod totals;
 mod visits;
 mod window;
 
-use std::{collections::BTreeMap, ops::Range};
-
-use serde::Deserialize;
+use std::ops::Range;
 
 use crate::{
     block::{RowSink, Sums},
@@ -19,8 +18,7 @@ use crate::{
     snapshot::{Sections, SnapshotError, SnapshotWriter},
 };
 use baseline::Baselines;
-use totals::Totals;
-use visits::Visit;
+use saved::Saved;
 
 pub(crate) use seen_pages::SeenPages;
 pub(crate) use totals::Counts;
@@ -32,17 +30,6 @@ pub struct Pages {
     window: PageWindow,
     baselines: Baselines,
     /// The pages of the last block, in order, each held, with its views if it had a row.
-    last_emitted_pages: Vec<(u32, Option<u64>)>,
-}
-
-/// The section of a snapshot; the field order is the format.
-#[derive(Deserialize)]
-struct Saved {
-    totals: Vec<Totals>,
-    slices: BTreeMap<i64, Vec<(u32, Counts)>>,
-    users: Vec<SeenPages>,
-    visits: Vec<Option<Visit>>,
-    baselines: Baselines,
     last_emitted_pages: Vec<(u32, Option<u64>)>,
 }
 
@@ -65,9 +52,11 @@ impl Pages {
     /// Decodes the state from the start of `bytes`, and returns the rest.
     pub(crate) fn decode<'a>(
         bytes: &'a [u8],
+        names: &Names,
         settings: &Settings,
     ) -> Result<(Self, &'a [u8]), SnapshotError> {
-        let (saved, rest) = postcard::take_from_bytes(bytes)?;
+        let (saved, rest) = postcard::take_from_bytes::<Saved>(bytes)?;
+        saved.check(names, settings)?;
         let Saved { totals, slices, users, visits, baselines, last_emitted_pages } = saved;
         let window = PageWindow::restore(totals, slices, users, visits, settings);
         Ok((Self { window, baselines, last_emitted_pages }, rest))
@@ -214,9 +203,9 @@ impl Feature for Pages {
         Ok(())
     }
 
-    fn restore(sections: &Sections<'_>, settings: &Settings) -> Result<Self, SnapshotError> {
+    fn restore(sections: &Sections<'_>, names: &Names, settings: &Settings) -> Result<Self, SnapshotError> {
         let body = sections.find(PAGES)?.ok_or(SectionError::Missing(PAGES.tag))?;
-        let (mut pages, _) = Self::decode(body, settings)?;
+        let (mut pages, _) = Self::decode(body, names, settings)?;
         if let Some(body) = sections.find(VISITORS)? {
             let is_whole = pages.window.visits.set_visitors(body);
             is_whole.then_some(()).ok_or(SectionError::Malformed(VISITORS.tag))?;

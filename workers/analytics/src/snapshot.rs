@@ -36,6 +36,9 @@ pub enum SnapshotError {
     /// Not a snapshot at all.
     #[error("not a snapshot: {0}")]
     Malformed(#[from] postcard::Error),
+    /// It decodes, and is the state of nothing.
+    #[error("not a snapshot: the number of {0} is out of range")]
+    OutOfRange(&'static str),
     /// One of its sections cannot be read.
     #[error("snapshot: {0}")]
     Section(#[from] SectionError),

@@ -1,7 +1,7 @@
-//! Any bytes as blocks and live values.
+//! Any bytes as blocks, live values and snapshots.
 #![allow(clippy::unwrap_used)]
 
-use weir_analytics::{Block, Live};
+use weir_analytics::{Block, Definitions, Live, Partition, Settings};
 use weir_fuzz::Target;
 
 fn from_hex(hex: &str) -> Vec<u8> {
@@ -39,4 +39,29 @@ fn fuzz_live() {
         assert!(Live::merge([&live, &live]).is_some() == (live.end > live.start));
         Ok(())
     });
+}
+
+#[test]
+fn fuzz_snapshot() {
+    let golden = [
+        include_str!("golden/snapshot-1.hex"),
+        include_str!("golden/snapshot-2-ids.hex"),
+        include_str!("golden/snapshot-2-visitors.hex"),
+    ];
+    // A visit that is gone is one byte.
+    Target::new("snapshot").seeds(golden.map(from_hex)).bytes_per_byte(1_024).executions(10_000).run(
+        |bytes| {
+            let mut outcome = Ok(());
+            for definitions in [Definitions::V1, Definitions::V2] {
+                let settings = Settings { definitions, ..Settings::default() };
+                match Partition::restore(0, settings, bytes) {
+                    // None is taken of one that is behind.
+                    Ok(restored) if !restored.is_behind() => drop(restored.snapshot().unwrap()),
+                    Ok(_) => {}
+                    Err(error) => outcome = Err(error.to_string()),
+                }
+            }
+            outcome
+        },
+    );
 }

@@ -1,5 +1,7 @@
 //! The pages that a visitor or a visit has seen in the window, each with the slice in which it was last seen.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::timing_wheel::TimingWheel;
@@ -82,6 +84,12 @@ impl SeenPages {
     fn file(&mut self, slice: i64, number: u32, lists: &mut TimingWheel<u32>) {
         self.filed = slice as u32;
         lists.file(slice, number);
+    }
+
+    /// Whether all were last seen within `range` of a slice.
+    pub(super) fn are_near(&self, slice: i64, range: &Range<i64>) -> bool {
+        let distance = |seen: &Seen| i64::from(seen.last.wrapping_sub(slice as u32) as i32);
+        self.seen.iter().map(distance).all(|distance| range.contains(&distance))
     }
 
     /// Its pages, each with the slice it was last seen in; `near` is any slice of the window.

@@ -51,6 +51,11 @@ impl Visit {
         VisitMetrics { bounced: self.bounced, duration: unmeasured.max(self.max_measured.into()) }
     }
 
+    /// The slice of its last event.
+    pub(super) fn last_slice(&self, slide: i64) -> i64 {
+        self.last.div_euclid(slide)
+    }
+
     pub(crate) fn began_by(&self, time: i64) -> bool {
         self.first <= time
     }

@@ -112,7 +112,7 @@ impl HeldIds {
             postcard::from_bytes(body).map_err(|_| SectionError::Malformed(HELD_IDS.tag))?;
         let mut until = 0_i64;
         for (identity, since) in saved {
-            until = until.wrapping_add(since);
+            until = until.checked_add(since).ok_or(SnapshotError::OutOfRange("a held identity"))?;
             held.hold(Identity::from_le_bytes(identity), until);
         }
         Ok(held)

@@ -25,6 +25,26 @@ struct SavedProgress {
     progress: Progress,
 }
 
+impl SavedProgress {
+    /// Refuses numbers of strings that are not there, and times that cannot be added to.
+    fn check(&self, names: &Names) -> Result<(), SnapshotError> {
+        let is_known = |event: &InternedEvent| {
+            (event.page as usize) < names.pages.len()
+                && (event.user as usize) < names.users.len()
+                && (event.session as usize) < names.sessions.len()
+        };
+        if !self.pending.values().flatten().all(is_known) {
+            return Err(SnapshotError::OutOfRange("a pending event"));
+        }
+        let Progress { watermark, greatest, sealed, first_aligned: _ } = self.progress;
+        let is_time = |time: i64| (i64::MIN / 4..i64::MAX / 4).contains(&time);
+        if ![watermark, greatest, sealed].into_iter().flatten().all(is_time) {
+            return Err(SnapshotError::OutOfRange("a time"));
+        }
+        Ok(())
+    }
+}
+
 impl<F: Feature> Partition<F> {
     /// The whole state as bytes: about 8 bytes per live pair, and each live string once. All blocks must have been taken.
     ///
@@ -81,24 +101,27 @@ impl<F: Feature> Partition<F> {
         settings: Settings,
         snapshot: &[u8],
     ) -> Result<Self, SnapshotError> {
+        let restored = |names: SavedNames<'_>| Names::restore(names.map(Interner::restore), &settings);
         let (names, features, progress, held) = match snapshot.split_first() {
             Some((&PLAIN, rest)) => {
-                let (names, rest) = postcard::take_from_bytes::<SavedNames<'_>>(rest)?;
-                let (pages, rest) = Pages::decode(rest, &settings)?;
+                let (names, rest) = postcard::take_from_bytes(rest)?;
+                let names = restored(names);
+                let (pages, rest) = Pages::decode(rest, &names, &settings)?;
                 let progress = postcard::from_bytes::<SavedProgress>(rest)?;
                 (names, (pages, F::new(&settings)), progress, HeldIds::default())
             }
             Some((&SECTIONS, rest)) => {
                 let sections = Sections::read(rest)?;
                 let engine = sections.find(ENGINE)?.ok_or(SectionError::Missing(ENGINE.tag))?;
-                let (names, rest) = postcard::take_from_bytes::<SavedNames<'_>>(engine)?;
-                let features = Feature::restore(&sections, &settings)?;
+                let (names, rest) = postcard::take_from_bytes(engine)?;
+                let names = restored(names);
+                let features = Feature::restore(&sections, &names, &settings)?;
                 (names, features, postcard::from_bytes(rest)?, HeldIds::restore(&sections)?)
             }
             Some((&other, _)) => return Err(SnapshotError::Version(other)),
             None => return Err(SnapshotError::Malformed(postcard::Error::DeserializeUnexpectedEnd)),
         };
-        let names = Names::restore(names.map(Interner::restore), &settings);
+        progress.check(&names)?;
         let SavedProgress { pending, progress } = progress;
         Ok(Self {
             settings,

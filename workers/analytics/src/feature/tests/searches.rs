@@ -67,7 +67,7 @@ impl Feature for Searches {
         Ok(out.value(&self.slices)?)
     }
 
-    fn restore(sections: &Sections<'_>, _: &Settings) -> Result<Self, SnapshotError> {
+    fn restore(sections: &Sections<'_>, _: &Names, _: &Settings) -> Result<Self, SnapshotError> {
         let body = sections.find(SEARCHES)?;
         Ok(Self { slices: body.map_or(Ok(BTreeMap::new()), postcard::from_bytes)? })
     }
