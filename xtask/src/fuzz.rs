@@ -13,7 +13,8 @@ pub(crate) struct FuzzOptions {
 }
 
 /// The crates with targets: tests whose names begin with `fuzz_`.
-const CRATES: [&str; 5] = ["weir-events", "weir-log", "weir-analytics", "weir-manifest", "weir-gateway"];
+const CRATES: [&str; 6] =
+    ["weir-events", "weir-log", "weir-analytics", "weir-processor", "weir-manifest", "weir-gateway"];
 
 /// Runs the targets with mutations of their own. Whether none found anything; a finding is added to testbed/fuzz/corpus.
 pub(crate) fn run(options: &FuzzOptions) -> anyhow::Result<bool> {

@@ -136,3 +136,37 @@ fn a_snapshot_ends_where_sending_fails() {
     });
     assert_eq!((failed, sent), (Err(Error::abort("full")), 3));
 }
+
+/// Records as one input: a line for each, with key and value.
+fn lines(outputs: Vec<Output>) -> Vec<u8> {
+    let line = |output: Output| [&output.key.unwrap(), &b" "[..], &output.value.unwrap_or_default()].concat();
+    outputs.into_iter().map(line).collect::<Vec<_>>().join(&b'\n')
+}
+
+#[test]
+fn fuzz_journal() {
+    let (mut journal, ..) = Fixture::new().read().unwrap();
+    let (mut advances, mut whole) = (Vec::new(), Vec::new());
+    journal.advance_watermark(3, 50, &mut advances).unwrap();
+    save(&mut journal, 7, 1_000, b"state", &mut whole);
+    journal.advance_watermark(9, 70, &mut whole).unwrap();
+    let seeds = [lines(advances), lines(whole)];
+    weir_fuzz::Target::new("journal").seeds(seeds).executions(5_000).run(|bytes| {
+        let mut fixture = Fixture::new();
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let mut parts = line.splitn(2, |byte| *byte == b' ');
+            let (key, value) = (parts.next(), parts.next().filter(|value| !value.is_empty()));
+            fixture.broker.append(STATE, 1, key, value, &[]).unwrap();
+        }
+        let (_, snapshot, advances) = fixture.read().map_err(|error| {
+            assert!(
+                matches!(error, Error::Fatal(_)) && error.to_string().contains("shop.state/1"),
+                "{error}"
+            );
+            error.to_string()
+        })?;
+        assert!(snapshot.is_none_or(|snapshot| snapshot.bytes.len() <= bytes.len()));
+        assert!(advances.len() <= bytes.len());
+        Ok(())
+    });
+}
