@@ -123,7 +123,7 @@ fn an_edit_of_the_window_begins_a_generation() {
     assert_ne!(config_hash(), before, "the pods have the document");
     assert_eq!(topics(&format!("{name}.")).len(), 9, "four of each generation, and that of the generations");
     let began = emitted(&ns, name, "GenerationBegan");
-    assert_eq!(began, ["GenerationBegan: generation 2 begins: size 300000 ms before, size 60000 ms now"]);
+    assert_eq!(began, ["GenerationBegan: generation 2 begins: window.size 5m before, window.size 1m now"]);
     let all = recorded(&shop);
     assert_eq!((all.newest().unwrap().number, all.newest().unwrap().cut), (2, None));
     let count = records(&shop);
@@ -158,7 +158,7 @@ fn an_edit_of_the_window_begins_a_generation() {
     assert_eq!(status(&ns, name, "cut"), "");
     let began = emitted(&ns, name, "GenerationBegan");
     assert!(began.contains(
-        &"GenerationBegan: generation 3 begins: size 60000 ms before, size 300000 ms now".to_owned()
+        &"GenerationBegan: generation 3 begins: window.size 1m before, window.size 5m now".to_owned()
     ));
     generate(&shop, "2026-01-01T00:20:00Z");
     process(&shop).unwrap();

@@ -8,7 +8,7 @@ use weir_events::{
     MAX_PROPERTIES_BYTES, MAX_SITE_ID, MAX_USER_AGENT, Privacy, PrivacyError, PrivacySettings,
     UserAgentPolicy,
 };
-use weir_manifest::{Pii, Pipeline};
+use weir_manifest::{Duration, Pii, Pipeline};
 
 use weir_log::identity::{AFRESH, NEW_GENERATION};
 
@@ -220,12 +220,36 @@ fn in_words(parts: &[&str]) -> String {
     if parts.is_empty() {
         return "nothing of it".to_owned();
     }
-    let in_words = |part: &&str| match (part.strip_suffix(" lanes"), part.strip_prefix(LIVE_PAGES)) {
-        (Some(count), _) => format!("results partitions {count}"),
-        (_, Some(limit)) => format!("limits.pages {limit}"),
-        _ => (*part).to_owned(),
+    parts.iter().map(|part| in_terms_of_the_document(part)).collect::<Vec<_>>().join(", ")
+}
+
+/// A part as the field that decides it, with its value as the document writes it. What no field decides stays.
+fn in_terms_of_the_document(part: &str) -> String {
+    if let Some(count) = part.strip_suffix(" lanes") {
+        return format!("topics.results.partitions {count}");
+    }
+    let fields = [
+        ("size ", "window.size"),
+        ("slide ", "window.slide"),
+        ("out-of-orderness ", "window.outOfOrderness"),
+        ("session gap ", "window.sessionGap"),
+        ("max future ", "window.maxFuture"),
+        ("duplicate slack ", "window.duplicateSlack"),
+        ("trending half-life ", "ranking.trendingHalfLife"),
+        ("ranking of ", "ranking.top"),
+        ("warm-up ", "ranking.warmUp"),
+        (LIVE_PAGES, "limits.pages"),
+        (EVENT_PARTITIONS, "topics.events.partitions"),
+        ("user_id ", "pii.userId"),
+        ("ip_address ", "pii.ipAddress"),
+        ("user_agent ", "pii.userAgent"),
+    ];
+    let found = fields.into_iter().find_map(|(before, field)| Some((part.strip_prefix(before)?, field)));
+    let Some((value, field)) = found.filter(|(value, _)| !value.starts_with("within ")) else {
+        return part.to_owned();
     };
-    parts.iter().map(in_words).collect::<Vec<_>>().join(", ")
+    let span = value.strip_suffix(" ms").and_then(|millis| millis.parse().ok()).map(Duration::from_millis);
+    span.map_or_else(|| format!("{field} {value}"), |span| format!("{field} {span}"))
 }
 
 /// The document's window and ranking settings.
@@ -291,7 +315,7 @@ mod tests {
         assert_eq!(demo.refusal(&demo.window), None);
         let other = of(&|spec| spec.ranking.top = 7).refusal(&demo.committed(false)).unwrap();
         assert!(
-            other.starts_with("was made with ranking of 10, and the document now says ranking of 7: "),
+            other.starts_with("was made with ranking.top 10, and the document now says ranking.top 7: "),
             "{other}"
         );
         assert!(other.contains("change it back, or begin a new generation"), "{other}");
@@ -299,7 +323,7 @@ mod tests {
             of(&|spec| spec.window.size = "10m".parse().unwrap()).refusal(&demo.window).unwrap();
         assert!(
             of_release_before.starts_with(
-                "was made with size 300000 ms, and the document now says size 600000 ms: what was counted"
+                "was made with window.size 5m, and the document now says window.size 10m: what was counted"
             ),
             "{of_release_before}"
         );
@@ -312,17 +336,17 @@ mod tests {
         assert_eq!(slack.refusal(&demo.committed(false)), None);
         let refusal = slack.refusal(&demo.committed(true)).unwrap();
         let expected =
-            "was made with duplicate slack 60000 ms, and the document now says duplicate slack 120000 ms: ";
+            "was made with window.duplicateSlack 1m, and the document now says window.duplicateSlack 2m: ";
         assert!(refusal.starts_with(expected), "{refusal}");
         let lanes = of(&|spec| spec.topics.results.partitions = 4).refusal(&demo.committed(false)).unwrap();
-        let expected = "was made with results partitions 3, and the document now says results partitions 4: ";
+        let expected = "was made with topics.results.partitions 3, and the document now says topics.results.partitions 4: ";
         assert!(lanes.starts_with(expected) && !lanes.contains("lanes"), "{lanes}");
         // The topics already have the new count, and visitors have moved.
         let repartitioned =
             of(&|spec| spec.topics.events.partitions = 9).refusal(&demo.committed(false)).unwrap();
         assert!(
             repartitioned.starts_with(
-                "was made with event partitions 6, and the document now says event partitions 9: "
+                "was made with topics.events.partitions 6, and the document now says topics.events.partitions 9: "
             ),
             "{repartitioned}"
         );
@@ -371,14 +395,14 @@ mod tests {
         // The first one has read no event of version 2.
         for version_2 in [false, true] {
             let difference = Difference::between(&first.committed(version_2), &second.committed(true));
-            assert_eq!((&*difference.before, &*difference.now), ("size 300000 ms", "size 60000 ms"));
+            assert_eq!((&*difference.before, &*difference.now), ("window.size 5m", "window.size 1m"));
             assert!(!difference.repartitioned);
         }
         let mut pipeline = Pipeline::demo();
         pipeline.spec.window.duplicate_slack = "2m".parse().unwrap();
         let slack = DecisiveSettings::of(&pipeline, None).unwrap();
         let difference = Difference::between(&first.committed(true), &slack.committed(true));
-        assert_eq!(difference.now, "duplicate slack 120000 ms");
+        assert_eq!(difference.now, "window.duplicateSlack 2m");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Whether other settings begin another generation. Pure: whoever changes settings reads what is recorded and committed, and declares
 //! the generation.
 
-use weir_log::generations::{Generation, Generations};
+use weir_log::generations::{self, Generation, Generations};
+use weir_log::identity::AFRESH;
 
 use crate::decisive::{DecisiveSettings, Difference, settings_in};
 
@@ -20,7 +21,7 @@ pub struct Next {
 /// `committed`, which the first one committed beside its offsets; `None` if it has not begun. `now` is in milliseconds.
 ///
 /// # Errors
-/// Why the newest one cannot be ended: the settings that an earlier release committed are incomplete.
+/// Why the newest one cannot be ended: the settings that an earlier release committed are incomplete, or what is recorded is lost.
 pub fn next(
     decisive: &DecisiveSettings,
     generations: &Generations,
@@ -30,6 +31,12 @@ pub fn next(
     let first = committed.map(|settings| Generation::declared(1, settings, now).after(0));
     let Some(newest) = generations.newest().or(first.as_ref()) else { return Ok(None) };
     let Some(difference) = decisive.difference(&newest.settings) else { return Ok(None) };
+    if let Some(by) = generations::ended_by(&newest.settings) {
+        return Err(format!(
+            "generation {by} has ended generation {}, and is not in the record of generations (NAME.generations), which is lost: {AFRESH}",
+            newest.number
+        ));
+    }
     settings_in(&newest.settings)
         .map_err(|lacks| format!("generation {} cannot be ended: {lacks}", newest.number))?;
     let number = newest.number + 1;
@@ -61,13 +68,24 @@ mod tests {
         let begun = next(&second, &none, Some(&first.committed(false)), 7).unwrap().unwrap();
         let numbers: Vec<_> = begun.declared.iter().map(|one| (one.number, one.cut, one.declared)).collect();
         assert_eq!((begun.number, numbers), (2, vec![(1, Some(0), 7), (2, None, 7)]));
-        assert_eq!((&*begun.difference.before, &*begun.difference.now), ("size 300000 ms", "size 60000 ms"));
+        assert_eq!((&*begun.difference.before, &*begun.difference.now), ("window.size 5m", "window.size 1m"));
         // Once it is recorded, the record decides, whatever the group of the first one committed.
         let mut recorded = none;
         recorded.extend(begun.declared);
         assert_eq!(next(&second, &recorded, Some(&first.committed(true)), 9), Ok(None));
         let back = next(&first, &recorded, Some(&first.committed(true)), 9).unwrap().unwrap();
         assert_eq!((back.number, back.declared.len(), back.declared[0].number), (3, 1, 3));
+    }
+
+    #[test]
+    fn a_lost_record_is_named() {
+        let ended = generations::settings_of_ended(2);
+        let error = next(&with_size("5m"), &Generations::default(), Some(&ended), 7).unwrap_err();
+        assert!(
+            error.starts_with("generation 2 has ended generation 1, and is not in the record"),
+            "{error}"
+        );
+        assert!(error.ends_with(AFRESH), "{error}");
     }
 
     #[test]

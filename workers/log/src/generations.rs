@@ -37,6 +37,19 @@ impl Generation {
     }
 }
 
+/// Around the number of the generation that has ended another.
+const ENDED: (&str, &str) = ("the settings of a generation that generation ", " has ended");
+
+/// What an ended generation commits in the place of its settings: releases that know no generations refuse to continue too.
+pub fn settings_of_ended(by: u32) -> String {
+    format!("{}{by}{}", ENDED.0, ENDED.1)
+}
+
+/// The generation that has ended the one that committed this in the place of its settings.
+pub fn ended_by(settings: &str) -> Option<u32> {
+    settings.strip_prefix(ENDED.0)?.strip_suffix(ENDED.1)?.parse().ok()
+}
+
 /// The recorded generations of a pipeline; empty while it is in its first.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Generations(BTreeMap<u32, Generation>);

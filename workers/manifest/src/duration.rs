@@ -44,7 +44,8 @@ impl Duration {
         Self(seconds as i64 * 1_000)
     }
 
-    pub(crate) const fn from_millis(millis: i64) -> Self {
+    /// A duration of `millis`, which are no more than a document can say.
+    pub const fn from_millis(millis: i64) -> Self {
         Self(millis)
     }
 

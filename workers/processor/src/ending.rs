@@ -3,22 +3,19 @@
 
 use std::collections::BTreeMap;
 
+use weir_log::generations::settings_of_ended;
+use weir_log::identity::AFRESH;
 use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress};
 
 use crate::identity;
 use crate::journal::Journal;
 use crate::stage::{RecordError, Stage};
 
-/// The settings of an ended partition, instead of those it was computed with: releases that know no generations refuse to continue too.
-fn settings_of_ended(by: u32) -> String {
-    format!("the settings of a generation that generation {by} has ended")
-}
-
 /// The error for a process of an ended generation.
 pub(crate) fn ended(topic: &str, partition: i32, by: u32) -> Error {
     let ended = Error::fatal(format!(
         "{topic}/{partition}: generation {by} of the pipeline has begun, and ended the one of this process. Start it again with the document \
-         of the newest generation"
+         of the newest generation. If it says this again, the record of generations (NAME.generations) is lost: {AFRESH}"
     ));
     ended.at(topic, partition, None)
 }

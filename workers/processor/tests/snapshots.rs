@@ -189,7 +189,7 @@ fn another_window_over_the_same_state_is_refused() {
     fixture.settings.slide = 10_000;
     let mut worker = fixture.worker();
     let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("mixed two kinds of windows") };
-    assert!(why.contains("slide 5000 ms") && why.contains("slide 10000 ms"), "{why}");
+    assert!(why.contains("window.slide 5s") && why.contains("window.slide 10s"), "{why}");
 }
 
 #[test]

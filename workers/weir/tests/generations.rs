@@ -83,12 +83,12 @@ fn each_window_is_told_once_by_one_set_of_settings() {
     let refused = test.weir(&["process"]).stderr(Stdio::piped()).output().unwrap();
     let message = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success());
-    assert!(message.contains("size 300000 ms") && message.contains("`weir topics apply`"), "{message}");
+    assert!(message.contains("window.size 5m") && message.contains("`weir topics apply`"), "{message}");
     let begun = test.output(&["topics", "apply"]);
     assert!(
         begun.contains("generation 2 of ")
-            && begun.contains("size 300000 ms")
-            && begun.contains("size 60000 ms"),
+            && begun.contains("window.size 5m")
+            && begun.contains("window.size 1m"),
         "{begun}"
     );
     assert_eq!(recorded(&test).newest().unwrap().cut, None, "declared, and nothing has ended yet");
@@ -200,7 +200,7 @@ fn what_a_generation_hides_is_in_none_of_its_topics() {
     let key = ("WEIR_PII_KEY", "a key for this test alone");
     let apply = test.weir(&["topics", "apply"]).env(key.0, key.1).stdout(Stdio::piped()).output().unwrap();
     let begun = String::from_utf8(apply.stdout).unwrap();
-    assert!(begun.contains("user_id Keep") && begun.contains("user_id Hash"), "{begun}");
+    assert!(begun.contains("pii.userId Keep") && begun.contains("pii.userId Hash"), "{begun}");
     generate(&test, "5000", "2026-01-01T00:10:00Z");
     let processed = test.weir(&["process", "--until-end"]).env(key.0, key.1).status().unwrap();
     assert!(processed.success());

@@ -54,13 +54,13 @@ fn a_generation_is_told_once_as_an_event() {
         let notes = reported(&shop(known), &generations(cuts, now())).0.notes;
         notes.into_iter().map(|note| format!("{}: {}", note.reason, note.note)).collect()
     };
-    let second = "GenerationBegan: generation 2 begins: size 300000 ms before, size 60000 ms now";
+    let second = "GenerationBegan: generation 2 begins: window.size 5m before, window.size 1m now";
     assert_eq!(notes(Some((1, None)), &[Some(0), None]), [second]);
     assert_eq!(notes(Some((2, None)), &[Some(0), None]), [] as [&str; 0]);
     // After a while without an operator.
     let ended = notes(Some((1, None)), &[Some(0), Some(60_000), None]);
     assert_eq!(ended[0], format!("{second}. Its results are of windows that end after 1970-01-01T00:01:00Z"));
-    assert_eq!(ended[1], "GenerationBegan: generation 3 begins: size 60000 ms before, size 300000 ms now");
+    assert_eq!(ended[1], "GenerationBegan: generation 3 begins: window.size 1m before, window.size 5m now");
     // A resource that is applied again over its topics.
     assert_eq!(notes(None, &[Some(0), None]), [] as [&str; 0]);
 }

@@ -58,6 +58,18 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule(
         "spec.window",
+        ".outOfOrderness",
+        "ms(self.outOfOrderness) <= 86400000",
+        "must be at most 1d: results wait that long, and the windows of that time are kept in memory",
+    ),
+    rule(
+        "spec.window",
+        ".maxFuture",
+        "ms(self.maxFuture) <= 86400000",
+        "must be at most 1d: one event that far ahead of the clock makes all events before it late",
+    ),
+    rule(
+        "spec.window",
         ".duplicateSlack",
         "!has(self.duplicateSlack) || ms(self.duplicateSlack) <= 3600000",
         "must be at most 1h: the ids of all events of that time are kept in memory",

@@ -13,13 +13,13 @@ pub struct Window {
     pub size: Duration,
     /// Time between the ends of two windows, at least 100ms.
     pub slide: Duration,
-    /// How much older than the newest event of its partition an event may be and still count everywhere.
+    /// How much older than the newest event of its partition an event may be and still count everywhere. At most 1d.
     pub out_of_orderness: Duration,
     /// Silence (wall clock) after which a partition that was read to its end no longer holds results back.
     pub idle_timeout: Duration,
     /// Longest pause within a visit.
     pub session_gap: Duration,
-    /// How far an event's timestamp may be ahead of the broker's clock; beyond that it is invalid.
+    /// How far an event's timestamp may be ahead of the broker's clock; beyond that it is invalid. At most 1d.
     pub max_future: Duration,
     /// How much longer than `size` and `outOfOrderness` an event's `event_id` is remembered: sent again within that time it counts once. At most 1h; costs about 50 bytes of memory per event of that time.
     #[serde(skip_serializing_if = "is_default_slack")]

@@ -18,7 +18,7 @@ pub(crate) fn check(pipeline: &Pipeline) -> Vec<Problem> {
         window::size_is_a_multiple_of_slide,
         window::spans_are_positive,
         window::half_life_is_a_second,
-        window::slack_is_bounded,
+        window::spans_are_bounded,
         workloads::autoscaling_is_a_range,
         workloads::catching_up_takes_time,
         privacy::hashing_has_a_key,

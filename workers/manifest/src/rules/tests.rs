@@ -53,6 +53,14 @@ fn window() {
             vec![("spec.window.duplicateSlack", "found 1h1m, expected at most 1h")],
         ),
         ("{window: {outOfOrderness: 0s, maxFuture: 0s}}", vec![]),
+        ("{window: {outOfOrderness: 1d, maxFuture: 24h}}", vec![]),
+        (
+            "{window: {outOfOrderness: 24h1ms, maxFuture: 36500d}}",
+            vec![
+                ("spec.window.outOfOrderness", "found 1d1ms, expected at most 1d"),
+                ("spec.window.maxFuture", "found 36500d, expected at most 1d"),
+            ],
+        ),
         ("{ranking: {trendingHalfLife: 1s}}", vec![]),
         ("{ranking: {trendingHalfLife: 999ms}}", vec![("spec.ranking.trendingHalfLife", "at least 1s")]),
         ("{ranking: {top: 0}}", vec![("spec.ranking.top", "from 1 to 1000")]),

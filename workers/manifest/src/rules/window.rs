@@ -5,6 +5,9 @@ use crate::{Duration, PipelineSpec, Problem};
 /// Slices per window that the engine keeps: a day of windows every ten seconds.
 const MAX_SLICES: i64 = 8_640;
 
+/// More than a day's events wait for is a mistake.
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
+
 /// Identities of so much more event time than the window's are part of the state.
 const MAX_SLACK: Duration = Duration::from_secs(3_600);
 
@@ -69,13 +72,32 @@ pub(super) fn half_life_is_a_second(spec: &PipelineSpec) -> Vec<Problem> {
     vec![Problem::new("spec.ranking.trendingHalfLife", message)]
 }
 
-pub(super) fn slack_is_bounded(spec: &PipelineSpec) -> Vec<Problem> {
-    let slack = spec.window.duplicate_slack;
-    if slack <= MAX_SLACK {
-        return Vec::new();
-    }
-    let message = format!(
-        "found {slack}, expected at most {MAX_SLACK}: the ids of all events of that time are kept in memory"
-    );
-    vec![Problem::new("spec.window.duplicateSlack", message)]
+pub(super) fn spans_are_bounded(spec: &PipelineSpec) -> Vec<Problem> {
+    let window = &spec.window;
+    [
+        (
+            "spec.window.outOfOrderness",
+            window.out_of_orderness,
+            MAX_WAIT,
+            "results wait that long, and the windows of that time are kept in memory",
+        ),
+        (
+            "spec.window.maxFuture",
+            window.max_future,
+            MAX_WAIT,
+            "one event that far ahead of the clock makes all events before it late",
+        ),
+        (
+            "spec.window.duplicateSlack",
+            window.duplicate_slack,
+            MAX_SLACK,
+            "the ids of all events of that time are kept in memory",
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, span, most, _)| span > most)
+    .map(|(path, span, most, why)| {
+        Problem::new(path, format!("found {span}, expected at most {most}: {why}"))
+    })
+    .collect()
 }

@@ -305,7 +305,7 @@ fn a_change_of_decisive_settings_is_refused_by_name() {
 
     fixture.max_future = 60_000;
     let why = refusal(&mut fixture).unwrap();
-    assert!(why.contains("max future 300000 ms") && why.contains("max future 60000 ms"), "{why}");
+    assert!(why.contains("maxFuture 5m") && why.contains("maxFuture 1m"), "{why}");
     assert!(!why.contains("slide"), "only what differs: {why}");
     fixture.max_future = 300_000;
 
@@ -314,7 +314,7 @@ fn a_change_of_decisive_settings_is_refused_by_name() {
     }
     fixture.inputs = 2;
     let why = refusal(&mut fixture).unwrap();
-    assert!(why.contains("event partitions 1") && why.contains("event partitions 2"), "{why}");
+    assert!(why.contains("events.partitions 1") && why.contains("events.partitions 2"), "{why}");
 }
 
 #[test]
@@ -333,7 +333,7 @@ fn another_key_is_refused_without_revealing_it() {
 
     fixture.privacy.user_id = IdPolicy::Keep;
     let why = refusal(&mut fixture).unwrap();
-    assert!(why.contains("user_id Hash") && why.contains("user_id Keep"), "{why}");
+    assert!(why.contains("pii.userId Hash") && why.contains("pii.userId Keep"), "{why}");
     fixture.privacy.user_id = IdPolicy::Hash;
     assert_eq!(refusal(&mut fixture), None);
 }
