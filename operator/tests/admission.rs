@@ -82,6 +82,8 @@ fn every_error_is_reported_with_its_field() {
             "at most 8640 slides",
         ),
         ("shop", "window: {duplicateSlack: 61m}", "spec.window.duplicateSlack", "at most 1h"),
+        ("shop", "window: {outOfOrderness: 25h}", "spec.window.outOfOrderness", "at most 1d"),
+        ("shop", "window: {maxFuture: 86401s}", "spec.window.maxFuture", "at most 1d"),
         ("shop", "window: {sessionGap: 0s}", "spec.window.sessionGap", "every event is a visit"),
         ("shop", "window: {idleTimeout: 0s}", "spec.window.idleTimeout", "seals windows too early"),
         ("shop", "window: {size: 5 minutes}", "spec.window.size", "should match"),
