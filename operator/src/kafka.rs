@@ -184,15 +184,15 @@ impl Connection {
         known(self.run_blocking(read).await?, &group).map(Option::flatten)
     }
 
-    /// The end up to which windows are not emitted by the generation of a stage 1 group.
+    /// The end up to which windows are not emitted by the generation of a stage 1 group, once those after it follow.
     ///
     /// # Errors
     /// As [`committed`](Self::committed).
-    pub async fn told_after(&self, group: String, topic: String) -> Result<ToldAfter, Error> {
+    pub async fn told_after(&self, group: String, topic: String) -> Result<Option<i64>, Error> {
         let options = self.options(&group, &topic);
         let read = move || Ok(TopicInspector::connect(&options).and_then(|lookup| lookup.committed()));
         let committed = known(self.run_blocking(read).await?, &group)?;
-        Ok(committed.map_or(ToldAfter::Unknown, |committed| ToldAfter::of(&committed)))
+        Ok(committed.and_then(|committed| ToldAfter::passed(&committed)))
     }
 
     /// Runs `work` with an admin client on a blocking thread.

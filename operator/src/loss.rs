@@ -110,6 +110,12 @@ impl Loss {
         kept.collect()
     }
 
+    /// Topics without those that are lost: they are made, or found, as if they had never been there.
+    pub(crate) fn without(&self, topics: &[TopicStatus]) -> Vec<TopicStatus> {
+        let is_lost = |topic: &TopicStatus| self.topics.iter().any(|lost| lost.name == topic.name);
+        topics.iter().filter(|topic| !is_lost(topic)).cloned().collect()
+    }
+
     /// The names of the lost topics, for an event.
     pub(crate) fn names(&self) -> String {
         let names: Vec<_> = self.topics.iter().map(|topic| topic.name.as_str()).collect();

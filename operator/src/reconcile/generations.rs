@@ -7,7 +7,7 @@ use weir_analytics::DecisiveSettings;
 use weir_analytics::decisive::Difference;
 use weir_analytics::generation::{self, Next};
 use weir_kafka::admin::{AdminError, Claimant, EndedGeneration, Owner};
-use weir_log::{Generation, Generations, ToldAfter};
+use weir_log::{Generation, Generations};
 use weir_manifest::{
     ClickstreamPipeline, FIRST_GENERATION, GenerationStatus, Pipeline, PipelineStatus, State,
 };
@@ -184,7 +184,7 @@ fn condition(newest: &Generation, status: &GenerationStatus, state: State) -> Co
     let Some(told_after) = &status.told_after else {
         return taking_over(format!(
             "generation {number} takes over{when}: the last window of generation {before} ends at {cut}, and its processors read the events \
-             that are there again; results come once all partitions know from which window on that is enough"
+             that are there again; results come once all partitions have read beyond it. On a site without visitors that can be with the next events"
         ));
     };
     let mut message = match newest.cut {
@@ -217,7 +217,7 @@ pub(super) async fn find_gap(
     let Some(newest) = recorded.newest() else { return };
     let (group, topic) = (pipeline.windows_group(), pipeline.events_topic().to_owned());
     let told_after = connection.told_after(group, topic).await;
-    let Ok(ToldAfter::Known(told_after)) = told_after else { return };
+    let Ok(Some(told_after)) = told_after else { return };
     let Some(status) = &mut outcome.status.generation else { return };
     status.told_after = Some(time(told_after));
     let found = condition(newest, status, State::Running);

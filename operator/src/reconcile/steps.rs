@@ -245,7 +245,7 @@ impl Work<'_> {
             && loss.is_within(&own)
         {
             // Of an attempt to begin it that failed: nothing has been counted in them.
-            outcome.status.topics = loss.after(&outcome.status.topics, &pipeline.topics());
+            outcome.status.topics = loss.without(&outcome.status.topics);
             self.sync_topics(&pipeline, Ok(()), outcome).await?;
         }
         if outcome.error.is_some() {

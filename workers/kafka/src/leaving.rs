@@ -11,15 +11,15 @@ use rdkafka::consumer::Consumer;
 
 use super::group::Group;
 
-/// Time limit for leaving; afterwards the session times out by itself.
+/// Time limit for leaving, and before it for a join that is under way; afterwards the session times out by itself.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Leaves and closes.
 pub(super) fn leave(mut group: Group) {
     let Some(instance) = group.instance.clone() else { return };
     let name = group.group.clone();
+    group.finish_joining(Instant::now() + LEAVE_TIMEOUT);
     let deadline = Instant::now() + LEAVE_TIMEOUT;
-    group.finish_joining(deadline);
     let consumer = group.unsubscribe();
     while Instant::now() < deadline {
         // Serves the rebalance caused by unsubscribing.

@@ -80,11 +80,15 @@ pub struct PartitionProgress {
 }
 
 impl PartitionProgress {
+    /// From a commit's metadata; `None` if that is something else.
+    pub(crate) fn read(metadata: &str) -> Option<Self> {
+        serde_json::from_str(metadata).ok()
+    }
+
     /// The decisive settings in the metadata of a group's commits; `None` if it has none. A partition that has read events of version 2
     /// states more of them than another one.
     pub fn settings_in<'a>(metadata: impl IntoIterator<Item = &'a str>) -> Option<String> {
-        let settings =
-            |metadata: &str| serde_json::from_str::<Self>(metadata).ok().map(|progress| progress.settings);
+        let settings = |metadata: &str| Self::read(metadata).map(|progress| progress.settings);
         metadata.into_iter().filter_map(settings).max_by_key(String::len)
     }
 }

@@ -16,9 +16,7 @@ pub enum ToldAfter {
 impl ToldAfter {
     /// By stage 1's commits in all partitions.
     pub fn of(committed: &[Option<Committed>]) -> Self {
-        let progress = |committed: &Option<Committed>| {
-            serde_json::from_str::<PartitionProgress>(&committed.as_ref()?.metadata).ok()
-        };
+        let progress = |committed: &Option<Committed>| PartitionProgress::read(&committed.as_ref()?.metadata);
         let Some(partitions) = committed.iter().map(progress).collect::<Option<Vec<_>>>() else {
             return Self::Unknown;
         };
@@ -30,6 +28,18 @@ impl ToldAfter {
         let is_known =
             |partition: &PartitionProgress| partition.reach.is_none() || partition.ended_by.is_some();
         if partitions.iter().all(is_known) { Self::Known(end) } else { Self::AtLeast(end) }
+    }
+
+    /// The end up to which no window is told, once every partition has read beyond it, or has nothing more to read: results follow now.
+    pub fn passed(committed: &[Option<Committed>]) -> Option<i64> {
+        let Self::Known(end) = Self::of(committed) else { return None };
+        let has_passed = |committed: &Option<Committed>| {
+            let progress =
+                committed.as_ref().and_then(|committed| PartitionProgress::read(&committed.metadata));
+            progress
+                .is_some_and(|progress| progress.idle || progress.ended || progress.watermark >= Some(end))
+        };
+        committed.iter().all(has_passed).then_some(end)
     }
 
     /// The end up to which no window is told in any case.
@@ -50,6 +60,26 @@ mod tests {
     fn committed(told_after: Option<i64>, reach: Option<i64>, ended_by: Option<u32>) -> Option<Committed> {
         let progress = PartitionProgress { told_after, reach, ended_by, ..PartitionProgress::default() };
         Some(Committed { offset: 0, metadata: serde_json::to_string(&progress).unwrap() })
+    }
+
+    #[test]
+    fn results_follow_once_every_partition_has_read_beyond_it() {
+        let told = PartitionProgress { told_after: Some(50), ..PartitionProgress::default() };
+        let of = |progress: &PartitionProgress| {
+            Some(Committed { offset: 0, metadata: serde_json::to_string(progress).unwrap() })
+        };
+        let beyond = of(&PartitionProgress { watermark: Some(50), ..told.clone() });
+        for (other, expected) in [
+            (None, None),
+            (of(&told), None),
+            (of(&PartitionProgress { watermark: Some(49), ..told.clone() }), None),
+            (of(&PartitionProgress { watermark: Some(49), idle: true, ..told.clone() }), Some(50)),
+            (of(&PartitionProgress { watermark: Some(90), reach: Some(10), ..told.clone() }), None),
+            (of(&PartitionProgress { ended: true, ..told.clone() }), Some(50)),
+            (beyond.clone(), Some(50)),
+        ] {
+            assert_eq!(ToldAfter::passed(&[beyond.clone(), other]), expected);
+        }
     }
 
     #[test]

@@ -128,10 +128,10 @@ impl Pass {
             warming_up,
             trending,
             site: SiteTotals {
-                view_count: site.views as i64,
-                click_count: site.clicks as i64,
-                conversion_count: site.conversions as i64,
-                unique_users: site.users as i32,
+                view_count: bounded(site.views),
+                click_count: bounded(site.clicks),
+                conversion_count: bounded(site.conversions),
+                unique_users: i32::try_from(site.users).unwrap_or(i32::MAX),
                 visits: i64::from(site.visits),
                 bounces: i64::from(site.bounces),
             },
@@ -149,15 +149,20 @@ impl Source {
     }
 }
 
+/// A count as results have it. What exceeds that stays at the limit, as sums do.
+fn bounded(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 fn result(url: &str, row: &Sums, start: i64, end: i64) -> PageAnalytics {
     PageAnalytics {
         page_url: url.to_owned(),
         window_start: start,
         window_end: end,
-        view_count: row.views as i64,
-        unique_users: row.users as i32,
-        click_count: row.clicks as i64,
-        conversion_count: row.conversions as i64,
+        view_count: bounded(row.views),
+        unique_users: i32::try_from(row.users).unwrap_or(i32::MAX),
+        click_count: bounded(row.clicks),
+        conversion_count: bounded(row.conversions),
         engagement_rate: if row.views > 0 { row.clicks as f64 / row.views as f64 } else { 0.0 },
         bounce_rate: f64::from(row.bounces) / f64::from(row.visits),
         avg_session_duration: row.duration as f64 / (i64::from(row.visits) * 1000) as f64,
