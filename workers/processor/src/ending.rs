@@ -7,6 +7,7 @@ use weir_log::generations::settings_of_ended;
 use weir_log::identity::AFRESH;
 use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record, ResultsProgress};
 
+use crate::first_start::{self, Written};
 use crate::identity;
 use crate::journal::Journal;
 use crate::stage::{RecordError, Stage};
@@ -24,15 +25,18 @@ pub(crate) fn ended(topic: &str, partition: i32, by: u32) -> Error {
 pub struct Ending {
     events: String,
     state: String,
+    blocks: String,
     by: u32,
     /// The ends of the events' partitions, read once per assignment.
     ends: Option<Vec<i64>>,
+    written: Written,
 }
 
 impl Ending {
-    /// With the topics of events and of the state of the generation that ends; `by` is the number of the next one.
-    pub fn new(events: &str, state: &str, by: u32) -> Self {
-        Self { events: events.to_owned(), state: state.to_owned(), by, ends: None }
+    /// With the topics of events, and of state and blocks of the generation that ends; `by` is the number of the next one.
+    pub fn new(events: &str, state: &str, blocks: &str, by: u32) -> Self {
+        let [events, state, blocks] = [events, state, blocks].map(str::to_owned);
+        Self { events, state, blocks, by, ends: None, written: Written::default() }
     }
 }
 
@@ -48,14 +52,13 @@ impl Stage for Ending {
         _now: i64,
         heartbeat: &dyn Fn(),
     ) -> Result<(Committed, i64), Error> {
-        let Self { events, state, by, ends } = self;
+        let Self { events, state, blocks, by, ends, written } = self;
         let (offset, progress) = match (committed, identity::progress(events, partition, committed)?) {
             (Some(Committed { offset, .. }), Some(progress)) => (*offset, progress),
             _ => {
                 let (journal, ..) = Journal::read(member, state, partition, heartbeat)?;
-                if journal.number() > 0 {
-                    return Err(identity::state_without_commit(member, events, state, partition));
-                }
+                let topics = first_start::Topics { events, state, blocks };
+                first_start::verify(member, topics, partition, &journal, written, heartbeat)?;
                 (member.beginning(partition)?, PartitionProgress::default())
             }
         };

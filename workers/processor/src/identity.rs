@@ -45,31 +45,6 @@ pub(crate) fn progress<P: DeserializeOwned>(
     })
 }
 
-/// Why a partition of the state topic that holds state cannot be used without a commit: what was counted since is not known.
-pub(crate) fn state_without_commit<M: Member>(
-    member: &mut M,
-    events: &str,
-    state: &str,
-    partition: i32,
-) -> Error {
-    // The state was read after the commits: another owner may have written the first of both in between.
-    match member.committed() {
-        Err(error) => error,
-        Ok(committed) if committed.get(partition as usize).is_some_and(Option::is_some) => {
-            let first =
-                Error::retry(format!("{events}/{partition} was committed for the first time just now"));
-            first.at(events, partition, None)
-        }
-        Ok(_) => {
-            let orphaned = Error::fatal(format!(
-                "{state}/{partition} holds state, but the consumer group has no commit for {events}/{partition}: its offsets were \
-                 deleted, with the topic or by hand, or have expired, and what it counted since is not known any more: {AFRESH}"
-            ));
-            orphaned.at(state, partition, None)
-        }
-    }
-}
-
 /// Checks that the topics have the expected partitions and the ids in `committed`, and returns their ids. Topics without a committed
 /// id, from an earlier version, are accepted.
 ///

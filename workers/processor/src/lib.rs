@@ -8,6 +8,7 @@
 mod clock;
 mod dead_letter;
 pub mod ending;
+mod first_start;
 mod identity;
 mod idle;
 mod journal;

@@ -21,6 +21,7 @@ use weir_log::{Committed, Error, Member, Output, PartitionProgress, Record};
 
 use crate::{
     clock::BrokerClock,
+    first_start::Written,
     pace::Pace,
     stage::{RecordError, Stage},
 };
@@ -105,6 +106,7 @@ pub struct Windows {
     committed: Outcomes,
     /// Maximum bytes of a record of a block.
     block_bytes: usize,
+    written: Written,
 }
 
 impl Windows {
@@ -128,6 +130,7 @@ impl Windows {
             outcomes: Outcomes::default(),
             committed: Outcomes::default(),
             block_bytes: MAX_RECORD_BYTES,
+            written: Written::default(),
         }
     }
 

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use weir_analytics::{Definitions, Settings};
+use weir_analytics::{Block, Definitions, Settings};
 use weir_events::{ClickstreamEvent, Decoder, EventType, Privacy, PrivacySettings, encode_event};
 use weir_log::{Error, PartitionProgress};
-use weir_memory::{Broker, Clock, Member, MemberOptions};
+use weir_memory::{Broker, Clock, Fault, Member, MemberOptions};
 use weir_processor::windows::{Windows, WindowsOptions};
 use weir_processor::worker::Worker;
 
@@ -203,6 +203,97 @@ fn state_without_a_commit_is_refused() {
     let mut worker = fixture.worker();
     let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else { panic!("counted everything again") };
     assert!(why.contains("state/0") && why.contains("no commit"), "{why}");
+}
+
+/// Deletes the topics of events and state, and with the former the group's offsets, and makes them anew.
+fn lose_events_and_state(broker: &Broker) {
+    for topic in ["events", "state"] {
+        broker.delete_topic(topic);
+        broker.create_topic(topic, PARTITIONS);
+    }
+}
+
+#[test]
+fn blocks_without_a_commit_and_state_are_refused() {
+    let mut fixture = Fixture::new();
+    fixture.append(0, 100);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
+    worker.leave().unwrap();
+    lose_events_and_state(&fixture.broker);
+    fixture.append(100, 200);
+    let written = fixture.written();
+    let mut worker = fixture.worker();
+    let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else {
+        panic!("began anew beside old blocks")
+    };
+    assert!(why.contains("blocks holds blocks") && why.contains("no commit for events/0"), "{why}");
+    assert!(why.contains("begin afresh"), "{why}");
+    assert!(fixture.written() == written);
+}
+
+#[test]
+fn another_partitions_blocks_are_refused_where_no_partition_has_a_commit() {
+    let mut fixture = Fixture::new();
+    fixture.append(0, 100);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
+    worker.leave().unwrap();
+    lose_events_and_state(&fixture.broker);
+    let blocks = fixture.written();
+    fixture.broker.delete_topic("blocks");
+    fixture.broker.create_topic("blocks", SETTINGS.lanes);
+    for (lane, records) in (0..SETTINGS.lanes).zip(&blocks) {
+        let of_the_second = |value: &&[u8]| Block::decode(value).unwrap().partition == 1;
+        for value in records.iter().filter_map(|(value, _)| value.as_deref()).filter(of_the_second) {
+            fixture.broker.append("blocks", lane, None, Some(value), &[]).unwrap();
+        }
+    }
+    let mut worker = fixture.worker();
+    let Err(Error::Fatal(why)) = fixture.catch_up(&mut worker) else {
+        panic!("began anew beside old blocks")
+    };
+    assert!(why.contains("blocks holds blocks") && why.contains("no commit for events/0"), "{why}");
+}
+
+#[test]
+fn without_its_blocks_a_pipeline_begins_anew() {
+    let mut fixture = Fixture::new();
+    fixture.append(0, 100);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
+    worker.leave().unwrap();
+    lose_events_and_state(&fixture.broker);
+    fixture.broker.delete_topic("blocks");
+    fixture.broker.create_topic("blocks", SETTINGS.lanes);
+    fixture.append(100, 200);
+    let mut worker = fixture.worker();
+    let progress = fixture.catch_up(&mut worker).unwrap();
+    assert_eq!(progress.iter().map(|partition| partition.read).sum::<u64>(), 100);
+}
+
+#[test]
+fn a_partition_begins_beside_the_blocks_of_others() {
+    let mut fixture = Fixture::new();
+    // The commits of the first are lost, until it dies.
+    let (mut dies, mut stays) = (fixture.worker(), fixture.worker());
+    while !(stays.partitions().len() == 1 && dies.partitions().len() == 1) {
+        fixture.broker.inject("id-1", Fault::CommitLost);
+        dies.step(fixture.broker.now(), Duration::ZERO).unwrap();
+        stays.step(fixture.broker.now(), Duration::ZERO).unwrap();
+        fixture.broker.advance(Duration::from_millis(100));
+    }
+    drop(dies);
+    fixture.append(0, 20);
+    while fixture.written()[..2].iter().all(Vec::is_empty) {
+        stays.step(fixture.broker.now(), Duration::ZERO).unwrap();
+    }
+    let committed = weir_log::Member::committed(stays.member()).unwrap();
+    assert_eq!(committed.iter().flatten().count(), 1, "{committed:?}");
+    drop(stays);
+    let mut worker = fixture.worker();
+    fixture.catch_up(&mut worker).unwrap();
+    assert_eq!(worker.partitions(), [0, 1]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn end_generation<M: Member>(
     let (by, generation) = (end.by(), end.generation());
     let ends = pipeline.in_generation(generation.number);
     let (mut cut, mut is_drained) = (None, false);
-    let stage = Ending::new(ends.events_topic(), &ends.state_topic(), by);
+    let stage = Ending::new(ends.events_topic(), &ends.state_topic(), &ends.blocks_topic(), by);
     part.drive(
         "end of the last generation",
         || connect(&ends.windows_group(), ends.events_topic()),

@@ -245,6 +245,23 @@ fn a_recreated_internal_topic_is_refused_at_the_start() {
 }
 
 #[test]
+fn events_and_state_made_anew_beside_old_blocks_are_refused_at_the_start() {
+    let shop = Fixture::new("beside", 1, 1);
+    shop.run(&["topics", "apply"]);
+    shop.generate(600);
+    shop.run(&["process", "--until-end"]);
+    for topic in [format!("{}.state", shop.name), shop.events()] {
+        delete(&topic);
+        shop.run(&["topics", "apply"]);
+    }
+    shop.generate(600);
+    let log = shop.refused(&["process"]);
+    assert!(log.contains(&format!("{}.blocks holds blocks", shop.name)), "{log}");
+    assert!(log.contains(&format!("no commit for {}/0", shop.events())), "{log}");
+    assert!(log.contains("begin afresh: a new metadata.name"), "{log}");
+}
+
+#[test]
 fn recreated_results_are_reported_at_the_start() {
     let shop = Fixture::new("outputs", 1, 1);
     shop.run(&["topics", "apply"]);

@@ -6,6 +6,7 @@ use weir_log::{Committed, Error, Member, PartitionProgress, identity::AFRESH};
 
 use super::{Input, Windows, WindowsOptions};
 use crate::ending;
+use crate::first_start;
 use crate::identity::{self, Expected};
 use crate::journal::Journal;
 
@@ -23,27 +24,28 @@ impl Windows {
         heartbeat: &dyn Fn(),
     ) -> Result<(Input, i64), Error> {
         let definitions = self.definitions(member, partition, committed)?;
-        let WindowsOptions { events, state, .. } = &self.options;
+        let WindowsOptions { events, state, blocks, .. } = &self.options;
         let settings = Settings { definitions, ..self.options.settings };
         let decisive_settings = self.decisive_settings(&settings);
         let topics = [
             Expected { role: "events", topic: events, partitions: self.options.inputs },
             Expected { role: "state", topic: state, partitions: self.options.inputs },
-            Expected { role: "blocks", topic: &self.options.blocks, partitions: settings.lanes },
+            Expected { role: "blocks", topic: blocks, partitions: settings.lanes },
         ];
         // First: in a recreated topic the offsets and the journal mean nothing.
         let topics = identity::verify(member, &topics, &identity::committed(committed))?;
         let beginning = member.beginning(partition)?;
         let (journal, snapshot, advances) = Journal::read(member, state, partition, heartbeat)?;
         let progress = match identity::progress::<PartitionProgress>(events, partition, committed)? {
-            None if journal.number() > 0 => {
-                return Err(identity::state_without_commit(member, events, state, partition));
+            None => {
+                let topics = first_start::Topics { events, state, blocks };
+                first_start::verify(member, topics, partition, &journal, &mut self.written, heartbeat)?;
+                PartitionProgress {
+                    settings: decisive_settings.committed(false),
+                    from: beginning,
+                    ..PartitionProgress::default()
+                }
             }
-            None => PartitionProgress {
-                settings: decisive_settings.committed(false),
-                from: beginning,
-                ..PartitionProgress::default()
-            },
             // A generation begins where the events begin now.
             Some(progress) if self.options.cut.is_some() && progress.told_after.is_none() => {
                 PartitionProgress { from: progress.from.max(beginning), ..progress }

@@ -190,7 +190,7 @@ impl Fixture {
     /// Steps `Ending` for a generation, as a process does that waits for others, and returns its cut.
     pub fn end_stage_one(&mut self, generation: &Generation) -> Result<i64, Error> {
         let by = generation.number + 1;
-        let stage = Ending::new("events", &generation.state(), by);
+        let stage = Ending::new("events", &generation.state(), &generation.blocks(), by);
         let mut worker = Worker::new(stage, self.member(&generation.windows_group(), "events"));
         for _ in 0..20 {
             self.broker.advance(Duration::from_millis(600));

@@ -90,6 +90,18 @@ fn a_partition_with_state_but_without_a_commit_does_not_end() {
     assert!(why.contains("state.7/0 holds state") && why.contains("no commit"), "{why}");
 }
 
+#[test]
+fn a_partition_with_blocks_but_without_a_commit_does_not_end() {
+    let mut fixture = Fixture::new();
+    let first = counted(&mut fixture, SETTINGS);
+    for topic in ["events", &first.state()] {
+        fixture.broker.delete_topic(topic);
+        fixture.broker.create_topic(topic, fixture::PARTITIONS);
+    }
+    let Err(Error::Fatal(why)) = fixture.end_stage_one(&first) else { panic!("it ended") };
+    assert!(why.contains("blocks.1 holds blocks") && why.contains("no commit"), "{why}");
+}
+
 /// As [`visits`], and one visitor that never pauses.
 fn visits_and_a_long_one(fixture: &mut Fixture, from: i64, to: i64) {
     for at in (from..to).step_by(10_000) {

@@ -132,7 +132,7 @@ impl TakeOver {
                     self.phase = Phase::Recording(end, sealed.unwrap_or_default());
                     return None;
                 }
-                let stage = Ending::new(EVENTS, &ends.state(), end.by());
+                let stage = Ending::new(EVENTS, &ends.state(), &ends.blocks(), end.by());
                 let worker = Worker::new(stage, self.member(simulation, &ends, 0));
                 self.phase = Phase::Ending(end, Box::new(worker));
                 simulation.note("take-overs begun");
